@@ -1,0 +1,45 @@
+/** What a run leaves behind so that the next one need not do it again. */
+
+/** The upload that a run began. */
+export interface CheckpointUpload {
+  /** The `PartWriter`'s. */
+  readonly token: string
+  readonly destinationKey: string
+  readonly sourceKey: string
+  readonly sourceEtag: string
+  /** Bytes. */
+  readonly sourceSize: number
+  /** Bytes. */
+  readonly partSize: number
+  /** Bytes. */
+  readonly plaintextSize: number
+}
+
+/** A part that was decrypted and written. */
+export interface PartReceipt {
+  /** Bytes of plaintext. */
+  readonly size: number
+  /** What the store answered; the part is trusted only if the store still answers the same. */
+  readonly tag: string
+  /** Of the part's plaintext. */
+  readonly crc32: number
+  readonly syncErrors: number
+}
+
+export interface Checkpoint {
+  readonly upload: CheckpointUpload
+  readonly parts: ReadonlyMap<number, PartReceipt>
+  /** The record of the decryption, if all parts were written and checked: JSON. */
+  readonly record?: unknown
+}
+
+/** Where one archive's checkpoint is kept. Losing it costs work, never correctness. */
+export interface CheckpointLog {
+  load(): Promise<Checkpoint | null>
+  /** Replaces whatever was there. */
+  begin(upload: CheckpointUpload): Promise<void>
+  part(number: number, receipt: PartReceipt): Promise<void>
+  /** Keeps the record before the upload is completed, so that a run that dies in between can still write it. */
+  seal(record: unknown): Promise<void>
+  clear(): Promise<void>
+}

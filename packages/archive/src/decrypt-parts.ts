@@ -1,0 +1,186 @@
+/** All parts of one archive, in parallel within the budget that every archive of the process shares. */
+import { createHash } from "node:crypto"
+import type { ByteBudget } from "./budget.ts"
+import type { PartReceipt } from "./checkpoint.ts"
+import type { DecryptedPart } from "./decrypt-part.ts"
+import { combineCrc32 } from "./format/crc32.ts"
+import { type Part, type PartPlan, sizeOf } from "./format/parts.ts"
+import type { PartWriter } from "./store/contract.ts"
+
+/** Told of every part as it passes a stage. */
+export interface PartObserver {
+  part?(stage: "read" | "decrypt" | "write", seconds: number, bytes: number): void
+  /** Bytes of plaintext accounted for, and of how many. */
+  progress?(done: number, total: number): void
+}
+
+/** A part that was decrypted ahead of the others, with the budget it holds. */
+export interface HeadPart {
+  readonly decrypted: DecryptedPart
+  release(): void
+}
+
+export interface Transfer {
+  readonly plan: PartPlan
+  /** Bytes. */
+  readonly plaintextSize: number
+  readonly decrypt: (part: Part, signal: AbortSignal) => Promise<DecryptedPart>
+  /** Absent if the object is at the destination already and only its digests are wanted. */
+  readonly writer: PartWriter | undefined
+  /** Parts that the destination holds already. */
+  readonly trusted: ReadonlyMap<number, PartReceipt>
+  readonly head: HeadPart | undefined
+  readonly hash: { readonly plaintext: boolean; readonly ciphertext: boolean }
+  readonly budget: ByteBudget
+  readonly observe: PartObserver
+  /** Called after a part was written, before its memory is given back. */
+  onWritten(number: number, receipt: PartReceipt): Promise<void>
+}
+
+export interface TransferResult {
+  /** Every part, 1 to n. */
+  readonly receipts: ReadonlyMap<number, PartReceipt>
+  readonly crc32: number
+  readonly syncErrors: number
+  /** The archive's last bytes; absent if the last part was not read because it was trusted. */
+  readonly end: Uint8Array | undefined
+  /** Hex. */
+  readonly sha256: { readonly plaintext?: string; readonly ciphertext?: string }
+}
+
+/** Decrypts the first part by itself, so that it can prove the content key before an upload begins. */
+export async function decryptHead(
+  { plan, decrypt, hash, budget }: Pick<Transfer, "plan" | "decrypt" | "hash" | "budget">,
+  signal: AbortSignal,
+): Promise<HeadPart> {
+  const part = plan.part(1)
+  const release = await budget.acquire(memoryOf(part, hash), signal)
+  try {
+    return { decrypted: await decrypt(part, signal), release }
+  } catch (error) {
+    release()
+    throw error
+  }
+}
+
+/** The bytes of memory a part holds while it is on its way. */
+function memoryOf(part: Part, hash: Transfer["hash"]): number {
+  return sizeOf(part.plaintext) + (hash.ciphertext ? sizeOf(part.ciphertext) : 0)
+}
+
+/**
+ * Moves every part that is not trusted, and reads trusted ones again only if a whole-archive hash needs their bytes. Parts
+ * are started in order and finish in any; the first failure stops the others, and nothing is in flight when this returns.
+ */
+export async function transferParts(transfer: Transfer, signal: AbortSignal): Promise<TransferResult> {
+  const { plan, hash, observe } = transfer
+  const failed = new AbortController()
+  const running = AbortSignal.any([signal, failed.signal])
+  const hashes = createOrderedHashes(hash)
+  const receipts = new Map<number, PartReceipt>()
+  const tasks: Promise<void>[] = []
+  let end: Uint8Array | undefined
+  let done = 0
+
+  function settle(number: number, receipt: PartReceipt): void {
+    receipts.set(number, receipt)
+    done += receipt.size
+    observe.progress?.(done, transfer.plaintextSize)
+  }
+
+  async function move(part: Part): Promise<void> {
+    const decrypted =
+      part.number === 1 && transfer.head !== undefined
+        ? transfer.head.decrypted
+        : await transfer.decrypt(part, running)
+    if (decrypted.size !== sizeOf(part.plaintext))
+      throw new RangeError(`part ${part.number} gave ${decrypted.size} bytes, not ${sizeOf(part.plaintext)}`)
+    observe.part?.("read", decrypted.readSeconds, sizeOf(part.ciphertext))
+    observe.part?.("decrypt", decrypted.decryptSeconds, decrypted.size)
+    const [receipt] = await Promise.all([write(part, decrypted), hashes.add(part.number, decrypted, running)])
+    if (part.number === plan.count) end = decrypted.end
+    settle(part.number, receipt)
+  }
+
+  async function write(part: Part, decrypted: DecryptedPart): Promise<PartReceipt> {
+    const { size, crc32, syncErrors } = decrypted
+    const trusted = transfer.trusted.get(part.number)
+    if (trusted?.crc32 === crc32 && trusted.size === size) return trusted
+    if (transfer.writer === undefined) return { size, crc32, syncErrors, tag: "" }
+    const startedAt = performance.now()
+    const written = await transfer.writer.writePart(part.number, decrypted.chunks, crc32, running)
+    observe.part?.("write", (performance.now() - startedAt) / 1000, size)
+    const receipt = { size, crc32, syncErrors, tag: written.tag }
+    await transfer.onWritten(part.number, receipt)
+    return receipt
+  }
+
+  try {
+    for (let number = 1; number <= plan.count; number++) {
+      const part = plan.part(number)
+      const trusted = transfer.trusted.get(number)
+      if (trusted !== undefined && !hash.plaintext && !hash.ciphertext) {
+        settle(number, trusted)
+        continue
+      }
+      const release =
+        number === 1 && transfer.head !== undefined
+          ? transfer.head.release
+          : await transfer.budget.acquire(memoryOf(part, hash), running)
+      const task = move(part).finally(release)
+      task.catch((error) => failed.abort(error))
+      tasks.push(task)
+    }
+    await Promise.all(tasks)
+  } catch (error) {
+    // `error` may be the reason of the abort that a failed part caused, which is that part's own error.
+    await Promise.allSettled(tasks)
+    throw failed.signal.aborted ? failed.signal.reason : error
+  }
+
+  let crc32 = 0
+  let syncErrors = 0
+  for (let number = 1; number <= plan.count; number++) {
+    const receipt = receipts.get(number)!
+    crc32 = combineCrc32(crc32, receipt.crc32, receipt.size)
+    syncErrors += receipt.syncErrors
+  }
+  return { receipts, crc32, syncErrors, end, sha256: hashes.digests() }
+}
+
+/** SHA-256 wants its bytes in order; parts finish in any. A part waits here, its memory held, until its turn. */
+function createOrderedHashes(wanted: Transfer["hash"]) {
+  const plaintext = wanted.plaintext ? createHash("sha256") : undefined
+  const ciphertext = wanted.ciphertext ? createHash("sha256") : undefined
+  let next = 1
+  const waiting = new Map<number, () => void>()
+
+  function turnOf(number: number, signal: AbortSignal): Promise<void> {
+    if (number === next) return Promise.resolve()
+    return new Promise((resolve, reject) => {
+      const giveUp = () => reject(signal.reason)
+      signal.addEventListener("abort", giveUp, { once: true })
+      waiting.set(number, () => {
+        signal.removeEventListener("abort", giveUp)
+        resolve()
+      })
+    })
+  }
+
+  return {
+    async add(number: number, part: DecryptedPart, signal: AbortSignal): Promise<void> {
+      if (plaintext === undefined && ciphertext === undefined) return
+      await turnOf(number, signal)
+      for (const chunk of part.chunks) plaintext?.update(chunk)
+      for (const chunk of part.ciphertext) ciphertext?.update(chunk)
+      next++
+      const wake = waiting.get(next)
+      waiting.delete(next)
+      wake?.()
+    },
+    digests: () => ({
+      ...(plaintext ? { plaintext: plaintext.digest("hex") } : {}),
+      ...(ciphertext ? { ciphertext: ciphertext.digest("hex") } : {}),
+    }),
+  }
+}

@@ -1,0 +1,326 @@
+/**
+ * The mission: an encrypted archive in one store becomes a decrypted one in another, all or nothing.
+ *
+ * The order of the steps is the commit protocol (ARCHITECTURE.md, "Guarantees"): pin the source's version, look whether the
+ * work is done already, prove the content key on the first packets, and only then begin an upload; complete it only after
+ * every byte is accounted for and the caller has confirmed (`fence`) that this run still owns the job.
+ */
+import type { ByteBudget } from "./budget.ts"
+import type { Checkpoint, CheckpointLog, PartReceipt } from "./checkpoint.ts"
+import { findCommitted, metadataOf, writeRecord } from "./committed.ts"
+import { decryptPart } from "./decrypt-part.ts"
+import { type PartObserver, type TransferResult, transferParts } from "./decrypt-parts.ts"
+import { isUnsealError, UnsealError } from "./errors.ts"
+import { explainNoMatch, type KeyRing } from "./format/key-ring.ts"
+import { BLOCK_SIZE, type Part, planParts } from "./format/parts.ts"
+import { type ContentKey, decodeEncryptedPassword, parsePassword, wipe } from "./format/password.ts"
+import { keptSize, readTail, type Tail, type TailRule } from "./format/tail.ts"
+import { type ArchiveRecord, checkAnnounced, createRecord, finishRecord } from "./record.ts"
+import type {
+  ArchiveSource,
+  ArchiveStore,
+  CreateOptions,
+  PartWriter,
+  StoredObject,
+} from "./store/contract.ts"
+import { discardUpload, resumeUpload } from "./upload.ts"
+
+/** One archive: where it is, where it goes, and the password that came with it. */
+export interface ArchiveRequest {
+  readonly archiveId: string
+  readonly projectId: string
+  /** As the callback brought it: base64. */
+  readonly encryptedPassword: string
+  readonly source: ArchiveSource
+  /** Keys to look under, in this order. */
+  readonly sourceKeys: readonly string[]
+  readonly destination: ArchiveStore
+  readonly destinationKey: string
+  /** What the callback said of the archive. */
+  readonly announced?: {
+    /** Bytes. */
+    readonly size?: number
+    /** Base64; the vendor does not say of what. */
+    readonly sha256sum?: string
+  }
+}
+
+export interface DecryptOptions {
+  readonly keyRing: KeyRing
+  readonly budget: ByteBudget
+  readonly tail: TailRule
+  /** `none` leaves the CRC-32, which costs less and need not be in order. */
+  readonly digest: "sha256" | "none"
+  /** A destination with other content: refuse it, or replace it. */
+  readonly existing: "fail" | "replace"
+  /** `require` refuses an archive whose announced `sha256sum` is neither the ciphertext's nor the plaintext's. */
+  readonly announcedDigest?: "record" | "require"
+  /** Leave the record and the marks that tell a later run what the object was made from. Off for a single archive by hand. */
+  readonly record: boolean
+  /** Where to resume from and to leave a trace; absent, any failure removes what was uploaded. */
+  readonly checkpoint?: CheckpointLog
+  /** Whether a failure that may pass leaves the upload for the next run. Default: if there is a `checkpoint`. */
+  readonly keepUpload?: boolean
+  /** Confirms, right before the object becomes visible, that this run still owns the archive; throws if not. */
+  readonly fence?: () => Promise<void>
+  /** 1 for the first. */
+  readonly attempt?: number
+  readonly observe?: PartObserver
+}
+
+export interface DecryptResult {
+  /** `already-committed`: an earlier run had done it · `empty`: nothing was published in the session, and 0 bytes are right. */
+  readonly outcome: "committed" | "already-committed" | "empty"
+  readonly record: ArchiveRecord
+}
+
+/** An archive whose pieces have been found: what the steps after it work on. */
+interface Found {
+  readonly object: StoredObject
+  readonly checkpoint: Checkpoint | null
+  /** The object at the destination, if it is this archive's: only its record is missing. */
+  readonly ours: StoredObject | null
+  readonly create: CreateOptions
+}
+
+interface Unwrapped {
+  readonly contentKey: ContentKey
+  readonly keyId?: string
+}
+
+/**
+ * Decrypts one archive. Resolves when the object and its record are visible at the destination; otherwise throws, and nothing
+ * is visible. Running it again, also at the same time, is harmless. Throws an `UnsealError` of any code, or `signal.reason`.
+ */
+export async function decryptArchive(
+  request: ArchiveRequest,
+  options: DecryptOptions,
+  signal: AbortSignal,
+): Promise<DecryptResult> {
+  const startedAt = new Date().toISOString()
+  let unwrapped: Unwrapped | undefined
+  let writer: PartWriter | undefined
+  try {
+    const found = await look(request, options, signal)
+    if ("record" in found) {
+      await options.checkpoint?.clear()
+      return { outcome: "already-committed", record: found.record }
+    }
+    checkSize(found.object, request.announced?.size)
+    unwrapped = await unwrapContentKey(request, found.object, options.keyRing, signal)
+    const moved = await move(request, options, found, unwrapped.contentKey, signal, (opened) => {
+      writer = opened
+    })
+    const record = createRecord({
+      archive: request,
+      source: found.object,
+      destination: { key: request.destinationKey, size: moved.plaintextSize },
+      transfer: moved,
+      keyId: unwrapped.keyId,
+      tail: moved.tail,
+      sha256sum: request.announced?.sha256sum,
+      attempts: options.attempt ?? 1,
+      startedAt,
+    })
+    if (options.announcedDigest === "require") checkAnnounced(record)
+    const stored = found.ours ?? (await commit(writer!, record, moved, options, signal))
+    const committed = finishRecord(record, stored)
+    if (options.record) await writeRecord(request.destination, committed, signal)
+    await options.checkpoint?.clear()
+    return { outcome: found.object.size === 0 ? "empty" : "committed", record: committed }
+  } catch (error) {
+    if (!isKept(error, options)) await discard(request, writer, options.checkpoint)
+    throw error
+  } finally {
+    wipe(unwrapped?.contentKey.key, unwrapped?.contentKey.iv)
+  }
+}
+
+/** Pins the source's version, and looks whether the destination holds its plaintext already. */
+async function look(
+  request: ArchiveRequest,
+  options: DecryptOptions,
+  signal: AbortSignal,
+): Promise<Found | { record: ArchiveRecord }> {
+  const [object, existing, checkpoint] = await Promise.all([
+    findSource(request, signal),
+    request.destination.stat(request.destinationKey, signal),
+    options.checkpoint?.load() ?? null,
+  ])
+  const create = {
+    contentType: "video/mp2t",
+    metadata: options.record ? metadataOf(request, object, options.tail) : {},
+    existing: options.existing,
+  }
+  if (existing === null) return { object, checkpoint, ours: null, create }
+  const committed = await findCommitted(request.destination, existing, object, create, checkpoint, signal)
+  if (committed.record !== undefined) return { record: committed.record }
+  return { object, checkpoint, ours: committed.ours ? existing : null, create }
+}
+
+async function findSource(
+  { source, sourceKeys }: ArchiveRequest,
+  signal: AbortSignal,
+): Promise<StoredObject> {
+  for (const key of sourceKeys) {
+    const object = await source.stat(key, signal)
+    if (object !== null) return object
+  }
+  throw new UnsealError("ERR_OBJECT_NOT_FOUND", `no object under ${sourceKeys.join(" or ")}`)
+}
+
+function checkSize(object: StoredObject, announced: number | undefined): void {
+  if (object.size === 0 && announced !== undefined && announced > 0)
+    throw new UnsealError(
+      "ERR_CIPHERTEXT_INVALID",
+      `${object.key} is empty (0 bytes) while the callback announced ${announced} bytes`,
+    )
+  if (object.size % BLOCK_SIZE !== 0)
+    throw new UnsealError(
+      "ERR_CIPHERTEXT_INVALID",
+      `${object.key} of ${object.size} bytes is not a whole number of 16-byte blocks: it was cut short, or is not encrypted`,
+    )
+}
+
+async function unwrapContentKey(
+  request: ArchiveRequest,
+  object: StoredObject,
+  keyRing: KeyRing,
+  signal: AbortSignal,
+): Promise<Unwrapped> {
+  // An empty archive needs no key, and its password may be of any.
+  if (object.size === 0) return { contentKey: { key: new Uint8Array(32), iv: new Uint8Array(16) } }
+  const encryptedPassword = decodeEncryptedPassword(request.encryptedPassword)
+  const unwrapped = await keyRing.unwrap(encryptedPassword, signal)
+  if (unwrapped === null)
+    throw new UnsealError("ERR_NO_MATCHING_KEY", explainNoMatch(keyRing, encryptedPassword))
+  try {
+    return { contentKey: parsePassword(unwrapped.password), keyId: unwrapped.keyId }
+  } finally {
+    wipe(unwrapped.password)
+  }
+}
+
+interface Moved extends TransferResult {
+  /** Bytes. */
+  readonly plaintextSize: number
+  readonly tail: Tail
+}
+
+/** Every byte from the source to the destination, none of it visible yet. `opened` learns of the upload as soon as there is one. */
+async function move(
+  { source, destination, destinationKey, announced }: ArchiveRequest,
+  options: DecryptOptions,
+  { object, checkpoint, ours, create }: Found,
+  contentKey: ContentKey,
+  signal: AbortSignal,
+  opened: (writer: PartWriter) => void,
+): Promise<Moved> {
+  const readEnd = () => readLastBlock(source, object, contentKey, signal)
+  const end = options.tail === "trim" ? await readEnd() : undefined
+  const plaintextSize = end ? keptSize(object.size, readTail(object.size, end), "trim") : object.size
+  const work = {
+    destinationKey,
+    sourceKey: object.key,
+    sourceEtag: object.etag,
+    sourceSize: object.size,
+    plaintextSize,
+  }
+  const resumed = ours ? null : await resumeUpload(destination, work, checkpoint, create, signal)
+  if (resumed) opened(resumed.writer)
+  const trusted: ReadonlyMap<number, PartReceipt> = resumed?.trusted ?? new Map()
+  const plan = planParts(
+    object.size,
+    plaintextSize,
+    resumed?.writer.partSize ?? destination.partSizeFor(plaintextSize),
+  )
+  const digest = options.digest === "sha256"
+  const hash = { plaintext: digest, ciphertext: digest && Boolean(announced?.sha256sum) }
+  const decrypt = (part: Part, abort: AbortSignal) =>
+    decryptPart(source, object, part, contentKey, hash.ciphertext, abort)
+
+  const parts = { plan, decrypt, hash, budget: options.budget }
+
+  // Before an upload begins, the first part proves the content key.
+  const head = plan.count > 0 && !trusted.has(1) ? await decryptHead(parts, signal) : undefined
+  try {
+    let writer = resumed?.writer
+    if (writer === undefined && ours === null) {
+      writer = await destination.create(destinationKey, plaintextSize, create, signal)
+      opened(writer)
+      await options.checkpoint?.begin({ ...work, token: writer.token, partSize: writer.partSize })
+    }
+    const transferred = await transferParts(
+      {
+        ...parts,
+        plaintextSize,
+        writer,
+        trusted,
+        head,
+        observe: options.observe ?? {},
+        onWritten: async (number, receipt) => options.checkpoint?.part(number, receipt),
+      },
+      signal,
+    )
+    const tail = readTail(object.size, end ?? transferred.end ?? (await readEnd()))
+    return { ...transferred, plaintextSize, tail }
+  } finally {
+    head?.release()
+  }
+}
+
+/** The plaintext of the last block; nothing of an empty archive. */
+async function readLastBlock(
+  source: ArchiveSource,
+  object: StoredObject,
+  contentKey: ContentKey,
+  signal: AbortSignal,
+): Promise<Uint8Array> {
+  if (object.size === 0) return new Uint8Array(0)
+  const start = object.size - BLOCK_SIZE
+  const number = start === 0 ? 1 : 2
+  const part = planParts(object.size, object.size, Math.max(start, BLOCK_SIZE)).part(number)
+  return (await decryptPart(source, object, part, contentKey, false, signal)).end
+}
+
+/** From here on the object may be visible, whatever happens. */
+async function commit(
+  writer: PartWriter,
+  record: ArchiveRecord,
+  { receipts, plaintextSize }: Moved,
+  options: DecryptOptions,
+  signal: AbortSignal,
+): Promise<StoredObject> {
+  const size = [...receipts.values()].reduce((sum, receipt) => sum + receipt.size, 0)
+  if (size !== plaintextSize) throw new RangeError(`${size} bytes were written, not ${plaintextSize}`)
+  await options.checkpoint?.seal(record)
+  await options.fence?.()
+  return writer.complete(receipts, signal)
+}
+
+/**
+ * Whether what was uploaded stays for the next run. Anything but an `UnsealError` ends the run without judging the archive:
+ * a shutdown, a lost lock (the upload may be another run's by now).
+ */
+function isKept(error: unknown, options: DecryptOptions): boolean {
+  if (options.checkpoint === undefined) return false
+  if (!isUnsealError(error)) return true
+  return error.kind === "transient" && error.code !== "ERR_OBJECT_CHANGED" && options.keepUpload !== false
+}
+
+async function discard(
+  { destination }: ArchiveRequest,
+  writer: PartWriter | undefined,
+  checkpoint: CheckpointLog | undefined,
+): Promise<void> {
+  try {
+    if (writer !== undefined) await writer.abort()
+    else {
+      const left = await checkpoint?.load()
+      if (left) await discardUpload(destination, left.upload)
+    }
+    await checkpoint?.clear()
+  } catch {
+    // The run's own error is what the caller must learn of; the janitor removes what is left.
+  }
+}

@@ -1,0 +1,95 @@
+/** Whether trying again can help: never (`permanent`), or with time (`transient`). */
+export type ErrorKind = "permanent" | "transient"
+
+interface ErrorRow {
+  readonly kind: ErrorKind
+  /** One sentence for the operator: what to do about it. */
+  readonly remedy: string
+}
+
+/** Every failure that Unseal names. The code is the metric label, the log field, the dead letter's reason and the CLI's exit reason. */
+export const ERROR_CODES = {
+  ERR_JOB_INVALID: {
+    kind: "permanent",
+    remedy:
+      "the job or callback is malformed: compare it with the vendor's archive-status callback and submit it again",
+  },
+  ERR_NO_MATCHING_KEY: {
+    kind: "permanent",
+    remedy:
+      "put the private key of the certificate that was registered when the archive was recorded into the key directory, then redrive",
+  },
+  ERR_KEY_INVALID: {
+    kind: "permanent",
+    remedy: "replace the key file, or its .passphrase file, with one that openssl can read",
+  },
+  ERR_PASSWORD_INVALID: {
+    kind: "permanent",
+    remedy: "take the password from the callback or from the vendor's REST API again, unchanged",
+  },
+  ERR_CIPHERTEXT_INVALID: {
+    kind: "permanent",
+    remedy:
+      "the object in the source store is damaged or not an encrypted archive: compare its size with the callback's",
+  },
+  ERR_NOT_MPEG_TS: {
+    kind: "permanent",
+    remedy:
+      "the password and the object do not belong together, or the object is not an encrypted archive: check the source key template",
+  },
+  ERR_DIGEST_MISMATCH: {
+    kind: "permanent",
+    remedy: "the bytes differ from their announced digest: compare the object with the vendor's copy",
+  },
+  ERR_DESTINATION_EXISTS: {
+    kind: "permanent",
+    remedy: "move the existing object away, or allow it to be replaced",
+  },
+  ERR_STORE_DENIED: {
+    kind: "permanent",
+    remedy: "check the credentials, the bucket or container, and the permissions of the store, then redrive",
+  },
+  ERR_OBJECT_NOT_FOUND: {
+    kind: "transient",
+    remedy: "the object is not in the source store yet: check the source store and its key templates",
+  },
+  ERR_OBJECT_CHANGED: {
+    kind: "transient",
+    remedy:
+      "the object was replaced while it was read; the next attempt reads the new version from its beginning",
+  },
+  ERR_STORE_UNAVAILABLE: {
+    kind: "transient",
+    remedy: "the store did not answer as it should: check its health and the network",
+  },
+  ERR_KEY_SERVICE_UNAVAILABLE: {
+    kind: "transient",
+    remedy: "a private key could not be used at the moment: check the key directory or the key service",
+  },
+} as const satisfies Record<string, ErrorRow>
+
+export type ErrorCode = keyof typeof ERROR_CODES
+
+/** A failure with a code of the closed table. The message is a lowercase clause with the numbers that matter, and no secret. */
+export class UnsealError extends Error {
+  override readonly name = "UnsealError"
+  readonly code: ErrorCode
+
+  constructor(code: ErrorCode, message: string, options?: { cause?: unknown }) {
+    super(message, options)
+    this.code = code
+  }
+
+  get kind(): ErrorKind {
+    return ERROR_CODES[this.code].kind
+  }
+
+  get remedy(): string {
+    return ERROR_CODES[this.code].remedy
+  }
+}
+
+/** Whether `error` is an `UnsealError`, of one of `codes` if any are given. */
+export function isUnsealError(error: unknown, ...codes: ErrorCode[]): error is UnsealError {
+  return error instanceof UnsealError && (codes.length === 0 || codes.includes(error.code))
+}

@@ -1,0 +1,117 @@
+/** Private keys, and the unwrapping of passwords with them. */
+import {
+  constants,
+  createHash,
+  createPrivateKey,
+  createPublicKey,
+  type KeyObject,
+  privateDecrypt,
+} from "node:crypto"
+import { UnsealError } from "../errors.ts"
+import type { OaepHash } from "./password.ts"
+
+/** What may be told about a private key. */
+export interface KeyDescription {
+  /** SHA-256 of the public key (SPKI, DER), hex: the same for the key, its certificate and every copy of it. */
+  readonly keyId: string
+  /** Where it came from, for messages: a file name. */
+  readonly name: string
+  /** Bits of the RSA modulus. */
+  readonly modulusBits: number
+}
+
+export interface PrivateKey extends KeyDescription {
+  readonly key: KeyObject
+}
+
+export interface UnwrappedPassword {
+  /** Secret: wipe it after use. */
+  readonly password: Uint8Array
+  readonly keyId: string
+}
+
+export interface KeyRing {
+  /**
+   * Unwraps a password (RSAES-OAEP, RFC 8017, section 7.1.2) with the first key that fits. `null` if none does; throws only
+   * for reasons outside the ciphertext: `ERR_KEY_SERVICE_UNAVAILABLE`.
+   */
+  unwrap(encryptedPassword: Uint8Array, signal: AbortSignal): Promise<UnwrappedPassword | null>
+  /** The keys in the order they are tried. */
+  describe(): readonly KeyDescription[]
+}
+
+/**
+ * Reads a PEM private key: PKCS#8, PKCS#1, either protected by a passphrase (PKCS#8 as `openssl req -keyout` writes it,
+ * or legacy `DEK-Info`). `ERR_KEY_INVALID` if it is no RSA private key, or the passphrase is missing or wrong.
+ */
+export function parsePrivateKey(pem: Uint8Array, name: string, passphrase?: Uint8Array): PrivateKey {
+  const text = bufferOf(pem)
+  const isProtected = text.includes("ENCRYPTED")
+  if (!text.includes("PRIVATE KEY-----"))
+    throw new UnsealError(
+      "ERR_KEY_INVALID",
+      `${name} holds no PEM private key${text.includes("CERTIFICATE-----") ? ", only a certificate" : ""}`,
+    )
+  if (isProtected && (passphrase === undefined || passphrase.length === 0))
+    throw new UnsealError("ERR_KEY_INVALID", `${name} is protected by a passphrase and none was given`)
+
+  let key: KeyObject
+  try {
+    key = createPrivateKey({ key: text, ...(isProtected ? { passphrase: bufferOf(passphrase!) } : {}) })
+  } catch (cause) {
+    throw new UnsealError(
+      "ERR_KEY_INVALID",
+      isProtected
+        ? `${name} can't be opened: wrong passphrase (${passphrase!.length} bytes), or a damaged file`
+        : `${name} can't be read as a private key`,
+      { cause },
+    )
+  }
+  if (key.asymmetricKeyType !== "rsa")
+    throw new UnsealError("ERR_KEY_INVALID", `${name} is a key of type ${key.asymmetricKeyType}, not rsa`)
+  return { key, name, keyId: keyIdOf(key), modulusBits: key.asymmetricKeyDetails?.modulusLength ?? 0 }
+}
+
+/** The same bytes as a `Buffer`: a copy of a secret is one more to wipe. */
+const bufferOf = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+
+/** The id of a key pair: SHA-256 of the public key (SPKI, DER), hex. */
+export function keyIdOf(key: KeyObject): string {
+  const publicKey = key.type === "private" ? createPublicKey(key) : key
+  return createHash("sha256")
+    .update(publicKey.export({ type: "spki", format: "der" }))
+    .digest("hex")
+}
+
+/** A ring of keys held in memory, tried in the order given. Keys whose modulus has another length than the password are passed over. */
+export function createKeyRing(keys: readonly PrivateKey[], oaepHash: OaepHash = "sha1"): KeyRing {
+  return {
+    describe: () => keys,
+    async unwrap(encryptedPassword) {
+      for (const { key, keyId, modulusBits } of keys) {
+        if (Math.ceil(modulusBits / 8) !== encryptedPassword.length) continue
+        try {
+          const password = privateDecrypt(
+            { key, padding: constants.RSA_PKCS1_OAEP_PADDING, oaepHash },
+            encryptedPassword,
+          )
+          return { password, keyId }
+        } catch {
+          // Not this key's. Why OAEP failed is told to nobody: that is Manger's oracle.
+        }
+      }
+      return null
+    },
+  }
+}
+
+/** Says in numbers why no key of `ring` fits, for `ERR_NO_MATCHING_KEY`. */
+export function explainNoMatch(ring: KeyRing, encryptedPassword: Uint8Array): string {
+  const keys = ring.describe()
+  if (keys.length === 0) return "the key ring is empty"
+  const lengths = [...new Set(keys.map((key) => Math.ceil(key.modulusBits / 8)))].sort((a, b) => a - b)
+  const counted = keys.length === 1 ? "the only key" : `none of ${keys.length} keys`
+  return lengths.includes(encryptedPassword.length)
+    ? `${counted} ${keys.length === 1 ? "does not unwrap" : "unwraps"} the password of ${encryptedPassword.length} bytes`
+    : `the encrypted password is ${encryptedPassword.length} bytes; ${keys.length === 1 ? "the only key takes" : "the keys take"} ${lengths.join(", ")}`
+}

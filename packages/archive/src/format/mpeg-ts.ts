@@ -1,0 +1,48 @@
+/** MPEG transport stream packets (ISO/IEC 13818-1, section 2.4.3.2), as far as they tell a right content key from a wrong one. */
+import { UnsealError } from "../errors.ts"
+
+export const PACKET_SIZE = 188
+export const SYNC_BYTE = 0x47
+
+/** Packets looked at before an upload begins. A wrong key passes one sync byte by a chance of 1 in 256. */
+export const PROBE_PACKETS = 64
+/** Bytes of plaintext that `checkFirstPackets` wants, if the archive has as many. */
+export const PROBE_SIZE = PROBE_PACKETS * PACKET_SIZE
+/** Of the probed sync bytes, how many must be there. A damaged recording still has nearly all, a wrong key has 0.4 %. */
+const PROBE_SHARE = 0.75
+
+/**
+ * Checks the sync bytes of an archive's first packets. `ERR_NOT_MPEG_TS` if too few match: the content key or the object is
+ * wrong; also if only the very first is missing, since a wrong IV damages block 1 alone. Nothing to check passes.
+ */
+export function checkFirstPackets(plaintext: Uint8Array): void {
+  let packets = 0
+  let synced = 0
+  for (let at = 0; at < plaintext.length && packets < PROBE_PACKETS; at += PACKET_SIZE) {
+    packets++
+    if (plaintext[at] === SYNC_BYTE) synced++
+  }
+  if (packets === 0) return
+  if (synced < packets * PROBE_SHARE)
+    throw new UnsealError(
+      "ERR_NOT_MPEG_TS",
+      `${synced} of the first ${packets} packets begin with the sync byte 0x47: the content key is wrong, or the object is no encrypted MPEG-TS`,
+    )
+  if (plaintext[0] !== SYNC_BYTE)
+    throw new UnsealError(
+      "ERR_NOT_MPEG_TS",
+      `the first packet has no sync byte 0x47 while ${synced} of ${packets} have: block 1 is damaged, or the IV is wrong`,
+    )
+}
+
+/**
+ * Counts whole packets that don't begin with the sync byte in a piece of an archive. `offset` is the place of `plaintext` in
+ * the archive and `size` the archive's, in bytes: what stands behind the last whole packet is no packet.
+ */
+export function countSyncErrors(plaintext: Uint8Array, offset: number, size: number): number {
+  let errors = 0
+  const first = (PACKET_SIZE - (offset % PACKET_SIZE)) % PACKET_SIZE
+  const end = Math.min(plaintext.length, size - (size % PACKET_SIZE) - offset)
+  for (let at = first; at < end; at += PACKET_SIZE) if (plaintext[at] !== SYNC_BYTE) errors++
+  return errors
+}

@@ -1,0 +1,30 @@
+/**
+ * What stands behind the last whole packet. The vendor's own command decrypts with `-nopad`, yet writers pad: packets are 188
+ * bytes, blocks are 16, so a PKCS#7 padding (RFC 5652, section 6.3) behind whole packets is the archive's length modulo 188.
+ */
+import { PACKET_SIZE } from "./mpeg-ts.ts"
+import { BLOCK_SIZE } from "./parts.ts"
+
+/** `keep` gives exactly what `openssl enc -d -nopad` gives; `trim` drops a well-formed PKCS#7 padding. */
+export type TailRule = "keep" | "trim"
+
+export interface Tail {
+  /** `unpadded`: whole packets to the end · `pkcs7`: a well-formed padding · `irregular`: anything else, always kept. */
+  readonly form: "pkcs7" | "unpadded" | "irregular"
+  /** Bytes of a PKCS#7 padding, else 0. */
+  readonly padding: number
+}
+
+/** The tail of an archive of `size` bytes of plaintext, of which `end` is the last block or more (nothing, if it is empty). */
+export function readTail(size: number, end: Uint8Array): Tail {
+  const rest = size % PACKET_SIZE
+  if (rest === 0) return { form: "unpadded", padding: 0 }
+  const padding = end.subarray(-rest)
+  const isPadded = rest <= BLOCK_SIZE && padding.length === rest && padding.every((byte) => byte === rest)
+  return isPadded ? { form: "pkcs7", padding: rest } : { form: "irregular", padding: 0 }
+}
+
+/** Bytes that are kept of an archive of `size` bytes with this tail. */
+export function keptSize(size: number, tail: Tail, rule: TailRule): number {
+  return rule === "trim" ? size - tail.padding : size
+}

@@ -1,0 +1,128 @@
+import { execFileSync } from "node:child_process"
+import { createHash } from "node:crypto"
+import { copyFile, mkdtemp, readFile, rm, utimes, writeFile } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { afterEach, beforeEach, describe, expect, it } from "vitest"
+import { decodeEncryptedPassword, parsePassword } from "./format/password.ts"
+import { openKeyDirectory, readPrivateKey } from "./key-directory.ts"
+
+const vectors = join(import.meta.dirname, "../../../test/vectors")
+const never = new AbortController().signal
+const openssl = (...args: string[]) => execFileSync("openssl", args, { stdio: "pipe" })
+
+async function passwordOf(vector: string): Promise<Uint8Array> {
+  return decodeEncryptedPassword(await readFile(join(vectors, vector, "password.b64"), "utf8"))
+}
+
+describe("a key directory", () => {
+  let directory: string
+  beforeEach(async () => {
+    directory = await mkdtemp(join(tmpdir(), "unseal-keys-"))
+  })
+  afterEach(() => rm(directory, { recursive: true }))
+  const place = (vector: string, name: string) =>
+    copyFile(join(vectors, vector, "key.pem"), join(directory, name))
+
+  it("unwraps with any of its keys, newest modified first", async () => {
+    await place("openssl-zero", "old.pem")
+    await place("openssl-pkcs7", "new.pem")
+    await utimes(join(directory, "old.pem"), 1000, 1000)
+    const ring = await openKeyDirectory(directory)
+    expect(ring.describe().map((key) => key.name)).toEqual(["new.pem", "old.pem"])
+    for (const vector of ["openssl-zero", "openssl-pkcs7"])
+      expect(parsePassword((await ring.unwrap(await passwordOf(vector), never))!.password).key.length).toBe(
+        32,
+      )
+    expect(await ring.unwrap(await passwordOf("openssl-passphrase"), never)).toBeNull()
+  })
+
+  it("opens a protected key with the passphrase beside it, with or without a newline", async () => {
+    await place("openssl-passphrase", "key.pem")
+    for (const text of ["correct-horse", "correct-horse\n", "correct-horse\r\n"]) {
+      await writeFile(join(directory, "key.passphrase"), text)
+      const ring = await openKeyDirectory(directory)
+      expect(ring.unusable()).toEqual([])
+      expect(await ring.unwrap(await passwordOf("openssl-passphrase"), never)).not.toBeNull()
+    }
+  })
+
+  it("finds a key that was added since, without a restart", async () => {
+    const ring = await openKeyDirectory(directory, { refreshMs: 60_000 })
+    expect(await ring.unwrap(await passwordOf("openssl-zero"), never)).toBeNull()
+    await place("openssl-zero", "added.pem")
+    expect(await ring.unwrap(await passwordOf("openssl-zero"), never)).not.toBeNull()
+  })
+
+  it("keeps the old key of a file that turns bad, and says so", async () => {
+    await place("openssl-zero", "key.pem")
+    const ring = await openKeyDirectory(directory, { refreshMs: 0 })
+    await writeFile(join(directory, "key.pem"), "rubbish")
+    expect(await ring.unwrap(await passwordOf("openssl-zero"), never)).not.toBeNull()
+    expect(ring.unusable()).toEqual([
+      {
+        name: "key.pem",
+        error: expect.objectContaining({
+          code: "ERR_KEY_INVALID",
+          message: "key.pem holds no PEM private key",
+        }),
+      },
+    ])
+    await place("openssl-zero", "key.pem")
+    await ring.refresh()
+    expect(ring.unusable()).toEqual([])
+  })
+
+  it("is unavailable, rather than without a match, while one of its files can't be used", async () => {
+    await place("openssl-zero", "good.pem")
+    await place("openssl-passphrase", "protected.pem")
+    await writeFile(join(directory, "protected.passphrase"), "wrong")
+    const ring = await openKeyDirectory(directory)
+    await expect(ring.unwrap(await passwordOf("openssl-passphrase"), never)).rejects.toMatchObject({
+      code: "ERR_KEY_SERVICE_UNAVAILABLE",
+      message: expect.stringContaining("wrong passphrase (5 bytes)"),
+    })
+  })
+
+  it("forgets a key that was taken away", async () => {
+    await place("openssl-zero", "key.pem")
+    const ring = await openKeyDirectory(directory, { refreshMs: 0 })
+    await rm(join(directory, "key.pem"))
+    expect(await ring.unwrap(await passwordOf("openssl-zero"), never)).toBeNull()
+  })
+
+  it("that does not exist is a key service that is unavailable", async () => {
+    await expect(openKeyDirectory(join(directory, "absent"))).rejects.toMatchObject({
+      code: "ERR_KEY_SERVICE_UNAVAILABLE",
+      message: expect.stringContaining("ENOENT"),
+    })
+  })
+
+  it.each([
+    ["PKCS#1", ["-traditional"], undefined],
+    ["PKCS#8 with a passphrase", ["-aes256", "-passout", "pass:abc"], "abc"],
+    ["legacy DEK-Info with AES", ["-traditional", "-aes256", "-passout", "pass:abc"], "abc"],
+    ["legacy DEK-Info with 3DES", ["-traditional", "-des3", "-passout", "pass:abc"], "abc"],
+  ])("reads %s as openssl writes it, with the same key id", async (_, options, passphrase) => {
+    const source = join(vectors, "openssl-zero/key.pem")
+    const path = join(directory, "key.pem")
+    openssl("rsa", "-in", source, "-out", path, ...options)
+    const given = passphrase === undefined ? {} : { passphrase: Buffer.from(passphrase) }
+    expect((await readPrivateKey(path, given)).keyId).toBe((await readPrivateKey(source)).keyId)
+    if (passphrase === undefined) return
+    await expect(readPrivateKey(path)).rejects.toMatchObject({
+      code: "ERR_KEY_INVALID",
+      message: expect.stringContaining("protected by a passphrase and none was given"),
+    })
+    await expect(readPrivateKey(path, { passphrase: Buffer.from("abcd") })).rejects.toMatchObject({
+      code: "ERR_KEY_INVALID",
+      message: expect.stringContaining("wrong passphrase (4 bytes)"),
+    })
+  })
+
+  it("names a key by the SHA-256 of its public key, as openssl computes it", async () => {
+    const source = join(vectors, "openssl-pkcs7/key.pem")
+    const der = openssl("rsa", "-in", source, "-pubout", "-outform", "DER")
+    expect((await readPrivateKey(source)).keyId).toBe(createHash("sha256").update(der).digest("hex"))
+  })
+})

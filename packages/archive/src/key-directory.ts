@@ -1,0 +1,156 @@
+/** A key ring kept in a directory of PEM files, as Kubernetes mounts a secret. */
+import { readdir, readFile, stat } from "node:fs/promises"
+import { join } from "node:path"
+import { isUnsealError, UnsealError } from "./errors.ts"
+import { createKeyRing, type KeyRing, type PrivateKey, parsePrivateKey } from "./format/key-ring.ts"
+import { type OaepHash, wipe } from "./format/password.ts"
+
+/** A file that holds no usable key at the moment. */
+export interface UnusableKey {
+  readonly name: string
+  /** Why, with a code: `ERR_KEY_INVALID`, or the file system's reason. */
+  readonly error: Error
+}
+
+export interface KeyDirectory extends KeyRing {
+  /** Files that can't be used as they are now. A file that was usable before keeps its old key meanwhile. */
+  unusable(): readonly UnusableKey[]
+  /** Looks at the directory now rather than within `refreshMs`. */
+  refresh(): Promise<void>
+}
+
+export interface KeyDirectoryOptions {
+  readonly oaepHash?: OaepHash
+  /** How long a look at the directory is good for; default 10 s. A password that no key fits causes a new look at once. */
+  readonly refreshMs?: number
+}
+
+interface Entry {
+  /** Changes whenever the key or its passphrase does. */
+  readonly version: string
+  readonly modifiedMs: number
+  readonly key?: PrivateKey
+  readonly error?: Error
+}
+
+/**
+ * Opens the `*.pem` files of `directory` as a key ring, newest modified first; the passphrase of `NAME.pem` stands beside it in
+ * `NAME.passphrase` (one trailing newline ignored). The directory is read again as it changes, so keys rotate without a restart.
+ * A file that turns bad keeps its old key. A missing directory, or one that can't be read, throws `ERR_KEY_SERVICE_UNAVAILABLE`.
+ */
+export async function openKeyDirectory(
+  directory: string,
+  options: KeyDirectoryOptions = {},
+): Promise<KeyDirectory> {
+  const refreshMs = options.refreshMs ?? 10_000
+  let entries = new Map<string, Entry>()
+  let ring = createKeyRing([], options.oaepHash)
+  let lookedAt = 0
+  let looking: Promise<void> | undefined
+
+  async function look(): Promise<void> {
+    const next = new Map<string, Entry>()
+    for (const name of await pemFiles(directory))
+      next.set(name, await readEntry(directory, name, entries.get(name)))
+    entries = next
+    const usable = [...entries.values()].filter((entry) => entry.key !== undefined)
+    usable.sort((a, b) => b.modifiedMs - a.modifiedMs)
+    ring = createKeyRing(
+      usable.map((entry) => entry.key!),
+      options.oaepHash,
+    )
+    lookedAt = Date.now()
+  }
+
+  function refresh(): Promise<void> {
+    looking ??= look().finally(() => {
+      looking = undefined
+    })
+    return looking
+  }
+
+  const unusable = () => [...entries].flatMap(([name, { error }]) => (error ? [{ name, error }] : []))
+
+  await refresh()
+  return {
+    unusable,
+    refresh,
+    describe: () => ring.describe(),
+    async unwrap(encryptedPassword, signal) {
+      if (Date.now() - lookedAt >= refreshMs) await refresh()
+      const unwrapped = await ring.unwrap(encryptedPassword, signal)
+      if (unwrapped !== null) return unwrapped
+      // The right key may have been mounted this minute: look once more before giving up on a recording.
+      await refresh()
+      const again = await ring.unwrap(encryptedPassword, signal)
+      const [bad] = unusable()
+      if (again === null && bad !== undefined)
+        throw new UnsealError(
+          "ERR_KEY_SERVICE_UNAVAILABLE",
+          `none of ${ring.describe().length} usable keys fits, and ${unusable().length} in ${directory} can't be used: ${bad.error.message}`,
+          { cause: bad.error },
+        )
+      return again
+    },
+  }
+}
+
+async function pemFiles(directory: string): Promise<string[]> {
+  try {
+    return (await readdir(directory)).filter((name) => name.endsWith(".pem")).sort()
+  } catch (cause) {
+    const reason = (cause as NodeJS.ErrnoException).code ?? "unreadable"
+    throw new UnsealError(
+      "ERR_KEY_SERVICE_UNAVAILABLE",
+      `key directory ${directory} can't be read: ${reason}`,
+      { cause },
+    )
+  }
+}
+
+async function readEntry(directory: string, name: string, before: Entry | undefined): Promise<Entry> {
+  const path = join(directory, name)
+  const passphrasePath = join(directory, name.replace(/\.pem$/, ".passphrase"))
+  let version = "unreadable"
+  let modifiedMs = before?.modifiedMs ?? 0
+  try {
+    const file = await stat(path)
+    const passphraseFile = await stat(passphrasePath).catch(() => undefined)
+    modifiedMs = file.mtimeMs
+    version = [file, passphraseFile].map((s) => (s ? `${s.ino}-${s.size}-${s.mtimeMs}` : "none")).join("/")
+    if (before?.version === version) return before
+    const key = await readPrivateKey(path, { name, ...(passphraseFile ? { passphrasePath } : {}) })
+    return { version, modifiedMs, key }
+  } catch (cause) {
+    const error = isUnsealError(cause)
+      ? cause
+      : new UnsealError("ERR_KEY_INVALID", `${name} can't be read: ${(cause as Error).message}`, { cause })
+    return { version, modifiedMs, error, ...(before?.key ? { key: before.key } : {}) }
+  }
+}
+
+/**
+ * Reads one private key file, with its passphrase from `passphrasePath` or as given. `ERR_KEY_INVALID` as `parsePrivateKey`;
+ * the file system's own errors pass through.
+ */
+export async function readPrivateKey(
+  path: string,
+  options: { name?: string; passphrasePath?: string; passphrase?: Uint8Array } = {},
+): Promise<PrivateKey> {
+  let pem: Buffer | undefined
+  let read: Buffer | undefined
+  try {
+    pem = await readFile(path)
+    if (options.passphrasePath !== undefined) read = await readFile(options.passphrasePath)
+    return parsePrivateKey(pem, options.name ?? path, read ? trimNewline(read) : options.passphrase)
+  } finally {
+    wipe(pem, read)
+  }
+}
+
+function trimNewline(bytes: Buffer): Buffer {
+  let end = bytes.length
+  if (bytes[end - 1] === 0x0a) end--
+  if (bytes[end - 1] === 0x0d) end--
+  return bytes.subarray(0, end)
+}

@@ -1,0 +1,72 @@
+/** What the adapters agree on among themselves; users of a store need only `contract.ts` and `open.ts`. */
+import { crc32 } from "node:zlib"
+import type { ArchiveStore, StoredObject, WrittenPart } from "./contract.ts"
+
+/** What `openStore` hands to every adapter. */
+export interface AdapterOptions {
+  /** The preferred part size: an adapter moves it into the store's limits for each object. */
+  readonly partSizeBytes: number
+  /** The environment, for what the store's SDK does not read by itself. */
+  readonly env: Readonly<Record<string, string | undefined>>
+  /** A connection on which nothing moved for so long is given up. */
+  readonly idleTimeoutMs: number
+}
+
+/** 8 MiB: a 4-hour archive of 12 GB has 1,431 parts, and eight parts in flight take 64 MiB. */
+export const DEFAULT_PART_SIZE_BYTES = 8 * 1024 * 1024
+
+/** Longer than any healthy store is silent, shorter than a job's lock. */
+export const DEFAULT_IDLE_TIMEOUT_MS = 30_000
+
+/** A store that holds connections: `close` lets them go. No call may follow it. */
+export interface OpenedStore extends ArchiveStore {
+  close(): Promise<void>
+}
+
+/** The store's own name for `key`: below the prefix of the store's URL, if it has one. */
+export const keyUnder = (prefix: string, key: string): string => (prefix === "" ? key : `${prefix}/${key}`)
+
+/** The CRC-32 of a body in pieces (ISO 3309, as `zlib.crc32`). */
+export const crc32Of = (body: readonly Uint8Array[]): number =>
+  body.reduce((sum, chunk) => crc32(chunk, sum), 0)
+
+/** Bytes of a body in pieces. */
+export const bytesOf = (body: readonly Uint8Array[]): number =>
+  body.reduce((sum, chunk) => sum + chunk.length, 0)
+
+/** Bytes that part `number` of an object of `size` bytes has. `RangeError` if the object has no such part. */
+export function partBytes(number: number, size: number, partSize: number): number {
+  const start = (number - 1) * partSize
+  if (!Number.isInteger(number) || number < 1 || start >= size)
+    throw new RangeError(`part ${number} of an object of ${size} bytes in parts of ${partSize}`)
+  return Math.min(partSize, size - start)
+}
+
+/** `RangeError` unless `parts` are 1 to n without a gap and add up to `size`: a caller's mistake that no store may see. */
+export function checkParts(parts: ReadonlyMap<number, WrittenPart>, size: number, partSize: number): void {
+  const count = Math.ceil(size / partSize)
+  if (parts.size !== count)
+    throw new RangeError(`${parts.size} parts given to complete an object of ${count} parts`)
+  for (let number = 1; number <= count; number++) {
+    const part = parts.get(number)
+    const expected = partBytes(number, size, partSize)
+    if (part?.size !== expected)
+      throw new RangeError(
+        `part ${number} of ${count} has ${part?.size ?? "no"} bytes instead of ${expected}, so the object is not whole`,
+      )
+  }
+}
+
+/** Whether `found` is the object that an upload of `size` bytes with `metadata` makes: how an ambiguous answer is settled. */
+export function isSameObject(
+  found: StoredObject,
+  size: number,
+  metadata: Readonly<Record<string, string>>,
+): boolean {
+  const names = Object.keys(metadata)
+  return (
+    found.size === size &&
+    Object.keys(found.metadata).length === names.length &&
+    names.every((name) => found.metadata[name] === metadata[name])
+  )
+}

@@ -1,0 +1,120 @@
+/**
+ * Azure's errors, translated once: nobody else looks at a status code or at a class of the SDK.
+ *
+ * The SDK's own error never becomes a `cause`. It carries the request, whose URL may hold a shared access signature, and
+ * the message of a refused signature quotes what was signed. A cause keeps only what names the failure.
+ */
+import { type ErrorCode, UnsealError } from "../errors.ts"
+
+type Row = readonly [code: ErrorCode, meaning: string]
+
+/** By Azure's own error code, where that says more than the status. */
+const BY_CODE: Readonly<Record<string, Row>> = {
+  ContainerNotFound: ["ERR_STORE_DENIED", "the container does not exist"],
+  ContainerBeingDeleted: ["ERR_STORE_DENIED", "the container is being deleted"],
+  ContainerDisabled: ["ERR_STORE_DENIED", "the container is disabled"],
+  ResourceNotFound: ["ERR_STORE_DENIED", "the container does not exist or may not be seen"],
+  BlobNotFound: ["ERR_OBJECT_NOT_FOUND", "there is no such object"],
+  BlobArchived: ["ERR_STORE_DENIED", "the object is in the archive tier: rehydrate it first"],
+  BlobBeingRehydrated: ["ERR_STORE_DENIED", "the object is still being rehydrated from the archive tier"],
+  BlobImmutableDueToPolicy: ["ERR_STORE_DENIED", "an immutability policy protects the object"],
+  BlobAlreadyExists: ["ERR_DESTINATION_EXISTS", "the key holds an object already"],
+  InvalidBlobType: ["ERR_DESTINATION_EXISTS", "the key holds an append blob or a page blob"],
+  InvalidBlobOrBlock: ["ERR_DESTINATION_EXISTS", "the key holds another program's staged blocks, for up to a week"],
+  InvalidBlockList: ["ERR_OBJECT_NOT_FOUND", "the upload's staged blocks are gone"],
+  BlockCountExceedsLimit: ["ERR_STORE_DENIED", "the key has too many staged blocks; Azure drops them after a week"],
+  LeaseIdMissing: ["ERR_STORE_DENIED", "somebody holds a lease on the object"],
+  PublicAccessNotPermitted: ["ERR_STORE_DENIED", "access without credentials is not permitted"],
+  InvalidAuthenticationInfo: ["ERR_STORE_DENIED", "access is denied"],
+  Md5Mismatch: ["ERR_STORE_UNAVAILABLE", "the bytes were changed on their way"],
+  InvalidRange: ["ERR_OBJECT_CHANGED", "the object is shorter than it was"],
+}
+
+function byStatus(status: number): Row {
+  if (status === 401 || status === 403) return ["ERR_STORE_DENIED", "access is denied"]
+  if (status === 412) return ["ERR_OBJECT_CHANGED", "another version is there now"]
+  if (status === 429) return ["ERR_STORE_UNAVAILABLE", "the store asks for fewer requests"]
+  // A 404 without Azure's code is some other server's, so it says nothing about the object; a 409 is a passing conflict.
+  if (status >= 500 || status === 404 || status === 408 || status === 409)
+    return ["ERR_STORE_UNAVAILABLE", "the store did not answer as it should"]
+  if (status >= 400) return ["ERR_STORE_DENIED", "the store refuses the request"]
+  return ["ERR_STORE_UNAVAILABLE", "the answer is not what was asked for"]
+}
+
+/** Of @azure/identity: no credential could be had. `AuthenticationError` is not among them: it has a status of its own. */
+const NO_CREDENTIAL = new Set([
+  "CredentialUnavailableError",
+  "AggregateAuthenticationError",
+  "AuthenticationRequiredError",
+])
+
+/** What the SDK threw while `doing`, as one of the contract's errors; an `UnsealError` stays itself. */
+export function azureError(error: unknown, doing: string): UnsealError {
+  if (error instanceof UnsealError) return error
+  const { name, status, code } = facts(error)
+  const cause = summary(error)
+  if (NO_CREDENTIAL.has(name))
+    return new UnsealError("ERR_STORE_DENIED", `${doing}: no Azure credential is available`, { cause })
+  const [unsealCode, meaning] =
+    BY_CODE[code] ??
+    (status === undefined
+      ? (["ERR_STORE_UNAVAILABLE", "the store can't be reached"] as const)
+      : byStatus(status))
+  const numbers = [status, code].filter(Boolean).join(" ")
+  return new UnsealError(unsealCode, `${doing}: ${meaning}${numbers === "" ? "" : ` (${numbers})`}`, { cause })
+}
+
+/**
+ * One request, one attempt: the SDK's retries are off, and a request on which nothing moved for `idleTimeoutMs` is given up;
+ * a long one calls `moved` as it goes. Rejects with `signal.reason` after an abort, whatever the SDK made of it, and with
+ * one of the contract's errors otherwise.
+ */
+export async function attempt<T>(
+  doing: string,
+  idleTimeoutMs: number,
+  signal: AbortSignal | undefined,
+  request: (signal: AbortSignal, moved: () => void) => Promise<T>,
+): Promise<T> {
+  signal?.throwIfAborted()
+  const controller = new AbortController()
+  const stop = () => controller.abort()
+  signal?.addEventListener("abort", stop, { once: true })
+  const timer = setTimeout(stop, idleTimeoutMs)
+  try {
+    return await request(controller.signal, () => timer.refresh())
+  } catch (error) {
+    signal?.throwIfAborted()
+    throw controller.signal.aborted ? silent(doing, idleTimeoutMs) : azureError(error, doing)
+  } finally {
+    clearTimeout(timer)
+    signal?.removeEventListener("abort", stop)
+  }
+}
+
+/** What a connection on which nothing moves ends in. */
+export const silent = (doing: string, idleTimeoutMs: number): UnsealError =>
+  new UnsealError("ERR_STORE_UNAVAILABLE", `${doing}: nothing was heard for ${idleTimeoutMs / 1000} s`)
+
+/** The little of an SDK error that is looked at. The answer to a HEAD has no body: its code is in a header. */
+function facts(error: unknown): { name: string; status: number | undefined; code: string } {
+  const { name, statusCode, code, response } = (error ?? {}) as {
+    name?: string
+    statusCode?: number
+    code?: string
+    response?: { headers?: { get?(name: string): string | undefined } }
+  }
+  return {
+    name: name ?? "Error",
+    status: statusCode,
+    code: code ?? response?.headers?.get?.("x-ms-error-code") ?? "",
+  }
+}
+
+/** Its first line without query strings: the lines below quote request ids and what was signed. */
+function summary(error: unknown): Error {
+  const { name } = facts(error)
+  const line = (error instanceof Error ? error.message : String(error)).split("\n", 1)[0] ?? ""
+  const cause = new Error(line.replaceAll(/\?\S+/g, "?…").replaceAll(/\bsig=[^&\s]+/gi, "sig=…"))
+  cause.name = name
+  return cause
+}

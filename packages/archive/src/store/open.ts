@@ -1,0 +1,45 @@
+import type { ErrorCode } from "../errors.ts"
+import {
+  type AdapterOptions,
+  DEFAULT_IDLE_TIMEOUT_MS,
+  DEFAULT_PART_SIZE_BYTES,
+  type OpenedStore,
+} from "./adapter.ts"
+import { withRetries } from "./retry.ts"
+import { parseStoreUrl, type StoreUrl } from "./url.ts"
+
+export interface OpenStoreOptions {
+  /** The preferred part size; 8 MiB if left out. The store moves it into its limits. */
+  readonly partSizeBytes?: number | undefined
+  /** The process's environment, handed in because only a `config.ts` reads it; the SDKs' own chains read it themselves. */
+  readonly env: Readonly<Record<string, string | undefined>>
+  /** Called before each retry of a request, for the metric. */
+  readonly onRetry?: ((code: ErrorCode) => void) | undefined
+  /** A connection on which nothing moved for so long is given up; 30 s if left out. */
+  readonly idleTimeoutMs?: number | undefined
+}
+
+/**
+ * Opens the store that `url` names (see `parseStoreUrl`), with the request layer's retries around it. Nothing is asked of
+ * the store yet: that a bucket is missing shows with the first call. `StoreUrlError` if the URL can't be used.
+ */
+export async function openStore(url: string, options: OpenStoreOptions): Promise<OpenedStore> {
+  const store = await openAdapter(parseStoreUrl(url), {
+    partSizeBytes: options.partSizeBytes ?? DEFAULT_PART_SIZE_BYTES,
+    idleTimeoutMs: options.idleTimeoutMs ?? DEFAULT_IDLE_TIMEOUT_MS,
+    env: options.env,
+  })
+  return { ...withRetries(store, { onRetry: options.onRetry }), close: () => store.close() }
+}
+
+// Imported only when asked for: an SDK takes longer to load than a small archive takes to decrypt.
+async function openAdapter(url: StoreUrl, options: AdapterOptions): Promise<OpenedStore> {
+  switch (url.kind) {
+    case "s3":
+      return (await import("./s3.ts")).openS3Store(url, options)
+    case "azure":
+      return (await import("./azure.ts")).openAzureStore(url, options)
+    case "file":
+      return (await import("./file.ts")).openFileStore(url, options)
+  }
+}

@@ -1,0 +1,43 @@
+/** Small objects, read and written in one go: records. */
+import { crc32 } from "node:zlib"
+import { UnsealError } from "../errors.ts"
+import type { ArchiveSink, ArchiveSource, StoredObject, WrittenPart } from "./contract.ts"
+
+/** All bytes of `object`, which must not be larger than `limit` bytes: `ERR_CIPHERTEXT_INVALID` if it is. */
+export async function readWhole(
+  source: ArchiveSource,
+  object: StoredObject,
+  limit: number,
+  signal: AbortSignal,
+): Promise<Uint8Array> {
+  if (object.size > limit)
+    throw new UnsealError("ERR_CIPHERTEXT_INVALID", `${object.key} is ${object.size} bytes, more than ${limit}`)
+  const chunks: Uint8Array[] = []
+  if (object.size > 0)
+    for await (const chunk of source.read(object, { start: 0, end: object.size }, signal)) chunks.push(chunk)
+  return Buffer.concat(chunks)
+}
+
+/** Writes `bytes` under `key`, replacing what is there. */
+export async function writeWhole(
+  sink: ArchiveSink,
+  key: string,
+  bytes: Uint8Array,
+  contentType: string,
+  signal: AbortSignal,
+): Promise<StoredObject> {
+  const writer = await sink.create(key, bytes.length, { contentType, metadata: {}, existing: "replace" }, signal)
+  try {
+    const parts = new Map<number, WrittenPart>()
+    for (let start = 0; start < bytes.length; start += writer.partSize) {
+      const body = bytes.subarray(start, start + writer.partSize)
+      const number = parts.size + 1
+      parts.set(number, await writer.writePart(number, [body], crc32(body), signal))
+    }
+    return await writer.complete(parts, signal)
+  } catch (error) {
+    // The failure is what the caller must learn of; what can't be removed now, the janitor finds.
+    await writer.abort().catch(() => {})
+    throw error
+  }
+}

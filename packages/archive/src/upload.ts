@@ -1,0 +1,55 @@
+/** Uploads that outlive the run that began them. */
+import type { Checkpoint, CheckpointUpload, PartReceipt } from "./checkpoint.ts"
+import { isUnsealError } from "./errors.ts"
+import type { ArchiveStore, CreateOptions, PartWriter } from "./store/contract.ts"
+
+/** How long removing what a failed run left may take; the janitor gets the rest. */
+const DISCARD_TIMEOUT_MS = 10_000
+
+/**
+ * Takes up the upload of an earlier run, with the parts that can be trusted: those whose receipt the store confirms to the
+ * byte and the tag. `null` if there is none for exactly this `wanted` work, or the store has forgotten it.
+ */
+export async function resumeUpload(
+  store: ArchiveStore,
+  wanted: Omit<CheckpointUpload, "token" | "partSize">,
+  checkpoint: Checkpoint | null,
+  create: CreateOptions,
+  signal: AbortSignal,
+): Promise<{ writer: PartWriter; trusted: ReadonlyMap<number, PartReceipt> } | null> {
+  if (checkpoint === null) return null
+  const { upload, parts } = checkpoint
+  const same = (Object.keys(wanted) as (keyof typeof wanted)[]).every(
+    (field) => upload[field] === wanted[field],
+  )
+  if (!same) {
+    await discardUpload(store, upload)
+    return null
+  }
+  try {
+    const writer = await store.create(
+      upload.destinationKey,
+      upload.plaintextSize,
+      { ...create, token: upload.token },
+      signal,
+    )
+    const written = await writer.written(signal)
+    const trusted = new Map(
+      [...parts].filter(([number, receipt]) => {
+        const part = written.get(number)
+        return part?.tag === receipt.tag && part.size === receipt.size
+      }),
+    )
+    return { writer, trusted }
+  } catch (error) {
+    if (isUnsealError(error, "ERR_OBJECT_NOT_FOUND")) return null
+    throw error
+  }
+}
+
+/** Ends an earlier run's upload. A store that does not answer now is no failure of this run: the janitor comes later. */
+export async function discardUpload(store: ArchiveStore, upload: CheckpointUpload): Promise<void> {
+  const signal = AbortSignal.timeout(DISCARD_TIMEOUT_MS)
+  const open = { key: upload.destinationKey, token: upload.token, startedAt: new Date(0) }
+  await store.abortUpload(open, signal).catch(() => {})
+}
