@@ -3,8 +3,10 @@ import { defineConfig } from "vitest/config"
 export default defineConfig({
   test: {
     include: ["packages/**/*.test.ts", "apps/**/*.test.ts", "test/**/*.test.ts", "demo/**/*.test.ts"],
+    exclude: ["**/node_modules/**"],
+    reporters: ["default", "./test/reporter.ts"],
     testTimeout: 60_000,
-    hookTimeout: 180_000,
+    hookTimeout: 300_000,
     maxWorkers: 2,
   },
 })

@@ -107,7 +107,11 @@ export function checkAnnounced({ sha256 }: ArchiveRecord): void {
     )
 }
 
-function compareAnnounced(sha256sum: string | undefined, plaintext: string, ciphertext: string) {
+function compareAnnounced(
+  sha256sum: string | undefined,
+  plaintext: string,
+  ciphertext: string,
+): "ciphertext" | "plaintext" | "neither" {
   const announced = Buffer.from(sha256sum ?? "", "base64").toString("hex")
   if (announced === ciphertext) return "ciphertext"
   return announced === plaintext ? "plaintext" : "neither"

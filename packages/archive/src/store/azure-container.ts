@@ -27,7 +27,8 @@ const PIPELINE: StoragePipelineOptions = {
 /** The client of the URL's container. No request is made. `ERR_STORE_DENIED` without an account or a usable credential. */
 export async function containerClient(url: AzureStoreUrl, env: Environment): Promise<ContainerClient> {
   const connected = fromConnectionString(env.AZURE_STORAGE_CONNECTION_STRING)
-  const account = url.account ?? accountOf(url.endpoint) ?? env.AZURE_STORAGE_ACCOUNT ?? connected?.accountName
+  const account =
+    url.account ?? accountOf(url.endpoint) ?? env.AZURE_STORAGE_ACCOUNT ?? connected?.accountName
   if (account === undefined && url.endpoint === undefined)
     throw new UnsealError(
       "ERR_STORE_DENIED",
@@ -42,9 +43,17 @@ export async function containerClient(url: AzureStoreUrl, env: Environment): Pro
   const ours = env.AZURE_STORAGE_ACCOUNT === undefined || env.AZURE_STORAGE_ACCOUNT === account
   const service =
     ours && env.AZURE_STORAGE_KEY !== undefined && account !== undefined
-      ? new BlobServiceClient(endpoint, new StorageSharedKeyCredential(account, env.AZURE_STORAGE_KEY), PIPELINE)
+      ? new BlobServiceClient(
+          endpoint,
+          new StorageSharedKeyCredential(account, env.AZURE_STORAGE_KEY),
+          PIPELINE,
+        )
       : ours && env.AZURE_STORAGE_SAS_TOKEN !== undefined
-        ? new BlobServiceClient(signed(endpoint, env.AZURE_STORAGE_SAS_TOKEN), new AnonymousCredential(), PIPELINE)
+        ? new BlobServiceClient(
+            signed(endpoint, env.AZURE_STORAGE_SAS_TOKEN),
+            new AnonymousCredential(),
+            PIPELINE,
+          )
         : await fromIdentity(endpoint, url.container)
   return service.getContainerClient(url.container)
 }
@@ -58,7 +67,7 @@ function fromConnectionString(text: string | undefined): BlobServiceClient | nul
     const field = /^Invalid (\w+) in the provided/.exec(error instanceof Error ? error.message : "")?.[1]
     throw new UnsealError(
       "ERR_STORE_DENIED",
-      `AZURE_STORAGE_CONNECTION_STRING can't be used: ${field === undefined ? "it is not a connection string" : `its ${field} is missing or wrong`}`,
+      `AZURE_STORAGE_CONNECTION_STRING can't be used: ${field === undefined ? "it is no connection string" : `${field} is missing or wrong`}; it has DefaultEndpointsProtocol, AccountName, AccountKey and EndpointSuffix or BlobEndpoint, or else BlobEndpoint and SharedAccessSignature`,
     )
   }
 }

@@ -20,9 +20,16 @@ const BY_CODE: Readonly<Record<string, Row>> = {
   BlobImmutableDueToPolicy: ["ERR_STORE_DENIED", "an immutability policy protects the object"],
   BlobAlreadyExists: ["ERR_DESTINATION_EXISTS", "the key holds an object already"],
   InvalidBlobType: ["ERR_DESTINATION_EXISTS", "the key holds an append blob or a page blob"],
-  InvalidBlobOrBlock: ["ERR_DESTINATION_EXISTS", "the key holds another program's staged blocks, for up to a week"],
+  InvalidBlobOrBlock: [
+    "ERR_DESTINATION_EXISTS",
+    "the key holds another program's staged blocks, for up to a week",
+  ],
   InvalidBlockList: ["ERR_OBJECT_NOT_FOUND", "the upload's staged blocks are gone"],
-  BlockCountExceedsLimit: ["ERR_STORE_DENIED", "the key has too many staged blocks; Azure drops them after a week"],
+  BlockCountExceedsLimit: [
+    "ERR_STORE_DENIED",
+    "the key has too many staged blocks; Azure drops them after a week",
+  ],
+  SnapshotsPresent: ["ERR_STORE_DENIED", "the object has snapshots"],
   LeaseIdMissing: ["ERR_STORE_DENIED", "somebody holds a lease on the object"],
   PublicAccessNotPermitted: ["ERR_STORE_DENIED", "access without credentials is not permitted"],
   InvalidAuthenticationInfo: ["ERR_STORE_DENIED", "access is denied"],
@@ -52,16 +59,22 @@ const NO_CREDENTIAL = new Set([
 export function azureError(error: unknown, doing: string): UnsealError {
   if (error instanceof UnsealError) return error
   const { name, status, code } = facts(error)
-  const cause = summary(error)
+  const cause = error
   if (NO_CREDENTIAL.has(name))
-    return new UnsealError("ERR_STORE_DENIED", `${doing}: no Azure credential is available`, { cause })
+    return new UnsealError(
+      "ERR_STORE_DENIED",
+      `${doing}: no Azure credential is available (connection string, account key, SAS token or identity)`,
+      { cause },
+    )
   const [unsealCode, meaning] =
     BY_CODE[code] ??
     (status === undefined
       ? (["ERR_STORE_UNAVAILABLE", "the store can't be reached"] as const)
       : byStatus(status))
   const numbers = [status, code].filter(Boolean).join(" ")
-  return new UnsealError(unsealCode, `${doing}: ${meaning}${numbers === "" ? "" : ` (${numbers})`}`, { cause })
+  return new UnsealError(unsealCode, `${doing}: ${meaning}${numbers === "" ? "" : ` (${numbers})`}`, {
+    cause,
+  })
 }
 
 /**

@@ -71,7 +71,12 @@ export interface PartWriter {
    * Writes part `number`, 1 and up; a part written before is replaced. `body` is not changed and not kept after the call.
    * `crc32` is the body's (ISO 3309, as `zlib.crc32`): the store verifies it where it can, and the adapter where it can't.
    */
-  writePart(number: number, body: readonly Uint8Array[], crc32: number, signal: AbortSignal): Promise<WrittenPart>
+  writePart(
+    number: number,
+    body: readonly Uint8Array[],
+    crc32: number,
+    signal: AbortSignal,
+  ): Promise<WrittenPart>
   /**
    * Makes the object visible from exactly `parts`, 1 to n without a gap, whose sizes add up to the object's size.
    * An ambiguous answer is settled by reading the destination back: an object of this size with this metadata is ours.

@@ -11,7 +11,10 @@ export async function readWhole(
   signal: AbortSignal,
 ): Promise<Uint8Array> {
   if (object.size > limit)
-    throw new UnsealError("ERR_CIPHERTEXT_INVALID", `${object.key} is ${object.size} bytes, more than ${limit}`)
+    throw new UnsealError(
+      "ERR_CIPHERTEXT_INVALID",
+      `${object.key} is ${object.size} bytes, more than ${limit}`,
+    )
   const chunks: Uint8Array[] = []
   if (object.size > 0)
     for await (const chunk of source.read(object, { start: 0, end: object.size }, signal)) chunks.push(chunk)
@@ -26,7 +29,12 @@ export async function writeWhole(
   contentType: string,
   signal: AbortSignal,
 ): Promise<StoredObject> {
-  const writer = await sink.create(key, bytes.length, { contentType, metadata: {}, existing: "replace" }, signal)
+  const writer = await sink.create(
+    key,
+    bytes.length,
+    { contentType, metadata: {}, existing: "replace" },
+    signal,
+  )
   try {
     const parts = new Map<number, WrittenPart>()
     for (let start = 0; start < bytes.length; start += writer.partSize) {

@@ -1,0 +1,104 @@
+import { createByteBudget } from "@unseal/archive/budget"
+import { decryptArchive } from "@unseal/archive/decrypt"
+import { UnsealError } from "@unseal/archive/errors"
+import type { TailRule } from "@unseal/archive/format/tail"
+import { readArchiveSettings } from "./config.ts"
+import { type KeyOptions, readKeyRing } from "./key-options.ts"
+import { openDestination, openSource } from "./location.ts"
+import { type PasswordOptions, readGivenPassword } from "./password-options.ts"
+import { bytes, createProgress } from "./progress.ts"
+
+export interface DecryptCommandOptions extends PasswordOptions, KeyOptions {
+  readonly tail?: TailRule
+  readonly overwrite?: true
+  readonly digest?: true
+  readonly json?: true
+}
+
+/** Part memory of a single archive: eight parts of the usual size. */
+const BUDGET_BYTES = 64 * 1024 * 1024
+
+/** `unseal decrypt SOURCE DESTINATION`: one archive, here and now, without a queue. */
+export async function decryptCommand(
+  from: string,
+  to: string,
+  options: DecryptCommandOptions,
+  signal: AbortSignal,
+): Promise<void> {
+  const settings = readArchiveSettings()
+  const given = await readGivenPassword(options)
+  // Where plaintext goes to standard output, everything else must not.
+  const print = (text: string) => (to === "-" ? process.stderr : process.stdout).write(`${text}\n`)
+  const say = (text: string) => process.stderr.write(`${text}\n`)
+  if (given.encryptedPassword === undefined) {
+    if (options.json) print(JSON.stringify({ outcome: "not-encrypted", archiveId: given.archiveId }))
+    say("the callback brings no password: this archive is not encrypted, and nothing was written")
+    return
+  }
+  const keyRing = await readKeyRing(options, settings.UNSEAL_OAEP_HASH)
+  const destination = await openDestination(to)
+  const progress = createProgress(from === "-" ? "decrypting" : from.split("/").at(-1)!)
+  const startedAt = performance.now()
+  try {
+    if (!options.overwrite) await refuseExisting(destination, signal)
+    const source = await openSource(from, signal)
+    try {
+      const { outcome, record } = await decryptArchive(
+        {
+          archiveId: given.archiveId ?? "",
+          projectId: given.projectId ?? "",
+          encryptedPassword: given.encryptedPassword,
+          source: source.store,
+          sourceKeys: [source.key],
+          destination: destination.store,
+          destinationKey: destination.key,
+          announced: {
+            ...(given.size === undefined ? {} : { size: given.size }),
+            ...(given.sha256sum === undefined ? {} : { sha256sum: given.sha256sum }),
+          },
+        },
+        {
+          keyRing,
+          budget: createByteBudget(BUDGET_BYTES),
+          tail: options.tail ?? settings.UNSEAL_TAIL,
+          digest: options.digest || options.json ? "sha256" : "none",
+          existing: options.overwrite ? "replace" : "fail",
+          record: false,
+          observe: { progress: progress.update },
+        },
+        signal,
+      )
+      progress.end()
+      const seconds = (performance.now() - startedAt) / 1000
+      if (options.json) print(JSON.stringify({ outcome, ...record }))
+      else if (options.digest) print(`${record.sha256?.plaintext}  ${to}`)
+      if (outcome === "empty") say("the archive is empty (0 bytes): nothing was published in its session")
+      if (record.media.syncErrors > 0)
+        say(`${record.media.syncErrors} of ${record.media.packets} packets are damaged: no sync byte`)
+      say(
+        `${bytes(record.destination.size)} in ${seconds.toFixed(1)} s to ${destination.name} (tail ${describeTail(record.tail)})`,
+      )
+    } finally {
+      await source.store.close()
+    }
+  } finally {
+    progress.end()
+    await destination.store.close()
+  }
+}
+
+async function refuseExisting(
+  { store, key, name }: Awaited<ReturnType<typeof openDestination>>,
+  signal: AbortSignal,
+): Promise<void> {
+  const existing = await store.stat(key, signal)
+  if (existing !== null)
+    throw new UnsealError(
+      "ERR_DESTINATION_EXISTS",
+      `${name} exists already (${existing.size} bytes): give --overwrite to replace it`,
+    )
+}
+
+function describeTail(tail: { form: string; padding: number }): string {
+  return tail.form === "pkcs7" ? `PKCS#7 of ${tail.padding} bytes` : tail.form
+}

@@ -1,0 +1,43 @@
+import { isUnsealError } from "@unseal/archive/errors"
+import { StoreUrlError } from "@unseal/archive/store/url"
+import { QueueUnavailableError } from "@unseal/queue/producer"
+import { ConfigurationError } from "@unseal/service/settings"
+
+/** What the exit code tells a script: 1 and 2 need a person, 3 may be tried again. */
+export const EXIT = { done: 0, failed: 1, usage: 2, retry: 3 } as const
+
+/** A command that was called in a way it can't be: exit code 2. */
+export class UsageError extends Error {
+  override readonly name = "UsageError"
+}
+
+/** Interrupted by a signal: nothing is wrong with the archive. */
+export class Interrupted extends Error {
+  override readonly name = "Interrupted"
+}
+
+/** Says on stderr what went wrong and what to do, and answers with the exit code. */
+export function explain(error: unknown): number {
+  const say = (line: string) => process.stderr.write(`unseal: ${line}\n`)
+  if (error instanceof ConfigurationError) {
+    for (const problem of error.problems) say(problem)
+    return EXIT.usage
+  }
+  if (error instanceof UsageError || error instanceof StoreUrlError) {
+    say(error.message)
+    return EXIT.usage
+  }
+  if (isUnsealError(error)) {
+    say(`${error.code}: ${error.message}`)
+    say(error.remedy)
+    // A key file that can't be opened is a wrong argument, not a wrong archive.
+    if (error.code === "ERR_KEY_INVALID") return EXIT.usage
+    return error.kind === "transient" ? EXIT.retry : EXIT.failed
+  }
+  if (error instanceof Interrupted || error instanceof QueueUnavailableError) {
+    say(error.message)
+    return EXIT.retry
+  }
+  say(error instanceof Error ? (error.stack ?? error.message) : String(error))
+  return EXIT.failed
+}

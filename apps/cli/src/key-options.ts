@@ -1,0 +1,36 @@
+import { stat } from "node:fs/promises"
+import { createKeyRing, type KeyRing, type PrivateKey } from "@unseal/archive/format/key-ring"
+import type { OaepHash } from "@unseal/archive/format/password"
+import { readPrivateKey } from "@unseal/archive/key-directory"
+import { UsageError } from "./exit.ts"
+
+export interface KeyOptions {
+  readonly key: readonly string[]
+  readonly passphraseFile?: string
+}
+
+/**
+ * The ring of the keys given by `--key`, in that order. A protected key takes the passphrase of `--passphrase-file`, or else of
+ * the file beside it (`key.passphrase` for `key.pem`). Errors of `readPrivateKey`, and `UsageError` for an unreadable file.
+ */
+export async function readKeyRing(options: KeyOptions, oaepHash: OaepHash): Promise<KeyRing> {
+  const keys: PrivateKey[] = []
+  for (const path of options.key) {
+    const beside = `${path.replace(/\.[^./]*$/, "")}.passphrase`
+    const passphrasePath = options.passphraseFile ?? ((await isFile(beside)) ? beside : undefined)
+    try {
+      keys.push(await readPrivateKey(path, passphrasePath === undefined ? {} : { passphrasePath }))
+    } catch (error) {
+      const { code, path: failed } = error as NodeJS.ErrnoException
+      if (failed === undefined) throw error
+      throw new UsageError(`${failed} can't be read: ${code}`)
+    }
+  }
+  return createKeyRing(keys, oaepHash)
+}
+
+const isFile = (path: string): Promise<boolean> =>
+  stat(path).then(
+    (stats) => stats.isFile(),
+    () => false,
+  )

@@ -1,0 +1,98 @@
+import { VERSION } from "@unseal/service/version"
+import { Command, CommanderError, InvalidArgumentError, Option } from "commander"
+import { EXIT, explain, Interrupted } from "./exit.ts"
+
+const interrupted = new AbortController()
+for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const)
+  process.once(name, () =>
+    interrupted.abort(new Interrupted(`interrupted by ${name}; nothing was left behind`)),
+  )
+// A reader that has seen enough, as in `unseal decrypt … - | head`.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code !== "EPIPE") throw error
+  process.exit(EXIT.failed)
+})
+const { signal } = interrupted
+
+function wholeNumber(text: string): number {
+  if (!/^[1-9]\d{0,8}$/.test(text)) throw new InvalidArgumentError("must be a whole number, 1 or more")
+  return Number(text)
+}
+const collect = (value: string, before: string[]) => [...before, value]
+const withPassword = (command: Command) =>
+  command
+    .option("--password <base64>", "the encrypted password, as the callback has it")
+    .option("--password-file <file>", "a file with the encrypted password; - for standard input")
+    .option("--callback <file>", "a file with the archive-status callback (JSON); - for standard input")
+    .option("--key <file>", "a private key (PEM); may be repeated, tried in this order", collect, [])
+    .option("--passphrase-file <file>", "the passphrase of the key; default: key.passphrase beside key.pem")
+    .option("--json", "print the result as JSON")
+
+const program = new Command("unseal")
+  .description("Decrypts encrypted OpenTok and Vonage Video archives.")
+  .version(VERSION)
+  .exitOverride()
+  .showHelpAfterError("(unseal --help lists the commands)")
+  .addHelpText(
+    "after",
+    "\nExit codes: 0 done · 1 failed for good · 2 usage or configuration · 3 may be tried again",
+  )
+
+withPassword(program.command("decrypt"))
+  .description("decrypt one archive")
+  .argument("<source>", "a path, - or s3://bucket/key, azure://container/key, file:///path")
+  .argument("<destination>", "the same; a file appears under its name only when it is whole")
+  .addOption(
+    new Option("--tail <rule>", "keep what openssl -nopad gives, or trim a PKCS#7 padding").choices([
+      "keep",
+      "trim",
+    ]),
+  )
+  .option("--overwrite", "replace an existing destination")
+  .option("--digest", "print the SHA-256 of the plaintext")
+  .action(async (from, to, options) =>
+    (await import("./decrypt.ts")).decryptCommand(from, to, options, signal),
+  )
+
+withPassword(program.command("inspect"))
+  .description("tell what a password is and which key opens it, never the key")
+  .action(async (options) => (await import("./inspect.ts")).inspectCommand(options, signal))
+
+program
+  .command("submit")
+  .description("enqueue the archive of a callback, as if the vendor had just sent it")
+  .argument("<callback>", "a file with the archive-status callback (JSON); - for standard input")
+  .option("--project <id>", "the project, if the callback names none")
+  .option("--json", "print the result as JSON")
+  .action(async (path, options) => (await import("./submit.ts")).submitCommand(path, options))
+
+const queue = program.command("queue").description("look after the queue")
+queue
+  .command("status")
+  .description("count the jobs by state")
+  .option("--json", "print the result as JSON")
+  .action(async (options) => (await import("./queue.ts")).queueStatusCommand(options))
+
+const withFilter = (command: Command) =>
+  command
+    .option("--code <code>", "only those with this error code")
+    .option("--project <id>", "only those of this project")
+    .option("--id <id>", "only the one with this job id, or of this archive")
+    .option("--json", "print the result as JSON")
+withFilter(queue.command("dead-letters"))
+  .description("list the jobs that were given up, newest first")
+  .addOption(new Option("--limit <count>", "at most so many").default(100).argParser(wholeNumber))
+  .action(async (options) => (await import("./queue.ts")).deadLettersCommand(options))
+withFilter(queue.command("redrive"))
+  .description("give dead letters a new life, with fresh counters")
+  .option("--all", "all of them")
+  .option("--dry-run", "only say which")
+  .action(async (options) => (await import("./queue.ts")).redriveCommand(options))
+
+try {
+  await program.parseAsync()
+} catch (error) {
+  // Commander has said itself what is wrong with the usage.
+  process.exitCode =
+    error instanceof CommanderError ? (error.exitCode === 0 ? EXIT.done : EXIT.usage) : explain(error)
+}

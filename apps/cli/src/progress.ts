@@ -1,0 +1,53 @@
+/** How far a command is, on a terminal: one line, drawn over itself. Nothing if stderr is no terminal. */
+export interface Progress {
+  update(done: number, total: number): void
+  /** Removes the line. */
+  end(): void
+}
+
+const INTERVAL_MS = 100
+
+export function createProgress(label: string, output: NodeJS.WriteStream = process.stderr): Progress {
+  if (!output.isTTY) return { update() {}, end() {} }
+  const startedAt = performance.now()
+  let drawnAt = 0
+  return {
+    update(done, total) {
+      const now = performance.now()
+      if (now - drawnAt < INTERVAL_MS && done < total) return
+      drawnAt = now
+      output.write(`\r\x1b[K${progressLine(label, done, total, (now - startedAt) / 1000, output.columns)}`)
+    },
+    end() {
+      if (drawnAt > 0) output.write("\r\x1b[K")
+    },
+  }
+}
+
+/** `label  42 % ▕████      ▏ 420 MB of 1.0 GB  310 MB/s  2 s left`, cut to `columns`. */
+export function progressLine(
+  label: string,
+  done: number,
+  total: number,
+  seconds: number,
+  columns = 80,
+): string {
+  const share = total === 0 ? 1 : done / total
+  const speed = seconds > 0 ? done / seconds : 0
+  const bar = "█".repeat(Math.round(share * 20)).padEnd(20)
+  const left = speed > 0 ? `  ${Math.ceil((total - done) / speed)} s left` : ""
+  const line = `${label} ${String(Math.floor(share * 100)).padStart(3)} % ▕${bar}▏ ${bytes(done)} of ${bytes(total)}  ${bytes(speed)}/s${left}`
+  return line.slice(0, Math.max(columns - 1, 20))
+}
+
+/** Bytes for people, in powers of ten as stores bill them: `1.0 GB`. */
+export function bytes(count: number): string {
+  const units = ["B", "kB", "MB", "GB", "TB"]
+  let value = count
+  let unit = 0
+  while (value >= 999.5 && unit < units.length - 1) {
+    value /= 1000
+    unit++
+  }
+  return `${unit === 0 || value >= 99.95 ? value.toFixed(0) : value.toFixed(1)} ${units[unit]}`
+}

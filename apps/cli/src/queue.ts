@@ -1,0 +1,105 @@
+import { ERROR_CODES } from "@unseal/archive/errors"
+import { type DeadLetter, type DeadLetters, openDeadLetters } from "@unseal/queue/dead-letters"
+import { queueStatus } from "@unseal/queue/status"
+import { UsageError } from "./exit.ts"
+import { withQueue } from "./queue-connection.ts"
+
+interface JsonOption {
+  readonly json?: true
+}
+
+/** `unseal queue status`: how many jobs are in each state. */
+export async function queueStatusCommand(options: JsonOption): Promise<void> {
+  await withQueue(async ({ connection, settings }) => {
+    const status = await queueStatus(connection, settings.UNSEAL_QUEUE)
+    if (options.json) return void process.stdout.write(`${JSON.stringify(status)}\n`)
+    const { failed, ...live } = status.jobs
+    const rows = [...Object.entries(live), ["dead letters", failed] as const]
+    for (const [state, count] of rows) process.stdout.write(`${state.padEnd(14)} ${count}\n`)
+    process.stdout.write(`${"oldest waits".padEnd(14)} ${status.oldestWaitingSeconds.toFixed(0)} s\n`)
+  })
+}
+
+export interface DeadLetterFilter {
+  readonly code?: string
+  readonly project?: string
+  readonly id?: string
+}
+
+/** `unseal queue dead-letters`: the jobs that were given up, newest first, and what to do about them. */
+export async function deadLettersCommand(
+  options: DeadLetterFilter & JsonOption & { readonly limit: number },
+): Promise<void> {
+  await withDeadLetters(async (deadLetters) => {
+    const chosen = await choose(deadLetters, options, options.limit)
+    if (options.json) return void process.stdout.write(`${JSON.stringify(chosen)}\n`)
+    for (const letter of chosen) {
+      process.stdout.write(
+        `${letter.failedAt}  ${letter.jobId}  ${letter.attempts} attempts\n  ${letter.reason}\n`,
+      )
+      const remedy = ERROR_CODES[letter.code as keyof typeof ERROR_CODES]?.remedy
+      if (remedy !== undefined) process.stdout.write(`  ${remedy}\n`)
+    }
+    process.stderr.write(`${chosen.length} dead letters\n`)
+  })
+}
+
+/** `unseal queue redrive`: gives dead letters a new life with fresh counters. */
+export async function redriveCommand(
+  options: DeadLetterFilter & JsonOption & { readonly all?: true; readonly dryRun?: true },
+): Promise<void> {
+  if (!options.all && !options.code && !options.project && !options.id)
+    throw new UsageError("say which dead letters: --code CODE, --project ID, --id JOB or ARCHIVE, or --all")
+  await withDeadLetters(async (deadLetters) => {
+    const chosen = await choose(deadLetters, options, Number.POSITIVE_INFINITY)
+    const redriven: { from: string; to: string }[] = []
+    for (const { jobId } of chosen) {
+      const job = options.dryRun ? { jobId } : await deadLetters.redrive(jobId)
+      if (job === null) continue
+      redriven.push({ from: jobId, to: job.jobId })
+      if (!options.json)
+        process.stdout.write(options.dryRun ? `would redrive ${jobId}\n` : `${jobId} -> ${job.jobId}\n`)
+    }
+    if (options.json)
+      process.stdout.write(`${JSON.stringify({ dryRun: Boolean(options.dryRun), redriven })}\n`)
+    process.stderr.write(
+      `${redriven.length} dead letters ${options.dryRun ? "would be redriven" : "redriven"}\n`,
+    )
+  })
+}
+
+function withDeadLetters(work: (deadLetters: DeadLetters) => Promise<void>): Promise<void> {
+  return withQueue(async ({ connection, settings }) => {
+    const deadLetters = openDeadLetters({ connection, queue: settings.UNSEAL_QUEUE })
+    try {
+      await work(deadLetters)
+    } finally {
+      await deadLetters.close()
+    }
+  })
+}
+
+const PAGE = 500
+
+/** Reads on, page by page, until `limit` dead letters match. */
+async function choose(
+  deadLetters: DeadLetters,
+  filter: DeadLetterFilter,
+  limit: number,
+): Promise<DeadLetter[]> {
+  const chosen: DeadLetter[] = []
+  for (let offset = 0; chosen.length < limit; offset += PAGE) {
+    const page = await deadLetters.list({ offset, limit: PAGE })
+    chosen.push(...page.filter((letter) => matches(letter, filter)))
+    if (page.length < PAGE) break
+  }
+  return chosen.slice(0, limit)
+}
+
+function matches(letter: DeadLetter, { code, project, id }: DeadLetterFilter): boolean {
+  return (
+    (code === undefined || letter.code === code) &&
+    (project === undefined || letter.projectId === project) &&
+    (id === undefined || letter.jobId === id || letter.archiveId === id)
+  )
+}

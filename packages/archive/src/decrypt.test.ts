@@ -1,0 +1,643 @@
+import { createCipheriv, createDecipheriv, createHash, generateKeyPairSync, randomBytes } from "node:crypto"
+import { writeFileSync } from "node:fs"
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { dirname, join } from "node:path"
+import { pathToFileURL } from "node:url"
+import { crc32 } from "node:zlib"
+import fc from "fast-check"
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest"
+import { createByteBudget } from "./budget.ts"
+import type { Checkpoint, CheckpointLog, CheckpointUpload, PartReceipt } from "./checkpoint.ts"
+import { type ArchiveRequest, type DecryptOptions, decryptArchive } from "./decrypt.ts"
+import { UnsealError } from "./errors.ts"
+import { formatCrc32 } from "./format/crc32.ts"
+import { createKeyRing, parsePrivateKey } from "./format/key-ring.ts"
+import { encodePassword, wrapPassword } from "./format/password.ts"
+import type { ArchiveStore, PartWriter } from "./store/contract.ts"
+import { openStore } from "./store/open.ts"
+
+const PART = 64 * 1024
+const KEY = "p/a/archive.ts"
+const never = new AbortController().signal
+const { privateKey, publicKey } = generateKeyPairSync("rsa", { modulusLength: 2048 })
+const keyRing = createKeyRing([
+  parsePrivateKey(Buffer.from(privateKey.export({ type: "pkcs8", format: "pem" })), "k.pem"),
+])
+
+/** `size` bytes that begin every 188 with a sync byte. */
+function transportStream(size: number): Buffer {
+  const stream = randomBytes(size)
+  for (let at = 0; at < size; at += 188) stream[at] = 0x47
+  return stream
+}
+
+function encrypt(plaintext: Uint8Array, header = [1, 1, 1]) {
+  const key = randomBytes(32)
+  const iv = randomBytes(16)
+  const cipher = createCipheriv("aes-256-cbc", key, iv).setAutoPadding(false)
+  const ciphertext = Buffer.concat([cipher.update(plaintext), cipher.final()])
+  const password = encodePassword({ key, iv })
+  password.set(header)
+  return { ciphertext, encryptedPassword: wrapPassword(password, publicKey) }
+}
+
+let root: string
+let source: ArchiveStore
+let destination: ArchiveStore
+let count = 0
+
+beforeAll(async () => {
+  root = await mkdtemp(join(tmpdir(), "unseal-decrypt-"))
+})
+afterAll(() => rm(root, { recursive: true }))
+beforeEach(async () => {
+  count++
+  for (const name of ["source", "destination"])
+    await mkdir(join(root, String(count), name), { recursive: true })
+  const open = (name: string) =>
+    openStore(pathToFileURL(join(root, String(count), name)).href, { env: {}, partSizeBytes: PART })
+  source = await open("source")
+  destination = await open("destination")
+})
+
+const pathOf = (store: "source" | "destination", key: string) => join(root, String(count), store, key)
+async function put(store: "source" | "destination", key: string, bytes: Uint8Array): Promise<void> {
+  await mkdir(dirname(pathOf(store, key)), { recursive: true })
+  await writeFile(pathOf(store, key), bytes)
+}
+const get = (key = KEY) => readFile(pathOf("destination", key))
+const record = async () => JSON.parse((await get("p/a/archive.json")).toString())
+/** Every file below the destination, hidden ones too. */
+const leftovers = async () =>
+  (await readdir(join(root, String(count), "destination"), { recursive: true, withFileTypes: true }))
+    .filter((entry) => entry.isFile())
+    .map((entry) => entry.name)
+    .sort()
+
+const request = (encryptedPassword: string, more: Partial<ArchiveRequest> = {}): ArchiveRequest => ({
+  archiveId: "b40ef09b-3811-4726-b508-e41a0f96c68f",
+  projectId: "123456",
+  encryptedPassword,
+  source,
+  sourceKeys: ["absent.ts", KEY],
+  destination,
+  destinationKey: KEY,
+  ...more,
+})
+const options = (more: Partial<DecryptOptions> = {}): DecryptOptions => ({
+  keyRing,
+  budget: createByteBudget(3 * PART),
+  tail: "keep",
+  digest: "sha256",
+  existing: "fail",
+  record: true,
+  ...more,
+})
+
+function memoryCheckpoint(): CheckpointLog & { now: Checkpoint | null } {
+  const log = {
+    now: null as Checkpoint | null,
+    load: async () => log.now,
+    async begin(upload: CheckpointUpload) {
+      log.now = { upload, parts: new Map() }
+    },
+    async part(number: number, receipt: PartReceipt) {
+      ;(log.now!.parts as Map<number, PartReceipt>).set(number, receipt)
+    },
+    async seal(sealed: unknown) {
+      log.now = { ...log.now!, record: JSON.parse(JSON.stringify(sealed)) }
+    },
+    async clear() {
+      log.now = null
+    },
+  }
+  return log
+}
+
+/** A store that counts its calls, and fails one in a way that `fail` chooses. */
+function watched(store: ArchiveStore, fail: (call: string) => void = () => {}) {
+  const calls: string[] = []
+  const note = (call: string) => {
+    calls.push(call)
+    fail(call)
+  }
+  const watchWriter = (writer: PartWriter): PartWriter => ({
+    token: writer.token,
+    partSize: writer.partSize,
+    written: (signal) => writer.written(signal),
+    async writePart(number, body, crc, signal) {
+      note(`write ${number}`)
+      return writer.writePart(number, body, crc, signal)
+    },
+    async complete(parts, signal) {
+      note("complete")
+      const object = await writer.complete(parts, signal)
+      note("completed")
+      return object
+    },
+    abort: () => writer.abort(),
+  })
+  const watchedStore: ArchiveStore = {
+    ...store,
+    async *read(object, range, signal) {
+      note(`read ${range.start}-${range.end}`)
+      yield* store.read(object, range, signal)
+    },
+    async create(key, size, create, signal) {
+      if (key === KEY) note(create.token === undefined ? "create" : "resume")
+      const writer = await store.create(key, size, create, signal)
+      return key === KEY ? watchWriter(writer) : writer
+    },
+  }
+  return { store: watchedStore, calls, writes: () => calls.filter((call) => call.startsWith("write")) }
+}
+
+describe("decryptArchive", () => {
+  it("gives the plaintext and its record, for any size and part size", async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.oneof(fc.constantFrom(1, 47, 4096, 4095, 4097, 8192), fc.integer({ min: 1, max: 30_000 })),
+        fc.constantFrom(16, 1024, 4096, PART / 16),
+        fc.constantFrom("sha256" as const, "none" as const),
+        async (blocks, partBlocks, digest) => {
+          const plaintext = transportStream(blocks * 16)
+          const { ciphertext, encryptedPassword } = encrypt(plaintext)
+          const key = `p/${randomBytes(8).toString("hex")}.ts`
+          await put("source", key, ciphertext)
+          const fine = await openStore(pathToFileURL(join(root, String(count), "destination")).href, {
+            env: {},
+            partSizeBytes: partBlocks * 16,
+          })
+          const wanted = request(encryptedPassword, {
+            sourceKeys: [key],
+            destinationKey: key,
+            destination: fine,
+          })
+          const result = await decryptArchive(wanted, options({ digest }), never)
+          expect((await get(key)).equals(plaintext)).toBe(true)
+          expect(result.record.crc32).toBe(formatCrc32(crc32(plaintext)))
+          const sha256 = createHash("sha256").update(plaintext).digest("hex")
+          expect(result.record.sha256?.plaintext).toBe(digest === "sha256" ? sha256 : undefined)
+          expect(result.record.media).toEqual({ packets: Math.floor(plaintext.length / 188), syncErrors: 0 })
+        },
+      ),
+      { numRuns: 40 },
+    )
+  })
+
+  it("writes the record beside the archive, with everything needed to check it", async () => {
+    const plaintext = Buffer.concat([transportStream(188 * 1000), Buffer.alloc(16, 16)])
+    const { ciphertext, encryptedPassword } = encrypt(plaintext)
+    await put("source", KEY, ciphertext)
+    const { outcome } = await decryptArchive(request(encryptedPassword), options({ attempt: 3 }), never)
+    expect(outcome).toBe("committed")
+    expect(await record()).toMatchObject({
+      version: 1,
+      archiveId: "b40ef09b-3811-4726-b508-e41a0f96c68f",
+      projectId: "123456",
+      source: { key: KEY, size: ciphertext.length, etag: expect.any(String) },
+      destination: { key: KEY, size: plaintext.length, etag: expect.stringMatching(/./) },
+      crc32: formatCrc32(crc32(plaintext)),
+      sha256: { plaintext: createHash("sha256").update(plaintext).digest("hex") },
+      keyId: keyRing.describe()[0]!.keyId,
+      tail: { form: "pkcs7", padding: 16 },
+      media: { packets: 1000, syncErrors: 0 },
+      attempts: 3,
+    })
+  })
+
+  it.each([
+    ["pkcs7", Buffer.alloc(4, 4), 4],
+    ["irregular", Buffer.alloc(4, 0), 0],
+  ])("trims a %s tail only if it is a padding", async (form, tail, trimmed) => {
+    const content = transportStream(188 * 1389)
+    const { ciphertext, encryptedPassword } = encrypt(Buffer.concat([content, tail]))
+    await put("source", KEY, ciphertext)
+    const result = await decryptArchive(request(encryptedPassword), options({ tail: "trim" }), never)
+    expect((await get()).equals(Buffer.concat([content, tail.subarray(trimmed)]))).toBe(true)
+    expect(result.record.tail).toEqual({ form, padding: trimmed })
+    expect(result.record.crc32).toBe(formatCrc32(crc32(await get())))
+  })
+
+  it("treats an empty archive as an outcome, whatever its password", async () => {
+    await put("source", KEY, Buffer.alloc(0))
+    const { outcome } = await decryptArchive(
+      request("anything", { announced: { size: 0 } }),
+      options(),
+      never,
+    )
+    expect(outcome).toBe("empty")
+    expect((await get()).length).toBe(0)
+    expect(await record()).toMatchObject({ crc32: "00000000", destination: { size: 0 } })
+  })
+
+  it("takes an archive that is nothing but a padding", async () => {
+    const { ciphertext, encryptedPassword } = encrypt(Buffer.alloc(16, 16))
+    await put("source", KEY, ciphertext)
+    await decryptArchive(request(encryptedPassword), options({ tail: "trim" }), never)
+    expect((await get()).length).toBe(0)
+  })
+
+  it.each(["ciphertext", "plaintext", "neither"] as const)(
+    "records that the announced sha256sum is of the %s",
+    async (which) => {
+      const plaintext = transportStream(5 * PART)
+      const { ciphertext, encryptedPassword } = encrypt(plaintext)
+      await put("source", KEY, ciphertext)
+      const bytes = { ciphertext, plaintext, neither: randomBytes(8) }[which]
+      const sha256sum = createHash("sha256").update(bytes).digest("base64")
+      const wanted = request(encryptedPassword, { announced: { sha256sum } })
+      const strict = decryptArchive(wanted, options({ announcedDigest: "require" }), never)
+      if (which === "neither") {
+        await expect(strict).rejects.toMatchObject({ code: "ERR_DIGEST_MISMATCH" })
+        expect(await leftovers()).toEqual([])
+        await decryptArchive(wanted, options(), never)
+      }
+      await strict.catch(() => {})
+      expect((await record()).sha256).toEqual({
+        plaintext: createHash("sha256").update(plaintext).digest("hex"),
+        ciphertext: createHash("sha256").update(ciphertext).digest("hex"),
+        announced: which,
+      })
+    },
+  )
+
+  describe("refuses, with nothing visible and nothing half-written,", () => {
+    const good = transportStream(3 * PART)
+    const cases: [string, string, () => Promise<[ArchiveRequest, Partial<DecryptOptions>?]>, RegExp][] = [
+      [
+        "a password that is not base64",
+        "ERR_PASSWORD_INVALID",
+        async () => [request("e42c...d23")],
+        /character 5 of 10/,
+      ],
+      [
+        "a wrapped password of another length than the keys'",
+        "ERR_NO_MATCHING_KEY",
+        async () => [request(randomBytes(255).toString("base64"))],
+        /255 bytes; the only key takes 256/,
+      ],
+      [
+        "a password for another certificate",
+        "ERR_NO_MATCHING_KEY",
+        async () => [request(randomBytes(256).toString("base64"))],
+        /the only key does not unwrap/,
+      ],
+      [
+        "an unknown header",
+        "ERR_PASSWORD_INVALID",
+        async () => [request(encrypt(good, [1, 2, 1]).encryptedPassword)],
+        /algorithm 2 is not supported/,
+      ],
+      [
+        "a password that is not 51 bytes",
+        "ERR_PASSWORD_INVALID",
+        async () => [request(wrapPassword(randomBytes(48), publicKey))],
+        /48 bytes, not 51/,
+      ],
+      [
+        "a missing object",
+        "ERR_OBJECT_NOT_FOUND",
+        async () => [request(encrypt(good).encryptedPassword, { sourceKeys: ["a.ts", "a.mp4"] })],
+        /no object under a\.ts or a\.mp4/,
+      ],
+      [
+        "an object that is empty while the callback announced bytes",
+        "ERR_CIPHERTEXT_INVALID",
+        async () => {
+          await put("source", KEY, Buffer.alloc(0))
+          return [request("x", { announced: { size: 18_023_312 } })]
+        },
+        /empty \(0 bytes\) while the callback announced 18023312 bytes/,
+      ],
+      [
+        "an object that is cut short",
+        "ERR_CIPHERTEXT_INVALID",
+        async () => {
+          const { ciphertext, encryptedPassword } = encrypt(good)
+          await put("source", KEY, ciphertext.subarray(0, -3))
+          return [request(encryptedPassword)]
+        },
+        /196605 bytes is not a whole number of 16-byte blocks/,
+      ],
+      [
+        "a content key of another archive",
+        "ERR_NOT_MPEG_TS",
+        async () => [request(encrypt(good).encryptedPassword)],
+        /of the first 64 packets/,
+      ],
+      [
+        "a content key of another archive, trimming",
+        "ERR_NOT_MPEG_TS",
+        async () => [request(encrypt(good).encryptedPassword), { tail: "trim" }],
+        /of the first 64 packets/,
+      ],
+      [
+        "a wrong IV",
+        "ERR_NOT_MPEG_TS",
+        async () => {
+          const key = randomBytes(32)
+          const cipher = createCipheriv("aes-256-cbc", key, randomBytes(16)).setAutoPadding(false)
+          const ciphertext = Buffer.concat([cipher.update(good), cipher.final()])
+          // Whatever block 1 becomes, the first packet's sync byte must not be there by chance.
+          const iv = Buffer.alloc(16)
+          const first = createDecipheriv("aes-256-cbc", key, iv)
+            .setAutoPadding(false)
+            .update(ciphertext.subarray(0, 16))
+          iv[0] = first[0]! ^ 0x48
+          await put("source", KEY, ciphertext)
+          return [request(wrapPassword(encodePassword({ key, iv }), publicKey))]
+        },
+        /first packet has no sync byte 0x47 while 63 of 64 have/,
+      ],
+      [
+        "a destination with other content",
+        "ERR_DESTINATION_EXISTS",
+        async () => [request(encrypt(good).encryptedPassword, { destinationKey: "other.ts" })],
+        /holds another object of 5 bytes under other\.ts/,
+      ],
+    ]
+    it.each(cases)("%s (%s)", async (_, code, prepare, message) => {
+      await put("source", KEY, encrypt(good).ciphertext)
+      await put("destination", "other.ts", Buffer.from("other"))
+      const [wanted, more] = await prepare()
+      const attempt = decryptArchive(wanted, options(more), never)
+      await expect(attempt).rejects.toBeInstanceOf(UnsealError)
+      await expect(attempt).rejects.toMatchObject({ code, message: expect.stringMatching(message) })
+      expect(await leftovers()).toEqual(["other.ts"])
+      expect((await get("other.ts")).toString()).toBe("other")
+    })
+
+    it("an object that changes while it is read", async () => {
+      const { ciphertext, encryptedPassword } = encrypt(transportStream(8 * PART))
+      await put("source", KEY, ciphertext)
+      const changing = watched(source, (call) => {
+        if (call.startsWith(`read ${4 * PART - 16}`)) {
+          // In place, as the vendor's upload never does but a hand may.
+          writeFileSync(pathOf("source", KEY), encrypt(transportStream(8 * PART)).ciphertext)
+        }
+      })
+      const attempt = decryptArchive(request(encryptedPassword, { source: changing.store }), options(), never)
+      await expect(attempt).rejects.toMatchObject({ code: "ERR_OBJECT_CHANGED" })
+      expect(await leftovers()).toEqual([])
+    })
+  })
+
+  it("reads no more than the first packets to refuse a wrong content key, and begins no upload", async () => {
+    await put("source", KEY, encrypt(transportStream(40 * PART)).ciphertext)
+    const reading = watched(source)
+    const writing = watched(destination)
+    const { encryptedPassword } = encrypt(Buffer.alloc(16))
+    const wanted = request(encryptedPassword, { source: reading.store, destination: writing.store })
+    await expect(decryptArchive(wanted, options(), never)).rejects.toMatchObject({ code: "ERR_NOT_MPEG_TS" })
+    expect(reading.calls).toEqual([`read 0-${PART}`])
+    expect(writing.calls).toEqual([])
+  })
+
+  it("replaces other content if it may", async () => {
+    const plaintext = transportStream(PART)
+    const { ciphertext, encryptedPassword } = encrypt(plaintext)
+    await put("source", KEY, ciphertext)
+    await put("destination", KEY, Buffer.from("other"))
+    await decryptArchive(request(encryptedPassword), options({ existing: "replace" }), never)
+    expect((await get()).equals(plaintext)).toBe(true)
+  })
+
+  it("makes one archive of several runs at the same time", async () => {
+    const plaintext = transportStream(5 * PART)
+    const { ciphertext, encryptedPassword } = encrypt(plaintext)
+    await put("source", KEY, ciphertext)
+    const runs = Array.from({ length: 6 }, () => decryptArchive(request(encryptedPassword), options(), never))
+    const results = await Promise.all(runs)
+    expect(results.map((result) => result.record.crc32)).toEqual(Array(6).fill(formatCrc32(crc32(plaintext))))
+    expect((await get()).equals(plaintext)).toBe(true)
+    expect((await leftovers()).filter((name) => name.includes("unseal-"))).toEqual([])
+  })
+
+  it("bears sync errors inside the archive and counts them", async () => {
+    const plaintext = transportStream(188 * 4000)
+    for (const packet of [700, 701, 3999]) plaintext[packet * 188] = 0
+    const { ciphertext, encryptedPassword } = encrypt(plaintext)
+    await put("source", KEY, ciphertext)
+    await decryptArchive(request(encryptedPassword), options(), never)
+    expect((await record()).media).toEqual({ packets: 4000, syncErrors: 3 })
+  })
+})
+
+describe("a run that was cut short", () => {
+  const plaintext = transportStream(10 * PART)
+  const { ciphertext, encryptedPassword } = encrypt(plaintext)
+  const crash = new Error("killed")
+  /** A run that dies in `call`, and the calls of the run after it. */
+  async function runTwice(call: string, more: Partial<DecryptOptions>) {
+    await put("source", KEY, ciphertext)
+    const checkpoint = memoryCheckpoint()
+    const first = watched(destination, (now) => {
+      if (now === call) throw crash
+    })
+    // One part at a time, so that what the first run leaves behind is the same every time.
+    const setup = options({ checkpoint, budget: createByteBudget(PART), ...more })
+    const dying = decryptArchive(request(encryptedPassword, { destination: first.store }), setup, never)
+    await expect(dying).rejects.toBe(crash)
+    const reading = watched(source)
+    const second = watched(destination)
+    const wanted = request(encryptedPassword, { source: reading.store, destination: second.store })
+    const result = await decryptArchive(wanted, setup, never)
+    expect((await get()).equals(plaintext)).toBe(true)
+    expect(await record()).toMatchObject({
+      crc32: formatCrc32(crc32(plaintext)),
+      destination: { size: plaintext.length },
+      media: { packets: Math.floor(plaintext.length / 188), syncErrors: 0 },
+    })
+    expect(checkpoint.now).toBeNull()
+    expect((await leftovers()).filter((name) => name.includes("unseal-"))).toEqual([])
+    return { result, calls: second.calls, writes: second.writes(), reads: reading.calls }
+  }
+
+  it("is resumed: no part is written twice, nor read twice without a digest", async () => {
+    const { calls, writes, reads } = await runTwice("write 7", { digest: "none" })
+    expect(calls[0]).toBe("resume")
+    expect(writes).toEqual(["write 7", "write 8", "write 9", "write 10"])
+    expect(reads.length).toBe(4)
+  })
+
+  it("is resumed with a digest by reading again what it had not hashed", async () => {
+    const { result, writes, reads } = await runTwice("write 7", { digest: "sha256" })
+    expect(writes).toEqual(["write 7", "write 8", "write 9", "write 10"])
+    expect(reads.length).toBe(10)
+    expect(result.record.sha256?.plaintext).toBe(createHash("sha256").update(plaintext).digest("hex"))
+  })
+
+  it.each(["none", "sha256"] as const)("right before it completed, completes (digest %s)", async (digest) => {
+    const { writes, reads, result } = await runTwice("complete", { digest })
+    expect(writes).toEqual([])
+    // Without a digest, only the last block is read: for the tail.
+    expect(reads.length).toBe(digest === "none" ? 1 : 10)
+    expect(result.outcome).toBe("committed")
+  })
+
+  it("right after it completed, writes the record it had sealed and moves no byte", async () => {
+    const { result, calls, reads } = await runTwice("completed", {})
+    expect(result.outcome).toBe("already-committed")
+    expect(calls.filter((call) => !call.startsWith("read"))).toEqual([])
+    expect(reads).toEqual([])
+  })
+
+  it("after it completed, with its checkpoint lost too, is recorded from its source again and writes no part", async () => {
+    await put("source", KEY, ciphertext)
+    await decryptArchive(request(encryptedPassword), options(), never)
+    const before = await record()
+    await rm(pathOf("destination", "p/a/archive.json"))
+    const writing = watched(destination)
+    const wanted = request(encryptedPassword, { destination: writing.store })
+    await decryptArchive(wanted, options({ checkpoint: memoryCheckpoint() }), never)
+    expect(writing.writes()).toEqual([])
+    const { crc32: checksum, sha256, destination: described } = await record()
+    expect({ checksum, sha256, described }).toEqual({
+      checksum: before.crc32,
+      sha256: before.sha256,
+      described: before.destination,
+    })
+  })
+
+  it("does nothing the second time if the first was whole", async () => {
+    await put("source", KEY, ciphertext)
+    await decryptArchive(request(encryptedPassword), options(), never)
+    const reading = watched(source)
+    const writing = watched(destination)
+    const wanted = request(encryptedPassword, { source: reading.store, destination: writing.store })
+    const { outcome } = await decryptArchive(wanted, options(), never)
+    expect(outcome).toBe("already-committed")
+    expect(reading.calls).toEqual([])
+    expect(writing.writes()).toEqual([])
+  })
+
+  it("begins anew if the source is another version by then, and leaves nothing of the old one", async () => {
+    await put("source", KEY, ciphertext)
+    const checkpoint = memoryCheckpoint()
+    const dying = watched(destination, (call) => {
+      if (call === "write 5") throw crash
+    })
+    const setup = options({ checkpoint, budget: createByteBudget(PART) })
+    await expect(
+      decryptArchive(request(encryptedPassword, { destination: dying.store }), setup, never),
+    ).rejects.toBe(crash)
+    const replaced = transportStream(6 * PART)
+    const again = encrypt(replaced)
+    await put("source", KEY, again.ciphertext)
+    await decryptArchive(request(again.encryptedPassword), setup, never)
+    expect((await get()).equals(replaced)).toBe(true)
+    expect((await leftovers()).filter((name) => name.includes("unseal-"))).toEqual([])
+  })
+
+  it("does not trust a part whose receipt the store does not confirm", async () => {
+    await put("source", KEY, ciphertext)
+    const checkpoint = memoryCheckpoint()
+    const dying = watched(destination, (call) => {
+      if (call === "write 7") throw crash
+    })
+    const setup = options({ checkpoint, budget: createByteBudget(PART), digest: "none" })
+    await expect(
+      decryptArchive(request(encryptedPassword, { destination: dying.store }), setup, never),
+    ).rejects.toBe(crash)
+    const parts = checkpoint.now!.parts as Map<number, PartReceipt>
+    parts.set(3, { ...parts.get(3)!, tag: "another" })
+    parts.delete(4)
+    const second = watched(destination)
+    await decryptArchive(request(encryptedPassword, { destination: second.store }), setup, never)
+    expect(second.writes()).toEqual(["write 3", "write 4", "write 7", "write 8", "write 9", "write 10"])
+    expect((await get()).equals(plaintext)).toBe(true)
+  })
+
+  it("by a failure that is permanent, is cleaned up; by one that may pass, is kept while an attempt is left", async () => {
+    await put("source", KEY, ciphertext)
+    const failWith = (code: "ERR_STORE_UNAVAILABLE" | "ERR_STORE_DENIED") =>
+      watched(destination, (call) => {
+        if (call === "write 4") throw new UnsealError(code, "as the test wants")
+      }).store
+    for (const [code, keepUpload, kept] of [
+      ["ERR_STORE_DENIED", true, false],
+      ["ERR_STORE_UNAVAILABLE", false, false],
+      ["ERR_STORE_UNAVAILABLE", true, true],
+    ] as const) {
+      const checkpoint = memoryCheckpoint()
+      const attempt = decryptArchive(
+        request(encryptedPassword, { destination: failWith(code) }),
+        options({ checkpoint, keepUpload }),
+        never,
+      )
+      await expect(attempt).rejects.toMatchObject({ code })
+      expect((await leftovers()).length > 0).toBe(kept)
+      expect(checkpoint.now !== null).toBe(kept)
+    }
+  })
+
+  it("by an abort, rejects with its reason, keeps what was written, and has nothing in flight", async () => {
+    await put("source", KEY, ciphertext)
+    const shutdown = new AbortController()
+    const reason = new Error("shutdown")
+    const checkpoint = memoryCheckpoint()
+    const budget = createByteBudget(3 * PART)
+    const stopping = watched(destination, (call) => {
+      if (call === "write 6") shutdown.abort(reason)
+    })
+    const wanted = request(encryptedPassword, { destination: stopping.store })
+    await expect(decryptArchive(wanted, options({ checkpoint, budget }), shutdown.signal)).rejects.toBe(
+      reason,
+    )
+    expect(budget.holders).toBe(0)
+    expect(checkpoint.now!.parts.size).toBeGreaterThanOrEqual(3)
+    await expect(get()).rejects.toMatchObject({ code: "ENOENT" })
+  })
+
+  it("by the fence, does not become visible", async () => {
+    await put("source", KEY, ciphertext)
+    const lost = new Error("lock lost")
+    const fence = async () => {
+      throw lost
+    }
+    const writing = watched(destination)
+    const wanted = request(encryptedPassword, { destination: writing.store })
+    await expect(
+      decryptArchive(wanted, options({ fence, checkpoint: memoryCheckpoint() }), never),
+    ).rejects.toBe(lost)
+    expect(writing.calls).not.toContain("complete")
+    await expect(get()).rejects.toMatchObject({ code: "ENOENT" })
+  })
+})
+
+describe("a byte budget", () => {
+  it("is granted in the order of asking, and a large wish is not overtaken by small ones", async () => {
+    const budget = createByteBudget(10)
+    const order: string[] = []
+    const asked = async (bytes: number, name: string) => {
+      const release = await budget.acquire(bytes, never)
+      order.push(name)
+      return release
+    }
+    const first = await budget.acquire(8, never)
+    const large = asked(9, "large")
+    const small = asked(1, "small")
+    await new Promise(setImmediate)
+    expect(order).toEqual([])
+    first()
+    first()
+    ;(await large)()
+    ;(await small)()
+    expect(order).toEqual(["large", "small"])
+    expect(budget.holders).toBe(0)
+  })
+
+  it("grants a wish above its limit alone, and forgets one that was aborted", async () => {
+    const budget = createByteBudget(10)
+    const release = await budget.acquire(100, never)
+    const giveUp = new AbortController()
+    const waiting = budget.acquire(1, giveUp.signal)
+    giveUp.abort(new Error("enough"))
+    await expect(waiting).rejects.toThrow("enough")
+    release()
+    expect(budget.holders).toBe(0)
+    ;(await budget.acquire(10, never))()
+  })
+})

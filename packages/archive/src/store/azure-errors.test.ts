@@ -1,0 +1,106 @@
+import { inspect } from "node:util"
+import { describe, expect, it } from "vitest"
+import { type ErrorCode, UnsealError } from "../errors.ts"
+import { attempt, azureError } from "./azure-errors.ts"
+
+/** As the SDK's `RestError` looks from outside. */
+const restError = (statusCode?: number, code?: string, message = "failed") =>
+  Object.assign(new Error(message), { name: "RestError", statusCode, code })
+
+describe("an error of the SDK", () => {
+  const rows: [unknown, ErrorCode][] = [
+    [restError(404, "ContainerNotFound"), "ERR_STORE_DENIED"],
+    [restError(404, "BlobNotFound"), "ERR_OBJECT_NOT_FOUND"],
+    [restError(404), "ERR_STORE_UNAVAILABLE"],
+    [restError(401, "NoAuthenticationInformation"), "ERR_STORE_DENIED"],
+    [restError(400, "InvalidAuthenticationInfo"), "ERR_STORE_DENIED"],
+    [restError(403, "AuthenticationFailed"), "ERR_STORE_DENIED"],
+    [restError(403, "AuthorizationPermissionMismatch"), "ERR_STORE_DENIED"],
+    [restError(403), "ERR_STORE_DENIED"],
+    [restError(409, "BlobAlreadyExists"), "ERR_DESTINATION_EXISTS"],
+    [restError(409, "BlobArchived"), "ERR_STORE_DENIED"],
+    [restError(409, "BlobImmutableDueToPolicy"), "ERR_STORE_DENIED"],
+    [restError(409, "OperationConflict"), "ERR_STORE_UNAVAILABLE"],
+    [restError(412, "ConditionNotMet"), "ERR_OBJECT_CHANGED"],
+    [restError(412, "LeaseIdMissing"), "ERR_STORE_DENIED"],
+    [restError(400, "InvalidBlockList"), "ERR_OBJECT_NOT_FOUND"],
+    [restError(400, "Md5Mismatch"), "ERR_STORE_UNAVAILABLE"],
+    [restError(400, "InvalidMetadata"), "ERR_STORE_DENIED"],
+    [restError(408), "ERR_STORE_UNAVAILABLE"],
+    [restError(429), "ERR_STORE_UNAVAILABLE"],
+    [restError(500, "OperationTimedOut"), "ERR_STORE_UNAVAILABLE"],
+    [restError(503, "ServerBusy"), "ERR_STORE_UNAVAILABLE"],
+    [restError(undefined, "REQUEST_SEND_ERROR"), "ERR_STORE_UNAVAILABLE"],
+    [restError(undefined, "ENOTFOUND"), "ERR_STORE_UNAVAILABLE"],
+    [restError(undefined, "PARSE_ERROR"), "ERR_STORE_UNAVAILABLE"],
+    [Object.assign(new Error("none"), { name: "CredentialUnavailableError" }), "ERR_STORE_DENIED"],
+    [Object.assign(new Error("none"), { name: "AggregateAuthenticationError" }), "ERR_STORE_DENIED"],
+    [Object.assign(new Error("no"), { name: "AuthenticationError", statusCode: 401 }), "ERR_STORE_DENIED"],
+    [
+      Object.assign(new Error("?"), { name: "AuthenticationError", statusCode: 503 }),
+      "ERR_STORE_UNAVAILABLE",
+    ],
+    ["a thrown text", "ERR_STORE_UNAVAILABLE"],
+    [undefined, "ERR_STORE_UNAVAILABLE"],
+  ]
+  for (const [error, code] of rows) {
+    const { name, statusCode, code: azureCode } = Object(error)
+    it(`is ${code}: ${[name, statusCode, azureCode].filter(Boolean).join(" ") || String(error)}`, () => {
+      expect(azureError(error, "doing it")).toMatchObject({
+        code,
+        message: expect.stringContaining("doing it: "),
+      })
+    })
+  }
+
+  it("has its code in a header if it is the answer to a HEAD", () => {
+    const headers = { get: (name: string) => (name === "x-ms-error-code" ? "ContainerNotFound" : undefined) }
+    const error = Object.assign(restError(404), { response: { headers } })
+    expect(azureError(error, "doing it").message).toBe(
+      "doing it: the container does not exist (404 ContainerNotFound)",
+    )
+  })
+
+  it("that is translated already stays as it is", () => {
+    const error = new UnsealError("ERR_OBJECT_CHANGED", "changed")
+    expect(azureError(error, "doing it")).toBe(error)
+  })
+
+  it("leaves no query string and nothing that was signed in its cause", () => {
+    const error = restError(
+      403,
+      "AuthenticationFailed",
+      "GET https://a/b?sv=1&sig=SECRET failed\nString to sign: SECRET",
+    )
+    const shown = inspect(azureError(error, "doing it"), { depth: 10, showHidden: true })
+    expect(shown).toContain("GET https://a/b?… failed")
+    expect(shown).not.toContain("SECRET")
+  })
+})
+
+describe("an attempt", () => {
+  const untilAborted = (signal: AbortSignal) =>
+    new Promise<never>((_, reject) => signal.addEventListener("abort", () => reject(new Error("AbortError"))))
+
+  it("rejects with the reason of an abort", async () => {
+    const controller = new AbortController()
+    const reason = new Error("shutting down")
+    const attempted = attempt("doing it", 60_000, controller.signal, untilAborted)
+    controller.abort(reason)
+    await expect(attempted).rejects.toBe(reason)
+  })
+
+  it("is given up when nothing moves", async () => {
+    await expect(attempt("doing it", 20, undefined, untilAborted)).rejects.toMatchObject({
+      code: "ERR_STORE_UNAVAILABLE",
+      message: "doing it: nothing was heard for 0.02 s",
+    })
+  })
+
+  it("makes no request after an abort", async () => {
+    let requests = 0
+    const attempted = attempt("doing it", 60_000, AbortSignal.abort("why"), async () => requests++)
+    await expect(attempted).rejects.toBe("why")
+    expect(requests).toBe(0)
+  })
+})

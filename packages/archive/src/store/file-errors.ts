@@ -1,0 +1,29 @@
+import { type ErrorCode, UnsealError } from "../errors.ts"
+
+const CODES: Readonly<Record<string, ErrorCode>> = {
+  ENOENT: "ERR_OBJECT_NOT_FOUND",
+  EACCES: "ERR_STORE_DENIED",
+  EPERM: "ERR_STORE_DENIED",
+  EROFS: "ERR_STORE_DENIED",
+  ENOTDIR: "ERR_STORE_DENIED",
+  EISDIR: "ERR_STORE_DENIED",
+  ELOOP: "ERR_STORE_DENIED",
+  ENAMETOOLONG: "ERR_STORE_DENIED",
+}
+
+/** The system's name for what went wrong, e.g. `ENOENT`. */
+export const systemCode = (error: unknown): string | undefined =>
+  error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : undefined
+
+/**
+ * Translates a system error of `operation` on `path`; `ENOSPC`, `EIO` and all others that may pass are
+ * `ERR_STORE_UNAVAILABLE`. An abort of `signal` becomes its reason; anything but a system error stays as it is.
+ */
+export function fileError(error: unknown, operation: string, path: string, signal?: AbortSignal): unknown {
+  if (signal?.aborted) return signal.reason
+  const code = systemCode(error)
+  if (code === undefined || error instanceof UnsealError || error instanceof RangeError) return error
+  return new UnsealError(CODES[code] ?? "ERR_STORE_UNAVAILABLE", `${operation} of ${path} failed: ${code}`, {
+    cause: error,
+  })
+}

@@ -1,0 +1,91 @@
+import type { BigIntStats } from "node:fs"
+import { open, readFile, rename, rm, stat, writeFile } from "node:fs/promises"
+import { basename, dirname, join } from "node:path"
+import { UnsealError } from "../errors.ts"
+import type { StoredObject } from "./contract.ts"
+import { fileError, systemCode } from "./file-errors.ts"
+import { metadataFileOf } from "./file-names.ts"
+
+/** Recordings are for the one who decrypts them: who else may read them is granted explicitly, by directory or ACL. */
+export const FILE_MODE = 0o600
+
+/** Names a version: a file that is replaced has another inode, one that is written in place another time or size. */
+export const etagOf = (stats: BigIntStats): string => `${stats.ino}-${stats.size}-${stats.mtimeNs}`
+
+/** `ERR_STORE_DENIED` unless `directory` is there: it is never made, so that a wrong mount is not mistaken for an empty store. */
+export async function checkDirectory(directory: string): Promise<void> {
+  try {
+    if ((await stat(directory)).isDirectory()) return
+  } catch (error) {
+    if (systemCode(error) !== "ENOENT") throw fileError(error, "stat", directory)
+  }
+  throw new UnsealError("ERR_STORE_DENIED", `directory ${directory} does not exist`)
+}
+
+/** The object in file `target`, or `null` if there is none. */
+export async function statFile(target: string, key: string): Promise<StoredObject | null> {
+  try {
+    const stats = await stat(target, { bigint: true })
+    if (!stats.isFile()) return null
+    const etag = etagOf(stats)
+    return { key, size: Number(stats.size), etag, metadata: await readMetadata(target, etag) }
+  } catch (error) {
+    if (["ENOENT", "ENOTDIR"].includes(systemCode(error) ?? "")) return null
+    throw fileError(error, "stat", target)
+  }
+}
+
+async function readMetadata(target: string, etag: string): Promise<Readonly<Record<string, string>>> {
+  let text: string
+  try {
+    text = await readFile(metadataFileOf(target, etag), "utf8")
+  } catch (error) {
+    if (systemCode(error) === "ENOENT") return {}
+    throw error
+  }
+  return parseMetadata(text, etag)
+}
+
+// Bound to the version by its contents too: inode numbers come back, and a copied directory keeps the names.
+function parseMetadata(text: string, etag: string): Readonly<Record<string, string>> {
+  try {
+    const file: unknown = JSON.parse(text)
+    if (typeof file !== "object" || file === null || !("etag" in file) || file.etag !== etag) return {}
+    if (!("metadata" in file) || typeof file.metadata !== "object" || file.metadata === null) return {}
+    return Object.fromEntries(
+      Object.entries(file.metadata).filter(
+        (entry): entry is [string, string] => typeof entry[1] === "string",
+      ),
+    )
+  } catch {
+    return {}
+  }
+}
+
+/** Keeps the metadata of the version `etag` of `target`, before that version is visible. */
+export async function writeMetadata(
+  target: string,
+  etag: string,
+  metadata: Readonly<Record<string, string>>,
+): Promise<void> {
+  if (Object.keys(metadata).length === 0) return
+  const file = metadataFileOf(target, etag)
+  const temporary = join(dirname(file), `${basename(file)}.new`)
+  await writeFile(temporary, JSON.stringify({ etag, metadata }), { mode: FILE_MODE, flush: true })
+  await rename(temporary, file)
+}
+
+export const removeMetadata = (target: string, etag: string): Promise<void> =>
+  rm(metadataFileOf(target, etag), { force: true })
+
+/** Makes what was linked, renamed or created in `directory` survive a power failure, where the file system can. */
+export async function syncDirectory(directory: string): Promise<void> {
+  const handle = await open(directory, "r")
+  try {
+    await handle.sync()
+  } catch (error) {
+    if (!["EINVAL", "ENOTSUP", "EOPNOTSUPP", "EPERM", "EBADF"].includes(systemCode(error) ?? "")) throw error
+  } finally {
+    await handle.close()
+  }
+}

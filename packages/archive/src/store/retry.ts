@@ -1,0 +1,95 @@
+import { setTimeout as sleep } from "node:timers/promises"
+import { type ErrorCode, isUnsealError } from "../errors.ts"
+import type { ArchiveStore, PartWriter } from "./contract.ts"
+
+export interface RetryOptions {
+  /** Tries of one request that may fail in a row before the failure is passed on; 5 if left out. */
+  readonly attempts?: number | undefined
+  /** The first pause is up to so long, and each further one up to twice the one before; 100 if left out. */
+  readonly baseMs?: number | undefined
+  /** No pause is longer; 5000 if left out. */
+  readonly maxMs?: number | undefined
+  /** Called before each pause, for the metric. */
+  readonly onRetry?: ((code: ErrorCode) => void) | undefined
+  /** From 0 up to, not including, 1; `Math.random` if left out. */
+  readonly random?: (() => number) | undefined
+}
+
+/**
+ * The request layer's retries around `store`: exponential backoff with full jitter, on `ERR_STORE_UNAVAILABLE` only. What
+ * waits on its own budget (`ERR_OBJECT_NOT_FOUND`, `ERR_OBJECT_CHANGED`) is the job layer's, and so is everything that is
+ * still broken after the last attempt. A read goes on after the last byte that it gave. `openUploads` is passed through:
+ * its caller comes back regularly, and a repeated listing would name uploads twice.
+ */
+export function withRetries(store: ArchiveStore, options: RetryOptions = {}): ArchiveStore {
+  const { attempts = 5, baseMs = 100, maxMs = 5_000, onRetry, random = Math.random } = options
+
+  /** Waits before the next try after `failures` in a row, or throws `error` if there is none. */
+  async function pause(error: unknown, failures: number, limit: number, signal?: AbortSignal): Promise<void> {
+    if (!isUnsealError(error, "ERR_STORE_UNAVAILABLE") || failures >= limit) throw error
+    signal?.throwIfAborted()
+    onRetry?.(error.code)
+    try {
+      await sleep(
+        random() * Math.min(maxMs, baseMs * 2 ** (failures - 1)),
+        undefined,
+        signal ? { signal } : {},
+      )
+    } catch (interrupted) {
+      throw signal?.aborted ? signal.reason : interrupted
+    }
+  }
+
+  async function retry<Result>(
+    request: () => Promise<Result>,
+    signal?: AbortSignal,
+    limit = attempts,
+  ): Promise<Result> {
+    for (let failures = 1; ; failures++) {
+      try {
+        return await request()
+      } catch (error) {
+        await pause(error, failures, limit, signal)
+      }
+    }
+  }
+
+  const wrapWriter = (writer: PartWriter): PartWriter => ({
+    token: writer.token,
+    partSize: writer.partSize,
+    written: (signal) => retry(() => writer.written(signal), signal),
+    writePart: (number, body, crc32, signal) =>
+      retry(() => writer.writePart(number, body, crc32, signal), signal),
+    complete: (parts, signal) => retry(() => writer.complete(parts, signal), signal),
+    // Twice at most: an abort happens while something else already went wrong, and the janitor finds what is left.
+    abort: () => retry(() => writer.abort(), undefined, Math.min(2, attempts)),
+  })
+
+  return {
+    location: store.location,
+    stat: (key, signal) => retry(() => store.stat(key, signal), signal),
+    async *read(object, range, signal) {
+      let start = range.start
+      for (let failures = 1; ; failures++) {
+        try {
+          for await (const chunk of store.read(object, { start, end: range.end }, signal)) {
+            start += chunk.length
+            failures = 0
+            yield chunk
+          }
+          return
+        } catch (error) {
+          // Nothing is left to ask for again: a store that gave every byte and then failed is to be believed.
+          if (start >= range.end) throw error
+          failures = Math.max(1, failures)
+          await pause(error, failures, attempts, signal)
+        }
+      }
+    },
+    partSizeFor: (size) => store.partSizeFor(size),
+    create: async (key, size, createOptions, signal) =>
+      wrapWriter(await retry(() => store.create(key, size, createOptions, signal), signal)),
+    openUploads: (signal) => store.openUploads(signal),
+    abortUpload: (upload, signal) => retry(() => store.abortUpload(upload, signal), signal),
+  }
+}

@@ -1,0 +1,112 @@
+import { HeadBucketCommand, HeadObjectCommand } from "@aws-sdk/client-s3"
+import { isUnsealError, UnsealError } from "../errors.ts"
+import { isSameObject } from "./adapter.ts"
+import type { CreateOptions, StoredObject } from "./contract.ts"
+import { bareEtag, objectIn, type S3Bucket, whereIn } from "./s3-client.ts"
+import { nameOf, s3Error, statusOf } from "./s3-errors.ts"
+
+/** The current version of `key`, or `null`. A 404 to HEAD has no body, so the bucket itself is asked which of the two is missing. */
+export async function statObject(
+  bucket: S3Bucket,
+  key: string,
+  signal: AbortSignal,
+): Promise<StoredObject | null> {
+  const where = whereIn(bucket, key)
+  try {
+    signal.throwIfAborted()
+    const answer = await bucket.client.send(new HeadObjectCommand(objectIn(bucket, key)), {
+      abortSignal: signal,
+    })
+    const etag = bareEtag(answer.ETag)
+    if (answer.ContentLength === undefined || etag === "")
+      throw new UnsealError("ERR_STORE_UNAVAILABLE", `HeadObject of ${where} answered without size or ETag`)
+    return { key, size: answer.ContentLength, etag, metadata: answer.Metadata ?? {} }
+  } catch (error) {
+    if (signal.aborted || statusOf(error) !== 404) throw s3Error(error, "HeadObject", where, signal)
+  }
+  await checkBucket(bucket, where, signal)
+  return null
+}
+
+async function checkBucket(bucket: S3Bucket, where: string, signal: AbortSignal): Promise<void> {
+  try {
+    await bucket.client.send(new HeadBucketCommand({ Bucket: bucket.name }), { abortSignal: signal })
+  } catch (error) {
+    if (!signal.aborted && statusOf(error) === 404)
+      throw new UnsealError("ERR_STORE_DENIED", `bucket s3://${bucket.name} does not exist`, { cause: error })
+    // Who may read objects but not ask for the bucket got a 404 for the key from a bucket that is there.
+    if (!signal.aborted && statusOf(error) === 403) return
+    throw s3Error(error, "HeadBucket", where, signal)
+  }
+}
+
+/** The object that is to become visible. */
+export interface Commit {
+  readonly key: string
+  readonly size: number
+  readonly options: CreateOptions
+  readonly operation: "CompleteMultipartUpload" | "PutObject"
+  /** Sends the one request that makes the object visible, with `If-None-Match: *` if `condition` says so; gives the ETag. */
+  send(condition: { IfNoneMatch?: "*" }): Promise<string | undefined>
+}
+
+/**
+ * Makes an object visible, and never guesses whether it is: any answer but a plain success is settled by reading the
+ * destination back. `sent` is false if the object was found to be there already.
+ */
+export async function commitObject(
+  bucket: S3Bucket,
+  commit: Commit,
+  signal: AbortSignal,
+): Promise<{ object: StoredObject; sent: boolean }> {
+  const { key, size, options } = commit
+  const where = whereIn(bucket, key)
+
+  const settle = async (cause?: unknown): Promise<StoredObject | null> => {
+    const found = await statObject(bucket, key, signal)
+    if (found && isSameObject(found, size, options.metadata)) return found
+    if (found && options.existing === "fail")
+      throw new UnsealError(
+        "ERR_DESTINATION_EXISTS",
+        `${where} holds another object of ${found.size} bytes, where one of ${size} bytes was to appear`,
+        { cause },
+      )
+    return null
+  }
+
+  // Asked first, because not every store knows the condition: some refuse it, and some ignore it without a word.
+  const before = options.existing === "fail" ? await settle() : null
+  if (before) return { object: before, sent: false }
+
+  let failure: unknown
+  try {
+    const etag = bareEtag(await sendConditionally(commit))
+    if (etag) return { object: { key, size, etag, metadata: options.metadata }, sent: true }
+    failure = new UnsealError(
+      "ERR_STORE_UNAVAILABLE",
+      `${commit.operation} of ${where} answered without an ETag`,
+    )
+  } catch (error) {
+    failure = s3Error(error, commit.operation, where, signal)
+    if (signal.aborted || isUnsealError(failure, "ERR_STORE_DENIED") || failure instanceof RangeError)
+      throw failure
+  }
+  const after = await settle(failure)
+  if (after) return { object: after, sent: false }
+  throw failure
+}
+
+/**
+ * With `existing: "fail"` the condition closes the gap between asking and committing. A store that refuses the condition
+ * gets the request again without it: between two writers of different objects, such a store keeps the later one.
+ */
+async function sendConditionally(commit: Commit): Promise<string | undefined> {
+  if (commit.options.existing === "replace") return commit.send({})
+  try {
+    return await commit.send({ IfNoneMatch: "*" })
+  } catch (error) {
+    const refused = statusOf(error) === 501 || ["NotImplemented", "InvalidArgument"].includes(nameOf(error))
+    if (!refused) throw error
+    return commit.send({})
+  }
+}

@@ -1,0 +1,255 @@
+import {
+  AbortMultipartUploadCommand,
+  type CompletedPart,
+  CompleteMultipartUploadCommand,
+  CreateMultipartUploadCommand,
+  ListPartsCommand,
+  UploadPartCommand,
+} from "@aws-sdk/client-s3"
+import { UnsealError } from "../errors.ts"
+import { bytesOf, checkParts, partBytes } from "./adapter.ts"
+import type { CreateOptions, PartWriter, WrittenPart } from "./contract.ts"
+import { bareEtag, objectIn, type S3Bucket, whereIn } from "./s3-client.ts"
+import { commitObject } from "./s3-commit.ts"
+import { s3Error, statusOf } from "./s3-errors.ts"
+import { base64Crc32, checkBody, checkCrc32, putWriter, SINGLE_TOKEN, streamOf } from "./s3-put.ts"
+
+const MIB = 1024 * 1024
+const MIN_PART_SIZE = 5 * MIB
+const MAX_PARTS = 10_000
+
+/** The part size for an object: the preferred one, moved into S3's limits, as whole mebibytes (and so a multiple of 16). */
+export const choosePartSize = (size: number, preferred: number): number =>
+  Math.ceil(Math.max(preferred, MIN_PART_SIZE, size / MAX_PARTS) / MIB) * MIB
+
+interface Upload {
+  readonly key: string
+  readonly size: number
+  readonly options: CreateOptions
+  readonly uploadId: string
+  readonly partSize: number
+}
+
+/** The token of an upload; without a part size, as a listing tells it, it is the beginning of the writer's token. */
+export const multipartToken = (uploadId: string, partSize?: number): string =>
+  `multipart:${uploadId}${partSize === undefined ? "" : `:${partSize}`}`
+
+function parseToken(token: string): { uploadId: string; partSize: number | undefined } | null {
+  const match = /^multipart:(.+?)(?::(\d{1,15}))?$/.exec(token)
+  return match
+    ? { uploadId: match[1]!, partSize: match[2] === undefined ? undefined : Number(match[2]) }
+    : null
+}
+
+/** Begins or resumes an object: `ArchiveSink.create` for a bucket. */
+export async function createWriter(
+  bucket: S3Bucket,
+  key: string,
+  size: number,
+  options: CreateOptions,
+  preferredPartSize: number,
+  signal: AbortSignal,
+): Promise<PartWriter> {
+  signal.throwIfAborted()
+  const partSize = choosePartSize(size, preferredPartSize)
+  const { token } = options
+  if (token !== undefined && token !== SINGLE_TOKEN) return resume(bucket, key, size, options, token, signal)
+  if (size <= partSize) return putWriter(bucket, key, size, partSize, options)
+  const uploadId = await begin(bucket, key, options, signal)
+  return multipartWriter(bucket, { key, size, options, uploadId, partSize })
+}
+
+async function begin(
+  bucket: S3Bucket,
+  key: string,
+  options: CreateOptions,
+  signal: AbortSignal,
+): Promise<string> {
+  const where = whereIn(bucket, key)
+  try {
+    const answer = await bucket.client.send(
+      new CreateMultipartUploadCommand({
+        ...objectIn(bucket, key),
+        ContentType: options.contentType,
+        Metadata: { ...options.metadata },
+        ChecksumAlgorithm: "CRC32",
+      }),
+      { abortSignal: signal },
+    )
+    if (!answer.UploadId)
+      throw new UnsealError(
+        "ERR_STORE_UNAVAILABLE",
+        `CreateMultipartUpload of ${where} answered without an upload id`,
+      )
+    return answer.UploadId
+  } catch (error) {
+    throw s3Error(error, "CreateMultipartUpload", where, signal)
+  }
+}
+
+async function resume(
+  bucket: S3Bucket,
+  key: string,
+  size: number,
+  options: CreateOptions,
+  token: string,
+  signal: AbortSignal,
+): Promise<PartWriter> {
+  const { uploadId, partSize } = parseToken(token) ?? {}
+  const usable =
+    uploadId !== undefined &&
+    partSize !== undefined &&
+    partSize >= MIN_PART_SIZE &&
+    partSize % 16 === 0 &&
+    size > partSize &&
+    Math.ceil(size / partSize) <= MAX_PARTS
+  if (!usable)
+    throw new UnsealError(
+      "ERR_OBJECT_NOT_FOUND",
+      `the token names no upload of ${size} bytes to ${whereIn(bucket, key)}`,
+    )
+  const upload = { key, size, options, uploadId, partSize }
+  // One page of one part: only whether the upload is there.
+  await listParts(bucket, upload, signal, 1).next()
+  return multipartWriter(bucket, upload)
+}
+
+async function* listParts(bucket: S3Bucket, upload: Upload, signal: AbortSignal, pageSize = 1000) {
+  const where = whereIn(bucket, upload.key)
+  let marker: string | undefined
+  do {
+    try {
+      signal.throwIfAborted()
+      const page = await bucket.client.send(
+        new ListPartsCommand({
+          ...objectIn(bucket, upload.key),
+          UploadId: upload.uploadId,
+          MaxParts: pageSize,
+          PartNumberMarker: marker,
+        }),
+        { abortSignal: signal },
+      )
+      marker = page.IsTruncated ? page.NextPartNumberMarker : undefined
+      yield page.Parts ?? []
+    } catch (error) {
+      throw s3Error(error, "ListParts", where, signal)
+    }
+  } while (marker !== undefined)
+}
+
+/**
+ * A part's tag: its ETag, and its checksum if the store answered with it. AWS wants both back in Complete, and stores that
+ * know no checksums refuse the second, so the tag also says which kind of store this is.
+ */
+const tagOf = (etag: string | undefined, checksum: string | undefined): string =>
+  checksum ? `${bareEtag(etag)};crc32=${checksum}` : bareEtag(etag)
+
+function completedPart(number: number, { tag }: WrittenPart): CompletedPart {
+  const [etag, checksum] = tag.split(";crc32=")
+  return { PartNumber: number, ETag: `"${etag}"`, ...(checksum ? { ChecksumCRC32: checksum } : {}) }
+}
+
+function multipartWriter(bucket: S3Bucket, upload: Upload): PartWriter {
+  const { key, size, options, uploadId, partSize } = upload
+  const where = whereIn(bucket, key)
+  // Until a part's checksum came back, the store may not know checksums, and the adapter verifies them itself.
+  let storeVerifies = false
+
+  async function abort(): Promise<void> {
+    await abortMultipart(bucket, key, uploadId)
+  }
+
+  return {
+    token: multipartToken(uploadId, partSize),
+    partSize,
+    async written(signal) {
+      const parts = new Map<number, WrittenPart>()
+      for await (const page of listParts(bucket, upload, signal))
+        for (const part of page)
+          if (part.PartNumber !== undefined && part.Size !== undefined)
+            parts.set(part.PartNumber, { size: part.Size, tag: tagOf(part.ETag, part.ChecksumCRC32) })
+      return parts
+    },
+    async writePart(number, body, crc32, signal) {
+      signal.throwIfAborted()
+      const label = `part ${number} of ${where}`
+      checkBody(body, partBytes(number, size, partSize), label)
+      if (!storeVerifies) checkCrc32(body, crc32, label)
+      const checksum = base64Crc32(crc32)
+      try {
+        const answer = await bucket.client.send(
+          new UploadPartCommand({
+            ...objectIn(bucket, key),
+            UploadId: uploadId,
+            PartNumber: number,
+            Body: streamOf(body),
+            ContentLength: bytesOf(body),
+            ChecksumCRC32: checksum,
+          }),
+          { abortSignal: signal },
+        )
+        if (answer.ChecksumCRC32 !== undefined && answer.ChecksumCRC32 !== checksum)
+          throw new UnsealError(
+            "ERR_STORE_UNAVAILABLE",
+            `${label} was stored with the CRC-32 ${answer.ChecksumCRC32} instead of ${checksum}`,
+          )
+        if (bareEtag(answer.ETag) === "")
+          throw new UnsealError("ERR_STORE_UNAVAILABLE", `UploadPart of ${label} answered without an ETag`)
+        storeVerifies ||= answer.ChecksumCRC32 !== undefined
+        return { size: bytesOf(body), tag: tagOf(answer.ETag, answer.ChecksumCRC32) }
+      } catch (error) {
+        throw s3Error(error, `UploadPart ${number}`, where, signal)
+      }
+    },
+    async complete(parts, signal) {
+      checkParts(parts, size, partSize)
+      const { object, sent } = await commitObject(
+        bucket,
+        {
+          key,
+          size,
+          options,
+          operation: "CompleteMultipartUpload",
+          send: async (condition) => {
+            const command = new CompleteMultipartUploadCommand({
+              ...objectIn(bucket, key),
+              ...condition,
+              UploadId: uploadId,
+              MultipartUpload: {
+                Parts: [...parts]
+                  .sort(([a], [b]) => a - b)
+                  .map(([number, part]) => completedPart(number, part)),
+              },
+            })
+            return (await bucket.client.send(command, { abortSignal: signal })).ETag
+          },
+        },
+        signal,
+      )
+      // Found rather than made: another writer of the same object may have been first, and this upload is still open then.
+      // The object is there whatever becomes of this; what can't be removed now, the janitor finds.
+      if (!sent) await abort().catch(() => {})
+      return object
+    },
+    abort,
+  }
+}
+
+/** Ends an upload by its token, from a writer or a listing; no error if it is gone. */
+export async function abortToken(bucket: S3Bucket, key: string, token: string, signal: AbortSignal) {
+  const uploadId = parseToken(token)?.uploadId
+  if (uploadId !== undefined) await abortMultipart(bucket, key, uploadId, signal)
+}
+
+async function abortMultipart(bucket: S3Bucket, key: string, uploadId: string, signal?: AbortSignal) {
+  try {
+    signal?.throwIfAborted()
+    await bucket.client.send(
+      new AbortMultipartUploadCommand({ ...objectIn(bucket, key), UploadId: uploadId }),
+      signal ? { abortSignal: signal } : {},
+    )
+  } catch (error) {
+    if (!signal?.aborted && statusOf(error) === 404) return
+    throw s3Error(error, "AbortMultipartUpload", whereIn(bucket, key), signal)
+  }
+}

@@ -1,0 +1,102 @@
+import { Readable } from "node:stream"
+import { PutObjectCommand } from "@aws-sdk/client-s3"
+import { UnsealError } from "../errors.ts"
+import { bytesOf, checkParts, crc32Of, partBytes } from "./adapter.ts"
+import type { CreateOptions, PartWriter, WrittenPart } from "./contract.ts"
+import { objectIn, type S3Bucket, whereIn } from "./s3-client.ts"
+import { commitObject } from "./s3-commit.ts"
+
+/** The token of an object that has no multipart upload: resuming it starts over. */
+export const SINGLE_TOKEN = "single"
+
+/** The SDK signs a body in memory by hashing it, but a stream unsigned: `x-amz-checksum-crc32` protects it instead. */
+export const streamOf = (body: readonly Uint8Array[]): Readable =>
+  Readable.from(
+    body.filter((chunk) => chunk.length > 0),
+    { objectMode: false },
+  )
+
+/** As `x-amz-checksum-crc32` has it: base64 of the four bytes, the highest first. */
+export function base64Crc32(crc32: number): string {
+  const bytes = Buffer.alloc(4)
+  bytes.writeUInt32BE(crc32 >>> 0)
+  return bytes.toString("base64")
+}
+
+/** Throws if `body` is not what the caller says it is: a part of that length (`RangeError`) with that checksum. */
+export function checkBody(body: readonly Uint8Array[], expectedBytes: number, where: string): void {
+  const bytes = bytesOf(body)
+  if (bytes !== expectedBytes) throw new RangeError(`${where} has ${bytes} bytes instead of ${expectedBytes}`)
+}
+
+export function checkCrc32(body: readonly Uint8Array[], expected: number, where: string): void {
+  const actual = crc32Of(body)
+  if (actual !== expected >>> 0)
+    throw new UnsealError(
+      "ERR_STORE_UNAVAILABLE",
+      `${where} has the CRC-32 ${actual.toString(16)} instead of ${(expected >>> 0).toString(16)}: it was damaged before it was sent`,
+    )
+}
+
+/** An object of one part or none: one PutObject, which is atomic, instead of three requests and an upload to clean up. */
+export function putWriter(
+  bucket: S3Bucket,
+  key: string,
+  size: number,
+  partSize: number,
+  options: CreateOptions,
+): PartWriter {
+  const where = whereIn(bucket, key)
+  let held: { bytes: Buffer; crc32: number; part: WrittenPart } | undefined
+
+  return {
+    token: SINGLE_TOKEN,
+    partSize,
+    async written(signal) {
+      signal.throwIfAborted()
+      return new Map(held ? [[1, held.part]] : [])
+    },
+    async writePart(number, body, crc32, signal) {
+      signal.throwIfAborted()
+      const label = `part ${number} of ${where}`
+      checkBody(body, partBytes(number, size, partSize), label)
+      checkCrc32(body, crc32, label)
+      // Copied, as the caller may reuse its buffers: at most one part of memory, and this object has no other in flight.
+      const part = { size, tag: base64Crc32(crc32) }
+      held = { bytes: Buffer.concat(body), crc32, part }
+      return part
+    },
+    async complete(parts, signal) {
+      checkParts(parts, size, partSize)
+      const body = held
+      if (size > 0 && (!body || parts.get(1)?.tag !== body.part.tag))
+        throw new RangeError(`part 1 of ${where} was not written by this writer`)
+      const { object } = await commitObject(
+        bucket,
+        {
+          key,
+          size,
+          options,
+          operation: "PutObject",
+          send: async (condition) => {
+            const command = new PutObjectCommand({
+              ...objectIn(bucket, key),
+              ...condition,
+              Body: body ? streamOf([body.bytes]) : new Uint8Array(0),
+              ContentLength: size,
+              ContentType: options.contentType,
+              Metadata: { ...options.metadata },
+              ChecksumCRC32: base64Crc32(body?.crc32 ?? 0),
+            })
+            return (await bucket.client.send(command, { abortSignal: signal })).ETag
+          },
+        },
+        signal,
+      )
+      return object
+    },
+    async abort() {
+      held = undefined
+    },
+  }
+}

@@ -1,0 +1,176 @@
+/**
+ * Any S3-compatible store.
+ *
+ * Calls: HeadObject, HeadBucket, GetObject, PutObject, CreateMultipartUpload, UploadPart, ListParts,
+ * CompleteMultipartUpload, AbortMultipartUpload, ListMultipartUploads.
+ *
+ * Limits: parts of 5 MiB and more, but for the last; at most 10,000 of them. An object of one part or none is one PutObject.
+ *
+ * Guarantees that are relied on: a read after a write sees it (AWS since 2020); GetObject with If-Match gives one version or
+ * 412; a multipart upload is invisible until its Complete and then visible at once; a part written again replaces the first.
+ * `If-None-Match: *` on PutObject and Complete (AWS since 2024) keeps what is there; where a store does not know it, the
+ * destination is read before and after instead (see s3-commit.ts).
+ *
+ * Every body has a known length and its own CRC-32 header, never a trailer or chunked signing, which Ceph and Swift refuse.
+ */
+import type { Readable } from "node:stream"
+import {
+  GetObjectCommand,
+  type GetObjectCommandOutput,
+  ListMultipartUploadsCommand,
+} from "@aws-sdk/client-s3"
+import { UnsealError } from "../errors.ts"
+import { type ByteRange, sizeOf } from "../format/parts.ts"
+import { type AdapterOptions, keyUnder, type OpenedStore } from "./adapter.ts"
+import type { OpenUpload, StoredObject } from "./contract.ts"
+import { bareEtag, objectIn, openBucket, type S3Bucket, whereIn } from "./s3-client.ts"
+import { statObject } from "./s3-commit.ts"
+import { s3Error, statusOf } from "./s3-errors.ts"
+import { abortToken, choosePartSize, createWriter, multipartToken } from "./s3-multipart.ts"
+import type { S3StoreUrl } from "./url.ts"
+
+/** Opens an S3 bucket. Credentials come from the SDK's own chain, or from the named profile. */
+export async function openS3Store(url: S3StoreUrl, options: AdapterOptions): Promise<OpenedStore> {
+  const bucket = await openBucket(url, options)
+  return {
+    location: bucket.location,
+    stat: (key, signal) => statObject(bucket, key, signal),
+    read: (object, range, signal) => readObject(bucket, object, range, signal),
+    partSizeFor: (size) => choosePartSize(size, options.partSizeBytes),
+    create: (key, size, createOptions, signal) =>
+      createWriter(bucket, key, size, createOptions, options.partSizeBytes, signal),
+    openUploads: (signal) => listUploads(bucket, signal),
+    abortUpload: (upload, signal) => abortToken(bucket, upload.key, upload.token, signal),
+    async close() {
+      bucket.client.destroy()
+    },
+  }
+}
+
+async function* readObject(
+  bucket: S3Bucket,
+  object: StoredObject,
+  range: ByteRange,
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array> {
+  const where = whereIn(bucket, object.key)
+  const body = await getRange(bucket, object, range, signal)
+  const onAbort = () => body.destroy(signal.reason)
+  signal.addEventListener("abort", onAbort, { once: true })
+  try {
+    let received = 0
+    for await (const chunk of body as AsyncIterable<Uint8Array>) {
+      signal.throwIfAborted()
+      received += chunk.length
+      if (received > sizeOf(range)) break
+      yield chunk
+    }
+    signal.throwIfAborted()
+    if (received !== sizeOf(range))
+      throw new UnsealError(
+        "ERR_STORE_UNAVAILABLE",
+        `GetObject of ${where} gave ${received} bytes instead of the ${sizeOf(range)} from ${range.start}`,
+      )
+  } catch (error) {
+    throw s3Error(error, "GetObject", where, signal)
+  } finally {
+    signal.removeEventListener("abort", onAbort)
+    body.destroy()
+  }
+}
+
+async function getRange(
+  bucket: S3Bucket,
+  object: StoredObject,
+  range: ByteRange,
+  signal: AbortSignal,
+): Promise<Readable> {
+  const where = whereIn(bucket, object.key)
+  let answer: GetObjectCommandOutput
+  try {
+    signal.throwIfAborted()
+    answer = await bucket.client.send(
+      new GetObjectCommand({
+        ...objectIn(bucket, object.key),
+        Range: `bytes=${range.start}-${range.end - 1}`,
+        IfMatch: `"${object.etag}"`,
+      }),
+      { abortSignal: signal },
+    )
+  } catch (error) {
+    if (!signal.aborted && statusOf(error) === 412) throw changed(object, where, error)
+    throw s3Error(error, "GetObject", where, signal)
+  }
+  const body = answer.Body as Readable
+  try {
+    checkAnswer(answer, object, range, where)
+  } catch (error) {
+    body.destroy()
+    throw error
+  }
+  return body
+}
+
+function checkAnswer(
+  answer: GetObjectCommandOutput,
+  object: StoredObject,
+  range: ByteRange,
+  where: string,
+): void {
+  const status = answer.$metadata.httpStatusCode
+  if (status !== 206)
+    throw new UnsealError("ERR_STORE_UNAVAILABLE", `GetObject of ${where} answered ${status} instead of 206`)
+  if (bareEtag(answer.ETag) !== object.etag) throw changed(object, where)
+  const asked = `bytes ${range.start}-${range.end - 1}/${object.size}`
+  if (answer.ContentRange !== asked)
+    throw new UnsealError(
+      "ERR_STORE_UNAVAILABLE",
+      `GetObject of ${where} answered "${answer.ContentRange ?? "no range"}" instead of "${asked}"`,
+    )
+}
+
+const changed = (object: StoredObject, where: string, cause?: unknown) =>
+  new UnsealError(
+    "ERR_OBJECT_CHANGED",
+    `${where} is no longer the version of ${object.size} bytes with ETag ${object.etag}`,
+    { cause },
+  )
+
+/** In the order of the store, which is by key and, for one key, oldest first. */
+async function* listUploads(bucket: S3Bucket, signal: AbortSignal): AsyncGenerator<OpenUpload> {
+  const prefix = keyUnder(bucket.prefix, "")
+  let markers: { KeyMarker?: string | undefined; UploadIdMarker?: string | undefined } | undefined = {}
+  while (markers) {
+    try {
+      signal.throwIfAborted()
+      const page: Awaited<ReturnType<typeof listPage>> = await listPage(bucket, prefix, markers, signal)
+      for (const { Key, UploadId, Initiated } of page.Uploads ?? [])
+        if (Key !== undefined && UploadId !== undefined)
+          yield {
+            key: Key.slice(prefix.length),
+            token: multipartToken(UploadId),
+            startedAt: Initiated ?? new Date(0),
+          }
+      markers = page.IsTruncated
+        ? { KeyMarker: page.NextKeyMarker, UploadIdMarker: page.NextUploadIdMarker }
+        : undefined
+    } catch (error) {
+      throw s3Error(error, "ListMultipartUploads", bucket.location, signal)
+    }
+  }
+}
+
+const listPage = (
+  bucket: S3Bucket,
+  prefix: string,
+  markers: { KeyMarker?: string | undefined; UploadIdMarker?: string | undefined },
+  signal: AbortSignal,
+) =>
+  bucket.client.send(
+    new ListMultipartUploadsCommand({
+      Bucket: bucket.name,
+      ...(prefix ? { Prefix: prefix } : {}),
+      ...markers,
+    }),
+    { abortSignal: signal },
+  )

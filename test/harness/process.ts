@@ -1,0 +1,123 @@
+/** Processes of the system as an operator starts them: by their entry file, with settings in the environment. */
+import { type ChildProcess, spawn } from "node:child_process"
+import { once } from "node:events"
+import { join, resolve } from "node:path"
+import { createInterface } from "node:readline"
+
+const root = resolve(import.meta.dirname, "../..")
+
+export type AppName = "ingest" | "worker" | "simulator"
+
+/** One line of a process's log. */
+export type LogLine = Readonly<Record<string, unknown>>
+
+export interface AppProcess {
+  readonly pid: number
+  /** From the line `"msg":"listening"`. */
+  readonly ports: Readonly<Record<string, number>>
+  /** Every line so far, parsed. */
+  readonly log: readonly LogLine[]
+  readonly stderr: () => string
+  kill(signal: NodeJS.Signals): void
+  /** Resolves when the process has ended: its exit code, or `null` if a signal ended it. */
+  readonly exited: Promise<number | null>
+  /** SIGTERM, SIGKILL after 15 s; resolves with the exit code. */
+  stop(): Promise<number | null>
+}
+
+export interface StartOptions {
+  readonly env: Readonly<Record<string, string>>
+  readonly onLine?: (line: LogLine) => void
+}
+
+/** Nothing of the developer's own environment but what a program needs to run at all. */
+const INHERITED = ["PATH", "HOME", "TMPDIR", "LANG", "NODE_OPTIONS"] as const
+
+/** Starts `apps/NAME` and waits until it listens. Rejects with what it said on stderr if it ends before. */
+export async function startApp(name: AppName, { env, onLine }: StartOptions): Promise<AppProcess> {
+  const child = spawn(process.execPath, [join(root, `apps/${name}/src/main.ts`)], {
+    env: { ...inherited(), ...env },
+    stdio: ["ignore", "pipe", "pipe"],
+  })
+  const log: LogLine[] = []
+  let stderr = ""
+  child.stderr.setEncoding("utf8").on("data", (text: string) => {
+    stderr += text
+  })
+  const exited = once(child, "exit").then(([code]) => code as number | null)
+  const ports = await new Promise<Record<string, number>>((listening, failed) => {
+    createInterface({ input: child.stdout }).on("line", (text) => {
+      const line = parseLine(text)
+      log.push(line)
+      onLine?.(line)
+      if (line.msg === "listening") listening(line.ports as Record<string, number>)
+    })
+    exited.then((code) => {
+      const last = log.slice(-5).map((line) => JSON.stringify(line))
+      failed(new Error(`${name} ended with ${code} before it listened:\n${stderr}${last.join("\n")}`))
+    })
+    child.once("error", failed)
+  })
+  return {
+    pid: child.pid!,
+    ports,
+    log,
+    stderr: () => stderr,
+    kill: (signal) => void child.kill(signal),
+    exited,
+    stop: () => stop(child, exited),
+  }
+}
+
+function inherited(): Record<string, string> {
+  return Object.fromEntries(
+    INHERITED.flatMap((name) => (process.env[name] ? [[name, process.env[name]]] : [])),
+  )
+}
+
+function parseLine(text: string): LogLine {
+  try {
+    return JSON.parse(text) as LogLine
+  } catch {
+    return { msg: text, unparsed: true }
+  }
+}
+
+async function stop(child: ChildProcess, exited: Promise<number | null>): Promise<number | null> {
+  child.kill("SIGTERM")
+  const force = setTimeout(() => child.kill("SIGKILL"), 15_000)
+  try {
+    return await exited
+  } finally {
+    clearTimeout(force)
+  }
+}
+
+export interface CliResult {
+  /** `null` if a signal ended it. */
+  readonly code: number | null
+  readonly stdout: Buffer
+  readonly stderr: string
+}
+
+/** Runs `unseal ARGS` through the shim that `npx unseal` runs. */
+export async function runCli(
+  args: readonly string[],
+  options: { env?: Readonly<Record<string, string>>; input?: Uint8Array } = {},
+): Promise<CliResult> {
+  const child = spawn(process.execPath, [join(root, "apps/cli/bin/unseal.mjs"), ...args], {
+    env: { ...inherited(), ...options.env },
+    stdio: ["pipe", "pipe", "pipe"],
+  })
+  const stdout: Buffer[] = []
+  let stderr = ""
+  child.stdout.on("data", (chunk: Buffer) => stdout.push(chunk))
+  child.stderr.setEncoding("utf8").on("data", (text: string) => {
+    stderr += text
+  })
+  // A command that ends before it has read everything closes its input.
+  child.stdin.on("error", () => {})
+  child.stdin.end(options.input)
+  const [code] = (await once(child, "close")) as [number | null]
+  return { code, stdout: Buffer.concat(stdout), stderr }
+}
