@@ -18,7 +18,6 @@ function violations(where: RegExp, isForbidden: (imported: Import, file: SourceF
     )
 }
 
-const _isBare = ({ target }: Import) => !/^(packages|apps|test|demo)\//.test(target)
 const within =
   (...patterns: RegExp[]) =>
   ({ target }: Import) =>

@@ -1,5 +1,6 @@
 /** What the adapters agree on among themselves; users of a store need only `contract.ts` and `open.ts`. */
 import { crc32 } from "node:zlib"
+import { UnsealError } from "../errors.ts"
 import type { ArchiveStore, StoredObject, WrittenPart } from "./contract.ts"
 
 /** What `openStore` hands to every adapter. */
@@ -41,6 +42,24 @@ export function partBytes(number: number, size: number, partSize: number): numbe
     throw new RangeError(`part ${number} of an object of ${size} bytes in parts of ${partSize}`)
   return Math.min(partSize, size - start)
 }
+
+/** `RangeError` unless `body` has `expectedBytes` bytes. `label` says what it is, e.g. `part 2 of s3://bucket/key`. */
+export function checkLength(body: readonly Uint8Array[], expectedBytes: number, label: string): void {
+  const bytes = bytesOf(body)
+  if (bytes !== expectedBytes) throw new RangeError(`${label} has ${bytes} bytes instead of ${expectedBytes}`)
+}
+
+/** `ERR_STORE_UNAVAILABLE` unless `body` has the CRC-32 that its caller computed, for a store that can't verify it. */
+export function checkCrc32(body: readonly Uint8Array[], expected: number, label: string): void {
+  const actual = crc32Of(body)
+  if (actual !== expected >>> 0)
+    throw new UnsealError(
+      "ERR_STORE_UNAVAILABLE",
+      `${label} has the CRC-32 ${hexCrc32(actual)} instead of ${hexCrc32(expected)}: it was damaged before it was written`,
+    )
+}
+
+export const hexCrc32 = (sum: number): string => (sum >>> 0).toString(16).padStart(8, "0")
 
 /** `RangeError` unless `parts` are 1 to n without a gap and add up to `size`: a caller's mistake that no store may see. */
 export function checkParts(parts: ReadonlyMap<number, WrittenPart>, size: number, partSize: number): void {

@@ -26,36 +26,32 @@ const PIPELINE: StoragePipelineOptions = {
 
 /** The client of the URL's container. No request is made. `ERR_STORE_DENIED` without an account or a usable credential. */
 export async function containerClient(url: AzureStoreUrl, env: Environment): Promise<ContainerClient> {
-  const connected = fromConnectionString(env.AZURE_STORAGE_CONNECTION_STRING)
-  const account =
-    url.account ?? accountOf(url.endpoint) ?? env.AZURE_STORAGE_ACCOUNT ?? connected?.accountName
+  return (await serviceClient(url, env)).getContainerClient(url.container)
+}
+
+async function serviceClient(url: AzureStoreUrl, env: Environment): Promise<BlobServiceClient> {
+  // Set but empty is as good as not set: that is how a compose file passes on what nobody gave it.
+  const given = (name: string) => env[`AZURE_STORAGE_${name}`] || undefined
+  const connected = fromConnectionString(given("CONNECTION_STRING"))
+  const owner = given("ACCOUNT")
+  const account = url.account ?? accountOf(url.endpoint) ?? owner ?? connected?.accountName
   if (account === undefined && url.endpoint === undefined)
     throw new UnsealError(
       "ERR_STORE_DENIED",
       `no account for azure://${url.container}: add ?account=… to the URL, or set AZURE_STORAGE_ACCOUNT or AZURE_STORAGE_CONNECTION_STRING`,
     )
-  if (connected !== null && (connected.accountName === account || account === undefined))
-    return (url.endpoint === undefined ? connected : moved(connected, url.endpoint)).getContainerClient(
-      url.container,
-    )
+  if (connected !== null && (account === undefined || connected.accountName === account))
+    return url.endpoint === undefined ? connected : moved(connected, url.endpoint)
 
   const endpoint = url.endpoint ?? `https://${account}.blob.core.windows.net`
-  const ours = env.AZURE_STORAGE_ACCOUNT === undefined || env.AZURE_STORAGE_ACCOUNT === account
-  const service =
-    ours && env.AZURE_STORAGE_KEY !== undefined && account !== undefined
-      ? new BlobServiceClient(
-          endpoint,
-          new StorageSharedKeyCredential(account, env.AZURE_STORAGE_KEY),
-          PIPELINE,
-        )
-      : ours && env.AZURE_STORAGE_SAS_TOKEN !== undefined
-        ? new BlobServiceClient(
-            signed(endpoint, env.AZURE_STORAGE_SAS_TOKEN),
-            new AnonymousCredential(),
-            PIPELINE,
-          )
-        : await fromIdentity(endpoint, url.container)
-  return service.getContainerClient(url.container)
+  const ours = owner === undefined || owner === account
+  const key = given("KEY")
+  if (ours && key !== undefined && account !== undefined)
+    return new BlobServiceClient(endpoint, new StorageSharedKeyCredential(account, key), PIPELINE)
+  const sas = given("SAS_TOKEN")
+  if (ours && sas !== undefined)
+    return new BlobServiceClient(signed(endpoint, sas), new AnonymousCredential(), PIPELINE)
+  return fromIdentity(endpoint, url.container)
 }
 
 /** The SDK's messages name the field that is wrong, never its value; other errors could quote the string, so they are dropped. */

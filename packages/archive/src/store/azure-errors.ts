@@ -59,7 +59,7 @@ const NO_CREDENTIAL = new Set([
 export function azureError(error: unknown, doing: string): UnsealError {
   if (error instanceof UnsealError) return error
   const { name, status, code } = facts(error)
-  const cause = error
+  const cause = summary(error)
   if (NO_CREDENTIAL.has(name))
     return new UnsealError(
       "ERR_STORE_DENIED",

@@ -188,7 +188,7 @@ export async function azureWriter(
         { cause: failure },
       )
     // The object that was in the way is gone again: with the next attempt, nothing is.
-    if (isUnsealError(failure, "ERR_DESTINATION_EXISTS", "ERR_OBJECT_CHANGED"))
+    if (found === null && isUnsealError(failure, "ERR_DESTINATION_EXISTS", "ERR_OBJECT_CHANGED"))
       throw new UnsealError("ERR_STORE_UNAVAILABLE", failure.message, { cause: failure })
     throw failure
   }

@@ -21,7 +21,8 @@
  * - Metadata names are C# identifiers to Azure: `-` is stored as `_`.
  *
  * A part is checked end to end: its CRC-32 before it is sent, and on the wire by TLS, or by MD5, which the store verifies,
- * if the endpoint has none. (Beside TLS, MD5 would cost processor time for nothing new and fail in FIPS mode; Azure's CRC-64 is not in Node.)
+ * if the endpoint has none. Beside TLS, MD5 would cost processor time for nothing new, and it fails in FIPS mode; Azure's
+ * CRC-64 is not in Node.
  */
 import type { BlobItem } from "@azure/storage-blob"
 import { isUnsealError, UnsealError } from "../errors.ts"

@@ -90,6 +90,7 @@ export interface PartWriter {
 /** An upload that was begun and neither completed nor aborted. */
 export interface OpenUpload {
   readonly key: string
+  /** For `abortUpload`. The writer's token begins with it: a listing does not tell everything that the writer's holds. */
   readonly token: string
   readonly startedAt: Date
 }

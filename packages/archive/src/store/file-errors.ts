@@ -11,9 +11,11 @@ const CODES: Readonly<Record<string, ErrorCode>> = {
   ENAMETOOLONG: "ERR_STORE_DENIED",
 }
 
-/** The system's name for what went wrong, e.g. `ENOENT`. */
-export const systemCode = (error: unknown): string | undefined =>
-  error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : undefined
+/** The system's name for what went wrong, e.g. `ENOENT`; Node's own codes for a wrong argument (`ERR_…`) are none. */
+export function systemCode(error: unknown): string | undefined {
+  if (!(error instanceof Error && "code" in error && typeof error.code === "string")) return undefined
+  return /^E[A-Z0-9]+$/.test(error.code) ? error.code : undefined
+}
 
 /**
  * Translates a system error of `operation` on `path`; `ENOSPC`, `EIO` and all others that may pass are
@@ -22,7 +24,7 @@ export const systemCode = (error: unknown): string | undefined =>
 export function fileError(error: unknown, operation: string, path: string, signal?: AbortSignal): unknown {
   if (signal?.aborted) return signal.reason
   const code = systemCode(error)
-  if (code === undefined || error instanceof UnsealError || error instanceof RangeError) return error
+  if (code === undefined) return error
   return new UnsealError(CODES[code] ?? "ERR_STORE_UNAVAILABLE", `${operation} of ${path} failed: ${code}`, {
     cause: error,
   })

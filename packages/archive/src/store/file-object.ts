@@ -89,3 +89,14 @@ export async function syncDirectory(directory: string): Promise<void> {
     await handle.close()
   }
 }
+
+/** Whether anything, also what is no file, is at `path`. */
+export async function isThere(path: string): Promise<boolean> {
+  try {
+    await stat(path)
+    return true
+  } catch (error) {
+    if (["ENOENT", "ENOTDIR"].includes(systemCode(error) ?? "")) return false
+    throw error
+  }
+}

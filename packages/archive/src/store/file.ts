@@ -19,7 +19,8 @@ import type { OpenUpload, StoredObject } from "./contract.ts"
 import { fileError, systemCode } from "./file-errors.ts"
 import { parseUploadName, targetOf } from "./file-names.ts"
 import { checkDirectory, etagOf, statFile } from "./file-object.ts"
-import { choosePartSize, createFileWriter, removeUpload } from "./file-writer.ts"
+import { removeUpload } from "./file-publish.ts"
+import { choosePartSize, createFileWriter } from "./file-writer.ts"
 import type { FileStoreUrl } from "./url.ts"
 
 const READ_SIZE = 512 * 1024

@@ -88,8 +88,7 @@ export async function commitObject(
     )
   } catch (error) {
     failure = s3Error(error, commit.operation, where, signal)
-    if (signal.aborted || isUnsealError(failure, "ERR_STORE_DENIED") || failure instanceof RangeError)
-      throw failure
+    if (signal.aborted || isUnsealError(failure, "ERR_STORE_DENIED")) throw failure
   }
   const after = await settle(failure)
   if (after) return { object: after, sent: false }

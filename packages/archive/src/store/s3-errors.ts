@@ -57,7 +57,7 @@ function codeOf(error: unknown): ErrorCode {
  */
 export function s3Error(error: unknown, operation: string, where: string, signal?: AbortSignal): unknown {
   if (signal?.aborted) return signal.reason
-  if (error instanceof UnsealError || error instanceof RangeError) return error
+  if (error instanceof UnsealError) return error
   return new UnsealError(codeOf(error), describe(error, operation, where), { cause: error })
 }
 

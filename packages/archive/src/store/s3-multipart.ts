@@ -7,12 +7,12 @@ import {
   UploadPartCommand,
 } from "@aws-sdk/client-s3"
 import { UnsealError } from "../errors.ts"
-import { bytesOf, checkParts, partBytes } from "./adapter.ts"
+import { bytesOf, checkCrc32, checkLength, checkParts, partBytes } from "./adapter.ts"
 import type { CreateOptions, PartWriter, WrittenPart } from "./contract.ts"
 import { bareEtag, objectIn, type S3Bucket, whereIn } from "./s3-client.ts"
 import { commitObject } from "./s3-commit.ts"
 import { s3Error, statusOf } from "./s3-errors.ts"
-import { base64Crc32, checkBody, checkCrc32, putWriter, SINGLE_TOKEN, streamOf } from "./s3-put.ts"
+import { base64Crc32, putWriter, SINGLE_TOKEN, streamOf } from "./s3-put.ts"
 
 const MIB = 1024 * 1024
 const MIN_PART_SIZE = 5 * MIB
@@ -173,7 +173,7 @@ function multipartWriter(bucket: S3Bucket, upload: Upload): PartWriter {
     async writePart(number, body, crc32, signal) {
       signal.throwIfAborted()
       const label = `part ${number} of ${where}`
-      checkBody(body, partBytes(number, size, partSize), label)
+      checkLength(body, partBytes(number, size, partSize), label)
       if (!storeVerifies) checkCrc32(body, crc32, label)
       const checksum = base64Crc32(crc32)
       try {

@@ -1,7 +1,6 @@
 import { Readable } from "node:stream"
 import { PutObjectCommand } from "@aws-sdk/client-s3"
-import { UnsealError } from "../errors.ts"
-import { bytesOf, checkParts, crc32Of, partBytes } from "./adapter.ts"
+import { checkCrc32, checkLength, checkParts, partBytes } from "./adapter.ts"
 import type { CreateOptions, PartWriter, WrittenPart } from "./contract.ts"
 import { objectIn, type S3Bucket, whereIn } from "./s3-client.ts"
 import { commitObject } from "./s3-commit.ts"
@@ -21,21 +20,6 @@ export function base64Crc32(crc32: number): string {
   const bytes = Buffer.alloc(4)
   bytes.writeUInt32BE(crc32 >>> 0)
   return bytes.toString("base64")
-}
-
-/** Throws if `body` is not what the caller says it is: a part of that length (`RangeError`) with that checksum. */
-export function checkBody(body: readonly Uint8Array[], expectedBytes: number, where: string): void {
-  const bytes = bytesOf(body)
-  if (bytes !== expectedBytes) throw new RangeError(`${where} has ${bytes} bytes instead of ${expectedBytes}`)
-}
-
-export function checkCrc32(body: readonly Uint8Array[], expected: number, where: string): void {
-  const actual = crc32Of(body)
-  if (actual !== expected >>> 0)
-    throw new UnsealError(
-      "ERR_STORE_UNAVAILABLE",
-      `${where} has the CRC-32 ${actual.toString(16)} instead of ${(expected >>> 0).toString(16)}: it was damaged before it was sent`,
-    )
 }
 
 /** An object of one part or none: one PutObject, which is atomic, instead of three requests and an upload to clean up. */
@@ -59,7 +43,7 @@ export function putWriter(
     async writePart(number, body, crc32, signal) {
       signal.throwIfAborted()
       const label = `part ${number} of ${where}`
-      checkBody(body, partBytes(number, size, partSize), label)
+      checkLength(body, partBytes(number, size, partSize), label)
       checkCrc32(body, crc32, label)
       // Copied, as the caller may reuse its buffers: at most one part of memory, and this object has no other in flight.
       const part = { size, tag: base64Crc32(crc32) }

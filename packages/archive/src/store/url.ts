@@ -137,11 +137,11 @@ function parseQuery(kind: StoreUrl["kind"], query: string): ReadonlyMap<string, 
   const parameters = new Map<string, string>()
   for (const [name, value] of new URLSearchParams(query)) {
     if (!known.includes(name)) {
-      const meant = nearest(name, known)
-      if (SECRET_PARAMETER.test(name) && !meant)
+      if (SECRET_PARAMETER.test(name))
         throw new StoreUrlError(
           `${kind} URL holds a credential in the parameter "${name}": leave it out, credentials come from the SDK's own chain (environment, profile, identity)`,
         )
+      const meant = nearest(name, known)
       const advice = meant
         ? `did you mean "${meant}"?`
         : known.length > 0

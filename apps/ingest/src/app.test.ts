@@ -1,0 +1,295 @@
+import { QueueUnavailableError } from "@unseal/queue/producer"
+import { VERSION } from "@unseal/service/version"
+import { afterEach, describe, expect, it } from "vitest"
+import {
+  APPLICATION_ID,
+  ARCHIVE_ID,
+  PASSWORD,
+  problemOf,
+  startApp,
+  type TestApp,
+  TOKEN,
+  uploaded,
+} from "./test-app.ts"
+
+let app: TestApp
+afterEach(() => app.close())
+const start = async (...options: Parameters<typeof startApp>) => {
+  app = await startApp(...options)
+}
+
+describe("a callback", () => {
+  it("of an uploaded archive becomes a job: 202 with its id", async () => {
+    await start()
+    const traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    const response = await app.post("/callbacks/100", uploaded({ sha256sum: "c2hhMjU2", size: "12" }), {
+      traceparent,
+    })
+    expect(response.status).toBe(202)
+    const { jobId, ...rest } = (await response.json()) as { jobId: string }
+    expect(rest).toEqual({ outcome: "enqueued", archiveId: ARCHIVE_ID })
+    expect(jobId).toContain(`100_${ARCHIVE_ID}_`)
+    expect(app.jobs).toEqual([
+      {
+        version: 1,
+        projectId: "100",
+        archiveId: ARCHIVE_ID,
+        encryptedPassword: PASSWORD,
+        status: "uploaded",
+        size: 12,
+        sha256sum: "c2hhMjU2",
+        receivedAt: expect.stringMatching(/^\d{4}-.*Z$/),
+        nonce: expect.any(String),
+        traceparent,
+      },
+    ])
+  })
+
+  it("that comes twice is a duplicate: 200 with the same id", async () => {
+    await start()
+    const first = (await (await app.post("/callbacks/100", uploaded())).json()) as { jobId: string }
+    const again = await app.post("/callbacks/100", uploaded({ updatedAt: 1, duration: 9 }))
+    expect(again.status).toBe(200)
+    expect(await again.json()).toEqual({ outcome: "duplicate", jobId: first.jobId, archiveId: ARCHIVE_ID })
+    expect(app.jobs).toHaveLength(1)
+  })
+
+  it.each([
+    ["started", "not-uploaded"],
+    ["stopped", "not-uploaded"],
+    ["expired", "not-uploaded"],
+    ["a status of the future", "not-uploaded"],
+  ])("of status %s is ignored", async (status, reason) => {
+    await start()
+    const response = await app.post("/callbacks/100", uploaded({ status }))
+    expect(response.status).toBe(200)
+    expect(await response.json()).toEqual({ outcome: "ignored", reason, archiveId: ARCHIVE_ID })
+    expect(app.jobs).toEqual([])
+  })
+
+  it("without a password is of an archive that is not encrypted, and ignored", async () => {
+    await start()
+    for (const password of ["", null, undefined]) {
+      const response = await app.post("/callbacks/100", uploaded({ password }))
+      expect(await response.json()).toEqual({
+        outcome: "ignored",
+        reason: "not-encrypted",
+        archiveId: ARCHIVE_ID,
+      })
+    }
+    expect(app.jobs).toEqual([])
+  })
+
+  it("of an available archive becomes a job, and so does one of 0 bytes or with a password that is not base64", async () => {
+    await start()
+    expect(
+      (await app.post("/callbacks/100", uploaded({ status: "available", url: "https://x/y" }))).status,
+    ).toBe(202)
+    expect((await app.post("/callbacks/100", uploaded({ size: 0, password: "AAAA" }))).status).toBe(202)
+    expect((await app.post("/callbacks/100", uploaded({ password: "*** no base64 ***" }))).status).toBe(202)
+    expect(app.jobs.map(({ status }) => status)).toEqual(["available", "uploaded", "uploaded"])
+  })
+
+  it("with malformed fields is answered 400 with each of them and without their values", async () => {
+    await start()
+    const response = await app.post(
+      "/callbacks/100",
+      uploaded({ id: "c4n4ry", status: 5, size: -1, password: "c4n4ry".repeat(1_000), partnerId: {} }),
+    )
+    const problem = await problemOf(response)
+    expect(response.status).toBe(400)
+    expect(problem.errors).toEqual([
+      { pointer: "#/id", detail: "must be a UUID" },
+      { pointer: "#/status", detail: "must be a string" },
+      { pointer: "#/password", detail: "must have at most 4096 characters" },
+      { pointer: "#/size", detail: "must be a whole number of bytes" },
+      { pointer: "#/partnerId", detail: "must be a number or a string" },
+    ])
+    expect(JSON.stringify(problem)).not.toContain("c4n4ry")
+  })
+
+  it("of another project is answered 400", async () => {
+    await start()
+    const problem = await problemOf(await app.post("/callbacks/100", uploaded({ partnerId: 101 })))
+    expect(problem).toMatchObject({
+      status: 400,
+      errors: [{ pointer: "#/partnerId", detail: "must be the project of the callback's URL" }],
+    })
+    expect(app.jobs).toEqual([])
+  })
+
+  it("that the queue does not take is answered 503 with Retry-After", async () => {
+    await start({ enqueue: () => Promise.reject(new QueueUnavailableError("redis is away")) })
+    const response = await app.post("/callbacks/100", uploaded())
+    expect(response.headers.get("retry-after")).toMatch(/^\d+$/)
+    expect(await problemOf(response)).toMatchObject({ status: 503, title: "Service Unavailable" })
+  })
+
+  it("that fails for a reason that nobody expected is answered 500, with nothing of the reason", async () => {
+    await start({ enqueue: () => Promise.reject(new TypeError("c4n4ry")) })
+    const response = await app.post("/callbacks/100", uploaded())
+    expect(JSON.stringify(await problemOf(response))).not.toContain("c4n4ry")
+    expect(response.status).toBe(500)
+    expect(app.logs.at(-1)).toMatchObject({ level: "error", outcome: "failed", err: { type: "TypeError" } })
+  })
+
+  it("leaves one log line, with outcome and ids, without password and token", async () => {
+    await start()
+    await app.post(`/callbacks/777/${TOKEN}`, uploaded({ partnerId: 777 }))
+    await app.post(`/callbacks/777/not-${TOKEN}`, uploaded({ partnerId: 777 }))
+    expect(app.logs[0]).toMatchObject({
+      level: "info",
+      msg: "callback",
+      outcome: "enqueued",
+      projectId: "777",
+      archiveId: ARCHIVE_ID,
+      status: "uploaded",
+      jobId: expect.stringContaining(ARCHIVE_ID),
+      duration: expect.any(Number),
+    })
+    expect(app.logs[1]).toMatchObject({ level: "warn", outcome: "unauthenticated", reason: "wrong token" })
+    expect(app.logs).toHaveLength(2)
+    expect(JSON.stringify(app.logs)).not.toMatch(new RegExp(`${TOKEN}|${PASSWORD}|Bearer`))
+  })
+
+  it("is counted by project and outcome, and a project that doesn't exist as unknown", async () => {
+    await start()
+    await app.post("/callbacks/100", uploaded())
+    await app.post("/callbacks/100", uploaded())
+    await app.post("/callbacks/100", "{")
+    for (let id = 1_000; id < 1_010; id++) await app.post(`/callbacks/${id}`, uploaded())
+    const metrics = await app.metrics()
+    expect(metrics).toContain('unseal_callbacks_total{project="100",outcome="enqueued"} 1')
+    expect(metrics).toContain('unseal_callbacks_total{project="100",outcome="duplicate"} 1')
+    expect(metrics).toContain('unseal_callbacks_total{project="100",outcome="invalid"} 1')
+    expect(metrics).toContain('unseal_callbacks_total{project="unknown",outcome="unauthenticated"} 10')
+    expect(metrics).toContain('unseal_callback_seconds_count{outcome="enqueued"} 1')
+    expect(metrics).not.toContain("1005")
+  })
+
+  it("of a flood of refused ones does not become a flood of log lines", async () => {
+    await start()
+    const began = Date.now()
+    for (let i = 0; i < 50; i++) await app.post("/callbacks/999", uploaded())
+    const seconds = Math.ceil((Date.now() - began) / 1_000) + 1
+    expect(app.logs.length).toBeLessThanOrEqual(seconds)
+  })
+})
+
+describe("the other requests", () => {
+  it.each(["/callbacks/100", "/callbacks/424242", "/callbacks/777/guess", "/callbacks/100/"])(
+    "GET and HEAD %s answer the dashboard's probe with 200, whether or not the project exists",
+    async (path) => {
+      await start()
+      const get = await fetch(app.base + path)
+      const head = await fetch(app.base + path, { method: "HEAD" })
+      expect([get.status, head.status]).toEqual([200, 200])
+      expect(await get.json()).toEqual({ status: "callbacks are received here by POST" })
+    },
+  )
+
+  it.each([
+    ["PUT", "/callbacks/100", 405],
+    ["OPTIONS", "/callbacks/100", 405],
+    ["DELETE", `/callbacks/777/${TOKEN}`, 405],
+    ["GET", "/", 404],
+    ["POST", "/callbacks", 404],
+    ["POST", "/callbacks/1/2/3", 404],
+    ["GET", "/metrics", 404],
+  ])("%s %s is answered %d", async (method, path, status) => {
+    await start()
+    const response = await fetch(app.base + path, { method })
+    expect((await problemOf(response)).status).toBe(status)
+    expect(response.headers.get("allow")).toBe(status === 405 ? "GET, HEAD, POST" : null)
+  })
+
+  it("describe the interface in OpenAPI", async () => {
+    await start()
+    const document = (await (await fetch(`${app.base}/openapi.json`)).json()) as {
+      openapi: string
+      info: { version: string }
+      paths: Record<string, { post: { responses: object }; get: object }>
+      components: { schemas: Record<string, { properties?: Record<string, object>; required?: string[] }> }
+    }
+    expect(document.openapi).toBe("3.1.0")
+    expect(document.info.version).toBe(VERSION)
+    expect(Object.keys(document.paths)).toEqual(["/callbacks/{projectId}", "/callbacks/{projectId}/{token}"])
+    for (const { post, get } of Object.values(document.paths)) {
+      expect(Object.keys(post.responses)).toEqual(["200", "202", "400", "401", "413", "415", "503"])
+      expect(get).toBeDefined()
+    }
+    const callback = document.components.schemas.ArchiveStatusCallback
+    expect(Object.keys(callback?.properties ?? {})).toEqual(
+      expect.arrayContaining(["id", "status", "password", "size"]),
+    )
+    expect(callback?.required).toEqual(["id", "status"])
+  })
+
+  it("don't say what the server is made of", async () => {
+    await start()
+    const { headers } = await app.post("/callbacks/100", uploaded())
+    expect(headers.get("x-powered-by")).toBeNull()
+    expect(headers.get("server")).toBeNull()
+    expect(headers.get("x-content-type-options")).toBe("nosniff")
+    expect(headers.get("cache-control")).toBe("no-store")
+  })
+})
+
+describe("a shutdown", () => {
+  it("answers the callbacks in hand and closes their connections, and takes no others", async () => {
+    let finish = (): void => {}
+    let reached = (): void => {}
+    const inHand = new Promise<void>((resolve) => {
+      reached = resolve
+    })
+    await start({
+      enqueue: () =>
+        new Promise((resolve) => {
+          finish = () => resolve({ outcome: "enqueued", jobId: "j" })
+          reached()
+        }),
+    })
+    const answer = app.post("/callbacks/100", uploaded())
+    await inHand
+    const drained = app.drain()
+    await expect(app.post("/callbacks/100", uploaded())).rejects.toThrow()
+    finish()
+    const response = await answer
+    expect(response.status).toBe(202)
+    expect(response.headers.get("connection")).toBe("close")
+    await drained
+  })
+
+  it("answers 503 with Retry-After on a connection that is open already", async () => {
+    const { connect } = await import("node:net")
+    await start()
+    const socket = connect(app.port, "127.0.0.1")
+    // Half a request: the connection is not idle, and so stays open when the server begins to drain.
+    const body = JSON.stringify(uploaded())
+    const head = `POST /callbacks/100 HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n`
+    await new Promise<void>((resolve) => socket.write(head, () => resolve()))
+    // The server has read the half once it answers another request that came after it.
+    await fetch(`${app.base}/openapi.json`).then((response) => response.text())
+    const drained = app.drain()
+    socket.write(`\r\n${body}`)
+    let text = ""
+    for await (const chunk of socket) text += chunk
+    expect(text).toMatch(/^HTTP\/1\.1 503 /)
+    expect(text).toMatch(/retry-after: \d+/i)
+    expect(text).toMatch(/connection: close/i)
+    await drained
+    expect(app.jobs).toEqual([])
+    expect(app.logs.at(-1)).toMatchObject({ outcome: "draining" })
+  })
+})
+
+describe("the project of a route", () => {
+  it("may be a UUID in any case", async () => {
+    await start()
+    const response = await app.post(`/callbacks/${APPLICATION_ID.toUpperCase()}`, uploaded())
+    expect((await problemOf(response)).status).toBe(503)
+    expect(await app.metrics()).toContain(
+      `unseal_callbacks_total{project="${APPLICATION_ID}",outcome="unsigned"} 1`,
+    )
+  })
+})

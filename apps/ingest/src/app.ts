@@ -1,0 +1,153 @@
+import { randomUUID } from "node:crypto"
+import { createJobPayload } from "@unseal/queue/job"
+import { type Producer, QueueUnavailableError } from "@unseal/queue/producer"
+import type { Logger } from "@unseal/service/logger"
+import type { Registry } from "@unseal/service/metrics"
+import type { IngestProject, Projects } from "@unseal/service/projects"
+import express, {
+  type ErrorRequestHandler,
+  type Express,
+  type Request,
+  type RequestHandler,
+  type Response,
+} from "express"
+import helmet from "helmet"
+import { type AuthenticationOptions, authenticate } from "./authentication.ts"
+import { parseJson, readBody, requireJson } from "./body.ts"
+import { readCallback } from "./callback.ts"
+import { type Answer, openApiDocument } from "./openapi.ts"
+import { createOutcomeRecorder, type Settled } from "./outcome.ts"
+import { Problem, sendProblem } from "./problem.ts"
+
+export interface AppDependencies {
+  readonly projects: Projects<IngestProject>
+  readonly producer: Pick<Producer, "enqueue">
+  readonly registry: Registry
+  readonly logger: Logger
+  readonly authentication: AuthenticationOptions
+  /** Once true, callbacks are answered 503. */
+  readonly draining: () => boolean
+}
+
+/** What is recorded of a callback when it ends, gathered while it is handled. */
+interface Locals {
+  settled?: Partial<Settled>
+}
+
+const PATHS = ["/callbacks/:projectId", "/callbacks/:projectId/:token"]
+const TRACEPARENT = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/
+
+/** UUIDs are configured in lower case. */
+const projectIdOf = (request: Request): string => String(request.params.projectId).toLowerCase()
+
+/** The application that takes callbacks. */
+export function createApp(dependencies: AppDependencies): Express {
+  const { registry, logger, projects, draining } = dependencies
+  const record = createOutcomeRecorder(registry, logger, projects.ids)
+  const description = openApiDocument()
+
+  const app = express()
+  app.disable("etag")
+  app.set("query parser", false)
+  app.use(helmet())
+  app.use((_request, response, next) => {
+    response.set("Cache-Control", "no-store")
+    next()
+  })
+
+  /** One record for each callback, whichever way it ends; the URL, which may hold a token, is not part of it. */
+  const observe: RequestHandler = (request, response: Response<unknown, Locals>, next) => {
+    const start = performance.now()
+    const projectId = projectIdOf(request)
+    response.once("close", () => {
+      const { settled = {} } = response.locals
+      record({
+        outcome: "failed",
+        ...settled,
+        ...(response.writableFinished ? {} : { outcome: "aborted" }),
+        projectId,
+        duration: (performance.now() - start) / 1_000,
+      })
+    })
+    if (draining()) throw new Problem("draining", "this process is shutting down")
+    next()
+  }
+
+  app.get("/openapi.json", (_request, response) => void response.json(description))
+  app.get(
+    PATHS,
+    (_request, response) => void response.json({ status: "callbacks are received here by POST" }),
+  )
+  app.post(PATHS, observe, requireJson, readBody, receive(dependencies))
+  app.all(PATHS, (_request, response) => {
+    response.set("Allow", "GET, HEAD, POST")
+    throw new Problem("method-not-allowed", "callbacks are received by POST")
+  })
+  app.use(() => {
+    throw new Problem("not-found", "there is nothing here")
+  })
+  app.use(handleError)
+  return app
+}
+
+function receive({ projects, producer, authentication }: AppDependencies) {
+  return async (request: Request, response: Response<Answer, Locals>): Promise<void> => {
+    const receivedAt = new Date().toISOString()
+    const { authorization, traceparent } = request.headers
+    const projectId = projectIdOf(request)
+    const body: Buffer = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0)
+    const { token } = request.params as { token?: string }
+    await authenticate(projects.get(projectId), { authorization, token, body }, authentication)
+
+    const callback = readCallback(parseJson(body), projectId)
+    const { archiveId, status } = callback
+    if ("ignored" in callback) {
+      response.locals.settled = { outcome: "ignored", reason: callback.ignored, archiveId, status }
+      response.json({ outcome: "ignored", reason: callback.ignored, ...(archiveId ? { archiveId } : {}) })
+      return
+    }
+
+    response.locals.settled = { archiveId, status }
+    const payload = createJobPayload({
+      projectId,
+      ...callback,
+      receivedAt,
+      nonce: randomUUID(),
+      ...(typeof traceparent === "string" && TRACEPARENT.test(traceparent) ? { traceparent } : {}),
+    })
+    const { outcome, jobId } = await producer.enqueue(payload)
+    response.locals.settled = { outcome, archiveId, status, jobId }
+    response
+      .status(outcome === "enqueued" ? 202 : 200)
+      .json({ outcome, jobId, archiveId: callback.archiveId })
+  }
+}
+
+/** Turns whatever was thrown into a problem document. What is not expected is named in the log, never in the answer. */
+const handleError: ErrorRequestHandler = (error, _request, response: Response<unknown, Locals>, _next) => {
+  if (response.headersSent) {
+    response.destroy()
+    return
+  }
+  const problem = problemOf(error)
+  response.locals.settled = {
+    ...response.locals.settled,
+    outcome: problem.failure,
+    reason: problem.reason,
+    err: problem.cause,
+  }
+  sendProblem(response, problem)
+}
+
+function problemOf(error: unknown): Problem {
+  if (error instanceof Problem) return error
+  if (error instanceof QueueUnavailableError)
+    return new Problem("unavailable", "the queue did not accept the archive in time", { cause: error })
+  // Errors of Express and of its body parser have a status.
+  const { status } = error as { status?: unknown }
+  if (status === 413) return new Problem("too-large", "the body is larger than 16 kB")
+  if (status === 415) return new Problem("unsupported", "the body must be application/json, not compressed")
+  if (typeof status === "number" && status >= 400 && status < 500)
+    return new Problem("invalid", "the request is malformed")
+  return new Problem("failed", "the callback could not be handled", { cause: error })
+}

@@ -1,0 +1,119 @@
+import { createHash, randomBytes, timingSafeEqual } from "node:crypto"
+import type { IngestProject } from "@unseal/service/projects"
+import { errors, jwtVerify } from "jose"
+import { parseJson } from "./body.ts"
+import { Problem } from "./problem.ts"
+
+/** What a callback brings to prove its origin. */
+export interface Credentials {
+  /** The Authorization header. */
+  readonly authorization: string | undefined
+  /** The last segment of the path. */
+  readonly token: string | undefined
+  /** As it came. */
+  readonly body: Buffer
+}
+
+export interface AuthenticationOptions {
+  /** How old a signed callback may be; the sender retries for 24 hours. */
+  readonly maxAgeMs: number
+}
+
+/** Clocks differ: a callback may come from so far in the future. */
+const CLOCK_TOLERANCE_SECONDS = 60
+
+/** Stands for a project that isn't there, so that it can't be told from one that is by how long the answer takes. */
+const NOBODY: IngestProject = {
+  id: "",
+  callbackAuth: "signed",
+  signatureSecrets: [randomBytes(32).toString("hex")],
+}
+
+/** The one answer to everybody who is not the sender: what was wrong is for the log only. */
+const refuse = (reason: string): Problem =>
+  new Problem("unauthenticated", "the callback's project and its signature or token do not fit", { reason })
+
+/**
+ * Proves that the callback comes from whom `project` says, or throws a `Problem`. The project chooses mode and secret before
+ * anything in the request is believed. `undefined` is a project that doesn't exist, and answers as a bad signature does.
+ */
+export async function authenticate(
+  project: IngestProject | undefined,
+  credentials: Credentials,
+  options: AuthenticationOptions,
+): Promise<void> {
+  if (project === undefined) {
+    const token = credentials.authorization === undefined ? undefined : bearer(credentials.authorization)
+    if (token !== undefined) await verifySignature(token, NOBODY, options).catch(() => {})
+    else equal(credentials.token ?? "", "")
+    throw refuse("unknown project")
+  }
+  switch (project.callbackAuth) {
+    case "none":
+      if (credentials.token !== undefined) throw refuse("token where none is configured")
+      return
+    case "token":
+      if (!equal(credentials.token ?? "", project.callbackToken ?? "")) throw refuse("wrong token")
+      return
+    case "signed":
+      return authenticateSigned(project, credentials, options)
+  }
+}
+
+async function authenticateSigned(
+  project: IngestProject,
+  { authorization, token, body }: Credentials,
+  options: AuthenticationOptions,
+): Promise<void> {
+  if (token !== undefined) throw refuse("token where a signature is needed")
+  if (authorization === undefined)
+    // The vendor may rarely send a callback unsigned, and sends it again, signed, when it is answered so.
+    throw new Problem("unsigned", "the callback is not signed", { reason: "unsigned" })
+  const payloadHash = await verifySignature(bearer(authorization), project, options)
+  if (typeof payloadHash !== "string") throw refuse("no payload_hash")
+  if (!hashesOf(body).some((hash) => equal(payloadHash.toLowerCase(), hash)))
+    throw refuse("payload_hash differs")
+}
+
+const bearer = (authorization: string): string => /^Bearer +(\S+) *$/i.exec(authorization)?.[1] ?? ""
+
+/** The `payload_hash` claim of the JWT (RFC 7519), once its HS256 signature fits one of the project's secrets. */
+async function verifySignature(
+  jwt: string,
+  project: IngestProject,
+  { maxAgeMs }: AuthenticationOptions,
+): Promise<unknown> {
+  let reason = "no secret"
+  for (const secret of project.signatureSecrets) {
+    try {
+      const { payload } = await jwtVerify(jwt, Buffer.from(secret), {
+        algorithms: ["HS256"],
+        maxTokenAge: maxAgeMs / 1_000,
+        clockTolerance: CLOCK_TOLERANCE_SECONDS,
+      })
+      return payload.payload_hash
+    } catch (error) {
+      reason = error instanceof errors.JOSEError ? error.code : "signature not verifiable"
+      // Another secret can only help against a signature that did not fit.
+      if (!(error instanceof errors.JWSSignatureVerificationFailed)) break
+    }
+  }
+  throw refuse(reason)
+}
+
+/** SHA-256 of the raw body and, since the sender has been seen to hash that, of its JSON serialised again. Hex. */
+function hashesOf(body: Buffer): string[] {
+  const hashes = [sha256(body)]
+  try {
+    hashes.push(sha256(JSON.stringify(parseJson(body))))
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error
+  }
+  return hashes
+}
+
+const sha256 = (data: Buffer | string): string => createHash("sha256").update(data).digest("hex")
+
+/** Compares two texts in a time that depends on neither: digests have one length. */
+const equal = (a: string, b: string): boolean =>
+  timingSafeEqual(createHash("sha256").update(a).digest(), createHash("sha256").update(b).digest())

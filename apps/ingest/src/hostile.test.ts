@@ -1,0 +1,259 @@
+import { once } from "node:events"
+import { connect, type Socket } from "node:net"
+import { gzipSync } from "node:zlib"
+import { afterEach, describe, expect, it } from "vitest"
+import { MAX_BODY_BYTES } from "./body.ts"
+import { ARCHIVE_ID, PASSWORD, problemOf, startApp, type TestApp, uploaded } from "./test-app.ts"
+
+let app: TestApp
+const sockets: Socket[] = []
+afterEach(async () => {
+  for (const socket of sockets.splice(0)) socket.destroy()
+  await app.close()
+})
+const start = async (...options: Parameters<typeof startApp>) => {
+  app = await startApp(...options)
+}
+
+async function open(): Promise<Socket> {
+  const socket = connect(app.port, "127.0.0.1")
+  socket.on("error", () => {})
+  sockets.push(socket)
+  await once(socket, "connect")
+  return socket
+}
+
+/** Everything that comes until the server closes the connection. */
+function readToEnd(socket: Socket): Promise<string> {
+  return new Promise((resolve) => {
+    let text = ""
+    socket.on("data", (chunk) => {
+      text += chunk
+    })
+    socket.on("close", () => resolve(text))
+  })
+}
+
+const HEAD = "POST /callbacks/100 HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+const works = async () => expect((await app.post("/callbacks/100", uploaded())).status).toBe(202)
+
+describe("a body", () => {
+  it("of 16 kB is taken, one byte more is 413, with and without Content-Length", async () => {
+    await start()
+    const fill = (size: number) => {
+      const shortest = JSON.stringify(uploaded({ name: "" })).length
+      return JSON.stringify(uploaded({ name: "x".repeat(size - shortest) }))
+    }
+    expect((await app.post("/callbacks/100", fill(MAX_BODY_BYTES))).status).toBe(202)
+    expect((await problemOf(await app.post("/callbacks/100", fill(MAX_BODY_BYTES + 1)))).status).toBe(413)
+    const chunked = (size: number) =>
+      fetch(`${app.base}/callbacks/100`, {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: new Blob([fill(size)]).stream(),
+        duplex: "half",
+      } as RequestInit)
+    expect((await chunked(MAX_BODY_BYTES)).status).toBe(200)
+    expect((await problemOf(await chunked(MAX_BODY_BYTES + 1))).status).toBe(413)
+    expect((await problemOf(await chunked(1_000_000))).status).toBe(413)
+    expect(await app.metrics()).toContain('unseal_callbacks_total{project="100",outcome="too-large"} 3')
+  })
+
+  it.each([
+    ["of another type", { "content-type": "text/plain" }],
+    ["of a type that only begins like JSON", { "content-type": "application/jsonx" }],
+    ["of a form", { "content-type": "application/x-www-form-urlencoded" }],
+    ["in another charset", { "content-type": "application/json; charset=utf-16" }],
+    ["that is compressed", { "content-encoding": "gzip" }],
+    ["in an encoding that nobody knows", { "content-encoding": "x" }],
+  ])("%s is 415", async (_name, headers: Record<string, string>) => {
+    await start()
+    const body = headers["content-encoding"] ? gzipSync(JSON.stringify(uploaded())) : uploaded()
+    expect((await problemOf(await app.post("/callbacks/100", body, headers))).status).toBe(415)
+    expect(app.jobs).toEqual([])
+  })
+
+  it.each(["application/json", "application/json; charset=utf-8", 'Application/JSON;charset="UTF-8"'])(
+    "of type %s is taken",
+    async (type) => {
+      await start()
+      expect((await app.post("/callbacks/100", uploaded(), { "content-type": type })).status).toBe(202)
+    },
+  )
+
+  it.each<[string, string | Uint8Array]>([
+    ["nothing", ""],
+    ["half an object", '{"id":'],
+    ["text", "c4n4ry"],
+    ["not UTF-8", Buffer.from([0x7b, 0x22, 0xff, 0x22, 0x3a, 0x31, 0x7d])],
+    ["a NUL", "\0"],
+    ["a bomb of lists", "[".repeat(8_000) + "]".repeat(8_000)],
+    ["a bomb of objects", `${'{"a":'.repeat(2_500)}1${"}".repeat(2_500)}`],
+    ["a bomb that never closes", "[".repeat(16_000)],
+    ["quotes without end", `"${'\\"'.repeat(8_000)}`],
+  ])("that holds %s is 400, and is not repeated", async (_name, body) => {
+    await start()
+    const response = await app.post("/callbacks/100", body)
+    expect(response.status).toBe(400)
+    expect(JSON.stringify(await problemOf(response))).not.toContain("c4n4ry")
+    await works()
+  })
+
+  it("may hold brackets in its texts: only structure counts as depth", async () => {
+    await start()
+    const name = `${"[{".repeat(100)}\\"[[[[`
+    expect((await app.post("/callbacks/100", uploaded({ name }))).status).toBe(202)
+  })
+
+  it("with huge numbers is 400 where they matter and taken where they don't", async () => {
+    await start()
+    const text = JSON.stringify(uploaded())
+    for (const huge of ["1e400", "9".repeat(400), "18446744073709551616"])
+      expect((await app.post("/callbacks/100", text.replace("18023312", huge))).status, huge).toBe(400)
+    expect((await app.post("/callbacks/100", text.replace("1384221380000", "1e400"))).status).toBe(202)
+  })
+
+  it("does not pollute prototypes", async () => {
+    await start()
+    const body = JSON.stringify(uploaded()).replace(
+      "{",
+      '{"__proto__":{"polluted":1},"constructor":{"prototype":{"polluted":1}},',
+    )
+    expect((await app.post("/callbacks/100", body)).status).toBe(202)
+    expect(({} as { polluted?: unknown }).polluted).toBeUndefined()
+    expect(JSON.stringify(app.jobs)).not.toContain("polluted")
+  })
+
+  it("names an archive by UUID only, so that no path can be walked", async () => {
+    await start()
+    for (const id of ["../../secrets", "..%2f..", `${ARCHIVE_ID}/../x`, "\u0000"])
+      expect((await app.post("/callbacks/100", uploaded({ id }))).status).toBe(400)
+    expect(app.jobs).toEqual([])
+  })
+})
+
+describe("a path or header", () => {
+  it.each([
+    ["/callbacks/..%2f..%2fetc%2fpasswd", 401],
+    ["/callbacks/%00", 401],
+    ["/callbacks/100%0d%0aSet-Cookie:%20x=1", 401],
+    ["/callbacks/%zz", 400],
+  ])("%s reaches nothing", async (path, status) => {
+    await start()
+    const response = await app.post(path, uploaded())
+    expect(response.status).toBe(status)
+    expect(response.headers.get("set-cookie")).toBeNull()
+  })
+
+  it("X-Forwarded-… and its like change nothing", async () => {
+    await start()
+    const response = await app.post("/callbacks/123456", uploaded(), {
+      ...{ "x-forwarded-for": "216.147.0.1", "x-forwarded-host": "evil", "x-forwarded-proto": "https" },
+      ...{ forwarded: "for=127.0.0.1", "x-real-ip": "127.0.0.1", "x-http-method-override": "GET" },
+      ...{ "x-original-url": "/callbacks/100", "x-rewrite-url": "/callbacks/100" },
+    })
+    expect(response.status).toBe(503)
+    expect(JSON.stringify([...response.headers])).not.toContain("evil")
+    expect(app.jobs).toEqual([])
+  })
+
+  it("a traceparent that is none is left out of the job", async () => {
+    await start()
+    await app.post("/callbacks/100", uploaded(), { traceparent: `00-${"0".repeat(500)}` })
+    expect(app.jobs[0]).not.toHaveProperty("traceparent")
+  })
+
+  it("with a line break, or headers without end, is refused by the parser", async () => {
+    await start()
+    for (const head of [
+      `${HEAD}X: a\rb\r\n\r\n`,
+      `${HEAD}Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n`,
+      `${HEAD}X: ${"a".repeat(20_000)}\r\n\r\n`,
+    ]) {
+      const socket = await open()
+      const answer = readToEnd(socket)
+      socket.write(head)
+      expect(await answer).toMatch(/^HTTP\/1\.1 4\d\d /)
+    }
+    expect(app.jobs).toEqual([])
+    await works()
+  })
+})
+
+describe("a slow sender", () => {
+  const limits = { headersTimeoutMs: 300, requestTimeoutMs: 600, checkIntervalMs: 50 }
+
+  it.each([
+    ["nothing at all", ""],
+    ["headers without end", HEAD],
+    ["a body without end", `${HEAD}Content-Length: 1000\r\n\r\n{`],
+    ["chunks without end", `${HEAD}Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n`],
+  ])("of %s loses its connection, and others don't wait for it", async (_name, text) => {
+    await start({ limits })
+    const socket = await open()
+    const ended = readToEnd(socket)
+    socket.write(text)
+    await works()
+    const dribble = setInterval(() => text && socket.write(text === HEAD ? "X: y\r\n" : " "), 50)
+    const answer = await ended
+    clearInterval(dribble)
+    expect(answer).not.toMatch(/^HTTP\/1\.1 2/)
+    expect(app.jobs).toHaveLength(1)
+  })
+
+  it("that gives up in mid-body leaves an aborted callback and no job", async () => {
+    await start()
+    const socket = await open()
+    await new Promise<void>((resolve) =>
+      socket.write(`${HEAD}Content-Length: 1000\r\n\r\n{`, () => resolve()),
+    )
+    await fetch(`${app.base}/openapi.json`).then((response) => response.text())
+    socket.destroy()
+    while (app.logs.length === 0) await new Promise((resolve) => setTimeout(resolve, 10))
+    expect(app.logs[0]).toMatchObject({ outcome: "aborted", projectId: "100" })
+    expect(app.jobs).toEqual([])
+  })
+})
+
+describe("a crowd", () => {
+  it("holds no more connections than there are, and leaves room when it goes", async () => {
+    await start({ limits: { maxConnections: 3 } })
+    const held = [await open(), await open(), await open()]
+    const refused = await open()
+    await readToEnd(refused)
+    for (const socket of held) expect(socket.destroyed).toBe(false)
+    for (const socket of held) {
+      socket.destroy()
+      await once(socket, "close")
+    }
+    // The server hears of the closing a little later than we do.
+    for (let tries = 0; ; tries++)
+      try {
+        await works()
+        break
+      } catch (error) {
+        if (tries === 100) throw error
+        await new Promise((resolve) => setTimeout(resolve, 20))
+      }
+  })
+})
+
+describe("no answer and no log line", () => {
+  it("repeats a password, whatever is wrong with the callback", async () => {
+    await start()
+    const texts: string[] = []
+    for (const changes of [
+      {},
+      { id: 1 },
+      { status: 1 },
+      { partnerId: 5 },
+      { size: "x" },
+      { password: `${PASSWORD}${"x".repeat(5_000)}` },
+    ])
+      texts.push(await (await app.post("/callbacks/100", uploaded(changes))).text())
+    texts.push(await (await app.post("/callbacks/100", `${JSON.stringify(uploaded())}}`)).text())
+    texts.push(JSON.stringify(app.logs))
+    const hex = Buffer.from(PASSWORD, "base64").toString("hex")
+    expect(texts.join()).not.toMatch(new RegExp(`${PASSWORD.slice(0, 20)}|${hex.slice(0, 20)}|c4n4ry`))
+  })
+})

@@ -1,0 +1,59 @@
+import type { AddressInfo } from "node:net"
+import { createProducer } from "@unseal/queue/producer"
+import { listen, startAdminServer } from "@unseal/service/admin"
+import { createRegistry } from "@unseal/service/metrics"
+import { runProcess } from "@unseal/service/process"
+import { connectRedis } from "@unseal/service/redis"
+import { createApp } from "./app.ts"
+import { readConfig } from "./config.ts"
+import { createLimitedServer } from "./server.ts"
+
+/** A callback is answered within this time, or 503: legacy senders give up after four tries, so a late 202 is worth little. */
+const ENQUEUE_DEADLINE_MS = 2_000
+
+await runProcess("ingest", async ({ logger }) => {
+  const config = readConfig()
+  logger.level = config.LOG_LEVEL
+  const registry = createRegistry()
+  const redis = connectRedis(config.REDIS_URL, "producer", logger)
+  const producer = createProducer({
+    connection: redis,
+    queue: config.UNSEAL_QUEUE,
+    attempts: config.UNSEAL_ATTEMPTS,
+    deadlineMs: ENQUEUE_DEADLINE_MS,
+    logger,
+  })
+
+  let draining = false
+  const app = createApp({
+    projects: config.projects,
+    producer,
+    registry,
+    logger,
+    authentication: { maxAgeMs: config.UNSEAL_CALLBACK_MAX_AGE_MS },
+    draining: () => draining,
+  })
+  const { server, drain } = createLimitedServer(app)
+  await listen(server, config.UNSEAL_PORT, config.UNSEAL_HOST)
+  const admin = await startAdminServer({
+    port: config.UNSEAL_ADMIN_PORT,
+    host: config.UNSEAL_HOST,
+    registry,
+    logger,
+    ready: async () => [
+      ...(draining ? ["draining"] : []),
+      ...(redis.status === "ready" ? [] : [`redis is not connected (${redis.status})`]),
+    ],
+  })
+
+  return {
+    ports: { http: (server.address() as AddressInfo).port, admin: admin.port },
+    async stop() {
+      draining = true
+      await drain()
+      await producer.close()
+      redis.disconnect()
+      await admin.close()
+    },
+  }
+})

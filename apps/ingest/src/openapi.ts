@@ -1,0 +1,91 @@
+import { OpenAPIRegistry, OpenApiGeneratorV31, type ResponseConfig } from "@asteasolutions/zod-to-openapi"
+import { VERSION } from "@unseal/service/version"
+import { z } from "zod"
+import { callbackSchema } from "./callback.ts"
+import { problemSchema } from "./problem.ts"
+
+const enqueuedSchema = z
+  .object({ outcome: z.literal("enqueued"), jobId: z.string(), archiveId: z.string() })
+  .meta({ id: "Enqueued" })
+
+const notEnqueuedSchema = z
+  .discriminatedUnion("outcome", [
+    z.object({ outcome: z.literal("duplicate"), jobId: z.string(), archiveId: z.string() }),
+    z.object({
+      outcome: z.literal("ignored"),
+      reason: z.enum(["not-archive", "not-uploaded", "not-encrypted"]),
+      archiveId: z.string().optional(),
+    }),
+  ])
+  .meta({ id: "NotEnqueued" })
+
+/** The bodies of the answers to a callback. */
+export type Answer = z.infer<typeof enqueuedSchema> | z.infer<typeof notEnqueuedSchema>
+
+const problem = (description: string): ResponseConfig => ({
+  description,
+  content: { "application/problem+json": { schema: problemSchema } },
+})
+
+const retry = (description: string): ResponseConfig => ({
+  ...problem(description),
+  headers: z.object({ "Retry-After": z.string().meta({ description: "Seconds" }) }),
+})
+
+const projectId = z.string().meta({ description: "OpenTok API key (digits) or Vonage application id (UUID)" })
+const token = z.string().meta({ description: "The project's callback token" })
+
+/** The description of the callback interface, OpenAPI 3.1, made from the schemas that the requests are judged by. */
+export function openApiDocument(): object {
+  const registry = new OpenAPIRegistry()
+  registry.registerComponent("securitySchemes", "signature", {
+    type: "http",
+    scheme: "bearer",
+    bearerFormat: "JWT",
+    description:
+      "HS256 with the project's signature secret; the claim payload_hash is the SHA-256 of the body, in hex",
+  })
+  const routes = [
+    { path: "/callbacks/{projectId}", params: z.object({ projectId }), security: [{ signature: [] }, {}] },
+    { path: "/callbacks/{projectId}/{token}", params: z.object({ projectId, token }), security: [] },
+  ]
+  for (const { path, params, security } of routes) {
+    registry.registerPath({
+      method: "post",
+      path,
+      summary: "Receive an archive-status callback",
+      security,
+      request: {
+        params,
+        body: { required: true, content: { "application/json": { schema: callbackSchema } } },
+      },
+      responses: {
+        202: {
+          description: "The archive is durably enqueued",
+          content: { "application/json": { schema: enqueuedSchema } },
+        },
+        200: {
+          description: "There is nothing to do",
+          content: { "application/json": { schema: notEnqueuedSchema } },
+        },
+        400: problem("The body is malformed, or of another project"),
+        401: problem("The project is unknown, or the signature or token is wrong"),
+        413: problem("The body is larger than 16 kB"),
+        415: problem("The body is not uncompressed application/json"),
+        503: retry("Not durably enqueued, draining, or not signed though it should be: send it again"),
+      },
+    })
+    registry.registerPath({
+      method: "get",
+      path,
+      summary: "Answer the probe that registers the URL",
+      security: [],
+      request: { params },
+      responses: { 200: { description: "Callbacks are received here" } },
+    })
+  }
+  return new OpenApiGeneratorV31(registry.definitions).generateDocument({
+    openapi: "3.1.0",
+    info: { title: "Unseal ingest", version: VERSION },
+  })
+}

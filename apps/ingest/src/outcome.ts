@@ -1,0 +1,57 @@
+import { type Logger, rateLimited } from "@unseal/service/logger"
+import { createCounter, createHistogram, type Registry } from "@unseal/service/metrics"
+import { FAILURES, type Failure } from "./problem.ts"
+
+/** How a callback ended. `aborted`: the sender was gone before the answer. */
+export type Outcome = "enqueued" | "duplicate" | "ignored" | "aborted" | Failure
+
+const OUTCOMES: readonly Outcome[] = [
+  ...(["enqueued", "duplicate", "ignored", "aborted"] as const),
+  ...(Object.keys(FAILURES) as Failure[]).filter(
+    (name) => !["not-found", "method-not-allowed"].includes(name),
+  ),
+]
+
+/** Lines a second for each kind of refusal: a flood, or a Redis that is away, must not become a flood of lines. */
+const REFUSED_LINES_PER_SECOND = 1
+
+export interface Settled {
+  /** As in the route; shown only if the project exists. */
+  readonly projectId: string
+  readonly outcome: Outcome
+  /** Seconds. */
+  readonly duration: number
+  readonly archiveId?: string | undefined
+  readonly jobId?: string | undefined
+  readonly status?: string | undefined
+  readonly reason?: string | undefined
+  readonly err?: unknown
+}
+
+/** Counts, times and logs the end of one callback: one line each for what was accepted, a few for what was refused. */
+export function createOutcomeRecorder(
+  registry: Registry,
+  logger: Logger,
+  projectIds: readonly string[],
+): (settled: Settled) => void {
+  const callbacks = createCounter(registry, {
+    name: "unseal_callbacks_total",
+    help: "Callbacks received, by project and by how they ended",
+    labels: { project: [...projectIds, "unknown"], outcome: OUTCOMES },
+  })
+  const seconds = createHistogram(registry, {
+    name: "unseal_callback_seconds",
+    help: "From the head of a callback to the end of its answer",
+    labels: { outcome: OUTCOMES },
+    buckets: [0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
+  })
+  const limited = rateLimited(logger, REFUSED_LINES_PER_SECOND)
+  return ({ projectId, duration, err, ...rest }) => {
+    const project = projectIds.includes(projectId) ? projectId : "unknown"
+    callbacks.increase({ project, outcome: rest.outcome })
+    seconds.observe({ outcome: rest.outcome }, duration)
+    const line = { ...rest, projectId: project, duration, ...(err === undefined ? {} : { err }) }
+    if (["enqueued", "duplicate", "ignored"].includes(rest.outcome)) logger.info(line, "callback")
+    else limited(rest.outcome === "failed" ? "error" : "warn", rest.outcome, line, "callback")
+  }
+}

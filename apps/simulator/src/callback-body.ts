@@ -1,0 +1,91 @@
+/** What an archive-status callback says ("Decrypting an archive" in the OpenTok Encryption guide; the archiving guide's statuses). */
+import type { Digests, Recording } from "./recording.ts"
+
+export const ARCHIVE_STATUSES = [
+  "started",
+  "paused",
+  "stopped",
+  "uploaded",
+  "available",
+  "expired",
+  "failed",
+  "deleted",
+] as const
+
+export type ArchiveStatus = (typeof ARCHIVE_STATUSES)[number]
+
+/** The spellings that the vendor's platforms, and ages, disagree about. */
+export interface CallbackForm {
+  /** Legacy callbacks say `partnerId` (a number), later ones `projectId` (a number), the unified platform `applicationId` (a UUID). */
+  readonly projectIdName: "partnerId" | "projectId" | "applicationId"
+  readonly sizeForm: "number" | "string"
+  /** Adds the undocumented `sha256sum`, base64 of the digest of these bytes. */
+  readonly sha256sum: "absent" | keyof Digests
+}
+
+export const DEFAULT_CALLBACK_FORM: CallbackForm = {
+  projectIdName: "partnerId",
+  sizeForm: "number",
+  sha256sum: "absent",
+}
+
+/** What of an archive a callback tells. */
+export interface CallbackSubject {
+  readonly id: string
+  readonly projectId: string
+  readonly sessionId: string
+  readonly name: string
+  /** Milliseconds since 1970, as all times in callbacks. */
+  readonly createdAt: number
+  readonly reason: string
+  /** Of the stored copy that the vendor offers for download; only told when `available`. */
+  readonly url: string | null
+  readonly recording: Pick<Recording, "size" | "encryptedPassword"> | null
+  readonly sha256: Digests | null
+}
+
+/** The statuses at which an object exists, or did: only they tell its size and its password. */
+const STORED: ReadonlySet<ArchiveStatus> = new Set(["uploaded", "available", "expired", "deleted"])
+
+/** The callback's JSON, ready to be signed: the signature is over these very bytes. */
+export function callbackBody(
+  subject: CallbackSubject,
+  status: ArchiveStatus,
+  form: CallbackForm = DEFAULT_CALLBACK_FORM,
+  now: number = Date.now(),
+): string {
+  const stored = STORED.has(status)
+  const size = stored ? (subject.recording?.size ?? 0) : 0
+  return JSON.stringify({
+    id: subject.id,
+    event: "archive",
+    createdAt: subject.createdAt,
+    updatedAt: now,
+    // The guide's known issue: the duration of an encrypted archive is always reported as 0.
+    duration: 0,
+    name: subject.name,
+    [form.projectIdName]: projectIdValue(subject.projectId, form.projectIdName),
+    reason: subject.reason,
+    sessionId: subject.sessionId,
+    size: form.sizeForm === "string" ? String(size) : size,
+    status,
+    password: stored ? (subject.recording?.encryptedPassword ?? "") : "",
+    ...sha256sum(form.sha256sum, stored ? subject.sha256 : null),
+    url: status === "available" ? subject.url : null,
+    outputMode: "composed",
+    hasAudio: true,
+    hasVideo: true,
+    resolution: "640x480",
+    streamMode: "auto",
+    streams: [{ streamId: subject.id, hasAudio: true, hasVideo: true }],
+  })
+}
+
+function projectIdValue(projectId: string, name: CallbackForm["projectIdName"]): string | number {
+  return name !== "applicationId" && /^[0-9]+$/.test(projectId) ? Number(projectId) : projectId
+}
+
+function sha256sum(of: CallbackForm["sha256sum"], digests: Digests | null): { sha256sum?: string } {
+  if (of === "absent") return {}
+  return { sha256sum: digests === null ? "" : Buffer.from(digests[of], "hex").toString("base64") }
+}

@@ -1,0 +1,140 @@
+/**
+ * Sends archive-status callbacks as the vendor does: signed or not, again and again until the receiver takes them. These
+ * retries are the behaviour that is simulated; they belong to the sender, not to the two retry layers of the pipeline.
+ */
+import { createHash, randomUUID } from "node:crypto"
+import { setTimeout as sleep } from "node:timers/promises"
+import { SignJWT } from "jose"
+
+export interface CallbackSenderOptions {
+  readonly url: string
+  /** Appended to the URL as a path segment, for receivers that know the sender by it. */
+  readonly token?: string
+  /** Signs callbacks ("secure callbacks"). */
+  readonly signatureSecret?: string
+  /** Leaves the signature out of a callback's first attempt, which the vendor says may happen. */
+  readonly unsignedFirstAttempt?: boolean
+  /** Decides the retry schedule, together with whether callbacks are signed; default unified. */
+  readonly platform?: "unified" | "legacy"
+  /** Stretches or, below 1, shrinks the waits between attempts; default 1. */
+  readonly timeScale?: number
+  /** How long the sender waits for an answer; the vendor doesn't say. Default 10 seconds. */
+  readonly timeoutMs?: number
+}
+
+/** How a callback ended. */
+export interface Delivery {
+  /** A 2xx; an answer that no retry would change (below 500); or none of these before the schedule's end. */
+  readonly outcome: "accepted" | "refused" | "given-up"
+  /** The HTTP status of each attempt; `null` for no answer (timeout, connection refused or cut). */
+  readonly attempts: readonly (number | null)[]
+  /** The last answer's body, `""` for no answer. */
+  readonly answer: string
+}
+
+export interface Sending {
+  /** Settles after the first attempt, whatever came of it: the vendor doesn't hold the next callback back for a retry. */
+  readonly firstAttempt: Promise<void>
+  /** Rejects only with the signal's reason. */
+  readonly delivery: Promise<Delivery>
+}
+
+export interface CallbackSender {
+  /** Sends the JSON `body` until it is answered for good. */
+  send(body: string, signal: AbortSignal): Sending
+}
+
+const FIRST_RETRY_MS = 5_000
+const LONGEST_RETRY_MS = 15 * 60_000
+const GIVEN_UP_AFTER_MS = 24 * 3_600_000
+const LEGACY_RETRIES = 4
+
+export function createCallbackSender(options: CallbackSenderOptions): CallbackSender {
+  const url =
+    options.token === undefined ? options.url : `${options.url}/${encodeURIComponent(options.token)}`
+  const delays = [...retryDelays(options.platform ?? "unified", options.signatureSecret !== undefined)].map(
+    (delay) => delay * (options.timeScale ?? 1),
+  )
+
+  async function deliver(body: string, signal: AbortSignal, attempted: () => void): Promise<Delivery> {
+    // Signed once, not anew for each attempt: a receiver has to live with a signature as old as the last retry.
+    const signature =
+      options.signatureSecret === undefined ? undefined : await signCallback(body, options.signatureSecret)
+    const attempts: (number | null)[] = []
+    for (;;) {
+      const unsigned = attempts.length === 0 && options.unsignedFirstAttempt === true
+      const answer = await post(
+        url,
+        body,
+        unsigned ? undefined : signature,
+        options.timeoutMs ?? 10_000,
+        signal,
+      )
+      attempts.push(answer.status)
+      attempted()
+      if (answer.status !== null && answer.status < 500) {
+        const accepted = answer.status >= 200 && answer.status < 300
+        return { outcome: accepted ? "accepted" : "refused", attempts, answer: answer.body }
+      }
+      const delay = delays[attempts.length - 1]
+      if (delay === undefined) return { outcome: "given-up", attempts, answer: answer.body }
+      await sleep(delay, undefined, { signal }).catch(() => signal.throwIfAborted())
+    }
+  }
+
+  return {
+    send(body, signal) {
+      const { promise: firstAttempt, resolve } = Promise.withResolvers<void>()
+      const delivery = deliver(body, signal, resolve)
+      delivery.catch(() => {}).finally(resolve)
+      return { firstAttempt, delivery }
+    },
+  }
+}
+
+/** The vendor's waits between attempts, in milliseconds. */
+export function* retryDelays(platform: "unified" | "legacy", signed: boolean): Generator<number> {
+  const retries = platform === "legacy" && !signed ? LEGACY_RETRIES : Number.POSITIVE_INFINITY
+  let delay = FIRST_RETRY_MS
+  let elapsed = 0
+  for (let retry = 0; retry < retries && elapsed + delay <= GIVEN_UP_AFTER_MS; retry++) {
+    yield delay
+    elapsed += delay
+    delay = Math.min(delay * 2, LONGEST_RETRY_MS)
+  }
+}
+
+/** The JWT of a signed callback: HS256 over who sent it, when, and the SHA-256 of the body's bytes. */
+export function signCallback(body: string, signatureSecret: string): Promise<string> {
+  return new SignJWT({ payload_hash: createHash("sha256").update(body).digest("hex") })
+    .setProtectedHeader({ alg: "HS256", typ: "JWT" })
+    .setIssuer("Vonage")
+    .setIssuedAt()
+    .setJti(randomUUID())
+    .sign(new TextEncoder().encode(signatureSecret))
+}
+
+async function post(
+  url: string,
+  body: string,
+  signature: string | undefined,
+  timeoutMs: number,
+  signal: AbortSignal,
+): Promise<{ status: number | null; body: string }> {
+  try {
+    const response = await fetch(url, {
+      method: "POST",
+      headers: {
+        "content-type": "application/json",
+        ...(signature === undefined ? {} : { authorization: `Bearer ${signature}` }),
+      },
+      body,
+      redirect: "manual",
+      signal: AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]),
+    })
+    return { status: response.status, body: await response.text() }
+  } catch {
+    signal.throwIfAborted()
+    return { status: null, body: "" }
+  }
+}

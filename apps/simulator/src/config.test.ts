@@ -1,0 +1,98 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { ConfigurationError, type Environment } from "@unseal/service/settings"
+import { afterAll, describe, expect, test } from "vitest"
+import { readConfig } from "./config.ts"
+
+const directory = mkdtempSync(join(tmpdir(), "simulator-config-"))
+afterAll(() => rmSync(directory, { recursive: true }))
+const certificateFile = join(directory, "cert.pem")
+writeFileSync(certificateFile, "")
+
+const enough: Environment = {
+  SIMULATOR_STORE: "file:///recordings",
+  SIMULATOR_CERTIFICATE_FILE: certificateFile,
+}
+
+function problemsOf(env: Environment): readonly string[] {
+  try {
+    readConfig(env)
+  } catch (error) {
+    if (error instanceof ConfigurationError) return error.problems
+    throw error
+  }
+  return []
+}
+
+describe("the simulator's configuration", () => {
+  test("needs a store and a certificate, and has defaults for the rest", () => {
+    expect(readConfig(enough)).toMatchObject({
+      SIMULATOR_PORT: 8082,
+      SIMULATOR_HOST: "127.0.0.1",
+      SIMULATOR_PROJECT_ID: "123456",
+      SIMULATOR_SIZES_BYTES: [1_000_000, 5_000_000, 20_000_000],
+      SIMULATOR_DISORDER: false,
+      SIMULATOR_TIME_SCALE: 1,
+      LOG_LEVEL: "info",
+      credential: null,
+    })
+  })
+
+  test("tells all problems at once", () => {
+    const problems = problemsOf({
+      SIMULATOR_PORT: "many",
+      SIMULATOR_TAIL: "long",
+      SIMULATOR_TIME_SCALE: "-1",
+      SIMULATOR_SIZES_BYTES: "1000,large",
+      SIMULATOR_STOER: "file:///recordings",
+      SIMULATOR_S3_PORT: "9000",
+      UNSEAL_PROT: "8080",
+      LOG_LEVEL: "loud",
+    })
+    for (const name of [
+      "SIMULATOR_PORT",
+      "SIMULATOR_TAIL",
+      "SIMULATOR_TIME_SCALE",
+      "SIMULATOR_SIZES_BYTES",
+      "SIMULATOR_STOER",
+      "SIMULATOR_CERTIFICATE_FILE",
+      "UNSEAL_PROT",
+      "LOG_LEVEL",
+      "AWS_ACCESS_KEY_ID",
+    ])
+      expect(
+        problems.some((problem) => problem.includes(name)),
+        name,
+      ).toBe(true)
+  })
+
+  test("asks where a missing certificate's key goes", () => {
+    const missing = { ...enough, SIMULATOR_CERTIFICATE_FILE: join(directory, "none.pem") }
+    expect(problemsOf(missing)).toEqual([expect.stringContaining("SIMULATOR_KEY_FILE")])
+    expect(problemsOf({ ...missing, SIMULATOR_KEY_FILE: join(directory, "key.pem") })).toEqual([])
+  })
+
+  test("asks for an upload target unless it starts one", () => {
+    const none = { ...enough, SIMULATOR_STORE: "" }
+    expect(problemsOf(none)).toEqual([expect.stringContaining("SIMULATOR_STORE")])
+    const own = {
+      ...none,
+      SIMULATOR_S3_PORT: "0",
+      AWS_ACCESS_KEY_ID: "access",
+      AWS_SECRET_ACCESS_KEY: "secret",
+    }
+    expect(readConfig(own).credential).toEqual({ accessKeyId: "access", secretAccessKey: "secret" })
+  })
+
+  test("takes secrets from files", () => {
+    const secretFile = join(directory, "signature")
+    writeFileSync(secretFile, "a-signature-secret\n")
+    expect(readConfig({ ...enough, SIMULATOR_SIGNATURE_SECRET_FILE: secretFile })).toMatchObject({
+      SIMULATOR_SIGNATURE_SECRET: "a-signature-secret",
+    })
+    expect(problemsOf({ ...enough, SIMULATOR_CALLBACK_TOKEN_FILE: join(directory, "none") })).toEqual([
+      expect.stringContaining("SIMULATOR_CALLBACK_TOKEN_FILE"),
+    ])
+  })
+})

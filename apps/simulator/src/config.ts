@@ -1,0 +1,139 @@
+import { existsSync } from "node:fs"
+import { readSecretFile } from "@unseal/service/environment"
+import {
+  ConfigurationError,
+  choice,
+  type Environment,
+  flag,
+  integer,
+  logLevel,
+  port,
+  readSettings,
+  readTogether,
+  text,
+  url,
+} from "@unseal/service/settings"
+import { z } from "zod"
+import { DEFAULT_KEY_TEMPLATE } from "./upload.ts"
+
+const scale = () =>
+  z.string().transform((value, context) => {
+    const number = Number(value)
+    if (number > 0 && number <= 1_000) return number
+    context.addIssue("must be a number above 0, up to 1000")
+    return z.NEVER
+  })
+
+const list = <Item extends z.ZodType<unknown, string>>(item: Item) =>
+  z
+    .string()
+    .transform((value) => value.split(",").map((part) => part.trim()))
+    .pipe(z.array(item))
+
+/** The simulator's own settings; they are no part of the product's, so they have a prefix of their own. */
+const SETTINGS = z.object({
+  /** The address that the control API and the S3 server listen on. */
+  SIMULATOR_HOST: text().prefault("127.0.0.1"),
+  /** Of the control API; 0 takes any free one. */
+  SIMULATOR_PORT: port().prefault("8082"),
+  /** Starts the project's own S3 server on this port; its credential is `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`. */
+  SIMULATOR_S3_PORT: port().optional(),
+  /** Buckets of that server. The first is the upload target if `SIMULATOR_STORE` names none. */
+  SIMULATOR_S3_BUCKETS: list(text().min(1)).prefault("recordings,decrypted"),
+  /** The customer's upload target, a store URL. */
+  SIMULATOR_STORE: text().optional(),
+  SIMULATOR_KEY_TEMPLATE: text().prefault(DEFAULT_KEY_TEMPLATE),
+  /** The customer's certificate, PEM. If the file is missing, it is made, and its private key at `SIMULATOR_KEY_FILE`. */
+  SIMULATOR_CERTIFICATE_FILE: text(),
+  SIMULATOR_KEY_FILE: text().optional(),
+  SIMULATOR_OAEP_HASH: choice(["sha1", "sha256"]).prefault("sha1"),
+  SIMULATOR_PROJECT_ID: text().prefault("123456"),
+  /** How callbacks spell it. */
+  SIMULATOR_PROJECT_ID_NAME: choice(["partnerId", "projectId", "applicationId"]).prefault("partnerId"),
+  /** Without it, nothing is called back. */
+  SIMULATOR_CALLBACK_URL: url(["http", "https"]).optional(),
+  /** The last segment of the callback URL's path. Or `SIMULATOR_CALLBACK_TOKEN_FILE`. */
+  SIMULATOR_CALLBACK_TOKEN: text().optional(),
+  /** Signs callbacks. Or `SIMULATOR_SIGNATURE_SECRET_FILE`. */
+  SIMULATOR_SIGNATURE_SECRET: text().optional(),
+  SIMULATOR_PLATFORM: choice(["unified", "legacy"]).prefault("unified"),
+  /** Stretches the waits of the callbacks' retries; 0.01 makes 50 ms of 5 s. */
+  SIMULATOR_TIME_SCALE: scale().prefault("1"),
+  /** Archives that are recorded at the start, without being asked. */
+  SIMULATOR_ARCHIVES: integer().prefault("0"),
+  /** Their sizes in bytes, in turn. */
+  SIMULATOR_SIZES_BYTES: list(integer()).prefault("1000000,5000000,20000000"),
+  SIMULATOR_TAIL: choice(["pkcs7", "zero", "none"]).prefault("pkcs7"),
+  /** How many of them begin in a minute. */
+  SIMULATOR_ARCHIVES_PER_MINUTE: scale().prefault("60"),
+  /** Calls `uploaded` back before `stopped`. */
+  SIMULATOR_DISORDER: flag().prefault("0"),
+  /** How many times more each callback is sent. */
+  SIMULATOR_DUPLICATES: integer({ max: 1_000 }).prefault("0"),
+  /** Archives that are uploaded at the same time. */
+  SIMULATOR_PARALLELISM: integer({ min: 1, max: 1_000 }).prefault("4"),
+})
+
+const SECRETS = ["SIMULATOR_CALLBACK_TOKEN", "SIMULATOR_SIGNATURE_SECRET"] as const
+
+export type SimulatorConfig = ReturnType<typeof readConfig>
+
+/** The simulator's configuration. Throws `ConfigurationError` with every problem at once. */
+export function readConfig(env: Environment = process.env) {
+  const [own, { LOG_LEVEL }, credential] = readTogether(
+    () => readOwnSettings(env),
+    () => readSettings("simulator", z.object({ LOG_LEVEL: logLevel() }), env),
+    () => readCredential(env),
+  )
+  return { ...own, LOG_LEVEL, credential, env }
+}
+
+function readOwnSettings(env: Environment): z.output<typeof SETTINGS> {
+  const known = [...Object.keys(SETTINGS.shape), ...SECRETS.map((name) => `${name}_FILE`)]
+  const given = Object.entries(env).filter(([name, value]) => name.startsWith("SIMULATOR_") && value)
+  const problems = given
+    .filter(([name]) => !known.includes(name))
+    .map(([name]) => `${name} is not a setting: there are ${known.join(", ")}`)
+
+  const values: Record<string, string | undefined> = Object.fromEntries(given)
+  for (const name of SECRETS) {
+    const path = values[`${name}_FILE`]
+    if (path !== undefined) values[name] = readSecretFile(path, `${name}_FILE`, problems)
+  }
+  const { data, error } = SETTINGS.safeParse(values)
+  for (const { path, message } of error?.issues ?? [])
+    problems.push(
+      values[String(path[0])] === undefined
+        ? `${String(path[0])} is not set`
+        : `${String(path[0])} ${message}`,
+    )
+  if (data !== undefined) problems.push(...contradictions(data))
+  if (data === undefined || problems.length > 0) throw new ConfigurationError(problems)
+  return data
+}
+
+function contradictions(settings: z.output<typeof SETTINGS>): string[] {
+  const problems: string[] = []
+  if (settings.SIMULATOR_STORE === undefined && settings.SIMULATOR_S3_PORT === undefined)
+    problems.push(
+      "SIMULATOR_STORE is not set: it names the upload target, unless SIMULATOR_S3_PORT starts one",
+    )
+  if (!settings.SIMULATOR_KEY_TEMPLATE.includes("{archiveId}"))
+    problems.push("SIMULATOR_KEY_TEMPLATE must contain {archiveId}")
+  if (settings.SIMULATOR_KEY_FILE === undefined && !existsSync(settings.SIMULATOR_CERTIFICATE_FILE))
+    problems.push(
+      `SIMULATOR_CERTIFICATE_FILE: ${settings.SIMULATOR_CERTIFICATE_FILE} is missing; to make it, SIMULATOR_KEY_FILE must say where its private key goes`,
+    )
+  return problems
+}
+
+/** What the S3 server accepts: the very names that the SDKs read, so that the simulator's own uploads use them too. */
+function readCredential(env: Environment): { accessKeyId: string; secretAccessKey: string } | null {
+  if (!env.SIMULATOR_S3_PORT) return null
+  const { AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey } = env
+  if (!accessKeyId || !secretAccessKey)
+    throw new ConfigurationError([
+      "SIMULATOR_S3_PORT is set, but not the AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY that its S3 server accepts",
+    ])
+  return { accessKeyId, secretAccessKey }
+}

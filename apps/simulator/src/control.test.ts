@@ -1,0 +1,122 @@
+import { afterEach, describe, expect, test } from "vitest"
+import type { Archive, RecordOptions } from "./cloud.ts"
+import { startControlServer } from "./control.ts"
+
+const archive = (id: string): Archive => ({
+  id,
+  projectId: "123456",
+  sessionId: "2_session",
+  name: "",
+  createdAt: 1384221380000,
+  reason: "",
+  url: null,
+  key: `123456/${id}/archive.ts`,
+  tail: "pkcs7",
+  status: "uploaded",
+  recording: { contentSize: 188, size: 192, encryptedPassword: "e42cd23=" },
+  sha256: { plaintext: "00", ciphertext: "ff" },
+  callbacks: [
+    { status: "uploaded", body: "{}", delivery: { outcome: "accepted", attempts: [503, 202], answer: "" } },
+    { status: "stopped", body: "{}", delivery: null },
+  ],
+})
+
+let close: () => Promise<void> = async () => {}
+afterEach(() => close())
+
+async function control(): Promise<{ url: string; asked: RecordOptions[] }> {
+  const asked: RecordOptions[] = []
+  const server = await startControlServer({
+    host: "127.0.0.1",
+    port: 0,
+    archives: new Map(["older", "newer"].map((id) => [id, archive(id)])),
+    record: (recordings) => void asked.push(...recordings),
+  })
+  close = server.close
+  return { url: `http://127.0.0.1:${server.port}`, asked }
+}
+
+const post = (url: string, body: unknown): Promise<Response> =>
+  fetch(`${url}/archives`, {
+    method: "POST",
+    body: typeof body === "string" ? body : JSON.stringify(body),
+  })
+
+describe("the control API", () => {
+  test("records as many archives as it is told", async () => {
+    const { url, asked } = await control()
+    const response = await post(url, {
+      size: 752,
+      count: 3,
+      tail: "none",
+      exact: true,
+      statuses: ["uploaded"],
+    })
+    expect(response.status).toBe(202)
+    expect(await response.json()).toEqual({ accepted: 3 })
+    const recording = { size: 752, tail: "none", exact: true, statuses: ["uploaded"] }
+    expect(asked).toEqual([recording, recording, recording])
+  })
+
+  test("records one if no count is given", async () => {
+    const { url, asked } = await control()
+    expect((await post(url, { size: 0 })).status).toBe(202)
+    expect(asked).toEqual([{ size: 0 }])
+  })
+
+  test.each([
+    ["not JSON", "size=1", "not JSON"],
+    ["no size", {}, "size"],
+    ["a size below 0", { size: -1 }, "size"],
+    ["an exact size that is no multiple of 16", { size: 17, exact: true }, "multiple of 16"],
+    ["a count of 0", { size: 1, count: 0 }, "count"],
+    ["an unknown tail", { size: 1, tail: "long" }, "tail"],
+    ["an unknown member", { size: 1, sise: 2 }, "sise"],
+  ])("refuses %s", async (_what, body, detail) => {
+    const { url, asked } = await control()
+    const response = await post(url, body)
+    expect(response.status).toBe(400)
+    expect(response.headers.get("content-type")).toBe("application/problem+json")
+    expect(((await response.json()) as { detail: string }).detail).toContain(detail)
+    expect(asked).toEqual([])
+  })
+
+  test("refuses a body over 16 kB", async () => {
+    const { url } = await control()
+    expect((await post(url, { size: 1, name: "x".repeat(1_000_000) })).status).toBe(413)
+  })
+
+  test("lists archives, newest first, without their passwords", async () => {
+    const { url } = await control()
+    const text = await (await fetch(`${url}/archives?offset=0`)).text()
+    expect(JSON.parse(text)).toEqual(
+      ["newer", "older"].map((id) => ({
+        id,
+        key: `123456/${id}/archive.ts`,
+        status: "uploaded",
+        size: 192,
+        callbacks: [
+          { status: "uploaded", outcome: "accepted", attempts: 2 },
+          { status: "stopped", outcome: "pending", attempts: null },
+        ],
+      })),
+    )
+    expect(text).not.toContain("e42cd23")
+  })
+
+  test("shows an archive with what is needed to decrypt and compare it", async () => {
+    const { url } = await control()
+    expect(await (await fetch(`${url}/archives/older`)).json()).toEqual(archive("older"))
+  })
+
+  test.each([
+    ["GET", "/archives/unknown", 404],
+    ["GET", "/", 404],
+    ["GET", "/archives/older/more", 404],
+    ["DELETE", "/archives/older", 405],
+    ["POST", "/archives/older", 405],
+  ])("answers %s %s with %i", async (method, path, status) => {
+    const { url } = await control()
+    expect((await fetch(url + path, { method })).status).toBe(status)
+  })
+})

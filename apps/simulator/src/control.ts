@@ -1,0 +1,139 @@
+/** The control API: tells the simulated cloud what to record, and shows what it has recorded. */
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http"
+import type { AddressInfo } from "node:net"
+import { listen } from "@unseal/service/admin"
+import { z } from "zod"
+import { ARCHIVE_STATUSES } from "./callback-body.ts"
+import type { Archive, RecordOptions } from "./cloud.ts"
+
+/** More than any request needs. */
+const MAX_BODY_BYTES = 16_384
+
+const RECORDINGS = z
+  .strictObject({
+    size: z.int().min(0),
+    count: z.int().min(1).max(100_000).default(1),
+    exact: z.boolean().exactOptional(),
+    tail: z.enum(["pkcs7", "zero", "none"]).exactOptional(),
+    name: z.string().max(200).exactOptional(),
+    statuses: z.array(z.enum(ARCHIVE_STATUSES)).max(20).exactOptional(),
+    duplicates: z.int().min(0).max(1_000).exactOptional(),
+    reason: z.string().max(200).exactOptional(),
+    url: z.url().exactOptional(),
+  })
+  .refine(({ size, exact }) => exact !== true || size % 16 === 0, {
+    path: ["size"],
+    error: "must be a multiple of 16 to be exact",
+  })
+
+export interface ControlOptions {
+  readonly host: string
+  /** 0 takes any free port. */
+  readonly port: number
+  readonly archives: ReadonlyMap<string, Archive>
+  /** Begins recording; does not wait for it. */
+  record(recordings: Iterable<RecordOptions>): void
+}
+
+/**
+ * Serves `POST /archives {"size":…,"count":…}` (202 `{"accepted":…}`; further members as in `RecordOptions`),
+ * `GET /archives` (newest first) and `GET /archives/{id}`. Errors are problem documents (RFC 9457).
+ */
+export async function startControlServer(
+  options: ControlOptions,
+): Promise<{ port: number; close(): Promise<void> }> {
+  const server = createServer((request, response) => {
+    answer(options, request, response).catch((error: unknown) => {
+      if (error instanceof Problem) sendProblem(response, error)
+      else response.destroy()
+    })
+  })
+  Object.assign(server, { headersTimeout: 5_000, requestTimeout: 10_000 })
+  await listen(server, options.port, options.host)
+  return {
+    port: (server.address() as AddressInfo).port,
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve())
+        server.closeAllConnections()
+      }),
+  }
+}
+
+/** An answer that is an error of the request's. */
+class Problem extends Error {
+  readonly status: number
+
+  constructor(status: number, detail: string) {
+    super(detail)
+    this.status = status
+  }
+}
+
+async function answer(
+  options: ControlOptions,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  const [, collection, id, ...rest] = (request.url ?? "").split("?", 1)[0]!.split("/")
+  if (collection !== "archives" || rest.length > 0) throw new Problem(404, "there is only /archives")
+
+  if (request.method === "POST" && id === undefined) {
+    const { count, ...recording } = parseRecordings(await bodyOf(request))
+    options.record(Array.from({ length: count }, () => recording))
+    return send(response, 202, { accepted: count })
+  }
+  if (request.method !== "GET") throw new Problem(405, `${request.method} is not offered here`)
+  if (id === undefined) return send(response, 200, [...options.archives.values()].reverse().map(summaryOf))
+  const archive = options.archives.get(id)
+  if (archive === undefined) throw new Problem(404, "no such archive")
+  // The wrapped password is among it, as in the vendor's REST API.
+  send(response, 200, archive)
+}
+
+const summaryOf = ({ id, key, status, recording, callbacks }: Archive) => ({
+  id,
+  key,
+  status,
+  size: recording?.size ?? null,
+  callbacks: callbacks.map((sent) => ({
+    status: sent.status,
+    outcome: sent.delivery?.outcome ?? "pending",
+    attempts: sent.delivery?.attempts.length ?? null,
+  })),
+})
+
+function parseRecordings(body: string): z.output<typeof RECORDINGS> {
+  let json: unknown
+  try {
+    json = JSON.parse(body)
+  } catch {
+    throw new Problem(400, "the body is not JSON")
+  }
+  const { data, error } = RECORDINGS.safeParse(json)
+  if (data !== undefined) return data
+  throw new Problem(
+    400,
+    error.issues.map(({ path, message }) => `${path.join(".") || "body"}: ${message}`).join("; "),
+  )
+}
+
+async function bodyOf(request: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = []
+  let bytes = 0
+  // Not destroyed when the loop is left: the refusal goes out over the same connection.
+  for await (const chunk of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
+    bytes += chunk.length
+    if (bytes > MAX_BODY_BYTES) throw new Problem(413, `the body is over ${MAX_BODY_BYTES} bytes`)
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks).toString("utf8")
+}
+
+function send(response: ServerResponse, status: number, body: unknown, type = "application/json"): void {
+  response.writeHead(status, { "content-type": type }).end(JSON.stringify(body))
+}
+
+function sendProblem(response: ServerResponse, { status, message }: Problem): void {
+  send(response, status, { type: "about:blank", status, detail: message }, "application/problem+json")
+}

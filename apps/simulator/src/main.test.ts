@@ -1,0 +1,114 @@
+import { type ChildProcess, spawn } from "node:child_process"
+import { mkdtempSync, readFileSync, rmSync } from "node:fs"
+import { createServer } from "node:http"
+import type { AddressInfo } from "node:net"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { createInterface } from "node:readline"
+import { openKeyDirectory } from "@unseal/archive/key-directory"
+import { afterAll, describe, expect, test } from "vitest"
+
+const directory = mkdtempSync(join(tmpdir(), "simulator-"))
+const children: ChildProcess[] = []
+afterAll(() => {
+  for (const child of children) child.kill("SIGKILL")
+  rmSync(directory, { recursive: true })
+})
+
+function start(env: Record<string, string>) {
+  const child = spawn(process.execPath, [new URL("main.ts", import.meta.url).pathname], {
+    env: { PATH: process.env.PATH!, ...env },
+    stdio: ["ignore", "pipe", "pipe"],
+  })
+  children.push(child)
+  const lines: string[] = []
+  let errors = ""
+  child.stderr.on("data", (chunk) => {
+    errors += chunk
+  })
+  const exit = new Promise<number | null>((resolve) => child.once("close", resolve))
+  const listening = new Promise<{ ports: { control: number; s3: number } }>((resolve, reject) => {
+    createInterface({ input: child.stdout }).on("line", (line) => {
+      lines.push(line)
+      const entry = JSON.parse(line)
+      if (entry.msg === "listening") resolve(entry)
+    })
+    exit.then((code) => reject(new Error(`exit code ${code}: ${errors}`)))
+  })
+  listening.catch(() => {})
+  return { child, lines, exit, listening, errors: () => errors }
+}
+
+interface Shown {
+  readonly id: string
+  readonly status: string
+  readonly recording: { readonly encryptedPassword: string }
+}
+
+describe("the simulator's process", () => {
+  test("makes a certificate, records at the start and on demand, calls back, and stops on SIGTERM", async () => {
+    const callbacks: { id: string; status: string; password: string }[] = []
+    const receiver = createServer(async (request, response) => {
+      const chunks: Buffer[] = []
+      for await (const chunk of request) chunks.push(chunk)
+      callbacks.push(JSON.parse(Buffer.concat(chunks).toString("utf8")))
+      response.writeHead(202).end()
+    })
+    await new Promise<void>((resolve) => receiver.listen(0, "127.0.0.1", resolve))
+    try {
+      const keyFile = join(directory, "keys.pem")
+      const simulator = start({
+        SIMULATOR_PORT: "0",
+        SIMULATOR_S3_PORT: "0",
+        AWS_ACCESS_KEY_ID: "simulated-access-key",
+        AWS_SECRET_ACCESS_KEY: "simulated-secret-access-key",
+        SIMULATOR_CERTIFICATE_FILE: join(directory, "certificate"),
+        SIMULATOR_KEY_FILE: keyFile,
+        SIMULATOR_CALLBACK_URL: `http://127.0.0.1:${(receiver.address() as AddressInfo).port}/callbacks/123456`,
+        SIMULATOR_SIGNATURE_SECRET: "a-signature-secret-of-32-bytes!!",
+        SIMULATOR_ARCHIVES: "2",
+        SIMULATOR_ARCHIVES_PER_MINUTE: "1000",
+        SIMULATOR_SIZES_BYTES: "752,200000",
+        LOG_LEVEL: "debug",
+      })
+      const { ports } = await simulator.listening
+      const api = `http://127.0.0.1:${ports.control}/archives`
+      await fetch(api, { method: "POST", body: JSON.stringify({ size: 10_000_000 }) })
+      const uploaded = () => callbacks.filter(({ status }) => status === "uploaded")
+      while (uploaded().length < 3) await new Promise((resolve) => setTimeout(resolve, 20))
+
+      const listed = (await (await fetch(api)).json()) as Shown[]
+      expect(listed.map(({ status }) => status)).toEqual(["uploaded", "uploaded", "uploaded"])
+      const keys = await openKeyDirectory(directory)
+      for (const { id, password } of uploaded()) {
+        const archive = (await (await fetch(`${api}/${id}`)).json()) as Shown
+        expect(archive.recording.encryptedPassword).toBe(password)
+        expect(
+          await keys.unwrap(Buffer.from(password, "base64"), new AbortController().signal),
+        ).not.toBeNull()
+      }
+
+      simulator.child.kill("SIGTERM")
+      expect(await simulator.exit).toBe(0)
+      const log = simulator.lines.join("\n") + simulator.errors()
+      expect(log.match(/"recorded"/g)).toHaveLength(3)
+      for (const secret of [
+        "signature-secret",
+        "secret-access-key",
+        ...uploaded().map(({ password }) => password),
+      ])
+        expect(log).not.toContain(secret)
+      expect(readFileSync(keyFile, "utf8")).toContain("PRIVATE KEY")
+    } finally {
+      receiver.closeAllConnections()
+      receiver.close()
+    }
+  })
+
+  test("exits with 2 and all problems if its configuration can't work", async () => {
+    const simulator = start({ SIMULATOR_PORT: "many" })
+    expect(await simulator.exit).toBe(2)
+    expect(simulator.errors()).toMatch(/SIMULATOR_PORT/)
+    expect(simulator.errors()).toMatch(/SIMULATOR_CERTIFICATE_FILE/)
+  })
+})

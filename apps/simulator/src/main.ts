@@ -1,0 +1,144 @@
+import { existsSync } from "node:fs"
+import { readFile } from "node:fs/promises"
+import { setTimeout as sleep } from "node:timers/promises"
+import { openStore } from "@unseal/archive/store/open"
+import type { Logger } from "@unseal/service/logger"
+import { type Running, runProcess } from "@unseal/service/process"
+import {
+  type Archive,
+  createRecordingCloud,
+  DISORDERED_STATUSES,
+  type RecordingCloudOptions,
+  type RecordOptions,
+  USUAL_STATUSES,
+} from "./cloud.ts"
+import { readConfig, type SimulatorConfig } from "./config.ts"
+import { startControlServer } from "./control.ts"
+import { createCertificate } from "./openssl.ts"
+import { startS3Server } from "./s3/server.ts"
+
+await runProcess("simulator", async ({ logger }) => {
+  const config = readConfig()
+  logger.level = config.LOG_LEVEL
+  const s3 = await startBuckets(config)
+  const store = await openStore(config.SIMULATOR_STORE ?? ownStoreUrl(config, s3!.port), { env: config.env })
+  const cloud = createRecordingCloud({
+    certificate: await certificateOf(config),
+    store,
+    projectId: config.SIMULATOR_PROJECT_ID,
+    keyTemplate: config.SIMULATOR_KEY_TEMPLATE,
+    oaepHash: config.SIMULATOR_OAEP_HASH,
+    form: { projectIdName: config.SIMULATOR_PROJECT_ID_NAME },
+    observer: logTo(logger),
+    ...callbacksOf(config),
+  })
+
+  const stopping = new AbortController()
+  const recordings = new Set<Promise<void>>()
+  function record(wanted: Iterable<RecordOptions> | AsyncIterable<RecordOptions>): void {
+    const options = { parallelism: config.SIMULATOR_PARALLELISM, signal: stopping.signal }
+    // What fails is logged by the observer, archive by archive.
+    const ended = cloud.recordMany(wanted, options).then(
+      () => {},
+      () => {},
+    )
+    recordings.add(ended)
+    ended.finally(() => recordings.delete(ended))
+  }
+
+  const control = await startControlServer({
+    host: config.SIMULATOR_HOST,
+    port: config.SIMULATOR_PORT,
+    archives: cloud.archives,
+    record,
+  })
+  record(recordingsAtStart(config, stopping.signal))
+
+  return {
+    ports: { control: control.port, ...(s3 === null ? {} : { s3: s3.port }) },
+    async stop() {
+      stopping.abort(new Error("the simulator stops"))
+      await control.close()
+      await Promise.all(recordings)
+      await store.close()
+      await s3?.close()
+    },
+  } satisfies Running
+})
+
+async function startBuckets(config: SimulatorConfig) {
+  if (config.SIMULATOR_S3_PORT === undefined || config.credential === null) return null
+  return startS3Server({
+    host: config.SIMULATOR_HOST,
+    port: config.SIMULATOR_S3_PORT,
+    credentials: [config.credential],
+    buckets: config.SIMULATOR_S3_BUCKETS,
+  })
+}
+
+function ownStoreUrl(config: SimulatorConfig, s3Port: number): string {
+  const parameters = new URLSearchParams({
+    endpoint: `http://127.0.0.1:${s3Port}`,
+    region: "us-east-1",
+    pathStyle: "true",
+  })
+  return `s3://${config.SIMULATOR_S3_BUCKETS[0]}?${parameters}`
+}
+
+async function certificateOf(config: SimulatorConfig): Promise<string> {
+  const { SIMULATOR_CERTIFICATE_FILE: certificateFile, SIMULATOR_KEY_FILE: keyFile } = config
+  if (keyFile !== undefined && !existsSync(certificateFile))
+    await createCertificate({ certificateFile, keyFile })
+  return readFile(certificateFile, "utf8")
+}
+
+function callbacksOf(config: SimulatorConfig): Pick<RecordingCloudOptions, "callbacks"> {
+  const { SIMULATOR_CALLBACK_URL: url, SIMULATOR_CALLBACK_TOKEN: token } = config
+  const { SIMULATOR_SIGNATURE_SECRET: signatureSecret } = config
+  if (url === undefined) return {}
+  return {
+    callbacks: {
+      url,
+      platform: config.SIMULATOR_PLATFORM,
+      timeScale: config.SIMULATOR_TIME_SCALE,
+      ...(token === undefined ? {} : { token }),
+      ...(signatureSecret === undefined ? {} : { signatureSecret }),
+    },
+  }
+}
+
+async function* recordingsAtStart(
+  config: SimulatorConfig,
+  signal: AbortSignal,
+): AsyncGenerator<RecordOptions> {
+  const sizes = config.SIMULATOR_SIZES_BYTES
+  for (let index = 0; index < config.SIMULATOR_ARCHIVES; index++) {
+    if (index > 0) await sleep(60_000 / config.SIMULATOR_ARCHIVES_PER_MINUTE, undefined, { signal })
+    yield {
+      size: sizes[index % sizes.length]!,
+      tail: config.SIMULATOR_TAIL,
+      statuses: config.SIMULATOR_DISORDER ? DISORDERED_STATUSES : USUAL_STATUSES,
+      duplicates: config.SIMULATOR_DUPLICATES,
+    }
+  }
+}
+
+function logTo(logger: Logger): NonNullable<RecordingCloudOptions["observer"]> {
+  return {
+    recorded(archive: Archive, err) {
+      const fields = { archiveId: archive.id, size: archive.recording?.size, status: archive.status }
+      if (err === null) logger.info(fields, "recorded")
+      else logger.error({ ...fields, err }, "recording failed")
+    },
+    delivered(archive, { status, delivery }) {
+      const fields = {
+        archiveId: archive.id,
+        status,
+        outcome: delivery?.outcome,
+        attempts: delivery?.attempts,
+      }
+      if (delivery?.outcome === "accepted") logger.debug(fields, "called back")
+      else logger.warn(fields, "callback not accepted")
+    },
+  }
+}

@@ -1,0 +1,165 @@
+/**
+ * Recording material of any size from a short real one. A recorder writes one long MPEG transport stream; repeating a
+ * sample byte for byte would instead jump back in time at every seam, and every player and checker would notice. So each
+ * repetition carries on where the last one ended: its continuity counters (ISO/IEC 13818-1, section 2.4.3.3), clock
+ * references (PCR, OPCR: 2.4.3.5) and presentation and decoding time stamps (PTS, DTS: 2.4.3.7) are moved on.
+ */
+
+import { adtsTicks } from "./adts.ts"
+import {
+  clockOffsets,
+  NULL_PID,
+  PACKET_SIZE,
+  payloadOffset,
+  readClock,
+  readStamp,
+  SYNC_BYTE,
+  TICKS,
+  unitHeader,
+  writeClock,
+  writeStamp,
+} from "./packet.ts"
+
+interface Counter {
+  /** Where in the sample the byte is whose low four bits count. */
+  readonly offset: number
+  readonly pid: number
+}
+
+interface TimeStamp {
+  readonly offset: number
+  readonly ticks: number
+  readonly form: "clock" | "stamp"
+}
+
+/** What must change from one repetition to the next: found once, so that a repetition is a copy and these few writes. */
+interface Seams {
+  readonly packets: Uint8Array
+  readonly counters: readonly Counter[]
+  /** By PID: how far a repetition's continuity counter is ahead of the one before it. */
+  readonly counterSteps: Uint8Array
+  readonly timeStamps: readonly TimeStamp[]
+  /** Ticks from one repetition to the next. */
+  readonly period: number
+}
+
+export interface ExtendOptions {
+  /** Ends with a part of a packet if `bytes` is not a whole number of packets, as a recording that was cut off does. */
+  readonly partialPacket?: boolean
+}
+
+/**
+ * The transport stream `sample`, repeated up to `bytes` bytes in whole packets (rounded down), or to exactly `bytes` with
+ * `partialPacket`, and still one valid stream. Chunks are at most as long as the sample and belong to the consumer.
+ * Throws `RangeError` if the sample is not whole packets with sync bytes.
+ */
+export function* extendTransportStream(
+  sample: Uint8Array,
+  bytes: number,
+  options: ExtendOptions = {},
+): Generator<Uint8Array, void, undefined> {
+  if (!Number.isSafeInteger(bytes) || bytes < 0)
+    throw new RangeError(`size ${bytes} is not a number of bytes`)
+  const seams = findSeams(sample)
+  let left = options.partialPacket === true ? bytes : bytes - (bytes % PACKET_SIZE)
+  for (let repetition = 0; left > 0; repetition++) {
+    const chunk = repeat(seams, repetition)
+    yield left < chunk.length ? chunk.subarray(0, left) : chunk
+    left -= Math.min(left, chunk.length)
+  }
+}
+
+function repeat(seams: Seams, repetition: number): Uint8Array {
+  const chunk = Uint8Array.from(seams.packets)
+  if (repetition === 0) return chunk
+  const steps = seams.counterSteps.map((step) => (step * repetition) & 0x0f)
+  for (const { offset, pid } of seams.counters) {
+    const byte = chunk[offset]!
+    chunk[offset] = (byte & 0xf0) | ((byte + steps[pid]!) & 0x0f)
+  }
+  const shift = (repetition * seams.period) % TICKS
+  for (const { offset, ticks, form } of seams.timeStamps) {
+    const moved = (ticks + shift) % TICKS
+    if (form === "clock") writeClock(chunk, offset, moved)
+    else writeStamp(chunk, offset, moved)
+  }
+  return chunk
+}
+
+function findSeams(sample: Uint8Array): Seams {
+  if (sample.length === 0 || sample.length % PACKET_SIZE !== 0)
+    throw new RangeError(
+      `sample of ${sample.length} bytes is not a whole number of ${PACKET_SIZE}-byte packets`,
+    )
+
+  const counters: Counter[] = []
+  const timeStamps: TimeStamp[] = []
+  const counterSteps = new Uint8Array(NULL_PID + 1)
+  const firstCounters = new Map<number, number>()
+  const clocks = new Map<number, TickSpan>()
+  const decodingTimes = new Map<number, TickSpan>()
+  const lastUnits = new Map<number, Uint8Array[]>()
+
+  for (let at = 0; at < sample.length; at += PACKET_SIZE) {
+    if (sample[at] !== SYNC_BYTE) throw new RangeError(`sample has no sync byte at ${at}`)
+    const pid = ((sample[at + 1]! & 0x1f) << 8) | sample[at + 2]!
+    // The counter of null packets is undefined, and nothing else in them means anything.
+    if (pid === NULL_PID) continue
+
+    const counter = sample[at + 3]! & 0x0f
+    counters.push({ offset: at + 3, pid })
+    const clock = clockOffsets(sample, at)
+    for (const offset of clock.all)
+      timeStamps.push({ offset, ticks: readClock(sample, offset), form: "clock" })
+    if (clock.pcr !== undefined) widen(clocks, pid, readClock(sample, clock.pcr))
+
+    const hasPayload = (sample[at + 3]! & 0x10) !== 0
+    if (!hasPayload) continue
+    const first = firstCounters.getOrInsert(pid, counter)
+    counterSteps[pid] = (counter + 1 - first) & 0x0f
+
+    const unit = unitHeader(sample, at)
+    if (unit === null) {
+      lastUnits.get(pid)?.push(sample.subarray(payloadOffset(sample, at), at + PACKET_SIZE))
+      continue
+    }
+    for (const offset of unit.stamps)
+      timeStamps.push({ offset, ticks: readStamp(sample, offset), form: "stamp" })
+    // Without a DTS the PTS is the decoding time, which is what has to grow.
+    const last = unit.stamps.at(-1)
+    if (last === undefined) continue
+    widen(decodingTimes, pid, readStamp(sample, last))
+    lastUnits.set(pid, [sample.subarray(unit.data, at + PACKET_SIZE)])
+  }
+
+  const lengths = [...clocks.values()].map((span) => lengthOf(span))
+  for (const [pid, span] of decodingTimes)
+    lengths.push(lengthOf(span, adtsTicks(Buffer.concat(lastUnits.get(pid)!))))
+  return { packets: sample, counters, counterSteps, timeStamps, period: Math.max(0, ...lengths) }
+}
+
+/** The time stamps of one kind in one stream, in ticks after `start`. */
+interface TickSpan {
+  readonly start: number
+  earliest: number
+  latest: number
+  count: number
+}
+
+function widen(spans: Map<number, TickSpan>, pid: number, ticks: number): void {
+  const span = spans.getOrInsertComputed(pid, () => ({ start: ticks, earliest: 0, latest: 0, count: 0 }))
+  // Signed distance, so that a sample whose own time stamps wrap, or go back a little, is measured right.
+  const distance = ((ticks - span.start + TICKS * 1.5) % TICKS) - TICKS / 2
+  span.earliest = Math.min(span.earliest, distance)
+  span.latest = Math.max(span.latest, distance)
+  span.count++
+}
+
+/**
+ * How long a stream plays: up to its last time stamp, and then for `lastUnit` ticks, or else its mean step. The period is
+ * the longest stream's length, so that no unit of a repetition overlaps the next repetition's.
+ */
+function lengthOf({ earliest, latest, count }: TickSpan, lastUnit?: number): number {
+  const length = latest - earliest
+  return length + (lastUnit ?? Math.max(1, Math.ceil(length / Math.max(1, count - 1))))
+}

@@ -1,0 +1,97 @@
+import type { Reply, S3Request, ServerState } from "./exchange.ts"
+import { unquote } from "./multipart.ts"
+import { announcedChecksum, receiveText } from "./payload.ts"
+import { Refusal } from "./refusals.ts"
+import { element, optional, parseDocument, xmlDocument } from "./xml.ts"
+
+const MAX_DELETED_KEYS = 1000
+/** The server has one account, the owner of everything. */
+export const OWNER = [element("ID", "unseal"), element("DisplayName", "unseal")]
+
+export function listBuckets({ query }: S3Request, { store }: ServerState): Reply {
+  const prefix = query.get("prefix") ?? ""
+  const buckets = [...store.buckets.values()]
+    .filter((bucket) => bucket.name.startsWith(prefix))
+    .sort((a, b) => (a.name < b.name ? -1 : 1))
+    .map((bucket) =>
+      element("Bucket", [
+        element("Name", bucket.name),
+        element("CreationDate", bucket.createdAt.toISOString()),
+      ]),
+    )
+  return {
+    status: 200,
+    xml: xmlDocument("ListAllMyBucketsResult", [
+      element("Owner", OWNER),
+      element("Buckets", buckets),
+      optional("Prefix", query.get("prefix")),
+    ]),
+  }
+}
+
+export async function createBucket(request: S3Request, { store, region }: ServerState): Promise<Reply> {
+  const { bucket, headers } = request
+  const text =
+    Number(headers["content-length"] ?? 0) > 0 ? await receiveText(request, announcedChecksum(request)) : ""
+  const { LocationConstraint: location = region } =
+    text === "" ? {} : parseDocument(text, "CreateBucketConfiguration")
+  if (location !== region)
+    throw new Refusal(
+      "IllegalLocationConstraintException",
+      `The ${String(location)} location constraint is incompatible for the region specific endpoint this request was sent to.`,
+    )
+  // In its oldest region S3 answers a repeated request like the first.
+  if (!store.buckets.has(bucket)) store.createBucket(bucket)
+  else if (region !== "us-east-1")
+    throw new Refusal("BucketAlreadyOwnedByYou", undefined, { BucketName: bucket })
+  return { status: 200, headers: { location: `/${bucket}` } }
+}
+
+export function headBucket({ bucket }: S3Request, { store, region }: ServerState): Reply {
+  store.bucket(bucket)
+  return { status: 200, headers: { "x-amz-bucket-region": region } }
+}
+
+export function getBucketLocation({ bucket }: S3Request, { store, region }: ServerState): Reply {
+  store.bucket(bucket)
+  const document = xmlDocument("LocationConstraint", [region === "us-east-1" ? "" : region])
+  return { status: 200, xml: document }
+}
+
+export async function deleteBucket({ bucket }: S3Request, { store, uploads }: ServerState): Promise<Reply> {
+  if (store.bucket(bucket).objects.size > 0)
+    throw new Refusal("BucketNotEmpty", undefined, { BucketName: bucket })
+  store.buckets.delete(bucket)
+  for (const upload of uploads.list(bucket)) await uploads.end(upload)
+  return { status: 204 }
+}
+
+export async function deleteObjects(request: S3Request, { store }: ServerState): Promise<Reply> {
+  const { bucket, headers } = request
+  const announced = announcedChecksum(request)
+  if (!announced && headers["content-md5"] === undefined)
+    throw new Refusal(
+      "InvalidRequest",
+      "Missing required header for this request: Content-MD5 OR x-amz-checksum-*",
+    )
+  const objects = store.bucket(bucket).objects
+  const { Object: named, Quiet: quiet } = parseDocument(await receiveText(request, announced), "Delete")
+  if (!Array.isArray(named) || named.length > MAX_DELETED_KEYS) throw new Refusal("MalformedXML")
+
+  const results: string[] = []
+  for (const { Key: key, ETag: etag, VersionId: version } of named as Record<string, unknown>[]) {
+    if (typeof key !== "string" || key === "") throw new Refusal("MalformedXML")
+    if (version !== undefined) throw new Refusal("NotImplemented", undefined, { ParameterName: "VersionId" })
+    const current = objects.get(key)
+    if (typeof etag === "string" && (!current || unquote(current.etag) !== unquote(etag))) {
+      const { code, message } = new Refusal("PreconditionFailed")
+      results.push(
+        element("Error", [element("Key", key), element("Code", code), element("Message", message)]),
+      )
+      continue
+    }
+    await store.delete(bucket, key)
+    if (quiet !== "true") results.push(element("Deleted", [element("Key", key)]))
+  }
+  return { status: 200, xml: xmlDocument("DeleteResult", results) }
+}

@@ -1,0 +1,89 @@
+import type { IncomingHttpHeaders } from "node:http"
+import { Refusal } from "./refusals.ts"
+
+const MAX_METADATA_BYTES = 2 * 1024
+
+/** Kept with an object and sent with it. */
+const KEPT = [
+  "cache-control",
+  "content-disposition",
+  "content-language",
+  "expires",
+  "x-amz-server-side-encryption",
+]
+
+/** What these headers ask for would silently not happen. Each with the values that ask for nothing this server lacks. */
+const NOT_IMPLEMENTED: readonly (readonly [prefix: string, ...allowed: string[]])[] = [
+  ["x-amz-server-side-encryption-"],
+  ["x-amz-server-side-encryption", "AES256"],
+  ["x-amz-copy-source-server-side-encryption-"],
+  ["x-amz-acl", "private", "bucket-owner-full-control"],
+  ["x-amz-grant-"],
+  ["x-amz-storage-class", "STANDARD"],
+  ["x-amz-tagging"],
+  ["x-amz-object-lock-"],
+  ["x-amz-bucket-object-lock-", "false"],
+  ["x-amz-website-redirect-location"],
+  ["x-amz-write-offset-bytes"],
+  ["x-amz-expected-bucket-owner"],
+  ["x-amz-source-expected-bucket-owner"],
+  ["x-amz-mfa"],
+]
+
+/** Throws `NotImplemented` if a header asks for what the server can't do. */
+export function refuseUnsupported(headers: IncomingHttpHeaders): void {
+  for (const [name, value] of Object.entries(headers)) {
+    const row = NOT_IMPLEMENTED.find(([prefix]) =>
+      prefix.endsWith("-") ? name.startsWith(prefix) : name === prefix,
+    )
+    if (row && !row.slice(1).includes(String(value)))
+      throw new Refusal("NotImplemented", undefined, { Header: name })
+  }
+}
+
+/** The headers of an object to be made: content type, the rest that S3 keeps, and the user's metadata. */
+export function objectHeaders(headers: IncomingHttpHeaders): Record<string, string> {
+  const kept: Record<string, string> = {
+    "content-type": headers["content-type"] || "binary/octet-stream",
+  }
+  for (const name of KEPT) if (headers[name] !== undefined) kept[name] = String(headers[name])
+
+  // aws-chunked says how the body travelled, not what the object is.
+  const encoding = (headers["content-encoding"] ?? "")
+    .split(",")
+    .map((coding) => coding.trim())
+    .filter((coding) => coding !== "" && coding !== "aws-chunked")
+  if (encoding.length > 0) kept["content-encoding"] = encoding.join(",")
+
+  let metadataBytes = 0
+  for (const [name, value] of Object.entries(headers)) {
+    if (!name.startsWith("x-amz-meta-")) continue
+    kept[name] = String(value)
+    metadataBytes += name.length - "x-amz-meta-".length + String(value).length
+  }
+  if (metadataBytes > MAX_METADATA_BYTES)
+    throw new Refusal("MetadataTooLarge", undefined, {
+      Size: metadataBytes,
+      MaxSizeAllowed: MAX_METADATA_BYTES,
+    })
+  return kept
+}
+
+/** Query parameters by which a reader replaces headers of the reply. */
+const OVERRIDES = [
+  "content-type",
+  "content-language",
+  "expires",
+  "cache-control",
+  "content-disposition",
+  "content-encoding",
+]
+
+export function overriddenHeaders(query: ReadonlyMap<string, string>): Record<string, string> {
+  return Object.fromEntries(
+    OVERRIDES.flatMap((name) => {
+      const value = query.get(`response-${name}`)
+      return value === undefined ? [] : [[name, value]]
+    }),
+  )
+}

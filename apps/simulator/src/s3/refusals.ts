@@ -1,0 +1,82 @@
+/**
+ * What S3 refuses, by its own error codes and statuses (API reference, "Error responses"). This vocabulary is the protocol's
+ * and stays inside the server; Unseal's own codes are for the clients of a store.
+ */
+const REFUSALS = {
+  AccessDenied: [403, "Access Denied"],
+  AuthorizationHeaderMalformed: [400, "The authorization header that you provided is not valid."],
+  AuthorizationQueryParametersError: [400, "Error parsing the X-Amz-Credential parameter."],
+  BadDigest: [400, "The Content-MD5 you specified did not match what we received."],
+  BucketAlreadyOwnedByYou: [
+    409,
+    "Your previous request to create the named bucket succeeded and you already own it.",
+  ],
+  BucketNotEmpty: [409, "The bucket you tried to delete is not empty"],
+  EntityTooLarge: [400, "Your proposed upload exceeds the maximum allowed size"],
+  EntityTooSmall: [400, "Your proposed upload is smaller than the minimum allowed size"],
+  IllegalLocationConstraintException: [400, "The specified location-constraint is not valid"],
+  IncompleteBody: [400, "The request body terminated unexpectedly"],
+  InternalError: [500, "We encountered an internal error. Please try again."],
+  InvalidAccessKeyId: [403, "The AWS Access Key Id you provided does not exist in our records."],
+  InvalidArgument: [400, "Invalid Argument"],
+  InvalidBucketName: [400, "The specified bucket is not valid."],
+  InvalidChunkSizeError: [400, "Only the last chunk is allowed to have a size less than 8192 bytes"],
+  InvalidDigest: [400, "The Content-MD5 you specified was invalid."],
+  InvalidPart: [
+    400,
+    "One or more of the specified parts could not be found.  The part may not have been uploaded, or the specified entity tag may not match the part's entity tag.",
+  ],
+  InvalidPartOrder: [
+    400,
+    "The list of parts was not in ascending order. Parts must be ordered by part number.",
+  ],
+  InvalidRange: [416, "The requested range is not satisfiable"],
+  InvalidRequest: [400, "Invalid Request"],
+  InvalidURI: [400, "Couldn't parse the specified URI."],
+  KeyTooLongError: [400, "Your key is too long"],
+  MalformedTrailerError: [
+    400,
+    "The request contained trailing data that was not well-formed or did not conform to our published schema.",
+  ],
+  MalformedXML: [
+    400,
+    "The XML you provided was not well-formed or did not validate against our published schema",
+  ],
+  MetadataTooLarge: [400, "Your metadata headers exceed the maximum allowed metadata size"],
+  MethodNotAllowed: [405, "The specified method is not allowed against this resource."],
+  MissingContentLength: [411, "You must provide the Content-Length HTTP header."],
+  NoSuchBucket: [404, "The specified bucket does not exist"],
+  NoSuchKey: [404, "The specified key does not exist."],
+  NoSuchUpload: [
+    404,
+    "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.",
+  ],
+  NotImplemented: [501, "A header or parameter you provided implies functionality that is not implemented"],
+  PreconditionFailed: [412, "At least one of the pre-conditions you specified did not hold"],
+  RequestTimeTooSkewed: [403, "The difference between the request time and the current time is too large."],
+  SignatureDoesNotMatch: [
+    403,
+    "The request signature we calculated does not match the signature you provided. Check your key and signing method.",
+  ],
+  SlowDown: [503, "Please reduce your request rate."],
+  XAmzContentSHA256Mismatch: [
+    400,
+    "The provided 'x-amz-content-sha256' header does not match what was computed.",
+  ],
+} as const satisfies Record<string, readonly [status: number, message: string]>
+
+export type RefusalCode = keyof typeof REFUSALS
+
+/** The server's answer is an error document. `details` are further elements of it, as S3 gives with some codes. */
+export class Refusal extends Error {
+  readonly code: RefusalCode
+  readonly status: number
+  readonly details: Readonly<Record<string, string | number>>
+
+  constructor(code: RefusalCode, message?: string, details: Record<string, string | number> = {}) {
+    super(message ?? REFUSALS[code][1])
+    this.code = code
+    this.status = REFUSALS[code][0]
+    this.details = details
+  }
+}

@@ -1,0 +1,217 @@
+import { once } from "node:events"
+import type { IncomingMessage, ServerResponse } from "node:http"
+import { setTimeout as sleep } from "node:timers/promises"
+import { authorize } from "./authorization.ts"
+import * as buckets from "./bucket-operations.ts"
+import * as copies from "./copy-operations.ts"
+import { ConnectionDropped, type Handler, type Reply, type S3Request, type ServerState } from "./exchange.ts"
+import type { FaultAction, FaultPlan } from "./faults.ts"
+import * as listings from "./listing-operations.ts"
+import * as multipart from "./multipart-operations.ts"
+import { refuseUnsupported } from "./object-headers.ts"
+import * as objects from "./object-operations.ts"
+import type { Operation, OperationLog } from "./operation-log.ts"
+import { Refusal } from "./refusals.ts"
+import { faultReply, refusalReply, sendReply } from "./reply.ts"
+import { findOperation, type OperationName, readTarget, type Target } from "./routing.ts"
+
+const HANDLERS: Readonly<Record<Exclude<OperationName, "Unknown">, Handler>> = {
+  ListBuckets: buckets.listBuckets,
+  CreateBucket: buckets.createBucket,
+  HeadBucket: buckets.headBucket,
+  DeleteBucket: buckets.deleteBucket,
+  GetBucketLocation: buckets.getBucketLocation,
+  DeleteObjects: buckets.deleteObjects,
+  ListObjects: listings.listObjects,
+  ListObjectsV2: listings.listObjectsV2,
+  ListParts: listings.listParts,
+  ListMultipartUploads: listings.listMultipartUploads,
+  PutObject: objects.putObject,
+  GetObject: objects.getObject,
+  HeadObject: objects.getObject,
+  DeleteObject: objects.deleteObject,
+  CopyObject: copies.copyObject,
+  UploadPartCopy: copies.uploadPartCopy,
+  CreateMultipartUpload: multipart.createMultipartUpload,
+  UploadPart: multipart.uploadPart,
+  CompleteMultipartUpload: multipart.completeMultipartUpload,
+  AbortMultipartUpload: multipart.abortMultipartUpload,
+}
+
+export interface ServingContext {
+  readonly state: ServerState
+  readonly credentials: ReadonlyMap<string, string>
+  readonly domains: readonly string[]
+  readonly faults: FaultPlan
+  readonly operations: OperationLog
+  /** Makes request ids of different servers differ. */
+  readonly requestPrefix: string
+}
+
+/** The log's entry of a request that is being served. */
+type Entry = { -readonly [K in keyof Operation]: Operation[K] }
+
+let requests = 0
+
+/** Serves one request from its head to the end of its reply, and logs it. Never rejects. */
+export async function serveRequest(
+  incoming: IncomingMessage,
+  response: ServerResponse,
+  continueExpected: boolean,
+  context: ServingContext,
+): Promise<void> {
+  const started = performance.now()
+  const requestId = `${context.requestPrefix}${(++requests).toString(16).toUpperCase().padStart(8, "0")}`
+  const gone = new AbortController()
+  response.once("close", () => gone.abort())
+  // The loss of a connection shows as an abort of the signal and as failed reads and writes.
+  response.on("error", () => {})
+  incoming.on("error", () => {})
+  response.setHeader("x-amz-request-id", requestId)
+  response.setHeader("x-amz-id-2", requestId)
+
+  const entry: Entry = {
+    at: Date.now(),
+    operation: "Unknown",
+    bucket: "",
+    key: "",
+    status: 0,
+    bytesIn: 0,
+    bytesOut: 0,
+  }
+  context.operations.begin(entry)
+  let fault: FaultAction = {}
+  let waiting = continueExpected
+  const askForBody = () => {
+    if (waiting) response.writeContinue()
+    waiting = false
+  }
+  let reply: Reply | undefined
+  try {
+    const served = await findReply(incoming, response, context, entry, {
+      askForBody,
+      requestId,
+      signal: gone.signal,
+    })
+    ;({ reply, fault } = served)
+    // A client that was not asked for the body may send it or not: what comes next on this connection would be unclear.
+    if (waiting) response.setHeader("connection", "close")
+    entry.status = reply.status
+    await sendReply(response, reply, {
+      files: context.state.files,
+      withoutBody: incoming.method === "HEAD",
+      fault,
+      countOut: (bytes) => {
+        entry.bytesOut += bytes
+      },
+      signal: gone.signal,
+    })
+  } catch (error) {
+    entry.broken = true
+    if (!(error instanceof ConnectionDropped) && !gone.signal.aborted) {
+      // A fault of the server itself, which no client must take for a planned one.
+      console.error("s3 server: reply failed", error)
+      incoming.socket.destroy()
+    }
+  } finally {
+    await reply?.object?.release()
+  }
+  entry.durationMs = performance.now() - started
+  context.operations.end(entry)
+}
+
+/** Does what the request asks for, or what the fault plan has in store for it. Rejects only if nobody is there to answer. */
+async function findReply(
+  incoming: IncomingMessage,
+  response: ServerResponse,
+  context: ServingContext,
+  entry: Entry,
+  { askForBody, requestId, signal }: { askForBody: () => void; requestId: string; signal: AbortSignal },
+): Promise<{ reply: Reply; fault: FaultAction }> {
+  const { method = "", url = "", rawHeaders, headers } = incoming
+  let fault: FaultAction = {}
+  try {
+    const { state, credentials, faults } = context
+    const target = readTarget(url, headers.host ?? "", context.domains)
+    const { operation, refusal } = findOperation(method, target, headers["x-amz-copy-source"] !== undefined)
+    noteTarget(entry, operation, target, headers.range)
+    const proof = authorize({ method, target: url, rawHeaders }, credentials, state.region, Date.now())
+    if (operation === "Unknown") throw refusal!
+    refuseUnsupported(headers)
+
+    fault = faults.strike(operation, target.key) ?? fault
+    if (Object.keys(fault).length > 0) entry.fault = Object.keys(fault).join(",")
+    const instead = await strikeBefore(fault, response, requestId, signal)
+    if (instead) return { reply: instead, fault }
+    const request: S3Request = {
+      ...target,
+      operation,
+      headers,
+      proof,
+      incoming,
+      fault,
+      askForBody,
+      countIn: (bytes) => {
+        entry.bytesIn += bytes
+      },
+      signal,
+    }
+    const reply = await HANDLERS[operation](request, state)
+    return { reply: (await strikeAfter(fault, reply, response, requestId)) ?? reply, fault }
+  } catch (error) {
+    if (error instanceof ConnectionDropped || signal.aborted) throw error
+    const refusal = error instanceof Refusal ? error : new Refusal("InternalError")
+    // A fault of the server itself must not hide among the planned ones.
+    if (refusal !== error) console.error(`s3 server: ${entry.operation} failed`, error)
+    entry.code = refusal.code
+    return { reply: refusalReply(refusal, url.split("?", 1)[0]!, requestId), fault }
+  }
+}
+
+function noteTarget(
+  entry: Entry,
+  operation: OperationName,
+  { bucket, key, query }: Target,
+  range: string | undefined,
+): void {
+  Object.assign(entry, { operation, bucket, key })
+  const uploadId = query.get("uploadId")
+  const partNumber = Number(query.get("partNumber"))
+  if (uploadId !== undefined) entry.uploadId = uploadId
+  if (partNumber > 0) entry.partNumber = partNumber
+  if (range !== undefined) entry.range = range
+}
+
+async function strikeBefore(
+  fault: FaultAction,
+  response: ServerResponse,
+  requestId: string,
+  signal: AbortSignal,
+): Promise<Reply | undefined> {
+  if (fault.delayMs) await sleep(fault.delayMs, undefined, { signal })
+  if (fault.hang) {
+    if (!signal.aborted) await once(signal, "abort")
+    throw new ConnectionDropped()
+  }
+  if (fault.reset) drop(response)
+  if (fault.status !== undefined) return faultReply(fault.status, fault.code, requestId)
+  return fault.errorInOk && faultReply(200, fault.code, requestId)
+}
+
+async function strikeAfter(
+  fault: FaultAction,
+  reply: Reply,
+  response: ServerResponse,
+  requestId: string,
+): Promise<Reply | undefined> {
+  const status = fault.applyThenErrorInOk ? 200 : fault.applyThenStatus
+  if (!fault.applyThenReset && status === undefined) return undefined
+  await reply.object?.release()
+  if (fault.applyThenReset) drop(response)
+  return faultReply(status!, fault.code, requestId)
+}
+
+function drop(response: ServerResponse): never {
+  response.socket?.resetAndDestroy()
+  throw new ConnectionDropped()
+}

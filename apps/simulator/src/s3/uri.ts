@@ -1,0 +1,35 @@
+import { Refusal } from "./refusals.ts"
+
+/** The request target cut at the first `?`, nothing decoded. */
+export function splitTarget(target: string): { rawPath: string; rawQuery: string } {
+  const at = target.indexOf("?")
+  return at < 0
+    ? { rawPath: target, rawQuery: "" }
+    : { rawPath: target.slice(0, at), rawQuery: target.slice(at + 1) }
+}
+
+/** Percent-decoded UTF-8, or `InvalidURI`. */
+export function percentDecode(text: string): string {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    throw new Refusal("InvalidURI")
+  }
+}
+
+/** Everything but the unreserved characters of RFC 3986 escaped, as the canonical request wants it. */
+export const encodeRfc3986 = (text: string): string =>
+  encodeURIComponent(text).replace(/[!'()*]/g, (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`)
+
+/** Names and values in the order sent; a name without `=` has the value "". S3 reads `+` as a space. */
+export function parseQuery(rawQuery: string): [string, string][] {
+  return rawQuery
+    .split("&")
+    .filter((pair) => pair !== "")
+    .map((pair) => {
+      const at = pair.indexOf("=")
+      const name = at < 0 ? pair : pair.slice(0, at)
+      const value = at < 0 ? "" : pair.slice(at + 1)
+      return [percentDecode(name.replaceAll("+", " ")), percentDecode(value.replaceAll("+", " "))]
+    })
+}

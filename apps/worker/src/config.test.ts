@@ -1,0 +1,58 @@
+import { ConfigurationError } from "@unseal/service/settings"
+import { expect, test } from "vitest"
+import { readConfig } from "./config.ts"
+
+const ENV = {
+  UNSEAL_PROJECT_ID: "100001",
+  UNSEAL_SOURCE: "s3://in?region=eu-west-1",
+  UNSEAL_DESTINATION: "file:///tmp/out",
+  UNSEAL_KEYS_DIR: "/keys",
+}
+
+function problemsOf(env: Record<string, string>): readonly string[] {
+  try {
+    readConfig({ ...ENV, ...env })
+  } catch (error) {
+    if (error instanceof ConfigurationError) return error.problems
+    throw error
+  }
+  return []
+}
+
+test("four settings are enough, and the rest has the documented defaults", () => {
+  const { settings, projects } = readConfig(ENV)
+  expect(settings).toEqual({
+    REDIS_URL: "redis://127.0.0.1:6379",
+    LOG_LEVEL: "info",
+    UNSEAL_QUEUE: "unseal",
+    UNSEAL_HOST: "0.0.0.0",
+    UNSEAL_ADMIN_PORT: 9091,
+    UNSEAL_CONCURRENCY: 8,
+    UNSEAL_PARTS_IN_FLIGHT: 8,
+    UNSEAL_PART_SIZE_BYTES: 8_388_608,
+    UNSEAL_LOCK_MS: 60_000,
+    UNSEAL_STALL_CHECK_MS: 15_000,
+    UNSEAL_ATTEMPTS: 12,
+    UNSEAL_TAIL: "keep",
+    UNSEAL_OAEP_HASH: "sha1",
+    UNSEAL_DIGEST: "sha256",
+    UNSEAL_EXISTING: "fail",
+  })
+  expect(projects.ids).toEqual(["100001"])
+})
+
+test("every problem is told at once, those of store URLs included", () => {
+  const problems = problemsOf({
+    UNSEAL_CONCURRENCY: "0",
+    UNSEAL_TAIL: "cut",
+    UNSEAL_CONCURENCY: "4",
+  }).join("\n")
+  for (const name of ["UNSEAL_CONCURRENCY", "UNSEAL_TAIL", "UNSEAL_CONCURENCY"])
+    expect(problems).toContain(name)
+})
+
+test("a store URL with a parameter that no store has is refused before anything is connected", () => {
+  const [problem] = problemsOf({ UNSEAL_SOURCE: "s3://in?regoin=eu-west-1" })
+  expect(problem).toContain("source of project 100001")
+  expect(problem).toContain("regoin")
+})

@@ -1,0 +1,76 @@
+import type { ByteBudget } from "@unseal/archive/budget"
+import { FAILURES, type FailureCode } from "@unseal/queue/ending"
+import { createCounter, createGauge, createHistogram, type Registry } from "@unseal/service/metrics"
+
+/** How a run ended for good, or without being judged. A run whose job is tried again counts in `unseal_retries_total`. */
+export const OUTCOMES = [
+  ...(["committed", "already-committed", "empty"] as const),
+  ...(["dead-letter", "handed-back", "lock-lost"] as const),
+] as const
+export type Outcome = (typeof OUTCOMES)[number]
+
+const STAGES = ["read", "decrypt", "write"] as const
+const FAILURE_CODES = Object.keys(FAILURES) as FailureCode[]
+
+/** What the worker counts and times while it works. */
+export type WorkerMetrics = ReturnType<typeof createWorkerMetrics>
+
+export function createWorkerMetrics(
+  registry: Registry,
+  projectIds: readonly string[],
+  budget: Pick<ByteBudget, "holders">,
+) {
+  const archives = createCounter(registry, {
+    name: "unseal_archives_total",
+    help: "Runs by project and by how they ended; the code is that of a dead letter",
+    labels: { project: [...projectIds, "unknown"], outcome: OUTCOMES, code: ["none", ...FAILURE_CODES] },
+  })
+  const seconds = createHistogram(registry, {
+    name: "unseal_archive_seconds",
+    help: "From the start of the run that committed an archive to its end",
+    labels: {},
+    buckets: [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1_800, 3_600],
+  })
+  const partSeconds = createHistogram(registry, {
+    name: "unseal_part_seconds",
+    help: "One part in one stage",
+    labels: { stage: STAGES },
+    buckets: [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30],
+  })
+  const bytes = createCounter(registry, {
+    name: "unseal_bytes_total",
+    help: "Ciphertext read from sources and plaintext written to destinations",
+    labels: { direction: ["read", "written"] },
+  })
+  const retries = createCounter(registry, {
+    name: "unseal_retries_total",
+    help: "What is tried again: a request to a store, or a whole job",
+    labels: { layer: ["request", "job"], code: FAILURE_CODES },
+  })
+  const tails = createCounter(registry, {
+    name: "unseal_tail_total",
+    help: "Committed archives by what follows their last whole packet",
+    labels: { form: ["pkcs7", "unpadded", "irregular"] },
+  })
+  createGauge(registry, {
+    name: "unseal_parts_in_flight",
+    help: "Parts in memory now",
+    labels: {},
+    collect: (set) => set({}, budget.holders),
+  })
+
+  return {
+    ended: (project: string, outcome: Outcome, code: FailureCode | "none") =>
+      archives.increase({ project, outcome, code }),
+    committed(durationSeconds: number, tail: "pkcs7" | "unpadded" | "irregular") {
+      seconds.observe({}, durationSeconds)
+      tails.increase({ form: tail })
+    },
+    retried: (layer: "request" | "job", code: FailureCode) => retries.increase({ layer, code }),
+    part(stage: (typeof STAGES)[number], durationSeconds: number, size: number) {
+      partSeconds.observe({ stage }, durationSeconds)
+      if (stage === "read") bytes.increase({ direction: "read" }, size)
+      if (stage === "write") bytes.increase({ direction: "written" }, size)
+    },
+  }
+}

@@ -1,0 +1,65 @@
+import type { ByteBudget } from "@unseal/archive/budget"
+import { type DecryptResult, decryptArchive } from "@unseal/archive/decrypt"
+import type { JobContext } from "@unseal/queue/consumer"
+import type { JobPayload } from "@unseal/queue/job"
+import { type Logger, rateLimited } from "@unseal/service/logger"
+import type { Settings } from "./config.ts"
+import type { WorkerMetrics } from "./metrics.ts"
+import type { Places } from "./places.ts"
+
+/** What is kept of a committed archive with its job, and logged. */
+export type MissionResult = {
+  readonly outcome: DecryptResult["outcome"]
+  readonly destinationKey: string
+  /** Bytes of plaintext. */
+  readonly size: number
+  readonly tail: DecryptResult["record"]["tail"]["form"]
+  readonly syncErrors: number
+}
+
+export interface MissionOptions {
+  readonly settings: Settings
+  readonly places: Places
+  readonly budget: ByteBudget
+  readonly metrics: WorkerMetrics
+  readonly logger: Logger
+}
+
+/** A job of the queue becomes a decryption. */
+export function createMission({ settings, places, budget, metrics, logger }: MissionOptions) {
+  const limited = rateLimited(logger, 5)
+
+  return async (payload: JobPayload, context: JobContext): Promise<MissionResult> => {
+    const { projectId, archiveId, encryptedPassword, size, sha256sum } = payload
+    const { jobId, attempt, starts, signal, fence, checkpoint } = context
+    const line = { jobId, projectId, archiveId, attempt, starts }
+    // A job that waits for its object starts every few seconds.
+    if (starts > 1) limited("info", "again", line, "archive started again")
+    else logger.info(line, "archive started")
+
+    const { keyRing, ...where } = await places.of(payload)
+    const { outcome, record } = await decryptArchive(
+      {
+        ...where,
+        ...{ archiveId, projectId, encryptedPassword },
+        announced: { ...(size !== undefined && { size }), ...(sha256sum && { sha256sum }) },
+      },
+      {
+        ...{ keyRing, budget, checkpoint, fence, attempt },
+        tail: settings.UNSEAL_TAIL,
+        digest: settings.UNSEAL_DIGEST,
+        existing: settings.UNSEAL_EXISTING,
+        record: true,
+        observe: { part: metrics.part },
+      },
+      signal,
+    )
+    return {
+      outcome,
+      destinationKey: record.destination.key,
+      size: record.destination.size,
+      tail: record.tail.form,
+      syncErrors: record.media.syncErrors,
+    }
+  }
+}

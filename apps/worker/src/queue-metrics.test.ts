@@ -1,0 +1,48 @@
+import { createRegistry } from "@unseal/service/metrics"
+import { expect, test } from "vitest"
+import { createQueueMetrics } from "./queue-metrics.ts"
+
+const STATUS = {
+  jobs: { waiting: 4, active: 1, delayed: 2, prioritized: 0, completed: 9, failed: 3 },
+  oldestWaitingSeconds: 1.5,
+}
+const COUNTS = { total: 3, counted: 3, byCode: new Map([["ERR_NO_MATCHING_KEY" as const, 3]]) }
+
+test("a scrape shows the queue as it is, and asks once", async () => {
+  const registry = createRegistry()
+  let asked = 0
+  createQueueMetrics(registry, {
+    status: async () => {
+      asked++
+      return STATUS
+    },
+    deadLetters: { count: async () => COUNTS },
+  })
+  const text = await registry.metrics()
+  for (const sample of [
+    `unseal_queue_jobs{state="waiting"} 4`,
+    `unseal_queue_jobs{state="failed"} 3`,
+    "unseal_queue_oldest_seconds 1.5",
+    `unseal_dead_letters{code="ERR_NO_MATCHING_KEY"} 3`,
+    `unseal_dead_letters{code="ERR_STALLED"} 0`,
+  ])
+    expect(text).toContain(sample)
+  expect(asked).toBe(1)
+  await registry.metrics()
+  expect(asked).toBe(2)
+})
+
+test("a scrape is answered while Redis is not: what is not known is not a number, and not what it was", async () => {
+  const registry = createRegistry()
+  let away = false
+  const never = new Promise<never>(() => {})
+  createQueueMetrics(registry, {
+    status: () => (away ? never : Promise.resolve(STATUS)),
+    deadLetters: { count: async () => (away ? Promise.reject(new Error("away")) : COUNTS) },
+  })
+  await registry.metrics()
+  away = true
+  const text = await registry.metrics()
+  expect(text).toMatch(/unseal_queue_jobs\{state="waiting"\} nan/i)
+  expect(text).toMatch(/unseal_dead_letters\{code="ERR_STALLED"\} nan/i)
+})

@@ -1,0 +1,60 @@
+import type { DeadLetters } from "@unseal/queue/dead-letters"
+import { withDeadline } from "@unseal/queue/deadline"
+import { FAILURES, type FailureCode } from "@unseal/queue/ending"
+import type { QueueStatus } from "@unseal/queue/status"
+import { createGauge, type Registry } from "@unseal/service/metrics"
+
+/** A scrape waits no longer than this for Redis. */
+const DEADLINE_MS = 1_000
+const STATES = ["waiting", "active", "delayed", "prioritized", "completed", "failed"] as const
+const CODES = Object.keys(FAILURES) as FailureCode[]
+
+/**
+ * The queue as it is at each scrape. The whole queue's, not this worker's: every worker shows the same, so that `max` over
+ * workers is right and a sum is not. What Redis does not tell in time is not a number.
+ */
+export function createQueueMetrics(
+  registry: Registry,
+  queue: { status(): Promise<QueueStatus>; deadLetters: Pick<DeadLetters, "count"> },
+): void {
+  const status = sharedByOneScrape(queue.status)
+
+  createGauge(registry, {
+    name: "unseal_queue_jobs",
+    help: "Jobs by state; failed are the dead letters",
+    labels: { state: STATES },
+    async collect(set) {
+      const jobs = (await status())?.jobs
+      for (const state of STATES) set({ state }, jobs?.[state] ?? Number.NaN)
+    },
+  })
+  createGauge(registry, {
+    name: "unseal_queue_oldest_seconds",
+    help: "How long the next job has waited",
+    labels: {},
+    collect: async (set) => set({}, (await status())?.oldestWaitingSeconds ?? Number.NaN),
+  })
+  createGauge(registry, {
+    name: "unseal_dead_letters",
+    help: "Dead letters by code, of the newest 2000",
+    labels: { code: CODES },
+    async collect(set) {
+      const counts = await inTime(queue.deadLetters.count())
+      for (const code of CODES) set({ code }, counts ? (counts.byCode.get(code) ?? 0) : Number.NaN)
+    },
+  })
+}
+
+const inTime = <T>(work: Promise<T>): Promise<T | null> =>
+  withDeadline(work, DEADLINE_MS, () => new Error("timeout")).catch(() => null)
+
+/** Gauges are collected at the same time: they share the answer. */
+function sharedByOneScrape<T>(ask: () => Promise<T>): () => Promise<T | null> {
+  let asking: Promise<T | null> | undefined
+  return () => {
+    asking ??= inTime(ask()).finally(() => {
+      asking = undefined
+    })
+    return asking
+  }
+}

@@ -1,0 +1,116 @@
+import { UnsealError } from "@unseal/archive/errors"
+import type { EndedRun } from "@unseal/queue/consumer"
+import { createLogger } from "@unseal/service/logger"
+import { createRegistry, type Registry } from "@unseal/service/metrics"
+import { beforeEach, expect, test } from "vitest"
+import { createWorkerMetrics } from "./metrics.ts"
+import type { MissionResult } from "./mission.ts"
+import { createReport } from "./report.ts"
+
+const CANARY = "d3JhcHBlZC1jYW5hcnk="
+
+let registry: Registry
+let lines: Record<string, unknown>[]
+let report: (ending: EndedRun<MissionResult>["ending"], run?: Partial<EndedRun<MissionResult>>) => void
+
+beforeEach(() => {
+  registry = createRegistry()
+  lines = []
+  const logger = createLogger("worker", "debug", { write: (line) => lines.push(JSON.parse(line)) })
+  const ended = createReport(createWorkerMetrics(registry, ["100001"], { holders: 3 }), logger)
+  report = (ending, run = {}) =>
+    ended({
+      ...{ jobId: "j1", attempt: 2, durationMs: 2_000 },
+      payload: {
+        ...{ version: 1, projectId: "100001", archiveId: "a1", encryptedPassword: CANARY },
+        ...{ status: "uploaded", receivedAt: "2026-01-02T03:04:05Z", nonce: "n" },
+      },
+      ending,
+      ...run,
+    })
+})
+
+/** The samples that are not 0, without Node's own. */
+async function samples(): Promise<string[]> {
+  const text = await registry.metrics()
+  return text.split("\n").filter((line) => /^unseal_(?!build)/.test(line) && !/ 0$/.test(line))
+}
+
+const result: MissionResult = {
+  ...{ outcome: "committed", destinationKey: "100001/a1/archive.ts", size: 10_000_000 },
+  ...{ tail: "pkcs7", syncErrors: 0 },
+}
+
+test("a committed archive is one line with its size and speed, and one count", async () => {
+  report({ kind: "completed", result })
+  expect(lines).toHaveLength(1)
+  expect(lines[0]).toMatchObject({
+    ...{ level: "info", msg: "archive committed", jobId: "j1", archiveId: "a1", projectId: "100001" },
+    ...{ outcome: "committed", size: 10_000_000, seconds: 2, megabytesPerSecond: 5, tail: "pkcs7" },
+    ...{ syncErrors: 0, attempt: 2 },
+  })
+  const text = (await samples()).join("\n")
+  expect(text).toContain(`unseal_archives_total{project="100001",outcome="committed",code="none"} 1`)
+  expect(text).toContain(`unseal_tail_total{form="pkcs7"} 1`)
+  expect(text).toContain("unseal_archive_seconds_sum 2")
+  expect(text).toContain("unseal_parts_in_flight 3")
+})
+
+test("an archive that an earlier run had committed does not count as work", async () => {
+  report({ kind: "completed", result: { ...result, outcome: "already-committed" } })
+  const text = (await samples()).join("\n")
+  expect(text).toContain(`outcome="already-committed",code="none"} 1`)
+  expect(text).not.toContain("unseal_tail_total")
+})
+
+test("a dead letter is an error with its code, kind, remedy and attempt", async () => {
+  const error = new UnsealError("ERR_NO_MATCHING_KEY", "none of 3 keys fits")
+  const reason = "ERR_NO_MATCHING_KEY: none of 3 keys fits"
+  report({ kind: "dead", code: error.code, reason }, { error })
+  expect(lines[0]).toMatchObject({
+    ...{ level: "error", code: "ERR_NO_MATCHING_KEY", kind: "permanent", reason, attempt: 2 },
+    remedy: expect.stringContaining("private key"),
+  })
+  expect(await samples()).toContain(
+    `unseal_archives_total{project="100001",outcome="dead-letter",code="ERR_NO_MATCHING_KEY"} 1`,
+  )
+})
+
+test("what is tried again counts as a retry, not as an archive", async () => {
+  report({ kind: "retry", code: "ERR_STORE_UNAVAILABLE", reason: "ERR_STORE_UNAVAILABLE: x" })
+  report({ kind: "waiting", code: "ERR_OBJECT_NOT_FOUND", delayMs: 1_000 })
+  expect(lines.map(({ level }) => level)).toEqual(["warn", "info"])
+  const text = (await samples()).join("\n")
+  expect(text).toContain(`unseal_retries_total{layer="job",code="ERR_STORE_UNAVAILABLE"} 1`)
+  expect(text).toContain(`unseal_retries_total{layer="job",code="ERR_OBJECT_NOT_FOUND"} 1`)
+  expect(text).not.toContain("unseal_archives_total")
+})
+
+test("a thousand archives that wait are a few lines", () => {
+  for (let each = 0; each < 1_000; each++)
+    report({ kind: "waiting", code: "ERR_OBJECT_NOT_FOUND", delayMs: 1_000 })
+  expect(lines.length).toBeLessThan(100)
+})
+
+test("hand-backs and lost locks are counted apart from failures", async () => {
+  report({ kind: "handed-back" })
+  report({ kind: "lost" })
+  const text = (await samples()).join("\n")
+  expect(text).toContain(`outcome="handed-back",code="none"} 1`)
+  expect(text).toContain(`outcome="lock-lost",code="none"} 1`)
+})
+
+test("a job without a readable payload, or of another project, makes no label of its own", async () => {
+  report({ kind: "dead", code: "ERR_JOB_INVALID", reason: "ERR_JOB_INVALID: x" }, { payload: undefined! })
+  expect(await samples()).toContain(
+    `unseal_archives_total{project="unknown",outcome="dead-letter",code="ERR_JOB_INVALID"} 1`,
+  )
+})
+
+test("no line and no metric holds the encrypted password", async () => {
+  report({ kind: "completed", result })
+  report({ kind: "dead", code: "ERR_UNEXPECTED", reason: "x" }, { error: new Error("boom") })
+  report({ kind: "retry", code: "ERR_UNEXPECTED", reason: "x" }, { error: new Error("boom") })
+  report({ kind: "lost" })
+  expect(JSON.stringify(lines) + (await registry.metrics())).not.toContain(CANARY)
+})

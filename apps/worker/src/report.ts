@@ -1,0 +1,57 @@
+import type { EndedRun } from "@unseal/queue/consumer"
+import { FAILURES } from "@unseal/queue/ending"
+import { type Logger, rateLimited } from "@unseal/service/logger"
+import type { WorkerMetrics } from "./metrics.ts"
+import type { MissionResult } from "./mission.ts"
+
+/** An object that is late makes a run every few seconds; a store that is down makes one for every job. */
+const REPEATED_LINES_PER_SECOND = 5
+
+/** Counts, times and logs the end of one run. */
+export function createReport(metrics: WorkerMetrics, logger: Logger): (run: EndedRun<MissionResult>) => void {
+  const limited = rateLimited(logger, REPEATED_LINES_PER_SECOND)
+
+  return ({ jobId, attempt, payload, ending, error, durationMs }) => {
+    const project = payload?.projectId ?? "unknown"
+    const seconds = durationMs / 1_000
+    const line = { jobId, projectId: payload?.projectId, archiveId: payload?.archiveId, attempt, seconds }
+    switch (ending.kind) {
+      case "completed": {
+        const { outcome, ...result } = ending.result
+        metrics.ended(project, outcome, "none")
+        if (outcome !== "already-committed") metrics.committed(seconds, result.tail)
+        const megabytesPerSecond = seconds > 0 ? result.size / 1e6 / seconds : 0
+        logger.info({ ...line, outcome, ...result, megabytesPerSecond }, "archive committed")
+        break
+      }
+      case "dead": {
+        const { code, reason } = ending
+        metrics.ended(project, "dead-letter", code)
+        logger.error({ ...line, code, ...FAILURES[code], reason, err: error }, "archive is a dead letter")
+        break
+      }
+      case "retry": {
+        const { code, reason } = ending
+        metrics.retried("job", code)
+        const fields = { ...line, code, ...FAILURES[code], reason, err: error }
+        limited("warn", code, fields, "archive failed and will be tried again")
+        break
+      }
+      case "waiting": {
+        const { code, delayMs } = ending
+        metrics.retried("job", code)
+        const fields = { ...line, code, ...FAILURES[code], delayMs }
+        limited("info", code, fields, "archive's object is not there yet")
+        break
+      }
+      case "handed-back":
+        metrics.ended(project, "handed-back", "none")
+        logger.info(line, "archive handed back")
+        break
+      case "lost":
+        metrics.ended(project, "lock-lost", "none")
+        logger.warn({ ...line, err: error }, "archive's lock was lost: another run has it")
+        break
+    }
+  }
+}

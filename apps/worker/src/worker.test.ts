@@ -1,0 +1,154 @@
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { fileURLToPath, pathToFileURL } from "node:url"
+import { openDeadLetters } from "@unseal/queue/dead-letters"
+import { createJobPayload } from "@unseal/queue/job"
+import { createProducer } from "@unseal/queue/producer"
+import { createLogger } from "@unseal/service/logger"
+import { createRegistry, type Registry } from "@unseal/service/metrics"
+import { connectRedis } from "@unseal/service/redis"
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest"
+import { type RedisServer, startRedis } from "../../../test/harness/redis.ts"
+import { readConfig } from "./config.ts"
+import { createWorker, type Worker, whyStuck } from "./worker.ts"
+
+const VECTOR = fileURLToPath(new URL("../../../test/vectors/openssl-pkcs7/", import.meta.url))
+const PROJECT = "100001"
+
+let server: RedisServer
+let directory: string
+let registry: Registry
+let lines: Record<string, unknown>[]
+let redis: ReturnType<typeof connectRedis>
+let worker: Worker | undefined
+let archiveId: string
+let encryptedPassword: string
+
+beforeAll(async () => {
+  server = await startRedis()
+  archiveId = (await readFile(join(VECTOR, "id"), "utf8")).trim()
+  encryptedPassword = (await readFile(join(VECTOR, "password.b64"), "utf8")).trim()
+})
+afterAll(() => server.close())
+
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), "unseal-worker-"))
+  for (const name of ["in", "out", "keys"]) await mkdir(join(directory, name))
+  registry = createRegistry()
+  lines = []
+})
+afterEach(async () => {
+  await worker?.close()
+  worker = undefined
+  redis.disconnect()
+  await rm(directory, { recursive: true, force: true })
+})
+
+function start(): Worker {
+  const store = (name: string) => pathToFileURL(join(directory, name)).href
+  const config = readConfig({
+    REDIS_URL: server.url,
+    UNSEAL_QUEUE: `worker-${directory.slice(-6)}`,
+    UNSEAL_PROJECT_ID: PROJECT,
+    UNSEAL_SOURCE: store("in"),
+    UNSEAL_DESTINATION: store("out"),
+    UNSEAL_KEYS_DIR: join(directory, "keys"),
+  })
+  const logger = createLogger("worker", "info", { write: (line) => lines.push(JSON.parse(line)) })
+  redis = connectRedis(server.url, "consumer", logger)
+  worker = createWorker({ config, redis, registry, logger })
+  return worker
+}
+
+async function submit(projectId = PROJECT): Promise<string> {
+  const queue = `worker-${directory.slice(-6)}`
+  const producer = createProducer({ connection: redis, queue, deadlineMs: 10_000 })
+  const payload = createJobPayload({
+    ...{ projectId, archiveId, encryptedPassword, status: "uploaded", nonce: "n1" },
+    receivedAt: new Date().toISOString(),
+  })
+  const { jobId } = await producer.enqueue(payload)
+  await producer.close()
+  return jobId
+}
+
+async function upload(): Promise<void> {
+  await mkdir(join(directory, "in", PROJECT, archiveId), { recursive: true })
+  await copyFile(join(VECTOR, "archive.enc"), join(directory, "in", PROJECT, archiveId, "archive.ts"))
+}
+
+const line = (message: string) =>
+  expect.poll(() => lines.find(({ msg }) => msg === message), { timeout: 30_000 }).toBeDefined()
+
+test("an archive that comes after its job is decrypted to what openssl gives, once there is a key", async () => {
+  const { ready } = start()
+  expect(await ready()).toEqual([`project ${PROJECT} has no usable key in ${join(directory, "keys")}`])
+  await copyFile(join(VECTOR, "key.pem"), join(directory, "keys", "key.pem"))
+  await expect.poll(ready, { timeout: 30_000 }).toEqual([])
+
+  const jobId = await submit()
+  await line("archive's object is not there yet")
+  await upload()
+  await line("archive committed")
+  const plaintext = Buffer.concat([
+    await readFile(new URL("../audio-only-12s.mpegts", pathToFileURL(VECTOR))),
+    // What `openssl enc` pads with, and `-nopad` keeps.
+    Buffer.alloc(4, 4),
+  ])
+  const out = join(directory, "out", PROJECT, archiveId)
+  expect((await readFile(join(out, "archive.ts"))).equals(plaintext)).toBe(true)
+  expect(JSON.parse(await readFile(join(out, "archive.json"), "utf8"))).toMatchObject({ attempts: 1 })
+  expect(lines.find(({ msg }) => msg === "archive committed")).toMatchObject({ jobId, tail: "pkcs7" })
+
+  const text = await registry.metrics()
+  expect(text).toContain(`unseal_archives_total{project="${PROJECT}",outcome="committed",code="none"} 1`)
+  expect(text).toContain(`unseal_queue_jobs{state="completed"} 1`)
+  expect(text).toMatch(/unseal_bytes_total\{direction="written"\} [1-9]/)
+  expect(JSON.stringify(lines)).not.toContain(encryptedPassword)
+})
+
+test("a job of a project that is not configured is a dead letter", async () => {
+  start()
+  const jobId = await submit("424242")
+  await line("archive is a dead letter")
+  const letters = openDeadLetters({ connection: redis, queue: `worker-${directory.slice(-6)}` })
+  expect(await letters.list()).toMatchObject([
+    { jobId, code: "ERR_JOB_INVALID", reason: "ERR_JOB_INVALID: project 424242 is not configured here" },
+  ])
+  await letters.close()
+})
+
+test("an archive whose key is not there is a dead letter, and nothing appears", async () => {
+  start()
+  await writeFile(join(directory, "keys", "readme.txt"), "no key")
+  await upload()
+  await submit()
+  await line("archive is a dead letter")
+  expect(lines.find(({ msg }) => msg === "archive is a dead letter")).toMatchObject({
+    ...{ code: "ERR_NO_MATCHING_KEY", kind: "permanent", attempt: 1 },
+  })
+  expect(await readdir(join(directory, "out"))).toEqual([])
+})
+
+test("is not ready while Redis is away, but alive", async () => {
+  await copyFile(join(VECTOR, "key.pem"), join(directory, "keys", "key.pem"))
+  const { ready, live } = start()
+  await expect.poll(ready, { timeout: 30_000 }).toEqual([])
+  process.kill(server.pid, "SIGSTOP")
+  try {
+    expect(await ready()).toEqual(["redis: no answer within 1000 ms"])
+    expect(live()).toBeNull()
+  } finally {
+    process.kill(server.pid, "SIGCONT")
+  }
+})
+
+test("is stuck only if it makes no progress although it could", () => {
+  const consumer = (active: number) => ({ active, lastProgressAt: 1_000 })
+  expect(whyStuck(consumer(2), true, 5_000, 6_000)).toBeNull()
+  expect(whyStuck(consumer(2), true, 5_000, 6_001)).toBe("no progress for 5001 ms with 2 jobs in hand")
+  expect(whyStuck(consumer(2), false, 5_000, 6_001)).not.toBeNull()
+  expect(whyStuck(consumer(0), true, 5_000, 6_001)).not.toBeNull()
+  expect(whyStuck(consumer(0), false, 5_000, 6_001)).toBeNull()
+})

@@ -1,0 +1,96 @@
+import { createByteBudget } from "@unseal/archive/budget"
+import { type Consumer, createConsumer } from "@unseal/queue/consumer"
+import { openDeadLetters } from "@unseal/queue/dead-letters"
+import { withDeadline } from "@unseal/queue/deadline"
+import { queueStatus } from "@unseal/queue/status"
+import type { Logger } from "@unseal/service/logger"
+import type { Registry } from "@unseal/service/metrics"
+import type { Config } from "./config.ts"
+import { createWorkerMetrics } from "./metrics.ts"
+import { createMission } from "./mission.ts"
+import { openPlaces } from "./places.ts"
+import { createQueueMetrics } from "./queue-metrics.ts"
+import { createReport } from "./report.ts"
+
+/** Without any progress for so many times the lock's length, the process is stuck: every lock is lost after one. */
+const STUCK_LOCKS = 5
+
+export interface Worker {
+  /** Why it can't work now, each a clause. */
+  ready(): Promise<string[]>
+  /** Why it should be restarted, or `null`. */
+  live(): string | null
+  close(): Promise<void>
+}
+
+export interface WorkerOptions {
+  readonly config: Config
+  /** As `connectRedis` makes it; the worker does not close it. */
+  readonly redis: Parameters<typeof queueStatus>[0]
+  readonly registry: Registry
+  readonly logger: Logger
+}
+
+/** Everything between the queue and the stores. It begins to work at once. */
+export function createWorker({ config, redis, registry, logger }: WorkerOptions): Worker {
+  const { settings, projects } = config
+  const queue = settings.UNSEAL_QUEUE
+  const budget = createByteBudget(settings.UNSEAL_PARTS_IN_FLIGHT * settings.UNSEAL_PART_SIZE_BYTES)
+  const metrics = createWorkerMetrics(registry, projects.ids, budget)
+  const deadLetters = openDeadLetters({ connection: redis, queue })
+  createQueueMetrics(registry, { status: () => queueStatus(redis, queue), deadLetters })
+  const places = openPlaces(config, logger, (code) => metrics.retried("request", code))
+  const consumer = createConsumer({
+    ...{ connection: redis, queue, logger },
+    concurrency: settings.UNSEAL_CONCURRENCY,
+    attempts: settings.UNSEAL_ATTEMPTS,
+    lockMs: settings.UNSEAL_LOCK_MS,
+    stallCheckMs: settings.UNSEAL_STALL_CHECK_MS,
+    run: createMission({ settings, places, budget, metrics, logger }),
+    observe: { ended: createReport(metrics, logger) },
+  })
+
+  const limitMs = STUCK_LOCKS * settings.UNSEAL_LOCK_MS
+  const live = () => whyStuck(consumer, redis.status === "ready", limitMs)
+  const watchdog = setInterval(() => {
+    const reason = live()
+    // Nobody catches it: the process ends with 1 and is started anew, and its jobs are found as stalled.
+    if (reason !== null) throw new Error(reason)
+  }, settings.UNSEAL_LOCK_MS)
+  watchdog.unref()
+
+  return {
+    live,
+    async ready() {
+      const redisAnswers = withDeadline(redis.ping(), 1_000, () => new Error("no answer within 1000 ms"))
+      const [redisProblem, keyProblems] = await Promise.all([
+        redisAnswers.then(
+          () => [],
+          (error: Error) => [`redis: ${error.message}`],
+        ),
+        places.unready(),
+      ])
+      return [...redisProblem, ...keyProblems]
+    },
+    async close() {
+      clearInterval(watchdog)
+      await consumer.close()
+      await Promise.all([places.close(), deadLetters.close()])
+    },
+  }
+}
+
+/**
+ * Whether a worker makes no progress although it could: it has jobs, whose locks it would lose long before, or a Redis that
+ * answers, which it would ask for jobs. With Redis away and nothing in hand it just waits: a restart would not help.
+ */
+export function whyStuck(
+  { lastProgressAt, active }: Pick<Consumer, "lastProgressAt" | "active">,
+  redisReady: boolean,
+  limitMs: number,
+  now: number = Date.now(),
+): string | null {
+  if (active === 0 && !redisReady) return null
+  const idleMs = now - lastProgressAt
+  return idleMs > limitMs ? `no progress for ${idleMs} ms with ${active} jobs in hand` : null
+}

@@ -1,0 +1,53 @@
+/** What the customer would have got without Unseal: the same archive by the openssl command, byte for byte the same. */
+import { createHash } from "node:crypto"
+import { createReadStream, createWriteStream } from "node:fs"
+import { mkdtemp, rm } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { Readable } from "node:stream"
+import { pipeline } from "node:stream/promises"
+import type { ArchiveStore, StoredObject } from "@unseal/archive/store/contract"
+import { decryptByOpenssl } from "@unseal/simulator/openssl"
+import type { RecordedArchive, System } from "@unseal/test/harness/system"
+
+const never = new AbortController().signal
+
+export interface Comparison {
+  /** Hex, of what openssl gives. */
+  readonly expected: string
+  /** Hex, of what is at the destination. */
+  readonly actual: string
+}
+
+/** Downloads the ciphertext, decrypts it with openssl, and hashes that and the object at the destination. */
+export async function compareWithOpenssl(system: System, archive: RecordedArchive): Promise<Comparison> {
+  const directory = await mkdtemp(join(tmpdir(), "unseal-compare-"))
+  try {
+    const ciphertext = join(directory, "ciphertext")
+    const plaintext = join(directory, "plaintext")
+    await pipeline(await readAll(system.source, archive.key), createWriteStream(ciphertext))
+    await decryptByOpenssl({
+      encryptedPassword: archive.recording.encryptedPassword,
+      keyFile: system.keyFile,
+      source: ciphertext,
+      destination: plaintext,
+    })
+    const expected = await sha256(createReadStream(plaintext))
+    return { expected, actual: await sha256(await readAll(system.destination, archive.key)) }
+  } finally {
+    await rm(directory, { recursive: true })
+  }
+}
+
+async function readAll(store: ArchiveStore, key: string): Promise<Readable> {
+  const object: StoredObject | null = await store.stat(key, never)
+  if (object === null) throw new Error(`${store.location} holds nothing under ${key}`)
+  if (object.size === 0) return Readable.from([])
+  return Readable.from(store.read(object, { start: 0, end: object.size }, never))
+}
+
+async function sha256(bytes: Readable): Promise<string> {
+  const hash = createHash("sha256")
+  for await (const chunk of bytes) hash.update(chunk)
+  return hash.digest("hex")
+}

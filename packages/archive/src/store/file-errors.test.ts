@@ -1,0 +1,43 @@
+import { describe, expect, it } from "vitest"
+import { type ErrorCode, UnsealError } from "../errors.ts"
+import { fileError } from "./file-errors.ts"
+
+const systemError = (code: string) => Object.assign(new Error(`${code}: something, open '/a'`), { code })
+
+describe("a system error", () => {
+  const rows: [string, ErrorCode][] = [
+    ["EACCES", "ERR_STORE_DENIED"],
+    ["EPERM", "ERR_STORE_DENIED"],
+    ["EROFS", "ERR_STORE_DENIED"],
+    ["ENOTDIR", "ERR_STORE_DENIED"],
+    ["ENAMETOOLONG", "ERR_STORE_DENIED"],
+    ["ENOENT", "ERR_OBJECT_NOT_FOUND"],
+    ["ENOSPC", "ERR_STORE_UNAVAILABLE"],
+    ["EDQUOT", "ERR_STORE_UNAVAILABLE"],
+    ["EIO", "ERR_STORE_UNAVAILABLE"],
+    ["EMFILE", "ERR_STORE_UNAVAILABLE"],
+  ]
+  for (const [code, expected] of rows)
+    it(`${code} is ${expected}, with operation and path`, () => {
+      const cause = systemError(code)
+      expect(fileError(cause, "write of part 2", "/archives/a.ts")).toMatchObject({
+        code: expected,
+        cause,
+        message: `write of part 2 of /archives/a.ts failed: ${code}`,
+      })
+    })
+
+  it("is the reason of the signal after an abort", () => {
+    const reason = new Error("shutting down")
+    expect(fileError(systemError("EIO"), "read", "/a", AbortSignal.abort(reason))).toBe(reason)
+  })
+
+  it("is left alone if it is none, or translated already", () => {
+    for (const error of [
+      new RangeError("part 0"),
+      new UnsealError("ERR_OBJECT_CHANGED", "changed"),
+      new Error("x"),
+    ])
+      expect(fileError(error, "read", "/a")).toBe(error)
+  })
+})

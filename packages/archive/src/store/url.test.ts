@@ -1,0 +1,178 @@
+import fc from "fast-check"
+import { describe, expect, it } from "vitest"
+import { parseStoreUrl, StoreUrlError, splitObjectUrl } from "./url.ts"
+
+describe("a store URL", () => {
+  it("of S3 has a bucket, a prefix and parameters", () => {
+    expect(parseStoreUrl("s3://bucket")).toEqual({ kind: "s3", bucket: "bucket", prefix: "" })
+    expect(
+      parseStoreUrl(
+        "s3://my.bucket-1/a/b%20c/?region=eu-west-1&endpoint=http://127.0.0.1:9000/&pathStyle=true&profile=ops",
+      ),
+    ).toEqual({
+      kind: "s3",
+      bucket: "my.bucket-1",
+      prefix: "a/b c",
+      region: "eu-west-1",
+      endpoint: "http://127.0.0.1:9000",
+      pathStyle: true,
+      profile: "ops",
+    })
+    expect(parseStoreUrl("s3://bucket?pathStyle=false")).toMatchObject({ pathStyle: false })
+  })
+
+  it("of Azure has a container, a prefix and parameters", () => {
+    expect(
+      parseStoreUrl("azure://archives/46123?account=acme&endpoint=http://127.0.0.1:10000/devstoreaccount1"),
+    ).toEqual({
+      kind: "azure",
+      container: "archives",
+      prefix: "46123",
+      account: "acme",
+      endpoint: "http://127.0.0.1:10000/devstoreaccount1",
+    })
+    expect(parseStoreUrl("azure://$web")).toMatchObject({ container: "$web" })
+  })
+
+  it("of a directory has an absolute path", () => {
+    expect(parseStoreUrl("file:///var/archives/")).toEqual({ kind: "file", directory: "/var/archives" })
+    expect(parseStoreUrl("file://localhost/var/a%20b")).toEqual({ kind: "file", directory: "/var/a b" })
+    expect(parseStoreUrl("file:///")).toEqual({ kind: "file", directory: "/" })
+  })
+
+  const mistakes: [string, RegExp][] = [
+    ["", /must begin with s3:\/\//],
+    ["/var/archives", /must begin with s3:\/\//],
+    ["file:/var", /three slashes/],
+    ["file://archives", /host "archives".*three slashes/],
+    ["file://", /names no directory/],
+    ["file:///a?region=x", /unknown parameter "region": it takes none/],
+    ["s4://bucket", /unknown scheme "s4:\/\/": did you mean "s3:\/\/"\?/],
+    ["ftp://host/x", /unknown scheme "ftp:\/\/": use s3:\/\//],
+    ["s3:///prefix", /names no usable bucket: ""/],
+    ["s3://buc ket", /names no usable bucket: "buc ket"/],
+    ["azure://Archives", /names no usable container: "Archives"/],
+    ["azure://a--b", /names no usable container/],
+    ["s3://bucket?regoin=x", /unknown parameter "regoin": did you mean "region"\?/],
+    ["s3://bucket?path-style=true", /unknown parameter "path-style": did you mean "pathStyle"\?/],
+    ["s3://bucket?colour=x", /unknown parameter "colour": known are region, endpoint, pathStyle, profile/],
+    ["azure://archives?region=x", /unknown parameter "region"/],
+    ["s3://bucket?region=a&region=b", /parameter "region" twice/],
+    ["s3://bucket?region=", /parameter "region" without a value/],
+    ["s3://bucket?pathStyle=yes", /pathStyle is "yes" instead of true or false/],
+    ["s3://bucket?endpoint=127.0.0.1:9000", /endpoint is not an http:\/\/ or https:\/\/ URL/],
+    ["s3://bucket?endpoint=ftp://host", /endpoint is not an http/],
+    ["s3://bucket/a/../b", /"\." or "\.\." in its path/],
+    ["s3://bucket/a/%2e%2e/b", /"\." or "\.\." in its path/],
+    ["s3://bucket/100%", /broken percent-encoding/],
+    ["s3://bucket/a%00b", /NUL/],
+    ["s3://bucket/a#b", /fragment: a # in a key is written %23/],
+  ]
+  for (const [url, message] of mistakes)
+    it(`is refused with its reason: ${url || "(empty)"}`, () => {
+      expect(() => parseStoreUrl(url)).toThrow(StoreUrlError)
+      expect(() => parseStoreUrl(url)).toThrow(message)
+    })
+
+  const secret = "hunter2hunter2"
+  const leaks = [
+    `s3://AKIA:${secret}@bucket/prefix`,
+    `s3://${secret}@bucket`,
+    `s3://bucket?secretAccessKey=${secret}`,
+    `s3://bucket?accessKey=${secret}`,
+    `s3://bucket?X-Amz-Signature=${secret}`,
+    `azure://archives?sv=2024-01-01&sig=${secret}`,
+    `azure://archives?sig=${secret}`,
+    `azure://archives?accountKey=${secret}`,
+    `azure://archives?account=a&connectionString=${secret}`,
+    `azure://archives?endpoint=${encodeURIComponent(`https://a.blob.core.windows.net/?sv=1&sig=${secret}`)}`,
+    `s3://bucket?endpoint=http://user:${secret}@127.0.0.1`,
+  ]
+  for (const url of leaks)
+    it(`with a credential is refused without repeating it: ${url.replaceAll(secret, "…")}`, () => {
+      for (const parse of [parseStoreUrl, splitObjectUrl])
+        try {
+          parse(url)
+          expect.unreachable()
+        } catch (error) {
+          expect(error).toBeInstanceOf(StoreUrlError)
+          expect(String(error)).toMatch(/credential|leave it out/)
+          expect(String(error)).not.toContain(secret)
+        }
+    })
+
+  it("of any shape gives a store or a StoreUrlError", () => {
+    const pieces = fc.constantFrom(
+      "s3",
+      "azure",
+      "file",
+      "://",
+      "/",
+      "?",
+      "&",
+      "=",
+      "@",
+      "#",
+      "%",
+      "..",
+      "a",
+      "é",
+      "region",
+    )
+    fc.assert(
+      fc.property(fc.array(pieces, { maxLength: 12 }), (parts) => {
+        try {
+          expect(parseStoreUrl(parts.join("")).kind).toMatch(/^(s3|azure|file)$/)
+        } catch (error) {
+          expect(error).toBeInstanceOf(StoreUrlError)
+        }
+      }),
+    )
+  })
+})
+
+describe("an object URL", () => {
+  it("is a store's URL and a key", () => {
+    expect(splitObjectUrl("s3://bucket/a/b/archive.ts?region=eu-west-1&pathStyle=true")).toEqual({
+      store: "s3://bucket?region=eu-west-1&pathStyle=true",
+      key: "a/b/archive.ts",
+    })
+    expect(splitObjectUrl("azure://archives/archive.ts")).toEqual({
+      store: "azure://archives",
+      key: "archive.ts",
+    })
+    expect(splitObjectUrl("file:///var/a%20b/archive.ts")).toEqual({
+      store: "file:///var/a%20b",
+      key: "archive.ts",
+    })
+    expect(splitObjectUrl("file:///archive.ts")).toEqual({ store: "file:///", key: "archive.ts" })
+  })
+
+  it("has its key decoded once, and a plus sign is a plus sign", () => {
+    expect(splitObjectUrl("s3://bucket/a%20b+c/%2541.ts").key).toBe("a b+c/%41.ts")
+  })
+
+  for (const url of ["s3://bucket", "s3://bucket/", "s3://bucket/a/", "azure://archives", "file:///var/"])
+    it(`without a key is refused: ${url}`, () => {
+      expect(() => splitObjectUrl(url)).toThrow(/ends in no key/)
+    })
+
+  it("gives a store's URL that parses to the same store", () => {
+    const segment = fc.string({ unit: "grapheme", minLength: 1, maxLength: 8 }).filter((text) => {
+      return !/[/\0]/.test(text) && text !== "." && text !== ".." && text.isWellFormed()
+    })
+    fc.assert(
+      fc.property(fc.array(segment, { minLength: 1, maxLength: 4 }), (segments) => {
+        const path = segments.map(encodeURIComponent).join("/")
+        const s3 = splitObjectUrl(`s3://bucket/${path}?region=x`)
+        expect(s3.key).toBe(segments.join("/"))
+        expect(parseStoreUrl(s3.store)).toEqual({ kind: "s3", bucket: "bucket", prefix: "", region: "x" })
+
+        const file = splitObjectUrl(`file:///base/${path}`)
+        const directory = ["", "base", ...segments.slice(0, -1)].join("/")
+        expect(file.key).toBe(segments.at(-1))
+        expect(parseStoreUrl(file.store)).toEqual({ kind: "file", directory })
+      }),
+    )
+  })
+})

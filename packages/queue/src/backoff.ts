@@ -1,0 +1,20 @@
+/** How long a job waits before it is tried again. */
+
+const SECOND = 1_000
+const HOUR = 3_600 * SECOND
+
+/** Milliseconds until the next attempt after `attemptsMade` failed ones: 1 s doubling to 15 min, ± 50 % so that many jobs do not return at once. */
+export function retryDelayMs(attemptsMade: number, random: () => number = Math.random): number {
+  const full = Math.min(SECOND * 2 ** (attemptsMade - 1), 900 * SECOND)
+  return Math.round(full * (0.5 + random()))
+}
+
+/**
+ * Milliseconds until a job looks again for an object that is not there, having waited `waitedMs` so far: a tenth of that,
+ * 1 s to 10 s in the first hour, so that an archive is done soon after it appears; 1 min later on, and 5 min after six hours.
+ */
+export function objectWaitDelayMs(waitedMs: number): number {
+  if (waitedMs > 6 * HOUR) return 300 * SECOND
+  if (waitedMs > HOUR) return 60 * SECOND
+  return Math.min(Math.max(Math.round(waitedMs / 10), SECOND), 9 * SECOND)
+}

@@ -1,0 +1,126 @@
+import { randomUUID } from "node:crypto"
+import { Redis } from "ioredis"
+import { afterAll, beforeAll, beforeEach, expect, test } from "vitest"
+import { type RedisServer, startRedis } from "../../../test/harness/redis.ts"
+import { type CheckpointLog, openCheckpointLog } from "./checkpoint.ts"
+import { LockLostError } from "./lock.ts"
+import { checkpointKey, lockKey } from "./names.ts"
+
+const QUEUE = "checkpoint-test"
+const UPLOAD = {
+  ...{ token: "u1", destinationKey: "100001/a/archive.ts", sourceKey: "100001/a/archive.ts" },
+  ...{ sourceEtag: `"e1"`, sourceSize: 48, partSize: 16, plaintextSize: 40 },
+}
+const receipt = (tag: string) => ({ size: 16, tag, crc32: 0xffffffff, syncErrors: 3 })
+
+let redis: RedisServer
+let client: Redis
+let jobId: string
+let losses: LockLostError[]
+let warnings: string[]
+
+beforeAll(async () => {
+  redis = await startRedis()
+  client = new Redis(redis.url)
+})
+afterAll(async () => {
+  client.disconnect()
+  await redis.close()
+})
+beforeEach(async () => {
+  jobId = randomUUID()
+  losses = []
+  warnings = []
+  await client.set(lockKey(QUEUE, jobId), "mine")
+})
+
+function open(token = "mine", signal = new AbortController().signal): CheckpointLog {
+  const log = (_: object, message: string) => warnings.push(message)
+  return openCheckpointLog({
+    ...{ connection: client, queue: QUEUE, jobId, token, signal },
+    logger: { info: log, warn: log, error: log },
+    onLockLost: (reason) => losses.push(reason),
+  })
+}
+
+test("a run finds what the one before it left, also if parts were written in any order and again", async () => {
+  const log = open()
+  expect(await log.load()).toBeNull()
+  await log.begin(UPLOAD)
+  await Promise.all([log.part(3, receipt("t3")), log.part(1, receipt("t0"))])
+  await log.part(1, receipt("t1"))
+  expect(await open("the next run's").load()).toEqual({
+    upload: UPLOAD,
+    parts: new Map([
+      [1, receipt("t1")],
+      [3, receipt("t3")],
+    ]),
+  })
+  await log.seal({ version: 1, size: 40 })
+  expect((await log.load())?.record).toEqual({ version: 1, size: 40 })
+})
+
+test("a new upload replaces everything before it", async () => {
+  const log = open()
+  await log.begin(UPLOAD)
+  await log.part(1, receipt("t1"))
+  await log.seal({ version: 1 })
+  await log.begin({ ...UPLOAD, token: "u2" })
+  expect(await log.load()).toEqual({ upload: { ...UPLOAD, token: "u2" }, parts: new Map() })
+  await log.clear()
+  expect(await log.load()).toBeNull()
+})
+
+test("is kept for eight days after the last part", async () => {
+  const log = open()
+  await log.begin(UPLOAD)
+  await client.pexpire(checkpointKey(QUEUE, jobId), 1_000)
+  await log.part(1, receipt("t1"))
+  expect(await client.ttl(checkpointKey(QUEUE, jobId))).toBeGreaterThan(7 * 24 * 3_600)
+})
+
+test("a run without the lock can read but not write, whoever has it", async () => {
+  await open().begin(UPLOAD)
+  const zombie = open("another")
+  expect((await zombie.load())?.upload).toEqual(UPLOAD)
+  await expect(zombie.part(1, receipt("t1"))).rejects.toThrow(LockLostError)
+  await client.del(lockKey(QUEUE, jobId))
+  for (const write of [zombie.begin(UPLOAD), zombie.seal({}), zombie.clear()])
+    await expect(write).rejects.toThrow(LockLostError)
+  expect(losses).toHaveLength(4)
+  expect(await zombie.load()).toEqual({ upload: UPLOAD, parts: new Map() })
+})
+
+test("what is damaged counts as none, with a warning", async () => {
+  const key = checkpointKey(QUEUE, jobId)
+  const log = open()
+  const damage: Record<string, string>[] = [
+    { upload: "{" },
+    { upload: JSON.stringify({ ...UPLOAD, partSize: -1 }) },
+    { upload: "" },
+    { "part:1": "[]" },
+    { record: "}" },
+  ]
+  for (const fields of damage) {
+    await log.begin(UPLOAD)
+    await client.hset(key, fields)
+    expect(await log.load()).toBeNull()
+  }
+  await client.del(key)
+  await client.hset(key, "part:1", JSON.stringify(receipt("of no upload")))
+  expect(await log.load()).toBeNull()
+  expect(warnings).toHaveLength(damage.length + 1)
+})
+
+test("does not keep an aborted run waiting for a Redis that does not answer", async () => {
+  const abort = new AbortController()
+  const log = open("mine", abort.signal)
+  process.kill(redis.pid, "SIGSTOP")
+  try {
+    const waiting = [log.load(), log.begin(UPLOAD), log.part(1, receipt("t1"))]
+    setTimeout(() => abort.abort(new Error("shutdown")), 50)
+    for (const work of waiting) await expect(work).rejects.toThrow("shutdown")
+  } finally {
+    process.kill(redis.pid, "SIGCONT")
+  }
+})

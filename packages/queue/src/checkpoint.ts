@@ -1,0 +1,120 @@
+import type { Redis } from "ioredis"
+import { z } from "zod"
+import { untilAborted } from "./deadline.ts"
+import type { QueueLogger } from "./error-log.ts"
+import { LockLostError } from "./lock.ts"
+import { checkpointKey, lockKey } from "./names.ts"
+
+const uploadSchema = z.object({
+  token: z.string().min(1),
+  destinationKey: z.string(),
+  sourceKey: z.string(),
+  sourceEtag: z.string(),
+  sourceSize: z.int().nonnegative(),
+  partSize: z.int().positive(),
+  plaintextSize: z.int().nonnegative(),
+})
+const receiptSchema = z.object({
+  size: z.int().nonnegative(),
+  tag: z.string(),
+  crc32: z.int().nonnegative(),
+  syncErrors: z.int().nonnegative(),
+})
+
+/** The upload that a run began. As in `@unseal/archive`, which defines what the fields mean. */
+export type CheckpointUpload = Readonly<z.infer<typeof uploadSchema>>
+/** A part that was written. */
+export type PartReceipt = Readonly<z.infer<typeof receiptSchema>>
+
+/** What an earlier run of a job left behind. */
+export interface Checkpoint {
+  readonly upload: CheckpointUpload
+  readonly parts: ReadonlyMap<number, PartReceipt>
+  readonly record?: unknown
+}
+
+/**
+ * Where a job keeps what its next run need not do again: a hash in Redis beside the job. Writing is possible only while the
+ * run holds the job's lock, which Redis itself checks; else `LockLostError`. Every call rejects as soon as the run is aborted.
+ */
+export interface CheckpointLog {
+  /** What an earlier run left, or `null`: also if it is damaged. */
+  load(): Promise<Checkpoint | null>
+  /** Replaces whatever was there. */
+  begin(upload: CheckpointUpload): Promise<void>
+  part(number: number, receipt: PartReceipt): Promise<void>
+  seal(record: unknown): Promise<void>
+  clear(): Promise<void>
+}
+
+export interface CheckpointOptions {
+  readonly connection: Redis
+  readonly queue: string
+  readonly jobId: string
+  /** Of the run: what its lock contains. */
+  readonly token: string
+  readonly signal: AbortSignal
+  readonly logger?: QueueLogger
+  onLockLost(reason: LockLostError): void
+}
+
+/** Longer than stores keep an unfinished upload: S3's usual lifecycle rule and Azure's staged blocks end after 7 days. */
+const EXPIRY_MS = 8 * 24 * 3_600_000
+
+/** KEYS: lock, checkpoint. ARGV: token, 1 to begin anew, expiry, then fields and values. */
+const WRITE = `
+if redis.call("GET", KEYS[1]) ~= ARGV[1] then return 0 end
+if ARGV[2] == "1" then redis.call("DEL", KEYS[2]) end
+if #ARGV > 3 then
+  redis.call("HSET", KEYS[2], unpack(ARGV, 4))
+  redis.call("PEXPIRE", KEYS[2], ARGV[3])
+end
+return 1`
+
+/** The checkpoint log of one run. */
+export function openCheckpointLog(options: CheckpointOptions): CheckpointLog {
+  const { connection, queue, jobId, signal } = options
+  const key = checkpointKey(queue, jobId)
+
+  async function write(anew: boolean, ...fields: string[]): Promise<void> {
+    const keys = [lockKey(queue, jobId), key]
+    const written = await untilAborted(
+      connection.eval(WRITE, 2, ...keys, options.token, anew ? 1 : 0, EXPIRY_MS, ...fields),
+      signal,
+    )
+    if (written === 1) return
+    const reason = new LockLostError("the lock is gone or another worker's")
+    options.onLockLost(reason)
+    throw reason
+  }
+
+  return {
+    async load() {
+      const fields = await untilAborted(connection.hgetall(key), signal)
+      if (Object.keys(fields).length === 0) return null
+      try {
+        return parseCheckpoint(fields)
+      } catch (error) {
+        options.logger?.warn({ jobId, err: error }, "checkpoint is damaged: starting anew")
+        return null
+      }
+    },
+    begin: (upload) => write(true, "upload", JSON.stringify(uploadSchema.parse(upload))),
+    part: (number, receipt) => write(false, `part:${number}`, JSON.stringify(receiptSchema.parse(receipt))),
+    seal: (record) => write(false, "record", JSON.stringify(record)),
+    clear: () => write(true),
+  }
+}
+
+function parseCheckpoint(fields: Record<string, string>): Checkpoint {
+  const parts = new Map<number, PartReceipt>()
+  for (const [field, value] of Object.entries(fields)) {
+    const number = field.match(/^part:([1-9]\d*)$/)?.[1]
+    if (number !== undefined) parts.set(Number(number), receiptSchema.parse(JSON.parse(value)))
+  }
+  return {
+    upload: uploadSchema.parse(JSON.parse(fields.upload ?? "null")),
+    parts,
+    ...(fields.record !== undefined && { record: JSON.parse(fields.record) as unknown }),
+  }
+}

@@ -1,0 +1,284 @@
+import { isUnsealError } from "@unseal/archive/errors"
+import type { Job } from "bullmq"
+import type { Redis } from "ioredis"
+import { retryDelayMs } from "./backoff.ts"
+import { type CheckpointLog, openCheckpointLog } from "./checkpoint.ts"
+import { untilAborted, withDeadline } from "./deadline.ts"
+import { type Ending, endingOf, type RunResult } from "./ending.ts"
+import { createErrorLog, type QueueLogger } from "./error-log.ts"
+import { type JobPayload, parseJobPayload } from "./job.ts"
+import { holdLock, type JobLock, type LockLostError } from "./lock.ts"
+import { queuePrefix } from "./names.ts"
+import { PATIENT, PacedWorker } from "./paced-worker.ts"
+import { settle } from "./settle.ts"
+
+/** The reason of an abort that is no failure: the process ends, the job goes back. */
+export class ShutdownReason extends Error {
+  override readonly name = "ShutdownReason"
+}
+
+/** What a run gets beside its payload. */
+export interface JobContext {
+  readonly jobId: string
+  /** 1 for the first. Neither a hand-back nor waiting for an object counts. */
+  readonly attempt: number
+  /** How often a run of this job has begun, this one included: also after a hand-back, a wait or a killed worker. */
+  readonly starts: number
+  /** Aborted with a `ShutdownReason` or a `LockLostError`: the run must end soon, without an effect. */
+  readonly signal: AbortSignal
+  /** Resolves when the job has just been confirmed to be this run's; else throws `LockLostError`. To be called right before what can't be undone. */
+  fence(): Promise<void>
+  readonly checkpoint: CheckpointLog
+}
+
+/** A run that ended. */
+export interface EndedRun<Result extends RunResult> {
+  readonly jobId: string
+  readonly attempt: number
+  /** Absent if it could not be parsed. */
+  readonly payload?: JobPayload
+  readonly ending: Ending<Result>
+  /** What the run threw, if it did. */
+  readonly error?: unknown
+  readonly durationMs: number
+}
+
+export interface ConsumerOptions<Result extends RunResult> {
+  /** Names the server: the consumer makes connections of its own like this one. */
+  readonly connection: Redis
+  readonly queue: string
+  /** Jobs at once. */
+  readonly concurrency: number
+  /** Attempts before a job becomes a dead letter: 12. */
+  readonly attempts?: number
+  /** How long a job stays this worker's without a renewal: 60000. */
+  readonly lockMs?: number
+  /** How often jobs whose worker died are looked for: 15000. */
+  readonly stallCheckMs?: number
+  /** How long a job may wait for its object, since it was added: 24 hours. */
+  readonly objectWaitMs?: number
+  readonly logger?: QueueLogger
+  /** Does one job. What it throws decides what becomes of the job (ending.ts). */
+  run(payload: JobPayload, context: JobContext): Promise<Result>
+  /** Called inside the processor, before BullMQ records the ending: metrics and logs do not depend on its events, which may not come. */
+  readonly observe: { ended(run: EndedRun<Result>): void }
+}
+
+/** Takes jobs out of the queue until it is closed. */
+export interface Consumer {
+  /** When it last did something: a job ended, a lock was renewed, the queue answered. Milliseconds since the epoch. */
+  readonly lastProgressAt: number
+  /** Jobs whose run has not ended yet. */
+  readonly active: number
+  /** Takes no more jobs, aborts all runs and hands their jobs back. Resolves within 5 s. */
+  close(): Promise<void>
+}
+
+interface ActiveRun {
+  readonly abort: AbortController
+  /** Ends the waiting for a run that does not end. */
+  giveUp(): void
+}
+
+const HANDED_BACK = { kind: "handed-back" } as const
+
+/** A job that was found without its worker this often is a dead letter: it is probably what kills them. */
+const STALL_LIMIT = 10
+/** How long a run may take to end after an abort before its job is handed back without it. */
+const GRACE_MS = 2_500
+const CLOSE_MS = 4_500
+
+/** A consumer, which begins at once: with Redis away it waits for it. */
+export function createConsumer<Result extends RunResult>(options: ConsumerOptions<Result>): Consumer {
+  const { queue, concurrency, attempts = 12, lockMs = 60_000, stallCheckMs = 15_000, logger } = options
+  const objectWaitMs = options.objectWaitMs ?? 24 * 3_600_000
+  const logError = createErrorLog(logger)
+  const connection = options.connection.duplicate(PATIENT)
+  connection.on("error", (error) => logError(error, "redis connection failed"))
+
+  const active = new Set<ActiveRun>()
+  /** By job id: the end of a run, whatever has become of its job meanwhile. */
+  const runs = new Map<string, Promise<void>>()
+  let closing: Promise<void> | undefined
+  let lastProgressAt = Date.now()
+  const progressed = () => {
+    lastProgressAt = Date.now()
+  }
+
+  const worker = new PacedWorker(queue, process, {
+    connection,
+    prefix: queuePrefix(queue),
+    concurrency,
+    autorun: false,
+    lockDuration: lockMs,
+    skipLockRenewal: true,
+    stalledInterval: stallCheckMs,
+    // Ours comes first and is observed; BullMQ's is for a job that kills its process even before that.
+    maxStalledCount: STALL_LIMIT + 1,
+    runRetryDelay: 1_000,
+    // Its INFO at start-up would be one more command that can fail for good.
+    skipVersionCheck: true,
+    settings: { backoffStrategy: (attemptsMade) => retryDelayMs(attemptsMade) },
+  })
+  worker.onPoll = progressed
+  worker.on("error", (error) => logError(error, "queue failed"))
+  worker.run().catch((error: unknown) => logError(error, "queue failed"))
+
+  /** BullMQ's processor: returning completes the job, and what it throws says what else becomes of it. */
+  async function process(job: Job, token = ""): Promise<Result> {
+    const startedAt = performance.now()
+    // The worker's setting, not the one of the ingest that added the job.
+    job.opts.attempts = attempts
+    const abort = new AbortController()
+    const givenUp = Promise.withResolvers<never>()
+    givenUp.promise.catch(() => {})
+    const self: ActiveRun = { abort, giveUp: () => givenUp.reject(new ShutdownReason()) }
+    active.add(self)
+    if (closing) abort.abort(new ShutdownReason())
+    const lock = holdLock({
+      lockMs,
+      acquiredAt: performance.now() - Math.max(0, Date.now() - (job.processedOn ?? Date.now())),
+      extend: async () => (await job.extendLock(token, lockMs)) === 1,
+      onRenewed: progressed,
+      onLost: (reason) => abort.abort(reason),
+      onError: (error) => logError(error, "lock renewal failed"),
+    })
+    try {
+      const run = await runOnce(job, token, lock, abort.signal, givenUp.promise)
+      observe({
+        ...run,
+        jobId: job.id ?? "",
+        attempt: job.attemptsMade + 1,
+        durationMs: performance.now() - startedAt,
+      })
+      return await settle<Result>(job, token, run.ending, {
+        lockRefused: lock.refused,
+        onError: (error) => logError(error, "job could not be moved"),
+      })
+    } finally {
+      lock.release()
+      active.delete(self)
+      progressed()
+    }
+  }
+
+  /** One run from the payload to its ending. Does not throw. */
+  async function runOnce(
+    job: Job,
+    token: string,
+    lock: JobLock,
+    signal: AbortSignal,
+    givenUp: Promise<never>,
+  ): Promise<Pick<EndedRun<Result>, "payload" | "ending" | "error">> {
+    const jobId = job.id ?? ""
+    const openLog = (signal: AbortSignal) =>
+      openCheckpointLog({
+        ...{ connection, queue, jobId, token, signal },
+        ...(logger && { logger }),
+        onLockLost: (reason: LockLostError) => lock.lose(reason),
+      })
+    let payload: JobPayload | undefined
+    const seen = () => (payload ? { payload } : {})
+    try {
+      if (job.stalledCounter > STALL_LIMIT) {
+        const reason = `ERR_STALLED: ${job.stalledCounter} workers ended while they had this job`
+        return { ending: { kind: "dead", code: "ERR_STALLED", reason } }
+      }
+      payload = parseJobPayload(job.data)
+      if (!(await predecessorEnded(jobId, signal))) return { ...seen(), ending: HANDED_BACK }
+      signal.throwIfAborted()
+      const running = options.run(payload, {
+        jobId,
+        attempt: job.attemptsMade + 1,
+        starts: job.attemptsStarted,
+        signal,
+        fence: () => lock.fence(),
+        checkpoint: openLog(signal),
+      })
+      const ended = running.then(
+        () => {},
+        () => {},
+      )
+      runs.set(jobId, ended)
+      void ended.then(() => runs.get(jobId) === ended && runs.delete(jobId))
+
+      const result = await Promise.race([running, givenUp])
+      if (lock.lost) return { ...seen(), ending: { kind: "lost" } }
+      await forget(openLog(AbortSignal.timeout(1_000)))
+      return { ...seen(), ending: { kind: "completed", result } }
+    } catch (error) {
+      const ending = endingOf({
+        error,
+        lockLost: lock.lost,
+        shuttingDown: signal.aborted,
+        attemptsMade: job.attemptsMade,
+        attempts,
+        waitedMs: Date.now() - job.timestamp,
+        objectWaitMs,
+      })
+      // A dead letter for want of attempts keeps its checkpoint: it may go on from there when it is redriven.
+      if (ending.kind === "dead" && isUnsealError(error) && error.kind === "permanent")
+        await forget(openLog(AbortSignal.timeout(1_000)))
+      return { ...seen(), ending, error }
+    }
+  }
+
+  /**
+   * An earlier run of the same job in this process may still be ending, after its lock was lost. Two must not overlap; one
+   * that does not end must not keep the job from other workers either, so that this waits no longer than a lock holds.
+   */
+  async function predecessorEnded(jobId: string, signal: AbortSignal): Promise<boolean> {
+    const earlier = runs.get(jobId)
+    if (!earlier) return true
+    const ended = earlier.then(() => true)
+    return await untilAborted(
+      withDeadline(ended, lockMs, () => new Error()).catch(() => false),
+      signal,
+    )
+  }
+
+  async function forget(checkpoint: CheckpointLog): Promise<void> {
+    await checkpoint
+      .clear()
+      .catch((error) => logError(error, "checkpoint was not removed; it expires by itself"))
+  }
+
+  function observe(run: EndedRun<Result>): void {
+    try {
+      options.observe.ended(run)
+    } catch (error) {
+      logError(error, "observer failed")
+    }
+  }
+
+  async function close(): Promise<void> {
+    const closed = worker.close()
+    for (const run of active) run.abort.abort(new ShutdownReason())
+    const grace = setTimeout(() => {
+      for (const run of active) run.giveUp()
+    }, GRACE_MS)
+    const late = () => new Error(`not closed after ${CLOSE_MS} ms`)
+    await withDeadline(closed, CLOSE_MS, late).catch((error) => {
+      logError(error, "queue connections were cut")
+      worker
+        .getBackend()
+        .close(true)
+        .catch(() => {})
+    })
+    clearTimeout(grace)
+    connection.disconnect()
+  }
+
+  return {
+    get lastProgressAt() {
+      return lastProgressAt
+    },
+    get active() {
+      return active.size
+    },
+    close() {
+      closing ??= close()
+      return closing
+    },
+  }
+}

@@ -1,0 +1,58 @@
+import { UnsealError } from "@unseal/archive/errors"
+import { expect, test } from "vitest"
+import { codeOf, endingOf, type FailedRun, reasonOf } from "./ending.ts"
+
+const RUN: Omit<FailedRun, "error"> = {
+  ...{ lockLost: false, shuttingDown: false, attemptsMade: 0, attempts: 12 },
+  ...{ waitedMs: 5_000, objectWaitMs: 60_000 },
+}
+const permanent = new UnsealError("ERR_NOT_MPEG_TS", "3 of 752 sync bytes match")
+const transient = new UnsealError("ERR_STORE_UNAVAILABLE", "the store answered 503")
+const missing = new UnsealError("ERR_OBJECT_NOT_FOUND", "neither of 2 keys exists")
+
+test("a permanent failure is a dead letter at once, also while the process shuts down", () => {
+  const dead = {
+    kind: "dead",
+    code: "ERR_NOT_MPEG_TS",
+    reason: "ERR_NOT_MPEG_TS: 3 of 752 sync bytes match",
+  }
+  expect(endingOf({ ...RUN, error: permanent })).toEqual(dead)
+  expect(endingOf({ ...RUN, error: permanent, shuttingDown: true })).toEqual(dead)
+})
+
+test("a transient failure is tried again until the attempts are used up", () => {
+  expect(endingOf({ ...RUN, error: transient, attemptsMade: 10 }).kind).toBe("retry")
+  expect(endingOf({ ...RUN, error: transient, attemptsMade: 11 }).kind).toBe("dead")
+})
+
+test("a missing object waits on a budget of its own, whatever the attempts", () => {
+  const waiting = { kind: "waiting", code: "ERR_OBJECT_NOT_FOUND", delayMs: 1_000 }
+  expect(endingOf({ ...RUN, error: missing, attemptsMade: 11 })).toEqual(waiting)
+  expect(endingOf({ ...RUN, error: missing, waitedMs: 60_000 }).kind).toBe("dead")
+})
+
+test("a run that was aborted by a shutdown hands its job back, whatever it throws", () => {
+  for (const error of [transient, missing, new Error("aborted"), undefined])
+    expect(endingOf({ ...RUN, error, shuttingDown: true })).toEqual({ kind: "handed-back" })
+})
+
+test("a run that lost its lock decides nothing", () => {
+  for (const error of [permanent, transient, missing])
+    expect(endingOf({ ...RUN, error, lockLost: true })).toEqual({ kind: "lost" })
+})
+
+test("an error without a code is tried again, and its text, which may hold anything, is not kept", () => {
+  const ending = endingOf({ ...RUN, error: new TypeError("password=canary") })
+  expect(ending).toMatchObject({ kind: "retry", code: "ERR_UNEXPECTED" })
+  expect(JSON.stringify(ending)).not.toContain("canary")
+  expect(reasonOf("canary")).not.toContain("canary")
+})
+
+test("the code is read back from a reason", () => {
+  expect(codeOf(reasonOf(permanent))).toBe("ERR_NOT_MPEG_TS")
+  expect(codeOf(reasonOf(new Error("x")))).toBe("ERR_UNEXPECTED")
+  expect(codeOf("ERR_STALLED: 11 workers ended while they had this job")).toBe("ERR_STALLED")
+  expect(codeOf("job stalled more than allowable limit")).toBe("ERR_STALLED")
+  expect(codeOf("ERR_OF_ANOTHER_VERSION: x")).toBe("ERR_UNEXPECTED")
+  expect(codeOf(undefined)).toBe("ERR_UNEXPECTED")
+})

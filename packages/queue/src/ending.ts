@@ -1,0 +1,79 @@
+import { ERROR_CODES, type ErrorKind, isUnsealError } from "@unseal/archive/errors"
+import { objectWaitDelayMs } from "./backoff.ts"
+
+/** Every code that a run may fail with: those of the table, and two that only the queue sees. */
+export const FAILURES = {
+  ...ERROR_CODES,
+  ERR_STALLED: {
+    kind: "permanent",
+    remedy: "workers ended while they had this job: look for what ends them (memory, restarts), then redrive",
+  },
+  ERR_UNEXPECTED: {
+    kind: "transient",
+    remedy: "an error that Unseal does not know: the worker's log has its stack; please report it",
+  },
+} as const satisfies Record<string, { kind: ErrorKind; remedy: string }>
+
+export type FailureCode = keyof typeof FAILURES
+
+/** What a run returns for its job to be done: a few small values, kept with the job for an hour. */
+export type RunResult = Readonly<Record<string, string | number | boolean | null>>
+
+/** How a run ended, and what becomes of its job. */
+export type Ending<Result extends RunResult = RunResult> =
+  | { readonly kind: "completed"; readonly result: Result }
+  /** A dead letter: it stays until it is redriven. */
+  | { readonly kind: "dead"; readonly code: FailureCode; readonly reason: string }
+  /** Another attempt, after a backoff. */
+  | { readonly kind: "retry"; readonly code: FailureCode; readonly reason: string }
+  /** The object is not there yet: looked for again after `delayMs`, without an attempt. */
+  | { readonly kind: "waiting"; readonly code: "ERR_OBJECT_NOT_FOUND"; readonly delayMs: number }
+  /** Shutdown is not a failure: back in the queue, first in line, without an attempt or a stall. */
+  | { readonly kind: "handed-back" }
+  /** Another worker has the job. */
+  | { readonly kind: "lost" }
+
+export interface FailedRun {
+  readonly error: unknown
+  readonly lockLost: boolean
+  readonly shuttingDown: boolean
+  /** Failed attempts before this run. */
+  readonly attemptsMade: number
+  readonly attempts: number
+  /** Since the job was added. */
+  readonly waitedMs: number
+  /** How long a job may wait for its object in all. */
+  readonly objectWaitMs: number
+}
+
+/** The one place where a failure becomes an ending. */
+export function endingOf(run: FailedRun): Ending<never> {
+  const { error } = run
+  if (run.lockLost) return { kind: "lost" }
+  const code = isUnsealError(error) ? error.code : "ERR_UNEXPECTED"
+  const reason = reasonOf(error)
+
+  if (isUnsealError(error) && error.kind === "permanent") return { kind: "dead", code, reason }
+  // Whatever else an aborted run throws came from the abort.
+  if (run.shuttingDown) return { kind: "handed-back" }
+  if (code === "ERR_OBJECT_NOT_FOUND") {
+    if (run.waitedMs >= run.objectWaitMs) return { kind: "dead", code, reason }
+    return { kind: "waiting", code, delayMs: objectWaitDelayMs(run.waitedMs) }
+  }
+  if (run.attemptsMade + 1 < run.attempts) return { kind: "retry", code, reason }
+  return { kind: "dead", code, reason }
+}
+
+/** What a dead letter says, and every failed attempt: `CODE: message`. Only our own messages are known to hold no secret. */
+export function reasonOf(error: unknown): string {
+  if (isUnsealError(error)) return `${error.code}: ${error.message}`.slice(0, 500)
+  return `ERR_UNEXPECTED: ${error instanceof Error ? error.name : typeof error}; the worker's log has the rest`
+}
+
+/** The code in a reason that `reasonOf` made, here or in another version of Unseal. */
+export function codeOf(reason: string | undefined): FailureCode {
+  const code = reason?.match(/^(ERR_[A-Z_]+): /)?.[1] ?? ""
+  if (Object.hasOwn(FAILURES, code)) return code as FailureCode
+  // BullMQ's own words.
+  return reason?.startsWith("job stalled") ? "ERR_STALLED" : "ERR_UNEXPECTED"
+}

@@ -1,0 +1,17 @@
+/** Where the queue lives in Redis. One hash tag holds all keys of a queue, so that they share a slot of a Redis Cluster. */
+
+/** The name of every job: a queue holds one kind of work. */
+export const JOB_NAME = "decrypt"
+
+/** BullMQ's key prefix for `queue`. */
+export const queuePrefix = (queue: string): string => `{${queue}}`
+
+/** The Redis key of one of BullMQ's structures (`wait`, `active`, `failed`, …) or, by its id, of a job. */
+export const queueKey = (queue: string, type: string): string => `${queuePrefix(queue)}:${queue}:${type}`
+
+/** The Redis key of the lock that a running job holds: it contains the run's token. */
+export const lockKey = (queue: string, jobId: string): string => `${queueKey(queue, jobId)}:lock`
+
+/** The Redis key of a job's checkpoint (checkpoint.ts). Outside BullMQ's own names. */
+export const checkpointKey = (queue: string, jobId: string): string =>
+  `${queuePrefix(queue)}:checkpoint:${jobId}`

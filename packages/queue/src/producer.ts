@@ -1,0 +1,137 @@
+import { Queue } from "bullmq"
+import type { Redis } from "ioredis"
+import { untilAborted, withDeadline } from "./deadline.ts"
+import { createErrorLog, type QueueLogger } from "./error-log.ts"
+import { type JobPayload, jobIdOf } from "./job.ts"
+import { JOB_NAME, queueKey, queuePrefix } from "./names.ts"
+
+/** A job that may not be in the queue: answer 503, so that the sender tries again. The message holds no secret. */
+export class QueueUnavailableError extends Error {
+  override readonly name = "QueueUnavailableError"
+}
+
+export interface ProducerOptions {
+  /** With `enableOfflineQueue: false`, so that nothing piles up while Redis is away. The producer does not close it. */
+  readonly connection: Redis
+  /** The queue's name. */
+  readonly queue: string
+  /** How often a job is tried before it becomes a dead letter: 12. */
+  readonly attempts?: number
+  /** How long `enqueue` may take: 2000. */
+  readonly deadlineMs?: number
+  /** Adds that wait for an answer of Redis at most; more are refused at once: 1000. */
+  readonly pendingLimit?: number
+  readonly logger?: QueueLogger
+}
+
+export interface Enqueued {
+  /** `duplicate`: the queue holds this job from another callback, in whatever state. */
+  readonly outcome: "enqueued" | "duplicate"
+  readonly jobId: string
+}
+
+/** Puts jobs into the queue. */
+export interface Producer {
+  /**
+   * Resolves when Redis has acknowledged the job. Among any number of calls for one job, in any number of processes, exactly
+   * one is `enqueued`; a second call with the same payload answers as the first. Rejects with `QueueUnavailableError` within
+   * the deadline whenever that can't be known: the job may have landed all the same, and doing it again is harmless.
+   */
+  enqueue(payload: JobPayload): Promise<Enqueued>
+  close(): Promise<void>
+}
+
+/** A producer. Waits for nothing: with Redis away it refuses, and works as soon as Redis is back. */
+export function createProducer(options: ProducerOptions): Producer {
+  const { connection, queue: name, attempts = 12, deadlineMs = 2_000, pendingLimit = 1_000 } = options
+  const logError = createErrorLog(options.logger)
+  let queue: Queue<JobPayload> | undefined
+  let closed = false
+  let pending = 0
+
+  /** BullMQ's queue is made on a live connection only: one that is made on a dead one may never recover. */
+  async function liveQueue(signal: AbortSignal): Promise<Queue<JobPayload>> {
+    await untilAborted(untilReady(connection), signal)
+    if (!queue) {
+      queue = new Queue<JobPayload>(name, {
+        connection,
+        prefix: queuePrefix(name),
+        // Its INFO would be one more command that can fail for good, in the moment of connecting.
+        skipVersionCheck: true,
+      })
+      queue.on("error", (error) => logError(error, "queue connection failed"))
+    }
+    return queue
+  }
+
+  async function add(payload: JobPayload, jobId: string, signal: AbortSignal): Promise<Enqueued> {
+    await (await liveQueue(signal)).add(JOB_NAME, payload, {
+      jobId,
+      attempts,
+      backoff: { type: "unseal" },
+      removeOnComplete: { age: 3_600, limit: 100 },
+      removeOnFail: false,
+      // The reason says what is needed; stack traces would fill Redis.
+      stackTraceLimit: 0,
+    })
+    // `add` is silent about a job that is there already: whose payload is in it tells.
+    const stored = await connection.hget(queueKey(name, jobId), "data")
+    if (stored === null) throw new QueueUnavailableError("the job was gone right after it was added")
+    const { nonce } = JSON.parse(stored) as { nonce?: unknown }
+    return { outcome: nonce === payload.nonce ? "enqueued" : "duplicate", jobId }
+  }
+
+  return {
+    async enqueue(payload) {
+      if (closed) throw new QueueUnavailableError("the producer is closed")
+      // A frozen Redis answers nothing and refuses nothing: what waits for it must not grow without end.
+      if (pending >= pendingLimit)
+        throw new QueueUnavailableError(`${pending} adds wait for redis, which does not answer`)
+      pending++
+      const signal = AbortSignal.timeout(deadlineMs)
+      const work = add(payload, jobIdOf(payload), signal).finally(() => pending--)
+      try {
+        return await untilAborted(work, signal)
+      } catch (error) {
+        if (signal.aborted)
+          throw new QueueUnavailableError(`redis did not acknowledge the job in ${deadlineMs} ms`)
+        if (error instanceof QueueUnavailableError) throw error
+        throw new QueueUnavailableError(`redis refused the job: ${reasonOf(error)}`)
+      }
+    },
+    async close() {
+      closed = true
+      await withDeadline(queue?.close() ?? Promise.resolve(), 1_000, () => new Error("timeout")).catch(
+        () => {},
+      )
+    },
+  }
+}
+
+const waiting = new WeakMap<Redis, Promise<void>>()
+
+/** Resolves when `connection` is usable. All that wait share one listener. */
+function untilReady(connection: Redis): Promise<void> {
+  if (connection.status === "ready") return Promise.resolve()
+  if (connection.status === "end")
+    return Promise.reject(new QueueUnavailableError("the connection is closed"))
+  if (connection.status === "wait") connection.connect().catch(() => {})
+  const shared =
+    waiting.get(connection) ??
+    new Promise<void>((resolve) => {
+      connection.once("ready", () => {
+        waiting.delete(connection)
+        resolve()
+      })
+    })
+  waiting.set(connection, shared)
+  return shared
+}
+
+/** The class of an error, without its text: a command's arguments may be quoted in it. */
+function reasonOf(error: unknown): string {
+  const { code, name, message } = error as { code?: unknown; name?: unknown; message?: unknown }
+  return String(
+    code ?? String(message).match(/^[A-Z]{3,}\b/)?.[0] ?? (name === "Error" ? "connection failed" : name),
+  )
+}

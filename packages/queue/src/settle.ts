@@ -1,0 +1,47 @@
+import { DelayedError, type Job, UnrecoverableError, WaitingError } from "bullmq"
+import { withDeadline } from "./deadline.ts"
+import type { Ending, RunResult } from "./ending.ts"
+
+/** A Redis that is away must not keep a process from ending. */
+const MOVE_MS = 1_000
+
+/**
+ * Makes an ending true in BullMQ's terms, as the last thing its processor does: what is returned completes the job, and what
+ * is thrown says what else becomes of it. If a job can't be moved (`onError`), its lock runs out and it is found as stalled:
+ * nothing is lost but a little time.
+ */
+export async function settle<Result extends RunResult>(
+  job: Job,
+  token: string,
+  ending: Ending<Result>,
+  options: {
+    /** Whether Redis has said that the lock is gone, in which case it need not be asked again. */
+    readonly lockRefused: boolean
+    onError(error: unknown): void
+  },
+): Promise<Result> {
+  const move = (work: Promise<unknown>) =>
+    withDeadline(work, MOVE_MS, () => new Error(`redis did not answer in ${MOVE_MS} ms`)).catch(
+      options.onError,
+    )
+
+  switch (ending.kind) {
+    case "completed":
+      return ending.result
+    case "dead":
+      throw new UnrecoverableError(ending.reason)
+    case "retry":
+      throw new Error(ending.reason)
+    case "waiting":
+      await move(job.moveToDelayed(Date.now() + ending.delayMs, token))
+      throw new DelayedError()
+    case "handed-back":
+      await move(job.moveToWait(token))
+      throw new WaitingError()
+    case "lost":
+      // If Redis only was silent for too long, the lock may still be ours, and then nobody need wait for it to run out.
+      if (!options.lockRefused) await move(job.moveToWait(token))
+      // Tells BullMQ that the job is not this run's any more, which is so: it leaves the job alone.
+      throw new WaitingError()
+  }
+}

@@ -1,0 +1,84 @@
+import { afterEach, describe, expect, it } from "vitest"
+import { type AdminOptions, startAdminServer } from "./admin.ts"
+import { createLogger } from "./logger.ts"
+import { createRegistry } from "./metrics.ts"
+
+let close: (() => Promise<void>) | undefined
+afterEach(() => close?.())
+
+async function start(options: Partial<AdminOptions> = {}): Promise<string> {
+  const admin = await startAdminServer({
+    port: 0,
+    host: "127.0.0.1",
+    registry: createRegistry(),
+    logger: createLogger("test", "silent"),
+    ready: async () => [],
+    ...options,
+  })
+  close = admin.close
+  return `http://127.0.0.1:${admin.port}`
+}
+
+describe("startAdminServer", () => {
+  it("says that the process is alive, or why not", async () => {
+    let reason: string | null = null
+    const base = await start({ live: () => reason })
+    expect((await fetch(`${base}/healthz`)).status).toBe(200)
+    reason = "no progress for 90 s"
+    const stuck = await fetch(`${base}/healthz`)
+    expect(stuck.status).toBe(503)
+    expect(await stuck.json()).toEqual({ status: "stuck", reason })
+  })
+
+  it("says that the process is ready, or every reason why not", async () => {
+    let reasons: string[] = []
+    const base = await start({ ready: async () => reasons })
+    expect(await (await fetch(`${base}/readyz`)).json()).toEqual({ status: "ready", reasons: [] })
+    reasons = ["draining", "redis is not connected"]
+    const response = await fetch(`${base}/readyz`)
+    expect(response.status).toBe(503)
+    expect(await response.json()).toEqual({ status: "not ready", reasons })
+  })
+
+  it("is not ready when readiness has no answer in time, or fails", async () => {
+    const base = await start({ ready: () => new Promise(() => {}), readyTimeoutMs: 20 })
+    const late = await fetch(`${base}/readyz`)
+    expect(late.status).toBe(503)
+    expect(await late.json()).toMatchObject({ reasons: ["no answer about readiness within 20 ms"] })
+    await close?.()
+    const failing = await start({ ready: () => Promise.reject(new Error("store unreachable")) })
+    expect(await (await fetch(`${failing}/readyz`)).json()).toMatchObject({ reasons: ["store unreachable"] })
+  })
+
+  it("shows the metrics as Prometheus text", async () => {
+    const response = await fetch(`${await start()}/metrics`)
+    expect(response.headers.get("content-type")).toContain("text/plain; version=0.0.4")
+    expect(await response.text()).toContain("unseal_build_info")
+  })
+
+  it.each([
+    ["GET", "/"],
+    ["GET", "/metricsx"],
+    ["GET", "/__proto__"],
+    ["POST", "/healthz"],
+    ["DELETE", "/metrics"],
+  ])("answers %s %s with a 404 problem document", async (method, path) => {
+    const response = await fetch(`${await start()}${path}`, { method })
+    expect(response.status).toBe(404)
+    expect(response.headers.get("content-type")).toBe("application/problem+json")
+    expect(await response.json()).toMatchObject({ title: "Not Found", status: 404 })
+  })
+
+  it("rejects when the port is taken", async () => {
+    const port = Number(new URL(await start()).port)
+    await expect(
+      startAdminServer({
+        port,
+        host: "127.0.0.1",
+        registry: createRegistry(),
+        logger: createLogger("test", "silent"),
+        ready: async () => [],
+      }),
+    ).rejects.toMatchObject({ code: "EADDRINUSE" })
+  })
+})

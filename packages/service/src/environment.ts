@@ -1,0 +1,65 @@
+import { readFileSync } from "node:fs"
+import { SETTINGS, type SettingName, settingRow } from "./setting-table.ts"
+
+/** Environment variables, as in `process.env`. */
+export type Environment = Readonly<Record<string, string | undefined>>
+
+/**
+ * The value of `name`, or `undefined` if it is unset or empty. A secret may be in the file that `NAME_FILE` names; one
+ * trailing line break is not part of it. What is wrong is pushed to `problems`, without the value.
+ */
+export function readVariable(name: SettingName, env: Environment, problems: string[]): string | undefined {
+  const value = env[name] || undefined
+  if (!settingRow(name).secret) return value
+  const path = env[`${name}_FILE`] || undefined
+  if (path === undefined) return value
+  if (value !== undefined) {
+    problems.push(`${name} and ${name}_FILE are both set: keep one of them`)
+    return undefined
+  }
+  return readSecretFile(path, `${name}_FILE`, problems)
+}
+
+/** The secret in the file `path`, without its trailing line break. `label` says in `problems` who names the file. */
+export function readSecretFile(path: string, label: string, problems: string[]): string | undefined {
+  let content: string
+  try {
+    content = readFileSync(path, "utf8")
+  } catch (error) {
+    problems.push(`${label}: ${path} can't be read (${(error as NodeJS.ErrnoException).code})`)
+    return undefined
+  }
+  const secret = content.replace(/\r?\n$/, "")
+  if (secret === "") problems.push(`${label}: ${path} is empty`)
+  return secret || undefined
+}
+
+/** One problem for each `UNSEAL_…` name in `env` that no process knows, with the nearest name that exists. */
+export function unknownNames(env: Environment): string[] {
+  const known = (Object.keys(SETTINGS) as SettingName[]).flatMap((name) =>
+    settingRow(name).secret ? [name, `${name}_FILE`] : [name],
+  )
+  return Object.keys(env)
+    .filter((name) => name.startsWith("UNSEAL_") && !known.includes(name))
+    .map((name) =>
+      // Kubernetes describes every Service of the namespace in variables of this form.
+      /_SERVICE_(HOST|PORT)|_PORT(_|$)/.test(name) && /^(tcp|udp):|^[\d.]+$/.test(env[name] ?? "")
+        ? `${name} is not a setting: Kubernetes made it for a Service, which enableServiceLinks: false in the pod prevents`
+        : `${name} is not a setting: did you mean ${nearest(name, known)}?`,
+    )
+}
+
+const nearest = (name: string, candidates: readonly string[]): string =>
+  candidates.reduce((best, next) => (editDistance(name, next) < editDistance(name, best) ? next : best))
+
+/** Levenshtein distance. */
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, index) => index)
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i]
+    for (let j = 1; j <= b.length; j++)
+      next.push(Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)))
+    row = next
+  }
+  return row[b.length]!
+}

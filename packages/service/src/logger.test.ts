@@ -1,0 +1,115 @@
+import { describe, expect, it } from "vitest"
+import { createLogger, rateLimited } from "./logger.ts"
+import { VERSION } from "./version.ts"
+
+function capture(level = "info") {
+  const lines: string[] = []
+  const logger = createLogger("ingest", level, { write: (line) => void lines.push(line) })
+  return { logger, lines, last: () => JSON.parse(lines.at(-1) ?? "{}") as Record<string, never> }
+}
+
+const CANARY = "c4n4ry-value"
+
+describe("createLogger", () => {
+  it("writes one JSON object a line with ISO time, level, name and version", () => {
+    const { logger, lines, last } = capture()
+    logger.info({ archiveId: "a" }, "callback")
+    expect(lines[0]?.endsWith("\n")).toBe(true)
+    expect(last()).toEqual({
+      level: "info",
+      time: expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/),
+      name: "ingest",
+      version: VERSION,
+      archiveId: "a",
+      msg: "callback",
+    })
+  })
+
+  it("keeps to its level", () => {
+    const { logger, lines } = capture("warn")
+    logger.info("no")
+    logger.warn("yes")
+    expect(lines).toHaveLength(1)
+  })
+
+  it.each([
+    ...[
+      "password",
+      "encryptedPassword",
+      "passphrase",
+      "secret",
+      "signatureSecret",
+      "signatureSecrets",
+      "token",
+    ],
+    ...["callbackToken", "authorization", "cookie", "contentKey", "privateKey", "iv", "secretAccessKey"],
+    ...["accountKey", "x-opentok-auth", "connectionString"],
+  ])("redacts %s down to the fourth level", (field) => {
+    const { logger, lines } = capture()
+    const secret = { [field]: CANARY }
+    logger.info({ ...secret, a: { ...secret, b: { ...secret, c: secret } }, list: [secret] }, "x")
+    expect(lines.join()).not.toContain(CANARY)
+    expect(lines.join().match(/\[redacted\]/g)).toHaveLength(5)
+  })
+
+  it("does not redact the key of an object", () => {
+    const { logger, last } = capture()
+    logger.info({ key: "1/2/archive.ts" }, "x")
+    expect(last().key).toBe("1/2/archive.ts")
+  })
+
+  it("keeps type, code, message, stack and causes of an error, and nothing else", () => {
+    const { logger, last } = capture()
+    const cause = Object.assign(new TypeError("inner"), { code: "ECONNRESET", $response: CANARY })
+    const err = Object.assign(new Error("outer", { cause }), { request: { body: CANARY } })
+    logger.error({ err }, "failed")
+    expect(last().err).toEqual({
+      type: "Error",
+      message: "outer",
+      stack: expect.stringContaining("logger.test.ts"),
+      cause: { type: "TypeError", code: "ECONNRESET", message: "inner", stack: expect.any(String) },
+    })
+  })
+
+  it("cuts credentials and queries out of the URLs in an error", () => {
+    const { logger, lines, last } = capture()
+    const url = `https://user:${CANARY}@host/key?X-Amz-Signature=${CANARY}`
+    logger.error({ err: new Error(`GET ${url} failed`) }, "failed")
+    expect(lines.join()).not.toContain(CANARY)
+    expect(last().err).toMatchObject({ message: "GET https://host/key?… failed" })
+  })
+
+  it("survives causes in a circle and errors that are none", () => {
+    const { logger, lines } = capture()
+    const circle = new Error("a")
+    circle.cause = circle
+    logger.error({ err: circle }, "x")
+    logger.error({ err: "text" }, "x")
+    logger.error({ err: undefined }, "x")
+    expect(lines).toHaveLength(3)
+  })
+})
+
+describe("rateLimited", () => {
+  it("writes so many lines a second of each kind, and says how many it left out", () => {
+    const { logger, lines, last } = capture()
+    let now = 5_000
+    const log = rateLimited(logger, 2, () => now)
+    for (let i = 0; i < 10; i++) log("error", "a", {}, "failed")
+    expect(lines).toHaveLength(2)
+    log("error", "b", {}, "failed")
+    expect(lines).toHaveLength(3)
+    now += 1_000
+    log("error", "a", {}, "failed")
+    expect(last()).toMatchObject({ suppressed: 8 })
+    log("error", "a", {}, "failed")
+    expect(last()).not.toHaveProperty("suppressed")
+  })
+
+  it("stays bounded when kinds don't come from a closed set", () => {
+    const { logger, lines } = capture()
+    const log = rateLimited(logger, 1, () => 0)
+    for (let i = 0; i < 1_000; i++) log("error", `kind ${i}`, {}, "failed")
+    expect(lines.length).toBeLessThanOrEqual(101)
+  })
+})

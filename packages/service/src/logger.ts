@@ -1,0 +1,79 @@
+import { type DestinationStream, type Logger, pino, stdTimeFunctions } from "pino"
+import { serializeError } from "./error-serializer.ts"
+import { VERSION } from "./version.ts"
+
+export type { Logger } from "pino"
+
+/** Fields whose value is never logged, wherever they stand in a line. `key` is not among them: it names an object. */
+const SECRET_FIELDS = [
+  ...["password", "encryptedPassword", "passphrase", "secret", "signatureSecret", "signatureSecrets"],
+  ...["token", "callbackToken", "authorization", "Authorization", "cookie", '["x-opentok-auth"]'],
+  ...[
+    "contentKey",
+    "privateKey",
+    "iv",
+    "secretAccessKey",
+    "sessionToken",
+    "accessKey",
+    "accountKey",
+    "secretKey",
+  ],
+  ...["connectionString", "sasToken", "credentials"],
+]
+const DEPTHS = ["", "*", "*.*", "*.*.*"]
+
+const REDACTED_PATHS = DEPTHS.flatMap((prefix) =>
+  SECRET_FIELDS.map((field) =>
+    prefix === "" || field.startsWith("[") ? `${prefix}${field}` : `${prefix}.${field}`,
+  ),
+)
+
+/**
+ * A logger that writes one JSON object a line to stdout (or `destination`): ISO time, process name, version. Secrets are
+ * replaced by `[redacted]` down to the fourth level, and an error under `err` keeps type, code, message, stack and causes.
+ */
+export function createLogger(name: string, level: string, destination?: DestinationStream): Logger {
+  const options = {
+    level,
+    base: { name, version: VERSION },
+    timestamp: stdTimeFunctions.isoTime,
+    formatters: { level: (label: string) => ({ level: label }) },
+    redact: { paths: REDACTED_PATHS, censor: "[redacted]" },
+    serializers: { err: serializeError },
+  }
+  // Written before the call returns: pino's background writes come out of order or not at all when a process exits.
+  return pino(options, destination ?? pino.destination({ fd: 1, sync: true }))
+}
+
+/** Writes a line of `kind` unless there were enough of that kind in this second. */
+export type RateLimitedLog = (
+  level: "info" | "warn" | "error",
+  kind: string,
+  fields: object,
+  message: string,
+) => void
+
+/** Kinds that are counted apart. They come from closed sets; the bound only keeps a mistake from growing without end. */
+const MAX_KINDS = 100
+
+/**
+ * At most `perSecond` lines a second of each kind (an error code, an outcome). The first line after a pause says under
+ * `suppressed` how many were left out.
+ */
+export function rateLimited(logger: Logger, perSecond: number, now: () => number = Date.now): RateLimitedLog {
+  const windows = new Map<string, { second: number; lines: number; suppressed: number }>()
+  return (level, kind, fields, message) => {
+    const name = windows.has(kind) || windows.size < MAX_KINDS ? kind : "other"
+    const window = windows.get(name) ?? { second: -1, lines: 0, suppressed: 0 }
+    windows.set(name, window)
+    const second = Math.floor(now() / 1000)
+    if (second !== window.second) Object.assign(window, { second, lines: 0 })
+    if (window.lines >= perSecond) {
+      window.suppressed++
+      return
+    }
+    window.lines++
+    logger[level](window.suppressed > 0 ? { ...fields, suppressed: window.suppressed } : fields, message)
+    window.suppressed = 0
+  }
+}

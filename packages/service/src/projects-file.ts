@@ -1,0 +1,115 @@
+import { readFileSync } from "node:fs"
+import { dirname, resolve } from "node:path"
+import { parseDocument } from "yaml"
+import { readSecretFile } from "./environment.ts"
+import type { DraftProject } from "./project-schema.ts"
+
+/** Every field that a project may have in the file. One file serves all processes; each reads its own fields. */
+const FIELDS = {
+  both: ["id"],
+  ingest: ["callbackAuth", "signatureSecretFile", "signatureSecretFiles", "callbackTokenFile"],
+  worker: ["source", "destination", "sourceKeys", "destinationKey", "keysDir"],
+} as const
+const KNOWN: readonly string[] = Object.values(FIELDS).flat()
+
+const isRecord = (value: unknown): value is Record<string, unknown> =>
+  typeof value === "object" && value !== null && !Array.isArray(value)
+
+/**
+ * The projects of the file `path` (`{ projects: [ … ] }` in JSON or YAML), reduced to the fields of `process`, with secrets
+ * read from the files that hold them. Relative paths start at the file's own directory. No problem quotes the file's content.
+ */
+export function readProjectsFile(
+  path: string,
+  process: "ingest" | "worker",
+  problems: string[],
+): DraftProject[] {
+  const content = parse(path, problems)
+  if (content === undefined) return []
+  const list = isRecord(content) ? content.projects : undefined
+  if (!Array.isArray(list) || list.length === 0) {
+    problems.push(`${path} must hold a list named projects with at least one project`)
+    return []
+  }
+  for (const name of Object.keys(content as object))
+    if (name !== "projects") problems.push(`${path}: ${name} is not known beside projects`)
+  return list.flatMap((item: unknown, index) => {
+    const where = `${path}: projects[${index}]`
+    if (isRecord(item)) return [draft(item, where, dirname(path), process, problems)]
+    problems.push(`${where} must be a mapping of fields`)
+    return []
+  })
+}
+
+function parse(path: string, problems: string[]): unknown {
+  let text: string
+  try {
+    text = readFileSync(path, "utf8")
+  } catch (error) {
+    problems.push(`UNSEAL_PROJECTS_FILE: ${path} can't be read (${(error as NodeJS.ErrnoException).code})`)
+    return undefined
+  }
+  const document = parseDocument(text)
+  // The parser's own message would quote the line, which may hold what should have been in a file of its own.
+  for (const { code, linePos } of document.errors)
+    problems.push(`${path}: line ${linePos?.[0].line ?? 1} is neither JSON nor YAML (${code})`)
+  if (document.errors.length > 0) return undefined
+  try {
+    return document.toJS()
+  } catch {
+    problems.push(`${path} holds an alias without an anchor, or too many of them`)
+    return undefined
+  }
+}
+
+function draft(
+  item: Record<string, unknown>,
+  where: string,
+  directory: string,
+  process: "ingest" | "worker",
+  problems: string[],
+): DraftProject {
+  for (const name of Object.keys(item))
+    if (!KNOWN.includes(name))
+      problems.push(
+        ["signatureSecret", "signatureSecrets", "callbackToken"].includes(name)
+          ? `${where}.${name} holds a secret: give the file that holds it, ${name.replace(/s$/, "")}File`
+          : `${where}.${name} is not a field of a project: there are ${KNOWN.join(", ")}`,
+      )
+  const fields: Record<string, unknown> = {}
+  for (const name of [...FIELDS.both, ...FIELDS[process]])
+    if (item[name] !== undefined && item[name] !== null) fields[name] = item[name]
+  if (typeof fields.keysDir === "string") fields.keysDir = resolve(directory, fields.keysDir)
+
+  const { signatureSecretFile, signatureSecretFiles, callbackTokenFile, ...rest } = fields
+  const unreadable = new Set<string>()
+  const secretOf = (field: string, file: unknown, label: string): string | undefined => {
+    const secret =
+      typeof file === "string" && file !== ""
+        ? readSecretFile(resolve(directory, file), label, problems)
+        : void problems.push(`${label} must be the path of a file`)
+    if (secret === undefined) unreadable.add(field)
+    return secret
+  }
+  const files: [file: unknown, label: string][] = Array.isArray(signatureSecretFiles)
+    ? signatureSecretFiles.map((file, index) => [file, `${where}.signatureSecretFiles[${index}]`])
+    : []
+  if (signatureSecretFiles !== undefined && !Array.isArray(signatureSecretFiles))
+    problems.push(`${where}.signatureSecretFiles must be a list of paths`)
+  if (signatureSecretFile !== undefined) files.push([signatureSecretFile, `${where}.signatureSecretFile`])
+  if (files.length > 0)
+    rest.signatureSecrets = files
+      .map(([file, label]) => secretOf("signatureSecrets", file, label))
+      .filter((secret) => secret !== undefined)
+  if (callbackTokenFile !== undefined)
+    rest.callbackToken = secretOf("callbackToken", callbackTokenFile, `${where}.callbackTokenFile`)
+  return { fields: rest, unreadable, label: (path) => `${where}${path.map(asWritten).join("")}` }
+}
+
+const SECRET_FIELDS: Readonly<Record<string, string>> = {
+  signatureSecrets: "signatureSecretFile",
+  callbackToken: "callbackTokenFile",
+}
+
+const asWritten = (segment: PropertyKey): string =>
+  typeof segment === "number" ? `[${segment}]` : `.${SECRET_FIELDS[String(segment)] ?? String(segment)}`

@@ -1,0 +1,375 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import { readProjects } from "./projects.ts"
+import { ConfigurationError } from "./settings.ts"
+
+const UUID = "6f0c4b2e-8c55-4c5b-9a3b-0d4f1f0e7a11"
+const TOKEN = "a-token-of-enough-length"
+
+const WORKER = {
+  UNSEAL_PROJECT_ID: "123456",
+  UNSEAL_SOURCE: "s3://in/archives?region=eu-central-1",
+  UNSEAL_DESTINATION: "file:///out",
+  UNSEAL_KEYS_DIR: "keys",
+}
+
+let directory: string
+beforeAll(() => {
+  directory = mkdtempSync(join(tmpdir(), "unseal-projects-"))
+  mkdirSync(join(directory, "secrets"))
+  writeFileSync(join(directory, "secrets/old"), "old-secret\n")
+  writeFileSync(join(directory, "secrets/new"), "new-secret\n")
+  writeFileSync(join(directory, "secrets/token"), `${TOKEN}\n`)
+})
+afterAll(() => rmSync(directory, { recursive: true, force: true }))
+
+function file(content: string, name = "projects.yaml"): string {
+  const path = join(directory, name)
+  writeFileSync(path, content)
+  return path
+}
+
+function problemsOf(process: "ingest" | "worker", env: Record<string, string>): readonly string[] {
+  try {
+    if (process === "ingest") readProjects({ for: process, env })
+    else readProjects({ for: process, env })
+  } catch (error) {
+    if (error instanceof ConfigurationError) return error.problems
+    throw error
+  }
+  return []
+}
+
+const problemsOfFile = (process: "ingest" | "worker", content: string): readonly string[] => {
+  const path = file(content)
+  return problemsOf(process, { UNSEAL_PROJECTS_FILE: path }).map((problem) =>
+    problem.replace(`${path}: `, ""),
+  )
+}
+
+describe("a single project", () => {
+  it("has what the worker needs, with the default templates", () => {
+    const projects = readProjects({ for: "worker", env: WORKER })
+    expect(projects.ids).toEqual(["123456"])
+    expect(projects.get("123456")).toEqual({
+      id: "123456",
+      source: "s3://in/archives?region=eu-central-1",
+      destination: "file:///out",
+      sourceKeys: ["{projectId}/{archiveId}/archive.ts", "{projectId}/{archiveId}/archive.mp4"],
+      destinationKey: "{projectId}/{archiveId}/archive.ts",
+      keysDir: "keys",
+    })
+    expect(projects.get("toString")).toBeUndefined()
+  })
+
+  it("has what ingest needs, and two secrets while one is rotated", () => {
+    const env = { UNSEAL_PROJECT_ID: UUID.toUpperCase(), UNSEAL_SIGNATURE_SECRET: "old, new" }
+    expect(readProjects({ for: "ingest", env }).get(UUID)).toEqual({
+      id: UUID,
+      callbackAuth: "signed",
+      signatureSecrets: ["old", "new"],
+    })
+  })
+
+  it("has a token, which may be in a file", () => {
+    const env = {
+      UNSEAL_PROJECT_ID: "1",
+      UNSEAL_CALLBACK_AUTH: "token",
+      UNSEAL_CALLBACK_TOKEN_FILE: join(directory, "secrets/token"),
+    }
+    expect(readProjects({ for: "ingest", env }).get("1")).toEqual({
+      id: "1",
+      callbackAuth: "token",
+      signatureSecrets: [],
+      callbackToken: TOKEN,
+    })
+  })
+
+  it("is read without the other process's variables: a secret file out of reach does not matter", () => {
+    const env = {
+      ...WORKER,
+      UNSEAL_SIGNATURE_SECRET_FILE: "/no/such/secret",
+      UNSEAL_CALLBACK_TOKEN_FILE: "/no/such/token",
+    }
+    expect(readProjects({ for: "worker", env }).get("123456")).not.toHaveProperty("signatureSecrets")
+    const ingest = { ...WORKER, UNSEAL_SOURCE: "nonsense", UNSEAL_SIGNATURE_SECRET: "s" }
+    expect(Object.keys(readProjects({ for: "ingest", env: ingest }).get("123456") ?? {})).toEqual([
+      "id",
+      "callbackAuth",
+      "signatureSecrets",
+    ])
+  })
+
+  it("with a secret that can't be read has that one problem", () => {
+    const env = { UNSEAL_PROJECT_ID: "1", UNSEAL_SIGNATURE_SECRET_FILE: "/no/such/file" }
+    expect(problemsOf("ingest", env)).toEqual([
+      "UNSEAL_SIGNATURE_SECRET_FILE: /no/such/file can't be read (ENOENT)",
+    ])
+  })
+
+  it("may not be open to everybody unless that is said twice", () => {
+    const env = { UNSEAL_PROJECT_ID: "1", UNSEAL_CALLBACK_AUTH: "none" }
+    expect(problemsOf("ingest", env)).toEqual([
+      "UNSEAL_CALLBACK_AUTH is none, so that anybody could submit callbacks: set UNSEAL_ALLOW_UNAUTHENTICATED=1 if that is meant",
+    ])
+    const allowed = { ...env, UNSEAL_ALLOW_UNAUTHENTICATED: "1" }
+    expect(readProjects({ for: "ingest", env: allowed }).get("1")?.callbackAuth).toBe("none")
+  })
+
+  it.each<[string, Record<string, string>, string]>([
+    [
+      "no secret",
+      { UNSEAL_PROJECT_ID: "1" },
+      "UNSEAL_SIGNATURE_SECRET is missing, and callbacks are authenticated by their signature",
+    ],
+    [
+      "an empty second secret",
+      { UNSEAL_PROJECT_ID: "1", UNSEAL_SIGNATURE_SECRET: "a," },
+      "UNSEAL_SIGNATURE_SECRET is missing",
+    ],
+    [
+      "three secrets",
+      { UNSEAL_PROJECT_ID: "1", UNSEAL_SIGNATURE_SECRET: "hunter2,b,c" },
+      "UNSEAL_SIGNATURE_SECRET holds more than two secrets: the old one and the new one are enough to rotate",
+    ],
+    [
+      "no token",
+      { UNSEAL_PROJECT_ID: "1", UNSEAL_CALLBACK_AUTH: "token" },
+      "UNSEAL_CALLBACK_TOKEN is missing, and callbacks are authenticated by token",
+    ],
+    [
+      "a short token",
+      { UNSEAL_PROJECT_ID: "1", UNSEAL_CALLBACK_AUTH: "token", UNSEAL_CALLBACK_TOKEN: "hunter2" },
+      "UNSEAL_CALLBACK_TOKEN must have 16 to 256 characters, only letters, digits and - . _ ~",
+    ],
+    [
+      "an unknown mode",
+      { UNSEAL_PROJECT_ID: "1", UNSEAL_CALLBACK_AUTH: "open" },
+      "UNSEAL_CALLBACK_AUTH must be signed, token or none",
+    ],
+    [
+      "an id of another form",
+      { UNSEAL_PROJECT_ID: "../1", UNSEAL_SIGNATURE_SECRET: "s" },
+      "UNSEAL_PROJECT_ID must be an OpenTok API key (digits) or a Vonage application id (UUID)",
+    ],
+    [
+      "no project",
+      {},
+      "there is no project: set UNSEAL_PROJECTS_FILE, or UNSEAL_PROJECT_ID and what belongs to it",
+    ],
+    [
+      "both forms",
+      { UNSEAL_PROJECTS_FILE: "/x", UNSEAL_PROJECT_ID: "1" },
+      "UNSEAL_PROJECTS_FILE and UNSEAL_PROJECT_ID are both set: keep the file or the variables",
+    ],
+  ])("is refused with %s", (_name, env, problem) => {
+    const problems = problemsOf("ingest", env)
+    expect(problems).toContain(problem)
+    expect(problems.join()).not.toContain("hunter2")
+  })
+
+  it.each<[string, Record<string, string>, string]>([
+    ["no source", { UNSEAL_SOURCE: "" }, "UNSEAL_SOURCE is missing"],
+    [
+      "an unknown scheme",
+      { UNSEAL_SOURCE: "gs://bucket" },
+      "UNSEAL_SOURCE has the scheme gs:// where s3://, azure:// or file:// is needed",
+    ],
+    [
+      "no URL",
+      { UNSEAL_DESTINATION: "/out" },
+      "UNSEAL_DESTINATION is not a URL: s3://bucket/prefix, azure://container/prefix or file:///directory",
+    ],
+    ["no bucket", { UNSEAL_SOURCE: "s3:///prefix" }, "UNSEAL_SOURCE names no bucket"],
+    [
+      "a credential in the URL",
+      { UNSEAL_SOURCE: "s3://key:hunter2@bucket" },
+      "UNSEAL_SOURCE holds a credential: those come from the SDK's own chain, or from a named profile",
+    ],
+    [
+      "a relative directory",
+      { UNSEAL_DESTINATION: "file://out/x" },
+      "UNSEAL_DESTINATION names a host: a directory is file:///directory",
+    ],
+    [
+      "a broken escape",
+      { UNSEAL_DESTINATION: "file:///out%zz" },
+      "UNSEAL_DESTINATION holds a % that begins no UTF-8 escape",
+    ],
+    [
+      "a template without the archive",
+      { UNSEAL_DESTINATION_KEY: "{projectId}/archive.ts" },
+      "UNSEAL_DESTINATION_KEY must hold {archiveId}",
+    ],
+    [
+      "an unknown placeholder",
+      { UNSEAL_SOURCE_KEYS: "{archiveId}.ts,{archiveId}/{name}.ts" },
+      "UNSEAL_SOURCE_KEYS holds {name}: only {projectId} and {archiveId} are known",
+    ],
+    [
+      "a half placeholder",
+      { UNSEAL_DESTINATION_KEY: "{archiveId}/{x" },
+      "UNSEAL_DESTINATION_KEY holds {: only {projectId} and {archiveId} are known",
+    ],
+    [
+      "a way out of the prefix",
+      { UNSEAL_DESTINATION_KEY: "../{archiveId}" },
+      "UNSEAL_DESTINATION_KEY must be a relative path without empty, . or .. segments",
+    ],
+    [
+      "an absolute template",
+      { UNSEAL_DESTINATION_KEY: "/{archiveId}" },
+      "UNSEAL_DESTINATION_KEY must be a relative path without empty, . or .. segments",
+    ],
+  ])("is refused for the worker with %s", (_name, change, problem) => {
+    const problems = problemsOf("worker", { ...WORKER, ...change })
+    expect(problems).toEqual([problem])
+    expect(problems.join()).not.toContain("hunter2")
+  })
+
+  it("may not write the plaintext over the ciphertext, however bucket and prefix are divided", () => {
+    const same = "UNSEAL_DESTINATION_KEY names the same object as a source key"
+    const at = (source: string, destination: string, key = "{projectId}/{archiveId}/archive.ts") =>
+      problemsOf("worker", {
+        ...WORKER,
+        UNSEAL_SOURCE: source,
+        UNSEAL_DESTINATION: destination,
+        UNSEAL_DESTINATION_KEY: key,
+      })
+    expect(at("s3://b/p", "s3://b/p")[0]).toContain(same)
+    expect(at("s3://b/p?region=x", "s3://b/p/?profile=y")[0]).toContain(same)
+    expect(at("s3://b/p", "s3://b", "p/{projectId}/{archiveId}/archive.mp4")[0]).toContain(same)
+    expect(at("s3://b/p", "s3://b/p", "{projectId}/{archiveId}/plain.ts")).toEqual([])
+    expect(at("s3://b/p", "s3://b/q")).toEqual([])
+    expect(at("s3://b/p?endpoint=http://a", "s3://b/p?endpoint=http://b")).toEqual([])
+    expect(at("azure://c?account=a", "azure://c?account=b")).toEqual([])
+  })
+})
+
+describe("a projects file", () => {
+  const BOTH = `
+projects:
+  - id: 123456
+    source: s3://in
+    destination: s3://out
+    destinationKey: "{archiveId}.ts"
+    keysDir: keys
+    signatureSecretFile: secrets/new
+  - id: ${UUID}
+    source: azure://in?account=a
+    destination: file:///out
+    sourceKeys: ["{projectId}/{archiveId}/archive.ts"]
+    keysDir: /run/keys
+    callbackAuth: token
+    callbackTokenFile: secrets/token
+`
+
+  it("serves ingest: relative secrets start at the file", () => {
+    const projects = readProjects({ for: "ingest", env: { UNSEAL_PROJECTS_FILE: file(BOTH) } })
+    expect(projects.ids).toEqual(["123456", UUID])
+    expect(projects.get("123456")).toEqual({
+      id: "123456",
+      callbackAuth: "signed",
+      signatureSecrets: ["new-secret"],
+    })
+    expect(projects.get(UUID)).toMatchObject({ callbackAuth: "token", callbackToken: TOKEN })
+  })
+
+  it("serves the worker, which does not touch the files of secrets", () => {
+    const env = { UNSEAL_PROJECTS_FILE: file(BOTH.replaceAll("secrets/", "/no/such/")) }
+    const projects = readProjects({ for: "worker", env })
+    expect(projects.get("123456")).toEqual({
+      id: "123456",
+      source: "s3://in",
+      destination: "s3://out",
+      sourceKeys: ["{projectId}/{archiveId}/archive.ts", "{projectId}/{archiveId}/archive.mp4"],
+      destinationKey: "{archiveId}.ts",
+      keysDir: join(directory, "keys"),
+    })
+  })
+
+  it("may be JSON, and holds two secrets while one is rotated", () => {
+    const content = JSON.stringify({
+      projects: [{ id: "7", signatureSecretFiles: ["secrets/old", "secrets/new"] }],
+    })
+    const env = { UNSEAL_PROJECTS_FILE: file(content, "projects.json") }
+    expect(readProjects({ for: "ingest", env }).get("7")?.signatureSecrets).toEqual([
+      "old-secret",
+      "new-secret",
+    ])
+  })
+
+  it("is judged as a whole: every problem with its path, no value of a secret", () => {
+    const problems = problemsOfFile(
+      "ingest",
+      `
+projects:
+  - id: 1
+    signatureSecret: hunter2
+  - id: 1
+    signatureSecretFile: /no/such/file
+    sources: s3://x
+  - just text
+  - id: nobody
+    callbackAuth: token
+  - id: 1
+    signatureSecretFile: secrets/new
+  - id: "1"
+    signatureSecretFile: secrets/old
+more: 1
+`,
+    )
+    expect(problems).toEqual([
+      "more is not known beside projects",
+      "projects[0].signatureSecret holds a secret: give the file that holds it, signatureSecretFile",
+      expect.stringContaining("projects[1].sources is not a field of a project: there are id, "),
+      "projects[1].signatureSecretFile: /no/such/file can't be read (ENOENT)",
+      "projects[2] must be a mapping of fields",
+      "projects[0].signatureSecretFile is missing, and callbacks are authenticated by their signature",
+      "projects[3].id must be an OpenTok API key (digits) or a Vonage application id (UUID)",
+      "projects[3].callbackTokenFile is missing, and callbacks are authenticated by token",
+      "projects[5].id is 1, as that of a project before it",
+    ])
+    expect(problems.join()).not.toContain("hunter2")
+  })
+
+  it("says where it is not YAML, without quoting the line", () => {
+    const problems = problemsOfFile("ingest", "projects:\n  - id: 1\n    x: [hunter2\n  - {")
+    expect(problems[0]).toMatch(/^line \d+ is neither JSON nor YAML \([A-Z_]+\)$/)
+    expect(problems.join()).not.toContain("hunter2")
+  })
+
+  it.each([
+    ["is empty", ""],
+    ["has no projects", "projects: []"],
+    ["is a list", "- id: 1"],
+  ])("is refused when it %s", (_name, content) => {
+    expect(problemsOfFile("worker", content)[0]).toMatch(
+      /must hold a list named projects with at least one project$/,
+    )
+  })
+
+  it("is refused when it is not there, and when its aliases would not end", () => {
+    expect(problemsOf("worker", { UNSEAL_PROJECTS_FILE: "/no/such/file" })).toEqual([
+      "UNSEAL_PROJECTS_FILE: /no/such/file can't be read (ENOENT)",
+    ])
+    const bomb = [
+      "a: &a [x]",
+      ...Array.from({ length: 9 }, (_, i) => {
+        const [from, to] = [String.fromCharCode(97 + i), String.fromCharCode(98 + i)]
+        return `${to}: &${to} [${Array(9).fill(`*${from}`)}]`
+      }),
+    ].join("\n")
+    expect(problemsOf("worker", { UNSEAL_PROJECTS_FILE: file(bomb) })[0]).toMatch(/too many of them$/)
+  })
+
+  it("names the item of a list that is wrong", () => {
+    const problems = problemsOfFile(
+      "worker",
+      `projects: [{ id: 1, source: "s3://a", destination: "s3://b", keysDir: k, sourceKeys: ["{archiveId}", "x"] }]`,
+    )
+    expect(problems).toEqual(["projects[0].sourceKeys[1] must hold {archiveId}"])
+  })
+})

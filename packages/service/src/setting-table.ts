@@ -1,0 +1,199 @@
+/** The processes that read settings from their environment. */
+export type ProcessName = "ingest" | "worker" | "console" | "simulator" | "cli"
+
+interface SettingRow {
+  /** The processes that read it. */
+  readonly for: readonly ProcessName[]
+  /** What an unset variable stands for, as it would be written in the environment; `null` if there is nothing. */
+  readonly default: string | null | Partial<Record<ProcessName, string>>
+  /** One sentence, for the table in the README. */
+  readonly meaning: string
+  /** May also be given as a file (`NAME_FILE`), and never appears in a message. */
+  readonly secret?: true
+}
+
+const ALL = ["ingest", "worker", "console", "simulator", "cli"] as const
+const SERVERS = ["ingest", "worker", "console"] as const
+
+/**
+ * Every setting there is. One `.env` serves all processes, so each of them knows all the names, and refuses an `UNSEAL_…`
+ * name that is not here. The names of the SDKs (`AWS_…`, `AZURE_…`) are theirs and not listed.
+ */
+export const SETTINGS = {
+  REDIS_URL: {
+    for: ["ingest", "worker", "console", "cli"],
+    default: "redis://127.0.0.1:6379",
+    meaning: "the Redis that holds the queue; `rediss://` for TLS",
+    secret: true,
+  },
+  LOG_LEVEL: {
+    for: ALL,
+    default: "info",
+    meaning: "`trace`, `debug`, `info`, `warn`, `error`, `fatal` or `silent`",
+  },
+  UNSEAL_QUEUE: {
+    for: ["ingest", "worker", "console", "cli"],
+    default: "unseal",
+    meaning: "name of the queue; its keys in Redis begin with `{unseal}`",
+  },
+  UNSEAL_HOST: {
+    for: [...SERVERS, "simulator"],
+    default: "0.0.0.0",
+    meaning: "address that the process listens on, its admin port included",
+  },
+  UNSEAL_PORT: {
+    for: ["ingest", "console"],
+    default: { ingest: "8080", console: "8081" },
+    meaning: "port of the process; 0 takes any free one",
+  },
+  UNSEAL_ADMIN_PORT: {
+    for: SERVERS,
+    default: { ingest: "9090", worker: "9091", console: "9092" },
+    meaning: "port of `/healthz`, `/readyz` and `/metrics`; 0 takes any free one",
+  },
+  UNSEAL_PROJECTS_FILE: {
+    for: SERVERS,
+    default: null,
+    meaning: "JSON or YAML file with any number of projects, instead of the variables of a single one",
+  },
+  UNSEAL_PROJECT_ID: {
+    for: SERVERS,
+    default: null,
+    meaning: "the single project: an OpenTok API key (digits) or a Vonage application (UUID)",
+  },
+  UNSEAL_SOURCE: {
+    for: ["worker", "console"],
+    default: null,
+    meaning: "store URL that the vendor uploads encrypted archives to",
+  },
+  UNSEAL_DESTINATION: {
+    for: ["worker", "console"],
+    default: null,
+    meaning: "store URL that the plaintext is written to",
+  },
+  UNSEAL_SOURCE_KEYS: {
+    for: ["worker", "console"],
+    default: "{projectId}/{archiveId}/archive.ts,{projectId}/{archiveId}/archive.mp4",
+    meaning: "templates of the source key, tried in this order, separated by commas",
+  },
+  UNSEAL_DESTINATION_KEY: {
+    for: ["worker", "console"],
+    default: "{projectId}/{archiveId}/archive.ts",
+    meaning: "template of the destination key",
+  },
+  UNSEAL_KEYS_DIR: {
+    for: ["worker"],
+    default: null,
+    meaning:
+      "directory with the private keys, `*.pem`, and the passphrase of `NAME.pem` in `NAME.passphrase`",
+  },
+  UNSEAL_CALLBACK_AUTH: {
+    for: ["ingest"],
+    default: "signed",
+    meaning: "how a callback proves its origin: `signed`, `token` or `none`",
+  },
+  UNSEAL_SIGNATURE_SECRET: {
+    for: ["ingest"],
+    default: null,
+    meaning: "signature secret of `signed` callbacks; two, separated by a comma, while it is being rotated",
+    secret: true,
+  },
+  UNSEAL_CALLBACK_TOKEN: {
+    for: ["ingest"],
+    default: null,
+    meaning: "the secret last segment of the callback URL when callbacks are authenticated by `token`",
+    secret: true,
+  },
+  UNSEAL_ALLOW_UNAUTHENTICATED: {
+    for: ["ingest"],
+    default: "0",
+    meaning: "`1` permits callback authentication `none`",
+  },
+  UNSEAL_CALLBACK_MAX_AGE_MS: {
+    for: ["ingest"],
+    default: "90000000",
+    meaning: "how old a signed callback may be: the vendor retries for 24 hours, so 25 hours",
+  },
+  UNSEAL_CONCURRENCY: { for: ["worker"], default: "8", meaning: "archives that are decrypted at once" },
+  UNSEAL_PARTS_IN_FLIGHT: {
+    for: ["worker"],
+    default: "8",
+    meaning: "parts in memory at once, over all archives; with the part size, the memory budget",
+  },
+  UNSEAL_PART_SIZE_BYTES: {
+    for: ["worker"],
+    default: "8388608",
+    meaning: "smallest size of a part; larger where an object would have too many parts for its store",
+  },
+  UNSEAL_LOCK_MS: {
+    for: ["worker"],
+    default: "60000",
+    meaning: "how long a job belongs to a worker that no longer renews its lock",
+  },
+  UNSEAL_STALL_CHECK_MS: {
+    for: ["worker"],
+    default: "15000",
+    meaning: "how often stalled jobs are looked for",
+  },
+  UNSEAL_ATTEMPTS: {
+    for: ["ingest", "worker", "cli"],
+    default: "12",
+    meaning: "attempts before a job with a transient failure becomes a dead letter",
+  },
+  UNSEAL_TAIL: {
+    for: ["worker", "cli"],
+    default: "keep",
+    meaning:
+      "`keep` gives exactly what `openssl enc -d -nopad` gives, `trim` drops a well-formed PKCS#7 tail",
+  },
+  UNSEAL_OAEP_HASH: {
+    for: ["worker", "cli"],
+    default: "sha1",
+    meaning: "hash of RSAES-OAEP and of its MGF1",
+  },
+  UNSEAL_DIGEST: {
+    for: ["worker"],
+    default: "sha256",
+    meaning: "`sha256` of the plaintext in the record, or `none`; the CRC-32 is always there",
+  },
+  UNSEAL_EXISTING: {
+    for: ["worker"],
+    default: "fail",
+    meaning: "a destination with other content is a dead letter (`fail`) or replaced (`replace`)",
+  },
+} as const satisfies Record<string, SettingRow>
+
+export type SettingName = keyof typeof SETTINGS
+
+/** The names of the settings that process `P` reads. */
+export type SettingOf<P extends ProcessName> = {
+  [Name in SettingName]: P extends (typeof SETTINGS)[Name]["for"][number] ? Name : never
+}[SettingName]
+
+/** The row of `name`, with the columns that only some rows have. */
+export const settingRow = (name: SettingName): SettingRow => SETTINGS[name]
+
+/** The default of `name` in process `process`, as it would be written in the environment. */
+export function defaultOf(name: SettingName, process: ProcessName): string | undefined {
+  const { default: value } = settingRow(name)
+  return typeof value === "object" ? value?.[process] : value
+}
+
+/** The settings as a Markdown table: name, processes, default, meaning. The README's table is made from it. */
+export function settingsTable(): string {
+  const rows = (Object.keys(SETTINGS) as SettingName[]).map((name) => {
+    const row = settingRow(name)
+    const processes = ALL.every((process) => row.for.includes(process)) ? "all" : row.for.join(", ")
+    const defaults =
+      row.default === null
+        ? ""
+        : typeof row.default === "string"
+          ? `\`${row.default}\``
+          : Object.entries(row.default)
+              .map(([process, value]) => `${process} \`${value}\``)
+              .join(", ")
+    const meaning = row.secret ? `${row.meaning} (or \`${name}_FILE\`)` : row.meaning
+    return `| \`${name}\` | ${processes} | ${defaults} | ${meaning} |`
+  })
+  return ["| name | for | default | meaning |", "|---|---|---|---|", ...rows, ""].join("\n")
+}

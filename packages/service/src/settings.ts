@@ -1,0 +1,89 @@
+import { z } from "zod"
+import { ConfigurationError } from "./configuration-error.ts"
+import { type Environment, readVariable, unknownNames } from "./environment.ts"
+import { defaultOf, type ProcessName, type SettingName, type SettingOf, settingRow } from "./setting-table.ts"
+
+export { ConfigurationError, readTogether } from "./configuration-error.ts"
+export type { Environment } from "./environment.ts"
+export { type ProcessName, SETTINGS, type SettingName, settingsTable } from "./setting-table.ts"
+
+/** Nothing if all the keys of `Shape` are settings that process `P` reads; else an error of the compiler that names the others. */
+type OnlySettingsOf<P extends ProcessName, Shape> = [Exclude<keyof Shape, SettingOf<P>>] extends [never]
+  ? unknown
+  : { readonly notASetting: Exclude<keyof Shape, SettingOf<P>> }
+
+/**
+ * Reads the settings of `process` that `schema` names from `env`, typed by the schema. An unset or empty variable has the
+ * default of the table; a setting without one must be optional in the schema. Throws `ConfigurationError` with every
+ * problem at once, unknown `UNSEAL_…` names included.
+ */
+export function readSettings<P extends ProcessName, Shape extends z.core.$ZodLooseShape>(
+  process: P,
+  schema: z.ZodObject<Shape> & OnlySettingsOf<P, Shape>,
+  env: Environment,
+): z.output<z.ZodObject<Shape>> {
+  const problems = unknownNames(env)
+  const values: Record<string, string | undefined> = {}
+  for (const name of Object.keys(schema.shape) as SettingName[]) {
+    const before = problems.length
+    const value = readVariable(name, env, problems) ?? defaultOf(name, process)
+    // A secret that could not be read is one problem already: the schema is not asked about it.
+    if (problems.length === before) values[name] = value
+  }
+  const asked = schema.pick(Object.fromEntries(Object.keys(values).map((name) => [name, true])) as never)
+  const result = asked.safeParse(values)
+  for (const { path, message } of result.error?.issues ?? []) {
+    const name = path[0] as SettingName
+    if (values[name] === undefined) problems.push(`${name} is not set: ${settingRow(name).meaning}`)
+    else if (settingRow(name).secret) problems.push(`${name} ${message}`)
+    else problems.push(`${name} ${message}, not ${JSON.stringify(values[name].slice(0, 80))}`)
+  }
+  if (problems.length > 0) throw new ConfigurationError(problems)
+  return result.data as z.output<z.ZodObject<Shape>>
+}
+
+/** A whole number from `min` to `max`. */
+export const integer = ({ min = 0, max = Number.MAX_SAFE_INTEGER }: { min?: number; max?: number } = {}) =>
+  z.string().transform((text, context) => {
+    const value = /^-?\d{1,16}$/.test(text) ? Number(text) : Number.NaN
+    if (value >= min && value <= max) return value
+    context.addIssue(`must be a whole number from ${min} to ${max}`)
+    return z.NEVER
+  })
+
+/** A TCP port; 0 takes any free one. */
+export const port = () => integer({ min: 0, max: 65_535 })
+
+const UNITS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 } as const
+
+/** Milliseconds from `min` to `max`: a bare number of them, or a number with one of the units ms, s, m, h. */
+export const milliseconds = ({ min = 0, max = 2 ** 31 - 1 }: { min?: number; max?: number } = {}) =>
+  z.string().transform((text, context) => {
+    const match = /^(\d{1,10})(ms|s|m|h)?$/.exec(text)
+    const value = match ? Number(match[1]) * UNITS[(match[2] as keyof typeof UNITS) ?? "ms"] : Number.NaN
+    if (value >= min && value <= max) return value
+    context.addIssue(`must be from ${min} to ${max} milliseconds (or with a unit, as in 30s, 15m, 25h)`)
+    return z.NEVER
+  })
+
+/** 1 or true, 0 or false. */
+export const flag = () =>
+  z
+    .enum(["1", "0", "true", "false"], { error: "must be 1 or 0" })
+    .transform((text) => text === "1" || text === "true")
+
+/** One of a closed set of words. */
+export const choice = <const Words extends readonly [string, ...string[]]>(words: Words) =>
+  z.enum(words, { error: `must be one of ${words.join(", ")}` })
+
+/** An absolute URL with one of `schemes` (`["redis", "rediss"]`), as it was written. */
+export const url = (schemes: readonly string[]) =>
+  z.string().refine((text) => URL.canParse(text) && schemes.includes(new URL(text).protocol.slice(0, -1)), {
+    error: `must be a URL with ${schemes.map((scheme) => `${scheme}://`).join(" or ")}`,
+  })
+
+/** Any text that is not empty. */
+export const text = () => z.string()
+
+/** The levels of `LOG_LEVEL`, as pino has them. */
+export const logLevel = () => choice(["trace", "debug", "info", "warn", "error", "fatal", "silent"])

@@ -1,0 +1,50 @@
+const SCHEMES = ["s3:", "azure:", "file:"]
+
+/** What is wrong with `text` as a store URL, as a clause, or `null`. The URL is not repeated: its query may hold a credential. */
+export function storeUrlProblem(text: string): string | null {
+  if (!URL.canParse(text))
+    return "is not a URL: s3://bucket/prefix, azure://container/prefix or file:///directory"
+  const url = new URL(text)
+  if (!SCHEMES.includes(url.protocol))
+    return `has the scheme ${url.protocol}// where s3://, azure:// or file:// is needed`
+  if (url.username || url.password)
+    return "holds a credential: those come from the SDK's own chain, or from a named profile"
+  if (decoded(url.pathname) === null) return "holds a % that begins no UTF-8 escape"
+  if (url.hash) return "has a fragment (#), which no store has"
+  if (url.protocol === "file:")
+    return url.host === "" ? null : "names a host: a directory is file:///directory"
+  return url.host === "" ? `names no ${url.protocol === "s3:" ? "bucket" : "container"}` : null
+}
+
+function decoded(path: string): string | null {
+  try {
+    return decodeURIComponent(path)
+  } catch {
+    return null
+  }
+}
+
+/** What is wrong with `template` as the template of a key, as a clause, or `null`. */
+export function keyTemplateProblem(template: string): string | null {
+  const stripped = template.replaceAll("{projectId}", "p").replaceAll("{archiveId}", "a")
+  const unknown = /\{[^}]*\}|[{}]/.exec(stripped)
+  if (unknown) return `holds ${unknown[0]}: only {projectId} and {archiveId} are known`
+  if (!template.includes("{archiveId}")) return "must hold {archiveId}"
+  // A control character in a key is refused by the stores, each in its own way.
+  if ([...stripped].some((character) => character < " " || character === "\x7f"))
+    return "holds a control character"
+  return stripped.split("/").some((segment) => ["", ".", ".."].includes(segment))
+    ? "must be a relative path without empty, . or .. segments"
+    : null
+}
+
+/**
+ * Names the place that `template` stands for in the store `storeUrl`: equal for the same place, however bucket and prefix are
+ * divided between the two. Settings that only say how to get there (region, profile) don't take part.
+ */
+export function locationOf(storeUrl: string, template: string): string {
+  const url = new URL(storeUrl)
+  const place = ["endpoint", "account"].map((name) => url.searchParams.get(name) ?? "")
+  const path = `${decoded(url.pathname)}/${template}`.replace(/\/+/g, "/")
+  return [url.protocol, url.host, ...place, path].join(" ")
+}

@@ -1,0 +1,37 @@
+import { mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { dirname, join } from "node:path"
+import { openFileStore } from "@unseal/archive/store/file"
+import { describeStore, type StoreUnderTest } from "./store-suite.ts"
+
+const PART_SIZE = 64 * 1024
+const options = { partSizeBytes: PART_SIZE, idleTimeoutMs: 5_000, env: {} }
+
+async function setup(): Promise<StoreUnderTest> {
+  const base = await mkdtemp(join(tmpdir(), "unseal-file-store-"))
+  const directory = join(base, "archives")
+  await mkdir(directory)
+  const open = (path: string) => openFileStore({ kind: "file", directory: path }, options)
+  return {
+    store: await open(directory),
+    reopen: () => open(directory),
+    async put(key, bytes) {
+      const path = join(directory, key)
+      await mkdir(dirname(path), { recursive: true })
+      // The new file is made before the old one goes, so that it can't get its inode number.
+      await writeFile(join(base, "put"), bytes)
+      await rename(join(base, "put"), path)
+    },
+    get: (key) => readFile(join(directory, key)).catch(() => null),
+    remove: (key) => rm(join(directory, key)),
+    async openUploadCount() {
+      const names = await readdir(directory, { recursive: true })
+      return names.filter((name) => name.includes(".unseal-")).length
+    },
+    minimumPartSize: PART_SIZE,
+    missing: await open(join(base, "nowhere")),
+    close: () => rm(base, { recursive: true }),
+  }
+}
+
+describeStore("a directory", setup, ["denied", "unreachable"])

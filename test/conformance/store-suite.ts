@@ -1,0 +1,707 @@
+/**
+ * One suite for every adapter, on a real server: what it asks is `store/contract.ts`, sentence by sentence. It runs on the
+ * adapter as it is, without retries, so that an adapter that hides a failure can't pass.
+ */
+import { createCipheriv, createHash } from "node:crypto"
+import { setTimeout as sleep } from "node:timers/promises"
+import { crc32 } from "node:zlib"
+import type { ArchiveStore, CreateOptions, PartWriter, WrittenPart } from "@unseal/archive/store/contract"
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest"
+
+export interface StoreUnderTest {
+  /** Opened with `minimumPartSize` as its preferred part size. */
+  readonly store: ArchiveStore
+  /** A new instance on the same bucket, container or directory, as another process would have it. */
+  reopen(): Promise<ArchiveStore>
+  /** Places, or replaces, an object behind the adapter's back. */
+  put(key: string, bytes: Uint8Array, metadata?: Readonly<Record<string, string>>): Promise<void>
+  /** What is visible under `key`, seen without the adapter. */
+  get(key: string): Promise<Uint8Array | null>
+  remove(key: string): Promise<void>
+  openUploadCount(): Promise<number>
+  /** A multiple of 16. */
+  readonly minimumPartSize: number
+  /** A store whose bucket, container or directory does not exist. */
+  readonly missing: ArchiveStore
+  /** A store whose credentials or permissions are refused. */
+  readonly denied?: ArchiveStore | undefined
+  /** A store where nobody listens. */
+  readonly unreachable?: ArchiveStore | undefined
+  close(): Promise<void>
+}
+
+const MIB = 1024 * 1024
+const never = new AbortController().signal
+const PLAIN: CreateOptions = { contentType: "video/mp2t", metadata: {}, existing: "fail" }
+
+/** Bytes that look random and are the same for the same `seed`: a mix of two contents, or a shifted one, shows. */
+export function sampleBytes(seed: string, size: number): Uint8Array {
+  const key = createHash("sha256").update(seed).digest()
+  return createCipheriv("aes-256-ctr", key, Buffer.alloc(16)).update(Buffer.alloc(size))
+}
+
+/** In pieces of odd sizes, as they come from a decryption. */
+export function inPieces(bytes: Uint8Array, pieceSize = 100_003): Uint8Array[] {
+  const pieces: Uint8Array[] = []
+  for (let at = 0; at < bytes.length; at += pieceSize) pieces.push(bytes.subarray(at, at + pieceSize))
+  return pieces
+}
+
+const partOf = (bytes: Uint8Array, number: number, partSize: number): Uint8Array =>
+  bytes.subarray((number - 1) * partSize, number * partSize)
+
+const numbersOf = (size: number, partSize: number): number[] =>
+  Array.from({ length: Math.ceil(size / partSize) }, (_, index) => index + 1)
+
+export function writePart(writer: PartWriter, bytes: Uint8Array, number: number, signal = never) {
+  const body = partOf(bytes, number, writer.partSize)
+  return writer.writePart(number, inPieces(body), crc32(body), signal)
+}
+
+export async function writeParts(writer: PartWriter, bytes: Uint8Array): Promise<Map<number, WrittenPart>> {
+  const parts = new Map<number, WrittenPart>()
+  for (const number of numbersOf(bytes.length, writer.partSize))
+    parts.set(number, await writePart(writer, bytes, number))
+  return parts
+}
+
+/** A whole object through the adapter. */
+export async function write(
+  store: ArchiveStore,
+  key: string,
+  bytes: Uint8Array,
+  options: Partial<CreateOptions> = {},
+) {
+  const writer = await store.create(key, bytes.length, { ...PLAIN, ...options }, never)
+  return writer.complete(await writeParts(writer, bytes), never)
+}
+
+export async function readAll(
+  store: ArchiveStore,
+  key: string,
+  range?: { start: number; end: number },
+): Promise<Uint8Array> {
+  const object = await store.stat(key, never)
+  if (!object) throw new Error(`no object ${key}`)
+  const chunks: Uint8Array[] = []
+  for await (const chunk of store.read(object, range ?? { start: 0, end: object.size }, never))
+    chunks.push(chunk)
+  return Buffer.concat(chunks)
+}
+
+export async function drain(chunks: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
+  const all: Uint8Array[] = []
+  for await (const chunk of chunks) all.push(chunk)
+  return Buffer.concat(all)
+}
+
+/** Not `toEqual`, which takes seconds for a part and prints it. */
+export function expectSameBytes(actual: Uint8Array | null, expected: Uint8Array): void {
+  expect(actual?.length).toBe(expected.length)
+  expect(Buffer.compare(actual!, expected)).toBe(0)
+}
+
+/** `lacks` names what a kind of store does not have: credentials to refuse, a network to be cut off from. */
+export function describeStore(
+  name: string,
+  setup: () => Promise<StoreUnderTest>,
+  lacks: readonly ("denied" | "unreachable")[] = [],
+): void {
+  describe(name, () => {
+    let under: StoreUnderTest
+    let store: ArchiveStore
+    let part: number
+
+    beforeAll(async () => {
+      under = await setup()
+      store = under.store
+      part = under.minimumPartSize
+    })
+    afterEach(async () => {
+      expect(await under.openUploadCount()).toBe(0)
+    })
+    afterAll(() => under?.close())
+
+    describe("stat", () => {
+      it("is null for a key that holds nothing", async () => {
+        expect(await store.stat("stat/absent.ts", never)).toBeNull()
+      })
+
+      it("gives size, version and metadata of an object", async () => {
+        const bytes = sampleBytes("stat", 752)
+        await under.put("stat/present.ts", bytes)
+        const object = await store.stat("stat/present.ts", never)
+        expect(object).toMatchObject({ key: "stat/present.ts", size: 752, metadata: {} })
+        expect(object?.etag).toMatch(/^[\x21-\x7e]+$/)
+        expect((await store.stat("stat/present.ts", never))?.etag).toBe(object?.etag)
+      })
+
+      it("gives another version after the object was replaced by one of the same size", async () => {
+        await under.put("stat/replaced.ts", sampleBytes("one", 752))
+        const before = await store.stat("stat/replaced.ts", never)
+        await under.put("stat/replaced.ts", sampleBytes("two", 752))
+        expect((await store.stat("stat/replaced.ts", never))?.etag).not.toBe(before?.etag)
+      })
+
+      it("knows an empty object", async () => {
+        await under.put("stat/empty.ts", new Uint8Array(0))
+        expect(await store.stat("stat/empty.ts", never)).toMatchObject({ size: 0 })
+      })
+
+      it("does not take the beginning of a key for a key", async () => {
+        await under.put("stat/folder/archive.ts", sampleBytes("folder", 16))
+        expect(await store.stat("stat/folder", never)).toBeNull()
+      })
+    })
+
+    describe("read", () => {
+      const key = "read/archive.ts"
+      let bytes: Uint8Array
+
+      beforeAll(async () => {
+        bytes = sampleBytes("read", part + 752)
+        await under.put(key, bytes)
+      })
+
+      it("gives exactly the bytes of a range at every boundary", async () => {
+        const size = bytes.length
+        const points = [0, 1, 15, 16, 17, part - 16, part - 1, part, part + 1, part + 16, size - 1, size]
+        for (const start of points)
+          for (const end of points.filter(
+            (point) => point > start && (point - start < 100 || point === size),
+          ))
+            expectSameBytes(await readAll(store, key, { start, end }), bytes.subarray(start, end))
+      })
+
+      it("gives the whole object", async () => {
+        expectSameBytes(await readAll(store, key), bytes)
+      })
+
+      it("does not reuse the chunks it gave", async () => {
+        const object = await store.stat(key, never)
+        const chunks: { chunk: Uint8Array; sum: number }[] = []
+        for await (const chunk of store.read(object!, { start: 0, end: bytes.length }, never))
+          chunks.push({ chunk, sum: crc32(chunk) })
+        for (const { chunk, sum } of chunks) expect(crc32(chunk)).toBe(sum)
+      })
+
+      it("refuses an object that was replaced before the read", async () => {
+        await under.put("read/replaced.ts", sampleBytes("old", 752))
+        const object = await store.stat("read/replaced.ts", never)
+        await under.put("read/replaced.ts", sampleBytes("new", 752))
+        await expect(drain(store.read(object!, { start: 0, end: 752 }, never))).rejects.toMatchObject({
+          code: "ERR_OBJECT_CHANGED",
+        })
+      })
+
+      it("refuses an object that was replaced between two ranges", async () => {
+        const old = sampleBytes("old range", 752)
+        await under.put("read/between.ts", old)
+        const object = await store.stat("read/between.ts", never)
+        expectSameBytes(await drain(store.read(object!, { start: 0, end: 400 }, never)), old.subarray(0, 400))
+        await under.put("read/between.ts", sampleBytes("new range", 7520))
+        await expect(drain(store.read(object!, { start: 400, end: 752 }, never))).rejects.toMatchObject({
+          code: "ERR_OBJECT_CHANGED",
+        })
+      })
+
+      it("never mixes two versions when an object is replaced in the middle of a read", async () => {
+        const old = sampleBytes("old middle", 16 * MIB)
+        await under.put("read/middle.ts", old)
+        const object = await store.stat("read/middle.ts", never)
+        let at = 0
+        try {
+          for await (const chunk of store.read(object!, { start: 0, end: old.length }, never)) {
+            if (at === 0) await under.put("read/middle.ts", sampleBytes("new middle", 16 * MIB))
+            expectSameBytes(chunk, old.subarray(at, at + chunk.length))
+            at += chunk.length
+          }
+          expect(at).toBe(old.length)
+        } catch (error) {
+          expect(error).toMatchObject({ code: "ERR_OBJECT_CHANGED" })
+        }
+      })
+
+      it("says that an object is gone", async () => {
+        await under.put("read/removed.ts", sampleBytes("removed", 752))
+        const object = await store.stat("read/removed.ts", never)
+        await under.remove("read/removed.ts")
+        await expect(drain(store.read(object!, { start: 0, end: 752 }, never))).rejects.toMatchObject({
+          code: "ERR_OBJECT_NOT_FOUND",
+        })
+      })
+
+      it("releases the connection of a loop that is left early, every time", async () => {
+        const object = await store.stat(key, never)
+        for (let round = 0; round < 300; round++)
+          for await (const chunk of store.read(object!, { start: 0, end: bytes.length }, never)) {
+            expect(chunk.length).toBeGreaterThan(0)
+            break
+          }
+        expectSameBytes(await readAll(store, key), bytes)
+      })
+
+      it("rejects with the reason of an abort in the middle", async () => {
+        const controller = new AbortController()
+        const reason = new Error("shutting down")
+        await under.put("read/aborted.ts", sampleBytes("aborted", 16 * MIB))
+        const object = await store.stat("read/aborted.ts", never)
+        const reading = async () => {
+          for await (const _ of store.read(object!, { start: 0, end: 16 * MIB }, controller.signal))
+            controller.abort(reason)
+        }
+        await expect(reading()).rejects.toBe(reason)
+      })
+
+      it("rejects with the reason of an abort while the consumer takes its time", async () => {
+        const controller = new AbortController()
+        const reason = new Error("shutting down slowly")
+        await under.put("read/slowly.ts", sampleBytes("slowly", 16 * MIB))
+        const object = await store.stat("read/slowly.ts", never)
+        const chunks = store.read(object!, { start: 0, end: 16 * MIB }, controller.signal)
+        const iterator = chunks[Symbol.asyncIterator]()
+        await iterator.next()
+        controller.abort(reason)
+        await sleep(20)
+        await expect(iterator.next()).rejects.toBe(reason)
+      })
+    })
+
+    describe("write", () => {
+      const sizes: [string, (partSize: number) => number][] = [
+        ["0", () => 0],
+        ["16", () => 16],
+        ["752", () => 752],
+        ["one part - 16", (partSize) => partSize - 16],
+        ["one part", (partSize) => partSize],
+        ["one part + 16", (partSize) => partSize + 16],
+        ["three parts + 752", (partSize) => 3 * partSize + 752],
+      ]
+      for (const [title, sizeOf] of sizes)
+        it(`gives back what was written: ${title} bytes`, async () => {
+          const size = sizeOf(part)
+          const bytes = sampleBytes(title, size)
+          const key = `write/${size}.ts`
+          const object = await write(store, key, bytes)
+          expect(object).toMatchObject({ key, size })
+          expectSameBytes(await under.get(key), bytes)
+          expect((await store.stat(key, never))?.etag).toBe(object.etag)
+          if (size > 0) expectSameBytes(await readAll(store, key), bytes)
+        })
+
+      it("chooses a part size that is a multiple of 16", async () => {
+        for (const size of [0, 752, part, 3 * part]) {
+          const writer = await store.create("write/part-size.ts", size, PLAIN, never)
+          expect(writer.partSize % 16).toBe(0)
+          expect(writer.partSize).toBeGreaterThanOrEqual(part)
+          expect(store.partSizeFor(size)).toBe(writer.partSize)
+          await writer.abort()
+        }
+      })
+
+      it("shows nothing under the key until it is complete", async () => {
+        for (const size of [752, 2 * part]) {
+          const key = `write/invisible-${size}.ts`
+          const bytes = sampleBytes(key, size)
+          const writer = await store.create(key, size, PLAIN, never)
+          expect(await store.stat(key, never)).toBeNull()
+          const parts = await writeParts(writer, bytes)
+          expect(await store.stat(key, never)).toBeNull()
+          expect(await under.get(key)).toBeNull()
+          await writer.complete(parts, never)
+          expectSameBytes(await under.get(key), bytes)
+        }
+      })
+
+      it("takes parts in any order, in parallel and again", async () => {
+        const bytes = sampleBytes("any order", 4 * part - 32)
+        const writer = await store.create("write/any-order.ts", bytes.length, PLAIN, never)
+        await writePart(writer, sampleBytes("something else", bytes.length), 2)
+        const parts = new Map<number, WrittenPart>()
+        await Promise.all(
+          [4, 3, 2, 1].map(async (number) => parts.set(number, await writePart(writer, bytes, number))),
+        )
+        await writer.complete(parts, never)
+        expectSameBytes(await under.get("write/any-order.ts"), bytes)
+      })
+
+      it("tells which parts it holds, and by the tag whether one was written anew", async () => {
+        const bytes = sampleBytes("held", 3 * part)
+        const writer = await store.create("write/held.ts", bytes.length, PLAIN, never)
+        expect((await writer.written(never)).size).toBe(0)
+        const third = await writePart(writer, bytes, 3)
+        const first = await writePart(writer, bytes, 1)
+        expect(third.size).toBe(part)
+        expect(third.tag).toMatch(/^[\x20-\x7e]+$/)
+        expect([...(await writer.written(never))].sort(([a], [b]) => a - b)).toEqual([
+          [1, first],
+          [3, third],
+        ])
+        const other = await writePart(writer, sampleBytes("other", 3 * part), 3)
+        expect(other.tag).not.toBe(third.tag)
+        expect((await writer.written(never)).get(3)).toEqual(other)
+        await writer.abort()
+      })
+
+      it("does not change or keep the body of a part", async () => {
+        for (const size of [752, part + 16]) {
+          const key = `write/body-${size}.ts`
+          const bytes = sampleBytes(key, size)
+          const body = Buffer.from(bytes)
+          const writer = await store.create(key, size, PLAIN, never)
+          const parts = await writeParts(writer, body)
+          expectSameBytes(body, bytes)
+          body.fill(0)
+          await writer.complete(parts, never)
+          expectSameBytes(await under.get(key), bytes)
+        }
+      })
+
+      it("refuses a part whose checksum is wrong, and records nothing", async () => {
+        for (const size of [752, 2 * part]) {
+          const bytes = sampleBytes(`checksum ${size}`, size)
+          const writer = await store.create(`write/checksum-${size}.ts`, size, PLAIN, never)
+          const body = partOf(bytes, 1, writer.partSize)
+          const wrong = (crc32(body) ^ 1) >>> 0
+          await expect(writer.writePart(1, inPieces(body), wrong, never)).rejects.toMatchObject({
+            code: "ERR_STORE_UNAVAILABLE",
+          })
+          expect((await writer.written(never)).size).toBe(0)
+          await writer.abort()
+        }
+      })
+
+      it("refuses a part of the wrong length or number, and an object with a gap", async () => {
+        const bytes = sampleBytes("gap", 3 * part)
+        const writer = await store.create("write/gap.ts", bytes.length, PLAIN, never)
+        const short = bytes.subarray(0, 16)
+        await expect(writer.writePart(1, [short], crc32(short), never)).rejects.toThrow(RangeError)
+        await expect(writer.writePart(4, [short], crc32(short), never)).rejects.toThrow(RangeError)
+        await expect(writer.writePart(0, [short], crc32(short), never)).rejects.toThrow(RangeError)
+        const parts = await writeParts(writer, bytes)
+        parts.delete(2)
+        await expect(writer.complete(parts, never)).rejects.toThrow(RangeError)
+        expect(await store.stat("write/gap.ts", never)).toBeNull()
+        await writer.abort()
+      })
+
+      it("keeps metadata as it was given", async () => {
+        const metadata = {
+          "unseal-source-etag": "9bb58f26192e4ba00f01e2e7b136bbd8-5",
+          "unseal-source-size": "1073741824",
+          note: 'printable, with spaces = & / + % " and quotes',
+        }
+        for (const size of [0, 752, part + 16]) {
+          const key = `write/metadata-${size}.ts`
+          const object = await write(store, key, sampleBytes(key, size), { metadata })
+          expect(object.metadata).toEqual(metadata)
+          expect((await (await under.reopen()).stat(key, never))?.metadata).toEqual(metadata)
+        }
+      })
+
+      const keys = [
+        "odd keys/with spaces and (brackets).ts",
+        "odd keys/plus+plus.ts",
+        "odd keys/percent %41 100%.ts",
+        "odd keys/größe-文件-🎬.ts",
+        "odd keys/a&b=c;d,e'f!g~h*i@j$k.ts",
+        "46123/5a7c9f3e-0000-4000-8000-000000000001/archive.ts",
+      ]
+      it("takes keys with spaces, signs and any script literally", async () => {
+        for (const key of keys) {
+          const bytes = sampleBytes(key, 752)
+          const object = await write(store, key, bytes)
+          expect(object.key).toBe(key)
+          expectSameBytes(await under.get(key), bytes)
+          expectSameBytes(await readAll(store, key), bytes)
+        }
+        expect(await store.stat("odd keys/percent A 100%.ts", never)).toBeNull()
+        expect(await store.stat("odd keys/plus plus.ts", never)).toBeNull()
+      })
+
+      it("takes such keys for objects of several parts", async () => {
+        for (const key of keys.slice(1, 5)) {
+          const bytes = sampleBytes(key, part + 16)
+          const several = key.replace("odd keys", "odd keys/several")
+          await write(store, several, bytes)
+          expectSameBytes(await under.get(several), bytes)
+        }
+      })
+    })
+
+    describe("resume", () => {
+      it("goes on by the token in another instance, with the parts that were written", async () => {
+        const bytes = sampleBytes("resume", 3 * part + 752)
+        const writer = await store.create("resume/archive.ts", bytes.length, PLAIN, never)
+        expect(writer.token).toMatch(/^[\x20-\x7e]+$/)
+        const second = await writePart(writer, bytes, 2)
+        const fourth = await writePart(writer, bytes, 4)
+
+        const options = { ...PLAIN, token: writer.token }
+        const resumed = await (await under.reopen()).create("resume/archive.ts", bytes.length, options, never)
+        expect(resumed.token).toBe(writer.token)
+        expect(resumed.partSize).toBe(writer.partSize)
+        const parts = new Map(await resumed.written(never))
+        expect(parts).toEqual(
+          new Map([
+            [2, second],
+            [4, fourth],
+          ]),
+        )
+        for (const number of [1, 3]) parts.set(number, await writePart(resumed, bytes, number))
+        await resumed.complete(parts, never)
+        expectSameBytes(await under.get("resume/archive.ts"), bytes)
+      })
+
+      it("starts a one-part object over if it must, and ends the same", async () => {
+        const bytes = sampleBytes("resume one", 752)
+        const writer = await store.create("resume/one.ts", 752, PLAIN, never)
+        await writePart(writer, bytes, 1)
+        const options = { ...PLAIN, token: writer.token }
+        const resumed = await (await under.reopen()).create("resume/one.ts", 752, options, never)
+        const parts = new Map(await resumed.written(never))
+        if (!parts.has(1)) parts.set(1, await writePart(resumed, bytes, 1))
+        await resumed.complete(parts, never)
+        expectSameBytes(await under.get("resume/one.ts"), bytes)
+        await writer.abort()
+        expectSameBytes(await under.get("resume/one.ts"), bytes)
+      })
+
+      it("says that the upload of a token is gone", async () => {
+        const bytes = sampleBytes("gone", 2 * part)
+        const writer = await store.create("resume/gone.ts", bytes.length, PLAIN, never)
+        await writePart(writer, bytes, 1)
+        await writer.abort()
+        const options = { ...PLAIN, token: writer.token }
+        await expect(store.create("resume/gone.ts", bytes.length, options, never)).rejects.toMatchObject({
+          code: "ERR_OBJECT_NOT_FOUND",
+        })
+      })
+
+      it("says so of a token that is none", async () => {
+        const options = { ...PLAIN, token: "not a token of this store" }
+        await expect(store.create("resume/none.ts", 2 * part, options, never)).rejects.toMatchObject({
+          code: "ERR_OBJECT_NOT_FOUND",
+        })
+      })
+    })
+
+    describe("complete", () => {
+      const ours = { "unseal-source-etag": "ours" }
+      const foreign = { "unseal-source-etag": "foreign" }
+
+      it("settles a second call as done", async () => {
+        for (const size of [0, 752, 2 * part]) {
+          const key = `complete/twice-${size}.ts`
+          const bytes = sampleBytes(key, size)
+          const writer = await store.create(key, size, { ...PLAIN, metadata: ours }, never)
+          const parts = await writeParts(writer, bytes)
+          const object = await writer.complete(parts, never)
+          expect(await writer.complete(parts, never)).toEqual(object)
+          expectSameBytes(await under.get(key), bytes)
+        }
+      })
+
+      it("refuses to replace another object with fail, and leaves it as it was", async () => {
+        for (const size of [0, 752, 2 * part]) {
+          const key = `complete/fail-${size}.ts`
+          const other = sampleBytes("other", 1504)
+          const before = await write(store, key, other, { metadata: foreign })
+          const writer = await store.create(key, size, { ...PLAIN, metadata: ours }, never)
+          const parts = await writeParts(writer, sampleBytes(key, size))
+          await expect(writer.complete(parts, never)).rejects.toMatchObject({
+            code: "ERR_DESTINATION_EXISTS",
+          })
+          await writer.abort()
+          expectSameBytes(await under.get(key), other)
+          expect(await store.stat(key, never)).toEqual(before)
+        }
+      })
+
+      it("refuses an object that appeared while the parts were written", async () => {
+        const bytes = sampleBytes("appeared", 2 * part)
+        const writer = await store.create(
+          "complete/appeared.ts",
+          bytes.length,
+          { ...PLAIN, metadata: ours },
+          never,
+        )
+        const parts = await writeParts(writer, bytes)
+        await under.put("complete/appeared.ts", sampleBytes("somebody", 752))
+        await expect(writer.complete(parts, never)).rejects.toMatchObject({ code: "ERR_DESTINATION_EXISTS" })
+        await writer.abort()
+        expectSameBytes(await under.get("complete/appeared.ts"), sampleBytes("somebody", 752))
+      })
+
+      it("replaces another object with replace, whole and with its metadata", async () => {
+        for (const size of [0, 752, 2 * part]) {
+          const key = `complete/replace-${size}.ts`
+          await write(store, key, sampleBytes("replaced", part + 16), { metadata: foreign })
+          const bytes = sampleBytes(key, size)
+          await write(store, key, bytes, { metadata: ours, existing: "replace" })
+          expectSameBytes(await under.get(key), bytes)
+          expect(await store.stat(key, never)).toMatchObject({ size, metadata: ours })
+        }
+      })
+
+      it("lets two writers of the same object both succeed, with one content", async () => {
+        for (const size of [752, part + 752]) {
+          const key = `complete/both-${size}.ts`
+          const bytes = sampleBytes(key, size)
+          const objects = await Promise.all(
+            [store, await under.reopen()].map(async (instance) => {
+              const writer = await instance.create(key, size, { ...PLAIN, metadata: ours }, never)
+              const object = await writer.complete(await writeParts(writer, bytes), never)
+              await writer.abort()
+              return object
+            }),
+          )
+          expect(objects[0]).toEqual(objects[1])
+          expectSameBytes(await under.get(key), bytes)
+        }
+      })
+
+      it("lets exactly one of two writers of different objects succeed", async () => {
+        for (const size of [752, part + 752]) {
+          const key = `complete/one-${size}.ts`
+          const outcomes = await Promise.all(
+            ["left", "right"].map(async (side) => {
+              const bytes = sampleBytes(side, size)
+              const options = { ...PLAIN, metadata: { "unseal-source-etag": side } }
+              const writer = await (await under.reopen()).create(key, size, options, never)
+              const parts = await writeParts(writer, bytes)
+              try {
+                await writer.complete(parts, never)
+                return { bytes }
+              } catch (error) {
+                await writer.abort()
+                return { error }
+              }
+            }),
+          )
+          const winners = outcomes.flatMap(({ bytes }) => bytes ?? [])
+          expect(winners).toHaveLength(1)
+          expect(outcomes.flatMap(({ error }) => error ?? [])).toMatchObject([
+            { code: "ERR_DESTINATION_EXISTS" },
+          ])
+          expectSameBytes(await under.get(key), winners[0]!)
+        }
+      })
+    })
+
+    describe("abort", () => {
+      it("leaves nothing, and may be called again", async () => {
+        for (const size of [0, 752, 2 * part]) {
+          const key = `abort/archive-${size}.ts`
+          const writer = await store.create(key, size, PLAIN, never)
+          await writeParts(writer, sampleBytes(key, size))
+          await writer.abort()
+          await writer.abort()
+          expect(await store.stat(key, never)).toBeNull()
+          expect(await under.openUploadCount()).toBe(0)
+        }
+      })
+
+      it("does not touch the object that is complete, nor one that was there before", async () => {
+        const bytes = sampleBytes("kept", 2 * part)
+        const writer = await store.create("abort/kept.ts", bytes.length, PLAIN, never)
+        await writer.complete(await writeParts(writer, bytes), never)
+        await writer.abort()
+        expectSameBytes(await under.get("abort/kept.ts"), bytes)
+
+        const second = await store.create("abort/kept.ts", 3 * part, { ...PLAIN, existing: "replace" }, never)
+        await writePart(second, sampleBytes("second", 3 * part), 1)
+        await second.abort()
+        expectSameBytes(await under.get("abort/kept.ts"), bytes)
+      })
+    })
+
+    describe("open uploads", () => {
+      it("are listed with key, token and time until they are aborted", async () => {
+        const keys = ["open/a b+c.ts", "open/größe.ts", "open/plain.ts"]
+        const tokens = new Map<string, string>()
+        for (const key of keys) {
+          const writer = await store.create(key, 2 * part, PLAIN, never)
+          await writePart(writer, sampleBytes(key, 2 * part), 1)
+          tokens.set(key, writer.token)
+        }
+        const other = await under.reopen()
+        const listed = []
+        for await (const upload of other.openUploads(never)) listed.push(upload)
+        expect(listed.map(({ key }) => key).sort()).toEqual(keys.sort())
+        for (const { key, token } of listed) expect(tokens.get(key)?.startsWith(token)).toBe(true)
+        for (const { startedAt } of listed)
+          expect(Math.abs(Date.now() - startedAt.getTime())).toBeLessThan(10 * 60_000)
+
+        for (const upload of listed) await other.abortUpload(upload, never)
+        expect(await under.openUploadCount()).toBe(0)
+        for (const upload of listed) await other.abortUpload(upload, never)
+        for (const key of keys) expect(await store.stat(key, never)).toBeNull()
+      })
+
+      it("are none when everything is complete or aborted", async () => {
+        for await (const upload of store.openUploads(never)) expect(upload).toBeUndefined()
+      })
+    })
+
+    describe("an aborted signal", () => {
+      it("rejects every call with its reason", async () => {
+        const reason = new Error("handed back")
+        const gone = AbortSignal.abort(reason)
+        const bytes = sampleBytes("signal", 2 * part)
+        await under.put("signal/archive.ts", bytes)
+        const object = await store.stat("signal/archive.ts", never)
+        await expect(store.stat("signal/archive.ts", gone)).rejects.toBe(reason)
+        await expect(drain(store.read(object!, { start: 0, end: 16 }, gone))).rejects.toBe(reason)
+        await expect(store.create("signal/new.ts", bytes.length, PLAIN, gone)).rejects.toBe(reason)
+
+        const writer = await store.create("signal/new.ts", bytes.length, PLAIN, never)
+        await expect(writePart(writer, bytes, 1, gone)).rejects.toBe(reason)
+        await expect(writer.written(gone)).rejects.toBe(reason)
+        const parts = await writeParts(writer, bytes)
+        await expect(writer.complete(parts, gone)).rejects.toBe(reason)
+        expect(await under.get("signal/new.ts")).toBeNull()
+        await writer.abort()
+      })
+
+      it("rejects a part that is being written", async () => {
+        const controller = new AbortController()
+        const reason = new Error("handed back meanwhile")
+        const bytes = sampleBytes("meanwhile", 2 * part)
+        const writer = await store.create("signal/meanwhile.ts", bytes.length, PLAIN, never)
+        const writing = writePart(writer, bytes, 1, controller.signal)
+        controller.abort(reason)
+        await expect(writing).rejects.toBe(reason)
+        await writer.abort()
+      })
+    })
+
+    describe("a store that can't be used", () => {
+      const object = { key: "any.ts", size: 16, etag: "any", metadata: {} }
+      const calls: [string, (broken: ArchiveStore) => Promise<unknown>][] = [
+        ["stat", (broken) => broken.stat("any.ts", never)],
+        ["read", (broken) => drain(broken.read(object, { start: 0, end: 16 }, never))],
+        ["write", (broken) => write(broken, "any.ts", sampleBytes("any", 752))],
+        ["write of several parts", (broken) => write(broken, "any.ts", sampleBytes("any", 2 * part))],
+        ["open uploads", (broken) => Array.fromAsync(broken.openUploads(never))],
+      ]
+      for (const [call, run] of calls) {
+        it(`is denied on ${call} if the bucket, container or directory does not exist`, async () => {
+          const failure = run(under.missing)
+          await expect(failure).rejects.toMatchObject({ code: "ERR_STORE_DENIED" })
+          await expect(failure).rejects.toThrow(/does not exist/)
+        })
+
+        if (!lacks.includes("denied"))
+          it(`is denied on ${call} if the credentials are refused`, async () => {
+            await expect(run(under.denied!)).rejects.toMatchObject({ code: "ERR_STORE_DENIED" })
+          })
+
+        if (!lacks.includes("unreachable"))
+          it(`is unavailable on ${call} if nobody listens`, async () => {
+            await expect(run(under.unreachable!)).rejects.toMatchObject({ code: "ERR_STORE_UNAVAILABLE" })
+          })
+      }
+    })
+  })
+}

@@ -1,0 +1,199 @@
+/** The whole system on one machine: Redis, the simulated cloud with its store, one ingest, any number of workers. */
+import { randomBytes } from "node:crypto"
+import { mkdir, mkdtemp, rm } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import type { ArchiveStore } from "@unseal/archive/store/contract"
+import { openStore } from "@unseal/archive/store/open"
+import { createCertificate } from "@unseal/simulator/openssl"
+import { type AppName, type AppProcess, type LogLine, startApp } from "./process.ts"
+import { type RedisServer, startRedis } from "./redis.ts"
+import {
+  azureStores,
+  fileStores,
+  S3_CREDENTIAL,
+  type StoreKind,
+  type SystemStores,
+  s3Stores,
+} from "./stores.ts"
+
+export interface SystemOptions {
+  readonly store: StoreKind
+  readonly workers: number
+  /** Settings of the workers, beside those that the system needs. */
+  readonly workerEnv?: Readonly<Record<string, string>>
+  /** Settings of the simulator, likewise. */
+  readonly simulatorEnv?: Readonly<Record<string, string>>
+  /** Told of every log line of every process. */
+  readonly onLine?: (process: string, line: LogLine) => void
+  /** Told of each piece as it is ready, for people who wait. */
+  readonly onReady?: (name: string, detail: string) => void
+}
+
+/** What `GET /archives` of the simulator tells of one. */
+export interface ArchiveSummary {
+  readonly id: string
+  readonly key: string
+  readonly status: string
+  /** Bytes; `null` until it is uploaded. */
+  readonly size: number | null
+  readonly callbacks: readonly { readonly status: string; readonly outcome: string }[]
+}
+
+/** What `GET /archives/{id}` tells, once it is uploaded. */
+export interface RecordedArchive {
+  readonly id: string
+  readonly key: string
+  readonly tail: string
+  readonly recording: { readonly size: number; readonly encryptedPassword: string }
+  readonly sha256: { readonly plaintext: string; readonly ciphertext: string }
+}
+
+/** What the simulator is asked to record; see its control API. */
+export interface RecordWish {
+  readonly size: number
+  readonly exact?: boolean
+  readonly tail?: "pkcs7" | "zero" | "none"
+  readonly count?: number
+  readonly duplicates?: number
+  readonly statuses?: readonly string[]
+}
+
+export interface System {
+  readonly projectId: string
+  /** Below a temporary directory of its own, removed by `close`. */
+  readonly keyFile: string
+  readonly redis: RedisServer
+  readonly ingest: AppProcess
+  readonly simulator: AppProcess
+  /** Those started so far, ended ones too. */
+  readonly workers: readonly AppProcess[]
+  readonly source: ArchiveStore
+  readonly destination: ArchiveStore
+  readonly stores: SystemStores
+  /** Settings that reach this system's queue, for the CLI. */
+  readonly env: Readonly<Record<string, string>>
+  startWorker(): Promise<AppProcess>
+  record(wish: RecordWish): Promise<void>
+  /** Newest first. */
+  archives(): Promise<readonly ArchiveSummary[]>
+  archive(id: string): Promise<RecordedArchive>
+  /** Stops every process, the newest first, and removes what they left. */
+  close(): Promise<void>
+}
+
+export const PROJECT_ID = "123456"
+
+export async function startSystem(options: SystemOptions): Promise<System> {
+  const directory = await mkdtemp(join(tmpdir(), "unseal-system-"))
+  const closing: (() => Promise<unknown>)[] = [() => rm(directory, { recursive: true, force: true })]
+  const close = async () => {
+    for (let undo = closing.pop(); undo !== undefined; undo = closing.pop()) await undo()
+  }
+  const ready = options.onReady ?? (() => {})
+
+  async function start(name: string, app: AppName, env: Record<string, string>): Promise<AppProcess> {
+    const process = await startApp(app, { env, onLine: (line) => options.onLine?.(name, line) })
+    closing.push(() => process.stop())
+    const ports = Object.entries(process.ports).map(([port, number]) => `${port} ${number}`)
+    ready(name, `pid ${process.pid}${ports.length > 0 ? `, ports: ${ports.join(", ")}` : ""}`)
+    return process
+  }
+
+  try {
+    const redis = await startRedis()
+    closing.push(() => redis.close())
+    ready("redis", redis.url)
+
+    const keysDirectory = join(directory, "keys")
+    await mkdir(keysDirectory)
+    const keyFile = join(keysDirectory, "key.pem")
+    const certificateFile = join(directory, "cert.pem")
+    await createCertificate({ certificateFile, keyFile })
+    ready("certificate", "2048 bits, made by the openssl command")
+
+    const secret = randomBytes(32).toString("base64url")
+    const common = { REDIS_URL: redis.url, UNSEAL_HOST: "127.0.0.1", UNSEAL_ADMIN_PORT: "0" }
+    const ingest = await start("ingest", "ingest", {
+      ...common,
+      UNSEAL_PORT: "0",
+      UNSEAL_PROJECT_ID: PROJECT_ID,
+      UNSEAL_SIGNATURE_SECRET: secret,
+    })
+    const given = await openGivenStores(options.store, directory)
+    if (given) closing.push(() => given.close())
+    const simulator = await start("simulator", "simulator", {
+      SIMULATOR_PORT: "0",
+      SIMULATOR_PROJECT_ID: PROJECT_ID,
+      SIMULATOR_CERTIFICATE_FILE: certificateFile,
+      SIMULATOR_CALLBACK_URL: `http://127.0.0.1:${ingest.ports.http}/callbacks/${PROJECT_ID}`,
+      SIMULATOR_SIGNATURE_SECRET: secret,
+      SIMULATOR_TIME_SCALE: "0.05",
+      ...(given
+        ? { SIMULATOR_STORE: given.source, ...given.env }
+        : { SIMULATOR_S3_PORT: "0", ...S3_CREDENTIAL }),
+      ...options.simulatorEnv,
+    })
+    const stores = given ?? s3Stores(simulator.ports.s3!)
+    ready("store", stores.source.replace(/\?.*/, ""))
+
+    const workers: AppProcess[] = []
+    let started = 0
+    async function startWorker(): Promise<AppProcess> {
+      const worker = await start(`worker ${++started}`, "worker", {
+        ...common,
+        ...stores.env,
+        UNSEAL_PROJECT_ID: PROJECT_ID,
+        UNSEAL_SOURCE: stores.source,
+        UNSEAL_DESTINATION: stores.destination,
+        UNSEAL_KEYS_DIR: keysDirectory,
+        ...options.workerEnv,
+      })
+      workers.push(worker)
+      return worker
+    }
+    await Promise.all(Array.from({ length: options.workers }, startWorker))
+
+    const open = async (url: string) => {
+      // The SDK's own chain reads the environment of this process, where the credential is not: it is for this run alone.
+      Object.assign(process.env, stores.env)
+      const store = await openStore(url, { env: stores.env })
+      closing.push(() => store.close())
+      return store
+    }
+    const control = `http://127.0.0.1:${simulator.ports.control}/archives`
+    return {
+      projectId: PROJECT_ID,
+      keyFile,
+      redis,
+      ingest,
+      simulator,
+      workers,
+      source: await open(stores.source),
+      destination: await open(stores.destination),
+      stores,
+      env: { REDIS_URL: redis.url, ...stores.env },
+      startWorker,
+      async record(wish) {
+        const answer = await fetch(control, {
+          method: "POST",
+          headers: { "content-type": "application/json" },
+          body: JSON.stringify(wish),
+        })
+        if (answer.status !== 202)
+          throw new Error(`the simulator answered ${answer.status}: ${await answer.text()}`)
+      },
+      archives: async () => (await (await fetch(control)).json()) as ArchiveSummary[],
+      archive: async (id) => (await (await fetch(`${control}/${id}`)).json()) as RecordedArchive,
+      close,
+    }
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
+
+async function openGivenStores(kind: StoreKind, directory: string): Promise<SystemStores | null> {
+  if (kind === "azure") return azureStores()
+  return kind === "file" ? fileStores(directory) : null
+}
