@@ -16,6 +16,7 @@ test("a scrape shows the queue as it is, and asks once", async () => {
       asked++
       return STATUS
     },
+    memory: async () => ({ usedBytes: 1_700_000, limitBytes: 0 }),
     deadLetters: { count: async () => COUNTS },
   })
   const text = await registry.metrics()
@@ -23,6 +24,7 @@ test("a scrape shows the queue as it is, and asks once", async () => {
     `unseal_queue_jobs{state="waiting"} 4`,
     `unseal_queue_jobs{state="failed"} 3`,
     "unseal_queue_oldest_seconds 1.5",
+    "unseal_queue_bytes 1700000",
     `unseal_dead_letters{code="ERR_NO_MATCHING_KEY"} 3`,
     `unseal_dead_letters{code="ERR_STALLED"} 0`,
   ])
@@ -38,11 +40,13 @@ test("a scrape is answered while Redis is not: what is not known is not a number
   const never = new Promise<never>(() => {})
   createQueueMetrics(registry, {
     status: () => (away ? never : Promise.resolve(STATUS)),
+    memory: () => (away ? never : Promise.resolve({ usedBytes: 1, limitBytes: 0 })),
     deadLetters: { count: async () => (away ? Promise.reject(new Error("away")) : COUNTS) },
   })
   await registry.metrics()
   away = true
   const text = await registry.metrics()
   expect(text).toMatch(/unseal_queue_jobs\{state="waiting"\} nan/i)
+  expect(text).toMatch(/unseal_queue_bytes nan/i)
   expect(text).toMatch(/unseal_dead_letters\{code="ERR_STALLED"\} nan/i)
 })

@@ -1,6 +1,7 @@
 import type { DeadLetters } from "@unseal/queue/dead-letters"
 import { withDeadline } from "@unseal/queue/deadline"
 import { FAILURES, type FailureCode } from "@unseal/queue/ending"
+import type { ServerMemory } from "@unseal/queue/server"
 import type { QueueStatus } from "@unseal/queue/status"
 import { createGauge, type Registry } from "@unseal/service/metrics"
 
@@ -15,7 +16,11 @@ const CODES = Object.keys(FAILURES) as FailureCode[]
  */
 export function createQueueMetrics(
   registry: Registry,
-  queue: { status(): Promise<QueueStatus>; deadLetters: Pick<DeadLetters, "count"> },
+  queue: {
+    status(): Promise<QueueStatus>
+    memory(): Promise<ServerMemory>
+    deadLetters: Pick<DeadLetters, "count">
+  },
 ): void {
   const status = sharedByOneScrape(queue.status)
 
@@ -33,6 +38,12 @@ export function createQueueMetrics(
     help: "How long the next job has waited",
     labels: {},
     collect: async (set) => set({}, (await status())?.oldestWaitingSeconds ?? Number.NaN),
+  })
+  createGauge(registry, {
+    name: "unseal_queue_bytes",
+    help: "Memory that Redis uses, for the queue and whatever else it holds",
+    labels: {},
+    collect: async (set) => set({}, (await inTime(queue.memory()))?.usedBytes ?? Number.NaN),
   })
   createGauge(registry, {
     name: "unseal_dead_letters",

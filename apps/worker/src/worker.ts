@@ -2,6 +2,7 @@ import { createByteBudget } from "@unseal/archive/budget"
 import { type Consumer, createConsumer } from "@unseal/queue/consumer"
 import { openDeadLetters } from "@unseal/queue/dead-letters"
 import { withDeadline } from "@unseal/queue/deadline"
+import { durabilityProblems, readMemory } from "@unseal/queue/server"
 import { queueStatus } from "@unseal/queue/status"
 import type { Logger } from "@unseal/service/logger"
 import type { Registry } from "@unseal/service/metrics"
@@ -38,7 +39,11 @@ export function createWorker({ config, redis, registry, logger }: WorkerOptions)
   const budget = createByteBudget(settings.UNSEAL_PARTS_IN_FLIGHT * settings.UNSEAL_PART_SIZE_BYTES)
   const metrics = createWorkerMetrics(registry, projects.ids, budget)
   const deadLetters = openDeadLetters({ connection: redis, queue })
-  createQueueMetrics(registry, { status: () => queueStatus(redis, queue), deadLetters })
+  createQueueMetrics(registry, {
+    status: () => queueStatus(redis, queue),
+    memory: () => readMemory(redis),
+    deadLetters,
+  })
   const places = openPlaces(config, logger, (code) => metrics.retried("request", code))
   const consumer = createConsumer({
     ...{ connection: redis, queue, logger },
@@ -48,6 +53,10 @@ export function createWorker({ config, redis, registry, logger }: WorkerOptions)
     stallCheckMs: settings.UNSEAL_STALL_CHECK_MS,
     run: createMission({ settings, places, budget, metrics, logger }),
     observe: { ended: createReport(metrics, logger) },
+  })
+
+  whenReady(redis, async () => {
+    for (const problem of await durabilityProblems(redis)) logger.warn({ problem }, "redis may lose jobs")
   })
 
   const limitMs = STUCK_LOCKS * settings.UNSEAL_LOCK_MS
@@ -78,6 +87,13 @@ export function createWorker({ config, redis, registry, logger }: WorkerOptions)
       await Promise.all([places.close(), deadLetters.close()])
     },
   }
+}
+
+/** Runs `check` once, when Redis is there; it says nothing if Redis goes away meanwhile. */
+function whenReady(redis: WorkerOptions["redis"], check: () => Promise<void>): void {
+  const run = () => void check().catch(() => {})
+  if (redis.status === "ready") run()
+  else redis.once("ready", run)
 }
 
 /**

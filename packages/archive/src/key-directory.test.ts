@@ -84,6 +84,15 @@ describe("a key directory", () => {
     })
   })
 
+  it("passes over a certificate, which openssl puts beside its key", async () => {
+    await place("openssl-zero", "key.pem")
+    await copyFile(join(vectors, "openssl-zero/cert.pem"), join(directory, "cert.pem"))
+    const ring = await openKeyDirectory(directory)
+    expect(ring.unusable()).toEqual([])
+    expect(ring.describe().map((key) => key.name)).toEqual(["key.pem"])
+    expect(await ring.unwrap(await passwordOf("openssl-pkcs7"), never)).toBeNull()
+  })
+
   it("forgets a key that was taken away", async () => {
     await place("openssl-zero", "key.pem")
     const ring = await openKeyDirectory(directory, { refreshMs: 0 })

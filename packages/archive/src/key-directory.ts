@@ -51,7 +51,8 @@ export async function openKeyDirectory(
   async function look(): Promise<void> {
     const next = new Map<string, Entry>()
     for (const name of await pemFiles(directory))
-      next.set(name, await readEntry(directory, name, entries.get(name)))
+      if (!(await isCertificate(join(directory, name))))
+        next.set(name, await readEntry(directory, name, entries.get(name)))
     entries = next
     const usable = [...entries.values()].filter((entry) => entry.key !== undefined)
     usable.sort((a, b) => b.modifiedMs - a.modifiedMs)
@@ -105,6 +106,16 @@ async function pemFiles(directory: string): Promise<string[]> {
       `key directory ${directory} can't be read: ${reason}`,
       { cause },
     )
+  }
+}
+
+/** Whether the file holds certificates alone: openssl's command puts `cert.pem` beside `key.pem`. */
+async function isCertificate(path: string): Promise<boolean> {
+  const pem = await readFile(path).catch(() => Buffer.alloc(0))
+  try {
+    return pem.includes("CERTIFICATE-----") && !pem.includes("PRIVATE KEY-----")
+  } finally {
+    wipe(pem)
   }
 }
 

@@ -5,6 +5,7 @@ import { type RedisServer, startRedis } from "../../../test/harness/redis.ts"
 import { createJobPayload, jobIdOf } from "./job.ts"
 import { queueKey } from "./names.ts"
 import { createProducer, type Producer, QueueUnavailableError } from "./producer.ts"
+import { readMemory } from "./server.ts"
 import { queueStatus } from "./status.ts"
 
 const QUEUE = "producer-test"
@@ -136,12 +137,25 @@ test("a full or read-only Redis is a refusal that names it", async () => {
   ends.push(() => client.disconnect())
   await producer.enqueue(payload())
   await client.config("SET", "maxmemory", "1")
-  expect((await refusal(producer.enqueue(payload()))).message).toContain("OOM")
+  expect((await refusal(producer.enqueue(payload()))).message).toMatch(/OOM|maxmemory/)
   await client.config("SET", "maxmemory", "0")
+  await expect.poll(() => producer.enqueue(payload()).catch(() => null), { timeout: 20_000 }).not.toBeNull()
   await client.replicaof("127.0.0.1", "1")
   expect((await refusal(producer.enqueue(payload()))).message).toContain("READONLY")
   await client.replicaof("NO", "ONE")
   expect((await producer.enqueue(payload())).outcome).toBe("enqueued")
+})
+
+test("refuses from 80 % of Redis's memory on, while Redis itself would still take jobs", async () => {
+  const client = new Redis(redis.url)
+  ends.push(() => client.disconnect())
+  const { usedBytes } = await readMemory(client)
+  await client.config("SET", "maxmemory", Math.round(usedBytes / 0.85))
+  const producer = open()
+  expect((await refusal(producer.enqueue(payload()))).message).toContain("% of its maxmemory")
+  await client.set("still", "taken")
+  await client.config("SET", "maxmemory", usedBytes * 10)
+  await expect.poll(() => producer.enqueue(payload()).catch(() => null), { timeout: 20_000 }).not.toBeNull()
 })
 
 test("a job that is gone before it could be looked at is a doubt", async () => {

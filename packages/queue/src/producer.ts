@@ -4,6 +4,7 @@ import { untilAborted, withDeadline } from "./deadline.ts"
 import { createErrorLog, type QueueLogger } from "./error-log.ts"
 import { type JobPayload, jobIdOf } from "./job.ts"
 import { JOB_NAME, queueKey, queuePrefix } from "./names.ts"
+import { watchMemory } from "./server.ts"
 
 /** A job that may not be in the queue: answer 503, so that the sender tries again. The message holds no secret. */
 export class QueueUnavailableError extends Error {
@@ -45,6 +46,7 @@ export interface Producer {
 export function createProducer(options: ProducerOptions): Producer {
   const { connection, queue: name, attempts = 12, deadlineMs = 2_000, pendingLimit = 1_000 } = options
   const logError = createErrorLog(options.logger)
+  const reasonNotToAdd = watchMemory(connection)
   let queue: Queue<JobPayload> | undefined
   let closed = false
   let pending = 0
@@ -65,7 +67,12 @@ export function createProducer(options: ProducerOptions): Producer {
   }
 
   async function add(payload: JobPayload, jobId: string, signal: AbortSignal): Promise<Enqueued> {
-    await (await liveQueue(signal)).add(JOB_NAME, payload, {
+    const queue = await liveQueue(signal)
+    const full = await reasonNotToAdd()
+    if (full !== null) throw new QueueUnavailableError(full)
+    // Whoever asked has been answered by now.
+    signal.throwIfAborted()
+    await queue.add(JOB_NAME, payload, {
       jobId,
       attempts,
       backoff: { type: "unseal" },

@@ -74,6 +74,9 @@ export function authorize(
   checkScope(claim, region)
   checkTime(claim, query, nowMs)
   checkSignedHeaders(claim, headers)
+  // Long-lived keys have no session, so that any token is a wrong one.
+  if (headers.has("x-amz-security-token") || query.some(([name]) => name === "X-Amz-Security-Token"))
+    throw new Refusal("InvalidToken")
 
   const content = headers.get("x-amz-content-sha256") ?? (claim.presigned ? "UNSIGNED-PAYLOAD" : undefined)
   if (content === undefined)

@@ -75,15 +75,11 @@ export async function deleteObjects(request: S3Request, { store }: ServerState):
       "Missing required header for this request: Content-MD5 OR x-amz-checksum-*",
     )
   const objects = store.bucket(bucket).objects
-  const { Object: named, Quiet: quiet } = parseDocument(await receiveText(request, announced), "Delete")
-  if (!Array.isArray(named) || named.length > MAX_DELETED_KEYS) throw new Refusal("MalformedXML")
-
+  const { named, quiet } = readDeletion(await receiveText(request, announced))
   const results: string[] = []
-  for (const { Key: key, ETag: etag, VersionId: version } of named as Record<string, unknown>[]) {
-    if (typeof key !== "string" || key === "") throw new Refusal("MalformedXML")
-    if (version !== undefined) throw new Refusal("NotImplemented", undefined, { ParameterName: "VersionId" })
+  for (const { key, etag } of named) {
     const current = objects.get(key)
-    if (typeof etag === "string" && (!current || unquote(current.etag) !== unquote(etag))) {
+    if (etag !== undefined && (!current || unquote(current.etag) !== unquote(etag))) {
       const { code, message } = new Refusal("PreconditionFailed")
       results.push(
         element("Error", [element("Key", key), element("Code", code), element("Message", message)]),
@@ -91,7 +87,18 @@ export async function deleteObjects(request: S3Request, { store }: ServerState):
       continue
     }
     await store.delete(bucket, key)
-    if (quiet !== "true") results.push(element("Deleted", [element("Key", key)]))
+    if (!quiet) results.push(element("Deleted", [element("Key", key)]))
   }
   return { status: 200, xml: xmlDocument("DeleteResult", results) }
+}
+
+function readDeletion(text: string): { named: { key: string; etag?: string }[]; quiet: boolean } {
+  const { Object: objects, Quiet: quiet } = parseDocument(text, "Delete")
+  if (!Array.isArray(objects) || objects.length > MAX_DELETED_KEYS) throw new Refusal("MalformedXML")
+  const named = objects.map(({ Key: key, ETag: etag, VersionId: version }: Record<string, unknown>) => {
+    if (typeof key !== "string" || key === "") throw new Refusal("MalformedXML")
+    if (version !== undefined) throw new Refusal("NotImplemented", undefined, { ParameterName: "VersionId" })
+    return { key, ...(typeof etag === "string" && { etag }) }
+  })
+  return { named, quiet: quiet === "true" }
 }

@@ -1,6 +1,5 @@
 import { createHash } from "node:crypto"
-import type { ChecksumAlgorithm } from "./checksums.ts"
-import { ALGORITHMS, isChecksumAlgorithm } from "./checksums.ts"
+import { ALGORITHMS, type ChecksumAlgorithm } from "./checksums.ts"
 import { checkCopyable, checkWritable } from "./conditions.ts"
 import type { Reply, S3Request, ServerState } from "./exchange.ts"
 import { addPart, readPartTarget } from "./multipart-operations.ts"
@@ -8,7 +7,7 @@ import type { Span } from "./object-files.ts"
 import { objectHeaders } from "./object-headers.ts"
 import { commit, encryption, newVersion } from "./object-operations.ts"
 import type { ObjectVersion } from "./object-store.ts"
-import type { ReceivedFile, Wanted } from "./payload.ts"
+import { type ReceivedFile, readChecksumAlgorithm, type Wanted } from "./payload.ts"
 import { Refusal } from "./refusals.ts"
 import { percentDecode } from "./uri.ts"
 import { element, xmlDocument } from "./xml.ts"
@@ -31,7 +30,9 @@ export async function copyObject(request: S3Request, state: ServerState): Promis
     )
   const kept = directive === "REPLACE" ? objectHeaders(headers) : { ...source.version.headers }
   checkWritable(headers, key, state.store.bucket(bucket).objects.get(key))
-  const algorithm = readAlgorithm(headers) ?? source.version.checksum?.algorithm
+  const wanted = headers["x-amz-checksum-algorithm"]
+  const algorithm =
+    wanted === undefined ? source.version.checksum?.algorithm : readChecksumAlgorithm(String(wanted))
   const copied = await copyBytes(source.version, { start: 0, end: source.version.size }, state, {
     md5: state.etags === "md5",
     checksum: algorithm,
@@ -78,15 +79,6 @@ function readSource(
   const version = store.object(bucket, percentDecode(match[2]!))
   checkCopyable(headers, version)
   return { bucket, version }
-}
-
-function readAlgorithm(headers: S3Request["headers"]): ChecksumAlgorithm | undefined {
-  const name = headers["x-amz-checksum-algorithm"]
-  if (name === undefined) return undefined
-  const algorithm = String(name).toUpperCase()
-  if (!isChecksumAlgorithm(algorithm))
-    throw new Refusal("InvalidRequest", "Checksum algorithm provided is unsupported.")
-  return algorithm
 }
 
 /** Unlike `Range` it must be whole and within the object. */

@@ -23,7 +23,7 @@ export interface FaultAction {
   readonly applyThenStatus?: number
   /** Does the operation, then answers 200 with an error document. */
   readonly applyThenErrorInOk?: true
-  /** Closes the connection after so many bytes of the body: the request's where the operation takes one, else the reply's. */
+  /** Closes the connection after so many bytes of the body: the request's if it is so long, else the reply's. */
   readonly resetAfterBytes?: number
   /**
    * Ends the reply's body cleanly after so many bytes. `framing` says how that is hidden: a `Content-Length` that fits the

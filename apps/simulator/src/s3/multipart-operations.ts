@@ -1,10 +1,4 @@
-import {
-  ALGORITHMS,
-  type ChecksumAlgorithm,
-  type ChecksumType,
-  checksumHeader,
-  isChecksumAlgorithm,
-} from "./checksums.ts"
+import { ALGORITHMS, type ChecksumAlgorithm, type ChecksumType, checksumHeader } from "./checksums.ts"
 import { checkWritable } from "./conditions.ts"
 import type { Reply, S3Request, ServerState } from "./exchange.ts"
 import {
@@ -18,8 +12,15 @@ import {
 import { objectHeaders } from "./object-headers.ts"
 import { encryption } from "./object-operations.ts"
 import { type ObjectVersion, randomEtag } from "./object-store.ts"
-import { announcedChecksum, type ReceivedFile, receiveFile, receiveText } from "./payload.ts"
+import {
+  announcedChecksum,
+  type ReceivedFile,
+  readChecksumAlgorithm,
+  receiveFile,
+  receiveText,
+} from "./payload.ts"
 import { Refusal } from "./refusals.ts"
+import { encodeRfc3986 } from "./uri.ts"
 import { element, optional, parseDocument, xmlDocument } from "./xml.ts"
 
 export function createMultipartUpload(request: S3Request, { store, uploads }: ServerState): Reply {
@@ -59,12 +60,7 @@ function readChecksumMode(headers: S3Request["headers"]): Upload["checksum"] {
       "The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm header.",
     )
   }
-  const name = String(algorithm).toUpperCase()
-  if (!isChecksumAlgorithm(name))
-    throw new Refusal(
-      "InvalidRequest",
-      "Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]",
-    )
+  const name = readChecksumAlgorithm(String(algorithm))
   const chosen = type === undefined ? (name === "CRC64NVME" ? "FULL_OBJECT" : "COMPOSITE") : String(type)
   const allowed: ChecksumType[] =
     name === "CRC64NVME"
@@ -206,7 +202,10 @@ function completedReply({ bucket, key, headers }: S3Request, version: ObjectVers
     status: 200,
     headers: encryption(version),
     xml: xmlDocument("CompleteMultipartUploadResult", [
-      element("Location", `http://${headers.host}/${bucket}/${key}`),
+      element(
+        "Location",
+        `http://${headers.host}/${[bucket, ...key.split("/")].map(encodeRfc3986).join("/")}`,
+      ),
       element("Bucket", bucket),
       element("Key", key),
       element("ETag", version.etag),

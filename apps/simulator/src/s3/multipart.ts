@@ -6,7 +6,7 @@ import { type ObjectVersion, randomEtag } from "./object-store.ts"
 import { Refusal } from "./refusals.ts"
 
 /** S3's limits (user guide, "Amazon S3 multipart upload limits"). */
-export const MIN_PART_BYTES = 5 * 1024 * 1024
+const MIN_PART_BYTES = 5 * 1024 * 1024
 export const MAX_PART_NUMBER = 10_000
 
 export interface UploadedPart {

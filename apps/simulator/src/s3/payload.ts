@@ -9,6 +9,9 @@ import { Refusal } from "./refusals.ts"
 const MAX_PUT_BYTES = 5 * 1024 ** 3
 const MAX_DOCUMENT_BYTES = 8 * 1024 ** 2
 
+const PREFIX = "x-amz-checksum-"
+const NOT_VALUES = ["algorithm", "mode", "type"].map((name) => PREFIX + name)
+
 /** The additional checksum that a request announces for its body, in a header or in the trailer. */
 export interface AnnouncedChecksum {
   readonly algorithm: ChecksumAlgorithm
@@ -19,15 +22,13 @@ export interface AnnouncedChecksum {
 /** At most one checksum may be announced. Throws `Refusal`. */
 export function announcedChecksum({ headers }: S3Request): AnnouncedChecksum | undefined {
   const found: AnnouncedChecksum[] = []
-  for (const [name, value] of Object.entries(headers)) {
-    const algorithm = algorithmOf(name)
-    if (algorithm) found.push({ algorithm, value: String(value) })
-  }
+  for (const [name, value] of Object.entries(headers))
+    if (name.startsWith(PREFIX) && !NOT_VALUES.includes(name))
+      found.push({ algorithm: readChecksumAlgorithm(name.slice(PREFIX.length)), value: String(value) })
   for (const name of trailerNames(headers["x-amz-trailer"])) {
-    const algorithm = algorithmOf(name)
-    if (!algorithm)
+    if (!name.startsWith(PREFIX))
       throw new Refusal("InvalidRequest", "The value specified in the x-amz-trailer header is not supported")
-    found.push({ algorithm })
+    found.push({ algorithm: readChecksumAlgorithm(name.slice(PREFIX.length)) })
   }
   if (found.length > 1)
     throw new Refusal(
@@ -37,20 +38,30 @@ export function announcedChecksum({ headers }: S3Request): AnnouncedChecksum | u
   const [checksum] = found
   if (checksum?.value !== undefined && !isBase64(checksum.value, ALGORITHMS[checksum.algorithm].bytes))
     throw new Refusal("InvalidRequest", `Value for ${checksumHeader(checksum.algorithm)} header is invalid.`)
-  const sdkAlgorithm = headers["x-amz-sdk-checksum-algorithm"]
-  if (sdkAlgorithm !== undefined && !checksum)
+  checkSdkAlgorithm(headers["x-amz-sdk-checksum-algorithm"], checksum)
+  return checksum
+}
+
+/** The algorithm that a client names. One that is not verified here must not seem to be. */
+export function readChecksumAlgorithm(name: string): ChecksumAlgorithm {
+  const algorithm = name.toUpperCase()
+  if (!isChecksumAlgorithm(algorithm))
+    throw new Refusal("NotImplemented", `The checksum algorithm ${algorithm} is not implemented`)
+  return algorithm
+}
+
+function checkSdkAlgorithm(
+  name: string | string[] | undefined,
+  checksum: AnnouncedChecksum | undefined,
+): void {
+  if (name === undefined) return
+  if (!checksum)
     throw new Refusal(
       "InvalidRequest",
       "x-amz-sdk-checksum-algorithm specified, but no corresponding x-amz-checksum-* or x-amz-trailer headers were found.",
     )
-  if (sdkAlgorithm !== undefined && String(sdkAlgorithm).toUpperCase() !== checksum?.algorithm)
+  if (String(name).toUpperCase() !== checksum.algorithm)
     throw new Refusal("InvalidRequest", "Value for x-amz-sdk-checksum-algorithm header is invalid.")
-  return checksum
-}
-
-function algorithmOf(header: string): ChecksumAlgorithm | undefined {
-  const name = /^x-amz-checksum-(.+)$/.exec(header)?.[1]?.toUpperCase()
-  return name !== undefined && isChecksumAlgorithm(name) ? name : undefined
 }
 
 const trailerNames = (header: string | string[] | undefined): string[] =>

@@ -74,7 +74,4 @@ export function parseBlockId(id: string): BlockName | null {
   return { token: match[1] as string, number: Number(match[2]), tag: match[3] as string }
 }
 
-/** The tag of a part with this CRC-32. */
-export const tagOf = (crc32: number): string => hex(crc32, 8)
-
 const hex = (value: number, digits: number): string => value.toString(16).padStart(digits, "0")

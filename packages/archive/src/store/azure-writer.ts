@@ -3,8 +3,8 @@ import { createHash } from "node:crypto"
 import { Readable } from "node:stream"
 import type { BlockBlobClient } from "@azure/storage-blob"
 import { isUnsealError, UnsealError } from "../errors.ts"
-import { bytesOf, checkParts, crc32Of, isSameObject, partBytes } from "./adapter.ts"
-import { type BlockName, blockId, fits, parseBlockId, parseToken, tagOf } from "./azure-blocks.ts"
+import { checkCrc32, checkLength, checkParts, hexCrc32, isSameObject, partBytes } from "./adapter.ts"
+import { type BlockName, blockId, fits, parseBlockId, parseToken } from "./azure-blocks.ts"
 import { attempt } from "./azure-errors.ts"
 import type { CreateOptions, PartWriter, StoredObject, WrittenPart } from "./contract.ts"
 
@@ -107,18 +107,12 @@ export async function azureWriter(
     crc32: number,
     signal: AbortSignal,
   ): Promise<WrittenPart> {
-    const bytes = bytesOf(body)
-    const expected = partBytes(number, size, partSize)
-    if (bytes !== expected) throw new RangeError(`part ${number} has ${bytes} bytes instead of ${expected}`)
+    const bytes = partBytes(number, size, partSize)
+    checkLength(body, bytes, `part ${number} of ${to.name}`)
+    checkCrc32(body, crc32, `part ${number} of ${to.name}`)
     if (to.ended.has(token))
       throw new UnsealError("ERR_OBJECT_NOT_FOUND", `part ${number} of ${to.name}: the upload has ended`)
-    const actual = crc32Of(body)
-    if (actual !== crc32)
-      throw new UnsealError(
-        "ERR_STORE_UNAVAILABLE",
-        `part ${number} of ${to.name} has the CRC-32 ${tagOf(actual)} instead of ${tagOf(crc32)}`,
-      )
-    const tag = tagOf(crc32)
+    const tag = hexCrc32(crc32)
     const checksum = secure ? {} : { transactionalContentMD5: md5Of(body) }
     await attempt(`writing part ${number} of ${to.name}`, to.idleTimeoutMs, signal, (abortSignal, moved) =>
       to.blob.stageBlock(blockId({ token, number, tag }), () => Readable.from(inPieces(body)), bytes, {

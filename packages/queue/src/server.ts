@@ -1,0 +1,55 @@
+/** What the queue needs of its Redis server: room, and a memory that outlives a crash. */
+import type { Redis } from "ioredis"
+
+export interface ServerMemory {
+  readonly usedBytes: number
+  /** 0 if there is no limit. */
+  readonly limitBytes: number
+}
+
+export async function readMemory(connection: Redis): Promise<ServerMemory> {
+  const info = await connection.info("memory")
+  return { usedBytes: Number(fieldOf(info, "used_memory")), limitBytes: Number(fieldOf(info, "maxmemory")) }
+}
+
+/** Where a full Redis refuses, it refuses workers as well, who need some room to finish what makes room again. */
+const NEARLY_FULL = 0.8
+const GOOD_FOR_MS = 1_000
+
+/** Tells, looking at most once a second, why no more jobs should be added, or `null`. */
+export function watchMemory(connection: Redis): () => Promise<string | null> {
+  let looking: Promise<string | null> | undefined
+  let lookedAt = Number.NEGATIVE_INFINITY
+  return () => {
+    if (looking && performance.now() - lookedAt < GOOD_FOR_MS) return looking
+    lookedAt = performance.now()
+    looking = readMemory(connection).then(({ usedBytes, limitBytes }) => {
+      if (limitBytes === 0 || usedBytes < limitBytes * NEARLY_FULL) return null
+      return `redis uses ${Math.round((100 * usedBytes) / limitBytes)} % of its maxmemory of ${limitBytes} bytes`
+    })
+    looking.catch(() => {
+      looking = undefined
+    })
+    return looking
+  }
+}
+
+/** How this Redis may lose jobs that it has acknowledged, one clause each; empty if it is set as it should be. */
+export async function durabilityProblems(connection: Redis): Promise<string[]> {
+  const info = await connection.info()
+  // Managed servers forbid CONFIG; then the append-only file's existence must do.
+  const fsync = await connection.config("GET", "appendfsync").catch(() => [])
+  const appendfsync = Array.isArray(fsync) ? fsync[1] : undefined
+  const policy = fieldOf(info, "maxmemory_policy")
+  const problems: string[] = []
+  if (policy !== undefined && policy !== "noeviction")
+    problems.push(`maxmemory-policy is ${policy}, not noeviction: a full Redis throws jobs away`)
+  if (fieldOf(info, "aof_enabled") === "0")
+    problems.push("appendonly is no: a crash of Redis loses all jobs since the last snapshot")
+  else if (typeof appendfsync === "string" && appendfsync !== "always")
+    problems.push(`appendfsync is ${appendfsync}, not always: a crash of Redis loses the newest jobs`)
+  return problems
+}
+
+const fieldOf = (info: string, name: string): string | undefined =>
+  info.match(new RegExp(`^${name}:(.*?)\\r?$`, "m"))?.[1]
