@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto"
+import { CallbackError, readCallback } from "@unseal/archive/callback"
 import { createJobPayload } from "@unseal/queue/job"
 import { type Producer, QueueUnavailableError } from "@unseal/queue/producer"
 import type { Logger } from "@unseal/service/logger"
@@ -14,7 +15,7 @@ import express, {
 import helmet from "helmet"
 import { type AuthenticationOptions, authenticate } from "./authentication.ts"
 import { parseJson, readBody, requireJson } from "./body.ts"
-import { readCallback } from "./callback.ts"
+
 import { type Answer, openApiDocument } from "./openapi.ts"
 import { createOutcomeRecorder, type Settled } from "./outcome.ts"
 import { Problem, sendProblem } from "./problem.ts"
@@ -109,8 +110,8 @@ function receive({ projects, producer, authentication }: AppDependencies) {
 
     response.locals.settled = { archiveId, status }
     const payload = createJobPayload({
-      projectId,
       ...callback,
+      projectId,
       receivedAt,
       nonce: randomUUID(),
       ...(typeof traceparent === "string" && TRACEPARENT.test(traceparent) ? { traceparent } : {}),
@@ -141,6 +142,7 @@ const handleError: ErrorRequestHandler = (error, _request, response: Response<un
 
 function problemOf(error: unknown): Problem {
   if (error instanceof Problem) return error
+  if (error instanceof CallbackError) return new Problem("invalid", error.summary, { errors: error.fields })
   if (error instanceof QueueUnavailableError)
     return new Problem("unavailable", "the queue did not accept the archive in time", { cause: error })
   // Errors of Express and of its body parser have a status.

@@ -1,7 +1,7 @@
 import { OpenAPIRegistry, OpenApiGeneratorV31, type ResponseConfig } from "@asteasolutions/zod-to-openapi"
+import { callbackSchema } from "@unseal/archive/callback"
 import { VERSION } from "@unseal/service/version"
 import { z } from "zod"
-import { callbackSchema } from "./callback.ts"
 import { problemSchema } from "./problem.ts"
 
 const enqueuedSchema = z

@@ -1,3 +1,4 @@
+import type { FieldError } from "@unseal/archive/callback"
 import type { Response } from "express"
 import { z } from "zod"
 
@@ -11,12 +12,6 @@ export const problemSchema = z
     errors: z.array(z.object({ pointer: z.string(), detail: z.string() })).optional(),
   })
   .meta({ id: "Problem", description: "A problem document (RFC 9457)" })
-
-export interface FieldError {
-  /** JSON pointer as a URI fragment: `#/size`. */
-  readonly pointer: string
-  readonly detail: string
-}
 
 /** Every way in which a request can fail: status and title. The name is the outcome in metrics and logs. */
 export const FAILURES = {

@@ -46,6 +46,8 @@ export function createMission({ settings, places, budget, metrics, logger }: Mis
       },
       {
         ...{ keyRing, budget, checkpoint, fence, attempt },
+        // What fails for the last time leaves nothing for a next run to find.
+        keepUpload: attempt < settings.UNSEAL_ATTEMPTS,
         tail: settings.UNSEAL_TAIL,
         digest: settings.UNSEAL_DIGEST,
         existing: settings.UNSEAL_EXISTING,

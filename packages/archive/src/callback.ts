@@ -87,11 +87,14 @@ export interface FieldError {
 
 /** A callback that can't be understood: `ERR_JOB_INVALID` with every field at fault. */
 export class CallbackError extends UnsealError {
+  /** The message without the fields. */
+  readonly summary: string
   readonly fields: readonly FieldError[]
 
-  constructor(message: string, fields: readonly FieldError[] = []) {
+  constructor(summary: string, fields: readonly FieldError[] = []) {
     const details = fields.map(({ pointer, detail }) => `${pointer} ${detail}`).join(", ")
-    super("ERR_JOB_INVALID", details === "" ? message : `${message}: ${details}`)
+    super("ERR_JOB_INVALID", details === "" ? summary : `${summary}: ${details}`)
+    this.summary = summary
     this.fields = fields
   }
 }

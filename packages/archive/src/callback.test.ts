@@ -1,13 +1,31 @@
 import { describe, expect, it } from "vitest"
-import { readCallback } from "./callback.ts"
-import { Problem } from "./problem.ts"
-import { APPLICATION_ID, ARCHIVE_ID, PASSWORD, uploaded } from "./test-app.ts"
+import { CallbackError, readCallback } from "./callback.ts"
 
-const refusal = (json: unknown, projectId = "100"): Problem => {
+const ARCHIVE_ID = "30b3ebf1-ba36-4f5b-8def-6f70d9986fe9"
+const APPLICATION_ID = "78d335fa-323d-0114-9c3d-d6f0d48968cf"
+const PASSWORD = Buffer.from("a password, as if it were wrapped").toString("base64")
+
+/** The vendor's example, changed. */
+const uploaded = (changes: object = {}): Record<string, unknown> => ({
+  id: ARCHIVE_ID,
+  event: "archive",
+  createdAt: 1_384_221_380_000,
+  duration: 328,
+  name: "Foo",
+  partnerId: 100,
+  reason: "",
+  sessionId: "2_MX40NzIwMzJ-flR1ZSBPERUDIwMTN-MC45NDQ2MzE2NH4",
+  size: 18_023_312,
+  status: "uploaded",
+  password: PASSWORD,
+  ...changes,
+})
+
+const refusal = (json: unknown, projectId = "100"): CallbackError => {
   try {
     readCallback(json, projectId)
   } catch (error) {
-    if (error instanceof Problem) return error
+    if (error instanceof CallbackError) return error
     throw error
   }
   throw new Error("accepted")
@@ -18,6 +36,7 @@ describe("readCallback", () => {
     expect(readCallback(uploaded({ streams: [{ id: "x" }], resolution: "640x480" }), "100")).toEqual({
       archiveId: ARCHIVE_ID,
       status: "uploaded",
+      projectId: "100",
       encryptedPassword: PASSWORD,
       size: 18_023_312,
     })
@@ -48,7 +67,7 @@ describe("readCallback", () => {
     {},
     "9".repeat(16),
   ])("refuses the size %j", (size) => {
-    expect(refusal(uploaded({ size })).errors.map(({ pointer }) => pointer)).toEqual(["#/size"])
+    expect(refusal(uploaded({ size })).fields.map(({ pointer }) => pointer)).toEqual(["#/size"])
   })
 
   it("takes the archive's id in any case, and only a UUID", () => {
@@ -65,7 +84,7 @@ describe("readCallback", () => {
       `${ARCHIVE_ID}\n`,
       `{${ARCHIVE_ID}}`,
     ])
-      expect(refusal(uploaded({ id })).errors, String(id)).toEqual([
+      expect(refusal(uploaded({ id })).fields, String(id)).toEqual([
         { pointer: "#/id", detail: "must be a UUID" },
       ])
   })
@@ -92,7 +111,7 @@ describe("readCallback", () => {
     [APPLICATION_ID, { partnerId: 100 }, ["#/partnerId"]],
     [APPLICATION_ID, { partnerId: undefined, applicationId: ARCHIVE_ID }, ["#/applicationId"]],
   ])("finds that %s is not the project in %j", (projectId, fields, pointers) => {
-    expect(refusal(uploaded(fields), projectId).errors.map(({ pointer }) => pointer)).toEqual(pointers)
+    expect(refusal(uploaded(fields), projectId).fields.map(({ pointer }) => pointer)).toEqual(pointers)
   })
 
   it("ignores the vendor's other callbacks, whatever their fields", () => {
@@ -100,7 +119,7 @@ describe("readCallback", () => {
   })
 
   it.each([null, 1, "text", true, [], [uploaded()]])("refuses %j, which is no object", (json) => {
-    expect(refusal(json).message).toBe("the body is not a JSON object")
+    expect(refusal(json).message).toBe("the callback is not a JSON object")
   })
 
   it("is not led by __proto__ or constructor", () => {
@@ -114,6 +133,6 @@ describe("readCallback", () => {
     })
     expect(({} as { polluted?: unknown }).polluted).toBeUndefined()
     const bare: unknown = JSON.parse(`{"__proto__": {"id": "${ARCHIVE_ID}", "status": "uploaded"}}`)
-    expect(refusal(bare).errors.map(({ pointer }) => pointer)).toEqual(["#/id", "#/status"])
+    expect(refusal(bare).fields.map(({ pointer }) => pointer)).toEqual(["#/id", "#/status"])
   })
 })
