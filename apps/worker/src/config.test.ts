@@ -36,6 +36,7 @@ test("four settings are enough, and the rest has the documented defaults", () =>
     UNSEAL_TAIL: "keep",
     UNSEAL_OAEP_HASH: "sha1",
     UNSEAL_DIGEST: "sha256",
+    UNSEAL_ANNOUNCED_DIGEST: "record",
     UNSEAL_EXISTING: "fail",
   })
   expect(projects.ids).toEqual(["100001"])

@@ -31,6 +31,7 @@ const schema = z.object({
   UNSEAL_TAIL: choice(["keep", "trim"]),
   UNSEAL_OAEP_HASH: choice(["sha1", "sha256", "sha384", "sha512"]),
   UNSEAL_DIGEST: choice(["sha256", "none"]),
+  UNSEAL_ANNOUNCED_DIGEST: choice(["record", "require"]),
   UNSEAL_EXISTING: choice(["fail", "replace"]),
 })
 

@@ -50,6 +50,7 @@ export function createMission({ settings, places, budget, metrics, logger }: Mis
         keepUpload: attempt < settings.UNSEAL_ATTEMPTS,
         tail: settings.UNSEAL_TAIL,
         digest: settings.UNSEAL_DIGEST,
+        announcedDigest: settings.UNSEAL_ANNOUNCED_DIGEST,
         existing: settings.UNSEAL_EXISTING,
         record: true,
         observe: { part: metrics.part },

@@ -156,6 +156,12 @@ export const SETTINGS = {
     default: "sha256",
     meaning: "`sha256` of the plaintext in the record, or `none`; the CRC-32 is always there",
   },
+  UNSEAL_ANNOUNCED_DIGEST: {
+    for: ["worker"],
+    default: "record",
+    meaning:
+      "a callback's `sha256sum` that fits neither ciphertext nor plaintext is recorded (`record`) or a dead letter (`require`)",
+  },
   UNSEAL_EXISTING: {
     for: ["worker"],
     default: "fail",
