@@ -43,7 +43,13 @@ async function readAll(store: ArchiveStore, key: string): Promise<Readable> {
   const object: StoredObject | null = await store.stat(key, never)
   if (object === null) throw new Error(`${store.location} holds nothing under ${key}`)
   if (object.size === 0) return Readable.from([])
-  return Readable.from(store.read(object, { start: 0, end: object.size }, never))
+  const chunks = store.read(object, { start: 0, end: object.size }, never)
+  // A stream keeps what it is given for a while, a store's chunk is void when the next one comes.
+  return Readable.from(copies(chunks))
+}
+
+async function* copies(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  for await (const chunk of chunks) yield Uint8Array.from(chunk)
 }
 
 async function sha256(bytes: Readable): Promise<string> {

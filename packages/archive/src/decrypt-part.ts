@@ -54,7 +54,7 @@ export async function decryptPart(
     if (keepCiphertext) {
       const skipped = Math.min(previousBlock, chunk.length)
       previousBlock -= skipped
-      ciphertext.push(chunk.subarray(skipped))
+      ciphertext.push(Uint8Array.from(chunk.subarray(skipped)))
     }
     const decryptStarted = performance.now()
     const decrypted = decryptor.update(chunk)

@@ -2,6 +2,7 @@
 import { readdir, readFile, stat } from "node:fs/promises"
 import { join } from "node:path"
 import { isUnsealError, UnsealError } from "./errors.ts"
+import { type Certificate, parseCertificates } from "./format/certificate.ts"
 import { createKeyRing, type KeyRing, type PrivateKey, parsePrivateKey } from "./format/key-ring.ts"
 import { type OaepHash, wipe } from "./format/password.ts"
 
@@ -15,6 +16,8 @@ export interface UnusableKey {
 export interface KeyDirectory extends KeyRing {
   /** Files that can't be used as they are now. A file that was usable before keeps its old key meanwhile. */
   unusable(): readonly UnusableKey[]
+  /** The certificates of its keys that stand in the directory, too. */
+  certificates(): readonly Certificate[]
   /** Looks at the directory now rather than within `refreshMs`. */
   refresh(): Promise<void>
 }
@@ -30,13 +33,14 @@ interface Entry {
   readonly version: string
   readonly modifiedMs: number
   readonly key?: PrivateKey
+  readonly certificates: readonly Certificate[]
   readonly error?: Error
 }
 
 /**
  * Opens the `*.pem` files of `directory` as a key ring, newest modified first; the passphrase of `NAME.pem` stands beside it in
  * `NAME.passphrase` (one trailing newline ignored). The directory is read again as it changes, so keys rotate without a restart.
- * A file that turns bad keeps its old key. A missing directory, or one that can't be read, throws `ERR_KEY_SERVICE_UNAVAILABLE`.
+ * A file that turns bad keeps its old key. Certificates may stand beside the keys: openssl's command puts them there. A missing directory, or one that can't be read, throws `ERR_KEY_SERVICE_UNAVAILABLE`.
  */
 export async function openKeyDirectory(
   directory: string,
@@ -51,8 +55,7 @@ export async function openKeyDirectory(
   async function look(): Promise<void> {
     const next = new Map<string, Entry>()
     for (const name of await pemFiles(directory))
-      if (!(await isCertificate(join(directory, name))))
-        next.set(name, await readEntry(directory, name, entries.get(name)))
+      next.set(name, await readEntry(directory, name, entries.get(name)))
     entries = next
     const usable = [...entries.values()].filter((entry) => entry.key !== undefined)
     usable.sort((a, b) => b.modifiedMs - a.modifiedMs)
@@ -76,6 +79,12 @@ export async function openKeyDirectory(
   return {
     unusable,
     refresh,
+    certificates() {
+      const ids = new Set(ring.describe().map((key) => key.keyId))
+      return [...entries.values()]
+        .flatMap((entry) => entry.certificates)
+        .filter(({ keyId }) => ids.has(keyId))
+    },
     describe: () => ring.describe(),
     async unwrap(encryptedPassword, signal) {
       if (Date.now() - lookedAt >= refreshMs) await refresh()
@@ -109,16 +118,6 @@ async function pemFiles(directory: string): Promise<string[]> {
   }
 }
 
-/** Whether the file holds certificates alone: openssl's command puts `cert.pem` beside `key.pem`. */
-async function isCertificate(path: string): Promise<boolean> {
-  const pem = await readFile(path).catch(() => Buffer.alloc(0))
-  try {
-    return pem.includes("CERTIFICATE-----") && !pem.includes("PRIVATE KEY-----")
-  } finally {
-    wipe(pem)
-  }
-}
-
 async function readEntry(directory: string, name: string, before: Entry | undefined): Promise<Entry> {
   const path = join(directory, name)
   const passphrasePath = join(directory, name.replace(/\.pem$/, ".passphrase"))
@@ -130,13 +129,36 @@ async function readEntry(directory: string, name: string, before: Entry | undefi
     modifiedMs = file.mtimeMs
     version = [file, passphraseFile].map((s) => (s ? `${s.ino}-${s.size}-${s.mtimeMs}` : "none")).join("/")
     if (before?.version === version) return before
+    const { certificates, hasKey } = await lookInto(path, name)
+    if (!hasKey && certificates.length > 0) return { version, modifiedMs, certificates }
     const key = await readPrivateKey(path, { name, ...(passphraseFile ? { passphrasePath } : {}) })
-    return { version, modifiedMs, key }
+    return { version, modifiedMs, key, certificates }
   } catch (cause) {
     const error = isUnsealError(cause)
       ? cause
       : new UnsealError("ERR_KEY_INVALID", `${name} can't be read: ${(cause as Error).message}`, { cause })
-    return { version, modifiedMs, error, ...(before?.key ? { key: before.key } : {}) }
+    const { key, certificates = [] } = before ?? {}
+    return { version, modifiedMs, certificates, error, ...(key ? { key } : {}) }
+  }
+}
+
+/** What a file holds. A certificate that can't be read is no reason to do without the key beside it. */
+async function lookInto(path: string, name: string) {
+  const pem = await readFile(path)
+  try {
+    const hasKey = pem.includes("PRIVATE KEY-----")
+    if (!pem.includes("CERTIFICATE-----")) return { hasKey, certificates: [] }
+    return { hasKey, certificates: hasKey ? readable(pem, name) : parseCertificates(pem, name) }
+  } finally {
+    wipe(pem)
+  }
+}
+
+function readable(pem: Buffer, name: string): readonly Certificate[] {
+  try {
+    return parseCertificates(pem, name)
+  } catch {
+    return []
   }
 }
 

@@ -11,6 +11,14 @@ export interface AdapterOptions {
   readonly env: Readonly<Record<string, string | undefined>>
   /** A connection on which nothing moved for so long is given up. */
   readonly idleTimeoutMs: number
+  /** Instead of those that the SDK's chain or the URL's profile would give; only S3 takes any. */
+  readonly credentials?: S3Credentials | undefined
+}
+
+/** Credentials of S3 for one store, where the SDK's chain, which is the process's, would be the wrong place. */
+export interface S3Credentials {
+  readonly accessKeyId: string
+  readonly secretAccessKey: string
 }
 
 /** 8 MiB: a 4-hour archive of 12 GB has 1,431 parts, and eight parts in flight take 64 MiB. */

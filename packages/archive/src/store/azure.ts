@@ -3,7 +3,7 @@
  *
  * What it relies on: Get Blob with `If-Match`; Put Block, which keeps a part invisible; Put Block List, which makes the
  * blob visible at once, with `If-None-Match: *` where an existing object must stay. Parts are Azure's staged blocks, at
- * most 50,000 of at most 4000 MiB. Required permissions: read and write, and list for `openUploads`.
+ * most 50,000 of at most 4000 MiB. Required permissions: read and write, list for `openUploads`, and delete for `remove`.
  *
  * What is different from a store with multipart uploads:
  * - There are no uploads, only staged blocks that hang on the blob's name. An upload is the blocks that name it
@@ -129,6 +129,15 @@ export async function openAzureStore(url: AzureStoreUrl, options: AdapterOptions
       )
   }
 
+  async function remove(key: string, signal: AbortSignal): Promise<void> {
+    const { blob, name } = destination(key)
+    try {
+      await attempt(`removing ${name}`, idleTimeoutMs, signal, (abortSignal) => blob.delete({ abortSignal }))
+    } catch (error) {
+      if (!isUnsealError(error, "ERR_OBJECT_NOT_FOUND")) throw error
+    }
+  }
+
   /** One page after the other, as the SDK's iterator has a single signal for them all. */
   async function* uncommittedBlobs(signal: AbortSignal): AsyncGenerator<BlobItem> {
     let continuationToken: string | undefined
@@ -170,6 +179,7 @@ export async function openAzureStore(url: AzureStoreUrl, options: AdapterOptions
     },
     openUploads,
     abortUpload: ({ key, token }, signal) => endUpload(destination(key), token, signal),
+    remove,
     // The SDK's connections belong to Node's global agents, which let the process end while they are idle.
     async close() {},
   }

@@ -25,7 +25,7 @@ export interface ArchiveSource {
   stat(key: string, signal: AbortSignal): Promise<StoredObject | null>
   /**
    * The bytes of `range` (not empty, within the object) of exactly the version that `object` names, as they arrive.
-   * A chunk belongs to the consumer; it is not reused. The iterable ends after exactly the bytes asked for, or throws:
+   * A chunk is the consumer's until it asks for the next one: what is kept longer must be copied. The iterable ends after exactly the bytes asked for, or throws:
    * `ERR_OBJECT_CHANGED` if another version is there now, `ERR_OBJECT_NOT_FOUND` if none is, `ERR_STORE_UNAVAILABLE` if
    * the answer is short or is not the range asked for. Leaving the loop early releases the connection.
    */
@@ -101,6 +101,8 @@ export interface ArchiveStore extends ArchiveSource, ArchiveSink {
   openUploads(signal: AbortSignal): AsyncIterable<OpenUpload>
   /** Ends an upload found by `openUploads`; no error if it is gone already. */
   abortUpload(upload: OpenUpload, signal: AbortSignal): Promise<void>
+  /** Removes the visible object under `key`, its metadata with it; no error if there is none. Open uploads are not touched. */
+  remove(key: string, signal: AbortSignal): Promise<void>
   /** For messages and logs: the store's URL without credentials or query, e.g. `s3://bucket/prefix`. */
   readonly location: string
 }

@@ -78,6 +78,21 @@ export async function writeMetadata(
 export const removeMetadata = (target: string, etag: string): Promise<void> =>
   rm(metadataFileOf(target, etag), { force: true })
 
+/** Removes the object in file `target`; `false` if there is none. */
+export async function removeFile(target: string): Promise<boolean> {
+  try {
+    const stats = await stat(target, { bigint: true })
+    if (!stats.isFile()) return false
+    await rm(target)
+    await removeMetadata(target, etagOf(stats))
+    await syncDirectory(dirname(target))
+    return true
+  } catch (error) {
+    if (["ENOENT", "ENOTDIR"].includes(systemCode(error) ?? "")) return false
+    throw fileError(error, "remove", target)
+  }
+}
+
 /** Makes what was linked, renamed or created in `directory` survive a power failure, where the file system can. */
 export async function syncDirectory(directory: string): Promise<void> {
   const handle = await open(directory, "r")

@@ -18,7 +18,7 @@ import type { AdapterOptions, OpenedStore } from "./adapter.ts"
 import type { OpenUpload, StoredObject } from "./contract.ts"
 import { fileError, systemCode } from "./file-errors.ts"
 import { parseUploadName, targetOf } from "./file-names.ts"
-import { checkDirectory, etagOf, statFile } from "./file-object.ts"
+import { checkDirectory, etagOf, removeFile, statFile } from "./file-object.ts"
 import { removeUpload } from "./file-publish.ts"
 import { choosePartSize, createFileWriter } from "./file-writer.ts"
 import type { FileStoreUrl } from "./url.ts"
@@ -47,6 +47,10 @@ export async function openFileStore(
     async abortUpload(upload, signal) {
       signal.throwIfAborted()
       await removeUpload(targetOf(directory, upload.key), upload.token)
+    },
+    async remove(key, signal) {
+      signal.throwIfAborted()
+      if (!(await removeFile(targetOf(directory, key)))) await checkDirectory(directory)
     },
     async close() {},
   }

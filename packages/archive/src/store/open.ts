@@ -4,6 +4,7 @@ import {
   DEFAULT_IDLE_TIMEOUT_MS,
   DEFAULT_PART_SIZE_BYTES,
   type OpenedStore,
+  type S3Credentials,
 } from "./adapter.ts"
 import { withRetries } from "./retry.ts"
 import { parseStoreUrl, type StoreUrl } from "./url.ts"
@@ -17,6 +18,8 @@ export interface OpenStoreOptions {
   readonly onRetry?: ((code: ErrorCode) => void) | undefined
   /** A connection on which nothing moved for so long is given up; 30 s if left out. */
   readonly idleTimeoutMs?: number | undefined
+  /** Instead of the SDK's chain and the URL's profile, for `s3://` only; `azure://` takes them from `env` in any case. */
+  readonly credentials?: S3Credentials | undefined
 }
 
 /**
@@ -28,6 +31,7 @@ export async function openStore(url: string, options: OpenStoreOptions): Promise
     partSizeBytes: options.partSizeBytes ?? DEFAULT_PART_SIZE_BYTES,
     idleTimeoutMs: options.idleTimeoutMs ?? DEFAULT_IDLE_TIMEOUT_MS,
     env: options.env,
+    credentials: options.credentials,
   })
   return { ...withRetries(store, { onRetry: options.onRetry }), close: () => store.close() }
 }

@@ -71,6 +71,9 @@ function faultyStore(bytes: Uint8Array, fates: Fate[]): FaultyStore {
       next("openUploads")
       yield { key: "a", token: "token", startedAt: new Date(0) }
     },
+    async remove() {
+      next("remove")
+    },
     async abortUpload() {
       next("abortUpload")
     },
@@ -89,6 +92,7 @@ describe("a request that fails", () => {
   const requests: [string, (store: ArchiveStore) => Promise<unknown>][] = [
     ["stat", (store) => store.stat("a", never)],
     ["create", (store) => store.create("a", 100, options, never)],
+    ["remove", (store) => store.remove("a", never)],
     ["abortUpload", (store) => store.abortUpload({ key: "a", token: "t", startedAt: new Date(0) }, never)],
     ["read", (store) => collect(store.read(object, { start: 0, end: 100 }, never))],
   ]

@@ -91,5 +91,6 @@ export function withRetries(store: ArchiveStore, options: RetryOptions = {}): Ar
       wrapWriter(await retry(() => store.create(key, size, createOptions, signal), signal)),
     openUploads: (signal) => store.openUploads(signal),
     abortUpload: (upload, signal) => retry(() => store.abortUpload(upload, signal), signal),
+    remove: (key, signal) => retry(() => store.remove(key, signal), signal),
   }
 }

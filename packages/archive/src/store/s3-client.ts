@@ -1,19 +1,21 @@
 import { isIP } from "node:net"
 import { S3Client, type S3ClientConfig } from "@aws-sdk/client-s3"
 import { fromIni } from "@aws-sdk/credential-providers"
-import { NodeHttpHandler } from "@smithy/node-http-handler"
 import { type AdapterOptions, keyUnder } from "./adapter.ts"
+import { createObjectRequests, type ObjectRequests } from "./s3-signed.ts"
+import { S3Transport } from "./s3-transport.ts"
 import { type S3StoreUrl, StoreUrlError } from "./url.ts"
 
 /** A bucket as the adapter's calls need it. */
 export interface S3Bucket {
   readonly client: S3Client
+  readonly objects: ObjectRequests
   readonly name: string
   readonly prefix: string
   readonly location: string
 }
 
-/** The two parameters that every call on an object begins with. */
+/** The two parameters that every call of the SDK on an object begins with. */
 export const objectIn = (bucket: S3Bucket, key: string) => ({
   Bucket: bucket.name,
   Key: keyUnder(bucket.prefix, key),
@@ -29,7 +31,9 @@ export const bareEtag = (etag: string | undefined): string => etag?.replaceAll('
 /** Opens the bucket's client. Nothing is sent. `StoreUrlError` if no region is known for AWS itself. */
 export async function openBucket(url: S3StoreUrl, options: AdapterOptions): Promise<S3Bucket> {
   const endpoint = url.endpoint ?? options.env.AWS_ENDPOINT_URL_S3 ?? options.env.AWS_ENDPOINT_URL
-  const config = clientConfig(url, endpoint, options)
+  const { idleTimeoutMs } = options
+  const transport = new S3Transport({ connectTimeoutMs: Math.min(5_000, idleTimeoutMs), idleTimeoutMs })
+  let config = clientConfig(url, endpoint, options, transport)
   let client = new S3Client(config)
   // The SDK's own chain (environment, profile) goes first; a store that is not AWS ignores the region but for the signature.
   if (!url.region && !(await knowsRegion(client))) {
@@ -38,10 +42,12 @@ export async function openBucket(url: S3StoreUrl, options: AdapterOptions): Prom
       throw new StoreUrlError(
         `no region is known for s3://${url.bucket}: add region=… to the URL or set AWS_REGION`,
       )
-    client = new S3Client({ ...config, region: "us-east-1" })
+    config = { ...config, region: "us-east-1" }
+    client = new S3Client(config)
   }
   const location = `s3://${keyUnder(url.bucket, url.prefix).replace(/\/$/, "")}`
-  return { client, name: url.bucket, prefix: url.prefix, location }
+  const objects = createObjectRequests(url.bucket, config, transport)
+  return { client, objects, name: url.bucket, prefix: url.prefix, location }
 }
 
 const knowsRegion = (client: S3Client): Promise<boolean> =>
@@ -53,13 +59,14 @@ const knowsRegion = (client: S3Client): Promise<boolean> =>
 function clientConfig(
   url: S3StoreUrl,
   endpoint: string | undefined,
-  { env, idleTimeoutMs }: AdapterOptions,
+  { env, credentials }: AdapterOptions,
+  transport: S3Transport,
 ): S3ClientConfig {
-  const agent = { keepAlive: true, maxSockets: 256 }
   return {
     ...(url.region ? { region: url.region } : {}),
     ...(url.endpoint ? { endpoint: url.endpoint } : {}),
     ...(url.profile ? { profile: url.profile, credentials: profileCredentials(url.profile, env) } : {}),
+    ...(credentials ? { credentials } : {}),
     forcePathStyle: url.pathStyle ?? (endpoint !== undefined && isLocalOrAddress(endpoint)),
     // `withRetries` retries; two layers here would multiply.
     maxAttempts: 1,
@@ -73,12 +80,7 @@ function clientConfig(
     ...(endpoint && !env.AWS_REQUEST_CHECKSUM_CALCULATION
       ? { requestChecksumCalculation: "WHEN_REQUIRED" as const }
       : {}),
-    requestHandler: new NodeHttpHandler({
-      httpAgent: agent,
-      httpsAgent: agent,
-      connectionTimeout: Math.min(5_000, idleTimeoutMs),
-      socketTimeout: idleTimeoutMs,
-    }),
+    requestHandler: transport,
   }
 }
 

@@ -4,15 +4,15 @@ import {
   CompleteMultipartUploadCommand,
   CreateMultipartUploadCommand,
   ListPartsCommand,
-  UploadPartCommand,
 } from "@aws-sdk/client-s3"
 import { UnsealError } from "../errors.ts"
-import { bytesOf, checkCrc32, checkLength, checkParts, partBytes } from "./adapter.ts"
+import { bytesOf, checkCrc32, checkLength, checkParts, keyUnder, partBytes } from "./adapter.ts"
 import type { CreateOptions, PartWriter, WrittenPart } from "./contract.ts"
 import { bareEtag, objectIn, type S3Bucket, whereIn } from "./s3-client.ts"
 import { commitObject } from "./s3-commit.ts"
 import { s3Error, statusOf } from "./s3-errors.ts"
-import { base64Crc32, putWriter, SINGLE_TOKEN, streamOf } from "./s3-put.ts"
+import { base64Crc32, CRC32_HEADER, putWriter, SINGLE_TOKEN } from "./s3-put.ts"
+import { exhaust } from "./s3-signed.ts"
 
 const MIB = 1024 * 1024
 const MIN_PART_SIZE = 5 * MIB
@@ -177,26 +177,27 @@ function multipartWriter(bucket: S3Bucket, upload: Upload): PartWriter {
       if (!storeVerifies) checkCrc32(body, crc32, label)
       const checksum = base64Crc32(crc32)
       try {
-        const answer = await bucket.client.send(
-          new UploadPartCommand({
-            ...objectIn(bucket, key),
-            UploadId: uploadId,
-            PartNumber: number,
-            Body: streamOf(body),
-            ContentLength: bytesOf(body),
-            ChecksumCRC32: checksum,
-          }),
-          { abortSignal: signal },
+        const { headers, body: rest } = await bucket.objects.send(
+          {
+            method: "PUT",
+            key: keyUnder(bucket.prefix, key),
+            query: { partNumber: String(number), uploadId },
+            headers: { [CRC32_HEADER]: checksum },
+            body,
+          },
+          signal,
         )
-        if (answer.ChecksumCRC32 !== undefined && answer.ChecksumCRC32 !== checksum)
+        await exhaust(rest)
+        const stored = headers[CRC32_HEADER]
+        if (stored !== undefined && stored !== checksum)
           throw new UnsealError(
             "ERR_STORE_UNAVAILABLE",
-            `${label} was stored with the CRC-32 ${answer.ChecksumCRC32} instead of ${checksum}`,
+            `${label} was stored with the CRC-32 ${stored} instead of ${checksum}`,
           )
-        if (bareEtag(answer.ETag) === "")
+        if (bareEtag(headers.etag) === "")
           throw new UnsealError("ERR_STORE_UNAVAILABLE", `UploadPart of ${label} answered without an ETag`)
-        storeVerifies ||= answer.ChecksumCRC32 !== undefined
-        return { size: bytesOf(body), tag: tagOf(answer.ETag, answer.ChecksumCRC32) }
+        storeVerifies ||= stored !== undefined
+        return { size: bytesOf(body), tag: tagOf(headers.etag, stored) }
       } catch (error) {
         throw s3Error(error, `UploadPart ${number}`, where, signal)
       }

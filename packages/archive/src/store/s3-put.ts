@@ -1,19 +1,13 @@
-import { Readable } from "node:stream"
-import { PutObjectCommand } from "@aws-sdk/client-s3"
-import { checkCrc32, checkLength, checkParts, partBytes } from "./adapter.ts"
+import { checkCrc32, checkLength, checkParts, keyUnder, partBytes } from "./adapter.ts"
 import type { CreateOptions, PartWriter, WrittenPart } from "./contract.ts"
-import { objectIn, type S3Bucket, whereIn } from "./s3-client.ts"
-import { commitObject } from "./s3-commit.ts"
+import { type S3Bucket, whereIn } from "./s3-client.ts"
+import { commitObject, metadataHeaders } from "./s3-commit.ts"
+import { exhaust } from "./s3-signed.ts"
 
 /** The token of an object that has no multipart upload: resuming it starts over. */
 export const SINGLE_TOKEN = "single"
 
-/** The SDK signs a body in memory by hashing it, but a stream unsigned: `x-amz-checksum-crc32` protects it instead. */
-export const streamOf = (body: readonly Uint8Array[]): Readable =>
-  Readable.from(
-    body.filter((chunk) => chunk.length > 0),
-    { objectMode: false },
-  )
+export const CRC32_HEADER = "x-amz-checksum-crc32"
 
 /** As `x-amz-checksum-crc32` has it: base64 of the four bytes, the highest first. */
 export function base64Crc32(crc32: number): string {
@@ -63,16 +57,22 @@ export function putWriter(
           options,
           operation: "PutObject",
           send: async (condition) => {
-            const command = new PutObjectCommand({
-              ...objectIn(bucket, key),
-              ...condition,
-              Body: body ? streamOf([body.bytes]) : new Uint8Array(0),
-              ContentLength: size,
-              ContentType: options.contentType,
-              Metadata: { ...options.metadata },
-              ChecksumCRC32: base64Crc32(body?.crc32 ?? 0),
-            })
-            return (await bucket.client.send(command, { abortSignal: signal })).ETag
+            const answer = await bucket.objects.send(
+              {
+                method: "PUT",
+                key: keyUnder(bucket.prefix, key),
+                headers: {
+                  "content-type": options.contentType,
+                  [CRC32_HEADER]: base64Crc32(body?.crc32 ?? 0),
+                  ...(condition.IfNoneMatch ? { "if-none-match": condition.IfNoneMatch } : {}),
+                  ...metadataHeaders(options.metadata),
+                },
+                body: body ? [body.bytes] : [],
+              },
+              signal,
+            )
+            await exhaust(answer.body)
+            return answer.headers.etag
           },
         },
         signal,

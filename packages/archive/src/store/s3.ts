@@ -2,7 +2,7 @@
  * Any S3-compatible store.
  *
  * Calls: HeadObject, HeadBucket, GetObject, PutObject, CreateMultipartUpload, UploadPart, ListParts,
- * CompleteMultipartUpload, AbortMultipartUpload, ListMultipartUploads.
+ * CompleteMultipartUpload, AbortMultipartUpload, ListMultipartUploads, DeleteObject.
  *
  * Limits: parts of 5 MiB and more, but for the last; at most 10,000 of them. An object of one part or none is one PutObject.
  *
@@ -13,16 +13,12 @@
  *
  * Every body has a known length and its own CRC-32 header, never a trailer or chunked signing, which Ceph and Swift refuse.
  */
-import type { Readable } from "node:stream"
-import {
-  GetObjectCommand,
-  type GetObjectCommandOutput,
-  ListMultipartUploadsCommand,
-} from "@aws-sdk/client-s3"
+import { DeleteObjectCommand, ListMultipartUploadsCommand } from "@aws-sdk/client-s3"
 import { UnsealError } from "../errors.ts"
 import { type ByteRange, sizeOf } from "../format/parts.ts"
 import { type AdapterOptions, keyUnder, type OpenedStore } from "./adapter.ts"
 import type { OpenUpload, StoredObject } from "./contract.ts"
+import type { IncomingResponse } from "./http-connection.ts"
 import { bareEtag, objectIn, openBucket, type S3Bucket, whereIn } from "./s3-client.ts"
 import { statObject } from "./s3-commit.ts"
 import { s3Error, statusOf } from "./s3-errors.ts"
@@ -41,6 +37,7 @@ export async function openS3Store(url: S3StoreUrl, options: AdapterOptions): Pro
       createWriter(bucket, key, size, createOptions, options.partSizeBytes, signal),
     openUploads: (signal) => listUploads(bucket, signal),
     abortUpload: (upload, signal) => abortToken(bucket, upload.key, upload.token, signal),
+    remove: (key, signal) => removeObject(bucket, key, signal),
     async close() {
       bucket.client.destroy()
     },
@@ -55,11 +52,9 @@ async function* readObject(
 ): AsyncGenerator<Uint8Array> {
   const where = whereIn(bucket, object.key)
   const body = await getRange(bucket, object, range, signal)
-  const onAbort = () => body.destroy(signal.reason)
-  signal.addEventListener("abort", onAbort, { once: true })
   try {
     let received = 0
-    for await (const chunk of body as AsyncIterable<Uint8Array>) {
+    for await (const chunk of body) {
       signal.throwIfAborted()
       received += chunk.length
       if (received > sizeOf(range)) break
@@ -73,9 +68,6 @@ async function* readObject(
       )
   } catch (error) {
     throw s3Error(error, "GetObject", where, signal)
-  } finally {
-    signal.removeEventListener("abort", onAbort)
-    body.destroy()
   }
 }
 
@@ -84,48 +76,46 @@ async function getRange(
   object: StoredObject,
   range: ByteRange,
   signal: AbortSignal,
-): Promise<Readable> {
+): Promise<AsyncIterableIterator<Uint8Array>> {
   const where = whereIn(bucket, object.key)
-  let answer: GetObjectCommandOutput
+  let answer: IncomingResponse
   try {
     signal.throwIfAborted()
-    answer = await bucket.client.send(
-      new GetObjectCommand({
-        ...objectIn(bucket, object.key),
-        Range: `bytes=${range.start}-${range.end - 1}`,
-        IfMatch: `"${object.etag}"`,
-      }),
-      { abortSignal: signal },
+    answer = await bucket.objects.send(
+      {
+        method: "GET",
+        key: keyUnder(bucket.prefix, object.key),
+        headers: { range: `bytes=${range.start}-${range.end - 1}`, "if-match": `"${object.etag}"` },
+      },
+      signal,
     )
   } catch (error) {
     if (!signal.aborted && statusOf(error) === 412) throw changed(object, where, error)
     throw s3Error(error, "GetObject", where, signal)
   }
-  const body = answer.Body as Readable
   try {
     checkAnswer(answer, object, range, where)
   } catch (error) {
-    body.destroy()
+    await answer.body.return?.()
     throw error
   }
-  return body
+  return answer.body
 }
 
 function checkAnswer(
-  answer: GetObjectCommandOutput,
+  { status, headers }: IncomingResponse,
   object: StoredObject,
   range: ByteRange,
   where: string,
 ): void {
-  const status = answer.$metadata.httpStatusCode
   if (status !== 206)
     throw new UnsealError("ERR_STORE_UNAVAILABLE", `GetObject of ${where} answered ${status} instead of 206`)
-  if (bareEtag(answer.ETag) !== object.etag) throw changed(object, where)
+  if (bareEtag(headers.etag) !== object.etag) throw changed(object, where)
   const asked = `bytes ${range.start}-${range.end - 1}/${object.size}`
-  if (answer.ContentRange !== asked)
+  if (headers["content-range"] !== asked)
     throw new UnsealError(
       "ERR_STORE_UNAVAILABLE",
-      `GetObject of ${where} answered "${answer.ContentRange ?? "no range"}" instead of "${asked}"`,
+      `GetObject of ${where} answered "${headers["content-range"] ?? "no range"}" instead of "${asked}"`,
     )
 }
 
@@ -135,6 +125,16 @@ const changed = (object: StoredObject, where: string, cause?: unknown) =>
     `${where} is no longer the version of ${object.size} bytes with ETag ${object.etag}`,
     { cause },
   )
+
+/** S3 answers alike whether there was an object or not. */
+async function removeObject(bucket: S3Bucket, key: string, signal: AbortSignal): Promise<void> {
+  try {
+    signal.throwIfAborted()
+    await bucket.client.send(new DeleteObjectCommand(objectIn(bucket, key)), { abortSignal: signal })
+  } catch (error) {
+    throw s3Error(error, "DeleteObject", whereIn(bucket, key), signal)
+  }
+}
 
 /** In the order of the store, which is by key and, for one key, oldest first. */
 async function* listUploads(bucket: S3Bucket, signal: AbortSignal): AsyncGenerator<OpenUpload> {

@@ -17,7 +17,8 @@ export async function readWhole(
     )
   const chunks: Uint8Array[] = []
   if (object.size > 0)
-    for await (const chunk of source.read(object, { start: 0, end: object.size }, signal)) chunks.push(chunk)
+    for await (const chunk of source.read(object, { start: 0, end: object.size }, signal))
+      chunks.push(Uint8Array.from(chunk))
   return Buffer.concat(chunks)
 }
 

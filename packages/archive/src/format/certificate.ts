@@ -1,0 +1,91 @@
+/** X.509 certificates (RFC 5280) in PEM (RFC 7468), as far as archives need them: whose key, how long. */
+import { type KeyObject, X509Certificate } from "node:crypto"
+import { UnsealError } from "../errors.ts"
+import { keyIdOf } from "./key-ring.ts"
+
+/** What the vendor wraps passwords with: the public half of a key pair, and until when. */
+export interface Certificate {
+  /** Where it came from, for messages: a file name. */
+  readonly name: string
+  /** As that of the private key it belongs to: SHA-256 of the public key (SPKI, DER), hex. */
+  readonly keyId: string
+  readonly publicKey: KeyObject
+  /** Bits of the RSA modulus; 0 if the key is not RSA. */
+  readonly modulusBits: number
+  /** One line, `CN=…`. */
+  readonly subject: string
+  /** As openssl names it: `sha256WithRSAEncryption`. */
+  readonly signatureAlgorithm: string
+  readonly notBefore: Date
+  readonly notAfter: Date
+}
+
+// The last two are what openssl calls a certificate with trust settings, and one of its first versions.
+const BLOCK = /-----BEGIN ((?:TRUSTED |X509 )?CERTIFICATE)-----([^-]*)-----END \1-----/g
+/** DER of a certificate: a SEQUENCE of more than 127 bytes. */
+const DER_START = [0x30, 0x82]
+
+/**
+ * The certificates in a PEM file, in order; the first is the customer's, and the others, if any, are its chain. Text around
+ * them, and private keys, are passed over. `ERR_KEY_INVALID` if there is none, or one can't be read.
+ */
+export function parseCertificates(pem: Uint8Array, name: string): readonly [Certificate, ...Certificate[]] {
+  if (DER_START.every((byte, index) => pem[index] === byte))
+    throw new UnsealError(
+      "ERR_KEY_INVALID",
+      `${name} is not PEM but DER: convert it with openssl x509 -inform DER -in ${name} -out cert.pem`,
+    )
+  const blocks = certificateBlocks(pem)
+  const [first, ...chain] = blocks.map((der) => certificateOf(der, name))
+  if (first === undefined)
+    throw new UnsealError("ERR_KEY_INVALID", `${name} holds no PEM certificate${whatElse(pem)}`)
+  return [first, ...chain]
+}
+
+function certificateBlocks(pem: Uint8Array): Buffer[] {
+  // Only what is public becomes text: a private key may be in the same file.
+  const bytes = Buffer.from(pem.buffer, pem.byteOffset, pem.byteLength)
+  const blocks: Buffer[] = []
+  for (let from = nextBlock(bytes, 0); from !== -1; from = nextBlock(bytes, from + 1)) {
+    const end = bytes.indexOf("-----END ", from)
+    const text = bytes.subarray(from, end === -1 ? undefined : end + 64).toString("latin1")
+    for (const [, , base64 = ""] of text.matchAll(BLOCK)) blocks.push(Buffer.from(base64, "base64"))
+  }
+  return blocks
+}
+
+function nextBlock(bytes: Buffer, from: number): number {
+  const found = ["", "TRUSTED ", "X509 "]
+    .map((kind) => bytes.indexOf(`-----BEGIN ${kind}CERTIFICATE-----`, from))
+    .filter((index) => index !== -1)
+  return found.length === 0 ? -1 : Math.min(...found)
+}
+
+function certificateOf(der: Buffer, name: string): Certificate {
+  let x509: X509Certificate
+  try {
+    x509 = new X509Certificate(der)
+  } catch (cause) {
+    throw new UnsealError("ERR_KEY_INVALID", `${name} holds a certificate that can't be read`, { cause })
+  }
+  const { publicKey } = x509
+  return {
+    name,
+    keyId: keyIdOf(publicKey),
+    publicKey,
+    modulusBits: publicKey.asymmetricKeyDetails?.modulusLength ?? 0,
+    subject: x509.subject?.replaceAll("\n", ", ") ?? "",
+    signatureAlgorithm: x509.signatureAlgorithm ?? x509.signatureAlgorithmOid,
+    notBefore: x509.validFromDate,
+    notAfter: x509.validToDate,
+  }
+}
+
+function whatElse(pem: Uint8Array): string {
+  const bytes = Buffer.from(pem.buffer, pem.byteOffset, pem.byteLength)
+  if (bytes.includes("CERTIFICATE REQUEST-----"))
+    return ", only a certificate request: openssl req needs -x509"
+  if (bytes.includes("PRIVATE KEY-----")) return ", only a private key"
+  if (bytes.includes("PUBLIC KEY-----")) return ", only a public key"
+  return ""
+}

@@ -1,0 +1,141 @@
+/** The SDK's way to the store: its requests over connections that hand bodies on without copying them. */
+import { Readable } from "node:stream"
+import {
+  Connection,
+  type ConnectionLimits,
+  type IncomingResponse,
+  type Origin,
+  type OutgoingRequest,
+} from "./http-connection.ts"
+
+/** A request as the SDK has built and signed it. */
+export interface SdkRequest {
+  readonly method: string
+  readonly protocol: string
+  readonly hostname: string
+  readonly port?: number | undefined
+  readonly path: string
+  readonly query?: Readonly<Record<string, string | string[] | null>> | undefined
+  readonly headers: Readonly<Record<string, string>>
+  readonly body?: unknown
+}
+
+interface SdkResponse {
+  readonly statusCode: number
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: AnswerStream
+}
+
+/** An answer's body as the SDK must see it: a stream. */
+class AnswerStream extends Readable {
+  readonly pieces: AsyncIterableIterator<Uint8Array>
+
+  constructor(pieces: AsyncIterableIterator<Uint8Array>) {
+    super()
+    this.pieces = pieces
+  }
+
+  override _read(): void {
+    this.pieces.next().then(
+      ({ done, value }) => this.push(done ? null : Uint8Array.from(value)),
+      (error: Error) => this.destroy(error),
+    )
+  }
+
+  override _destroy(error: Error | null, done: (error: Error | null) => void): void {
+    void this.pieces.return?.()
+    done(error)
+  }
+}
+
+/** An HTTP handler for the SDK's clients. Connections are kept and used again; how many there are, the callers' budget decides. */
+export class S3Transport {
+  readonly metadata = { handlerProtocol: "http/1.1" }
+  readonly #limits: ConnectionLimits
+  readonly #connections = new Set<Connection>()
+  readonly #reserve = new Map<string, Connection[]>()
+
+  constructor(limits: ConnectionLimits) {
+    this.#limits = limits
+  }
+
+  async handle(
+    request: SdkRequest,
+    options: { abortSignal?: unknown } = {},
+  ): Promise<{ response: SdkResponse }> {
+    const body = await piecesOf(request.body)
+    const length = body.reduce((sum, piece) => sum + piece.length, 0)
+    const headers: Record<string, string> = { ...request.headers }
+    if (!Object.keys(headers).some((name) => name.toLowerCase() === "content-length"))
+      if (length > 0 || request.method === "PUT" || request.method === "POST")
+        headers["content-length"] = String(length)
+    const outgoing = { method: request.method, target: targetOf(request), headers, body }
+    const signal = options.abortSignal instanceof AbortSignal ? options.abortSignal : undefined
+    const answer = await this.exchange(originOf(request), outgoing, signal)
+    const response = {
+      statusCode: answer.status,
+      headers: answer.headers,
+      body: new AnswerStream(answer.body),
+    }
+    return { response }
+  }
+
+  /** One exchange over a connection that is free, or a new one. */
+  exchange(origin: Origin, request: OutgoingRequest, signal?: AbortSignal): Promise<IncomingResponse> {
+    return this.#connectionTo(origin).exchange(request, signal)
+  }
+
+  #connectionTo(origin: Origin): Connection {
+    const name = `${origin.secure ? "https" : "http"}://${origin.host}:${origin.port}`
+    const reserve = this.#reserve.get(name) ?? []
+    this.#reserve.set(name, reserve)
+    // The one used last is the one least likely to have been closed by the store meanwhile.
+    for (let kept = reserve.pop(); kept !== undefined; kept = reserve.pop()) {
+      if (kept.usable) return kept
+      this.#connections.delete(kept)
+    }
+    const connection = new Connection(origin, this.#limits, (usable) => reserve.push(usable))
+    this.#connections.add(connection)
+    return connection
+  }
+
+  destroy(): void {
+    for (const connection of this.#connections) connection.close()
+    this.#connections.clear()
+    this.#reserve.clear()
+  }
+
+  // The SDK's interface has these two; nothing can be changed here once the client is made.
+  updateHttpClientConfig(): void {}
+  httpHandlerConfigs(): Record<string, never> {
+    return {}
+  }
+}
+
+export function originOf({ protocol, hostname, port }: SdkRequest): Origin {
+  const secure = protocol !== "http:"
+  return { secure, host: hostname.replaceAll(/[[\]]/g, ""), port: port ?? (secure ? 443 : 80) }
+}
+
+export function targetOf({ path, query }: Pick<SdkRequest, "path" | "query">): string {
+  const pairs = Object.entries(query ?? {}).flatMap(([name, value]) =>
+    (Array.isArray(value) ? value : [value]).map((one) =>
+      one === null ? encode(name) : `${encode(name)}=${encode(one)}`,
+    ),
+  )
+  return pairs.length === 0 ? path : `${path}?${pairs.join("&")}`
+}
+
+/** As the signature has it (RFC 3986, section 2.3). */
+const encode = (text: string): string =>
+  encodeURIComponent(text).replaceAll(
+    /[!'()*]/g,
+    (mark) => `%${mark.charCodeAt(0).toString(16).toUpperCase()}`,
+  )
+
+async function piecesOf(body: unknown): Promise<readonly Uint8Array[]> {
+  if (body === undefined || body === null || body === "") return []
+  if (typeof body === "string") return [Buffer.from(body)]
+  if (body instanceof Uint8Array) return body.length > 0 ? [body] : []
+  return (await Array.fromAsync(body as AsyncIterable<Uint8Array>)).map((piece) => Buffer.from(piece))
+}
