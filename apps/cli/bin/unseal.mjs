@@ -2,6 +2,7 @@
 // Plain JavaScript, so that any Node can run it: the sources need the Node that the project pins, and find it here.
 import { spawn } from "node:child_process"
 import { existsSync } from "node:fs"
+import * as module from "node:module"
 import { dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
 
@@ -17,6 +18,8 @@ function pinnedNode() {
 }
 
 if (Number(process.versions.node.split(".")[0]) >= 26) {
+  // Keeps the stripped and compiled sources: a third of the start-up, where the directory for it can be written.
+  module.enableCompileCache()
   await import(main)
 } else {
   const node = pinnedNode()

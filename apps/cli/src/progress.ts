@@ -16,7 +16,9 @@ export function createProgress(label: string, output: NodeJS.WriteStream = proce
       const now = performance.now()
       if (now - drawnAt < INTERVAL_MS && done < total) return
       drawnAt = now
-      output.write(`\r\x1b[K${progressLine(label, done, total, (now - startedAt) / 1000, output.columns)}`)
+      output.write(
+        `\r\x1b[K${progressLine(label, done, total, (now - startedAt) / 1000, output.columns || 80)}`,
+      )
     },
     end() {
       if (drawnAt > 0) output.write("\r\x1b[K")
