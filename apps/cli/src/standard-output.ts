@@ -1,4 +1,5 @@
 import { once } from "node:events"
+import { UnsealError } from "@unseal/archive/errors"
 import type { OpenedStore } from "@unseal/archive/store/adapter"
 import type { WrittenPart } from "@unseal/archive/store/contract"
 
@@ -17,6 +18,9 @@ export function createStandardOutput(output: NodeJS.WritableStream = process.std
     read: nothing,
     openUploads: nothing,
     abortUpload: async () => {},
+    async remove() {
+      throw new UnsealError("ERR_STORE_DENIED", "standard output takes nothing back")
+    },
     close: async () => {},
     async create(key, size, { metadata }) {
       const written = new Map<number, WrittenPart>()
@@ -24,6 +28,7 @@ export function createStandardOutput(output: NodeJS.WritableStream = process.std
       let next = 1
       return {
         token: "standard-output",
+        resumable: false,
         partSize: PART_SIZE,
         written: async () => written,
         async writePart(number, body, _crc32, signal) {

@@ -50,6 +50,12 @@ export const callbackSchema = z
       .max(128, { error: "must have at most 128 characters" })
       .nullish()
       .meta({ description: "SHA-256, in base64" }),
+    // Judged by `urlOf`: the archive is more than its URL, which the REST API gives as well.
+    url: z.unknown().meta({
+      type: "string",
+      format: "uri",
+      description: "Of the copy in the vendor's storage, while the archive is `available`",
+    }),
     partnerId: id("The project (OpenTok API key)"),
     projectId: id("The project (OpenTok API key)"),
     applicationId: id("The project (Vonage application)"),
@@ -72,6 +78,11 @@ export type Callback = {
       readonly projectId?: string
       /** Base64, of any content. */
       readonly encryptedPassword: string
+      /**
+       * Of the copy in the vendor's storage, `https:`; only while `available`, and for ten minutes. A credential: whoever has it
+       * has the ciphertext. Which host it leads to is for whoever follows it to judge.
+       */
+      readonly url?: string
       /** Bytes. */
       readonly size?: number
       /** Base64. */
@@ -127,9 +138,18 @@ export function readCallback(json: unknown, projectId?: string): Callback {
     status,
     ...(named.length === 1 ? { projectId: named[0]! } : {}),
     encryptedPassword: password,
+    ...(status === "available" ? urlOf(parsed.data.url) : {}),
     ...(typeof size === "number" ? { size } : {}),
     ...(sha256sum ? { sha256sum } : {}),
   }
+}
+
+const LONGEST_URL = 8_192
+
+/** No URL rather than a wrong one: a refusal here would lose the recording. */
+function urlOf(url: unknown): { url?: string } {
+  if (typeof url !== "string" || url.length > LONGEST_URL) return {}
+  return URL.parse(url)?.protocol === "https:" ? { url } : {}
 }
 
 /**

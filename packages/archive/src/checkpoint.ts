@@ -27,7 +27,8 @@ export interface PartReceipt {
 }
 
 export interface Checkpoint {
-  readonly upload: CheckpointUpload
+  /** Absent if the earlier run began none that could be resumed. */
+  readonly upload?: CheckpointUpload
   readonly parts: ReadonlyMap<number, PartReceipt>
   /** The record of the decryption, if all parts were written and checked: JSON. */
   readonly record?: unknown

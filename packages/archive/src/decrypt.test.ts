@@ -106,7 +106,7 @@ function memoryCheckpoint(): CheckpointLog & { now: Checkpoint | null } {
       ;(log.now!.parts as Map<number, PartReceipt>).set(number, receipt)
     },
     async seal(sealed: unknown) {
-      log.now = { ...log.now!, record: JSON.parse(JSON.stringify(sealed)) }
+      log.now = { parts: new Map(), ...log.now, record: JSON.parse(JSON.stringify(sealed)) }
     },
     async clear() {
       log.now = null
@@ -124,6 +124,7 @@ function watched(store: ArchiveStore, fail: (call: string) => void = () => {}) {
   }
   const watchWriter = (writer: PartWriter): PartWriter => ({
     token: writer.token,
+    resumable: writer.resumable,
     partSize: writer.partSize,
     written: (signal) => writer.written(signal),
     async writePart(number, body, crc, signal) {

@@ -248,7 +248,8 @@ async function move(
     if (writer === undefined && ours === null) {
       writer = await destination.create(destinationKey, plaintextSize, create, signal)
       opened(writer)
-      await options.checkpoint?.begin({ ...work, token: writer.token, partSize: writer.partSize })
+      if (writer.resumable)
+        await options.checkpoint?.begin({ ...work, token: writer.token, partSize: writer.partSize })
     }
     const transferred = await transferParts(
       {
@@ -258,7 +259,9 @@ async function move(
         trusted,
         head,
         observe: options.observe ?? {},
-        onWritten: async (number, receipt) => options.checkpoint?.part(number, receipt),
+        onWritten: async (number, receipt) => {
+          if (writer?.resumable) await options.checkpoint?.part(number, receipt)
+        },
       },
       signal,
     )
@@ -317,7 +320,7 @@ async function discard(
     if (writer !== undefined) await writer.abort()
     else {
       const left = await checkpoint?.load()
-      if (left) await discardUpload(destination, left.upload)
+      if (left?.upload) await discardUpload(destination, left.upload)
     }
     await checkpoint?.clear()
   } catch {

@@ -93,6 +93,32 @@ describe("a key directory", () => {
     expect(await ring.unwrap(await passwordOf("openssl-pkcs7"), never)).toBeNull()
   })
 
+  it("knows the certificates of its keys, in files of their own or beside the key, and those of no others", async () => {
+    await place("openssl-zero", "key.pem")
+    const pem = (vector: string) => readFile(join(vectors, vector, "cert.pem"), "utf8")
+    await writeFile(join(directory, "cert.pem"), (await pem("openssl-zero")) + (await pem("openssl-pkcs7")))
+    const ring = await openKeyDirectory(directory, { refreshMs: 60_000 })
+    const [key] = ring.describe()
+    expect(ring.certificates()).toMatchObject([{ name: "cert.pem", keyId: key!.keyId, modulusBits: 2048 }])
+    const end = openssl("x509", "-in", join(directory, "cert.pem"), "-noout", "-enddate").toString()
+    expect(ring.certificates()[0]!.notAfter).toEqual(new Date(end.replace("notAfter=", "")))
+
+    await writeFile(
+      join(directory, "both.pem"),
+      (await readFile(join(vectors, "openssl-pkcs7/key.pem"), "utf8")) + (await pem("openssl-pkcs7")),
+    )
+    await writeFile(
+      join(directory, "damaged.pem"),
+      "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+    )
+    await ring.refresh()
+    expect(ring.unusable()).toEqual([])
+    expect(ring.certificates().map(({ name }) => name)).toEqual(["both.pem", "cert.pem", "cert.pem"])
+    await rm(join(directory, "cert.pem"))
+    await ring.refresh()
+    expect(ring.certificates().map(({ name }) => name)).toEqual(["both.pem"])
+  })
+
   it("forgets a key that was taken away", async () => {
     await place("openssl-zero", "key.pem")
     const ring = await openKeyDirectory(directory, { refreshMs: 0 })

@@ -129,8 +129,8 @@ async function readEntry(directory: string, name: string, before: Entry | undefi
     modifiedMs = file.mtimeMs
     version = [file, passphraseFile].map((s) => (s ? `${s.ino}-${s.size}-${s.mtimeMs}` : "none")).join("/")
     if (before?.version === version) return before
-    const { certificates, hasKey } = await lookInto(path, name)
-    if (!hasKey && certificates.length > 0) return { version, modifiedMs, certificates }
+    const { certificates, onlyCertificates } = await lookInto(path, name)
+    if (onlyCertificates) return { version, modifiedMs, certificates }
     const key = await readPrivateKey(path, { name, ...(passphraseFile ? { passphrasePath } : {}) })
     return { version, modifiedMs, key, certificates }
   } catch (cause) {
@@ -142,13 +142,13 @@ async function readEntry(directory: string, name: string, before: Entry | undefi
   }
 }
 
-/** What a file holds. A certificate that can't be read is no reason to do without the key beside it. */
+/** The certificates of a file, and whether it holds nothing else. One that can't be read is no reason to do without the keys. */
 async function lookInto(path: string, name: string) {
   const pem = await readFile(path)
   try {
-    const hasKey = pem.includes("PRIVATE KEY-----")
-    if (!pem.includes("CERTIFICATE-----")) return { hasKey, certificates: [] }
-    return { hasKey, certificates: hasKey ? readable(pem, name) : parseCertificates(pem, name) }
+    const isCertificate = pem.includes("CERTIFICATE-----")
+    const onlyCertificates = isCertificate && !pem.includes("PRIVATE KEY-----")
+    return { onlyCertificates, certificates: isCertificate ? readable(pem, name) : [] }
   } finally {
     wipe(pem)
   }

@@ -17,7 +17,7 @@ export async function resumeUpload(
   create: CreateOptions,
   signal: AbortSignal,
 ): Promise<{ writer: PartWriter; trusted: ReadonlyMap<number, PartReceipt> } | null> {
-  if (checkpoint === null) return null
+  if (!checkpoint?.upload) return null
   const { upload, parts } = checkpoint
   const same = (Object.keys(wanted) as (keyof typeof wanted)[]).every(
     (field) => upload[field] === wanted[field],

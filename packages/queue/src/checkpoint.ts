@@ -28,7 +28,8 @@ export type PartReceipt = Readonly<z.infer<typeof receiptSchema>>
 
 /** What an earlier run of a job left behind. */
 export interface Checkpoint {
-  readonly upload: CheckpointUpload
+  /** Absent if it began none that could be resumed. */
+  readonly upload?: CheckpointUpload
   readonly parts: ReadonlyMap<number, PartReceipt>
   readonly record?: unknown
 }
@@ -112,8 +113,9 @@ function parseCheckpoint(fields: Record<string, string>): Checkpoint {
     const number = field.match(/^part:([1-9]\d*)$/)?.[1]
     if (number !== undefined) parts.set(Number(number), receiptSchema.parse(JSON.parse(value)))
   }
+  if (parts.size > 0 && fields.upload === undefined) throw new RangeError("parts of no upload")
   return {
-    upload: uploadSchema.parse(JSON.parse(fields.upload ?? "null")),
+    ...(fields.upload !== undefined && { upload: uploadSchema.parse(JSON.parse(fields.upload)) }),
     parts,
     ...(fields.record !== undefined && { record: JSON.parse(fields.record) as unknown }),
   }

@@ -187,7 +187,7 @@ export async function azureWriter(
     throw failure
   }
 
-  return { token, partSize, written, writePart, complete, abort: () => endUpload(to, token) }
+  return { token, resumable: true, partSize, written, writePart, complete, abort: () => endUpload(to, token) }
 }
 
 /** Views on `body` that are small enough to show that the connection moves. */

@@ -63,6 +63,8 @@ export interface ArchiveSink {
 export interface PartWriter {
   /** Resumes this upload in another process. Holds no secret. Printable ASCII. */
   readonly token: string
+  /** Whether what is written outlives this process, so that another one can go on by `token`. */
+  readonly resumable: boolean
   /** As `partSizeFor` gave it when this upload was begun. */
   readonly partSize: number
   /** The parts that the store holds already, by number. */

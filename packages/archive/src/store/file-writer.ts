@@ -64,6 +64,7 @@ function fileWriter(upload: Upload): PartWriter {
 
   return {
     token: upload.token,
+    resumable: true,
     partSize,
     async written(signal) {
       signal.throwIfAborted()

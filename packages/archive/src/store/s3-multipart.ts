@@ -161,6 +161,7 @@ function multipartWriter(bucket: S3Bucket, upload: Upload): PartWriter {
 
   return {
     token: multipartToken(uploadId, partSize),
+    resumable: true,
     partSize,
     async written(signal) {
       const parts = new Map<number, WrittenPart>()

@@ -29,6 +29,7 @@ export function putWriter(
 
   return {
     token: SINGLE_TOKEN,
+    resumable: false,
     partSize,
     async written(signal) {
       signal.throwIfAborted()

@@ -1,0 +1,261 @@
+/**
+ * One object behind an HTTPS URL, to be read only: the copy that the vendor keeps for a while (`url` of an `available`
+ * archive), or what the user of the command line names.
+ *
+ * What it relies on: ranged GETs answered with 206, and an ETag, or at least a Last-Modified, that names the version. Nothing
+ * is asked by HEAD, since a presigned URL permits one method. Redirects are followed by hand, five at most, and each
+ * hop is held to the same rules as the first: https, an allowed host, a public address (https-hosts.ts).
+ *
+ * The query of such a URL is its credential: no message, key or location holds it.
+ */
+import { lookup } from "node:dns"
+import type { IncomingMessage } from "node:http"
+import { Agent, request } from "node:https"
+import { type ErrorCode, UnsealError } from "../errors.ts"
+import type { ByteRange } from "../format/parts.ts"
+import { DEFAULT_IDLE_TIMEOUT_MS, type OpenedStore } from "./adapter.ts"
+import type { StoredObject } from "./contract.ts"
+import { AddressRefused, type HostRule, publicLookup, refusalOf } from "./https-hosts.ts"
+import { withRetries } from "./retry.ts"
+
+export interface HttpsStoreOptions {
+  /** What the object is called in messages and records: nothing secret, and the same in every run. */
+  readonly key: string
+  /** Absent if `renew` has to be asked first. */
+  readonly url?: string | undefined
+  /**
+   * A URL that is valid now, for one that has expired; `null` if there is none any more. Asked once for any number of requests
+   * that find the URL expired. Absent, an expired URL is `ERR_STORE_DENIED`.
+   */
+  readonly renew?: ((signal: AbortSignal) => Promise<string | null>) | undefined
+  /** The hosts that may be asked. Absent, any, with any address: whoever named the URL is whoever runs this. */
+  readonly hosts?: readonly HostRule[] | undefined
+  /** A connection on which nothing moved for so long is given up; 30 s if left out. */
+  readonly idleTimeoutMs?: number | undefined
+  /** Called before each retry of a request, for the metric. */
+  readonly onRetry?: ((code: ErrorCode) => void) | undefined
+}
+
+const MAX_REDIRECTS = 5
+const REDIRECTS = [301, 302, 303, 307, 308]
+/** What an expired URL answers: S3 and CloudFront say 403, others 401 or 410. */
+const EXPIRED = [401, 403, 410]
+
+/** A store that holds the one object `options.key`, with the request layer's retries. Nothing is asked yet. */
+export function openHttpsStore(options: HttpsStoreOptions): OpenedStore {
+  const { key, hosts, idleTimeoutMs = DEFAULT_IDLE_TIMEOUT_MS } = options
+  const agent = new Agent({ keepAlive: true, ...(hosts && { lookup: publicLookup(lookup) }) })
+  const readOnly = () => new UnsealError("ERR_STORE_DENIED", `${key} is read by https, and can't be written`)
+  let current = options.url
+  let renewing: Promise<string> | undefined
+
+  /** A URL other than `expired`: the one that another request got meanwhile, or a new one. */
+  async function renew(expired: string | undefined, signal: AbortSignal): Promise<string> {
+    if (current !== undefined && current !== expired) return current
+    renewing ??= askForUrl(signal).finally(() => {
+      renewing = undefined
+    })
+    return renewing
+  }
+
+  async function askForUrl(signal: AbortSignal): Promise<string> {
+    if (options.renew === undefined)
+      throw new UnsealError("ERR_STORE_DENIED", `the URL of ${key} has expired, and nobody can renew it`)
+    const url = await options.renew(signal)
+    if (url === null) throw new UnsealError("ERR_OBJECT_NOT_FOUND", `there is no URL of ${key} any more`)
+    current = url
+    return url
+  }
+
+  /** The answer to a GET with `headers`, whatever its status but expiry. The caller must read or destroy its body. */
+  async function ask(
+    headers: Readonly<Record<string, string>>,
+    signal: AbortSignal,
+  ): Promise<IncomingMessage> {
+    const first = current ?? (await renew(undefined, signal))
+    const answer = await follow(first, headers, signal)
+    if (!EXPIRED.includes(answer.statusCode ?? 0)) return answer
+    answer.destroy()
+    const again = await follow(await renew(first, signal), headers, signal)
+    if (!EXPIRED.includes(again.statusCode ?? 0)) return again
+    again.destroy()
+    throw new UnsealError("ERR_STORE_DENIED", `${key} answered ${again.statusCode}, also by a new URL`)
+  }
+
+  async function follow(
+    from: string,
+    headers: Readonly<Record<string, string>>,
+    signal: AbortSignal,
+  ): Promise<IncomingMessage> {
+    let url = URL.parse(from)
+    for (let hops = 0; hops <= MAX_REDIRECTS; hops++) {
+      const refusal = url === null ? "it is no URL" : refusalOf(url, hosts)
+      if (url === null || refusal !== null)
+        throw new UnsealError(
+          "ERR_STORE_DENIED",
+          `${key} may not be fetched${hops > 0 ? `, ${hops} redirects on` : ""}: ${refusal}`,
+        )
+      const answer = await get(url, headers, signal)
+      if (!REDIRECTS.includes(answer.statusCode ?? 0)) return answer
+      answer.destroy()
+      url = URL.parse(answer.headers.location ?? "", url)
+    }
+    throw new UnsealError("ERR_STORE_UNAVAILABLE", `${key} was redirected more than ${MAX_REDIRECTS} times`)
+  }
+
+  function get(
+    url: URL,
+    headers: Readonly<Record<string, string>>,
+    signal: AbortSignal,
+  ): Promise<IncomingMessage> {
+    signal.throwIfAborted()
+    return new Promise((resolve, reject) => {
+      const asking = request(url, { agent, signal, headers: { "accept-encoding": "identity", ...headers } })
+      const idle = setTimeout(() => asking.destroy(new Silence(idleTimeoutMs)), idleTimeoutMs)
+      asking.once("response", (answer) => {
+        clearTimeout(idle)
+        resolve(answer)
+      })
+      asking.once("error", (error) => {
+        clearTimeout(idle)
+        reject(translate(error, signal))
+      })
+      asking.end()
+    })
+  }
+
+  function translate(error: unknown, signal: AbortSignal): unknown {
+    if (signal.aborted) return signal.reason
+    if (error instanceof UnsealError) return error
+    if (error instanceof AddressRefused)
+      return new UnsealError("ERR_STORE_DENIED", `${key} may not be fetched: ${error.message}`)
+    const { code, message } = error as NodeJS.ErrnoException
+    const reason = error instanceof Silence ? message : (code ?? message)
+    return new UnsealError("ERR_STORE_UNAVAILABLE", `${key} could not be fetched: ${reason}`, {
+      cause: error,
+    })
+  }
+
+  async function stat(asked: string, signal: AbortSignal): Promise<StoredObject | null> {
+    if (asked !== key) return null
+    const answer = await ask({ range: "bytes=0-0" }, signal)
+    try {
+      const status = answer.statusCode ?? 0
+      if (status === 404) return null
+      const size = sizeOf(answer)
+      if (size === null) throw wrong(status, `its size is not in its answer (${status}) to a ranged request`)
+      const etag = versionOf(answer)
+      if (etag === null)
+        throw new UnsealError(
+          "ERR_STORE_DENIED",
+          `${key} has neither an ETag nor a Last-Modified to hold it to`,
+        )
+      return { key, size, etag, metadata: {} }
+    } finally {
+      answer.destroy()
+    }
+  }
+
+  async function* read(object: StoredObject, range: ByteRange, signal: AbortSignal) {
+    const { start, end } = range
+    const answer = await ask({ range: `bytes=${start}-${end - 1}`, ...pinOf(object.etag) }, signal)
+    let idle: NodeJS.Timeout | undefined
+    try {
+      const status = answer.statusCode ?? 0
+      if (status === 404) throw new UnsealError("ERR_OBJECT_NOT_FOUND", `${key} is gone`)
+      if (status === 412 || (status === 206 && versionOf(answer) !== object.etag))
+        throw new UnsealError(
+          "ERR_OBJECT_CHANGED",
+          `${key} is no longer the version of ${object.size} bytes with ETag ${object.etag}`,
+        )
+      const contentRange = `bytes ${start}-${end - 1}/${object.size}`
+      if (status !== 206) throw wrong(status, `it answered ${status} instead of 206`)
+      if (answer.headers["content-range"] !== contentRange)
+        throw wrong(status, `Content-Range is ${answer.headers["content-range"]}, not ${contentRange}`)
+      const wait = () => {
+        idle = setTimeout(() => answer.destroy(new Silence(idleTimeoutMs)), idleTimeoutMs)
+      }
+      let received = 0
+      wait()
+      for await (const chunk of answer as AsyncIterable<Uint8Array>) {
+        // While the consumer works nothing can move, and that is no fault of the host.
+        clearTimeout(idle)
+        received += chunk.length
+        if (received > end - start) break
+        yield chunk
+        signal.throwIfAborted()
+        wait()
+      }
+      if (received !== end - start) throw wrong(status, `${received} bytes came instead of ${end - start}`)
+    } catch (error) {
+      throw translate(error, signal)
+    } finally {
+      clearTimeout(idle)
+      // Whole, it has given its connection back already.
+      answer.destroy()
+    }
+  }
+
+  function wrong(status: number, what: string): UnsealError {
+    // What the host refuses for another reason than the URL's age stays refused.
+    const refused = status >= 400 && status < 500 && ![408, 425, 429].includes(status)
+    return new UnsealError(refused ? "ERR_STORE_DENIED" : "ERR_STORE_UNAVAILABLE", `${key}: ${what}`)
+  }
+
+  const store: OpenedStore = {
+    location: key,
+    stat,
+    read,
+    partSizeFor() {
+      throw readOnly()
+    },
+    async create() {
+      throw readOnly()
+    },
+    // biome-ignore lint/correctness/useYield: there is nothing to list.
+    async *openUploads() {
+      throw readOnly()
+    },
+    async abortUpload() {
+      throw readOnly()
+    },
+    async remove() {
+      throw readOnly()
+    },
+    async close() {
+      agent.destroy()
+    },
+  }
+  return { ...withRetries(store, { onRetry: options.onRetry }), close: () => store.close() }
+}
+
+/** Nothing moved for too long. */
+class Silence extends Error {
+  constructor(ms: number) {
+    super(`nothing came for ${ms} ms`)
+  }
+}
+
+/** The whole object's size, from the answer to a request of its first byte; `null` if that does not tell. */
+function sizeOf(answer: IncomingMessage): number | null {
+  const { statusCode, headers } = answer
+  const range = headers["content-range"] ?? ""
+  if (statusCode === 206) return Number(/^bytes 0-0\/(\d{1,15})$/.exec(range)?.[1] ?? Number.NaN) || null
+  // An empty object has no first byte: the range can't be satisfied, or is ignored.
+  if (statusCode === 416 && range === "bytes */0") return 0
+  return statusCode === 200 && headers["content-length"] === "0" ? 0 : null
+}
+
+const DATE = "last-modified: "
+
+/** Names the version of an answer: its ETag, unless that is a weak one, which two versions may share; else its date. */
+function versionOf({ headers }: IncomingMessage): string | null {
+  const { etag, "last-modified": modified } = headers
+  if (etag !== undefined && !etag.startsWith("W/")) return etag
+  return modified === undefined ? null : `${DATE}${modified}`
+}
+
+function pinOf(version: string): Record<string, string> {
+  if (version.startsWith(DATE)) return { "if-unmodified-since": version.slice(DATE.length) }
+  return { "if-match": version }
+}
