@@ -51,7 +51,7 @@ export const callbackSchema = z
       .nullish()
       .meta({ description: "SHA-256, in base64" }),
     // Judged by `urlOf`: the archive is more than its URL, which the REST API gives as well.
-    url: z.unknown().meta({
+    url: z.unknown().optional().meta({
       type: "string",
       format: "uri",
       description: "Of the copy in the vendor's storage, while the archive is `available`",
