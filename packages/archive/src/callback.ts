@@ -149,7 +149,7 @@ const LONGEST_URL = 8_192
 /** No URL rather than a wrong one: a refusal here would lose the recording. */
 function urlOf(url: unknown): { url?: string } {
   if (typeof url !== "string" || url.length > LONGEST_URL) return {}
-  return URL.parse(url)?.protocol === "https:" ? { url } : {}
+  return url.startsWith("https://") && URL.canParse(url) ? { url } : {}
 }
 
 /**

@@ -14,7 +14,7 @@ export interface PartObserver {
   progress?(done: number, total: number): void
 }
 
-/** A part that was decrypted ahead of the others, with the budget it holds. */
+/** A part that was decrypted ahead of the others, with the memory it holds; `release` may be called again. */
 export interface HeadPart {
   readonly decrypted: DecryptedPart
   release(): void
@@ -102,6 +102,14 @@ export async function transferParts(transfer: Transfer, signal: AbortSignal): Pr
     settle(part.number, receipt)
   }
 
+  /** Waits for the part's memory, and gives what to call when it is free again. */
+  async function memoryFor(part: Part): Promise<() => void> {
+    if (part.number !== 1 || transfer.head === undefined)
+      return transfer.budget.acquire(memoryOf(part, hash), running)
+    // The only part may be in memory until the upload is complete: its memory is the caller's to give back.
+    return plan.count === 1 ? () => {} : transfer.head.release
+  }
+
   async function write(part: Part, decrypted: DecryptedPart): Promise<PartReceipt> {
     const { size, crc32, syncErrors } = decrypted
     const trusted = transfer.trusted.get(part.number)
@@ -123,10 +131,7 @@ export async function transferParts(transfer: Transfer, signal: AbortSignal): Pr
         settle(number, trusted)
         continue
       }
-      const release =
-        number === 1 && transfer.head !== undefined
-          ? transfer.head.release
-          : await transfer.budget.acquire(memoryOf(part, hash), running)
+      const release = await memoryFor(part)
       const task = move(part).finally(release)
       task.catch((error) => failed.abort(error))
       tasks.push(task)

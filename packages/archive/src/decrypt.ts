@@ -9,7 +9,13 @@ import type { ByteBudget } from "./budget.ts"
 import type { Checkpoint, CheckpointLog, PartReceipt } from "./checkpoint.ts"
 import { findCommitted, metadataOf, writeRecord } from "./committed.ts"
 import { decryptPart } from "./decrypt-part.ts"
-import { decryptHead, type PartObserver, type TransferResult, transferParts } from "./decrypt-parts.ts"
+import {
+  decryptHead,
+  type HeadPart,
+  type PartObserver,
+  type TransferResult,
+  transferParts,
+} from "./decrypt-parts.ts"
 import { isUnsealError, UnsealError } from "./errors.ts"
 import { explainNoMatch, type KeyRing } from "./format/key-ring.ts"
 import { BLOCK_SIZE, type Part, planParts } from "./format/parts.ts"
@@ -83,6 +89,12 @@ interface Found {
   readonly create: CreateOptions
 }
 
+/** What a run holds until it ends, however it ends. */
+interface Held {
+  writer?: PartWriter
+  head?: HeadPart
+}
+
 interface Unwrapped {
   readonly contentKey: ContentKey
   readonly keyId?: string
@@ -99,7 +111,7 @@ export async function decryptArchive(
 ): Promise<DecryptResult> {
   const startedAt = new Date().toISOString()
   let unwrapped: Unwrapped | undefined
-  let writer: PartWriter | undefined
+  const held: Held = {}
   try {
     const found = await look(request, options, signal)
     if ("record" in found) {
@@ -108,9 +120,7 @@ export async function decryptArchive(
     }
     checkSize(found.object, request.announced?.size)
     unwrapped = await unwrapContentKey(request, found.object, options.keyRing, signal)
-    const moved = await move(request, options, found, unwrapped.contentKey, signal, (opened) => {
-      writer = opened
-    })
+    const moved = await move(request, options, found, unwrapped.contentKey, held, signal)
     const record = createRecord({
       archive: request,
       source: found.object,
@@ -123,15 +133,16 @@ export async function decryptArchive(
       startedAt,
     })
     if (options.announcedDigest === "require") checkAnnounced(record)
-    const stored = found.ours ?? (await commit(writer!, record, moved, options, signal))
+    const stored = found.ours ?? (await commit(held.writer!, record, moved, options, signal))
     const committed = finishRecord(record, stored)
     if (options.record) await writeRecord(request.destination, committed, signal)
     await options.checkpoint?.clear()
     return { outcome: found.object.size === 0 ? "empty" : "committed", record: committed }
   } catch (error) {
-    if (!isKept(error, options)) await discard(request, writer, options.checkpoint)
+    if (!isKept(error, options)) await discard(request, held.writer, options.checkpoint)
     throw error
   } finally {
+    held.head?.release()
     wipe(unwrapped?.contentKey.key, unwrapped?.contentKey.iv)
   }
 }
@@ -207,14 +218,14 @@ interface Moved extends TransferResult {
   readonly tail: Tail
 }
 
-/** Every byte from the source to the destination, none of it visible yet. `opened` learns of the upload as soon as there is one. */
+/** Every byte from the source to the destination, none of it visible yet. */
 async function move(
   { source, destination, destinationKey, announced }: ArchiveRequest,
   options: DecryptOptions,
   { object, checkpoint, ours, create }: Found,
   contentKey: ContentKey,
+  held: Held,
   signal: AbortSignal,
-  opened: (writer: PartWriter) => void,
 ): Promise<Moved> {
   const readEnd = () => readLastBlock(source, object, contentKey, signal)
   const end = options.tail === "trim" ? await readEnd() : undefined
@@ -227,7 +238,7 @@ async function move(
     plaintextSize,
   }
   const resumed = ours ? null : await resumeUpload(destination, work, checkpoint, create, signal)
-  if (resumed) opened(resumed.writer)
+  if (resumed) held.writer = resumed.writer
   const trusted: ReadonlyMap<number, PartReceipt> = resumed?.trusted ?? new Map()
   const plan = planParts(
     object.size,
@@ -242,34 +253,29 @@ async function move(
   const parts = { plan, decrypt, hash, budget: options.budget }
 
   // Before an upload begins, the first part proves the content key.
-  const head = plan.count > 0 && !trusted.has(1) ? await decryptHead(parts, signal) : undefined
-  try {
-    let writer = resumed?.writer
-    if (writer === undefined && ours === null) {
-      writer = await destination.create(destinationKey, plaintextSize, create, signal)
-      opened(writer)
-      if (writer.resumable)
-        await options.checkpoint?.begin({ ...work, token: writer.token, partSize: writer.partSize })
-    }
-    const transferred = await transferParts(
-      {
-        ...parts,
-        plaintextSize,
-        writer,
-        trusted,
-        head,
-        observe: options.observe ?? {},
-        onWritten: async (number, receipt) => {
-          if (writer?.resumable) await options.checkpoint?.part(number, receipt)
-        },
-      },
-      signal,
-    )
-    const tail = readTail(object.size, end ?? transferred.end ?? (await readEnd()))
-    return { ...transferred, plaintextSize, tail }
-  } finally {
-    head?.release()
+  if (plan.count > 0 && !trusted.has(1)) held.head = await decryptHead(parts, signal)
+  if (held.writer === undefined && ours === null) {
+    held.writer = await destination.create(destinationKey, plaintextSize, create, signal)
+    const { token, resumable, partSize } = held.writer
+    if (resumable) await options.checkpoint?.begin({ ...work, token, partSize })
   }
+  const { writer, head } = held
+  const transferred = await transferParts(
+    {
+      ...parts,
+      plaintextSize,
+      writer,
+      trusted,
+      head,
+      observe: options.observe ?? {},
+      onWritten: async (number, receipt) => {
+        if (writer?.resumable) await options.checkpoint?.part(number, receipt)
+      },
+    },
+    signal,
+  )
+  const tail = readTail(object.size, end ?? transferred.end ?? (await readEnd()))
+  return { ...transferred, plaintextSize, tail }
 }
 
 /** The plaintext of the last block; nothing of an empty archive. */

@@ -18,6 +18,8 @@ export interface Certificate {
   readonly signatureAlgorithm: string
   readonly notBefore: Date
   readonly notAfter: Date
+  /** This certificate alone, whatever else the file holds. */
+  readonly pem: string
 }
 
 // The last two are what openssl calls a certificate with trust settings, and one of its first versions.
@@ -78,6 +80,7 @@ function certificateOf(der: Buffer, name: string): Certificate {
     signatureAlgorithm: x509.signatureAlgorithm ?? x509.signatureAlgorithmOid,
     notBefore: x509.validFromDate,
     notAfter: x509.validToDate,
+    pem: x509.toString(),
   }
 }
 

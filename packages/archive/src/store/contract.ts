@@ -70,7 +70,8 @@ export interface PartWriter {
   /** The parts that the store holds already, by number. */
   written(signal: AbortSignal): Promise<ReadonlyMap<number, WrittenPart>>
   /**
-   * Writes part `number`, 1 and up; a part written before is replaced. `body` is not changed and not kept after the call.
+   * Writes part `number`, 1 and up; a part written before is replaced. `body` is not changed, and may be kept
+   * until the upload ends.
    * `crc32` is the body's (ISO 3309, as `zlib.crc32`): the store verifies it where it can, and the adapter where it can't.
    */
   writePart(

@@ -3,14 +3,14 @@
  *
  * Node's own HTTP client copies every piece of a body into memory of its own, which costs as much as decrypting it. Here a
  * socket reads into one buffer that is used again and again (`onread` of `net.connect`), and a piece is the consumer's only
- * until it asks for the next one; meanwhile the socket does not read. `npm run bench` prints what that is worth.
+ * until it asks for the next one; meanwhile the socket does not read. `npm run bench` prints what that is worth. (A TLS
+ * socket does not stop at once, see read-buffer.ts.)
  */
 import { connect, isIP, type Socket } from "node:net"
 import { type ConnectionOptions, connect as connectTls } from "node:tls"
 import { type ResponseHead, ResponseParser } from "./http-response.ts"
+import { READ_BUFFER_SIZE, TlsReadBuffer } from "./read-buffer.ts"
 
-/** What a fast network has ready at once; each connection has one buffer. */
-const READ_BUFFER_SIZE = 512 * 1024
 /** Shorter than the time after which stores close a connection that nobody uses. */
 const UNUSED_LIMIT_MS = 4_000
 
@@ -63,14 +63,18 @@ export class Connection {
   /** The socket does not read, since a view of its buffer is in use. */
   #paused = false
   #unsent = 0
+  readonly #tlsBuffer: TlsReadBuffer | undefined
 
   /** Connects in the background. `onUsable` is called whenever an exchange is over and another may begin. */
   constructor(origin: Origin, limits: ConnectionLimits, onUsable: (connection: Connection) => void) {
     this.#limits = limits
     this.#onUsable = onUsable
     const { host, port } = origin
-    const buffer = Buffer.allocUnsafeSlow(READ_BUFFER_SIZE)
-    const onread = { buffer, callback: (size: number) => this.#onRead(buffer.subarray(0, size)) }
+    this.#tlsBuffer = origin.secure ? new TlsReadBuffer() : undefined
+    const onread = {
+      buffer: this.#tlsBuffer?.next ?? Buffer.allocUnsafeSlow(READ_BUFFER_SIZE),
+      callback: (size: number, buffer: Uint8Array) => this.#onRead(buffer.subarray(0, size)),
+    }
     const servername = isIP(host) === 0 ? { servername: host } : {}
     const options = { host, port, onread, noDelay: true }
     const secureOptions: ConnectionOptions = { ...options, ALPNProtocols: ["http/1.1"], ...servername }
@@ -167,6 +171,7 @@ export class Connection {
       exchange.wake = resolve
     })
     this.#paused = false
+    this.#tlsBuffer?.release()
     this.#socket.resume()
     await woken
     const { parser, pieces } = exchange
@@ -190,6 +195,7 @@ export class Connection {
   }
 
   #onRead(bytes: Uint8Array): boolean {
+    this.#tlsBuffer?.taken(bytes.length)
     const exchange = this.#exchange
     if (exchange === undefined) {
       this.#fail(new ConnectionError("the store sent what nobody asked for"))

@@ -25,7 +25,7 @@ export function putWriter(
   options: CreateOptions,
 ): PartWriter {
   const where = whereIn(bucket, key)
-  let held: { bytes: Buffer; crc32: number; part: WrittenPart } | undefined
+  let held: { bytes: readonly Uint8Array[]; crc32: number; part: WrittenPart } | undefined
 
   return {
     token: SINGLE_TOKEN,
@@ -40,9 +40,8 @@ export function putWriter(
       const label = `part ${number} of ${where}`
       checkLength(body, partBytes(number, size, partSize), label)
       checkCrc32(body, crc32, label)
-      // Copied, as the caller may reuse its buffers: at most one part of memory, and this object has no other in flight.
       const part = { size, tag: base64Crc32(crc32) }
-      held = { bytes: Buffer.concat(body), crc32, part }
+      held = { bytes: body, crc32, part }
       return part
     },
     async complete(parts, signal) {
@@ -68,7 +67,7 @@ export function putWriter(
                   ...(condition.IfNoneMatch ? { "if-none-match": condition.IfNoneMatch } : {}),
                   ...metadataHeaders(options.metadata),
                 },
-                body: body ? [body.bytes] : [],
+                body: body?.bytes ?? [],
               },
               signal,
             )
