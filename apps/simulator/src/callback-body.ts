@@ -54,9 +54,19 @@ export function callbackBody(
   form: CallbackForm = DEFAULT_CALLBACK_FORM,
   now: number = Date.now(),
 ): string {
+  return JSON.stringify(archiveFields(subject, status, form, now))
+}
+
+/** What a callback and the REST API tell of an archive. */
+export function archiveFields(
+  subject: CallbackSubject,
+  status: ArchiveStatus,
+  form: CallbackForm,
+  now: number = Date.now(),
+) {
   const stored = STORED.has(status)
   const size = stored ? (subject.recording?.size ?? 0) : 0
-  return JSON.stringify({
+  return {
     id: subject.id,
     event: "archive",
     createdAt: subject.createdAt,
@@ -78,7 +88,7 @@ export function callbackBody(
     resolution: "640x480",
     streamMode: "auto",
     streams: [{ streamId: subject.id, hasAudio: true, hasVideo: true }],
-  })
+  }
 }
 
 function projectIdValue(projectId: string, name: CallbackForm["projectIdName"]): string | number {

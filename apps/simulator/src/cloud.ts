@@ -14,14 +14,29 @@ import {
   DEFAULT_CALLBACK_FORM,
 } from "./callback-body.ts"
 import { type CallbackSenderOptions, createCallbackSender, type Delivery } from "./callbacks.ts"
-import { makeRecording, type Recording, type Tail } from "./recording.ts"
-import { archiveKey, DEFAULT_KEY_TEMPLATE, uploadArchive } from "./upload.ts"
+import { makePlainRecording, makeRecording, type Recording, type Tail } from "./recording.ts"
+import { archiveKey, DEFAULT_KEY_TEMPLATE, PLAIN_KEY_TEMPLATE, uploadArchive } from "./upload.ts"
 
-export interface RecordingCloudOptions {
-  /** The customer's certificate, as the storage API takes it: PEM, or base64 of PEM. */
-  readonly certificate: string
+/** Where archives go, and under which certificate: what the storage API sets. */
+export interface CloudStorage {
+  /** The customer's certificate, as the storage API takes it: PEM, or base64 of PEM. `null`: archives are not encrypted. */
+  readonly certificate: string | null
   /** The customer's upload target. */
   readonly store: ArchiveStore
+  /** Whether an archive that can't be uploaded there goes to the vendor's storage instead. Default `false`. */
+  readonly fallback?: boolean
+}
+
+/** The vendor's own storage, for archives that are `available` instead of `uploaded`. */
+export interface VendorStorage {
+  readonly store: ArchiveStore
+  /** A new URL to download the archive's copy from. */
+  urlOf(archive: Archive): string
+}
+
+export interface RecordingCloudOptions extends CloudStorage {
+  /** Without it, `fallback` has no effect, and `available` archives are in the customer's store. */
+  readonly vendorStorage?: VendorStorage
   /** The customer's callback URL and how callbacks are sent there. Without it, nothing is sent. */
   readonly callbacks?: CallbackSenderOptions
   /** An OpenTok API key (digits) or a Vonage application id (UUID). */
@@ -54,7 +69,7 @@ export interface RecordOptions {
   readonly duplicates?: number
   /** The callbacks' `reason`, for `failed`. */
   readonly reason?: string
-  /** The callbacks' `url`, for `available`. */
+  /** The callbacks' `url`, for `available`; the object is then in the customer's store. */
   readonly url?: string
 }
 
@@ -77,6 +92,8 @@ export interface Archive extends CallbackSubject {
   readonly status: ArchiveStatus
   readonly recording: Pick<Recording, "contentSize" | "size" | "encryptedPassword"> | null
   readonly callbacks: readonly SentCallback[]
+  /** The object is in the vendor's storage, not in the customer's store. */
+  readonly inVendorStorage?: true
 }
 
 export interface RecordingCloud {
@@ -92,21 +109,30 @@ export interface RecordingCloud {
     recordings: Iterable<RecordOptions> | AsyncIterable<RecordOptions>,
     options?: { parallelism?: number; signal?: AbortSignal },
   ): Promise<Archive[]>
+  /** For every archive that is begun from now on. `RangeError` if the certificate can't be used: nothing is changed then. */
+  setStorage(storage: CloudStorage): void
+  /** Forgets an archive, its password with it; a copy in the vendor's storage goes too. `false` if there is none. */
+  remove(id: string, signal: AbortSignal): Promise<boolean>
 }
 
 /** Archives change while they are recorded, for this file only. */
 type Mutable<T> = { -readonly [Name in keyof T]: T[Name] }
 
 export function createRecordingCloud(options: RecordingCloudOptions): RecordingCloud {
-  const publicKey = publicKeyOf(options.certificate)
-  const sample = options.sample ?? readFileSync(new URL("../media/composed-640x480-20s.mpegts", import.meta.url))
+  let storage = usable(options)
+  const sample =
+    options.sample ?? readFileSync(new URL("../media/composed-640x480-20s.mpegts", import.meta.url))
   const keyTemplate = options.keyTemplate ?? DEFAULT_KEY_TEMPLATE
   const form = { ...DEFAULT_CALLBACK_FORM, ...options.form }
   const sender = options.callbacks === undefined ? null : createCallbackSender(options.callbacks)
   const archives = new Map<string, Archive>()
 
-  function newArchive(wanted: RecordOptions): Mutable<Archive> & { callbacks: SentCallback[] } {
+  function newArchive(
+    wanted: RecordOptions,
+    encrypted: boolean,
+  ): Mutable<Archive> & { callbacks: SentCallback[] } {
     const id = randomUUID()
+    const template = encrypted ? keyTemplate : PLAIN_KEY_TEMPLATE
     return {
       id,
       projectId: options.projectId,
@@ -115,7 +141,7 @@ export function createRecordingCloud(options: RecordingCloudOptions): RecordingC
       createdAt: Date.now(),
       reason: wanted.reason ?? "",
       url: wanted.url ?? null,
-      key: archiveKey(keyTemplate, { projectId: options.projectId, archiveId: id }),
+      key: archiveKey(template, { projectId: options.projectId, archiveId: id }),
       tail: wanted.tail ?? "pkcs7",
       status: "started",
       recording: null,
@@ -129,22 +155,46 @@ export function createRecordingCloud(options: RecordingCloudOptions): RecordingC
     wanted: RecordOptions,
     signal = new AbortController().signal,
   ): Promise<{ archive: Archive; delivered: Promise<unknown> }> {
-    const { ciphertext, digests, ...recording } = makeRecording({
-      sample,
-      publicKey,
-      size: wanted.size,
-      tail: wanted.tail ?? "pkcs7",
-      exact: wanted.exact ?? false,
-      oaepHash: options.oaepHash ?? "sha1",
-    })
-    const archive = newArchive(wanted)
+    const { store, publicKey, fallback } = storage
+    const { vendorStorage } = options
+    const make = (): Recording => {
+      const { size, exact = false, tail = "pkcs7" } = wanted
+      if (publicKey === null) return makePlainRecording({ sample, size, exact })
+      return makeRecording({ sample, publicKey, size, tail, exact, oaepHash: options.oaepHash ?? "sha1" })
+    }
+    const made = make()
+    const archive = newArchive(wanted, publicKey !== null)
     archives.set(archive.id, archive)
     const deliveries: Promise<void>[] = []
 
-    async function upload(): Promise<void> {
-      await uploadArchive(options.store, archive.key, recording.size, ciphertext, signal)
+    async function uploadTo(
+      store: ArchiveStore,
+      { ciphertext, digests, ...recording }: Recording,
+    ): Promise<void> {
+      await uploadArchive(store, archive.key, recording.size, ciphertext, signal)
       archive.recording = recording
       archive.sha256 = digests()
+    }
+
+    async function keep({ store, urlOf }: VendorStorage, recording: Recording): Promise<"available"> {
+      await uploadTo(store, recording)
+      archive.inVendorStorage = true
+      archive.url = urlOf(archive)
+      return "available"
+    }
+
+    /** Gives what has become of an archive that was to be `status`. */
+    async function upload(status: "uploaded" | "available"): Promise<ArchiveStatus> {
+      if (status === "available" && wanted.url === undefined && vendorStorage !== undefined)
+        return keep(vendorStorage, made)
+      try {
+        await uploadTo(store, made)
+        return status
+      } catch (error) {
+        if (!fallback || vendorStorage === undefined || signal.aborted) throw error
+        // A recording is read once: what was lost on its way is encrypted anew, under another password.
+        return keep(vendorStorage, make())
+      }
     }
 
     async function callBack(status: ArchiveStatus): Promise<void> {
@@ -171,8 +221,7 @@ export function createRecordingCloud(options: RecordingCloudOptions): RecordingC
     try {
       for (const status of wanted.statuses ?? USUAL_STATUSES) {
         const stored = status === "uploaded" || status === "available"
-        if (stored && archive.recording === null) await upload()
-        await callBack(status)
+        await callBack(stored && archive.recording === null ? await upload(status) : status)
       }
     } catch (error) {
       archive.reason ||= "the upload failed"
@@ -187,6 +236,14 @@ export function createRecordingCloud(options: RecordingCloudOptions): RecordingC
 
   return {
     archives,
+    setStorage(next) {
+      storage = usable(next)
+    },
+    async remove(id, signal) {
+      const archive = archives.get(id)
+      if (archive?.inVendorStorage) await options.vendorStorage?.store.remove(archive.key, signal)
+      return archives.delete(id)
+    },
     async record(wanted, signal) {
       const { archive, delivered } = await begin(wanted, signal)
       await delivered
@@ -227,6 +284,12 @@ async function* numbered<T>(items: Iterable<T> | AsyncIterable<T>): AsyncGenerat
   let index = 0
   for await (const item of items) yield [index++, item]
 }
+
+const usable = ({ store, certificate, fallback = false }: CloudStorage) => ({
+  store,
+  publicKey: certificate === null ? null : publicKeyOf(certificate),
+  fallback,
+})
 
 function publicKeyOf(certificate: string) {
   const pem = certificate.includes("-----BEGIN ") ? certificate : Buffer.from(certificate, "base64")

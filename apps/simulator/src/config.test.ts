@@ -85,6 +85,24 @@ describe("the simulator's configuration", () => {
     expect(readConfig(own).credential).toEqual({ accessKeyId: "access", secretAccessKey: "secret" })
   })
 
+  test("needs no certificate with a REST API, but what its requests are authenticated by", () => {
+    const rest = { SIMULATOR_STORE: "file:///recordings", SIMULATOR_REST_PORT: "0" }
+    expect(problemsOf(rest)).toEqual([expect.stringContaining("SIMULATOR_API_SECRET")])
+    expect(problemsOf({ ...rest, SIMULATOR_REST_AUTH: "vonage" })).toEqual([
+      expect.stringContaining("SIMULATOR_PUBLIC_KEY_FILE"),
+    ])
+    const enough = { ...rest, SIMULATOR_API_SECRET: "an-api-secret" }
+    expect(problemsOf({ ...enough, SIMULATOR_TLS_KEY_FILE: "key.pem" })).toEqual([
+      expect.stringContaining("SIMULATOR_TLS_CERTIFICATE_FILE"),
+    ])
+    expect(readConfig(enough)).toMatchObject({
+      SIMULATOR_REST_PORT: 0,
+      SIMULATOR_REST_AUTH: "opentok",
+      SIMULATOR_URL_LIFETIME_MS: 600_000,
+      SIMULATOR_FALLBACK: false,
+    })
+  })
+
   test("takes secrets from files", () => {
     const secretFile = join(directory, "signature")
     writeFileSync(secretFile, "a-signature-secret\n")

@@ -7,6 +7,7 @@ import {
   flag,
   integer,
   logLevel,
+  milliseconds,
   port,
   readSettings,
   readTogether,
@@ -30,6 +31,31 @@ const list = <Item extends z.ZodType<unknown, string>>(item: Item) =>
     .transform((value) => value.split(",").map((part) => part.trim()))
     .pipe(z.array(item))
 
+/** Of the REST API, and of the vendor's storage, which is there only with it. */
+const REST_SETTINGS = {
+  /** Serves the vendor's REST API on this port. */
+  SIMULATOR_REST_PORT: port().optional(),
+  /** How its requests are authenticated: by OpenTok's JWT, by the unified platform's, or by HTTP Basic. */
+  SIMULATOR_REST_AUTH: choice(["opentok", "vonage", "basic"]).prefault("opentok"),
+  /** For `opentok` and `basic`. Or `SIMULATOR_API_SECRET_FILE`. */
+  SIMULATOR_API_SECRET: text().optional(),
+  /** For `vonage`: the public key of the application, PEM. */
+  SIMULATOR_PUBLIC_KEY_FILE: text().optional(),
+  /** Answers every so-many-th request with 429 and `Retry-After: 1`; 0 none. */
+  SIMULATOR_REST_REFUSE_EVERY: integer().prefault("0"),
+  /** Keeps an archive in the vendor's storage if it can't be uploaded, until the REST API says otherwise. */
+  SIMULATOR_FALLBACK: flag().prefault("0"),
+  /** Of the server for what is in the vendor's storage; 0 takes any free one. */
+  SIMULATOR_DOWNLOAD_PORT: port().prefault("0"),
+  /** The host in the URLs of `available` archives. */
+  SIMULATOR_DOWNLOAD_HOST: text().prefault("127.0.0.1"),
+  /** How long such a URL is valid. */
+  SIMULATOR_URL_LIFETIME_MS: milliseconds().prefault("10m"),
+  /** Serves them over HTTPS. If the files are missing, a self-signed certificate for the host is made. */
+  SIMULATOR_TLS_CERTIFICATE_FILE: text().optional(),
+  SIMULATOR_TLS_KEY_FILE: text().optional(),
+}
+
 /** The simulator's own settings; they are no part of the product's, so they have a prefix of their own. */
 const SETTINGS = z.object({
   /** The address that the control API and the S3 server listen on. */
@@ -43,8 +69,11 @@ const SETTINGS = z.object({
   /** The customer's upload target, a store URL. */
   SIMULATOR_STORE: text().optional(),
   SIMULATOR_KEY_TEMPLATE: text().prefault(DEFAULT_KEY_TEMPLATE),
-  /** The customer's certificate, PEM. If the file is missing, it is made, and its private key at `SIMULATOR_KEY_FILE`. */
-  SIMULATOR_CERTIFICATE_FILE: text(),
+  /**
+   * The customer's certificate, PEM. If the file is missing, it is made, and its private key at `SIMULATOR_KEY_FILE`. With a
+   * REST API it may be left out: archives are then not encrypted until a certificate is set.
+   */
+  SIMULATOR_CERTIFICATE_FILE: text().optional(),
   SIMULATOR_KEY_FILE: text().optional(),
   SIMULATOR_OAEP_HASH: choice(["sha1", "sha256"]).prefault("sha1"),
   SIMULATOR_PROJECT_ID: text().prefault("123456"),
@@ -57,6 +86,7 @@ const SETTINGS = z.object({
   /** Signs callbacks. Or `SIMULATOR_SIGNATURE_SECRET_FILE`. */
   SIMULATOR_SIGNATURE_SECRET: text().optional(),
   SIMULATOR_PLATFORM: choice(["unified", "legacy"]).prefault("unified"),
+  ...REST_SETTINGS,
   /** Stretches the waits of the callbacks' retries; 0.01 makes 50 ms of 5 s. */
   SIMULATOR_TIME_SCALE: scale().prefault("1"),
   /** Archives that are recorded at the start, without being asked. */
@@ -74,7 +104,7 @@ const SETTINGS = z.object({
   SIMULATOR_PARALLELISM: integer({ min: 1, max: 1_000 }).prefault("4"),
 })
 
-const SECRETS = ["SIMULATOR_CALLBACK_TOKEN", "SIMULATOR_SIGNATURE_SECRET"] as const
+const SECRETS = ["SIMULATOR_CALLBACK_TOKEN", "SIMULATOR_SIGNATURE_SECRET", "SIMULATOR_API_SECRET"] as const
 
 export type SimulatorConfig = ReturnType<typeof readConfig>
 
@@ -107,6 +137,8 @@ function readOwnSettings(env: Environment): z.output<typeof SETTINGS> {
         ? `${String(path[0])} is not set`
         : `${String(path[0])} ${message}`,
     )
+  if (values.SIMULATOR_CERTIFICATE_FILE === undefined && values.SIMULATOR_REST_PORT === undefined)
+    problems.push("SIMULATOR_CERTIFICATE_FILE is not set")
   if (data !== undefined) problems.push(...contradictions(data))
   if (data === undefined || problems.length > 0) throw new ConfigurationError(problems)
   return data
@@ -120,10 +152,31 @@ function contradictions(settings: z.output<typeof SETTINGS>): string[] {
     )
   if (!settings.SIMULATOR_KEY_TEMPLATE.includes("{archiveId}"))
     problems.push("SIMULATOR_KEY_TEMPLATE must contain {archiveId}")
-  if (settings.SIMULATOR_KEY_FILE === undefined && !existsSync(settings.SIMULATOR_CERTIFICATE_FILE))
+  const certificateFile = settings.SIMULATOR_CERTIFICATE_FILE
+  if (
+    certificateFile !== undefined &&
+    settings.SIMULATOR_KEY_FILE === undefined &&
+    !existsSync(certificateFile)
+  )
     problems.push(
-      `SIMULATOR_CERTIFICATE_FILE: ${settings.SIMULATOR_CERTIFICATE_FILE} is missing; to make it, SIMULATOR_KEY_FILE must say where its private key goes`,
+      `SIMULATOR_CERTIFICATE_FILE: ${certificateFile} is missing; to make it, SIMULATOR_KEY_FILE must say where its private key goes`,
     )
+  if (settings.SIMULATOR_REST_PORT !== undefined) problems.push(...restContradictions(settings))
+  return problems
+}
+
+function restContradictions(settings: z.output<typeof SETTINGS>): string[] {
+  const problems: string[] = []
+  const scheme = settings.SIMULATOR_REST_AUTH
+  if (scheme === "vonage" && settings.SIMULATOR_PUBLIC_KEY_FILE === undefined)
+    problems.push("SIMULATOR_PUBLIC_KEY_FILE is not set, and the REST API is authenticated by it")
+  if (scheme !== "vonage" && settings.SIMULATOR_API_SECRET === undefined)
+    problems.push("SIMULATOR_API_SECRET is not set, and the REST API is authenticated by it")
+  if (
+    (settings.SIMULATOR_TLS_CERTIFICATE_FILE === undefined) !==
+    (settings.SIMULATOR_TLS_KEY_FILE === undefined)
+  )
+    problems.push("SIMULATOR_TLS_CERTIFICATE_FILE and SIMULATOR_TLS_KEY_FILE must be set together")
   return problems
 }
 

@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process"
 import { mkdtempSync, readFileSync, rmSync } from "node:fs"
 import { createServer } from "node:http"
+import { get } from "node:https"
 import type { AddressInfo } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -27,14 +28,16 @@ function start(env: Record<string, string>) {
     errors += chunk
   })
   const exit = new Promise<number | null>((resolve) => child.once("close", resolve))
-  const listening = new Promise<{ ports: { control: number; s3: number } }>((resolve, reject) => {
-    createInterface({ input: child.stdout }).on("line", (line) => {
-      lines.push(line)
-      const entry = JSON.parse(line)
-      if (entry.msg === "listening") resolve(entry)
-    })
-    exit.then((code) => reject(new Error(`exit code ${code}: ${errors}`)))
-  })
+  const listening = new Promise<{ ports: { control: number; s3: number; rest: number } }>(
+    (resolve, reject) => {
+      createInterface({ input: child.stdout }).on("line", (line) => {
+        lines.push(line)
+        const entry = JSON.parse(line)
+        if (entry.msg === "listening") resolve(entry)
+      })
+      exit.then((code) => reject(new Error(`exit code ${code}: ${errors}`)))
+    },
+  )
   listening.catch(() => {})
   return { child, lines, exit, listening, errors: () => errors }
 }
@@ -46,6 +49,55 @@ interface Shown {
 }
 
 describe("the simulator's process", () => {
+  test("serves the REST API: what is set there it does, and what can't be uploaded it offers for download", async () => {
+    const tls = join(directory, "tls.pem")
+    const simulator = start({
+      SIMULATOR_PORT: "0",
+      SIMULATOR_STORE: `file://${directory}`,
+      SIMULATOR_REST_PORT: "0",
+      SIMULATOR_API_SECRET: "an-api-secret",
+      SIMULATOR_REST_REFUSE_EVERY: "2",
+      SIMULATOR_TLS_CERTIFICATE_FILE: tls,
+      SIMULATOR_TLS_KEY_FILE: join(directory, "tls-key.pem"),
+      SIMULATOR_REST_AUTH: "basic",
+    })
+    const { ports } = await simulator.listening
+    const authorization = `Basic ${Buffer.from("123456:an-api-secret").toString("base64")}`
+    const ask = (path: string, init: RequestInit = {}) =>
+      fetch(`http://127.0.0.1:${ports.rest}/v2/project/123456/archive${path}`, {
+        ...init,
+        headers: { authorization, "content-type": "application/json" },
+      })
+    const body = JSON.stringify({
+      type: "azure",
+      config: { accountName: "account", accountKey: "a2V5", container: "archives", domain: "invalid" },
+      fallback: "opentok",
+      certificate: null,
+    })
+    expect((await ask("/storage", { method: "PUT", body })).status).toBe(200)
+    const refused = await ask("")
+    expect([refused.status, refused.headers.get("retry-after")]).toEqual([429, "1"])
+    const recording = JSON.stringify({ size: 752 })
+    await fetch(`http://127.0.0.1:${ports.control}/archives`, { method: "POST", body: recording })
+    type Listed = { status: string; url: string; password: string }
+    let archive: Listed | undefined
+    for (let waited = 0; archive?.status !== "available" && waited < 300; waited++) {
+      await new Promise((resolve) => setTimeout(resolve, 100))
+      const answer = await ask("")
+      if (answer.ok) [archive] = ((await answer.json()) as { items: Listed[] }).items
+    }
+    expect(archive).toMatchObject({ status: "available", password: "" })
+    const length = await new Promise((resolve, reject) => {
+      get(archive!.url, { ca: readFileSync(tls), agent: false }, (answer) => {
+        answer.resume()
+        resolve(answer.headers["content-length"])
+      }).on("error", reject)
+    })
+    expect(length).toBe("752")
+    simulator.child.kill("SIGTERM")
+    expect(await simulator.exit).toBe(0)
+  })
+
   test("makes a certificate, records at the start and on demand, calls back, and stops on SIGTERM", async () => {
     const callbacks: { id: string; status: string; password: string }[] = []
     const receiver = createServer(async (request, response) => {

@@ -15,6 +15,7 @@ import {
 import { readConfig, type SimulatorConfig } from "./config.ts"
 import { startControlServer } from "./control.ts"
 import { createCertificate } from "./openssl.ts"
+import { startRest, startStorage } from "./rest/start.ts"
 import { startS3Server } from "./s3/server.ts"
 
 await runProcess("simulator", async ({ logger }) => {
@@ -22,13 +23,17 @@ await runProcess("simulator", async ({ logger }) => {
   logger.level = config.LOG_LEVEL
   const s3 = await startBuckets(config)
   const store = await openStore(config.SIMULATOR_STORE ?? ownStoreUrl(config, s3!.port), { env: config.env })
+  const vendorStorage = await startStorage(config)
+  const form = { projectIdName: config.SIMULATOR_PROJECT_ID_NAME }
   const cloud = createRecordingCloud({
     certificate: await certificateOf(config),
     store,
+    fallback: config.SIMULATOR_FALLBACK,
+    ...(vendorStorage === null ? {} : { vendorStorage }),
     projectId: config.SIMULATOR_PROJECT_ID,
     keyTemplate: config.SIMULATOR_KEY_TEMPLATE,
     oaepHash: config.SIMULATOR_OAEP_HASH,
-    form: { projectIdName: config.SIMULATOR_PROJECT_ID_NAME },
+    form,
     observer: logTo(logger),
     ...callbacksOf(config),
   })
@@ -52,14 +57,21 @@ await runProcess("simulator", async ({ logger }) => {
     archives: cloud.archives,
     record,
   })
+  const rest = vendorStorage && (await startRest(config, { cloud, form, urlOf: vendorStorage.urlOf }))
   record(recordingsAtStart(config, stopping.signal))
 
   return {
-    ports: { control: control.port, ...(s3 === null ? {} : { s3: s3.port }) },
+    ports: {
+      control: control.port,
+      ...(s3 && { s3: s3.port }),
+      ...(rest && { rest: rest.port, downloads: vendorStorage.port }),
+    },
     async stop() {
       stopping.abort(new Error("the simulator stops"))
       await control.close()
       await Promise.all(recordings)
+      await rest?.close()
+      await vendorStorage?.close()
       await store.close()
       await s3?.close()
     },
@@ -85,8 +97,9 @@ function ownStoreUrl(config: SimulatorConfig, s3Port: number): string {
   return `s3://${config.SIMULATOR_S3_BUCKETS[0]}?${parameters}`
 }
 
-async function certificateOf(config: SimulatorConfig): Promise<string> {
+async function certificateOf(config: SimulatorConfig): Promise<string | null> {
   const { SIMULATOR_CERTIFICATE_FILE: certificateFile, SIMULATOR_KEY_FILE: keyFile } = config
+  if (certificateFile === undefined) return null
   if (keyFile !== undefined && !existsSync(certificateFile))
     await createCertificate({ certificateFile, keyFile })
   return readFile(certificateFile, "utf8")

@@ -14,17 +14,20 @@ export interface CertificateOptions {
   readonly bits?: number
   /** Protects the key file; without it, anyone who can read the file can use it. */
   readonly passphrase?: string
+  /** For a certificate that a TLS server shows, e.g. `DNS:localhost,IP:127.0.0.1`. */
+  readonly subjectAltName?: string
 }
 
 /** Makes a certificate and its private key ("Creating an encrypted archiving certificate"), replacing what is there. */
 export async function createCertificate(
   { certificateFile, keyFile }: CertificateFiles,
-  { bits = 2048, passphrase }: CertificateOptions = {},
+  { bits = 2048, passphrase, subjectAltName }: CertificateOptions = {},
 ): Promise<void> {
   await openssl(
     [
       ...["req", "-new", "-x509", "-days", "365", "-newkey", `rsa:${bits}`, "-subj", "/CN=unseal-simulator"],
       ...["-out", certificateFile, "-keyout", keyFile],
+      ...(subjectAltName === undefined ? [] : ["-addext", `subjectAltName=${subjectAltName}`]),
       ...(passphrase === undefined ? ["-nodes"] : ["-passout", "stdin"]),
     ],
     passphrase,

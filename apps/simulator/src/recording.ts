@@ -42,7 +42,7 @@ export interface Recording {
   readonly contentSize: number
   /** Bytes of the ciphertext. */
   readonly size: number
-  /** The wrapped password as callbacks carry it, base64. */
+  /** The wrapped password as callbacks carry it, base64; empty if the archive is not encrypted. */
   readonly encryptedPassword: string
   /** The object's bytes, made as they are read: once, in chunks that belong to the consumer. */
   readonly ciphertext: Iterable<Uint8Array>
@@ -92,6 +92,37 @@ export function makeRecording(options: RecordingOptions): Recording {
     }
   } finally {
     wipe(key, iv, password)
+  }
+}
+
+/** An archive of a project without a certificate: the transport stream as it is, with an empty password. */
+export function makePlainRecording({
+  sample,
+  size,
+  exact = false,
+}: Pick<RecordingOptions, "sample" | "size" | "exact">): Recording {
+  if (!Number.isSafeInteger(size) || size < 0) throw new RangeError(`size ${size} is not a number of bytes`)
+  const contentSize = exact || size === 0 ? size : Math.max(PACKET_SIZE, roundDown(size, PACKET_SIZE))
+  const hash = createHash("sha256")
+  let digest: string | undefined
+
+  function* content(): Generator<Uint8Array, void, undefined> {
+    for (const chunk of plaintextOf(sample, contentSize, 0, "none")) {
+      hash.update(chunk)
+      yield chunk
+    }
+    digest = hash.digest("hex")
+  }
+
+  return {
+    contentSize,
+    size: contentSize,
+    encryptedPassword: "",
+    ciphertext: content(),
+    digests() {
+      if (digest === undefined) throw new Error("the archive has not been read to its end")
+      return { plaintext: digest, ciphertext: digest }
+    },
   }
 }
 

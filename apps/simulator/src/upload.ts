@@ -5,6 +5,9 @@ import type { ArchiveStore, PartWriter, StoredObject, WrittenPart } from "@unsea
 /** The vendor documents this layout for `archive.mp4` and `archive.zip`; the name of an encrypted archive is not documented. */
 export const DEFAULT_KEY_TEMPLATE = "{projectId}/{archiveId}/archive.ts"
 
+/** The vendor's name for a composed archive that is not encrypted. */
+export const PLAIN_KEY_TEMPLATE = "{projectId}/{archiveId}/archive.mp4"
+
 /** The object's key for an archive. `RangeError` if the template does not tell archives apart. */
 export function archiveKey(template: string, ids: { projectId: string; archiveId: string }): string {
   if (!template.includes("{archiveId}")) throw new RangeError("a key template must contain {archiveId}")

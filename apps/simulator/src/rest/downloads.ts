@@ -1,0 +1,100 @@
+/**
+ * The vendor's storage for people: `available` archives behind URLs that expire. They are signed over key and expiry, and
+ * ranges, conditions and refusals are answered as an object store answers them.
+ */
+import { createHmac, randomBytes, timingSafeEqual } from "node:crypto"
+import type { IncomingMessage, ServerResponse } from "node:http"
+import { Readable } from "node:stream"
+import { pipeline } from "node:stream/promises"
+import type { ArchiveStore } from "@unseal/archive/store/contract"
+
+export interface DownloadOptions {
+  readonly store: ArchiveStore
+  /** How long a URL is valid; the vendor's are for ten minutes. */
+  readonly lifetimeMs: number
+  /** Scheme, host and port of the URLs. Asked for each, since a server knows its port only when it listens. */
+  baseUrl(): string
+}
+
+export interface Downloads {
+  urlOf(archive: { readonly key: string }): string
+  answer(request: IncomingMessage, response: ServerResponse): Promise<void>
+}
+
+const PATH = "/archives/"
+
+export function createDownloads({ store, lifetimeMs, baseUrl }: DownloadOptions): Downloads {
+  const secret = randomBytes(32)
+  const signatureOf = (key: string, expires: string): Buffer =>
+    createHmac("sha256", secret).update(`${expires}\n${key}`).digest()
+
+  /** The key that the request's URL was made for, or why it is refused. */
+  function keyOf(url: URL): { key: string } | { refused: string } {
+    const key = decodeURIComponent(url.pathname.slice(PATH.length))
+    const expires = url.searchParams.get("Expires") ?? ""
+    const signature = Buffer.from(url.searchParams.get("Signature") ?? "", "base64url")
+    const expected = signatureOf(key, expires)
+    if (signature.length !== expected.length || !timingSafeEqual(signature, expected))
+      return { refused: "the signature is wrong" }
+    return Number(expires) <= Date.now() ? { refused: "the URL has expired" } : { key }
+  }
+
+  return {
+    urlOf({ key }) {
+      const expires = String(Date.now() + lifetimeMs)
+      const query = new URLSearchParams({
+        Expires: expires,
+        Signature: signatureOf(key, expires).toString("base64url"),
+      })
+      return `${baseUrl()}${PATH}${key.split("/").map(encodeURIComponent).join("/")}?${query}`
+    },
+
+    async answer(request, response) {
+      const url = URL.parse(request.url ?? "", "http://localhost")
+      if (!["GET", "HEAD"].includes(request.method ?? "")) return refuse(response, 405, "only GET and HEAD")
+      if (!url?.pathname.startsWith(PATH)) return refuse(response, 404, "no such archive")
+      const found = keyOf(url)
+      if ("refused" in found) return refuse(response, 403, found.refused)
+      const gone = new AbortController()
+      response.once("close", () => gone.abort(new Error("the connection was closed")))
+      const object = await store.stat(found.key, gone.signal)
+      if (object === null) return refuse(response, 404, "no such archive")
+
+      const etag = `"${object.etag}"`
+      const wanted = request.headers["if-match"]
+      if (wanted !== undefined && wanted !== "*" && wanted !== etag)
+        return refuse(response, 412, "another version")
+      const range = parseRange(request.headers.range, object.size)
+      if (range === null) {
+        response.setHeader("content-range", `bytes */${object.size}`)
+        return refuse(response, 416, "the range is not in the archive")
+      }
+      response.writeHead(range.partial ? 206 : 200, {
+        "content-type": "video/mp2t",
+        "content-length": range.end - range.start,
+        "accept-ranges": "bytes",
+        etag,
+        ...(range.partial && { "content-range": `bytes ${range.start}-${range.end - 1}/${object.size}` }),
+      })
+      if (request.method === "HEAD" || range.start === range.end) return void response.end()
+      await pipeline(Readable.from(store.read(object, range, gone.signal)), response)
+    },
+  }
+}
+
+/** One range of bytes (RFC 9110, section 14.1.2); the whole object without one, `null` for one that it does not have. */
+function parseRange(
+  header: string | undefined,
+  size: number,
+): { start: number; end: number; partial: boolean } | null {
+  const match = /^bytes=(\d*)-(\d*)$/.exec(header ?? "")
+  if (!match || (match[1] === "" && match[2] === "")) return { start: 0, end: size, partial: false }
+  const [, first = "", last = ""] = match
+  const start = first === "" ? Math.max(0, size - Number(last)) : Number(first)
+  const end = first === "" || last === "" ? size : Math.min(size, Number(last) + 1)
+  return start < end ? { start, end, partial: true } : null
+}
+
+function refuse(response: ServerResponse, status: number, reason: string): void {
+  response.writeHead(status, { "content-type": "text/plain" }).end(`${reason}\n`)
+}

@@ -1,0 +1,320 @@
+import { execFileSync } from "node:child_process"
+import { createHash, generateKeyPairSync, randomUUID } from "node:crypto"
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import type { OpenedStore } from "@unseal/archive/store/adapter"
+import { openStore } from "@unseal/archive/store/open"
+import { SignJWT } from "jose"
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest"
+import { createRecordingCloud, type RecordingCloud } from "../cloud.ts"
+import { createCertificate, decryptByOpenssl } from "../openssl.ts"
+import { type S3Server, startS3Server } from "../s3/server.ts"
+import { type RestServer, type RestServerOptions, startRestServer } from "./server.ts"
+
+const PROJECT = "123456"
+const APPLICATION = "78d335fa-323d-0114-9c3d-d6f0d48968cf"
+const SECRET = "an-api-secret"
+const CREDENTIAL = { accessKeyId: "CUSTOMER", secretAccessKey: "customer-secret" }
+const never = new AbortController().signal
+const directory = mkdtempSync(join(tmpdir(), "rest-"))
+const path = (name: string) => join(directory, name)
+const first = { certificateFile: path("cert.pem"), keyFile: path("key.pem") }
+const second = { certificateFile: path("cert-2.pem"), keyFile: path("key-2.pem") }
+const pair = generateKeyPairSync("rsa", { modulusLength: 2048 })
+
+let s3: S3Server
+beforeAll(async () => {
+  await createCertificate(first)
+  await createCertificate(second)
+  s3 = await startS3Server({ credentials: [CREDENTIAL], buckets: ["theirs"] })
+})
+afterAll(async () => {
+  await s3.close()
+  rmSync(directory, { recursive: true })
+})
+
+let store: OpenedStore
+let cloud: RecordingCloud
+let rest: RestServer
+beforeEach(async () => {
+  store = await openStore(`file://${mkdtempSync(path("bucket-"))}`, { env: {} })
+  cloud = createRecordingCloud({
+    certificate: readFileSync(first.certificateFile, "utf8"),
+    store,
+    projectId: PROJECT,
+  })
+  await serve()
+})
+afterEach(async () => {
+  await rest.close()
+  await store.close()
+})
+
+async function serve(options: Partial<RestServerOptions> = {}): Promise<void> {
+  await rest?.close()
+  const credentials = { scheme: "opentok", apiSecret: SECRET } as const
+  rest = await startRestServer({ projectId: PROJECT, credentials, cloud, ...options })
+}
+
+const now = () => Math.floor(Date.now() / 1_000)
+const CLAIMS = () => ({ iss: PROJECT, ist: "project", iat: now(), exp: now() + 180, jti: randomUUID() })
+const sign = (claims: object, secret = SECRET, alg = "HS256") =>
+  new SignJWT({ ...claims }).setProtectedHeader({ alg }).sign(new TextEncoder().encode(secret))
+const authorized = async () => ({ "x-opentok-auth": await sign(CLAIMS()) })
+
+const ask = (rest_: string, headers: Record<string, string>, init: RequestInit = {}) =>
+  fetch(`${rest.url}/v2/project/${rest_}`, { ...init, headers })
+const get = async (rest_: string) => ask(`${PROJECT}/${rest_}`, await authorized())
+const put = async (body: unknown, type = "application/json") =>
+  ask(
+    `${PROJECT}/archive/storage`,
+    { ...(await authorized()), "content-type": type },
+    { method: "PUT", body: typeof body === "string" ? body : JSON.stringify(body) },
+  )
+
+const target = (more: object = {}) => ({
+  type: "s3",
+  config: { bucket: "theirs", accessKey: "CUSTOMER", secretKey: "customer-secret", endpoint: s3.url },
+  fallback: "none",
+  certificate: readFileSync(second.certificateFile).toString("base64"),
+  ...more,
+})
+
+/** What is under `key` in the bucket of the target. */
+async function uploaded(key: string): Promise<Buffer | null> {
+  const url = `s3://theirs?endpoint=${s3.url}&region=us-east-1`
+  const theirs = await openStore(url, { env: {}, credentials: CREDENTIAL })
+  try {
+    const object = await theirs.stat(key, never)
+    if (object === null) return null
+    return Buffer.concat(await Array.fromAsync(theirs.read(object, { start: 0, end: object.size }, never)))
+  } finally {
+    await theirs.close()
+  }
+}
+
+describe("a request to OpenTok", () => {
+  test("is let in with a token as the guide has it", async () => {
+    expect((await get("archive")).status).toBe(200)
+  })
+
+  test.each<[string, () => Promise<Record<string, string>>]>([
+    ["no token", async () => ({})],
+    ["no token at all in it", async () => ({ "x-opentok-auth": "no token" })],
+    ["the secret of another", async () => ({ "x-opentok-auth": await sign(CLAIMS(), "another") })],
+    ["another algorithm", async () => ({ "x-opentok-auth": await sign(CLAIMS(), SECRET, "HS512") })],
+    ["another iss", async () => ({ "x-opentok-auth": await sign({ ...CLAIMS(), iss: "654321" }) })],
+    ["another ist", async () => ({ "x-opentok-auth": await sign({ ...CLAIMS(), ist: "account" }) })],
+    ["no jti", async () => ({ "x-opentok-auth": await sign({ ...CLAIMS(), jti: undefined }) })],
+    ["an exp gone by", async () => ({ "x-opentok-auth": await sign({ ...CLAIMS(), exp: now() - 60 }) })],
+    [
+      "an exp in 6 minutes",
+      async () => ({ "x-opentok-auth": await sign({ ...CLAIMS(), exp: now() + 360 }) }),
+    ],
+    [
+      "an exp 6 minutes after its iat",
+      async () => ({ "x-opentok-auth": await sign({ ...CLAIMS(), iat: now() - 120, exp: now() + 240 }) }),
+    ],
+    ["an iat to come", async () => ({ "x-opentok-auth": await sign({ ...CLAIMS(), iat: now() + 60 }) })],
+    ["the token in another header", async () => ({ authorization: `Bearer ${await sign(CLAIMS())}` })],
+  ])("is refused with %s", async (_, headers) => {
+    expect((await ask(`${PROJECT}/archive`, await headers())).status).toBe(403)
+  })
+
+  test("is refused for another project", async () => {
+    expect((await ask("654321/archive", await authorized())).status).toBe(403)
+  })
+
+  test.each(["archive/a/b", "session", `archive/${randomUUID()}`])("finds nothing at %s", async (where) => {
+    expect((await get(where)).status).toBe(404)
+  })
+
+  test("can be answered otherwise by a test", async () => {
+    await serve({ refuse: ({ number }) => (number === 1 ? { status: 429, retryAfter: "7" } : null) })
+    const refused = await get("archive")
+    expect([refused.status, refused.headers.get("retry-after")]).toEqual([429, "7"])
+    expect((await get("archive")).status).toBe(200)
+    expect(rest.requests.map(({ status }) => status)).toEqual([429, 200])
+  })
+})
+
+describe("a request to Vonage", () => {
+  const token = (claims: object, key = pair.privateKey) =>
+    new SignJWT({ application_id: APPLICATION, iat: now(), exp: now() + 900, jti: randomUUID(), ...claims })
+      .setProtectedHeader({ alg: "RS256" })
+      .sign(key)
+
+  test("is let in with a token of the application, and with no other", async () => {
+    const publicKey = pair.publicKey.export({ type: "spki", format: "pem" }).toString()
+    await serve({ projectId: APPLICATION, credentials: { scheme: "vonage", publicKey } })
+    const statusOf = async (jwt: string) =>
+      (await ask(`${APPLICATION}/archive`, { authorization: `Bearer ${jwt}` })).status
+    expect(await statusOf(await token({}))).toBe(200)
+    expect(await statusOf(await token({ application_id: randomUUID() }))).toBe(403)
+    expect(await statusOf(await token({ exp: now() - 60 }))).toBe(403)
+    expect(await statusOf(await token({ jti: undefined }))).toBe(403)
+    const { privateKey: other } = generateKeyPairSync("rsa", { modulusLength: 2048 })
+    expect(await statusOf(await token({}, other))).toBe(403)
+    // An attacker's favourite: the public key as the secret of an HMAC.
+    const confused = await sign({ application_id: APPLICATION, ...CLAIMS() }, publicKey)
+    expect(await statusOf(confused)).toBe(403)
+    expect((await ask(`${APPLICATION}/archive`, {})).status).toBe(403)
+  })
+
+  test("is let in with HTTP Basic, if that is what is asked for", async () => {
+    await serve({ projectId: APPLICATION, credentials: { scheme: "basic", apiSecret: SECRET } })
+    const statusOf = async (secret: string) => {
+      const authorization = `Basic ${Buffer.from(`${APPLICATION}:${secret}`).toString("base64")}`
+      return (await ask(`${APPLICATION}/archive`, { authorization })).status
+    }
+    expect(await statusOf(SECRET)).toBe(200)
+    expect(await statusOf("another")).toBe(403)
+  })
+})
+
+describe("archives", () => {
+  const ids = async (query = "") => {
+    const { items } = (await (await get(`archive${query}`)).json()) as { items: { id: string }[] }
+    return items.map(({ id }) => id)
+  }
+
+  test("are listed newest first, fifty at a time", async () => {
+    for (let index = 0; index < 60; index++) await cloud.record({ size: 188, statuses: ["started"] })
+    const newestFirst = [...cloud.archives.keys()].reverse()
+    expect(await ids()).toEqual(newestFirst.slice(0, 50))
+    expect(await ids("?offset=50")).toEqual(newestFirst.slice(50))
+    expect(await ids("?offset=3&count=5")).toEqual(newestFirst.slice(3, 8))
+    expect(await ids("?offset=60&count=1000")).toEqual([])
+  })
+
+  test.each(["?count=1001", "?count=-1", "?offset=x"])("are not listed with %s", async (query) => {
+    expect((await get(`archive${query}`)).status).toBe(400)
+  })
+
+  test("have their password, and times that are not the callback's", async () => {
+    const { id, recording, createdAt } = await cloud.record({ size: 752 })
+    const told = (await (await get(`archive/${id}`)).json()) as Record<string, unknown>
+    expect(told).toMatchObject({
+      id,
+      status: "uploaded",
+      size: 768,
+      duration: 0,
+      partnerId: 123456,
+      password: recording!.encryptedPassword,
+      url: null,
+      createdAt: createdAt - (createdAt % 1_000),
+    })
+  })
+
+  test("are forgotten once deleted, their password with them", async () => {
+    const { id, key } = await cloud.record({ size: 752 })
+    const remove = async () => ask(`${PROJECT}/archive/${id}`, await authorized(), { method: "DELETE" })
+    expect((await remove()).status).toBe(204)
+    expect((await get(`archive/${id}`)).status).toBe(404)
+    expect((await remove()).status).toBe(404)
+    expect(await ids()).toEqual([])
+    expect(await store.stat(key, never)).not.toBeNull()
+  })
+})
+
+describe("a storage", () => {
+  test("is where archives go from then on, encrypted for its certificate", async () => {
+    const before = await cloud.record({ size: 752 })
+    expect((await put(target())).status).toBe(200)
+    const { id, key, recording, sha256 } = await cloud.record({ size: 752 })
+    expect(await uploaded(before.key)).toBeNull()
+    expect(key).toBe(`${PROJECT}/${id}/archive.ts`)
+    const ciphertext = await uploaded(key)
+    expect(ciphertext).toHaveLength(768)
+    expect(createHash("sha256").update(ciphertext!).digest("hex")).toBe(sha256!.ciphertext)
+    const unwrapped = (keyFile: string) => {
+      const options = ["-pkeyopt", "rsa_padding_mode:oaep", "-inkey", keyFile]
+      const input = Buffer.from(recording!.encryptedPassword, "base64")
+      return execFileSync("openssl", ["pkeyutl", "-decrypt", ...options], {
+        input,
+        stdio: ["pipe", "pipe", "ignore"],
+      })
+    }
+    expect(unwrapped(second.keyFile)).toHaveLength(51)
+    expect(() => unwrapped(first.keyFile)).toThrow("openssl")
+    expect(rest.storage).toMatchObject({ type: "s3", config: { bucket: "theirs" } })
+  })
+
+  test("takes a new certificate with the next request, and both forms of it", async () => {
+    for (const { certificateFile, keyFile } of [first, second]) {
+      const certificate = readFileSync(certificateFile, "utf8")
+      expect((await put(target({ certificate }))).status).toBe(200)
+      const archive = await cloud.record({ size: 752 })
+      const source = path("rotated.enc")
+      writeFileSync(source, (await uploaded(archive.key))!)
+      const encryptedPassword = archive.recording!.encryptedPassword
+      await decryptByOpenssl({ encryptedPassword, keyFile, source, destination: path("rotated.ts") })
+      const digest = createHash("sha256")
+        .update(readFileSync(path("rotated.ts")))
+        .digest("hex")
+      expect(digest).toBe(archive.sha256!.plaintext)
+    }
+  })
+
+  test.each([{ certificate: null }, { certificate: undefined }])(
+    "ends the encryption with %j",
+    async (without) => {
+      expect((await put(target(without))).status).toBe(200)
+      const archive = await cloud.record({ size: 752 })
+      expect(archive).toMatchObject({ status: "uploaded", recording: { encryptedPassword: "", size: 752 } })
+      expect(archive.key).toBe(`${PROJECT}/${archive.id}/archive.mp4`)
+      expect(archive.sha256!.plaintext).toBe(archive.sha256!.ciphertext)
+      const told = (await (await get(`archive/${archive.id}`)).json()) as { password: string }
+      expect(told.password).toBe("")
+    },
+  )
+
+  test("of Azure is taken as well", async () => {
+    const config = { accountName: "account", accountKey: "a2V5", container: "archives" }
+    expect((await put({ type: "azure", config, certificate: null })).status).toBe(200)
+    expect(rest.storage).toMatchObject({ type: "azure", config })
+  })
+
+  const large = () => {
+    const args = ["req", "-new", "-x509", "-nodes", "-newkey", "rsa:3072", "-subj", "/CN=large"]
+    return execFileSync("openssl", [...args, "-keyout", path("large.pem")], { stdio: "pipe" }).toString()
+  }
+  const ec = () => {
+    const args = ["req", "-new", "-x509", "-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    return execFileSync("openssl", [...args, "-subj", "/CN=ec", "-keyout", path("ec.pem")], {
+      stdio: "pipe",
+    }).toString()
+  }
+  test.each<[string, () => unknown, string?]>([
+    ["what is no JSON", () => "{"],
+    ["no object", () => "[]"],
+    ["no target", () => ({ certificate: null })],
+    ["no type", () => ({ ...target(), type: undefined })],
+    ["another type", () => target({ type: "gcs" })],
+    ["no bucket", () => target({ config: { accessKey: "a", secretKey: "b" } })],
+    ["an empty secret", () => target({ config: { bucket: "theirs", accessKey: "a", secretKey: "" } })],
+    ["another sse", () => target({ config: { ...target().config, sse: "kms" } })],
+    ["an endpoint without a protocol", () => target({ config: { ...target().config, endpoint: "host" } })],
+    ["another fallback", () => target({ fallback: "maybe" })],
+    ["a certificate that is none", () => target({ certificate: "canary" })],
+    ["a certificate of 3072 bits", () => target({ certificate: large() })],
+    ["a certificate that is not of RSA", () => target({ certificate: ec() })],
+    ["another content type", target, "text/plain"],
+    ["an endless body", () => target({ certificate: "x".repeat(70_000) })],
+  ])("is refused with %s, and nothing changes", async (_, body, type) => {
+    const answer = await put(body(), type)
+    expect(answer.status).toBe(400)
+    expect(await answer.text()).not.toContain("canary")
+    expect(rest.storage).toBeNull()
+    expect(await cloud.record({ size: 752 })).toMatchObject({ recording: { size: 768 } })
+  })
+
+  test("is not set without a token, and only by PUT", async () => {
+    const init = { method: "PUT", body: JSON.stringify(target()) }
+    const headers = { "content-type": "application/json" }
+    expect((await ask(`${PROJECT}/archive/storage`, headers, init)).status).toBe(403)
+    expect((await get("archive/storage")).status).toBe(405)
+    expect(rest.storage).toBeNull()
+  })
+})

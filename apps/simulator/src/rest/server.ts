@@ -1,0 +1,214 @@
+/**
+ * The vendor's REST API, as far as archives need it, for one project of either platform: `PUT …/archive/storage`,
+ * `GET …/archive`, `GET` and `DELETE …/archive/{archiveId}` below `/v2/project/{projectId}`. It refuses what the vendor
+ * refuses, with the same status, and what is set here the cloud does from then on.
+ */
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http"
+import type { AddressInfo } from "node:net"
+import type { OpenedStore } from "@unseal/archive/store/adapter"
+import { listen } from "@unseal/service/admin"
+import { archiveFields, type CallbackForm, DEFAULT_CALLBACK_FORM } from "../callback-body.ts"
+import type { Archive, RecordingCloud } from "../cloud.ts"
+import { createAuthenticator, type RestCredentials } from "./authorization.ts"
+import { parseStorageRequest, type StorageRequest } from "./storage-request.ts"
+import { openTarget } from "./target-store.ts"
+
+/** A request as the server's log has it. */
+export interface RestRequest {
+  readonly method: string
+  /** With the query. */
+  readonly path: string
+  readonly status: number
+}
+
+/** An answer instead of the one that is due. */
+export interface Refusal {
+  readonly status: number
+  /** The header of this name. */
+  readonly retryAfter?: string
+}
+
+export interface RestServerOptions {
+  /** Default 127.0.0.1. */
+  readonly host?: string
+  /** Default 0: a free one. */
+  readonly port?: number
+  readonly projectId: string
+  readonly credentials: RestCredentials
+  readonly cloud: RecordingCloud
+  /** A new URL for an archive in the vendor's storage. */
+  urlOf?(archive: Archive): string
+  readonly form?: Partial<CallbackForm>
+  /** Opens the store of a storage request. */
+  readonly openTarget?: typeof openTarget
+  /** Asked about each request, which are counted from 1, before anything else is looked at. */
+  refuse?(request: {
+    readonly method: string
+    readonly path: string
+    readonly number: number
+  }): Refusal | null
+}
+
+export interface RestServer {
+  /** The base URL, without a slash at its end. */
+  readonly url: string
+  readonly port: number
+  /** The last storage that was set; `null` before. */
+  readonly storage: StorageRequest | null
+  /** The last ten thousand, oldest first. */
+  readonly requests: readonly RestRequest[]
+  close(): Promise<void>
+}
+
+const MAX_BODY_BYTES = 65_536
+const LOG_SIZE = 10_000
+const DEFAULT_COUNT = 50
+const MAX_COUNT = 1_000
+
+/** An answer that is an error of the request's. */
+class Problem extends Error {
+  readonly status: number
+
+  constructor(status: number, message: string) {
+    super(message)
+    this.status = status
+  }
+}
+
+export async function startRestServer(options: RestServerOptions): Promise<RestServer> {
+  const { projectId, cloud } = options
+  const form = { ...DEFAULT_CALLBACK_FORM, ...options.form }
+  const whyRefused = createAuthenticator(projectId, options.credentials)
+  const open = options.openTarget ?? openTarget
+  const requests: RestRequest[] = []
+  const targets: OpenedStore[] = []
+  let storage: StorageRequest | null = null
+  let number = 0
+
+  /** What is told of an archive; its times are not the callbacks' to the millisecond. */
+  function describe(archive: Archive) {
+    const url = archive.inVendorStorage ? (options.urlOf?.(archive) ?? archive.url) : archive.url
+    const fields = archiveFields({ ...archive, url }, archive.status, form)
+    return { ...fields, createdAt: fields.createdAt - (fields.createdAt % 1_000) }
+  }
+
+  async function setStorage(request: IncomingMessage): Promise<void> {
+    if (!/^application\/json\b/i.test(request.headers["content-type"] ?? ""))
+      throw new Problem(400, "the content type is not application/json")
+    const body = await bodyOf(request)
+    try {
+      const wanted = parseStorageRequest(body)
+      const store = await open(wanted)
+      targets.push(store)
+      const fallback = (wanted.fallback ?? "opentok") !== "none"
+      cloud.setStorage({ store, certificate: wanted.certificate ?? null, fallback })
+      storage = wanted
+    } catch (error) {
+      throw error instanceof RangeError ? new Problem(400, error.message) : error
+    }
+  }
+
+  function listArchives(query: URLSearchParams) {
+    const offset = wholeNumber(query, "offset", 0, Number.MAX_SAFE_INTEGER)
+    const count = wholeNumber(query, "count", DEFAULT_COUNT, MAX_COUNT)
+    const newestFirst = [...cloud.archives.values()].reverse()
+    return { count: newestFirst.length, items: newestFirst.slice(offset, offset + count).map(describe) }
+  }
+
+  /** The body of the answer; none is `undefined`. */
+  async function answer(request: IncomingMessage, url: URL): Promise<unknown> {
+    const { method = "GET" } = request
+    const match = /^\/v2\/project\/([^/]+)\/archive(?:\/([^/]+))?$/.exec(url.pathname)
+    if (!match) throw new Problem(404, "no such path")
+    const [, project, name] = match
+    const refused = project === projectId ? await whyRefused(request.headers) : "no such project"
+    if (refused !== null) throw new Problem(403, refused)
+
+    if (name === "storage" && method === "PUT") return setStorage(request)
+    if (name === undefined && method === "GET") return listArchives(url.searchParams)
+    if (name === undefined || name === "storage") throw new Problem(405, `no ${method} here`)
+    const archive = cloud.archives.get(name)
+    if (archive === undefined) throw new Problem(404, "no such archive")
+    if (method === "GET") return describe(archive)
+    if (method !== "DELETE") throw new Problem(405, `no ${method} here`)
+    await cloud.remove(name, new AbortController().signal)
+  }
+
+  async function handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { method = "GET", url: path = "/" } = request
+    number++
+    const log = (status: number) => {
+      requests.push({ method, path, status })
+      if (requests.length > LOG_SIZE) requests.shift()
+    }
+    const refusal = options.refuse?.({ method, path, number })
+    if (refusal) {
+      log(refusal.status)
+      const { status, retryAfter } = refusal
+      return send(response, status, problem(status, "refused as told"), retryAfter)
+    }
+    try {
+      const body = await answer(request, new URL(path, "http://localhost"))
+      const status = body === undefined && method === "DELETE" ? 204 : 200
+      log(status)
+      send(response, status, body)
+    } catch (error) {
+      const status = error instanceof Problem ? error.status : 500
+      log(status)
+      send(response, status, problem(status, error instanceof Problem ? error.message : "internal error"))
+    }
+  }
+
+  const server = createServer((request, response) => {
+    handle(request, response).catch(() => response.destroy())
+  })
+  Object.assign(server, { headersTimeout: 5_000, requestTimeout: 10_000 })
+  const host = options.host ?? "127.0.0.1"
+  await listen(server, options.port ?? 0, host)
+  const { port } = server.address() as AddressInfo
+  return {
+    url: `http://${host}:${port}`,
+    port,
+    requests,
+    get storage() {
+      return storage
+    },
+    async close() {
+      await new Promise<void>((resolve) => {
+        server.close(() => resolve())
+        server.closeAllConnections()
+      })
+      for (const target of targets) await target.close()
+    },
+  }
+}
+
+function wholeNumber(query: URLSearchParams, name: string, fallback: number, max: number): number {
+  const text = query.get(name)
+  if (text === null) return fallback
+  if (!/^\d{1,15}$/.test(text) || Number(text) > max)
+    throw new Problem(400, `${name} must be a whole number up to ${max}`)
+  return Number(text)
+}
+
+async function bodyOf(request: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = []
+  let bytes = 0
+  // Not destroyed when the loop is left: the refusal goes out over the same connection.
+  for await (const chunk of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
+    bytes += chunk.length
+    if (bytes > MAX_BODY_BYTES) throw new Problem(400, `the body is over ${MAX_BODY_BYTES} bytes`)
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks).toString("utf8")
+}
+
+const problem = (status: number, message: string) => ({ code: status, message })
+
+function send(response: ServerResponse, status: number, body: unknown, retryAfter?: string): void {
+  response.writeHead(status, {
+    "content-type": "application/json",
+    ...(retryAfter === undefined ? {} : { "retry-after": retryAfter }),
+  })
+  response.end(body === undefined ? undefined : JSON.stringify(body))
+}

@@ -1,0 +1,297 @@
+import { createServer, type IncomingMessage } from "node:http"
+import type { AddressInfo } from "node:net"
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest"
+import { createVendorClient, type VendorClientOptions } from "./client.ts"
+import type { Storage } from "./storage.ts"
+
+const PROJECT = "123456"
+const ARCHIVE = "b40ef09b-3811-4726-b508-e41a0f96c68f"
+const SECRET = "canary-api-secret"
+const never = new AbortController().signal
+
+interface Answer {
+  readonly status?: number
+  readonly headers?: Readonly<Record<string, string>>
+  readonly body?: unknown
+  /** Closes the connection instead. */
+  readonly reset?: true
+  /** Does not answer. */
+  readonly hang?: true
+}
+
+/** A server that gives these answers, in turn, the last one again and again. */
+let answers: Answer[]
+let requests: { method: string; url: string; headers: IncomingMessage["headers"]; body: string }[]
+const server = createServer(async (request, response) => {
+  const chunks: Buffer[] = []
+  for await (const chunk of request) chunks.push(chunk)
+  const { method = "", url = "", headers } = request
+  requests.push({ method, url, headers, body: Buffer.concat(chunks).toString() })
+  const answer = answers.length > 1 ? answers.shift()! : answers[0]!
+  if (answer.hang) return
+  if (answer.reset) return void request.socket.destroy()
+  const { body } = answer
+  response.writeHead(answer.status ?? 200, { "content-type": "application/json", ...answer.headers })
+  response.end(typeof body === "string" ? body : JSON.stringify(body ?? {}))
+})
+let baseUrl: string
+
+beforeAll(async () => {
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
+  baseUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+})
+afterAll(() => {
+  server.closeAllConnections()
+  server.close()
+})
+beforeEach(() => {
+  answers = [{}]
+  requests = []
+})
+
+const client = (options: Partial<VendorClientOptions> = {}) =>
+  createVendorClient({
+    platform: "opentok",
+    projectId: PROJECT,
+    credentials: { scheme: "opentok", apiSecret: SECRET },
+    baseUrl,
+    baseMs: 1,
+    ...options,
+  })
+
+const archive = (id: string, more: object = {}) => ({ id, status: "uploaded", ...more })
+
+describe("an archive", () => {
+  it("is what the vendor tells, as far as it matters, with other fields left out", async () => {
+    answers = [
+      {
+        body: {
+          id: ARCHIVE.toUpperCase(),
+          status: "available",
+          password: "e42cd23=",
+          url: "https://example.com/archive?Signature=x",
+          size: "18023312",
+          sha256sum: "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=",
+          createdAt: 1384221380000,
+          projectId: 123456,
+          applicationId: "78d335fa-323d-0114-9c3d-d6f0d48968cf",
+          streams: [{ streamId: "x" }],
+          __proto__: { polluted: true },
+        },
+      },
+    ]
+    expect(await client().getArchive(ARCHIVE, never)).toEqual({
+      archiveId: ARCHIVE,
+      status: "available",
+      encryptedPassword: "e42cd23=",
+      url: "https://example.com/archive?Signature=x",
+      size: 18_023_312,
+      sha256sum: "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=",
+      createdAt: 1384221380000,
+      projectId: PROJECT,
+    })
+    expect(requests).toMatchObject([{ method: "GET", url: `/v2/project/${PROJECT}/archive/${ARCHIVE}` }])
+    expect(requests[0]!.headers["x-opentok-auth"]).toMatch(/^[\w-]+\.[\w-]+\.[\w-]+$/)
+  })
+
+  it("has no field that the vendor leaves empty", async () => {
+    answers = [
+      { body: archive(ARCHIVE, { password: "", url: null, sha256sum: "", size: 0, partnerId: null }) },
+    ]
+    expect(await client().getArchive(ARCHIVE, never)).toEqual({
+      archiveId: ARCHIVE,
+      status: "uploaded",
+      size: 0,
+    })
+  })
+
+  it("is null if the vendor has none", async () => {
+    answers = [{ status: 404 }]
+    expect(await client().getArchive(ARCHIVE, never)).toBeNull()
+    expect(requests).toHaveLength(1)
+  })
+
+  it.each([
+    ["no JSON", "canary-password {"],
+    ["no archive", { items: [] }],
+    ["an id that is none", archive("../../etc/passwd", { password: "canary-password" })],
+    ["an endless status", archive(ARCHIVE, { status: "x".repeat(65) })],
+  ])("is not understood, and not quoted, if the answer is %s", async (_, body) => {
+    answers = [{ body }]
+    const failure = client().getArchive(ARCHIVE, never)
+    await expect(failure).rejects.toMatchObject({ code: "ERR_STORE_UNAVAILABLE", status: 200 })
+    await expect(failure).rejects.not.toThrow(/canary/)
+  })
+})
+
+describe("a list of archives", () => {
+  it("is asked for in pages that overlap, and ends by itself", async () => {
+    const ids = Array.from(
+      { length: 25 },
+      (_, index) => `00000000-0000-4000-8000-0000000000${String(index).padStart(2, "0")}`,
+    )
+    const given: string[] = []
+    answers = [0, 8, 16, 23].map((offset) => ({
+      body: { count: 25, items: ids.slice(offset, offset + 10).map((id) => archive(id)) },
+    }))
+    for await (const { archiveId } of client().listArchives({ pageSize: 10, overlap: 2 }, never))
+      given.push(archiveId)
+    expect(given).toEqual(ids)
+    expect(requests.map(({ url }) => url)).toEqual(
+      [0, 8, 16, 23].map((offset) => `/v2/project/${PROJECT}/archive?offset=${offset}&count=10`),
+    )
+  })
+
+  it.each([0, 1_001, 1.5])("has no pages of %d", (pageSize) => {
+    expect(() => client().listArchives({ pageSize }, never)).toThrow(RangeError)
+  })
+
+  it("fails if there is no such project", async () => {
+    answers = [{ status: 404 }]
+    await expect(Array.fromAsync(client().listArchives({}, never))).rejects.toMatchObject({
+      code: "ERR_STORE_DENIED",
+      status: 404,
+    })
+  })
+})
+
+describe("a storage", () => {
+  const storage: Storage = {
+    type: "s3",
+    config: { bucket: "archives", accessKey: "AKID", secretKey: "canary-secret-key" },
+    fallback: "none",
+    certificate: null,
+  }
+
+  it("is put as JSON", async () => {
+    await client().setStorage(storage, never)
+    expect(requests).toMatchObject([{ method: "PUT", url: `/v2/project/${PROJECT}/archive/storage` }])
+    expect(requests[0]!.headers["content-type"]).toBe("application/json")
+    expect(JSON.parse(requests[0]!.body)).toEqual(storage)
+  })
+
+  it.each([
+    [400, "ERR_STORE_DENIED", /invalid JSON, or no upload target/],
+    [401, "ERR_STORE_DENIED", /not authenticated/],
+    [403, "ERR_STORE_DENIED", /the project id or the secret is wrong/],
+    [404, "ERR_STORE_DENIED", /no such project/],
+    [418, "ERR_STORE_DENIED", /418/],
+    [500, "ERR_STORE_UNAVAILABLE", /500/],
+  ])("is not put again after %d, which is a plain sentence without secrets", async (status, code, words) => {
+    answers = [{ status, body: "canary-answer" }]
+    const failure = client().setStorage(storage, never)
+    await expect(failure).rejects.toMatchObject({ name: "UnsealError", code, status })
+    await expect(failure).rejects.toThrow(words)
+    await expect(failure).rejects.not.toThrow(/canary/)
+    await expect(failure).rejects.toHaveProperty("remedy", expect.not.stringContaining("bucket"))
+    expect(requests).toHaveLength(1)
+  })
+
+  it.each([429, 503])("is put again after %d with Retry-After, when nothing was done", async (status) => {
+    answers = [{ status, headers: { "retry-after": "0" } }, {}]
+    await client().setStorage(storage, never)
+    expect(requests).toHaveLength(2)
+  })
+
+  it("does not follow a redirect, which would carry the secrets elsewhere", async () => {
+    answers = [{ status: 307, headers: { location: `${baseUrl}/elsewhere` } }]
+    await expect(client().setStorage(storage, never)).rejects.toThrow("307")
+    expect(requests).toHaveLength(1)
+  })
+})
+
+describe("a question", () => {
+  const ask = (options?: Partial<VendorClientOptions>, signal = never) =>
+    client(options).getArchive(ARCHIVE, signal)
+
+  it.each<[string, Answer]>([
+    ["500", { status: 500 }],
+    ["502", { status: 502 }],
+    ["429", { status: 429 }],
+    ["429 with Retry-After", { status: 429, headers: { "retry-after": "0" } }],
+    ["a broken connection", { reset: true }],
+  ])("is asked again after %s, each time with a new token", async (_, answer) => {
+    answers = [answer, answer, { body: archive(ARCHIVE) }]
+    expect(await ask()).toMatchObject({ archiveId: ARCHIVE })
+    expect(new Set(requests.map(({ headers }) => headers["x-opentok-auth"])).size).toBe(3)
+  })
+
+  it.each<[string, Answer]>([
+    ["5xx", { status: 503 }],
+    ["429", { status: 429, headers: { "retry-after": "0" } }],
+    ["broken connections", { reset: true }],
+  ])("is given up after so many attempts that ended in %s", async (_, answer) => {
+    answers = [answer]
+    await expect(ask({ attempts: 4 })).rejects.toMatchObject({ code: "ERR_STORE_UNAVAILABLE" })
+    expect(requests).toHaveLength(4)
+  })
+
+  it.each([400, 401, 403])("is not asked again after %d", async (status) => {
+    answers = [{ status }]
+    await expect(ask()).rejects.toMatchObject({ code: "ERR_STORE_DENIED", status })
+    expect(requests).toHaveLength(1)
+  })
+
+  it("waits as long as Retry-After says", async () => {
+    answers = [{ status: 429, headers: { "retry-after": "1" } }, { body: archive(ARCHIVE) }]
+    const before = performance.now()
+    await ask()
+    expect(performance.now() - before).toBeGreaterThanOrEqual(990)
+  })
+
+  it("is not asked before its time: what asks for too much patience is given up at once", async () => {
+    answers = [{ status: 503, headers: { "retry-after": "120" } }]
+    const failure = ask({ maxPauseMs: 60_000 })
+    await expect(failure).rejects.toMatchObject({ code: "ERR_STORE_UNAVAILABLE", retryAfterMs: 120_000 })
+    await expect(failure).rejects.toThrow("120 s")
+    expect(requests).toHaveLength(1)
+  })
+
+  it("has a time limit", async () => {
+    answers = [{ hang: true }]
+    await expect(ask({ timeoutMs: 200, attempts: 2 })).rejects.toThrow("no answer within 0.2 s")
+    expect(requests).toHaveLength(2)
+  })
+
+  it.each<[string, Answer]>([
+    ["is asked", { hang: true }],
+    ["waits", { status: 429, headers: { "retry-after": "30" } }],
+  ])("ends with the reason of an abort while it %s", async (_, answer) => {
+    answers = [answer]
+    const controller = new AbortController()
+    const reason = new Error("enough")
+    const asked = ask({}, controller.signal)
+    while (requests.length === 0) await new Promise((resolve) => setTimeout(resolve, 5))
+    controller.abort(reason)
+    await expect(asked).rejects.toBe(reason)
+  })
+
+  it("says what is wrong where nobody listens", async () => {
+    const unused = createServer()
+    await new Promise<void>((resolve) => unused.listen(0, "127.0.0.1", resolve))
+    const { port } = unused.address() as AddressInfo
+    await new Promise((resolve) => unused.close(resolve))
+    const asked = ask({ baseUrl: `http://127.0.0.1:${port}`, attempts: 2 })
+    await expect(asked).rejects.toMatchObject({ code: "ERR_STORE_UNAVAILABLE", status: null })
+    await expect(asked).rejects.toThrow(`127.0.0.1:${port} could not be asked to tell of archive`)
+    await expect(asked).rejects.toThrow("ECONNREFUSED")
+  })
+})
+
+describe("a base URL", () => {
+  it("may have a path and a slash at its end", async () => {
+    answers = [{ body: archive(ARCHIVE) }]
+    await client({ baseUrl: `${baseUrl}/proxy/` }).getArchive(ARCHIVE, never)
+    expect(requests[0]!.url).toBe(`/proxy/v2/project/${PROJECT}/archive/${ARCHIVE}`)
+  })
+
+  it.each([
+    "ftp://example.com",
+    "example.com",
+    "https://a:canary@example.com",
+    "https://example.com/?x=canary",
+  ])("is refused, and not quoted: %s", (given) => {
+    expect(() => client({ baseUrl: given })).toThrow(RangeError)
+    expect(() => client({ baseUrl: given })).not.toThrow(/canary/)
+  })
+})

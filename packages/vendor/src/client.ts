@@ -1,0 +1,113 @@
+/** The REST API of OpenTok and Vonage Video, as far as encrypted archives need it. */
+import { type Authorizer, createAuthorizer, type VendorCredentials } from "./authorization.ts"
+import { readShiftingList } from "./listing.ts"
+import { PLATFORM_DEFAULTS, type Platform } from "./platform.ts"
+import { type RequestOptions, sendRequest, type VendorAnswer, type VendorRequest } from "./request.ts"
+import type { Storage } from "./storage.ts"
+import { archiveListSchema, parseVendorArchive, type VendorArchive } from "./vendor-archive.ts"
+import { refusal, VendorError } from "./vendor-error.ts"
+
+export type { VendorCredentials } from "./authorization.ts"
+export type { Storage } from "./storage.ts"
+export type { VendorArchive } from "./vendor-archive.ts"
+
+export interface VendorClientOptions extends RequestOptions {
+  readonly platform: Platform
+  /** An OpenTok API key (digits) or a Vonage application (UUID). */
+  readonly projectId: string
+  readonly credentials: VendorCredentials
+  /** The platform's if left out. A path is kept, a trailing slash is not. */
+  readonly baseUrl?: string | undefined
+}
+
+export interface ListOptions {
+  /** Archives in one request, up to 1000, which is the default and the vendor's limit. */
+  readonly pageSize?: number
+  /** Archives that two pages share, because offsets shift when archives are deleted meanwhile; 50 if left out. */
+  readonly overlap?: number
+}
+
+/** The vendor's REST API for one project. Errors of all methods: `VendorError`; an abort of `signal` rejects with its reason. */
+export interface VendorClient {
+  readonly projectId: string
+  /** Sets the upload target and the certificate of every archive that is recorded from now on, and replaces those before. */
+  setStorage(storage: Storage, signal: AbortSignal): Promise<void>
+  /** The archive, with a new `url` if it is `available`; `null` if the vendor has none of this id. */
+  getArchive(archiveId: string, signal: AbortSignal): Promise<VendorArchive | null>
+  /**
+   * All archives of the project, newest first, each once; of those recorded or deleted meanwhile, some. The next page is
+   * asked for when the last one has been taken, so that leaving the loop ends the reading.
+   */
+  listArchives(options: ListOptions, signal: AbortSignal): AsyncIterable<VendorArchive>
+}
+
+const MAX_PAGE_SIZE = 1_000
+const DEFAULT_OVERLAP = 50
+
+/** A client; nothing is sent yet. `RangeError` if the base URL can't be used, errors of `createAuthorizer`. */
+export function createVendorClient(options: VendorClientOptions): VendorClient {
+  const { projectId } = options
+  const authorize: Authorizer = createAuthorizer(projectId, options.credentials)
+  const base = projectUrl(options.baseUrl ?? PLATFORM_DEFAULTS[options.platform].baseUrl, projectId)
+  const send = (request: VendorRequest, signal: AbortSignal) =>
+    sendRequest(request, authorize, options, signal)
+
+  async function fetchPage(offset: number, count: number, signal: AbortSignal): Promise<VendorArchive[]> {
+    const what = `list the archives of project ${projectId}`
+    const url = `${base}?${new URLSearchParams({ offset: String(offset), count: String(count) })}`
+    const answer = await send({ method: "GET", url, what }, signal)
+    if (answer.status === 404) throw refusal(what, 404)
+    return understand(what, answer, (json) =>
+      archiveListSchema.parse(json).items.map((item) => parseVendorArchive(item, projectId)),
+    )
+  }
+
+  return {
+    projectId,
+    async setStorage(storage, signal) {
+      const what = `set the storage of project ${projectId}`
+      const answer = await send({ method: "PUT", url: `${base}/storage`, what, body: storage }, signal)
+      if (answer.status === 404) throw refusal(what, 404)
+    },
+    async getArchive(archiveId, signal) {
+      const what = `tell of archive ${archiveId}`
+      const url = `${base}/${encodeURIComponent(archiveId)}`
+      const answer = await send({ method: "GET", url, what }, signal)
+      if (answer.status === 404) return null
+      return understand(what, answer, (json) => parseVendorArchive(json, projectId))
+    },
+    listArchives({ pageSize = MAX_PAGE_SIZE, overlap = DEFAULT_OVERLAP }, signal) {
+      if (!Number.isInteger(pageSize) || pageSize < 1 || pageSize > MAX_PAGE_SIZE)
+        throw new RangeError(`a page has 1 to ${MAX_PAGE_SIZE} archives, not ${pageSize}`)
+      return readShiftingList({
+        pageSize,
+        overlap,
+        fetchPage: (offset, count) => fetchPage(offset, count, signal),
+        idOf: ({ archiveId }) => archiveId,
+      })
+    },
+  }
+}
+
+/** The URL of the project's archives. The messages leave the base URL out: people paste user:password@ there. */
+function projectUrl(baseUrl: string, projectId: string): string {
+  const url = URL.parse(baseUrl)
+  if (url === null || !["http:", "https:"].includes(url.protocol))
+    throw new RangeError("the base URL is not an http:// or https:// URL")
+  if (url.username !== "" || url.password !== "" || url.search !== "" || url.hash !== "")
+    throw new RangeError("the base URL has credentials, a query or a fragment: leave them out")
+  return `${url.href.replace(/\/+$/, "")}/v2/project/${encodeURIComponent(projectId)}/archive`
+}
+
+function understand<T>(what: string, { status, text }: VendorAnswer, parse: (json: unknown) => T): T {
+  try {
+    return parse(JSON.parse(text))
+  } catch {
+    // Without a cause: a JSON parser's message quotes the text, which holds passwords.
+    throw new VendorError(
+      "ERR_STORE_UNAVAILABLE",
+      `the vendor was asked to ${what}, and its answer of ${text.length} characters can't be understood`,
+      { status, remedy: "check the base URL and the platform" },
+    )
+  }
+}

@@ -1,0 +1,130 @@
+import { setTimeout as sleep } from "node:timers/promises"
+import type { Authorizer } from "./authorization.ts"
+import { retryAfterMs } from "./retry-after.ts"
+import { refusal, VendorError } from "./vendor-error.ts"
+
+export interface RequestOptions {
+  /** One attempt, from the connection to the last byte of the answer; 30 s if left out. */
+  readonly timeoutMs?: number | undefined
+  /** Attempts of one request; 5 if left out. */
+  readonly attempts?: number | undefined
+  /** The first pause is up to so long, and each further one up to twice the one before; 500 if left out. */
+  readonly baseMs?: number | undefined
+  /** No pause is longer: a vendor that asks for more is not asked again; 60 s if left out. */
+  readonly maxPauseMs?: number | undefined
+}
+
+export interface VendorRequest {
+  readonly method: "GET" | "PUT"
+  readonly url: string
+  /** For messages: "list the archives of project 123456". */
+  readonly what: string
+  /** Sent as JSON. */
+  readonly body?: unknown
+}
+
+/** An answer of success, or 404, which only the caller can judge. */
+export interface VendorAnswer {
+  readonly status: number
+  readonly text: string
+}
+
+/** A thousand archives with their streams take a few of them. */
+const MAX_ANSWER_BYTES = 64 * 1024 * 1024
+
+const UNREACHABLE_REMEDY = "check the base URL and the network"
+
+/**
+ * Sends one request. A GET is repeated on 429, 5xx and a broken connection, with exponential backoff and full jitter, or
+ * after as long as `Retry-After` says; a PUT only where the answer says that nothing was done (429, or 503 with
+ * `Retry-After`). Never more than one request is on its way. `VendorError` for everything else; an abort of `signal` rejects
+ * with its reason.
+ */
+export async function sendRequest(
+  request: VendorRequest,
+  authorize: Authorizer,
+  options: RequestOptions,
+  signal: AbortSignal,
+): Promise<VendorAnswer> {
+  const { attempts = 5, baseMs = 500, maxPauseMs = 60_000, timeoutMs = 30_000 } = options
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await sendOnce(request, authorize, timeoutMs, signal)
+    } catch (error) {
+      signal.throwIfAborted()
+      if (!(error instanceof VendorError) || attempt >= attempts || !mayRepeat(request, error)) throw error
+      const pauseMs = error.retryAfterMs ?? Math.random() * Math.min(maxPauseMs, baseMs * 2 ** (attempt - 1))
+      // To ask again earlier than told is what makes a limited project a blocked one.
+      if (pauseMs > maxPauseMs) throw error
+      await sleep(pauseMs, undefined, { signal }).catch(() => signal.throwIfAborted())
+    }
+  }
+}
+
+function mayRepeat({ method }: VendorRequest, { code, status, retryAfterMs }: VendorError): boolean {
+  if (code !== "ERR_STORE_UNAVAILABLE") return false
+  return method === "GET" || status === 429 || (status === 503 && retryAfterMs !== undefined)
+}
+
+async function sendOnce(
+  { method, url, what, body }: VendorRequest,
+  authorize: Authorizer,
+  timeoutMs: number,
+  signal: AbortSignal,
+): Promise<VendorAnswer> {
+  const headers = {
+    accept: "application/json",
+    ...(await authorize()),
+    ...(body === undefined ? {} : { "content-type": "application/json" }),
+  }
+  const timeout = AbortSignal.timeout(timeoutMs)
+  let response: Response
+  let text: string
+  try {
+    response = await fetch(url, {
+      method,
+      headers,
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      // A redirect would carry the token, and a bucket's secret, to wherever it points.
+      redirect: "manual",
+      signal: AbortSignal.any([signal, timeout]),
+    })
+    text = await textOf(response)
+  } catch (cause) {
+    signal.throwIfAborted()
+    if (cause instanceof VendorError) throw cause
+    const reason = timeout.aborted ? `no answer within ${timeoutMs / 1_000} s` : reasonOf(cause)
+    throw new VendorError(
+      "ERR_STORE_UNAVAILABLE",
+      `the vendor at ${new URL(url).host} could not be asked to ${what}: ${reason}`,
+      { remedy: UNREACHABLE_REMEDY, cause },
+    )
+  }
+  if (response.ok || response.status === 404) return { status: response.status, text }
+  throw refusal(what, response.status, retryAfterMs(response.headers.get("retry-after")))
+}
+
+async function textOf(response: Response): Promise<string> {
+  const chunks: Uint8Array[] = []
+  let bytes = 0
+  for await (const chunk of response.body ?? []) {
+    bytes += chunk.length
+    if (bytes > MAX_ANSWER_BYTES)
+      throw new VendorError(
+        "ERR_STORE_UNAVAILABLE",
+        `the vendor's answer is over ${MAX_ANSWER_BYTES} bytes`,
+        {
+          status: response.status,
+          remedy: "check the base URL, or ask for smaller pages",
+        },
+      )
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks).toString("utf8")
+}
+
+/** What `fetch` says is "fetch failed"; the reason is its cause. */
+function reasonOf(error: unknown): string {
+  const { cause, message } = error as { cause?: { code?: string; message?: string }; message?: string }
+  return cause?.code ?? cause?.message ?? message ?? "the connection failed"
+}

@@ -1,0 +1,37 @@
+import { describe, expect, it } from "vitest"
+import { encodeCertificate, maskStorage, type Storage } from "./storage.ts"
+
+const PEM = "-----BEGIN CERTIFICATE-----\nMIID\nAAAA\n-----END CERTIFICATE-----\n"
+
+describe("a certificate in JSON", () => {
+  it("is the base64 of the PEM, as openssl enc -base64 -A gives it", () => {
+    expect(encodeCertificate(PEM, "base64")).toBe(Buffer.from(PEM).toString("base64"))
+    expect(encodeCertificate(PEM, "base64")).toMatch(/^LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0/)
+  })
+
+  it("is the PEM with its line breaks, which JSON writes as \\n", () => {
+    expect(JSON.stringify(encodeCertificate(PEM.replaceAll("\n", "\r\n"), "newlines"))).toBe(
+      '"-----BEGIN CERTIFICATE-----\\nMIID\\nAAAA\\n-----END CERTIFICATE-----\\n"',
+    )
+  })
+})
+
+describe("a storage for people", () => {
+  it("has no secret, and all the rest", () => {
+    const s3: Storage = {
+      type: "s3",
+      config: { bucket: "archives", accessKey: "AKID", secretKey: "canary", sse: "s3" },
+      fallback: "none",
+      certificate: PEM,
+    }
+    const azure: Storage = {
+      type: "azure",
+      config: { accountName: "account", accountKey: "canary", container: "archives" },
+      fallback: "opentok",
+      certificate: null,
+    }
+    for (const storage of [s3, azure]) expect(JSON.stringify(maskStorage(storage))).not.toContain("canary")
+    expect(maskStorage(s3)).toEqual({ ...s3, config: { ...s3.config, secretKey: "********" } })
+    expect(maskStorage(azure)).toEqual({ ...azure, config: { ...azure.config, accountKey: "********" } })
+  })
+})
