@@ -197,7 +197,8 @@ test("hands the jobs back on shutdown without using an attempt or a stall, first
     expect(await field(jobId, "stc")).toBeNull()
     expect(await client.exists(lockKey(queue, jobId))).toBe(0)
   }
-  expect(await client.lindex(queueKey(queue, "wait"), 0)).toBe(later)
+  expect((await client.lrange(queueKey(queue, "wait"), 0, -1)).sort()).toEqual(jobs.sort())
+  expect(await client.zrange(queueKey(queue, "prioritized"), 0, "-1")).toEqual([later])
   expect(consumer.ended.map(({ ending }) => ending.kind)).toEqual(["handed-back", "handed-back"])
 })
 

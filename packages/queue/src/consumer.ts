@@ -1,6 +1,7 @@
 import { isUnsealError } from "@unseal/archive/errors"
 import type { Job } from "bullmq"
 import type { Redis } from "ioredis"
+import { COMPLETED_METRICS } from "./accounting.ts"
 import { retryDelayMs } from "./backoff.ts"
 import { type CheckpointLog, openCheckpointLog } from "./checkpoint.ts"
 import { untilAborted, withDeadline } from "./deadline.ts"
@@ -11,6 +12,7 @@ import { holdLock, type JobLock, type LockLostError } from "./lock.ts"
 import { queuePrefix } from "./names.ts"
 import { PATIENT, PacedWorker } from "./paced-worker.ts"
 import { settle } from "./settle.ts"
+import { takeTurnAgain } from "./turns.ts"
 
 /** The reason of an abort that is no failure: the process ends, the job goes back. */
 export class ShutdownReason extends Error {
@@ -57,6 +59,8 @@ export interface ConsumerOptions<Result extends RunResult> {
   readonly stallCheckMs?: number
   /** How long a job may wait for its object, since it was added: 24 hours. */
   readonly objectWaitMs?: number
+  /** `by-job` is BullMQ's own, only for the test that shows why it is not used: `by-run`. */
+  readonly lockRenewal?: "by-run" | "by-job"
   readonly logger?: QueueLogger
   /** Does one job. What it throws decides what becomes of the job (ending.ts). */
   run(payload: JobPayload, context: JobContext): Promise<Result>
@@ -92,6 +96,7 @@ const CLOSE_MS = 4_500
 export function createConsumer<Result extends RunResult>(options: ConsumerOptions<Result>): Consumer {
   const { queue, concurrency, attempts = 12, lockMs = 60_000, stallCheckMs = 15_000, logger } = options
   const objectWaitMs = options.objectWaitMs ?? 24 * 3_600_000
+  const renewsByRun = options.lockRenewal !== "by-job"
   const logError = createErrorLog(logger)
   const connection = options.connection.duplicate(PATIENT)
   connection.on("error", (error) => logError(error, "redis connection failed"))
@@ -111,7 +116,7 @@ export function createConsumer<Result extends RunResult>(options: ConsumerOption
     concurrency,
     autorun: false,
     lockDuration: lockMs,
-    skipLockRenewal: true,
+    skipLockRenewal: renewsByRun,
     stalledInterval: stallCheckMs,
     // Ours comes first and is observed; BullMQ's is for a job that kills its process even before that.
     maxStalledCount: STALL_LIMIT + 1,
@@ -119,6 +124,7 @@ export function createConsumer<Result extends RunResult>(options: ConsumerOption
     // Its INFO at start-up would be one more command that can fail for good.
     skipVersionCheck: true,
     settings: { backoffStrategy: (attemptsMade) => retryDelayMs(attemptsMade) },
+    metrics: COMPLETED_METRICS,
   })
   worker.onPoll = progressed
   worker.on("error", (error) => logError(error, "queue failed"))
@@ -139,6 +145,7 @@ export function createConsumer<Result extends RunResult>(options: ConsumerOption
       lockMs,
       acquiredAt: performance.now() - Math.max(0, Date.now() - (job.processedOn ?? Date.now())),
       extend: async () => (await job.extendLock(token, lockMs)) === 1,
+      renews: renewsByRun,
       onRenewed: progressed,
       onLost: (reason) => abort.abort(reason),
       onError: (error) => logError(error, "lock renewal failed"),
@@ -153,6 +160,10 @@ export function createConsumer<Result extends RunResult>(options: ConsumerOption
       })
       return await settle<Result>(job, token, run.ending, {
         lockRefused: lock.refused,
+        async lineUpAgain() {
+          if (run.payload)
+            await takeTurnAgain({ connection, queue }, job, run.payload, run.ending.kind === "waiting")
+        },
         onError: (error) => logError(error, "job could not be moved"),
       })
     } finally {

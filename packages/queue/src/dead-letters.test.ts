@@ -162,7 +162,7 @@ test("only a dead letter is redriven", async () => {
 
 test("the status counts jobs by state and says how long the next one has waited", async () => {
   expect(await queueStatus(client, queue)).toEqual({
-    jobs: { waiting: 0, active: 0, delayed: 0, prioritized: 0, completed: 0, failed: 0 },
+    jobs: { waiting: 0, active: 0, delayed: 0, completed: 0, failed: 0 },
     oldestWaitingSeconds: 0,
   })
   const { jobId } = await producer.enqueue(payload())

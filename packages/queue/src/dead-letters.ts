@@ -1,7 +1,10 @@
 import { type Job, Queue } from "bullmq"
 import type { Redis } from "ioredis"
+import { replaceDeadLetter } from "./accounting.ts"
 import { codeOf, type FailureCode } from "./ending.ts"
-import { checkpointKey, JOB_NAME, queueKey, queuePrefix } from "./names.ts"
+import { queueKey, queuePrefix } from "./names.ts"
+import { redriveIdOf } from "./redrive-id.ts"
+import { takeTurn } from "./turns.ts"
 
 /** A job that was given up. */
 export interface DeadLetter {
@@ -32,7 +35,7 @@ export interface DeadLetters {
   count(limit?: number): Promise<DeadLetterCounts>
   /**
    * Puts the job into the queue again under a new id, with all its counters at their beginning (BullMQ's own retry keeps the
-   * count of stalls), and then removes the dead letter. Done again after a crash in between, it comes to the same.
+   * count of stalls), and removes the dead letter, in one transaction. Done twice at once, it comes to the same.
    * `null` if there is no such dead letter.
    */
   redrive(jobId: string): Promise<{ jobId: string } | null>
@@ -80,15 +83,18 @@ export function openDeadLetters(options: { connection: Redis; queue: string }): 
       const job = await queue.getJob(jobId)
       if (!job || !(await job.isFailed())) return null
       const next = redriveIdOf(jobId)
-      // Before the job can start: what is written already need not be written again.
-      await connection.copy(checkpointKey(name, jobId), checkpointKey(name, next))
       const { attempts, backoff, removeOnComplete, removeOnFail, stackTraceLimit } = job.opts
-      await queue.add(JOB_NAME, job.data, {
+      const priority = await takeTurn({ connection, queue: name }, next, workOf(job))
+      const options = {
         jobId: next,
         ...withoutUndefined({ attempts, backoff, removeOnComplete, removeOnFail, stackTraceLimit }),
-      })
-      await job.remove()
-      await connection.del(checkpointKey(name, jobId))
+      }
+      await replaceDeadLetter(
+        connection,
+        queue,
+        jobId,
+        priority === null ? null : { data: job.data, options: { ...options, priority } },
+      )
       return { jobId: next }
     },
 
@@ -96,14 +102,14 @@ export function openDeadLetters(options: { connection: Redis; queue: string }): 
   }
 }
 
-/** `…` → `…_r2` → `…_r3`. */
-function redriveIdOf(jobId: string): string {
-  const [, first = jobId, count = "1"] = jobId.match(/^(.*)_r(\d+)$/) ?? []
-  return `${first}_r${Number(count) + 1}`
-}
-
 function withoutUndefined<T extends object>(fields: T): { [K in keyof T]: Exclude<T[K], undefined> } {
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as never
+}
+
+/** What a turn is taken by. A dead letter's payload may be malformed. */
+function workOf(job: Job): { projectId: string; size?: number } {
+  const { projectId, size } = (job.data ?? {}) as { projectId?: unknown; size?: unknown }
+  return { projectId: String(projectId), ...(typeof size === "number" && { size }) }
 }
 
 /** Field by field: the encrypted password stays where it is. */

@@ -33,6 +33,7 @@ const payloads = fc
       encryptedPassword: fc.base64String({ minLength: 4, maxLength: 4096 }),
       size: fc.maxSafeNat(),
       sha256sum: fc.base64String({ maxLength: 88 }),
+      url: fc.webUrl({ validSchemes: ["https"], withQueryParameters: true }),
       status: fc.constantFrom("uploaded", "available"),
       receivedAt: fc
         .date({ noInvalidDate: true, min: new Date(0), max: new Date("2100-01-01") })

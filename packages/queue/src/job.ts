@@ -12,6 +12,7 @@ const payloadSchema = z.object({
   encryptedPassword: z.string().min(1).max(4096),
   size: z.int().nonnegative().optional(),
   sha256sum: z.string().max(128).optional(),
+  url: z.string().startsWith("https://").max(8_192).optional(),
   status: z.string().min(1).max(64),
   receivedAt: z.iso.datetime(),
   nonce: z.string().min(1).max(128),
@@ -33,6 +34,8 @@ export interface JobPayload {
   readonly size?: number
   /** As in the callback: base64. */
   readonly sha256sum?: string
+  /** Of the copy in the vendor's storage, if the archive is `available`. Signed, hence a credential: never logged. */
+  readonly url?: string
   /** The archive's status that made this a job: `uploaded`, `available`. */
   readonly status: string
   /** When the callback arrived: ISO 8601. */
@@ -67,11 +70,12 @@ export function parseJobPayload(value: unknown): JobPayload {
 }
 
 function withoutUndefined(data: z.infer<typeof payloadSchema>): JobPayload {
-  const { size, sha256sum, traceparent, ...required } = data
+  const { size, sha256sum, url, traceparent, ...required } = data
   return {
     ...required,
     ...(size !== undefined && { size }),
     ...(sha256sum !== undefined && { sha256sum }),
+    ...(url !== undefined && { url }),
     ...(traceparent !== undefined && { traceparent }),
   }
 }

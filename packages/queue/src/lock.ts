@@ -11,6 +11,8 @@ export interface LockOptions {
   readonly acquiredAt: number
   /** Asks Redis for another `lockMs`; `false` if the lock is not ours any more. */
   extend(): Promise<boolean>
+  /** `false` leaves the renewals to somebody else; the lock then never counts as lost by time alone. */
+  readonly renews?: boolean
   onRenewed(): void
   /** At most once. */
   onLost(reason: LockLostError): void
@@ -54,8 +56,9 @@ export function holdLock(options: LockOptions): JobLock {
     // Counted from before the question: Redis may answer late, but never sets the lock earlier than this.
     const asked = performance.now()
     const unconfirmed = () => new LockLostError(`the lock was not confirmed for ${lockMs} ms`)
-    if (asked >= validUntil) throw unconfirmed()
-    if (!(await withDeadline(options.extend(), validUntil - asked, unconfirmed))) {
+    const leftMs = options.renews === false ? lockMs : validUntil - asked
+    if (leftMs <= 0) throw unconfirmed()
+    if (!(await withDeadline(options.extend(), leftMs, unconfirmed))) {
       refused = true
       throw new LockLostError("the lock is gone or another worker's")
     }
@@ -74,7 +77,7 @@ export function holdLock(options: LockOptions): JobLock {
   }
 
   function schedule(): void {
-    if (state !== "held") return
+    if (state !== "held" || options.renews === false) return
     timer = setTimeout(renew, Math.max(0, Math.min(lockMs / 3, validUntil - performance.now())))
   }
   schedule()

@@ -12,6 +12,12 @@ export const queueKey = (queue: string, type: string): string => `${queuePrefix(
 /** The Redis key of the lock that a running job holds: it contains the run's token. */
 export const lockKey = (queue: string, jobId: string): string => `${queueKey(queue, jobId)}:lock`
 
+/** The Redis key of the projects' turns (turns.ts). Outside BullMQ's own names. */
+export const turnsKey = (queue: string): string => `${queuePrefix(queue)}:turns`
+
+/** The Redis key of the queue's own counters (accounting.ts). Outside BullMQ's own names. */
+export const countersKey = (queue: string): string => `${queuePrefix(queue)}:counters`
+
 /** The Redis key of a job's checkpoint (checkpoint.ts). Outside BullMQ's own names. */
 export const checkpointKey = (queue: string, jobId: string): string =>
   `${queuePrefix(queue)}:checkpoint:${jobId}`

@@ -1,10 +1,12 @@
 import { Queue } from "bullmq"
 import type { Redis } from "ioredis"
+import { addAccepted, findAccepted } from "./accounting.ts"
 import { untilAborted, withDeadline } from "./deadline.ts"
 import { createErrorLog, type QueueLogger } from "./error-log.ts"
 import { type JobPayload, jobIdOf } from "./job.ts"
-import { JOB_NAME, queueKey, queuePrefix } from "./names.ts"
+import { queuePrefix } from "./names.ts"
 import { watchMemory } from "./server.ts"
+import { takeTurn } from "./turns.ts"
 
 /** A job that may not be in the queue: answer 503, so that the sender tries again. The message holds no secret. */
 export class QueueUnavailableError extends Error {
@@ -22,6 +24,8 @@ export interface ProducerOptions {
   readonly deadlineMs?: number
   /** Adds that wait for an answer of Redis at most; more are refused at once: 1000. */
   readonly pendingLimit?: number
+  /** Only for the test that shows why the id holds a hash of the password: `jobIdOf` of job.ts. */
+  readonly jobIdOf?: (payload: JobPayload) => string
   readonly logger?: QueueLogger
 }
 
@@ -37,8 +41,9 @@ export interface Producer {
    * Resolves when Redis has acknowledged the job. Among any number of calls for one job, in any number of processes, exactly
    * one is `enqueued`; a second call with the same payload answers as the first. Rejects with `QueueUnavailableError` within
    * the deadline whenever that can't be known: the job may have landed all the same, and doing it again is harmless.
+   * `jobId` is another id than the payload's own, for a job that has to be done once more (find-job.ts).
    */
-  enqueue(payload: JobPayload): Promise<Enqueued>
+  enqueue(payload: JobPayload, jobId?: string): Promise<Enqueued>
   close(): Promise<void>
 }
 
@@ -72,31 +77,37 @@ export function createProducer(options: ProducerOptions): Producer {
     if (full !== null) throw new QueueUnavailableError(full)
     // Whoever asked has been answered by now.
     signal.throwIfAborted()
-    await queue.add(JOB_NAME, payload, {
-      jobId,
-      attempts,
-      backoff: { type: "unseal" },
-      removeOnComplete: { age: 3_600, limit: 100 },
-      removeOnFail: false,
-      // The reason says what is needed; stack traces would fill Redis.
-      stackTraceLimit: 0,
-    })
-    // `add` is silent about a job that is there already: whose payload is in it tells.
-    const stored = await connection.hget(queueKey(name, jobId), "data")
+    const priority = await takeTurn({ connection, queue: name }, jobId, payload)
+    signal.throwIfAborted()
+    const stored =
+      priority === null
+        ? await findAccepted(connection, name, jobId)
+        : await addAccepted(connection, queue, {
+            data: payload,
+            options: {
+              ...{ jobId, priority, attempts },
+              backoff: { type: "unseal" },
+              removeOnComplete: { age: 3_600, limit: 100 },
+              removeOnFail: false,
+              // The reason says what is needed; stack traces would fill Redis.
+              stackTraceLimit: 0,
+            },
+          })
+    // Adding is silent about a job that is there already: whose payload is in it tells.
     if (stored === null) throw new QueueUnavailableError("the job was gone right after it was added")
     const { nonce } = JSON.parse(stored) as { nonce?: unknown }
     return { outcome: nonce === payload.nonce ? "enqueued" : "duplicate", jobId }
   }
 
   return {
-    async enqueue(payload) {
+    async enqueue(payload, jobId = (options.jobIdOf ?? jobIdOf)(payload)) {
       if (closed) throw new QueueUnavailableError("the producer is closed")
       // A frozen Redis answers nothing and refuses nothing: what waits for it must not grow without end.
       if (pending >= pendingLimit)
         throw new QueueUnavailableError(`${pending} adds wait for redis, which does not answer`)
       pending++
       const signal = AbortSignal.timeout(deadlineMs)
-      const work = add(payload, jobIdOf(payload), signal).finally(() => pending--)
+      const work = add(payload, jobId, signal).finally(() => pending--)
       try {
         return await untilAborted(work, signal)
       } catch (error) {

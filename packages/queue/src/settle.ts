@@ -17,6 +17,8 @@ export async function settle<Result extends RunResult>(
   options: {
     /** Whether Redis has said that the lock is gone, in which case it need not be asked again. */
     readonly lockRefused: boolean
+    /** Gives a job that will be delayed its new place in line. */
+    lineUpAgain(): Promise<void>
     onError(error: unknown): void
   },
 ): Promise<Result> {
@@ -31,17 +33,25 @@ export async function settle<Result extends RunResult>(
     case "dead":
       throw new UnrecoverableError(ending.reason)
     case "retry":
+      await move(options.lineUpAgain())
       throw new Error(ending.reason)
     case "waiting":
+      await move(options.lineUpAgain())
       await move(job.moveToDelayed(Date.now() + ending.delayMs, token))
       throw new DelayedError()
     case "handed-back":
-      await move(job.moveToWait(token))
+      await move(handBack(job, token))
       throw new WaitingError()
     case "lost":
       // If Redis only was silent for too long, the lock may still be ours, and then nobody need wait for it to run out.
-      if (!options.lockRefused) await move(job.moveToWait(token))
+      if (!options.lockRefused) await move(handBack(job, token))
       // Tells BullMQ that the job is not this run's any more, which is so: it leaves the job alone.
       throw new WaitingError()
   }
+}
+
+/** First in line: a job without a priority is, and its return wakes idle workers, which BullMQ forgets for one that has some. */
+async function handBack(job: Job, token: string): Promise<void> {
+  await job.changePriority({ priority: 0 })
+  await job.moveToWait(token)
 }

@@ -2,30 +2,35 @@ import type { Redis } from "ioredis"
 import { queueKey } from "./names.ts"
 
 export interface QueueStatus {
-  /** Jobs by state. `failed` are the dead letters; `completed` are kept for an hour. */
-  readonly jobs: Readonly<
-    Record<"waiting" | "active" | "delayed" | "prioritized" | "completed" | "failed", number>
-  >
-  /** Since the job that is next in line was added; 0 if none waits. */
+  /** Jobs by state. `waiting` has all that could begin now; `failed` are the dead letters; `completed` are kept for an hour. */
+  readonly jobs: Readonly<Record<"waiting" | "active" | "delayed" | "completed" | "failed", number>>
+  /** Since the job that waits longest among the next in line was added; 0 if none waits. */
   readonly oldestWaitingSeconds: number
 }
+
+/** Projects take turns, so that the oldest job need not be the first in line; it is among so many unless more projects wait. */
+const NEXT_IN_LINE = 50
 
 /** How the queue is doing: a few counts, whatever its length. */
 export async function queueStatus(connection: Redis, queue: string): Promise<QueueStatus> {
   const key = (type: string) => queueKey(queue, type)
-  const [waiting, active, delayed, prioritized, completed, failed, next] = await Promise.all([
+  // BullMQ keeps waiting jobs in two places: those with a priority, which new ones have (turns.ts), and those without.
+  const [first, prioritized, active, delayed, completed, failed, next, nextByTurn] = await Promise.all([
     connection.llen(key("wait")),
+    connection.zcard(key("prioritized")),
     connection.llen(key("active")),
     connection.zcard(key("delayed")),
-    connection.zcard(key("prioritized")),
     connection.zcard(key("completed")),
     connection.zcard(key("failed")),
     // Jobs are pushed on the left and taken from the right.
     connection.lindex(key("wait"), -1),
+    connection.zrange(key("prioritized"), 0, String(NEXT_IN_LINE - 1)),
   ])
-  const addedAt = next ? await connection.hget(key(next), "timestamp") : null
+  const candidates = [...(next ? [next] : []), ...nextByTurn]
+  const addedAt = await Promise.all(candidates.map((id) => connection.hget(key(id), "timestamp")))
+  const times = addedAt.flatMap((text) => (text === null ? [] : [Number(text)]))
   return {
-    jobs: { waiting, active, delayed, prioritized, completed, failed },
-    oldestWaitingSeconds: addedAt ? Math.max(0, (Date.now() - Number(addedAt)) / 1_000) : 0,
+    jobs: { waiting: first + prioritized, active, delayed, completed, failed },
+    oldestWaitingSeconds: times.length > 0 ? Math.max(0, (Date.now() - Math.min(...times)) / 1_000) : 0,
   }
 }

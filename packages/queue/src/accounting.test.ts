@@ -1,0 +1,210 @@
+import { type ChildProcess, spawn } from "node:child_process"
+import { randomUUID } from "node:crypto"
+import { once } from "node:events"
+import { setTimeout as sleep } from "node:timers/promises"
+import { fileURLToPath } from "node:url"
+import { UnsealError } from "@unseal/archive/errors"
+import { Queue } from "bullmq"
+import { Redis } from "ioredis"
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest"
+import { type RedisServer, startRedis } from "../../../test/harness/redis.ts"
+import { type Accounts, readAccounts } from "./accounting.ts"
+import { type ConsumerOptions, createConsumer } from "./consumer.ts"
+import { openDeadLetters } from "./dead-letters.ts"
+import type { RunResult } from "./ending.ts"
+import { createJobPayload, type JobPayload } from "./job.ts"
+import { queuePrefix } from "./names.ts"
+import { createProducer, type Producer } from "./producer.ts"
+
+let redis: RedisServer
+let client: Redis
+let queue: string
+let producer: Producer
+let ends: (() => Promise<unknown> | unknown)[]
+
+beforeAll(async () => {
+  redis = await startRedis()
+})
+afterAll(() => redis.close())
+beforeEach(() => {
+  queue = `accounting-${randomUUID().slice(0, 8)}`
+  client = new Redis(redis.url)
+  producer = createProducer({ connection: client, queue, deadlineMs: 20_000 })
+  ends = [() => client.disconnect(), () => producer.close()]
+})
+afterEach(async () => {
+  for (const end of ends.reverse()) await end()
+})
+
+const payload = (fields: Partial<JobPayload> = {}) =>
+  createJobPayload({
+    projectId: "100001",
+    archiveId: randomUUID(),
+    encryptedPassword: "d3JhcHBlZA==",
+    status: "uploaded",
+    receivedAt: new Date().toISOString(),
+    nonce: randomUUID(),
+    ...fields,
+  })
+
+type Run = ConsumerOptions<RunResult>["run"]
+
+function consume(run: Run, options: Partial<ConsumerOptions<RunResult>> = {}) {
+  const consumer = createConsumer<RunResult>({
+    ...{ connection: client, queue, concurrency: 4, lockMs: 2_000, stallCheckMs: 300 },
+    ...options,
+    run,
+    observe: { ended() {} },
+  })
+  ends.push(() => consumer.close())
+  return consumer
+}
+
+/** What an operator's tool has. */
+function bullmq(): Queue {
+  const tool = new Queue(queue, { connection: client, prefix: queuePrefix(queue), skipVersionCheck: true })
+  ends.push(() => tool.close())
+  return tool
+}
+
+const accounts = () => readAccounts(client, queue)
+const books = (fields: Partial<Accounts>): Accounts => ({
+  ...{ accepted: 0, committed: 0, deadLetters: 0, live: 0, missing: 0 },
+  ...fields,
+})
+
+test("an empty queue has empty books", async () => {
+  expect(await accounts()).toEqual(books({}))
+})
+
+test("an archive is accepted once, however many callbacks come for it at the same time", async () => {
+  const one = payload()
+  const enqueued = await Promise.all(
+    Array.from({ length: 50 }, () => producer.enqueue({ ...one, nonce: randomUUID() })),
+  )
+  expect(enqueued.filter(({ outcome }) => outcome === "enqueued")).toHaveLength(1)
+  expect(await accounts()).toEqual(books({ accepted: 1, live: 1 }))
+})
+
+test("committed archives, dead letters and live jobs add up to the accepted ones", async () => {
+  for (let number = 0; number < 9; number++) await producer.enqueue(payload({ projectId: `10000${number}` }))
+  consume(
+    async ({ projectId }, { signal }) => {
+      if (projectId < "100003") return {}
+      if (projectId < "100006") throw new UnsealError("ERR_NO_MATCHING_KEY", "none of 1 keys fits")
+      if (projectId < "100008") throw new UnsealError("ERR_STORE_UNAVAILABLE", "it answered 503")
+      return await new Promise<never>((_, reject) =>
+        signal.addEventListener("abort", () => reject(signal.reason)),
+      )
+    },
+    { concurrency: 9 },
+  )
+  await expect.poll(accounts).toEqual(books({ accepted: 9, committed: 3, deadLetters: 3, live: 3 }))
+})
+
+test("a redriven dead letter is live again, and was accepted once", async () => {
+  await producer.enqueue(payload())
+  const consumer = consume(async () => {
+    throw new UnsealError("ERR_NO_MATCHING_KEY", "none of 1 keys fits")
+  })
+  await expect.poll(accounts).toEqual(books({ accepted: 1, deadLetters: 1 }))
+  await consumer.close()
+  const deadLetters = openDeadLetters({ connection: client, queue })
+  ends.push(() => deadLetters.close())
+  const [letter] = await deadLetters.list()
+  // Two at once, as two operators would.
+  await Promise.all([deadLetters.redrive(letter!.jobId), deadLetters.redrive(letter!.jobId)])
+  expect(await accounts()).toEqual(books({ accepted: 1, live: 1 }))
+
+  consume(async () => ({}))
+  await expect.poll(accounts).toEqual(books({ accepted: 1, committed: 1 }))
+})
+
+test("a committed archive stays committed when its job is forgotten, and counts again if it comes again", async () => {
+  const one = payload()
+  const { jobId } = await producer.enqueue(one)
+  consume(async () => ({}))
+  await expect.poll(accounts).toEqual(books({ accepted: 1, committed: 1 }))
+  await bullmq().remove(jobId)
+  expect(await accounts()).toEqual(books({ accepted: 1, committed: 1 }))
+  await producer.enqueue(one)
+  await expect.poll(accounts).toEqual(books({ accepted: 2, committed: 2 }))
+})
+
+test("a job that is removed by hand is missing", async () => {
+  const { jobId } = await producer.enqueue(payload())
+  await bullmq().remove(jobId)
+  expect(await accounts()).toEqual(books({ accepted: 1, missing: 1 }))
+})
+
+test("a Redis that was restarted and forgot BullMQ's scripts counts what it takes", async () => {
+  await producer.enqueue(payload())
+  await client.script("FLUSH")
+  await producer.enqueue(payload())
+  expect(await accounts()).toEqual(books({ accepted: 2, live: 2 }))
+})
+
+test("a Redis that is full counts nothing that it refuses", async () => {
+  const small = await startRedis({ maxmemory: "1mb" })
+  ends.push(() => small.close())
+  const connection = new Redis(small.url)
+  ends.push(() => connection.disconnect())
+  const refused = createProducer({ connection, queue })
+  ends.push(() => refused.close())
+  await expect(refused.enqueue(payload())).rejects.toThrow(/maxmemory|OOM/)
+  expect(await readAccounts(connection, queue)).toEqual(books({}))
+})
+
+test("the books are balanced at every moment, while workers are killed and hand back and dead letters are redriven", async () => {
+  const children = new Set<ChildProcess>()
+  const fixture = fileURLToPath(new URL("../fixtures/accounting-process.ts", import.meta.url))
+  const start = async (role: "producer" | "worker") => {
+    const child = spawn(process.execPath, [fixture, role, redis.url, queue], {
+      stdio: ["ignore", "pipe", "inherit"],
+    })
+    children.add(child)
+    child.once("exit", () => children.delete(child))
+    await once(child.stdout!, "data")
+    return child
+  }
+  ends.push(async () => {
+    for (const child of children) child.kill("SIGKILL")
+  })
+  const deadLetters = openDeadLetters({ connection: client, queue })
+  ends.push(() => deadLetters.close())
+
+  let looking = true
+  const unbalanced: Accounts[] = []
+  let looks = 0
+  const watch = (async () => {
+    while (looking) {
+      const now = await accounts()
+      looks++
+      if (now.missing !== 0) unbalanced.push(now)
+      await sleep(1)
+    }
+  })()
+  for (let round = 0; round < 4; round++) {
+    const [producing, ...workers] = await Promise.all([start("producer"), start("worker"), start("worker")])
+    await sleep(500 + 150 * round)
+    producing.kill("SIGKILL")
+    workers[0]!.kill("SIGKILL")
+    workers[1]!.kill(round % 2 === 0 ? "SIGKILL" : "SIGTERM")
+    for (const { jobId } of await deadLetters.list({ limit: 20 })) await deadLetters.redrive(jobId)
+    await Promise.all(
+      [producing, ...workers].map((child) => child.exitCode ?? child.signalCode ?? once(child, "exit")),
+    )
+  }
+  looking = false
+  await watch
+  expect(unbalanced).toEqual([])
+  expect(looks).toBeGreaterThan(100)
+  const { accepted, committed } = await accounts()
+  expect(accepted).toBeGreaterThan(50)
+  expect(committed).toBeGreaterThan(10)
+
+  // Everything that was accepted ends.
+  consume(async () => ({}), { concurrency: 50 })
+  await expect.poll(async () => (await accounts()).live, { timeout: 40_000, interval: 200 }).toBe(0)
+  expect((await accounts()).missing).toBe(0)
+}, 120_000)

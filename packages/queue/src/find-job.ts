@@ -1,0 +1,50 @@
+import type { Redis } from "ioredis"
+import { queueKey } from "./names.ts"
+import { redriveIdOf } from "./redrive-id.ts"
+
+/** A job that the queue knows of, or one that came of it. */
+export interface FoundJob {
+  /** `live`: it waits, runs or is delayed · `dead`: a dead letter · `completed`, within the last hour. */
+  readonly state: "live" | "dead" | "completed"
+  readonly jobId: string
+  /** Free: what a job that begins anew would be called. Everybody who asks at the same time is told the same. */
+  readonly nextId: string
+}
+
+/** Redriven so often, a job is not looked for any more; asking costs as much. */
+const MAX_REDRIVES = 50
+
+/** KEYS: job, completed, failed. ARGV: id, limit. Gives id, state and number of each job there is of the line. */
+const FIND = `
+local found = {}
+for number = 1, tonumber(ARGV[2]) do
+  local suffix = number == 1 and "" or "_r" .. number
+  if redis.call("EXISTS", KEYS[1] .. suffix) == 1 then
+    local id = ARGV[1] .. suffix
+    local state = "live"
+    if redis.call("ZSCORE", KEYS[2], id) then state = "completed" end
+    if redis.call("ZSCORE", KEYS[3], id) then state = "dead" end
+    table.insert(found, { id, state })
+  end
+end
+return found`
+
+/**
+ * What has become of the job `jobId` and of those that it was redriven as: the live one if one is, else the dead letter if
+ * there is one, else the newest completed one, else `null`.
+ */
+export async function findJob(connection: Redis, queue: string, jobId: string): Promise<FoundJob | null> {
+  const first = jobId.replace(/_r\d+$/, "")
+  const keys = [queueKey(queue, first), queueKey(queue, "completed"), queueKey(queue, "failed")]
+  const found = (await connection.eval(FIND, keys.length, ...keys, first, MAX_REDRIVES)) as [
+    id: string,
+    state: FoundJob["state"],
+  ][]
+  const newest = found.at(-1)
+  if (!newest) return null
+  for (const wanted of ["live", "dead", "completed"] as const) {
+    const match = found.findLast(([, state]) => state === wanted)
+    if (match) return { jobId: match[0], state: wanted, nextId: redriveIdOf(newest[0]) }
+  }
+  return null
+}

@@ -1,0 +1,62 @@
+/** Which destinations live jobs are working on, from the checkpoints that they keep. */
+import type { Redis } from "ioredis"
+import { findJob } from "./find-job.ts"
+import { checkpointKey } from "./names.ts"
+
+export interface UploadOwners {
+  /** Whether a live job has an upload to `destinationKey`, which must be one of those that were asked for. As of now. */
+  isOwned(destinationKey: string): Promise<boolean>
+}
+
+/** Keys that Redis looks at in one go. */
+const SCAN_COUNT = 1_000
+
+/**
+ * The jobs whose checkpoint names one of `destinationKeys`. Every checkpoint is looked at, a thousand at a time; those of
+ * other keys are forgotten at once, so that memory grows with what was asked for and not with the queue.
+ */
+export async function findUploadOwners(
+  connection: Redis,
+  queue: string,
+  destinationKeys: ReadonlySet<string>,
+  signal: AbortSignal,
+): Promise<UploadOwners> {
+  const owners = new Map<string, Set<string>>()
+  const prefix = checkpointKey(queue, "")
+  let cursor = "0"
+  do {
+    signal.throwIfAborted()
+    const [next, keys] = await connection.scan(cursor, "MATCH", `${escapeGlob(prefix)}*`, "COUNT", SCAN_COUNT)
+    cursor = next
+    const reading = connection.pipeline()
+    for (const key of keys) reading.hget(key, "upload")
+    for (const [index, [error, upload]] of ((await reading.exec()) ?? []).entries()) {
+      if (error) throw error
+      const destinationKey = destinationOf(upload as string | null)
+      if (destinationKey === null || !destinationKeys.has(destinationKey)) continue
+      const jobs = owners.get(destinationKey) ?? new Set()
+      owners.set(destinationKey, jobs.add(keys[index]!.slice(prefix.length)))
+    }
+  } while (cursor !== "0")
+
+  return {
+    async isOwned(destinationKey) {
+      // Also one that was redriven since: it has taken the checkpoint with it.
+      for (const jobId of owners.get(destinationKey) ?? [])
+        if ((await findJob(connection, queue, jobId))?.state === "live") return true
+      return false
+    },
+  }
+}
+
+function destinationOf(upload: string | null): string | null {
+  try {
+    const { destinationKey } = JSON.parse(upload ?? "null") as { destinationKey?: unknown }
+    return typeof destinationKey === "string" ? destinationKey : null
+  } catch {
+    // Damaged: its job will begin anew.
+    return null
+  }
+}
+
+const escapeGlob = (text: string): string => text.replace(/[*?[\]\\]/g, "\\$&")
