@@ -44,6 +44,41 @@ describe("closed label sets", () => {
     expect(await registry.metrics()).toContain('g{state="wait"} 2')
   })
 
+  it("may change while the process runs: new values begin at 0, and are counted from then on", async () => {
+    const registry = createRegistry()
+    let projects = ["1"]
+    const labels = { project: () => projects, outcome: ["x", "y"] }
+    const counter = createCounter(registry, { name: "c_total", help: "c", labels })
+    counter.increase({ project: "2", outcome: "x" })
+    const before = await registry.metrics()
+    expect(before).toContain('c_total{project="unknown",outcome="x"} 1')
+    expect(before).not.toContain('project="2"')
+    projects = ["1", "2"]
+    expect(await registry.metrics()).toContain('c_total{project="2",outcome="y"} 0')
+    counter.increase({ project: "2", outcome: "x" }, 2)
+    counter.increase({ project: "1", outcome: "x" }, 5)
+    const after = await registry.metrics()
+    expect(after).toContain('c_total{project="2",outcome="x"} 2')
+    expect(after).toContain('c_total{project="1",outcome="x"} 5')
+    expect(after).toContain('c_total{project="unknown",outcome="x"} 1')
+  })
+
+  it("let a gauge forget the values that are gone", async () => {
+    const registry = createRegistry()
+    let keys = ["a", "b"]
+    createGauge(registry, {
+      name: "g",
+      help: "g",
+      labels: { key: () => keys },
+      collect: (set) => keys.forEach((key, index) => void set({ key }, index)),
+    })
+    expect(await registry.metrics()).toContain('g{key="b"} 1')
+    keys = ["b"]
+    const text = await registry.metrics()
+    expect(text).toContain('g{key="b"} 0')
+    expect(text).not.toContain('key="a"')
+  })
+
   it("work without labels", async () => {
     const registry = createRegistry()
     const gauge = createGauge(registry, { name: "g", help: "g", labels: {} })

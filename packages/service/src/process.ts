@@ -60,7 +60,8 @@ export async function runProcess(
 
   try {
     const { ports } = await starting
-    logger.info({ ports }, "listening")
+    // Whoever started the process waits for this line, whatever its log level is.
+    logger.child({}, { level: "info" }).info({ ports }, "listening")
   } catch (error) {
     if (!(error instanceof ConfigurationError)) fail(error, "start failed")
     for (const problem of error.problems) process.stderr.write(`${problem}\n`)

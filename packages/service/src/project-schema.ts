@@ -2,8 +2,28 @@ import { z } from "zod"
 import { defaultOf } from "./setting-table.ts"
 import { keyTemplateProblem, locationOf, storeUrlProblem } from "./store-location.ts"
 
+/** The two platforms of the vendor: OpenTok (legacy) and Vonage Video (unified). */
+export type Platform = "opentok" | "vonage"
+
 /** How a callback proves its origin. */
 export type CallbackAuth = "signed" | "token" | "none"
+
+/** What is asked of the vendor's REST API is asked with this. */
+export type ApiCredentials =
+  | { readonly scheme: "opentok" | "basic"; readonly apiSecret: string }
+  /** The private key of the Vonage application, PEM. */
+  | { readonly scheme: "vonage"; readonly privateKey: string }
+
+/** What a process that speaks with the vendor's REST API knows of a project. */
+export interface VendorProject {
+  /** All digits, or a UUID in lower case. */
+  readonly id: string
+  readonly platform: Platform
+  /** Absent if nothing is to be asked of the vendor for this project. */
+  readonly credentials?: ApiCredentials
+  /** The platform's own if absent. */
+  readonly apiUrl?: string
+}
 
 /** What ingest knows of a project (an OpenTok API key or a Vonage application): no store and no key. */
 export interface IngestProject {
@@ -28,10 +48,18 @@ export interface WorkerProject {
   readonly destinationKey: string
   /** The directory with the private keys. */
   readonly keysDir: string
+  /** What this project may take of each worker. */
+  readonly limits: ProjectLimits
+}
+
+/** Limits of a project, so that it leaves room to others. */
+export interface ProjectLimits {
+  /** Parts of its archives in memory at once, in one worker; as many as the worker has if absent. */
+  readonly partsInFlight?: number
 }
 
 /** A project as one of the processes knows it. */
-export type Project = IngestProject | WorkerProject
+export type Project = IngestProject | WorkerProject | VendorProject
 
 /** A project as it was written, not yet validated, and how its fields are called where it was written. */
 export interface DraftProject {
@@ -44,7 +72,11 @@ export interface DraftProject {
 const REQUIRED = "is missing"
 const DIGITS_OR_UUID = /^(\d{1,20}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$/
 
-const words = z.string({ error: REQUIRED }).min(1, { error: REQUIRED })
+const words = z
+  .string({
+    error: ({ input }) => (input === undefined ? REQUIRED : "must be text: a number is put in quotes"),
+  })
+  .min(1, { error: REQUIRED })
 
 const projectId = z
   .union([z.int().nonnegative(), z.string()], { error: "is missing" })
@@ -65,11 +97,76 @@ const callbackToken = z
   .string()
   .regex(/^[\w.~-]{16,256}$/, { error: "must have 16 to 256 characters, only letters, digits and - . _ ~" })
 
+const PLATFORMS = ["opentok", "vonage"] as const
+const API_SCHEMES = ["opentok", "vonage", "basic"] as const
+
+const platform = z.enum(PLATFORMS, { error: "must be opentok or vonage" }).optional()
+
+/** An OpenTok API key is digits, the id of a Vonage application is a UUID. */
+const platformOf = (id: string): Platform => (/^\d+$/.test(id) ? "opentok" : "vonage")
+
+/** The platform in the file must be that of the id, in whichever process it is read. */
+function checkPlatform(context: z.core.ParsePayload<{ id: string; platform?: Platform | undefined }>): void {
+  const { id, platform } = context.value
+  if (platform === undefined || platform === platformOf(id)) return
+  const message = `is ${platform}, but the id is one of ${platformOf(id)}: OpenTok has digits, Vonage a UUID`
+  context.issues.push({ code: "custom", path: ["platform"], message, input: undefined })
+}
+
+/** The part of a project that is needed to speak with the vendor's REST API. */
+export const vendorProject = () =>
+  z
+    .object({
+      id: projectId,
+      platform,
+      apiAuth: z.enum(API_SCHEMES, { error: "must be opentok, vonage or basic" }).optional(),
+      apiSecret: words.optional(),
+      applicationKey: words
+        .regex(/-----BEGIN (RSA )?PRIVATE KEY-----/, {
+          error: "holds no private key (PEM) without a passphrase",
+        })
+        .optional(),
+      apiUrl: z
+        .string()
+        .refine((text) => URL.canParse(text) && /^https?:$/.test(new URL(text).protocol), {
+          error: "must be a URL with https://",
+        })
+        .optional(),
+    })
+    .check(checkPlatform)
+    .check((context) => {
+      const { id, platform = platformOf(id), apiAuth = platform, apiSecret, applicationKey } = context.value
+      const complain = (path: string, message: string) =>
+        context.issues.push({ code: "custom", path: [path], message, input: undefined })
+      if (apiSecret === undefined && applicationKey === undefined) return
+      if (apiAuth === "vonage" && applicationKey === undefined)
+        complain("applicationKey", "is missing, and the REST API is authenticated by the application's key")
+      if (apiAuth !== "vonage" && apiSecret === undefined)
+        complain("apiSecret", `is missing, and the REST API is authenticated by ${apiAuth}`)
+    })
+    .transform((given): VendorProject => {
+      const { id, platform = platformOf(id), apiAuth = platform, apiSecret, applicationKey, apiUrl } = given
+      const credentials: ApiCredentials | undefined =
+        apiAuth === "vonage"
+          ? applicationKey === undefined
+            ? undefined
+            : { scheme: apiAuth, privateKey: applicationKey }
+          : apiSecret === undefined
+            ? undefined
+            : { scheme: apiAuth, apiSecret }
+      return {
+        ...{ id, platform },
+        ...(credentials && { credentials }),
+        ...(apiUrl !== undefined && { apiUrl }),
+      }
+    })
+
 /** The part of a project that ingest needs. */
 export const ingestProject = (allowUnauthenticated: boolean) =>
   z
     .object({
       id: projectId,
+      platform,
       callbackAuth: z
         .enum(["signed", "token", "none"], { error: "must be signed, token or none" })
         .default("signed"),
@@ -79,6 +176,7 @@ export const ingestProject = (allowUnauthenticated: boolean) =>
         .default([]),
       callbackToken: callbackToken.optional(),
     })
+    .check(checkPlatform)
     .check((context) => {
       const { callbackAuth, signatureSecrets, callbackToken } = context.value
       const complain = (path: string, message: string) =>
@@ -107,6 +205,7 @@ export const workerProject = () =>
   z
     .object({
       id: projectId,
+      platform,
       source: checked(storeUrlProblem),
       destination: checked(storeUrlProblem),
       sourceKeys: z
@@ -117,7 +216,20 @@ export const workerProject = () =>
         () => defaultOf("UNSEAL_DESTINATION_KEY", "worker") ?? "",
       ),
       keysDir: words,
+      limits: z
+        .strictObject(
+          {
+            partsInFlight: z
+              .int({ error: "must be a whole number from 1 to 10000" })
+              .min(1, { error: "must be a whole number from 1 to 10000" })
+              .max(10_000, { error: "must be a whole number from 1 to 10000" })
+              .optional(),
+          },
+          { error: "may only hold partsInFlight" },
+        )
+        .default({}),
     })
+    .check(checkPlatform)
     .check((context) => {
       const { source, destination, sourceKeys, destinationKey } = context.value
       const target = locationOf(destination, destinationKey)
@@ -130,4 +242,6 @@ export const workerProject = () =>
           input: undefined,
         })
     })
-    .transform((project): WorkerProject => project)
+    .transform(({ platform: _, limits: { partsInFlight }, ...project }): WorkerProject => {
+      return { ...project, limits: partsInFlight === undefined ? {} : { partsInFlight } }
+    })

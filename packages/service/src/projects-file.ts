@@ -3,12 +3,22 @@ import { dirname, resolve } from "node:path"
 import { parseDocument } from "yaml"
 import { readSecretFile } from "./environment.ts"
 import type { DraftProject } from "./project-schema.ts"
+import type { ProjectsReader } from "./projects-reading.ts"
 
-/** Every field that a project may have in the file. One file serves all processes; each reads its own fields. */
+/** Every field that a project may have in the file. One file serves all readers; each reads its own fields. */
 const FIELDS = {
-  both: ["id"],
+  all: ["id", "platform"],
   ingest: ["callbackAuth", "signatureSecretFile", "signatureSecretFiles", "callbackTokenFile"],
-  worker: ["source", "destination", "sourceKeys", "destinationKey", "keysDir"],
+  worker: ["source", "destination", "sourceKeys", "destinationKey", "keysDir", "limits"],
+  vendor: ["apiAuth", "apiSecretFile", "applicationKeyFile", "apiUrl"],
+} as const
+
+/** The fields that name the file of a secret. */
+const SECRET_FIELDS = {
+  signatureSecrets: "signatureSecretFile",
+  callbackToken: "callbackTokenFile",
+  apiSecret: "apiSecretFile",
+  applicationKey: "applicationKeyFile",
 } as const
 const KNOWN: readonly string[] = Object.values(FIELDS).flat()
 
@@ -16,14 +26,17 @@ const isRecord = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value)
 
 /**
- * The projects of the file `path` (`{ projects: [ … ] }` in JSON or YAML), reduced to the fields of `process`, with secrets
+ * The projects of the file `path` (`{ projects: [ … ] }` in JSON or YAML), reduced to the fields of `reader`, with secrets
  * read from the files that hold them. Relative paths start at the file's own directory. No problem quotes the file's content.
+ * Every file that was looked at is added to `files`.
  */
 export function readProjectsFile(
   path: string,
-  process: "ingest" | "worker",
+  reader: ProjectsReader,
   problems: string[],
+  files: string[],
 ): DraftProject[] {
+  files.push(path)
   const content = parse(path, problems)
   if (content === undefined) return []
   const list = isRecord(content) ? content.projects : undefined
@@ -35,7 +48,7 @@ export function readProjectsFile(
     if (name !== "projects") problems.push(`${path}: ${name} is not known beside projects`)
   return list.flatMap((item: unknown, index) => {
     const where = `${path}: projects[${index}]`
-    if (isRecord(item)) return [draft(item, where, dirname(path), process, problems)]
+    if (isRecord(item)) return [draft(item, where, dirname(path), reader, problems, files)]
     problems.push(`${where} must be a mapping of fields`)
     return []
   })
@@ -66,50 +79,55 @@ function draft(
   item: Record<string, unknown>,
   where: string,
   directory: string,
-  process: "ingest" | "worker",
+  reader: ProjectsReader,
   problems: string[],
+  files: string[],
 ): DraftProject {
   for (const name of Object.keys(item))
     if (!KNOWN.includes(name))
       problems.push(
-        ["signatureSecret", "signatureSecrets", "callbackToken"].includes(name)
+        ["signatureSecret", ...Object.keys(SECRET_FIELDS)].includes(name)
           ? `${where}.${name} holds a secret: give the file that holds it, ${name.replace(/s$/, "")}File`
           : `${where}.${name} is not a field of a project: there are ${KNOWN.join(", ")}`,
       )
   const fields: Record<string, unknown> = {}
-  for (const name of [...FIELDS.both, ...FIELDS[process]])
+  for (const name of [...FIELDS.all, ...FIELDS[reader]])
     if (item[name] !== undefined && item[name] !== null) fields[name] = item[name]
   if (typeof fields.keysDir === "string") fields.keysDir = resolve(directory, fields.keysDir)
 
-  const { signatureSecretFile, signatureSecretFiles, callbackTokenFile, ...rest } = fields
+  const { signatureSecretFile, signatureSecretFiles, ...rest } = fields
   const unreadable = new Set<string>()
   const secretOf = (field: string, file: unknown, label: string): string | undefined => {
+    const path = typeof file === "string" && file !== "" ? resolve(directory, file) : undefined
+    if (path !== undefined) files.push(path)
     const secret =
-      typeof file === "string" && file !== ""
-        ? readSecretFile(resolve(directory, file), label, problems)
-        : void problems.push(`${label} must be the path of a file`)
+      path === undefined
+        ? void problems.push(`${label} must be the path of a file`)
+        : readSecretFile(path, label, problems)
     if (secret === undefined) unreadable.add(field)
     return secret
   }
-  const files: [file: unknown, label: string][] = Array.isArray(signatureSecretFiles)
+  const secretFiles: [file: unknown, label: string][] = Array.isArray(signatureSecretFiles)
     ? signatureSecretFiles.map((file, index) => [file, `${where}.signatureSecretFiles[${index}]`])
     : []
   if (signatureSecretFiles !== undefined && !Array.isArray(signatureSecretFiles))
     problems.push(`${where}.signatureSecretFiles must be a list of paths`)
-  if (signatureSecretFile !== undefined) files.push([signatureSecretFile, `${where}.signatureSecretFile`])
-  if (files.length > 0)
-    rest.signatureSecrets = files
+  if (signatureSecretFile !== undefined)
+    secretFiles.push([signatureSecretFile, `${where}.signatureSecretFile`])
+  if (secretFiles.length > 0)
+    rest.signatureSecrets = secretFiles
       .map(([file, label]) => secretOf("signatureSecrets", file, label))
       .filter((secret) => secret !== undefined)
-  if (callbackTokenFile !== undefined)
-    rest.callbackToken = secretOf("callbackToken", callbackTokenFile, `${where}.callbackTokenFile`)
+  for (const field of ["callbackToken", "apiSecret", "applicationKey"] as const) {
+    const { [SECRET_FIELDS[field]]: file } = rest
+    if (file === undefined) continue
+    delete rest[SECRET_FIELDS[field]]
+    rest[field] = secretOf(field, file, `${where}.${SECRET_FIELDS[field]}`)
+  }
   return { fields: rest, unreadable, label: (path) => `${where}${path.map(asWritten).join("")}` }
 }
 
-const SECRET_FIELDS: Readonly<Record<string, string>> = {
-  signatureSecrets: "signatureSecretFile",
-  callbackToken: "callbackTokenFile",
-}
-
 const asWritten = (segment: PropertyKey): string =>
-  typeof segment === "number" ? `[${segment}]` : `.${SECRET_FIELDS[String(segment)] ?? String(segment)}`
+  typeof segment === "number"
+    ? `[${segment}]`
+    : `.${(SECRET_FIELDS as Readonly<Record<string, string>>)[String(segment)] ?? String(segment)}`

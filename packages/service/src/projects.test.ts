@@ -3,6 +3,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { readProjects } from "./projects.ts"
+import type { ProjectsReader } from "./projects-reading.ts"
 import { ConfigurationError } from "./settings.ts"
 
 const UUID = "6f0c4b2e-8c55-4c5b-9a3b-0d4f1f0e7a11"
@@ -31,10 +32,9 @@ function file(content: string, name = "projects.yaml"): string {
   return path
 }
 
-function problemsOf(process: "ingest" | "worker", env: Record<string, string>): readonly string[] {
+function problemsOf(reader: ProjectsReader, env: Record<string, string>): readonly string[] {
   try {
-    if (process === "ingest") readProjects({ for: process, env })
-    else readProjects({ for: process, env })
+    readProjects({ for: reader, env })
   } catch (error) {
     if (error instanceof ConfigurationError) return error.problems
     throw error
@@ -42,11 +42,9 @@ function problemsOf(process: "ingest" | "worker", env: Record<string, string>): 
   return []
 }
 
-const problemsOfFile = (process: "ingest" | "worker", content: string): readonly string[] => {
+const problemsOfFile = (reader: ProjectsReader, content: string): readonly string[] => {
   const path = file(content)
-  return problemsOf(process, { UNSEAL_PROJECTS_FILE: path }).map((problem) =>
-    problem.replace(`${path}: `, ""),
-  )
+  return problemsOf(reader, { UNSEAL_PROJECTS_FILE: path }).map((problem) => problem.replace(`${path}: `, ""))
 }
 
 describe("a single project", () => {
@@ -60,6 +58,7 @@ describe("a single project", () => {
       sourceKeys: ["{projectId}/{archiveId}/archive.ts", "{projectId}/{archiveId}/archive.mp4"],
       destinationKey: "{projectId}/{archiveId}/archive.ts",
       keysDir: "keys",
+      limits: {},
     })
     expect(projects.get("toString")).toBeUndefined()
   })
@@ -287,7 +286,65 @@ projects:
       sourceKeys: ["{projectId}/{archiveId}/archive.ts", "{projectId}/{archiveId}/archive.mp4"],
       destinationKey: "{archiveId}.ts",
       keysDir: join(directory, "keys"),
+      limits: {},
     })
+  })
+
+  it("serves whoever speaks with the vendor, by platform", () => {
+    const key = "-----BEGIN PRIVATE KEY-----\nMIIE\n-----END PRIVATE KEY-----"
+    writeFileSync(join(directory, "secrets/application.pem"), `${key}\n`)
+    const content = `
+projects:
+  - { id: 1, apiSecretFile: secrets/new }
+  - { id: 2, platform: opentok, apiAuth: basic, apiSecretFile: secrets/old, apiUrl: "https://eu.example.com" }
+  - { id: ${UUID}, platform: vonage, applicationKeyFile: secrets/application.pem }
+  - { id: 3 }
+`
+    const projects = readProjects({ for: "vendor", env: { UNSEAL_PROJECTS_FILE: file(content) } })
+    expect(projects.ids.map((id) => projects.get(id))).toEqual([
+      { id: "1", platform: "opentok", credentials: { scheme: "opentok", apiSecret: "new-secret" } },
+      {
+        ...{ id: "2", platform: "opentok", apiUrl: "https://eu.example.com" },
+        credentials: { scheme: "basic", apiSecret: "old-secret" },
+      },
+      { id: UUID, platform: "vonage", credentials: { scheme: "vonage", privateKey: key } },
+      { id: "3", platform: "opentok" },
+    ])
+  })
+
+  it("is refused where a project's platform, credentials and limits do not fit", () => {
+    const content = `
+projects:
+  - { id: 1, platform: vonage, apiSecretFile: secrets/new }
+  - { id: ${UUID}, apiSecretFile: secrets/new }
+  - { id: 2, applicationKeyFile: secrets/new, apiUrl: "ftp://x" }
+  - { id: 3, apiSecret: hunter2 }
+  - { id: 4, platform: tokbox }
+`
+    const problems = problemsOfFile("vendor", content)
+    expect(problems).toEqual([
+      "projects[3].apiSecret holds a secret: give the file that holds it, apiSecretFile",
+      "projects[0].platform is vonage, but the id is one of opentok: OpenTok has digits, Vonage a UUID",
+      "projects[1].applicationKeyFile is missing, and the REST API is authenticated by the application's key",
+      "projects[2].applicationKeyFile holds no private key (PEM) without a passphrase",
+      "projects[2].apiUrl must be a URL with https://",
+      "projects[2].apiSecretFile is missing, and the REST API is authenticated by opentok",
+      "projects[4].platform must be opentok or vonage",
+    ])
+    expect(problems.join()).not.toContain("hunter2")
+    expect(
+      problemsOfFile("worker", `projects: [{ id: 1, source: "s3://a", destination: "s3://b", keysDir: 7 }]`),
+    ).toEqual(["projects[0].keysDir must be text: a number is put in quotes"])
+    const limits = (text: string) =>
+      problemsOfFile(
+        "worker",
+        `projects: [{ id: 1, source: "s3://a", destination: "s3://b", keysDir: k, limits: ${text} }]`,
+      )
+    expect(limits("{ partsInFlight: 2 }")).toEqual([])
+    expect(limits("{ partsInFlight: 0 }")).toEqual([
+      "projects[0].limits.partsInFlight must be a whole number from 1 to 10000",
+    ])
+    expect(limits("{ archives: 2 }")).toEqual(["projects[0].limits may only hold partsInFlight"])
   })
 
   it("may be JSON, and holds two secrets while one is rotated", () => {

@@ -52,37 +52,65 @@ export const SETTINGS = {
     meaning: "port of `/healthz`, `/readyz` and `/metrics`; 0 takes any free one",
   },
   UNSEAL_PROJECTS_FILE: {
-    for: SERVERS,
+    for: [...SERVERS, "cli"],
     default: null,
     meaning: "JSON or YAML file with any number of projects, instead of the variables of a single one",
   },
   UNSEAL_PROJECT_ID: {
-    for: SERVERS,
+    for: [...SERVERS, "cli"],
     default: null,
     meaning: "the single project: an OpenTok API key (digits) or a Vonage application (UUID)",
   },
+  UNSEAL_PLATFORM: {
+    for: ["cli", "worker"],
+    default: null,
+    meaning: "`opentok` or `vonage`; unset, the form of the project's id tells",
+  },
+  UNSEAL_API_AUTH: {
+    for: ["cli", "worker"],
+    default: null,
+    meaning:
+      "how requests to the vendor's REST API are authenticated: `opentok`, `vonage` or `basic`; unset, as the platform does",
+  },
+  UNSEAL_API_SECRET: {
+    for: ["cli", "worker"],
+    default: null,
+    meaning: "the project's API secret, for the REST API (`opentok` and `basic`)",
+    secret: true,
+  },
+  UNSEAL_APPLICATION_KEY: {
+    for: ["cli", "worker"],
+    default: null,
+    meaning: "private key (PEM) of the Vonage application, for the REST API; not a key of archives",
+    secret: true,
+  },
+  UNSEAL_API_URL: {
+    for: ["cli", "worker"],
+    default: null,
+    meaning: "base URL of the vendor's REST API, if it is not the platform's",
+  },
   UNSEAL_SOURCE: {
-    for: ["worker", "console"],
+    for: ["worker", "console", "cli"],
     default: null,
     meaning: "store URL that the vendor uploads encrypted archives to",
   },
   UNSEAL_DESTINATION: {
-    for: ["worker", "console"],
+    for: ["worker", "console", "cli"],
     default: null,
     meaning: "store URL that the plaintext is written to",
   },
   UNSEAL_SOURCE_KEYS: {
-    for: ["worker", "console"],
+    for: ["worker", "console", "cli"],
     default: "{projectId}/{archiveId}/archive.ts,{projectId}/{archiveId}/archive.mp4",
     meaning: "templates of the source key, tried in this order, separated by commas",
   },
   UNSEAL_DESTINATION_KEY: {
-    for: ["worker", "console"],
+    for: ["worker", "console", "cli"],
     default: "{projectId}/{archiveId}/archive.ts",
     meaning: "template of the destination key",
   },
   UNSEAL_KEYS_DIR: {
-    for: ["worker"],
+    for: ["worker", "cli"],
     default: null,
     meaning:
       "directory with the private keys, `*.pem`, and the passphrase of `NAME.pem` in `NAME.passphrase`",
@@ -162,10 +190,39 @@ export const SETTINGS = {
     meaning:
       "a callback's `sha256sum` that fits neither ciphertext nor plaintext is recorded (`record`) or a dead letter (`require`)",
   },
+  UNSEAL_FALLBACK_HOSTS: {
+    for: ["worker"],
+    default: "*.amazonaws.com,*.tokbox.com,*.opentok.com,*.vonage.com",
+    meaning:
+      "hosts that the copy of an `available` archive may be fetched from, by https: `host`, `*.domain` or an address, separated by commas, or `none`. The vendor does not name them; its URLs lead to Amazon S3",
+  },
   UNSEAL_EXISTING: {
     for: ["worker"],
     default: "fail",
     meaning: "a destination with other content is a dead letter (`fail`) or replaced (`replace`)",
+  },
+  UNSEAL_FALLBACK_WORD: {
+    for: ["cli"],
+    default: null,
+    meaning:
+      "the word in the REST API that keeps an archive with the vendor when its upload fails; the platform's own if unset",
+  },
+  UNSEAL_TEST: {
+    for: ["ingest", "worker"],
+    default: "0",
+    meaning: "`1` in tests of Unseal itself: permits `UNSEAL_TEST_…`, which are refused without it",
+  },
+  UNSEAL_TEST_FAULT_POINT: {
+    for: ["worker"],
+    default: null,
+    meaning:
+      "for tests of Unseal itself: a step of the commit protocol at which the process kills or stops itself",
+  },
+  UNSEAL_TEST_PROTECTIONS_OFF: {
+    for: ["ingest", "worker"],
+    default: null,
+    meaning:
+      "for tests of Unseal itself: protections to leave out, so that a test can show what they protect from",
   },
 } as const satisfies Record<string, SettingRow>
 

@@ -1,0 +1,154 @@
+import {
+  mkdirSync,
+  mkdtempSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  unlinkSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { setTimeout as sleep } from "node:timers/promises"
+import { afterEach, beforeEach, expect, test } from "vitest"
+import { ConfigurationError } from "./configuration-error.ts"
+import { createLogger } from "./logger.ts"
+import { createRegistry, type Registry } from "./metrics.ts"
+import type { IngestProject } from "./projects.ts"
+import { openProjects, type ReloadingProjects } from "./reloading-projects.ts"
+
+const INTERVAL_MS = 20
+
+let directory: string
+let registry: Registry
+let lines: Record<string, unknown>[]
+let close: () => Promise<void>
+
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), "unseal-reload-"))
+  registry = createRegistry()
+  lines = []
+  close = async () => {}
+})
+afterEach(async () => {
+  await close()
+  rmSync(directory, { recursive: true, force: true })
+})
+
+const path = (name: string) => join(directory, name)
+const write = (name: string, content: string) => writeFileSync(path(name), content)
+const project = (id: number, secret = "secret") => `  - { id: ${id}, signatureSecretFile: ${secret} }\n`
+const configured = (...items: string[]) => write("projects.yaml", `projects:\n${items.join("")}`)
+
+function open(file = path("projects.yaml")): ReloadingProjects<IngestProject> {
+  const projects = openProjects({
+    ...{ for: "ingest", env: { UNSEAL_PROJECTS_FILE: file } },
+    check: (all) => (all.some(({ id }) => id === "666") ? ["project 666 is not wanted"] : []),
+  })
+  const logger = createLogger("test", "info", { write: (line) => lines.push(JSON.parse(line)) })
+  close = projects.watch({ logger, registry, intervalMs: INTERVAL_MS }).close
+  return projects
+}
+
+const soon = <T>(what: () => T) => expect.poll(what, { timeout: 20_000, interval: 10 })
+const sample = async (name: string) =>
+  Number(
+    (await registry.metrics())
+      .split("\n")
+      .find((line) => line.startsWith(`${name} `))
+      ?.split(" ")[1],
+  )
+
+test("a new project, another secret and a project that is gone are known without a restart", async () => {
+  write("secret", "one")
+  write("other", "two")
+  configured(project(1))
+  const projects = open()
+  expect(projects.ids).toEqual(["1"])
+  const before = projects.ids
+  configured(project(1), project(2, "other"))
+  await soon(() => projects.ids).toEqual(["1", "2"])
+  expect(before).toEqual(["1"])
+  expect(projects.get("2")?.signatureSecrets).toEqual(["two"])
+
+  write("other", "three")
+  await soon(() => projects.get("2")?.signatureSecrets).toEqual(["three"])
+  configured(project(2, "other"))
+  await soon(() => projects.get("1")).toBeUndefined()
+  await soon(() => lines.filter(({ msg }) => msg === "projects were read again")).toMatchObject([
+    { added: ["2"], removed: [], changed: [] },
+    { added: [], removed: [], changed: ["2"] },
+    { added: [], removed: ["1"], changed: [] },
+  ])
+  expect(JSON.stringify(lines)).not.toMatch(/one|two|three/)
+  expect(await sample('unseal_projects_reloads_total{outcome="taken"}')).toBe(3)
+})
+
+test("a bad file keeps the projects, tells every problem once, and is a metric until it is mended", async () => {
+  write("secret", "one")
+  configured(project(1))
+  const projects = open()
+  configured(
+    "  - { id: 2, signatureSecretFile: absent }\n",
+    "  - { id: nobody, signatureSecretFile: secret }\n",
+  )
+  const problems = () => lines.filter(({ msg }) => msg === "projects stay as they were")
+  await soon(problems).toHaveLength(2)
+  expect(problems().map(({ problem }) => problem)).toEqual([
+    expect.stringContaining("absent can't be read (ENOENT)"),
+    expect.stringContaining("projects[1].id must be an OpenTok API key"),
+  ])
+  expect(projects.ids).toEqual(["1"])
+  expect(await sample("unseal_projects_file_invalid")).toBe(1)
+  await sleep(5 * INTERVAL_MS)
+  expect(problems()).toHaveLength(2)
+  expect(await sample('unseal_projects_reloads_total{outcome="invalid"}')).toBe(1)
+
+  // The file that was missing may be all that it takes.
+  configured("  - { id: 2, signatureSecretFile: absent }\n")
+  await soon(() => problems().length).toBe(3)
+  write("absent", "two")
+  await soon(() => projects.ids).toEqual(["2"])
+  expect(await sample("unseal_projects_file_invalid")).toBe(0)
+})
+
+test("what the process itself refuses is refused at a change as at the start", async () => {
+  write("secret", "one")
+  configured(project(666))
+  expect(() => open()).toThrow(new ConfigurationError(["project 666 is not wanted"]))
+  configured(project(1))
+  const projects = open()
+  configured(project(1), project(666))
+  await soon(() => lines).toMatchObject([{ problem: "project 666 is not wanted" }])
+  expect(projects.ids).toEqual(["1"])
+})
+
+test("a swapped symbolic link is a change, as Kubernetes makes it", async () => {
+  for (const [version, id] of Object.entries({ v1: 1, v2: 2 })) {
+    mkdirSync(path(version))
+    write(`${version}/secret`, "s")
+    write(`${version}/projects.yaml`, `projects:\n${project(id)}`)
+    utimesSync(path(`${version}/projects.yaml`), 1_000, 1_000)
+  }
+  symlinkSync("v1", path("..data"))
+  symlinkSync("..data/projects.yaml", path("projects.yaml"))
+  symlinkSync("..data/secret", path("secret"))
+  const projects = open()
+  expect(projects.ids).toEqual(["1"])
+  symlinkSync("v2", path("..data_tmp"))
+  renameSync(path("..data_tmp"), path("..data"))
+  await soon(() => projects.ids).toEqual(["2"])
+})
+
+test("a file that is gone, or touched without a change, changes nothing", async () => {
+  write("secret", "one")
+  configured(project(1))
+  const projects = open()
+  utimesSync(path("projects.yaml"), 5_000, 5_000)
+  await sleep(5 * INTERVAL_MS)
+  expect(lines).toEqual([])
+  unlinkSync(path("projects.yaml"))
+  await soon(() => sample("unseal_projects_file_invalid")).toBe(1)
+  expect(projects.ids).toEqual(["1"])
+})
