@@ -32,6 +32,28 @@ const refusal = (json: unknown, projectId = "100"): CallbackError => {
 }
 
 describe("readCallback", () => {
+  it("keeps the URL of an archive that is available, if it leads anywhere by https", () => {
+    const urlOf = (changes: object) => {
+      const callback = readCallback(uploaded({ status: "available", ...changes }), "100")
+      return "ignored" in callback ? "ignored" : callback.url
+    }
+    const url = "https://s3.amazonaws.com/tokbox.com.archive2/100/archive.mp4?X-Amz-Signature=abc%2F"
+    expect(urlOf({ url })).toBe(url)
+    expect(urlOf({ url, status: "uploaded" })).toBeUndefined()
+    for (const wrong of [
+      "",
+      null,
+      7,
+      {},
+      "http://example.com",
+      "https://",
+      "//example.com",
+      "file:///etc/passwd",
+    ])
+      expect(urlOf({ url: wrong })).toBeUndefined()
+    expect(urlOf({ url: `https://example.com/${"a".repeat(8_192)}` })).toBeUndefined()
+  })
+
   it("keeps what the job needs, in a fresh object", () => {
     expect(readCallback(uploaded({ streams: [{ id: "x" }], resolution: "640x480" }), "100")).toEqual({
       archiveId: ARCHIVE_ID,

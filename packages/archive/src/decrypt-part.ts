@@ -50,29 +50,33 @@ export async function decryptPart(
   let decryptMs = 0
   let unchecked = isFirst
 
-  for await (const chunk of source.read(object, part.ciphertext, signal)) {
-    if (keepCiphertext) {
-      const skipped = Math.min(previousBlock, chunk.length)
-      previousBlock -= skipped
-      ciphertext.push(Uint8Array.from(chunk.subarray(skipped)))
+  try {
+    for await (const chunk of source.read(object, part.ciphertext, signal)) {
+      if (keepCiphertext) {
+        const skipped = Math.min(previousBlock, chunk.length)
+        previousBlock -= skipped
+        ciphertext.push(Uint8Array.from(chunk.subarray(skipped)))
+      }
+      const decryptStarted = performance.now()
+      const decrypted = decryptor.update(chunk)
+      end.push(decrypted)
+      const kept = decrypted.subarray(0, wanted - size)
+      if (kept.length > 0) {
+        checksum = crc32(kept, checksum)
+        syncErrors += countSyncErrors(kept, part.plaintext.start + size, object.size)
+        chunks.push(kept)
+        size += kept.length
+      }
+      decryptMs += performance.now() - decryptStarted
+      if (unchecked && size >= PROBE_SIZE) {
+        checkFirstPackets(firstBytes(chunks, PROBE_SIZE))
+        unchecked = false
+      }
     }
-    const decryptStarted = performance.now()
-    const decrypted = decryptor.update(chunk)
-    end.push(decrypted)
-    const kept = decrypted.subarray(0, wanted - size)
-    if (kept.length > 0) {
-      checksum = crc32(kept, checksum)
-      syncErrors += countSyncErrors(kept, part.plaintext.start + size, object.size)
-      chunks.push(kept)
-      size += kept.length
-    }
-    decryptMs += performance.now() - decryptStarted
-    if (unchecked && size >= PROBE_SIZE) {
-      checkFirstPackets(firstBytes(chunks, PROBE_SIZE))
-      unchecked = false
-    }
+    decryptor.final()
+  } finally {
+    decryptor.close()
   }
-  decryptor.final()
   if (unchecked) {
     // So small that its padding, which is no packet, may be among the first bytes.
     const padding = part.ciphertext.end === object.size ? readTail(object.size, end.bytes()).padding : 0

@@ -165,6 +165,8 @@ async function look(
   }
   if (existing === null) return { object, checkpoint, ours: null, create }
   const committed = await findCommitted(request.destination, existing, object, create, checkpoint, signal)
+  // Whoever made the object, nobody will complete the upload that the checkpoint still names.
+  if (committed.ours && checkpoint?.upload) await discardUpload(request.destination, checkpoint.upload)
   if (committed.record !== undefined) return { record: committed.record }
   return { object, checkpoint, ours: committed.ours ? existing : null, create }
 }
@@ -246,7 +248,9 @@ async function move(
     resumed?.writer.partSize ?? destination.partSizeFor(plaintextSize),
   )
   const digest = options.digest === "sha256"
-  const hash = { plaintext: digest, ciphertext: digest && Boolean(announced?.sha256sum) }
+  // Of nothing but a padding that is trimmed there is no part, so no ciphertext to hash: no digest rather than that of nothing.
+  const isHashable = plan.count > 0 || object.size === 0
+  const hash = { plaintext: digest, ciphertext: digest && isHashable && Boolean(announced?.sha256sum) }
   const decrypt = (part: Part, abort: AbortSignal) =>
     decryptPart(source, object, part, contentKey, hash.ciphertext, abort)
 

@@ -10,6 +10,8 @@ export interface PartDecryptor {
   update(ciphertext: Uint8Array): Uint8Array
   /** Ends the part. `ERR_CIPHERTEXT_INVALID` if an unfinished block is left over. */
   final(): void
+  /** Has OpenSSL wipe its copy of the content key, also of a part that was given up: else it stays until it is collected. */
+  close(): void
 }
 
 /**
@@ -42,6 +44,13 @@ export function createPartDecryptor(contentKey: ContentKey, first: boolean): Par
           `part ends ${seen % BLOCK_SIZE} bytes into a 16-byte block`,
         )
       decipher.final()
+    },
+    close() {
+      try {
+        decipher?.final()
+      } catch {
+        // Ended already, or within a block: the cipher is freed all the same.
+      }
     },
   }
 }

@@ -76,10 +76,13 @@ export function parsePassword(password: Uint8Array): ContentKey {
         "ERR_PASSWORD_INVALID",
         `password ${field.name} ${password[index]} is not supported, only ${field.means}`,
       )
-  // Not `slice`, which on a Buffer is a view: the password is wiped, the content key lives on.
+  // Not `slice`, which on a Buffer is a view: the password is wiped, the content key lives on. And in a buffer made as such: a
+  // small typed array begins inside V8's heap and moves out when OpenSSL uses it, which leaves a copy that nobody can wipe.
+  const contentKey = new Uint8Array(new ArrayBuffer(PASSWORD_SIZE - HEADER.length))
+  contentKey.set(password.subarray(HEADER.length))
   return {
-    key: Uint8Array.from(password.subarray(HEADER.length, KEY_END)),
-    iv: Uint8Array.from(password.subarray(KEY_END)),
+    key: contentKey.subarray(0, KEY_END - HEADER.length),
+    iv: contentKey.subarray(KEY_END - HEADER.length),
   }
 }
 

@@ -134,7 +134,9 @@ async function* listUploads(directory: string, signal: AbortSignal): AsyncGenera
 
 async function startOf(path: string): Promise<Date | null> {
   try {
-    return (await stat(path)).birthtime
+    const { birthtime, mtime } = await stat(path)
+    // Not every file system knows it, and what began in 1970 would look like an orphan.
+    return birthtime.getTime() > 0 ? birthtime : mtime
   } catch (error) {
     if (systemCode(error) === "ENOENT") return null
     throw error
