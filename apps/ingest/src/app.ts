@@ -44,7 +44,7 @@ const projectIdOf = (request: Request): string => String(request.params.projectI
 /** The application that takes callbacks. */
 export function createApp(dependencies: AppDependencies): Express {
   const { registry, logger, projects, draining } = dependencies
-  const record = createOutcomeRecorder(registry, logger, projects.ids)
+  const record = createOutcomeRecorder(registry, logger, projects)
   const description = openApiDocument()
 
   const app = express()

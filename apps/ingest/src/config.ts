@@ -1,4 +1,5 @@
-import { type IngestProject, type Projects, readProjects } from "@unseal/service/projects"
+import type { IngestProject } from "@unseal/service/projects"
+import { openProjects, type ReloadingProjects } from "@unseal/service/reloading-projects"
 import {
   type Environment,
   flag,
@@ -11,6 +12,7 @@ import {
   text,
   url,
 } from "@unseal/service/settings"
+import { readTestSettings, type TestSettings } from "@unseal/service/test-settings"
 import { z } from "zod"
 
 const schema = z.object({
@@ -27,14 +29,17 @@ const schema = z.object({
 })
 
 export interface Config extends z.output<typeof schema> {
-  readonly projects: Projects<IngestProject>
+  readonly projects: ReloadingProjects<IngestProject>
+  /** `null` but in tests of Unseal itself. */
+  readonly testing: TestSettings | null
 }
 
 /** Throws `ConfigurationError` with every problem. */
 export function readConfig(env: Environment = process.env): Config {
-  const [settings, projects] = readTogether(
+  const [settings, projects, testing] = readTogether(
     () => readSettings("ingest", schema, env),
-    () => readProjects({ for: "ingest", env }),
+    () => openProjects({ for: "ingest", env }),
+    () => readTestSettings(env),
   )
-  return { ...settings, projects }
+  return { ...settings, projects, testing }
 }

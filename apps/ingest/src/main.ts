@@ -1,9 +1,11 @@
 import type { AddressInfo } from "node:net"
+import type { JobPayload } from "@unseal/queue/job"
 import { createProducer } from "@unseal/queue/producer"
 import { listen, startAdminServer } from "@unseal/service/admin"
 import { createRegistry } from "@unseal/service/metrics"
 import { runProcess } from "@unseal/service/process"
 import { connectRedis } from "@unseal/service/redis"
+import { isOff } from "@unseal/service/test-settings"
 import { createApp } from "./app.ts"
 import { readConfig } from "./config.ts"
 import { createLimitedServer } from "./server.ts"
@@ -11,16 +13,22 @@ import { createLimitedServer } from "./server.ts"
 /** A callback is answered within this time, or 503: legacy senders give up after four tries, so a late 202 is worth little. */
 const ENQUEUE_DEADLINE_MS = 2_000
 
+/** As it would be without the protection from forged callbacks. */
+const jobIdWithoutPassword = ({ projectId, archiveId }: JobPayload): string => `${projectId}_${archiveId}`
+
 await runProcess("ingest", async ({ logger }) => {
   const config = readConfig()
   logger.level = config.LOG_LEVEL
+  if (config.testing) logger.warn(config.testing, "test settings are in effect")
   const registry = createRegistry()
   const redis = connectRedis(config.REDIS_URL, "producer", logger)
+  const watch = config.projects.watch({ logger, registry })
   const producer = createProducer({
     connection: redis,
     queue: config.UNSEAL_QUEUE,
     attempts: config.UNSEAL_ATTEMPTS,
     deadlineMs: ENQUEUE_DEADLINE_MS,
+    ...(isOff(config.testing, "password-in-job-id") && { jobIdOf: jobIdWithoutPassword }),
     logger,
   })
 
@@ -51,6 +59,7 @@ await runProcess("ingest", async ({ logger }) => {
     async stop() {
       draining = true
       await drain()
+      await watch.close()
       await producer.close()
       redis.disconnect()
       await admin.close()

@@ -1,5 +1,6 @@
 import { type Logger, rateLimited } from "@unseal/service/logger"
-import { createCounter, createHistogram, type Registry } from "@unseal/service/metrics"
+import { createCounter, createHistogram, type Registry, UNKNOWN } from "@unseal/service/metrics"
+import type { IngestProject, Projects } from "@unseal/service/projects"
 import { FAILURES, type Failure } from "./problem.ts"
 
 /** How a callback ended. `aborted`: the sender was gone before the answer. */
@@ -32,12 +33,12 @@ export interface Settled {
 export function createOutcomeRecorder(
   registry: Registry,
   logger: Logger,
-  projectIds: readonly string[],
+  projects: Projects<IngestProject>,
 ): (settled: Settled) => void {
   const callbacks = createCounter(registry, {
     name: "unseal_callbacks_total",
     help: "Callbacks received, by project and by how they ended",
-    labels: { project: [...projectIds, "unknown"], outcome: OUTCOMES },
+    labels: { project: () => projects.ids, outcome: OUTCOMES },
   })
   const seconds = createHistogram(registry, {
     name: "unseal_callback_seconds",
@@ -47,7 +48,7 @@ export function createOutcomeRecorder(
   })
   const limited = rateLimited(logger, REFUSED_LINES_PER_SECOND)
   return ({ projectId, duration, err, ...rest }) => {
-    const project = projectIds.includes(projectId) ? projectId : "unknown"
+    const project = projects.get(projectId) ? projectId : UNKNOWN
     callbacks.increase({ project, outcome: rest.outcome })
     seconds.observe({ outcome: rest.outcome }, duration)
     const line = { ...rest, projectId: project, duration, ...(err === undefined ? {} : { err }) }

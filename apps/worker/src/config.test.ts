@@ -38,6 +38,12 @@ test("four settings are enough, and the rest has the documented defaults", () =>
     UNSEAL_DIGEST: "sha256",
     UNSEAL_ANNOUNCED_DIGEST: "record",
     UNSEAL_EXISTING: "fail",
+    UNSEAL_FALLBACK_HOSTS: [
+      { host: ".amazonaws.com", suffix: true, port: 443 },
+      { host: ".tokbox.com", suffix: true, port: 443 },
+      { host: ".opentok.com", suffix: true, port: 443 },
+      { host: ".vonage.com", suffix: true, port: 443 },
+    ],
   })
   expect(projects.ids).toEqual(["100001"])
 })

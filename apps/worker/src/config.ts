@@ -1,7 +1,8 @@
+import { parseHostList } from "@unseal/archive/store/https-hosts"
 import { parseStoreUrl, StoreUrlError } from "@unseal/archive/store/url"
-import { readProjects, type WorkerProject } from "@unseal/service/projects"
+import { type Projects, readProjects, type VendorProject, type WorkerProject } from "@unseal/service/projects"
+import { openProjects, type ReloadingProjects } from "@unseal/service/reloading-projects"
 import {
-  ConfigurationError,
   choice,
   type Environment,
   integer,
@@ -13,7 +14,18 @@ import {
   text,
   url,
 } from "@unseal/service/settings"
+import { readTestSettings, type TestSettings } from "@unseal/service/test-settings"
 import { z } from "zod"
+
+const hostList = () =>
+  text().transform((value, context) => {
+    try {
+      return parseHostList(value === "none" ? "" : value)
+    } catch (error) {
+      context.addIssue((error as RangeError).message)
+      return z.NEVER
+    }
+  })
 
 const schema = z.object({
   REDIS_URL: url(["redis", "rediss"]),
@@ -33,32 +45,39 @@ const schema = z.object({
   UNSEAL_DIGEST: choice(["sha256", "none"]),
   UNSEAL_ANNOUNCED_DIGEST: choice(["record", "require"]),
   UNSEAL_EXISTING: choice(["fail", "replace"]),
+  UNSEAL_FALLBACK_HOSTS: hostList(),
 })
 
 export type Settings = z.output<typeof schema>
 
 export interface Config {
   readonly settings: Settings
-  readonly projects: { get(id: string): WorkerProject | undefined; readonly ids: readonly string[] }
+  readonly projects: ReloadingProjects<WorkerProject>
+  /** What the vendor's REST API asks for, read anew: it is seldom needed, and may have changed by then. */
+  vendors(): Projects<VendorProject>
   /** For the stores: the SDKs' own names are theirs to read. */
   readonly env: Environment
+  /** `null` but in tests of Unseal itself. */
+  readonly testing: TestSettings | null
 }
 
 /** Throws `ConfigurationError` with every problem. */
 export function readConfig(env: Environment = process.env): Config {
-  const [settings, projects] = readTogether(
+  const vendors = () => readProjects({ for: "vendor", env })
+  const [settings, projects, testing] = readTogether(
     () => readSettings("worker", schema, env),
     () => {
-      const projects = readProjects({ for: "worker", env })
-      checkStoreUrls(projects.ids.map((id) => projects.get(id)!))
+      const projects = openProjects({ for: "worker", env, check: storeUrlProblems })
+      vendors()
       return projects
     },
+    () => readTestSettings(env),
   )
-  return { settings, projects, env }
+  return { settings, projects, vendors, env, testing }
 }
 
 /** A store is opened when its first archive arrives; its URL is judged before anything is connected. */
-function checkStoreUrls(projects: readonly WorkerProject[]): void {
+function storeUrlProblems(projects: readonly WorkerProject[]): readonly string[] {
   const problems: string[] = []
   for (const { id, source, destination } of projects)
     for (const [name, url] of Object.entries({ source, destination }))
@@ -68,5 +87,5 @@ function checkStoreUrls(projects: readonly WorkerProject[]): void {
         if (!(error instanceof StoreUrlError)) throw error
         problems.push(`${name} of project ${id}: ${error.message}`)
       }
-  if (problems.length > 0) throw new ConfigurationError(problems)
+  return problems
 }

@@ -2,16 +2,20 @@ import { startAdminServer } from "@unseal/service/admin"
 import { createRegistry } from "@unseal/service/metrics"
 import { runProcess } from "@unseal/service/process"
 import { connectRedis } from "@unseal/service/redis"
+import { isOff } from "@unseal/service/test-settings"
 import { readConfig } from "./config.ts"
 import { createWorker } from "./worker.ts"
 
 await runProcess("worker", async ({ logger }) => {
   const config = readConfig()
-  const { settings } = config
+  const { settings, testing } = config
   logger.level = settings.LOG_LEVEL
+  if (testing) logger.warn(testing, "test settings are in effect")
+  const rig = testing && (await import("./rig/rig.ts")).createRig(testing, logger)
   const registry = createRegistry()
   const redis = connectRedis(settings.REDIS_URL, "consumer", logger)
-  const worker = createWorker({ config, redis, registry, logger })
+  const watch = config.projects.watch({ logger, registry })
+  const worker = createWorker({ config, redis, registry, logger, ...(rig && { rig }) })
   const admin = await startAdminServer({
     port: settings.UNSEAL_ADMIN_PORT,
     host: settings.UNSEAL_HOST,
@@ -23,6 +27,8 @@ await runProcess("worker", async ({ logger }) => {
   return {
     ports: { admin: admin.port },
     async stop() {
+      if (isOff(testing, "hand-back")) return
+      await watch.close()
       await worker.close()
       redis.disconnect()
       await admin.close()

@@ -1,6 +1,7 @@
 import type { ByteBudget } from "@unseal/archive/budget"
 import { FAILURES, type FailureCode } from "@unseal/queue/ending"
 import { createCounter, createGauge, createHistogram, type Registry } from "@unseal/service/metrics"
+import type { Projects, WorkerProject } from "@unseal/service/projects"
 
 /** How a run ended for good, or without being judged. A run whose job is tried again counts in `unseal_retries_total`. */
 export const OUTCOMES = [
@@ -17,13 +18,13 @@ export type WorkerMetrics = ReturnType<typeof createWorkerMetrics>
 
 export function createWorkerMetrics(
   registry: Registry,
-  projectIds: readonly string[],
+  projects: Pick<Projects<WorkerProject>, "ids">,
   budget: Pick<ByteBudget, "holders">,
 ) {
   const archives = createCounter(registry, {
     name: "unseal_archives_total",
     help: "Runs by project and by how they ended; the code is that of a dead letter",
-    labels: { project: [...projectIds, "unknown"], outcome: OUTCOMES, code: ["none", ...FAILURE_CODES] },
+    labels: { project: () => projects.ids, outcome: OUTCOMES, code: ["none", ...FAILURE_CODES] },
   })
   const seconds = createHistogram(registry, {
     name: "unseal_archive_seconds",

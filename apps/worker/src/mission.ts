@@ -1,11 +1,12 @@
-import type { ByteBudget } from "@unseal/archive/budget"
 import { type DecryptResult, decryptArchive } from "@unseal/archive/decrypt"
 import type { JobContext } from "@unseal/queue/consumer"
 import type { JobPayload } from "@unseal/queue/job"
 import { type Logger, rateLimited } from "@unseal/service/logger"
 import type { Settings } from "./config.ts"
+import type { Fallback } from "./fallback.ts"
 import type { WorkerMetrics } from "./metrics.ts"
 import type { Places } from "./places.ts"
+import type { Rig } from "./rig/rig.ts"
 
 /** What is kept of a committed archive with its job, and logged. */
 export type MissionResult = {
@@ -20,24 +21,29 @@ export type MissionResult = {
 export interface MissionOptions {
   readonly settings: Settings
   readonly places: Places
-  readonly budget: ByteBudget
+  readonly fallback: Fallback
   readonly metrics: WorkerMetrics
   readonly logger: Logger
+  /** Only in tests of Unseal itself. */
+  readonly rig?: Rig
 }
 
 /** A job of the queue becomes a decryption. */
-export function createMission({ settings, places, budget, metrics, logger }: MissionOptions) {
+export function createMission({ settings, places, fallback, metrics, logger, rig }: MissionOptions) {
   const limited = rateLimited(logger, 5)
 
-  return async (payload: JobPayload, context: JobContext): Promise<MissionResult> => {
+  return async (payload: JobPayload, given: JobContext): Promise<MissionResult> => {
     const { projectId, archiveId, encryptedPassword, size, sha256sum } = payload
-    const { jobId, attempt, starts, signal, fence, checkpoint } = context
+    const { jobId, attempt, starts, signal } = given
     const line = { jobId, projectId, archiveId, attempt, starts }
     // A job that waits for its object starts every few seconds.
     if (starts > 1) limited("info", "again", line, "archive started again")
     else logger.info(line, "archive started")
 
-    const { keyRing, ...where } = await places.of(payload)
+    const surroundings = { place: fallback(await places.of(payload), payload), context: given }
+    const { place, context } = rig ? rig.around(surroundings) : surroundings
+    const { fence, checkpoint } = context
+    const { keyRing, budget, release, ...where } = place
     const { outcome, record } = await decryptArchive(
       {
         ...where,
@@ -56,7 +62,7 @@ export function createMission({ settings, places, budget, metrics, logger }: Mis
         observe: { part: metrics.part },
       },
       signal,
-    )
+    ).finally(release)
     return {
       outcome,
       destinationKey: record.destination.key,

@@ -1,97 +1,135 @@
+import type { ByteBudget } from "@unseal/archive/budget"
 import { UnsealError } from "@unseal/archive/errors"
 import { type KeyDirectory, openKeyDirectory } from "@unseal/archive/key-directory"
 import { type OpenStoreOptions, openStore } from "@unseal/archive/store/open"
 import type { JobPayload } from "@unseal/queue/job"
+import { fillKeyTemplate } from "@unseal/service/key-template"
 import type { Logger } from "@unseal/service/logger"
 import type { WorkerProject } from "@unseal/service/projects"
 import type { Config } from "./config.ts"
+import { openOnce } from "./open-once.ts"
+import { createProjectBudgets } from "./project-budgets.ts"
 
 type OpenedStore = Awaited<ReturnType<typeof openStore>>
 
-/** Where one archive comes from and goes to, and the keys that may fit. */
+/** Where one archive comes from and goes to, and the keys that may fit: those of its own project, and of no other. */
 export interface Place {
   readonly source: OpenedStore
   readonly destination: OpenedStore
   readonly sourceKeys: readonly string[]
   readonly destinationKey: string
   readonly keyRing: KeyDirectory
+  /** What the project may hold in memory. */
+  readonly budget: ByteBudget
+  /** To be called when the run has ended: a store that no project names any more is closed then. */
+  release(): void
 }
 
-/** The stores and keys of the projects, each opened when it is first needed and then kept. */
+/** A key directory in use, and the projects that use it. */
+export interface ProjectKeys {
+  readonly projectIds: readonly string[]
+  readonly keyRing: KeyDirectory
+}
+
+/** The stores and keys of the projects as they are at the moment, each opened when it is first needed and then kept. */
 export interface Places {
   /** `ERR_JOB_INVALID` for a project that is not configured. */
   of(archive: Pick<JobPayload, "projectId" | "archiveId">): Promise<Place>
   /** Why an archive of some project could not be decrypted now: one clause for each project without a usable key. */
   unready(): Promise<string[]>
+  /** The key directories that can be read, each looked at anew. */
+  keys(): Promise<ProjectKeys[]>
   close(): Promise<void>
 }
 
-export function openPlaces(
-  config: Config,
-  logger: Logger,
-  onRetry: NonNullable<OpenStoreOptions["onRetry"]>,
-): Places {
+export interface PlacesOptions {
+  readonly config: Pick<Config, "projects" | "settings" | "env">
+  /** Shared by all projects. */
+  readonly budget: ByteBudget
+  readonly logger: Logger
+  readonly onRetry: NonNullable<OpenStoreOptions["onRetry"]>
+}
+
+export function openPlaces({ config, budget, logger, onRetry }: PlacesOptions): Places {
   const { projects, settings } = config
-  const stores = onceForEach((url) =>
-    openStore(url, { partSizeBytes: settings.UNSEAL_PART_SIZE_BYTES, env: config.env, onRetry }),
-  )
-  const keyRings = onceForEach(async (directory) => {
-    const keyRing = await openKeyDirectory(directory, { oaepHash: settings.UNSEAL_OAEP_HASH })
-    for (const { name, error } of keyRing.unusable())
-      logger.warn({ directory, file: name, err: error }, "key file can't be used")
-    return keyRing
+  const budgets = createProjectBudgets(budget, settings.UNSEAL_PART_SIZE_BYTES)
+  const configured = () => projects.ids.flatMap((id) => projects.get(id) ?? [])
+  const logFailure = (err: unknown) => logger.warn({ err }, "store was not closed in order")
+  const stores = openOnce({
+    open: (url) =>
+      openStore(url, { partSizeBytes: settings.UNSEAL_PART_SIZE_BYTES, env: config.env, onRetry }),
+    close: (store) => store.close().catch(logFailure),
+    wanted: () => configured().flatMap(({ source, destination }) => [source, destination]),
+  })
+  const keyRings = openOnce({
+    async open(directory) {
+      const keyRing = await openKeyDirectory(directory, { oaepHash: settings.UNSEAL_OAEP_HASH })
+      for (const { name, error } of keyRing.unusable())
+        logger.warn({ directory, file: name, err: error }, "key file can't be used")
+      return keyRing
+    },
+    close: async () => {},
+    wanted: () => configured().map(({ keysDir }) => keysDir),
   })
 
   return {
     async of({ projectId, archiveId }) {
       const project = projects.get(projectId)
       if (!project) throw new UnsealError("ERR_JOB_INVALID", `project ${projectId} is not configured here`)
-      const fill = (template: string) =>
-        template.replaceAll("{projectId}", projectId).replaceAll("{archiveId}", archiveId)
-      const [source, destination, keyRing] = await Promise.all([
-        stores.get(project.source),
-        stores.get(project.destination),
-        keyRings.get(project.keysDir),
-      ])
-      const sourceKeys = project.sourceKeys.map(fill)
-      return { source, destination, keyRing, sourceKeys, destinationKey: fill(project.destinationKey) }
+      const fill = (template: string) => fillKeyTemplate(template, { projectId, archiveId })
+      const { source, destination, keysDir } = project
+      const held = [stores.hold(source), stores.hold(destination), keyRings.hold(keysDir)] as const
+      const release = () => {
+        for (const one of held) one.release()
+      }
+      try {
+        return {
+          source: await held[0].opened,
+          destination: await held[1].opened,
+          keyRing: await held[2].opened,
+          sourceKeys: project.sourceKeys.map(fill),
+          destinationKey: fill(project.destinationKey),
+          budget: budgets.of(project),
+          release,
+        }
+      } catch (error) {
+        release()
+        throw error
+      }
     },
     async unready() {
-      const configured = projects.ids.flatMap((id) => projects.get(id) ?? [])
-      return (await Promise.all(configured.map(unusable))).flat()
+      return (await Promise.all(configured().map(unusable))).flat()
     },
-    async close() {
-      for (const store of await stores.opened()) await store.close()
+    async keys() {
+      const byDirectory = Map.groupBy(configured(), ({ keysDir }) => keysDir)
+      const opened = await Promise.all(
+        [...byDirectory].map(async ([directory, users]) => {
+          const keyRing = await lookAt(directory).catch(() => null)
+          return keyRing ? [{ projectIds: users.map(({ id }) => id), keyRing }] : []
+        }),
+      )
+      return opened.flat()
     },
+    close: () => stores.close(),
+  }
+
+  async function lookAt(directory: string): Promise<KeyDirectory> {
+    const held = keyRings.hold(directory)
+    try {
+      const keyRing = await held.opened
+      await keyRing.refresh()
+      return keyRing
+    } finally {
+      held.release()
+    }
   }
 
   async function unusable({ id, keysDir }: WorkerProject): Promise<string[]> {
     try {
-      const keyRing = await keyRings.get(keysDir)
-      if (keyRing.describe().length === 0) await keyRing.refresh()
+      const keyRing = await lookAt(keysDir)
       return keyRing.describe().length > 0 ? [] : [`project ${id} has no usable key in ${keysDir}`]
     } catch (error) {
       return [`project ${id}: ${(error as Error).message}`]
     }
-  }
-}
-
-/** Opens what `name` stands for once, however many ask; after a failure, anew. Projects with the same store share it. */
-function onceForEach<T>(open: (name: string) => Promise<T>) {
-  const opened = new Map<string, Promise<T>>()
-  return {
-    get(name: string): Promise<T> {
-      let one = opened.get(name)
-      if (!one) {
-        one = open(name)
-        opened.set(name, one)
-        one.catch(() => opened.delete(name))
-      }
-      return one
-    },
-    opened: async (): Promise<T[]> =>
-      (await Promise.allSettled(opened.values())).flatMap((each) =>
-        each.status === "fulfilled" ? [each.value] : [],
-      ),
   }
 }

@@ -1,9 +1,9 @@
 import { createRegistry } from "@unseal/service/metrics"
 import { expect, test } from "vitest"
-import { createQueueMetrics } from "./queue-metrics.ts"
+import { createAccountMetrics, createQueueMetrics } from "./queue-metrics.ts"
 
 const STATUS = {
-  jobs: { waiting: 4, active: 1, delayed: 2, prioritized: 0, completed: 9, failed: 3 },
+  jobs: { waiting: 4, active: 1, delayed: 2, completed: 9, failed: 3 },
   oldestWaitingSeconds: 1.5,
 }
 const COUNTS = { total: 3, counted: 3, byCode: new Map([["ERR_NO_MATCHING_KEY" as const, 3]]) }
@@ -49,4 +49,25 @@ test("a scrape is answered while Redis is not: what is not known is not a number
   expect(text).toMatch(/unseal_queue_jobs\{state="waiting"\} nan/i)
   expect(text).toMatch(/unseal_queue_bytes nan/i)
   expect(text).toMatch(/unseal_dead_letters\{code="ERR_STALLED"\} nan/i)
+})
+
+test("a scrape shows what was accepted and what became of it, or that it is not known", async () => {
+  const registry = createRegistry()
+  let away = false
+  const accounts = { accepted: 9, committed: 4, deadLetters: 3, live: 1, missing: 1 }
+  createAccountMetrics(registry, async () => {
+    if (away) throw new Error("away")
+    return accounts
+  })
+  const text = await registry.metrics()
+  for (const sample of [
+    `unseal_queue_accounts{account="accepted"} 9`,
+    `unseal_queue_accounts{account="committed"} 4`,
+    `unseal_queue_accounts{account="dead-letters"} 3`,
+    `unseal_queue_accounts{account="live"} 1`,
+    "unseal_queue_missing 1",
+  ])
+    expect(text).toContain(sample)
+  away = true
+  expect(await registry.metrics()).toMatch(/unseal_queue_missing nan/i)
 })

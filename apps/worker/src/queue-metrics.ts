@@ -1,3 +1,4 @@
+import type { Accounts } from "@unseal/queue/accounting"
 import type { DeadLetters } from "@unseal/queue/dead-letters"
 import { withDeadline } from "@unseal/queue/deadline"
 import { FAILURES, type FailureCode } from "@unseal/queue/ending"
@@ -7,7 +8,14 @@ import { createGauge, type Registry } from "@unseal/service/metrics"
 
 /** A scrape waits no longer than this for Redis. */
 const DEADLINE_MS = 1_000
-const STATES = ["waiting", "active", "delayed", "prioritized", "completed", "failed"] as const
+const STATES = ["waiting", "active", "delayed", "completed", "failed"] as const
+const ACCOUNTS = ["accepted", "committed", "dead-letters", "live"] as const
+const FIELD_OF = {
+  accepted: "accepted",
+  committed: "committed",
+  "dead-letters": "deadLetters",
+  live: "live",
+} as const satisfies Record<(typeof ACCOUNTS)[number], keyof Accounts>
 const CODES = Object.keys(FAILURES) as FailureCode[]
 
 /**
@@ -26,7 +34,7 @@ export function createQueueMetrics(
 
   createGauge(registry, {
     name: "unseal_queue_jobs",
-    help: "Jobs by state; failed are the dead letters",
+    help: "Jobs by state; waiting are all that could begin now, failed are the dead letters",
     labels: { state: STATES },
     async collect(set) {
       const jobs = (await status())?.jobs
@@ -35,7 +43,7 @@ export function createQueueMetrics(
   })
   createGauge(registry, {
     name: "unseal_queue_oldest_seconds",
-    help: "How long the next job has waited",
+    help: "How long the oldest of the jobs that are next in line has waited",
     labels: {},
     collect: async (set) => set({}, (await status())?.oldestWaitingSeconds ?? Number.NaN),
   })
@@ -53,6 +61,26 @@ export function createQueueMetrics(
       const counts = await inTime(queue.deadLetters.count())
       for (const code of CODES) set({ code }, counts ? (counts.byCode.get(code) ?? 0) : Number.NaN)
     },
+  })
+}
+
+/** The identity of accounting.ts, in the four numbers and what is missing between them. */
+export function createAccountMetrics(registry: Registry, readAccounts: () => Promise<Accounts>): void {
+  const accounts = sharedByOneScrape(readAccounts)
+  createGauge(registry, {
+    name: "unseal_queue_accounts",
+    help: "Archives accepted so far, and what has become of them: committed, dead letters, live",
+    labels: { account: ACCOUNTS },
+    async collect(set) {
+      const now = await accounts()
+      for (const account of ACCOUNTS) set({ account }, now?.[FIELD_OF[account]] ?? Number.NaN)
+    },
+  })
+  createGauge(registry, {
+    name: "unseal_queue_missing",
+    help: "Accepted archives that are neither committed, dead letters nor live: always 0, unless a job was removed or lost",
+    labels: {},
+    collect: async (set) => set({}, (await accounts())?.missing ?? Number.NaN),
   })
 }
 

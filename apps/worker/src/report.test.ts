@@ -17,7 +17,7 @@ beforeEach(() => {
   registry = createRegistry()
   lines = []
   const logger = createLogger("worker", "debug", { write: (line) => lines.push(JSON.parse(line)) })
-  const ended = createReport(createWorkerMetrics(registry, ["100001"], { holders: 3 }), logger)
+  const ended = createReport(createWorkerMetrics(registry, { ids: ["100001"] }, { holders: 3 }), logger)
   report = (ending, run = {}) =>
     ended({
       ...{ jobId: "j1", attempt: 2, durationMs: 2_000 },

@@ -113,9 +113,12 @@ test("a job of a project that is not configured is a dead letter", async () => {
   const jobId = await submit("424242")
   await line("archive is a dead letter")
   const letters = openDeadLetters({ connection: redis, queue: `worker-${directory.slice(-6)}` })
-  expect(await letters.list()).toMatchObject([
-    { jobId, code: "ERR_JOB_INVALID", reason: "ERR_JOB_INVALID: project 424242 is not configured here" },
-  ])
+  // The line comes before the queue has recorded it.
+  await expect
+    .poll(() => letters.list())
+    .toMatchObject([
+      { jobId, code: "ERR_JOB_INVALID", reason: "ERR_JOB_INVALID: project 424242 is not configured here" },
+    ])
   await letters.close()
 })
 

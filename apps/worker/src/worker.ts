@@ -1,17 +1,23 @@
 import { createByteBudget } from "@unseal/archive/budget"
+import { readAccounts } from "@unseal/queue/accounting"
 import { type Consumer, createConsumer } from "@unseal/queue/consumer"
 import { openDeadLetters } from "@unseal/queue/dead-letters"
 import { withDeadline } from "@unseal/queue/deadline"
+import type { FailureCode } from "@unseal/queue/ending"
 import { durabilityProblems, readMemory } from "@unseal/queue/server"
 import { queueStatus } from "@unseal/queue/status"
 import type { Logger } from "@unseal/service/logger"
 import type { Registry } from "@unseal/service/metrics"
+import { isOff } from "@unseal/service/test-settings"
 import type { Config } from "./config.ts"
+import { createFallback } from "./fallback.ts"
+import { createKeyMetrics } from "./key-metrics.ts"
 import { createWorkerMetrics } from "./metrics.ts"
 import { createMission } from "./mission.ts"
 import { openPlaces } from "./places.ts"
-import { createQueueMetrics } from "./queue-metrics.ts"
+import { createAccountMetrics, createQueueMetrics } from "./queue-metrics.ts"
 import { createReport } from "./report.ts"
+import type { Rig } from "./rig/rig.ts"
 
 /** Without any progress for so many times the lock's length, the process is stuck: every lock is lost after one. */
 const STUCK_LOCKS = 5
@@ -30,28 +36,35 @@ export interface WorkerOptions {
   readonly redis: Parameters<typeof queueStatus>[0]
   readonly registry: Registry
   readonly logger: Logger
+  /** Only in tests of Unseal itself. */
+  readonly rig?: Rig
 }
 
 /** Everything between the queue and the stores. It begins to work at once. */
-export function createWorker({ config, redis, registry, logger }: WorkerOptions): Worker {
+export function createWorker({ config, redis, registry, logger, rig }: WorkerOptions): Worker {
   const { settings, projects } = config
   const queue = settings.UNSEAL_QUEUE
   const budget = createByteBudget(settings.UNSEAL_PARTS_IN_FLIGHT * settings.UNSEAL_PART_SIZE_BYTES)
-  const metrics = createWorkerMetrics(registry, projects.ids, budget)
+  const metrics = createWorkerMetrics(registry, projects, budget)
   const deadLetters = openDeadLetters({ connection: redis, queue })
   createQueueMetrics(registry, {
     status: () => queueStatus(redis, queue),
     memory: () => readMemory(redis),
     deadLetters,
   })
-  const places = openPlaces(config, logger, (code) => metrics.retried("request", code))
+  createAccountMetrics(registry, () => readAccounts(redis, queue))
+  const onRetry = (code: FailureCode) => metrics.retried("request", code)
+  const places = openPlaces({ config, budget, logger, onRetry })
+  const fallback = createFallback({ config, onRetry })
+  createKeyMetrics(registry, projects, places)
   const consumer = createConsumer({
     ...{ connection: redis, queue, logger },
     concurrency: settings.UNSEAL_CONCURRENCY,
     attempts: settings.UNSEAL_ATTEMPTS,
     lockMs: settings.UNSEAL_LOCK_MS,
     stallCheckMs: settings.UNSEAL_STALL_CHECK_MS,
-    run: createMission({ settings, places, budget, metrics, logger }),
+    ...(isOff(config.testing, "lock-renewal") && { lockRenewal: "by-job" }),
+    run: createMission({ settings, places, fallback, metrics, logger, ...(rig && { rig }) }),
     observe: { ended: createReport(metrics, logger) },
   })
 

@@ -1,0 +1,47 @@
+import { createByteBudget } from "@unseal/archive/budget"
+import { expect, test } from "vitest"
+import { createProjectBudgets } from "./project-budgets.ts"
+
+const PART = 1_000
+const never = new AbortController().signal
+const isGranted = async (work: Promise<unknown>) =>
+  (await Promise.race([work.then(() => true), new Promise((resolve) => setImmediate(resolve, false))])) ===
+  true
+
+test("a project with a limit leaves room to the others", async () => {
+  const budgets = createProjectBudgets(createByteBudget(4 * PART), PART)
+  const limited = budgets.of({ id: "1", limits: { partsInFlight: 2 } })
+  const other = budgets.of({ id: "2", limits: {} })
+  const releases = [await limited.acquire(PART, never), await limited.acquire(PART, never)]
+  const third = limited.acquire(PART, never)
+  expect(await isGranted(third)).toBe(false)
+  expect(await isGranted(other.acquire(PART, never))).toBe(true)
+  expect(await isGranted(other.acquire(PART, never))).toBe(true)
+  releases[0]!()
+  expect(await isGranted(third)).toBe(true)
+  expect(limited.holders).toBe(2)
+  expect(other.holders).toBe(4)
+})
+
+test("a project without a limit may take all, and one with a limit waits for what is shared", async () => {
+  const budgets = createProjectBudgets(createByteBudget(PART), PART)
+  const all = await budgets.of({ id: "2", limits: {} }).acquire(PART, never)
+  const limited = budgets.of({ id: "1", limits: { partsInFlight: 1 } })
+  const abort = new AbortController()
+  const waiting = limited.acquire(PART, abort.signal)
+  expect(await isGranted(waiting.catch(() => {}))).toBe(false)
+  abort.abort(new Error("shutdown"))
+  await expect(waiting).rejects.toThrow("shutdown")
+  all()
+  // What waited in vain holds nothing.
+  expect(await isGranted(limited.acquire(PART, never))).toBe(true)
+})
+
+test("the runs of a project share its limit, and a changed limit is one of its own", async () => {
+  const budgets = createProjectBudgets(createByteBudget(10 * PART), PART)
+  const of = (partsInFlight: number) => budgets.of({ id: "1", limits: { partsInFlight } })
+  expect(of(2)).toBe(of(2))
+  await of(1).acquire(PART, never)
+  expect(await isGranted(of(1).acquire(PART, never))).toBe(false)
+  expect(await isGranted(of(3).acquire(PART, never))).toBe(true)
+})

@@ -1,0 +1,46 @@
+import { type ByteBudget, createByteBudget } from "@unseal/archive/budget"
+import type { WorkerProject } from "@unseal/service/projects"
+
+/** The budgets of the projects: a project with a limit has one of its own within the one that all share. */
+export interface ProjectBudgets {
+  of(project: Pick<WorkerProject, "id" | "limits">): ByteBudget
+}
+
+export function createProjectBudgets(shared: ByteBudget, partSizeBytes: number): ProjectBudgets {
+  const own = new Map<string, { readonly parts: number; readonly budget: ByteBudget }>()
+  return {
+    of({ id, limits: { partsInFlight } }) {
+      if (partsInFlight === undefined) return shared
+      let limited = own.get(id)
+      // Runs that began before the limit changed keep theirs until they end.
+      if (limited?.parts !== partsInFlight) {
+        limited = { parts: partsInFlight, budget: within(shared, partsInFlight * partSizeBytes) }
+        own.set(id, limited)
+      }
+      return limited.budget
+    },
+  }
+}
+
+/** `limit` bytes of `outer`. Its own limit first: what waits for it must not hold what others could use. */
+function within(outer: ByteBudget, limit: number): ByteBudget {
+  const inner = createByteBudget(limit)
+  return {
+    get holders() {
+      return inner.holders
+    },
+    async acquire(bytes, signal) {
+      const release = await inner.acquire(bytes, signal)
+      try {
+        const releaseOuter = await outer.acquire(bytes, signal)
+        return () => {
+          releaseOuter()
+          release()
+        }
+      } catch (error) {
+        release()
+        throw error
+      }
+    },
+  }
+}

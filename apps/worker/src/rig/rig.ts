@@ -1,0 +1,120 @@
+/**
+ * What tests put between a run and what it works with: fault points at the steps of the commit protocol, and protections left
+ * out. Loaded only with `UNSEAL_TEST=1`; packages/archive and packages/queue know nothing of it.
+ */
+import type { KeyRing } from "@unseal/archive/format/key-ring"
+import type { ArchiveStore, PartWriter } from "@unseal/archive/store/contract"
+import type { JobContext } from "@unseal/queue/consumer"
+import type { Logger } from "@unseal/service/logger"
+import { isOff, type TestSettings } from "@unseal/service/test-settings"
+import type { Place } from "../places.ts"
+import { createPassages, parseFaultPoint, type Step } from "./fault-point.ts"
+import { destinationWithout, sourceWithout } from "./protections.ts"
+
+/** What a run is given. */
+export interface RunSurroundings {
+  readonly place: Place
+  readonly context: JobContext
+}
+
+export interface Rig {
+  /** The surroundings of one run, with whatever the test wants of them. */
+  around(surroundings: RunSurroundings): RunSurroundings
+}
+
+/** Every step that a run passes becomes a line of the log, so that a test has its history. `ConfigurationError` for a fault point that is none. */
+export function createRig(testing: TestSettings, logger: Logger): Rig {
+  const act = createPassages(
+    testing.faultPoint === undefined ? undefined : parseFaultPoint(testing.faultPoint),
+  )
+  return {
+    around({ place, context }) {
+      const { jobId, starts } = context
+      const pass = async (step: Step): Promise<void> => {
+        logger.info({ step, jobId, starts }, "step")
+        await act(step)
+      }
+      const { source, destination, keyRing, destinationKey } = place
+      return {
+        place: {
+          ...place,
+          source: { ...source, ...observedSource(sourceWithout(testing, source), pass) },
+          destination: {
+            ...destination,
+            ...observedSink(destinationWithout(testing, destination, destinationKey), destinationKey, pass),
+          },
+          keyRing: { ...keyRing, ...observedKeyRing(keyRing, pass) },
+        },
+        context: {
+          ...context,
+          checkpoint: observedCheckpoint(context.checkpoint, pass),
+          async fence() {
+            await pass("before-fence")
+            if (!isOff(testing, "fence")) await context.fence()
+            await pass("after-fence")
+          },
+        },
+      }
+    },
+  }
+}
+
+type Pass = (step: Step) => Promise<void>
+
+const observedSource = (source: Pick<ArchiveStore, "stat" | "read">, pass: Pass) => ({
+  read: source.read,
+  async stat(key: string, signal: AbortSignal) {
+    const object = await source.stat(key, signal)
+    await pass("after-stat")
+    return object
+  },
+})
+
+const observedKeyRing = (keyRing: KeyRing, pass: Pass): Pick<KeyRing, "unwrap"> => ({
+  async unwrap(encryptedPassword, signal) {
+    const unwrapped = await keyRing.unwrap(encryptedPassword, signal)
+    await pass("after-unwrap")
+    return unwrapped
+  },
+})
+
+/** The archive's own upload; what else is written there is its record. */
+function observedSink(store: ArchiveStore, archiveKey: string, pass: Pass): Pick<ArchiveStore, "create"> {
+  return {
+    async create(key, size, options, signal) {
+      const isArchive = key === archiveKey
+      if (isArchive) await pass("before-create")
+      const writer = await store.create(key, size, options, signal)
+      if (isArchive) await pass("after-create")
+      return observedWriter(writer, isArchive, pass)
+    },
+  }
+}
+
+const observedWriter = (writer: PartWriter, isArchive: boolean, pass: Pass): PartWriter => ({
+  ...writer,
+  async writePart(number, body, crc32, signal) {
+    const written = await writer.writePart(number, body, crc32, signal)
+    if (isArchive) await pass("after-write")
+    return written
+  },
+  async complete(parts, signal) {
+    const object = await writer.complete(parts, signal)
+    await pass(isArchive ? "after-complete" : "after-record")
+    return object
+  },
+})
+
+function observedCheckpoint(log: JobContext["checkpoint"], pass: Pass): JobContext["checkpoint"] {
+  const then = async (work: Promise<void>, step: Step): Promise<void> => {
+    await work
+    await pass(step)
+  }
+  return {
+    load: () => log.load(),
+    begin: (upload) => then(log.begin(upload), "after-begin"),
+    part: (number, receipt) => then(log.part(number, receipt), "after-part"),
+    seal: (record) => then(log.seal(record), "after-seal"),
+    clear: () => then(log.clear(), "after-clear"),
+  }
+}
