@@ -19,6 +19,8 @@ export interface AppProcess {
   readonly log: readonly LogLine[]
   readonly stderr: () => string
   kill(signal: NodeJS.Signals): void
+  /** Whether it has not ended yet. */
+  running(): boolean
   /** Resolves when the process has ended: its exit code, or `null` if a signal ended it. */
   readonly exited: Promise<number | null>
   /** SIGTERM, SIGKILL after 15 s; resolves with the exit code. */
@@ -64,6 +66,7 @@ export async function startApp(name: AppName, { env, onLine }: StartOptions): Pr
     log,
     stderr: () => stderr,
     kill: (signal) => void child.kill(signal),
+    running: () => child.exitCode === null && child.signalCode === null,
     exited,
     stop: () => stop(child, exited),
   }

@@ -1,9 +1,11 @@
+import { readProjects } from "@unseal/service/projects"
 import {
   choice,
   type Environment,
   integer,
   logLevel,
   readSettings,
+  readTogether,
   text,
   url,
 } from "@unseal/service/settings"
@@ -23,6 +25,18 @@ export const readArchiveSettings = () =>
     env,
   )
 
+/**
+ * The projects of a command that asks the vendor's REST API; `given` is what options say instead of the variables of a
+ * single project. Throws `ConfigurationError`.
+ */
+export function readVendorSettings(given: Environment) {
+  const [settings, projects] = readTogether(
+    () => readSettings("cli", z.object({ UNSEAL_FALLBACK_WORD: text().optional() }), env),
+    () => readProjects({ for: "vendor", env: { ...env, ...given } }),
+  )
+  return { settings, projects }
+}
+
 /** The settings of a command that works on the queue. Throws `ConfigurationError`. */
 export const readQueueSettings = () =>
   readSettings(
@@ -35,3 +49,15 @@ export const readQueueSettings = () =>
     }),
     env,
   )
+
+/** The settings of a command that asks the vendor what the queue and the stores of all projects lack. Throws `ConfigurationError`. */
+export function readReconcileSettings() {
+  const { settings, projects } = readProjectSettings()
+  return { settings, projects, vendors: readProjects({ for: "vendor", env }) }
+}
+
+/** The settings of a command that works on the queue and on the stores of all projects. Throws `ConfigurationError`. */
+export function readProjectSettings() {
+  const [settings, projects] = readTogether(readQueueSettings, () => readProjects({ for: "worker", env }))
+  return { settings, projects }
+}

@@ -37,7 +37,14 @@ export async function decryptCommand(
   }
   const keyRing = await readKeyRing(options, settings.UNSEAL_OAEP_HASH)
   const destination = await openDestination(to)
-  const progress = createProgress(from === "-" ? "decrypting" : from.split("/").at(-1)!)
+  const progress = createProgress(
+    from === "-"
+      ? "decrypting"
+      : from
+          .replace(/[?#].*/s, "")
+          .split("/")
+          .at(-1)!,
+  )
   const startedAt = performance.now()
   try {
     if (!options.overwrite) await refuseExisting(destination, signal)

@@ -1,6 +1,5 @@
-import { isUnsealError } from "@unseal/archive/errors"
+import { isUnsealError, type UnsealError } from "@unseal/archive/errors"
 import { StoreUrlError } from "@unseal/archive/store/url"
-import { QueueUnavailableError } from "@unseal/queue/producer"
 import { ConfigurationError } from "@unseal/service/settings"
 
 /** What the exit code tells a script: 1 and 2 need a person, 3 may be tried again. */
@@ -14,6 +13,20 @@ export class UsageError extends Error {
 /** Interrupted by a signal: nothing is wrong with the archive. */
 export class Interrupted extends Error {
   override readonly name = "Interrupted"
+}
+
+/** The queue's books are not balanced: exit code 1. */
+export class Unaccounted extends Error {
+  override readonly name = "Unaccounted"
+}
+
+/** Of several failures, one decides the exit code: a permanent one, if there is any. The others are only said. Nothing without any. */
+export function throwWorst(failures: readonly UnsealError[]): void {
+  const worst = failures.find(({ kind }) => kind === "permanent") ?? failures[0]
+  if (worst === undefined) return
+  for (const failure of failures)
+    if (failure !== worst) process.stderr.write(`unseal: ${failure.code}: ${failure.message}\n`)
+  throw worst
 }
 
 /** Says on stderr what went wrong and what to do, and answers with the exit code. */
@@ -34,10 +47,18 @@ export function explain(error: unknown): number {
     if (error.code === "ERR_KEY_INVALID") return EXIT.usage
     return error.kind === "transient" ? EXIT.retry : EXIT.failed
   }
-  if (error instanceof Interrupted || error instanceof QueueUnavailableError) {
+  if (error instanceof Unaccounted) {
+    say(error.message)
+    return EXIT.failed
+  }
+  if (error instanceof Interrupted || isQueueUnavailable(error)) {
     say(error.message)
     return EXIT.retry
   }
   say(error instanceof Error ? (error.stack ?? error.message) : String(error))
   return EXIT.failed
 }
+
+// By its name: its class comes with BullMQ, which takes longer to load than a small archive takes to decrypt.
+const isQueueUnavailable = (error: unknown): error is Error =>
+  error instanceof Error && error.name === "QueueUnavailableError"

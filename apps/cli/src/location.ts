@@ -1,7 +1,8 @@
-/** The SOURCE and DESTINATION of a command: a path, `-`, or a store URL that ends in the key. */
+/** The SOURCE and DESTINATION of a command: a path, `-`, a store URL that ends in the key, or (SOURCE only) an https URL. */
 import { basename, dirname, resolve } from "node:path"
 import { pathToFileURL } from "node:url"
 import type { OpenedStore } from "@unseal/archive/store/adapter"
+import { openHttpsStore } from "@unseal/archive/store/https"
 import { openStore } from "@unseal/archive/store/open"
 import { splitObjectUrl } from "@unseal/archive/store/url"
 import { env } from "./config.ts"
@@ -12,7 +13,7 @@ import { createStandardOutput } from "./standard-output.ts"
 export interface Location {
   readonly store: OpenedStore
   readonly key: string
-  /** As the user gave it. */
+  /** As the user gave it, without the query of an https URL, which may be a signature. */
   readonly name: string
   /** Plain files and standard output carry no marks of where their bytes came from. */
   readonly marks: boolean
@@ -21,12 +22,24 @@ export interface Location {
 /** Opens SOURCE. Standard input is kept in a private temporary file meanwhile: it is ciphertext, and must be read in ranges. */
 export async function openSource(name: string, signal: AbortSignal): Promise<Location> {
   if (name === "-") return { ...(await spoolStandardInput(signal)), name: "standard input", marks: false }
+  if (/^https:/i.test(name)) return openHttpsSource(name)
   return openLocation(name)
+}
+
+/** Whoever names the URL decides where it leads, so that any host may be asked; plain http stays refused. */
+function openHttpsSource(name: string): Location {
+  const url = URL.parse(name)
+  if (url === null || url.username !== "" || url.password !== "")
+    throw new UsageError("the https URL is malformed, or holds credentials before an @: leave them out")
+  const key = `${url.origin}${url.pathname}`
+  return { store: openHttpsStore({ key, url: name }), key, name: key, marks: false }
 }
 
 /** Opens DESTINATION. */
 export async function openDestination(name: string): Promise<Location> {
   if (name === "-") return { store: createStandardOutput(), key: "-", name: "standard output", marks: false }
+  if (/^https:/i.test(name))
+    throw new UsageError("an https URL can be a source, but nothing can be written to it")
   return openLocation(name)
 }
 

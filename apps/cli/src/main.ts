@@ -1,6 +1,9 @@
 import { VERSION } from "@unseal/service/version"
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander"
+import { addCertificateCommands } from "./certificate-command.ts"
 import { EXIT, explain, Interrupted } from "./exit.ts"
+import { addStorageCommands } from "./storage-command.ts"
+import { withVendor } from "./vendor-options.ts"
 
 const interrupted = new AbortController()
 for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const)
@@ -40,8 +43,8 @@ const program = new Command("unseal")
 
 withPassword(program.command("decrypt"))
   .description("decrypt one archive")
-  .argument("<source>", "a path, - or s3://bucket/key, azure://container/key, file:///path")
-  .argument("<destination>", "the same; a file appears under its name only when it is whole")
+  .argument("<source>", "a path, - or s3://bucket/key, azure://container/key, file:///path, https://…")
+  .argument("<destination>", "the same but https; a file appears under its name only when it is whole")
   .addOption(
     new Option("--tail <rule>", "keep what openssl -nopad gives, or trim a PKCS#7 padding").choices([
       "keep",
@@ -66,10 +69,39 @@ program
   .option("--json", "print the result as JSON")
   .action(async (path, options) => (await import("./submit.ts")).submitCommand(path, options))
 
+addCertificateCommands(
+  program.command("certificate").description("make, encode and check certificates and their keys"),
+  signal,
+)
+
+addStorageCommands(
+  program.command("storage").description("tell the vendor where archives go, and under which certificate"),
+  signal,
+)
+
+const archives = program.command("archives").description("look at what the vendor has recorded")
+withVendor(archives.command("list"))
+  .description("list the project's archives, newest first")
+  .addOption(new Option("--limit <count>", "at most so many").default(100).argParser(wholeNumber))
+  .option("--status <status>", "only those with this status")
+  .option("--all-fields", "with --json: also the encrypted password and the download URL")
+  .option("--json", "print the result as JSON")
+  .action(async (options) => (await import("./archives-list.ts")).archivesListCommand(options, signal))
+
+archives
+  .command("reconcile")
+  .description("enqueue what was recorded and is neither at its destination nor in the queue")
+  .option("--project <id>", "only this project; default: all that have credentials for the REST API")
+  .option("--look-back <time>", "archives created so long ago: 90m, 72h", "72h")
+  .option("--dry-run", "only say which")
+  .option("--json", "print the result as JSON")
+  .action(async (options) => (await import("./reconcile.ts")).reconcileCommand(options, signal))
+
 const queue = program.command("queue").description("look after the queue")
 queue
   .command("status")
-  .description("count the jobs by state")
+  .description("count the jobs by state, and account for every archive that was accepted")
+  .option("--check", "fail if an accepted archive is neither committed, a dead letter nor live")
   .option("--json", "print the result as JSON")
   .action(async (options) => (await import("./queue.ts")).queueStatusCommand(options))
 
@@ -88,6 +120,14 @@ withFilter(queue.command("redrive"))
   .option("--all", "all of them")
   .option("--dry-run", "only say which")
   .action(async (options) => (await import("./queue.ts")).redriveCommand(options))
+
+program
+  .command("janitor")
+  .description("abort the uploads at the destinations that no live job owns")
+  .option("--older-than <time>", "only those begun so long ago: 30s, 15m, 6h", "6h")
+  .option("--dry-run", "only say which")
+  .option("--json", "print the result as JSON")
+  .action(async (options) => (await import("./janitor.ts")).janitorCommand(options, signal))
 
 try {
   await program.parseAsync()

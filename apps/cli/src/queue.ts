@@ -1,22 +1,40 @@
 import { ERROR_CODES } from "@unseal/archive/errors"
+import { readAccounts } from "@unseal/queue/accounting"
 import { type DeadLetter, type DeadLetters, openDeadLetters } from "@unseal/queue/dead-letters"
 import { queueStatus } from "@unseal/queue/status"
-import { UsageError } from "./exit.ts"
+import { Unaccounted, UsageError } from "./exit.ts"
 import { withQueue } from "./queue-connection.ts"
 
 interface JsonOption {
   readonly json?: true
 }
 
-/** `unseal queue status`: how many jobs are in each state. */
-export async function queueStatusCommand(options: JsonOption): Promise<void> {
+/** `unseal queue status`: how many jobs are in each state, and whether everything that was accepted is accounted for. */
+export async function queueStatusCommand(options: JsonOption & { readonly check?: true }): Promise<void> {
   await withQueue(async ({ connection, settings }) => {
-    const status = await queueStatus(connection, settings.UNSEAL_QUEUE)
-    if (options.json) return void process.stdout.write(`${JSON.stringify(status)}\n`)
-    const { failed, ...live } = status.jobs
-    const rows = [...Object.entries(live), ["dead letters", failed] as const]
-    for (const [state, count] of rows) process.stdout.write(`${state.padEnd(14)} ${count}\n`)
-    process.stdout.write(`${"oldest waits".padEnd(14)} ${status.oldestWaitingSeconds.toFixed(0)} s\n`)
+    const queue = settings.UNSEAL_QUEUE
+    const [status, accounts] = await Promise.all([
+      queueStatus(connection, queue),
+      readAccounts(connection, queue),
+    ])
+    const { accepted, committed, deadLetters, live, missing } = accounts
+    if (options.json) process.stdout.write(`${JSON.stringify({ ...status, accounts })}\n`)
+    else {
+      const { failed, ...jobs } = status.jobs
+      const rows = [...Object.entries(jobs), ["dead letters", failed] as const]
+      for (const [state, count] of rows) process.stdout.write(`${state.padEnd(14)} ${count}\n`)
+      process.stdout.write(`${"oldest waits".padEnd(14)} ${status.oldestWaitingSeconds.toFixed(0)} s\n`)
+      const sum = `${committed} committed + ${deadLetters} dead letters + ${live} live`
+      process.stdout.write(
+        `${"accepted".padEnd(14)} ${accepted} = ${sum}${missing === 0 ? "" : ` + ${missing} missing`}\n`,
+      )
+    }
+    if (options.check && missing !== 0)
+      throw new Unaccounted(
+        missing > 0
+          ? `${missing} accepted archives are missing: a job was removed by hand, or Redis has lost it. "unseal archives reconcile" finds what is not at its destination`
+          : `${-missing} jobs were never counted as accepted: somebody else than Unseal added them, or Redis has lost its counters`,
+      )
   })
 }
 

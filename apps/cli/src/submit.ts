@@ -26,6 +26,7 @@ export async function submitCommand(
     status: callback.status,
     ...(callback.size === undefined ? {} : { size: callback.size }),
     ...(callback.sha256sum === undefined ? {} : { sha256sum: callback.sha256sum }),
+    ...(callback.url === undefined ? {} : { url: callback.url }),
     receivedAt: new Date().toISOString(),
     nonce: randomUUID(),
   })

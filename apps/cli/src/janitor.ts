@@ -1,0 +1,123 @@
+/**
+ * `unseal janitor`: aborts the uploads at the destinations that no live job owns. Killed workers leave them: those that ended
+ * between beginning an upload and noting it, those whose job became a dead letter, those of a Redis that lost its memory.
+ *
+ * An upload is left alone if
+ * - its key is none that Unseal writes: the bucket may be somebody else's too;
+ * - it is young (`--older-than`): a worker begins it before it can note it, and a decryption by hand notes nothing at all;
+ * - a live job has an upload to its key, this or another. The job ends its own, and on a store that can't remove the parts of
+ *   one upload alone (azure.ts) the remains of another are not worth the risk; the next run of the janitor finds them.
+ *
+ * What is aborted wrongly after all, say because clocks differ by hours, costs its job the parts that were written: it
+ * begins anew, and nothing wrong is ever visible. So any number of janitors may run at once, beside live workers.
+ */
+import { isUnsealError, type UnsealError } from "@unseal/archive/errors"
+import { recordKeyOf } from "@unseal/archive/record"
+import type { ArchiveStore, OpenUpload } from "@unseal/archive/store/contract"
+import { openStore } from "@unseal/archive/store/open"
+import { findUploadOwners } from "@unseal/queue/upload-owners"
+import { matchesKeyTemplate } from "@unseal/service/key-template"
+import type { WorkerProject } from "@unseal/service/projects"
+import { env, readProjectSettings } from "./config.ts"
+import { readDuration } from "./duration.ts"
+import { throwWorst } from "./exit.ts"
+import { withQueue } from "./queue-connection.ts"
+
+export interface JanitorCommandOptions {
+  readonly olderThan: string
+  readonly dryRun?: true
+  readonly json?: true
+}
+
+/** What was found in one store. */
+interface Sweep {
+  readonly store: string
+  /** Open uploads in all: those below, and the aborted ones. */
+  open: number
+  /** Under keys that Unseal does not write. */
+  foreign: number
+  young: number
+  /** Left to a live job. */
+  owned: number
+  readonly aborted: { readonly key: string; readonly startedAt: string }[]
+}
+
+/** Uploads whose owners are looked for together: the janitor's memory has an end. */
+const BATCH = 1_000
+
+export async function janitorCommand(options: JanitorCommandOptions, signal: AbortSignal): Promise<void> {
+  const olderThanMs = readDuration("--older-than", options.olderThan)
+  const { projects } = readProjectSettings()
+  const byStore = Map.groupBy(
+    projects.ids.map((id) => projects.get(id)!),
+    ({ destination }) => destination,
+  )
+  const sweeps: Sweep[] = []
+  const failures: UnsealError[] = []
+  await withQueue(async ({ connection, settings }) => {
+    const findOwners = (keys: ReadonlySet<string>) =>
+      findUploadOwners(connection, settings.UNSEAL_QUEUE, keys, signal)
+    for (const [url, sharers] of byStore) {
+      const store = await openStore(url, { env })
+      const sweep: Sweep = { store: store.location, open: 0, foreign: 0, young: 0, owned: 0, aborted: [] }
+      sweeps.push(sweep)
+      const bornBefore = new Date(Date.now() - olderThanMs)
+      try {
+        for await (const batch of candidates(store, sharers, bornBefore, sweep, signal)) {
+          const { isOwned } = await findOwners(new Set(batch.map(({ key }) => key)))
+          for (const upload of batch) {
+            if (await isOwned(upload.key)) {
+              sweep.owned++
+              continue
+            }
+            if (!options.dryRun) await store.abortUpload(upload, signal)
+            const aborted = { key: upload.key, startedAt: upload.startedAt.toISOString() }
+            sweep.aborted.push(aborted)
+            if (!options.json)
+              process.stdout.write(
+                `${options.dryRun ? "would abort" : "aborted"} ${store.location}/${upload.key}, begun ${aborted.startedAt}\n`,
+              )
+          }
+        }
+      } catch (error) {
+        // The other stores need not wait for this one.
+        if (signal.aborted || !isUnsealError(error)) throw error
+        failures.push(error)
+      } finally {
+        await store.close()
+      }
+    }
+  })
+  if (options.json)
+    process.stdout.write(`${JSON.stringify({ dryRun: Boolean(options.dryRun), stores: sweeps })}\n`)
+  for (const { store, open, foreign, young, owned, aborted } of sweeps)
+    process.stderr.write(
+      `${store}: ${open} open uploads, ${aborted.length} ${options.dryRun ? "to abort" : "aborted"}, ${owned} of live jobs, ${young} young, ${foreign} not Unseal's\n`,
+    )
+  throwWorst(failures)
+}
+
+/** The open uploads that may be orphans, in batches; the others are counted. */
+async function* candidates(
+  store: ArchiveStore,
+  projects: readonly WorkerProject[],
+  bornBefore: Date,
+  sweep: Sweep,
+  signal: AbortSignal,
+): AsyncGenerator<OpenUpload[]> {
+  const isOurs = (key: string) =>
+    projects.some(({ id, destinationKey }) =>
+      [destinationKey, recordKeyOf(destinationKey)].some((template) => matchesKeyTemplate(template, id, key)),
+    )
+  let batch: OpenUpload[] = []
+  for await (const upload of store.openUploads(signal)) {
+    sweep.open++
+    if (!isOurs(upload.key)) sweep.foreign++
+    else if (upload.startedAt > bornBefore) sweep.young++
+    else batch.push(upload)
+    if (batch.length < BATCH) continue
+    yield batch
+    batch = []
+  }
+  if (batch.length > 0) yield batch
+}

@@ -1,0 +1,68 @@
+/** The vendor's REST API as the commands reach it: options first, then the project's settings, then the platform's defaults. */
+import type { VendorProject } from "@unseal/service/projects"
+import { createVendorClient, type VendorClient } from "@unseal/vendor/client"
+import { type AuthScheme, PLATFORM_DEFAULTS } from "@unseal/vendor/platform"
+import { env, readVendorSettings } from "./config.ts"
+import { UsageError } from "./exit.ts"
+import type { VendorOptions } from "./vendor-options.ts"
+
+export interface Vendor {
+  readonly client: VendorClient
+  readonly projectId: string
+  readonly baseUrl: string
+  readonly auth: AuthScheme
+  /** The value of `fallback` that keeps an archive with the vendor when its upload fails. */
+  readonly fallbackWord: string
+}
+
+/** Reads options and settings. `UsageError` or `ConfigurationError` for what is missing or wrong; nothing is sent. */
+export function openVendor(options: VendorOptions): Vendor {
+  const { project, fallbackWord } = readProject(options)
+  const { id: projectId, platform, credentials } = project
+  const baseUrl = options.baseUrl ?? project.apiUrl ?? PLATFORM_DEFAULTS[platform].baseUrl
+  if (credentials === undefined)
+    throw new UsageError(
+      `project ${projectId} has no credentials for the REST API: set UNSEAL_API_SECRET (or UNSEAL_API_SECRET_FILE) for OpenTok, UNSEAL_APPLICATION_KEY_FILE for Vonage`,
+    )
+  try {
+    return {
+      client: createVendorClient({ platform, projectId, baseUrl, credentials }),
+      projectId,
+      baseUrl: baseUrl.replace(/\/+$/, ""),
+      auth: credentials.scheme,
+      fallbackWord: fallbackWord ?? PLATFORM_DEFAULTS[platform].fallbackWord,
+    }
+  } catch (error) {
+    throw error instanceof RangeError ? new UsageError(error.message) : error
+  }
+}
+
+function readProject(options: VendorOptions): {
+  project: VendorProject
+  fallbackWord: string | undefined
+} {
+  const inFile = Boolean(env.UNSEAL_PROJECTS_FILE)
+  if (inFile && (options.platform ?? options.auth) !== undefined)
+    throw new UsageError(
+      "UNSEAL_PROJECTS_FILE tells platform and authentication: leave out --platform and --auth",
+    )
+  const { settings, projects } = readVendorSettings(inFile ? {} : variablesOf(options))
+  const id = options.project?.toLowerCase() ?? (projects.ids.length === 1 ? projects.ids[0] : undefined)
+  if (id === undefined)
+    throw new UsageError(`which project? give --project, one of ${projects.ids.join(", ")}`)
+  const project = projects.get(id)
+  if (project === undefined)
+    throw new UsageError(
+      `there is no project ${id} in UNSEAL_PROJECTS_FILE: it has ${projects.ids.join(", ")}`,
+    )
+  return { project, fallbackWord: settings.UNSEAL_FALLBACK_WORD }
+}
+
+/** The options in place of the variables that they stand for. */
+function variablesOf({ project, platform, auth }: VendorOptions): Record<string, string> {
+  return {
+    ...(project !== undefined && { UNSEAL_PROJECT_ID: project }),
+    ...(platform !== undefined && { UNSEAL_PLATFORM: platform }),
+    ...(auth !== undefined && { UNSEAL_API_AUTH: auth }),
+  }
+}

@@ -1,0 +1,135 @@
+/** `unseal queue` on the dead letters that a real worker makes. */
+import { randomUUID } from "node:crypto"
+import { queueKey } from "@unseal/queue/names"
+import { afterAll, beforeAll, expect, test, vi } from "vitest"
+import { PROJECT_ID } from "../harness/system.ts"
+import { type Archive, startWorkerSystem, type WorkerSystem } from "../harness/worker-system.ts"
+
+let system: WorkerSystem
+let cut: Archive[]
+
+/** Three archives whose object was cut short, one of a project that the worker does not know, and one that is well. */
+beforeAll(async () => {
+  system = await startWorkerSystem()
+  cut = Array.from({ length: 3 }, () => system.make(188 * 16))
+  for (const archive of cut) {
+    await system.upload({ ...archive, ciphertext: archive.ciphertext.subarray(0, 17) })
+    await system.enqueue(archive)
+  }
+  await system.enqueue(system.make(188 * 16), { projectId: "654321" })
+  const well = system.make(188 * 16)
+  await system.upload(well)
+  await system.enqueue(well)
+  await system.startWorker()
+  await vi.waitFor(
+    async () =>
+      expect((await status()).accounts).toEqual({
+        accepted: 5,
+        committed: 1,
+        deadLetters: 4,
+        live: 0,
+        missing: 0,
+      }),
+    { timeout: 120_000, interval: 500 },
+  )
+})
+afterAll(() => system?.close())
+
+interface Status {
+  readonly jobs: Readonly<Record<string, number>>
+  readonly accounts: Readonly<Record<string, number>>
+}
+
+async function json<T>(...args: string[]): Promise<T> {
+  const { code, stdout, stderr } = await system.cli([...args, "--json"])
+  expect({ code, stderr }).toEqual({ code: 0, stderr: expect.any(String) })
+  return JSON.parse(stdout.toString()) as T
+}
+const status = () => json<Status>("queue", "status")
+const list = (...args: string[]) =>
+  json<{ jobId: string; archiveId: string; projectId: string; code: string }[]>(
+    "queue",
+    "dead-letters",
+    ...args,
+  )
+
+test("dead letters are listed with their code, their attempts and what to do, and without a password", async () => {
+  const { code, stdout, stderr } = await system.cli(["queue", "dead-letters"])
+  const text = stdout.toString()
+  expect({ code, stderr }).toEqual({ code: 0, stderr: "4 dead letters\n" })
+  for (const archive of cut) expect(text).toContain(archive.archiveId)
+  expect(text).toMatch(/ERR_CIPHERTEXT_INVALID: .* 17 bytes/)
+  expect(text).toMatch(/ERR_JOB_INVALID: project 654321 is not configured here/)
+  expect(text).toMatch(/compare its size with the callback's/)
+  expect(text).not.toContain(cut[0]!.encryptedPassword.slice(0, 40))
+})
+
+test("they are chosen by code, project, archive and number", async () => {
+  expect(await list()).toHaveLength(4)
+  expect(await list("--limit", "2")).toHaveLength(2)
+  expect(await list("--code", "ERR_CIPHERTEXT_INVALID")).toHaveLength(3)
+  expect(await list("--project", "654321")).toMatchObject([{ code: "ERR_JOB_INVALID" }])
+  const [one] = await list("--id", cut[0]!.archiveId)
+  expect(one).toMatchObject({ archiveId: cut[0]!.archiveId, projectId: PROJECT_ID })
+  expect(await list("--id", one!.jobId)).toEqual([one])
+  expect(await list("--id", randomUUID())).toEqual([])
+})
+
+test("redriving asks for a choice, and a dry run changes nothing", async () => {
+  expect(await system.cli(["queue", "redrive"])).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining("say which dead letters"),
+  })
+  const dry = await json<{ redriven: unknown[] }>("queue", "redrive", "--all", "--dry-run")
+  expect(dry.redriven).toHaveLength(4)
+  expect(await list()).toHaveLength(4)
+})
+
+test("a redriven archive is decrypted once its cause is mended, and is accepted once", {
+  timeout: 200_000,
+}, async () => {
+  await system.upload(cut[0]!)
+  const { redriven } = await json<{ redriven: { from: string; to: string }[] }>(
+    ...["queue", "redrive", "--id", cut[0]!.archiveId],
+  )
+  expect(redriven).toEqual([{ from: expect.any(String), to: `${redriven[0]!.from}_r2` }])
+  await expect.poll(() => system.digest(cut[0]!), { timeout: 30_000 }).toBe(cut[0]!.plaintextSha256)
+  // Those that are not mended come back as dead letters.
+  await json("queue", "redrive", "--code", "ERR_CIPHERTEXT_INVALID")
+  await expect
+    .poll(async () => (await status()).accounts, { timeout: 60_000, interval: 500 })
+    .toEqual({ accepted: 5, committed: 2, deadLetters: 3, live: 0, missing: 0 })
+  expect((await list("--code", "ERR_CIPHERTEXT_INVALID")).every(({ jobId }) => jobId.endsWith("_r2"))).toBe(
+    true,
+  )
+})
+
+test("the status says what was accepted and what became of it, and fails if something is missing", {
+  timeout: 120_000,
+}, async () => {
+  const { code, stdout } = await system.cli(["queue", "status", "--check"])
+  expect({ code, text: stdout.toString() }).toEqual({
+    code: 0,
+    text: expect.stringMatching(/^accepted\s+5 = 2 committed \+ 3 dead letters \+ 0 live$/m),
+  })
+  // As a tool of an operator would.
+  const { jobId } = (await list("--project", "654321"))[0]!
+  await system.client.zrem(queueKey("unseal", "failed"), jobId)
+  await system.client.del(queueKey("unseal", jobId))
+  expect((await status()).accounts).toMatchObject({ deadLetters: 2, missing: 1 })
+  expect(await system.cli(["queue", "status"])).toMatchObject({ code: 0 })
+  const checked = await system.cli(["queue", "status", "--check"])
+  expect({ code: checked.code, stderr: checked.stderr }).toEqual({
+    code: 1,
+    stderr: expect.stringMatching(/^unseal: 1 accepted archives are missing: /),
+  })
+  expect(checked.stdout.toString()).toContain("+ 1 missing")
+})
+
+test("a Redis that is away is exit code 3", async () => {
+  for (const command of ["status", "dead-letters"])
+    expect(await system.cli(["queue", command], { REDIS_URL: "redis://127.0.0.1:1" })).toMatchObject({
+      code: 3,
+      stderr: expect.stringContaining("redis did not answer"),
+    })
+})

@@ -1,0 +1,155 @@
+/** Workers on a Redis and an S3 server of the test's own process, which sees every request and can make them fail. */
+import { createHash, randomUUID, X509Certificate } from "node:crypto"
+import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import type { ArchiveStore } from "@unseal/archive/store/contract"
+import { openStore } from "@unseal/archive/store/open"
+import { readWhole, writeWhole } from "@unseal/archive/store/whole"
+import { createJobPayload, type JobPayload } from "@unseal/queue/job"
+import { createProducer } from "@unseal/queue/producer"
+import { createCertificate } from "@unseal/simulator/openssl"
+import { makeRecording } from "@unseal/simulator/recording"
+import { type S3Server, startS3Server } from "@unseal/simulator/s3/server"
+import { Redis } from "ioredis"
+import { type AppProcess, type CliResult, runCli, startApp } from "./process.ts"
+import { type RedisServer, startRedis } from "./redis.ts"
+import { DESTINATION_NAME, S3_CREDENTIAL, SOURCE_NAME, s3Stores } from "./stores.ts"
+import { PROJECT_ID } from "./system.ts"
+
+/** An encrypted archive, made by the simulator's code. */
+export interface Archive {
+  readonly archiveId: string
+  readonly encryptedPassword: string
+  readonly ciphertext: Buffer
+  /** Hex SHA-256 of what `openssl enc -d -nopad` gives. */
+  readonly plaintextSha256: string
+  /** Of the default template, at the source and at the destination alike. */
+  readonly key: string
+}
+
+export interface WorkerSystem {
+  readonly directory: string
+  readonly keyFile: string
+  readonly redis: RedisServer
+  /** To the queue's Redis. */
+  readonly client: Redis
+  readonly s3: S3Server
+  readonly source: ArchiveStore
+  readonly destination: ArchiveStore
+  /** What a worker and the CLI need in their environment. */
+  readonly env: Readonly<Record<string, string>>
+  startWorker(env?: Readonly<Record<string, string>>): Promise<AppProcess>
+  cli(args: readonly string[], env?: Readonly<Record<string, string>>): Promise<CliResult>
+  /** Makes an archive of exactly `size` bytes; nothing is uploaded yet. */
+  make(size: number): Archive
+  /** Uploads an archive as the vendor does. */
+  upload(archive: Archive): Promise<void>
+  enqueue(archive: Archive, fields?: Partial<JobPayload>): Promise<string>
+  /** Hex SHA-256 of the archive at the destination, or `null`. */
+  digest(archive: Archive): Promise<string | null>
+  close(): Promise<void>
+}
+
+const LIMIT = 2 ** 30
+
+export async function startWorkerSystem(): Promise<WorkerSystem> {
+  const directory = await mkdtemp(join(tmpdir(), "unseal-workers-"))
+  const closing: (() => unknown)[] = [() => rm(directory, { recursive: true, force: true })]
+  const close = async () => {
+    for (let undo = closing.pop(); undo !== undefined; undo = closing.pop()) await undo()
+  }
+  try {
+    const keysDirectory = join(directory, "keys")
+    await mkdir(keysDirectory)
+    const keyFile = join(keysDirectory, "key.pem")
+    const certificateFile = join(directory, "cert.pem")
+    await createCertificate({ certificateFile, keyFile })
+    const publicKey = new X509Certificate(await readFile(certificateFile)).publicKey
+    const sample = await readFile(join(import.meta.dirname, "../vectors/audio-only-12s.mpegts"))
+
+    const redis = await startRedis()
+    closing.push(() => redis.close())
+    const client = new Redis(redis.url)
+    closing.push(() => client.disconnect())
+    const s3 = await startS3Server({
+      credentials: [
+        {
+          accessKeyId: S3_CREDENTIAL.AWS_ACCESS_KEY_ID,
+          secretAccessKey: S3_CREDENTIAL.AWS_SECRET_ACCESS_KEY,
+        },
+      ],
+      buckets: [SOURCE_NAME, DESTINATION_NAME],
+    })
+    closing.push(() => s3.close())
+    const stores = s3Stores(s3.port)
+    const env = {
+      ...stores.env,
+      REDIS_URL: redis.url,
+      UNSEAL_PROJECT_ID: PROJECT_ID,
+      UNSEAL_SOURCE: stores.source,
+      UNSEAL_DESTINATION: stores.destination,
+      UNSEAL_KEYS_DIR: keysDirectory,
+    }
+    // The SDK's own chain reads the environment of this process.
+    Object.assign(process.env, stores.env)
+    const open = async (url: string) => {
+      const store = await openStore(url, { env: stores.env })
+      closing.push(() => store.close())
+      return store
+    }
+    const [source, destination] = [await open(stores.source), await open(stores.destination)]
+    const producer = createProducer({ connection: client, queue: "unseal", deadlineMs: 20_000 })
+    closing.push(() => producer.close())
+    const signal = AbortSignal.timeout(600_000)
+
+    return {
+      ...{ directory, keyFile, redis, client, s3, source, destination, env, close },
+      async startWorker(more) {
+        const worker = await startApp("worker", {
+          env: {
+            ...{ ...env, UNSEAL_HOST: "127.0.0.1", UNSEAL_ADMIN_PORT: "0" },
+            ...{ UNSEAL_LOCK_MS: "2000", UNSEAL_STALL_CHECK_MS: "500" },
+            ...more,
+          },
+        })
+        closing.push(() => worker.stop())
+        return worker
+      },
+      cli: (args, more) => runCli(args, { env: { ...env, ...more } }),
+      make(size) {
+        const archiveId = randomUUID()
+        const tail = size % 188 === 0 ? "none" : "zero"
+        const recording = makeRecording({ sample, publicKey, size, exact: true, tail })
+        const ciphertext = Buffer.concat([...recording.ciphertext])
+        return {
+          ...{ archiveId, ciphertext, encryptedPassword: recording.encryptedPassword },
+          plaintextSha256: recording.digests().plaintext,
+          key: `${PROJECT_ID}/${archiveId}/archive.ts`,
+        }
+      },
+      async upload({ key, ciphertext }) {
+        await writeWhole(source, key, ciphertext, "video/mp2t", signal)
+      },
+      async enqueue({ archiveId, encryptedPassword }, fields) {
+        const { jobId } = await producer.enqueue(
+          createJobPayload({
+            ...{ projectId: PROJECT_ID, archiveId, encryptedPassword, status: "uploaded" },
+            ...{ receivedAt: new Date().toISOString(), nonce: randomUUID() },
+            ...fields,
+          }),
+        )
+        return jobId
+      },
+      async digest({ key }) {
+        const object = await destination.stat(key, signal)
+        if (object === null) return null
+        const bytes = await readWhole(destination, object, LIMIT, signal)
+        return createHash("sha256").update(bytes).digest("hex")
+      },
+    }
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
