@@ -9,6 +9,7 @@ import { pipeline } from "node:stream/promises"
 import type { ArchiveStore, StoredObject } from "@unseal/archive/store/contract"
 import { decryptByOpenssl } from "@unseal/simulator/openssl"
 import type { RecordedArchive, System } from "@unseal/test/harness/system"
+import type { KeyPair } from "./journey.ts"
 
 const never = new AbortController().signal
 
@@ -20,7 +21,11 @@ export interface Comparison {
 }
 
 /** Downloads the ciphertext, decrypts it with openssl, and hashes that and the object at the destination. */
-export async function compareWithOpenssl(system: System, archive: RecordedArchive): Promise<Comparison> {
+export async function compareWithOpenssl(
+  system: System,
+  archive: RecordedArchive,
+  key: KeyPair = system,
+): Promise<Comparison> {
   const directory = await mkdtemp(join(tmpdir(), "unseal-compare-"))
   try {
     const ciphertext = join(directory, "ciphertext")
@@ -28,7 +33,8 @@ export async function compareWithOpenssl(system: System, archive: RecordedArchiv
     await pipeline(await readAll(system.source, archive.key), createWriteStream(ciphertext))
     await decryptByOpenssl({
       encryptedPassword: archive.recording.encryptedPassword,
-      keyFile: system.keyFile,
+      keyFile: key.keyFile,
+      ...(key.passphraseFile === undefined ? {} : { passphraseFile: key.passphraseFile }),
       source: ciphertext,
       destination: plaintext,
     })

@@ -1,0 +1,113 @@
+/**
+ * The customer's journey by command, on the system that is already running: a new certificate, registered with the vendor,
+ * while archives under the old one are still coming; then a Redis that has forgotten everything, and its recovery.
+ */
+import { copyFile } from "node:fs/promises"
+import { basename, dirname, join } from "node:path"
+import { setTimeout as sleep } from "node:timers/promises"
+import { runCli } from "@unseal/test/harness/process"
+import { PROJECT_ID, type System } from "@unseal/test/harness/system"
+import { Redis } from "ioredis"
+import { dim, heading, step } from "./screen.ts"
+
+const MB = 1_000_000
+
+/** Made up for one run, on loopback only. */
+export const API_SECRET = "the-api-secret-of-the-demo"
+
+/** A key pair that archives were recorded under. */
+export interface KeyPair {
+  readonly keyFile: string
+  readonly passphraseFile?: string
+}
+
+export interface Journey {
+  /** How many archives the journey adds to those that were there. */
+  readonly archives: number
+  /** The key pair of an archive, by its id; the system's own if it is not here. */
+  readonly keys: ReadonlyMap<string, KeyPair>
+}
+
+/** `decrypted` waits until so many archives are. */
+export async function travel(system: System, decrypted: (count: number) => Promise<void>): Promise<Journey> {
+  const before = (await system.archives()).length
+  const keys = new Map<string, KeyPair>()
+  const unseal = commandsFor(system)
+  const keysDirectory = dirname(system.keyFile)
+  const directory = dirname(keysDirectory)
+
+  heading("A new certificate, while archives under the old one are still coming")
+  await system.record({ size: 30 * MB, count: 3 })
+  const [certificate, key] = [join(directory, "2027-cert.pem"), join(directory, "2027.pem")]
+  await unseal("certificate", "create", "--generate-passphrase", "--out", certificate, "--keyout", key)
+  await unseal("certificate", "check", certificate, "--key", key)
+  for (const name of ["2027.passphrase", "2027.pem"])
+    await copyFile(join(directory, name), join(keysDirectory, name))
+  step("keys", "the new key now lies beside the old one; no process was restarted")
+  const target = new URL(system.stores.source.replace(/^s3:/, "https:"))
+  const endpoint = target.searchParams.get("endpoint")!
+  await unseal(
+    ...["storage", "set", "s3", "--bucket", target.hostname, "--endpoint", endpoint, "--region", "us-east-1"],
+    ...["--certificate", certificate, "--verify"],
+  )
+  const known = new Set((await system.archives()).map(({ id }) => id))
+  await system.record({ size: 5 * MB, count: 3 })
+  await decrypted(before + 6)
+
+  heading("Redis forgets everything; the vendor's REST API brings it back")
+  for (const worker of system.workers) if (worker.running()) await worker.stop()
+  await system.record({ size: 4 * MB, count: 4 })
+  await until(
+    async () =>
+      (await system.archives()).filter(({ callbacks }) => wasAccepted(callbacks)).length === before + 10,
+  )
+  await forgetEverything(system)
+  step("redis", "FLUSHALL: four accepted archives are in no queue any more")
+  await system.startWorker()
+  await unseal("archives", "reconcile", "--look-back", "1h")
+  await decrypted(before + 10)
+
+  for (const { id } of await system.archives())
+    if (!known.has(id)) keys.set(id, { keyFile: key, passphraseFile: key.replace(/\.pem$/, ".passphrase") })
+  return { archives: 10, keys }
+}
+
+/** Runs `unseal ARGS` against the system, shows the command and the last line of what it says. Throws if it fails. */
+function commandsFor(system: System) {
+  const env = {
+    ...system.env,
+    UNSEAL_PROJECT_ID: PROJECT_ID,
+    UNSEAL_SOURCE: system.stores.source,
+    UNSEAL_DESTINATION: system.stores.destination,
+    UNSEAL_KEYS_DIR: dirname(system.keyFile),
+    UNSEAL_API_SECRET: API_SECRET,
+    UNSEAL_API_URL: `http://127.0.0.1:${system.simulator.ports.rest}`,
+  }
+  return async (...args: string[]): Promise<void> => {
+    const { code, stdout, stderr } = await runCli(args, { env })
+    const shown = args.map((arg) => (arg.startsWith("/") ? basename(arg) : arg)).join(" ")
+    if (code !== 0) throw new Error(`unseal ${shown} ended with ${code}:\n${stdout}${stderr}`)
+    process.stdout.write(`  $ unseal ${shown}\n`)
+    const said = `${stdout}${stderr}`.trim().split("\n")
+    for (const line of said.slice(-3))
+      process.stdout.write(`    ${dim(line.replaceAll(`${dirname(dirname(system.keyFile))}/`, ""))}\n`)
+  }
+}
+
+const wasAccepted = (callbacks: readonly { status: string; outcome: string }[]): boolean =>
+  callbacks.some(({ status, outcome }) => status === "uploaded" && outcome === "accepted")
+
+async function forgetEverything(system: System): Promise<void> {
+  const redis = new Redis(system.redis.url)
+  try {
+    await redis.flushall()
+  } finally {
+    redis.disconnect()
+  }
+}
+
+async function until(isSo: () => Promise<boolean>, seconds = 120): Promise<void> {
+  for (const deadline = Date.now() + seconds * 1000; Date.now() < deadline; await sleep(200))
+    if (await isSo()) return
+  throw new Error(`the simulated cloud did not deliver its callbacks within ${seconds} s`)
+}
