@@ -1,0 +1,23 @@
+import type { Chapter } from "./chapter.ts"
+import { digests } from "./digests.ts"
+import { distance } from "./distance.ts"
+import { files } from "./files.ts"
+import { ingest } from "./ingest.ts"
+import { large } from "./large.ts"
+import { memory } from "./memory.ts"
+import { processes } from "./processes.ts"
+import { small } from "./small.ts"
+import { tls } from "./tls.ts"
+
+/** In the order in which they run and stand in docs/performance.md. */
+export const CHAPTERS: readonly Chapter[] = [
+  large,
+  memory,
+  processes,
+  small,
+  ingest,
+  distance,
+  tls,
+  digests,
+  files,
+]

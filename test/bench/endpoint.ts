@@ -1,0 +1,100 @@
+/** The S3 endpoint of the bench (native/endpoint.c), started and controlled. */
+import { execFile, spawn } from "node:child_process"
+import { once } from "node:events"
+import { mkdirSync, readdirSync, rmSync } from "node:fs"
+import { join } from "node:path"
+import { createInterface } from "node:readline"
+import { promisify } from "node:util"
+import type { Native } from "./native.ts"
+
+/** How a client reaches the endpoint. */
+export interface Origin {
+  readonly url: string
+  /** The certificate to trust, if it is https. */
+  readonly certificateFile?: string
+}
+
+/** One object that was written, as the endpoint saw it. */
+export interface WrittenObject {
+  /** bucket/key */
+  readonly key: string
+  readonly size: number
+  readonly crc32c: string
+  /** Of its parts in order, if bodies are kept. */
+  readonly files: readonly string[]
+}
+
+export interface Written {
+  readonly openUploads: number
+  readonly objects: readonly WrittenObject[]
+}
+
+export interface Endpoint extends Origin {
+  readonly secure: Required<Origin>
+  /** Holds every answer, and every new connection, back for so long: the round trip to a distant store. */
+  delay(ms: number): Promise<void>
+  /** Whether bodies are kept as files until the next `forget`. */
+  keep(on: boolean): Promise<void>
+  /** What was written and not forgotten. */
+  written(): Promise<Written>
+  forget(): Promise<void>
+  close(): Promise<void>
+}
+
+/** CRC-32C of "123456789", from the catalogues of CRCs: a checksum that is wrong would call every output right. */
+const CHECK_VALUE = { text: "123456789", crc32c: "e3069283" }
+
+export async function startEndpoint(
+  native: Native,
+  patternFile: string,
+  directory: string,
+): Promise<Endpoint> {
+  const keepDirectory = join(directory, "kept")
+  mkdirSync(keepDirectory)
+  const [certificateFile, keyFile] = [join(directory, "tls-cert.pem"), join(directory, "tls-key.pem")]
+  await promisify(execFile)("openssl", [
+    ...["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"],
+    ...["-addext", "subjectAltName=IP:127.0.0.1", "-out", certificateFile, "-keyout", keyFile],
+  ])
+  // Its stdin is ours: it ends with us, however we end.
+  const child = spawn(native.endpoint, [patternFile, keepDirectory, certificateFile, keyFile], {
+    stdio: ["pipe", "pipe", "inherit"],
+  })
+  const exited = once(child, "exit")
+  const [line] = await Promise.race([once(createInterface({ input: child.stdout }), "line"), exited])
+  const { port, tlsPort } = JSON.parse(String(line)) as { port: number; tlsPort: number }
+  const url = `http://127.0.0.1:${port}`
+  const control = async (path: string) => {
+    const answer = await fetch(`${url}/-/${path}`, { method: path === "objects" ? "GET" : "POST" })
+    if (!answer.ok) throw new Error(`the endpoint answered ${answer.status} to ${path}`)
+    return answer.text()
+  }
+
+  const endpoint: Endpoint = {
+    url,
+    secure: { url: `https://127.0.0.1:${tlsPort}`, certificateFile },
+    delay: async (ms) => void (await control(`set?delayMs=${ms}`)),
+    keep: async (on) => void (await control(`set?keep=${on ? 1 : 0}`)),
+    async written() {
+      const { openUploads, objects } = JSON.parse(await control("objects"))
+      const path = (file: number) => join(keepDirectory, String(file))
+      return {
+        openUploads,
+        objects: objects.map((object: { files: number[] }) => ({ ...object, files: object.files.map(path) })),
+      }
+    },
+    async forget() {
+      await control("reset")
+      for (const name of readdirSync(keepDirectory)) rmSync(join(keepDirectory, name))
+    },
+    async close() {
+      child.stdin.end()
+      await exited
+    },
+  }
+  await fetch(`${url}/reference/check`, { method: "PUT", body: CHECK_VALUE.text })
+  const { objects } = await endpoint.written()
+  if (objects[0]?.crc32c !== CHECK_VALUE.crc32c)
+    throw new Error(`the endpoint's CRC-32C of the check value is ${objects[0]?.crc32c}`)
+  return endpoint
+}

@@ -1,0 +1,20 @@
+/** Medians with ranges: on a machine with neighbours a mean tells more of them than of what is measured. */
+export interface Spread {
+  readonly median: number
+  readonly min: number
+  readonly max: number
+}
+
+export function spreadOf(values: readonly number[]): Spread {
+  const sorted = [...values].sort((a, b) => a - b)
+  const middle = sorted.length / 2
+  const median =
+    sorted.length % 2 === 1 ? sorted[Math.floor(middle)]! : (sorted[middle - 1]! + sorted[middle]!) / 2
+  return { median, min: sorted[0]!, max: sorted.at(-1)! }
+}
+
+/** `5.2 (4.9–5.6)`, or the median alone if there is but one value. */
+export function show({ median, min, max }: Spread, digits: number): string {
+  const [middle, low, high] = [median, min, max].map((value) => value.toFixed(digits))
+  return low === high ? middle! : `${middle} (${low}–${high})`
+}
