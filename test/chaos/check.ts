@@ -1,0 +1,261 @@
+/** The invariants of the fault matrix, checked when everything is over, from what was seen and what is left. */
+import { readdirSync, readFileSync } from "node:fs"
+import { readAccounts } from "@unseal/queue/accounting"
+import { codeOf } from "@unseal/queue/ending"
+import { DESTINATION_NAME } from "@unseal/test/harness/stores"
+import { acceptedJobs, PARTS_IN_FLIGHT, QUEUE, type Tracked, type World } from "./world.ts"
+
+/** I1 to I8 as reliability has them, or what a row of the matrix demands beside them. */
+export interface Violation {
+  readonly invariant: "I1" | "I2" | "I3" | "I4" | "I5" | "I6" | "I7" | "I8" | "row"
+  readonly what: string
+}
+
+export interface CheckOptions {
+  /** Processes that were killed while they worked, for the bound on wasted work; absent where parts are sent anew for other reasons. */
+  readonly kills?: number
+}
+
+/** What Redis knows of a job that was accepted. */
+export interface JobState {
+  readonly jobId: string
+  readonly state: "completed" | "failed" | "live" | "missing"
+  /** How often a run of it began, how often one failed, and how often its worker was gone. */
+  readonly starts: number
+  readonly attempts: number
+  readonly stalls: number
+  readonly failedReason: string
+  readonly encryptedPassword: string
+}
+
+export async function readJobs(world: World): Promise<JobState[]> {
+  const key = (name: string) => `{${QUEUE}}:${QUEUE}:${name}`
+  return Promise.all(
+    [...acceptedJobs(world).keys()].map(async (jobId) => {
+      const [fields, completed, failed] = await Promise.all([
+        world.client.hgetall(key(jobId)),
+        world.client.zscore(key("completed"), jobId),
+        world.client.zscore(key("failed"), jobId),
+      ])
+      const state = completed ? "completed" : failed ? "failed" : fields.data ? "live" : "missing"
+      const { encryptedPassword = "" } = JSON.parse(fields.data ?? "{}") as { encryptedPassword?: string }
+      return {
+        ...{ jobId, state, encryptedPassword, failedReason: fields.failedReason ?? "" },
+        starts: Number(fields.ats ?? 0),
+        attempts: Number(fields.atm ?? 0),
+        stalls: Number(fields.stc ?? 0),
+      }
+    }),
+  )
+}
+
+/** Every invariant but I7, which whoever waits for the end sees. */
+export async function check(world: World, options: CheckOptions = {}): Promise<Violation[]> {
+  await world.versions.settled()
+  const jobs = await readJobs(world)
+  return [
+    ...(await checkEndings(world, jobs)),
+    ...checkContents(world),
+    ...(await checkLeftovers(world)),
+    ...(options.kills === undefined ? [] : checkWaste(world, options.kills)),
+    ...checkLogs(world),
+    ...(await checkAccounts(world, jobs)),
+  ]
+}
+
+/** I1: every callback that was answered 2xx has led to a correct output, or to a dead letter of its own password; I2 of what is visible. */
+async function checkEndings(world: World, jobs: readonly JobState[]): Promise<Violation[]> {
+  const violations: Violation[] = []
+  const byId = new Map(jobs.map((job) => [job.jobId, job]))
+  for (const [jobId, answers] of acceptedJobs(world)) {
+    const job = byId.get(jobId)!
+    for (const archive of new Set(answers.map((answer) => answer.archive))) {
+      const { expected, destinationKey } = archive
+      if (expected === "queued") {
+        if (job.state !== "live")
+          violations.push({
+            invariant: "I1",
+            what: `${jobId} was accepted and is ${job.state}, not in the queue`,
+          })
+        continue
+      }
+      const visible = await visibleContent(world, destinationKey)
+      if ("output" in expected) {
+        if (visible !== null && !expected.output.has(visible))
+          violations.push({ invariant: "I2", what: `${destinationKey} is not the archive's plaintext` })
+        else if (visible === null && !isDeadLetterOf(job, archive))
+          violations.push({
+            invariant: "I1",
+            what: `${archive.archiveId} was accepted as ${jobId} and has neither output nor dead letter (job ${job.state})`,
+          })
+        else if (job.state === "failed" && visible === null)
+          violations.push({
+            invariant: "row",
+            what: `${archive.archiveId} is a dead letter: ${job.failedReason}`,
+          })
+        if (visible !== null && expected.output.has(visible))
+          violations.push(...(await checkRecord(world, archive, visible)))
+      } else {
+        const code = codeOf(job.failedReason)
+        if (job.state !== "failed" || code !== expected.deadLetter)
+          violations.push({
+            invariant: "I1",
+            what: `${archive.archiveId} is ${job.state} ${job.failedReason}, not a dead letter for ${expected.deadLetter}`,
+          })
+        if (visible !== null)
+          violations.push({ invariant: "I2", what: `${destinationKey} is visible, of a dead letter` })
+      }
+    }
+  }
+  return violations
+}
+
+const isDeadLetterOf = (job: JobState, archive: Tracked): boolean =>
+  job.state === "failed" && job.encryptedPassword === archive.encryptedPassword
+
+/** The SHA-256 of what is there now, or `null`. */
+async function visibleContent(world: World, key: string): Promise<string | null> {
+  const object = await world.destination.stat(key, AbortSignal.timeout(10_000))
+  if (object === null) return null
+  return (
+    world.versions.of(key).find(({ etag }) => etag === object.etag)?.sha256 ?? "a version that nobody saw"
+  )
+}
+
+async function checkRecord(world: World, archive: Tracked, visible: string): Promise<Violation[]> {
+  const key = archive.destinationKey.replace(/\.ts$/, ".json")
+  const signal = AbortSignal.timeout(10_000)
+  const object = await world.destination.stat(key, signal)
+  if (object === null) return [{ invariant: "I1", what: `${key} is missing beside its archive` }]
+  const chunks: Uint8Array[] = []
+  for await (const chunk of world.destination.read(object, { start: 0, end: object.size }, signal))
+    chunks.push(chunk)
+  const record = JSON.parse(Buffer.concat(chunks).toString()) as { sha256?: { plaintext?: string } }
+  const digest = record.sha256?.plaintext
+  return digest === undefined || digest === visible
+    ? []
+    : [{ invariant: "I2", what: `${key} has the digest ${digest} of an archive of ${visible}` }]
+}
+
+/** I2 and I3 of all versions that ever were visible, and not only of the last. */
+function checkContents(world: World): Violation[] {
+  const violations: Violation[] = []
+  const archives = new Map(world.answers.map(({ archive }) => [archive.destinationKey, archive]))
+  for (const key of world.versions.keys) {
+    const contents = new Set(world.versions.of(key).map(({ sha256 }) => sha256))
+    const writes = world.versions.writes(key)
+    if (contents.size > 1 || (key.endsWith(".ts") && writes > 1))
+      violations.push({
+        invariant: "I3",
+        what: `${key} was made visible ${writes} times, with ${contents.size} contents`,
+      })
+    const expected = archives.get(key)?.expected
+    for (const content of contents)
+      if (typeof expected === "object" && "output" in expected && !expected.output.has(content))
+        violations.push({
+          invariant: "I2",
+          what: `${key} was visible with a content that is not the archive's`,
+        })
+  }
+  return violations
+}
+
+/** Sockets to the store are kept for the next request, by design; what grows beyond these is a leak. */
+const MOST_DESCRIPTORS = 200
+const MOST_RESIDENT_MB = 700
+/** Clients let go of idle connections after a few seconds. */
+const REST_MS = 15_000
+
+/** I4: no open uploads, and descriptors and memory of every process that lives within what it needs at rest. */
+async function checkLeftovers(world: World): Promise<Violation[]> {
+  const violations: Violation[] = world.s3
+    .openUploads()
+    .filter((upload) => upload.bucket === DESTINATION_NAME)
+    .map((upload) => ({
+      invariant: "I4",
+      what: `upload of ${upload.key} with ${upload.parts} parts is open`,
+    }))
+  for (const { name, pid } of [...world.workers, ...world.ingests]) {
+    const atRest = () => usageOf(pid).descriptors <= MOST_DESCRIPTORS
+    const deadline = Date.now() + REST_MS
+    while (!atRest() && Date.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 200))
+    const { descriptors, residentMb } = usageOf(pid)
+    if (descriptors > MOST_DESCRIPTORS || residentMb > MOST_RESIDENT_MB)
+      violations.push({
+        invariant: "I4",
+        what: `${name} has ${descriptors} descriptors and ${residentMb} MB`,
+      })
+  }
+  return violations
+}
+
+/** What a process holds now. */
+export function usageOf(pid: number): { descriptors: number; residentMb: number } {
+  const status = readFileSync(`/proc/${pid}/status`, "utf8")
+  const residentKb = Number(/^VmRSS:\s+(\d+)/m.exec(status)?.[1] ?? 0)
+  return { descriptors: readdirSync(`/proc/${pid}/fd`).length, residentMb: Math.round(residentKb / 1024) }
+}
+
+/** Parts that were sent again, over those that make the archives. */
+export function wastedParts(world: World): number {
+  const sent = partUploads(world)
+  const needed = new Set(sent.map(({ key, partNumber }) => `${key} ${partNumber}`))
+  return sent.length - needed.size
+}
+
+/** I5. */
+function checkWaste(world: World, kills: number): Violation[] {
+  const wasted = wastedParts(world)
+  const bound = kills * PARTS_IN_FLIGHT
+  return wasted <= bound
+    ? []
+    : [{ invariant: "I5", what: `${wasted} parts were sent again after ${kills} kills, more than ${bound}` }]
+}
+
+/** What workers sent of archives in several parts, in the order of their end. */
+export function partUploads(world: World) {
+  return world.history.entries.flatMap((entry) =>
+    entry.kind === "store" &&
+    entry.operation.operation === "UploadPart" &&
+    entry.operation.bucket === DESTINATION_NAME
+      ? [entry.operation]
+      : [],
+  )
+}
+
+/** I6, as far as logs go: wrapped passwords, content keys in three forms, the private key, the secrets of callbacks and stores. */
+function checkLogs(world: World): Violation[] {
+  const secrets = [...world.secrets]
+  for (const { archive } of world.answers.slice(0, 200)) {
+    try {
+      const { key, iv } = world.studio.secretsOf(archive.encryptedPassword)
+      for (const bytes of [key, iv]) secrets.push(bytes.toString("hex"), bytes.toString("base64"))
+    } catch {
+      // Not every password here is one of the studio's.
+    }
+  }
+  const violations: Violation[] = []
+  for (const member of world.members) {
+    if (member.log === undefined) continue
+    const text = `${member.log.map((line) => JSON.stringify(line)).join("\n")}\n${member.stderr()}`
+    // JSON writes a slash or a plus as it is.
+    const leaked = secrets.filter((secret) => text.includes(secret)).length
+    if (leaked > 0)
+      violations.push({ invariant: "I6", what: `the log of ${member.name} holds ${leaked} secrets` })
+  }
+  return violations
+}
+
+/** I8: accepted = committed + dead-lettered + live, by the callbacks' answers and by the queue's own books. */
+async function checkAccounts(world: World, jobs: readonly JobState[]): Promise<Violation[]> {
+  const violations: Violation[] = jobs
+    .filter((job) => job.state === "missing")
+    .map((job) => ({ invariant: "I8", what: `job ${job.jobId} was acknowledged and is nowhere` }))
+  const accounts = await readAccounts(world.client, QUEUE)
+  if (accounts.missing !== 0 || accounts.accepted !== jobs.length)
+    violations.push({
+      invariant: "I8",
+      what: `${jobs.length} jobs were acknowledged, the queue's books say ${JSON.stringify(accounts)}`,
+    })
+  return violations
+}

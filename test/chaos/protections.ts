@@ -1,0 +1,33 @@
+/** Which row finds that a protection is missing, and by which invariant. */
+import type { Protection } from "@unseal/service/test-settings"
+import type { Violation } from "./check.ts"
+import type { Row } from "./row.ts"
+import { block } from "./rows/block.ts"
+import { forged } from "./rows/callbacks.ts"
+import { lockLost, twoContents } from "./rows/overtaken.ts"
+import { sigterm } from "./rows/signals.ts"
+import { emptyBody, midway, swapped } from "./rows/store.ts"
+
+export interface Guard {
+  readonly row: Row
+  readonly invariant: Violation["invariant"]
+}
+
+export const GUARDS: Readonly<Record<Protection, Guard>> = {
+  // Bytes of two versions in one output.
+  "etag-pin": { row: swapped, invariant: "I2" },
+  // Bytes that the store never sent.
+  "read-length": { row: emptyBody, invariant: "I2" },
+  // A second plaintext over the first.
+  "conditional-complete": { row: twoContents, invariant: "I3" },
+  // A piece of the archive for everybody to see.
+  "commit-after-check": { row: midway, invariant: "I2" },
+  // A run that was overtaken writes its record over the other's.
+  fence: { row: lockLost, invariant: "I3" },
+  // More starts than a block can explain.
+  "lock-renewal": { row: block, invariant: "row" },
+  // Stalls, for a shutdown.
+  "hand-back": { row: sigterm, invariant: "row" },
+  // The vendor's own callback is a duplicate of somebody else's.
+  "password-in-job-id": { row: forged, invariant: "I1" },
+}

@@ -1,0 +1,26 @@
+/** The rows of the fault matrix that can be injected on one Linux machine, in the order of the table. */
+import type { Row } from "../row.ts"
+import { block } from "./block.ts"
+import { duplicates, forged, ingestRestart, late } from "./callbacks.ts"
+import { keyRotation } from "./keys.ts"
+import { kill } from "./kill.ts"
+import { large } from "./large.ts"
+import { lockLost, twoContents } from "./overtaken.ts"
+import { redisAway, redisCrash } from "./redis.ts"
+import { rollingRestart, sigstop, sigterm } from "./signals.ts"
+import { steps } from "./steps.ts"
+import { ambiguous, emptyBody, midway, shortBody, storeFaults, swapped } from "./store.ts"
+import { unreadable } from "./unreadable.ts"
+
+export const ROWS: readonly Row[] = [
+  ...[kill, steps, sigterm, sigstop, block, lockLost, twoContents, redisCrash, redisAway],
+  ...[storeFaults, shortBody, emptyBody, midway, swapped, ambiguous],
+  ...[duplicates, forged, late, unreadable, large, keyRotation, ingestRestart, rollingRestart],
+]
+
+/** `Error` with the names there are. */
+export function findRow(name: string): Row {
+  const row = ROWS.find((row) => row.name === name)
+  if (!row) throw new Error(`there is no row ${name}: ${ROWS.map(({ name }) => name).join(", ")}`)
+  return row
+}

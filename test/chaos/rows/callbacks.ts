@@ -1,0 +1,128 @@
+/** Callbacks that come twice, too early, or from somebody else. */
+import { randomUUID } from "node:crypto"
+import { readAccounts } from "@unseal/queue/accounting"
+import { readJobs } from "../check.ts"
+import { inWorld, many, type Row, scaled, until } from "../row.ts"
+import { acceptedJobs, type Member, QUEUE, type World } from "../world.ts"
+
+const MIB = 1024 * 1024
+
+export const duplicates: Row = {
+  name: "duplicates",
+  fault: "duplicate callbacks × 100 in parallel over several ingests",
+  demand: "one execution",
+  run: (options) =>
+    inWorld(options, { workers: 1, ingests: 2 }, async (world) => {
+      const archives = scaled(10, options)
+      const failures: string[] = []
+      for (let index = 0; index < archives; index++) {
+        const archive = await world.record(2 * MIB)
+        const answers = await many(100, 100, (nth) => world.call(archive, world.ingests[nth % 2]))
+        const enqueued = answers.filter(({ outcome }) => outcome === "enqueued").length
+        if (enqueued !== 1) failures.push(`${enqueued} of 100 callbacks were told that they were the first`)
+      }
+      await world.settled(60_000)
+      const jobs = await readJobs(world)
+      for (const { jobId, starts } of jobs)
+        if (starts !== 1) failures.push(`${jobId} was started ${starts} times`)
+      return {
+        runs: `${archives} archives × 100 callbacks over 2 ingests`,
+        measured: `${jobs.length} jobs, ${jobs.reduce((sum, { starts }) => sum + starts, 0)} starts`,
+        failures,
+      }
+    }),
+}
+
+export const late: Row = {
+  name: "late",
+  fault: "callback before the object is visible",
+  demand: "waits on its own budget; done ≤ 10 s after it appears",
+  run: (options) =>
+    inWorld(options, { workers: 1 }, async (world) => {
+      const runs = scaled(20, options)
+      const failures: string[] = []
+      let slowest = 0
+      await many(runs, 10, async () => {
+        const recorded = world.studio.record(2 * MIB)
+        const archive = world.track(recorded)
+        await world.call(archive)
+        await new Promise((resolve) => setTimeout(resolve, world.random.integer(2_000, 8_000)))
+        await world.upload(archive.sourceKey, recorded.ciphertext)
+        const appearedAt = performance.now()
+        await until("the plaintext", 30_000, () => world.versions.of(archive.destinationKey).length > 0)
+        slowest = Math.max(slowest, performance.now() - appearedAt)
+      })
+      await world.settled(30_000)
+      if (slowest > 10_000) failures.push(`the slowest was done ${Math.round(slowest)} ms after it appeared`)
+      for (const { jobId, attempts } of await readJobs(world))
+        if (attempts > 1) failures.push(`${jobId} has used ${attempts} attempts`)
+      return {
+        runs: `${runs} archives`,
+        measured: `slowest ${Math.round(slowest)} ms after it appeared`,
+        failures,
+      }
+    }),
+}
+
+/** Somebody who may call back (a leaked secret, an unsigned setup) names an archive with a password of his own, before the vendor does. */
+export const forged: Row = {
+  name: "forged",
+  fault: "a forged callback before the true one, with the same archive id",
+  demand: "the true archive is decrypted; the forged one is a dead letter",
+  run: (options) =>
+    inWorld(options, { workers: 1 }, async (world) => {
+      const runs = scaled(20, options)
+      for (let index = 0; index < runs; index++) {
+        const archive = await world.record(2 * MIB)
+        const password = Buffer.alloc(256, world.random.integer(1, 100)).toString("base64")
+        // What comes of the forged one is its own dead letter; the output that the checker looks for is the true one's.
+        await world.call({ ...archive, encryptedPassword: password })
+        await world.call(archive)
+      }
+      await world.settled(60_000)
+      const jobs = await readJobs(world)
+      return {
+        runs: `${runs} pairs`,
+        measured: `${jobs.filter(({ state }) => state === "completed").length} decrypted, ${jobs.filter(({ state }) => state === "failed").length} dead letters`,
+      }
+    }),
+}
+
+/** No worker and no objects: what was acknowledged is counted in the queue. */
+export const ingestRestart: Row = {
+  name: "ingest-restart",
+  fault: "ingest restarts under 300 req/s",
+  demand: "acknowledged = enqueued exactly",
+  run: (options) =>
+    inWorld(options, { workers: 0, ingests: 2 }, async (world) => {
+      const seconds = scaled(30, options, 4)
+      const recorded = world.studio.record(20_000)
+      const calls: Promise<unknown>[] = []
+      const restarts: Promise<unknown>[] = []
+      const startedAt = performance.now()
+      for (let tick = 0; tick < seconds * 10; tick++) {
+        for (let nth = 0; nth < 30; nth++) {
+          const archive = world.track({ ...recorded, archiveId: randomUUID() }, "queued")
+          calls.push(world.call(archive, world.members[nth % 2]))
+        }
+        if (tick % 20 === 10) restarts.push(restart(world, world.members[restarts.length % 2]!))
+        await new Promise((resolve) => setTimeout(resolve, 100))
+      }
+      const rate = calls.length / ((performance.now() - startedAt) / 1_000)
+      await Promise.all(restarts)
+      await Promise.all(calls)
+      const enqueued = (await readAccounts(world.client, QUEUE)).accepted
+      const refused = world.answers.filter(({ accepted }) => !accepted).length
+      return {
+        runs: `${calls.length} callbacks at ${Math.round(rate)} req/s, ${restarts.length} restarts`,
+        measured: `${acceptedJobs(world).size} acknowledged, ${enqueued} enqueued`,
+        failures: refused > 0 ? [`${refused} callbacks were refused for good`] : [],
+      }
+    }),
+}
+
+/** The same ingest again, on its port: its senders know no other. */
+async function restart(world: World, ingest: Member): Promise<void> {
+  await world.kill(ingest, "SIGTERM")
+  await world.startIngest(ingest.ports.http)
+}

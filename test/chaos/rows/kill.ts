@@ -1,0 +1,100 @@
+import type { LogLine } from "@unseal/test/harness/process"
+import { readJobs, wastedParts } from "../check.ts"
+import { inWorld, many, type Row, type RowOptions, scaled, sizeOf } from "../row.ts"
+import { QUEUE, type World } from "../world.ts"
+
+/** Archives that were called and not ended, at most: the workers always have some, and the memory stays small. */
+const AHEAD = 24
+
+/** `kill -9` at random moments: one kill for every five archives, spread over their progress. */
+export const kill: Row = {
+  name: "kill",
+  fault: "`kill -9` of workers at random moments",
+  demand: "200 kills over 1,000 archives: all correct, 0 lost, dead or open, starts ≤ 1,800",
+  run: (options) =>
+    inWorld(options, {}, async (world) => {
+      const archives = scaled(1_000, options, 10)
+      const kills = scaled(200, options, 2)
+      const largest = options.scale < 0.5 ? 6 : 24
+      const killed = { count: 0 }
+      const feeding = feed(world, archives, largest)
+      await killAlong(world, { archives, kills, killed, options })
+      await feeding
+      await world.settled(120_000)
+
+      const jobs = await readJobs(world)
+      const starts = jobs.reduce((sum, job) => sum + job.starts, 0)
+      const limit = Math.ceil(archives * 1.8)
+      // A machine that is busy otherwise may let a lock run out without any fault; those starts are no kill's.
+      const lost = world.members.reduce((sum, { log }) => sum + log.filter(isLockLost).length, 0)
+      const done = jobs.filter((job) => job.state === "completed").length
+      return {
+        runs: `${killed.count} kills over ${archives} archives`,
+        measured: `${done} correct, ${starts} starts (limit ${limit}), ${lost} of them after a lock that ran out, ${wastedParts(world)} parts sent again`,
+        failures: [
+          ...(starts - lost > limit ? [`${starts} starts, more than ${limit}`] : []),
+          ...(done < archives ? [`${done} of ${archives} archives were committed`] : []),
+        ],
+        check: { kills: killed.count },
+      }
+    }),
+}
+
+const isLockLost = ({ msg }: LogLine): boolean => `${msg}`.startsWith("archive's lock was lost")
+
+/**
+ * Records archives and calls back, never too far ahead of the workers. A failure is seen by who awaits it, which may be later:
+ * until then it is no unhandled rejection.
+ */
+export function feed(world: World, archives: number, largestMib: number): Promise<unknown> {
+  let called = 0
+  const feeding = many(archives, 4, async () => {
+    while (called - (await countEnded(world)) >= AHEAD)
+      await new Promise((resolve) => setTimeout(resolve, 100))
+    called++
+    await world.call(await world.record(sizeOf(world, largestMib)))
+  })
+  feeding.catch(() => {})
+  return feeding
+}
+
+/** Two counts, since it is asked often. */
+export async function countEnded({ client }: World): Promise<number> {
+  const ended = await Promise.all(
+    ["completed", "failed"].map((set) => client.zcard(`{${QUEUE}}:${QUEUE}:${set}`)),
+  )
+  return ended.reduce((sum, count) => sum + count, 0)
+}
+
+async function killAlong(
+  world: World,
+  {
+    archives,
+    kills,
+    killed,
+    options,
+  }: {
+    archives: number
+    kills: number
+    killed: { count: number }
+    options: RowOptions
+  },
+): Promise<void> {
+  const random = world.random.fork()
+  const starting: Promise<unknown>[] = []
+  while (killed.count < kills) {
+    const due = ((killed.count + 0.5) * archives) / kills
+    const deadline = Date.now() + 120_000
+    // While three of four are dead or starting, nothing would be there to kill.
+    while ((await countEnded(world)) < due || world.workers.length < 2) {
+      if (Date.now() > deadline) throw new Error(`no progress for 120 s after ${killed.count} kills`)
+      await new Promise((resolve) => setTimeout(resolve, 50))
+    }
+    await new Promise((resolve) => setTimeout(resolve, random.integer(0, 250)))
+    await world.kill(random.pick(world.workers))
+    killed.count++
+    if (killed.count % 10 === 0) options.progress?.(`${killed.count} of ${kills} kills`)
+    starting.push(world.startWorker())
+  }
+  await Promise.all(starting)
+}

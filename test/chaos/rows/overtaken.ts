@@ -1,0 +1,96 @@
+/** Two runs of which only one may have an effect. */
+import { inWorld, type Row, scaled, until } from "../row.ts"
+import type { Member, Tracked, World } from "../world.ts"
+
+const MIB = 1024 * 1024
+/** Its renewals are farther apart than these scenarios last, so that nothing but the fence can tell that a lock is gone. */
+const LONG_LOCK = { UNSEAL_LOCK_MS: "60000", UNSEAL_STALL_CHECK_MS: "300" }
+
+/** A worker for one job, which it holds at `step` until `release`. */
+async function startHolding(world: World, step: string): Promise<Member> {
+  return world.startWorker({ UNSEAL_CONCURRENCY: "1", UNSEAL_TEST_FAULT_POINT: `${step}:1:hold` })
+}
+
+function release(world: World, holding: Member): void {
+  world.fault("released", holding.name)
+  holding.kill("SIGUSR2")
+}
+
+/**
+ * Redis loses the lock of a run that stands right before its fence, as a failover to a replica does that had not heard of it.
+ * Another worker takes the job and commits it.
+ */
+export const lockLost: Row = {
+  name: "lock-lost",
+  fault: "a lock that Redis has lost, right before the commit",
+  demand: "one content of every visible key, records included",
+  run: (options) =>
+    inWorld(options, { workers: 0, workerEnv: LONG_LOCK }, async (world) => {
+      const runs = scaled(20, options)
+      for (let index = 0; index < runs; index++) {
+        const slow = await startHolding(world, "before-fence")
+        const archive = await world.record(6 * MIB)
+        const { jobId } = await world.call(archive)
+        await untilStep(world, archive, "before-fence")
+        const other = await world.startWorker()
+        world.fault("lock removed", slow.name)
+        await world.client.del(`{unseal}:unseal:${jobId}:lock`)
+        await until("the other's commit", 20_000, () => hasPassed(world, archive, "after-clear", other.name))
+        await world.settled(30_000)
+        // The run that was overtaken comes to its fence only now.
+        release(world, slow)
+        await until("the slow run's end", 20_000, () =>
+          slow.log.some(
+            ({ msg }) => `${msg}`.startsWith("archive's lock was lost") || msg === "archive committed",
+          ),
+        )
+        for (const worker of [slow, other]) await world.kill(worker, "SIGTERM")
+      }
+      return { runs: `${runs} locks`, measured: `${world.versions.keys.length} keys were made visible` }
+    }),
+}
+
+/**
+ * Two jobs for one archive (its password was wrapped twice) and a source that is replaced between their reads: two different
+ * plaintexts, of which the key may have only one. The first stands between its fence and its commit meanwhile.
+ */
+export const twoContents: Row = {
+  name: "two-contents",
+  fault: "two jobs with different contents for one key, the first stopped before its commit",
+  demand: "the first content that is visible stays; the other job is a dead letter",
+  run: (options) =>
+    inWorld(options, { workers: 0 }, async (world) => {
+      const runs = scaled(20, options)
+      for (let index = 0; index < runs; index++) {
+        const first = world.studio.record(6 * MIB)
+        const second = world.studio.rewrap(world.studio.retake(first))
+        const expected = { output: new Set([first.plaintext, second.plaintext]) }
+        const [one, two] = [world.track(first, expected), world.track(second, expected)]
+        await world.upload(one.sourceKey, first.ciphertext)
+        const slow = await startHolding(world, "after-fence")
+        await world.call(one)
+        await untilStep(world, one, "after-fence")
+        world.fault("source replaced")
+        await world.upload(two.sourceKey, second.ciphertext)
+        const other = await world.startWorker()
+        await world.call(two)
+        await until("the other's commit", 20_000, () => hasPassed(world, two, "after-record", other.name))
+        release(world, slow)
+        await world.settled(60_000)
+        for (const worker of [slow, other]) await world.kill(worker, "SIGTERM")
+      }
+      return { runs: `${runs} pairs`, measured: `${world.versions.keys.length} keys were made visible` }
+    }),
+}
+
+const hasPassed = (world: World, { archiveId }: Tracked, step: string, process?: string): boolean =>
+  world.history.entries.some(
+    (entry) =>
+      entry.kind === "step" &&
+      entry.step === step &&
+      entry.jobId.includes(archiveId) &&
+      (process === undefined || entry.process === process),
+  )
+
+export const untilStep = (world: World, archive: Tracked, step: string): Promise<void> =>
+  until(`step ${step}`, 30_000, () => hasPassed(world, archive, step))

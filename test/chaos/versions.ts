@@ -1,0 +1,68 @@
+/** Every content that a visible key of a bucket ever had. */
+import { createHash } from "node:crypto"
+import type { ArchiveStore } from "@unseal/archive/store/contract"
+import type { Operation } from "@unseal/simulator/s3/operation-log"
+import type { S3Server } from "@unseal/simulator/s3/server"
+
+export interface Version {
+  readonly etag: string
+  readonly size: number
+  readonly sha256: string
+}
+
+export interface Versions {
+  /** How often something was made visible under `key`. */
+  writes(key: string): number
+  /** Oldest first. */
+  of(key: string): readonly Version[]
+  readonly keys: readonly string[]
+  /** Resolves when everything that was made visible has been read. */
+  settled(): Promise<void>
+  stop(): void
+}
+
+/** Whether the operation was done, whatever its client was told. */
+const isApplied = ({ status, code, fault = "" }: Operation): boolean =>
+  code === undefined && (fault.includes("applyThen") || (status === 200 && !fault.includes("errorInOk")))
+
+export function watchVersions(
+  s3: S3Server,
+  bucket: string,
+  store: ArchiveStore,
+  onVersion: (key: string, version: Version) => void,
+): Versions {
+  const writes = new Map<string, number>()
+  const seen = new Map<string, Version[]>()
+  let reading: Promise<void> = Promise.resolve()
+
+  async function look(key: string): Promise<void> {
+    const signal = AbortSignal.timeout(60_000)
+    const object = await store.stat(key, signal)
+    const before = seen.get(key) ?? []
+    if (object === null || before.some(({ etag }) => etag === object.etag)) return
+    const hash = createHash("sha256")
+    if (object.size > 0)
+      for await (const chunk of store.read(object, { start: 0, end: object.size }, signal)) hash.update(chunk)
+    const version = { etag: object.etag, size: object.size, sha256: hash.digest("hex") }
+    seen.set(key, [...before, version])
+    onVersion(key, version)
+  }
+
+  const stop = s3.operations.subscribe((operation) => {
+    const { key } = operation
+    if (operation.bucket !== bucket || !isApplied(operation)) return
+    if (operation.operation !== "PutObject" && operation.operation !== "CompleteMultipartUpload") return
+    writes.set(key, (writes.get(key) ?? 0) + 1)
+    // A look that fails is made good by the checker, which misses the version.
+    reading = Promise.allSettled([reading, look(key)]).then(() => {})
+  })
+  return {
+    writes: (key) => writes.get(key) ?? 0,
+    of: (key) => seen.get(key) ?? [],
+    get keys() {
+      return [...writes.keys()]
+    },
+    settled: () => reading,
+    stop,
+  }
+}
