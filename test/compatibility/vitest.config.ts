@@ -1,0 +1,14 @@
+import { join, resolve } from "node:path"
+import { defineConfig } from "vitest/config"
+
+/** Against servers that nobody here wrote. They are installed if need be, which takes minutes, so this is no part of `npm test`. */
+export default defineConfig({
+  root: resolve(import.meta.dirname, "../.."),
+  test: {
+    include: ["test/compatibility/**/*.compat.ts"],
+    reporters: ["default", join(import.meta.dirname, "../reporter.ts")],
+    testTimeout: 120_000,
+    hookTimeout: 900_000,
+    maxWorkers: 1,
+  },
+})
