@@ -378,11 +378,7 @@ async function assemble(
       const sending = senderTo(ingest).send(body, AbortSignal.timeout(300_000))
       await sending.firstAttempt
       const ms = performance.now() - startedAt
-      let delivery = await sending.delivery
-      // A sender that is kept waiting by a busy machine in the middle of its request is told so, which is no judgement.
-      while (delivery.attempts.at(-1) === 408)
-        delivery = await senderTo(ingest).send(body, AbortSignal.timeout(300_000)).delivery
-      const { outcome, attempts, answer } = delivery
+      const { outcome, attempts, answer } = await sending.delivery
       const parsed =
         outcome === "accepted" ? (JSON.parse(answer) as { jobId?: string; outcome?: string }) : {}
       history.add({ kind: "callback", archiveId, ingest: ingest.name, outcome, attempts, ms })

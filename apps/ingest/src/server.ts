@@ -1,4 +1,5 @@
-import { createServer, type RequestListener, type Server, type ServerResponse } from "node:http"
+import { createServer, type RequestListener, type Server, type ServerResponse, STATUS_CODES } from "node:http"
+import type { Socket } from "node:net"
 
 /** Bounds on what one sender can hold. Slow senders end by these, and so can't crowd out the others. */
 export interface ServerLimits {
@@ -54,6 +55,7 @@ export function createLimitedServer(
     },
   )
   server.maxConnections = all.maxConnections
+  server.on("clientError", answerBrokenRequest)
   return {
     server,
     drain: () =>
@@ -68,4 +70,26 @@ export function createLimitedServer(
         })
       }),
   }
+}
+
+/** What Node found wrong with a request before it was one. The rest is malformed. */
+const BROKEN_REQUESTS: Readonly<Record<string, number>> = {
+  HPE_HEADER_OVERFLOW: 431,
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: 413,
+  // Node's own answer is 408, after which the vendor gives a callback up: a slow network would lose a recording.
+  ERR_HTTP_REQUEST_TIMEOUT: 503,
+}
+
+function answerBrokenRequest(
+  error: NodeJS.ErrnoException,
+  socket: Socket & { _httpMessage?: ServerResponse | null },
+): void {
+  const status = BROKEN_REQUESTS[error.code ?? ""] ?? 400
+  if (socket.writable && !socket._httpMessage?.headersSent && error.code !== "ECONNRESET") {
+    const retry = status === 503 ? "Retry-After: 5\r\n" : ""
+    socket.write(
+      `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${retry}Connection: close\r\nContent-Length: 0\r\n\r\n`,
+    )
+  }
+  socket.destroy()
 }
