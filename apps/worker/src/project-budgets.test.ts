@@ -2,7 +2,7 @@ import { createByteBudget } from "@unseal/archive/budget"
 import { expect, test } from "vitest"
 import { createProjectBudgets } from "./project-budgets.ts"
 
-const PART = 1_000
+const PART = 16 * 1024
 const never = new AbortController().signal
 const isGranted = async (work: Promise<unknown>) =>
   (await Promise.race([work.then(() => true), new Promise((resolve) => setImmediate(resolve, false))])) ===
@@ -17,7 +17,7 @@ test("a project with a limit leaves room to the others", async () => {
   expect(await isGranted(third)).toBe(false)
   expect(await isGranted(other.acquire(PART, never))).toBe(true)
   expect(await isGranted(other.acquire(PART, never))).toBe(true)
-  releases[0]!()
+  releases[0]!.release()
   expect(await isGranted(third)).toBe(true)
   expect(limited.holders).toBe(2)
   expect(other.holders).toBe(4)
@@ -32,7 +32,7 @@ test("a project without a limit may take all, and one with a limit waits for wha
   expect(await isGranted(waiting.catch(() => {}))).toBe(false)
   abort.abort(new Error("shutdown"))
   await expect(waiting).rejects.toThrow("shutdown")
-  all()
+  all.release()
   // What waited in vain holds nothing.
   expect(await isGranted(limited.acquire(PART, never))).toBe(true)
 })

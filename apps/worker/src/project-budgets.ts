@@ -30,15 +30,20 @@ function within(outer: ByteBudget, limit: number): ByteBudget {
       return inner.holders
     },
     async acquire(bytes, signal) {
-      const release = await inner.acquire(bytes, signal)
+      const share = await inner.acquire(bytes, signal)
       try {
-        const releaseOuter = await outer.acquire(bytes, signal)
-        return () => {
-          releaseOuter()
-          release()
+        const memory = await outer.acquire(bytes, signal)
+        return {
+          get bytes() {
+            return memory.bytes
+          },
+          release() {
+            memory.release()
+            share.release()
+          },
         }
       } catch (error) {
-        release()
+        share.release()
         throw error
       }
     },

@@ -1,7 +1,15 @@
+/** Memory for one part, until it is given back. */
+export interface PartMemory {
+  /** As many bytes as were asked for, of any content. */
+  readonly bytes: Uint8Array
+  /** Gives the memory back: nobody may look at `bytes` any more. May be called again. */
+  release(): void
+}
+
 /** The memory that all archives of a process share for the parts they hold. */
 export interface ByteBudget {
-  /** Waits for `bytes` (at most the whole budget is taken) and returns how to give them back. Rejects with `signal.reason`. */
-  acquire(bytes: number, signal: AbortSignal): Promise<() => void>
+  /** Waits for `bytes` of the budget; more than the whole of it is granted alone. Rejects with `signal.reason`. */
+  acquire(bytes: number, signal: AbortSignal): Promise<PartMemory>
   /** Parts that hold memory now. */
   readonly holders: number
 }
@@ -13,9 +21,11 @@ interface Waiter {
 
 /**
  * A budget of `limit` bytes, granted strictly in the order of asking: an archive asks for one part at a time, so a large one
- * and many small ones take turns, and no part waits for a younger one.
+ * and many small ones take turns, and no part waits for a younger one. Memory is used again rather than given to the
+ * collector, which would let it grow far beyond the limit before it came round.
  */
 export function createByteBudget(limit: number): ByteBudget {
+  const slabs = createSlabs(limit)
   let free = limit
   let holders = 0
   const waiting: Waiter[] = []
@@ -29,7 +39,8 @@ export function createByteBudget(limit: number): ByteBudget {
       return holders
     },
     acquire(asked, signal) {
-      const bytes = Math.min(asked, limit)
+      // Whole slabs are charged, so that what is held is what was granted.
+      const bytes = Math.min(slabSize(asked), limit)
       return new Promise((resolve, reject) => {
         if (signal.aborted) return reject(signal.reason)
         const waiter: Waiter = {
@@ -38,13 +49,23 @@ export function createByteBudget(limit: number): ByteBudget {
             signal.removeEventListener("abort", giveUp)
             free -= bytes
             holders++
+            // Taken with the first look: who only counts needs no memory.
+            let slab: Uint8Array | undefined
             let held = true
-            resolve(() => {
-              if (!held) return
-              held = false
-              free += bytes
-              holders--
-              serve()
+            resolve({
+              get bytes() {
+                if (!held) throw new RangeError("memory was given back already")
+                slab ??= slabs.take(asked)
+                return slab.subarray(0, asked)
+              },
+              release() {
+                if (!held) return
+                held = false
+                if (slab !== undefined) slabs.put(slab)
+                free += bytes
+                holders--
+                serve()
+              },
             })
           },
         }
@@ -57,6 +78,44 @@ export function createByteBudget(limit: number): ByteBudget {
         waiting.push(waiter)
         serve()
       })
+    },
+  }
+}
+
+const MIB = 1024 * 1024
+const SMALLEST_SLAB = 16 * 1024
+
+/** Whole mebibytes, and powers of two below: few sizes, so that a slab that was given back fits the next part. */
+const slabSize = (bytes: number): number =>
+  bytes > MIB
+    ? Math.ceil(bytes / MIB) * MIB
+    : Math.max(SMALLEST_SLAB, 2 ** Math.ceil(Math.log2(Math.max(1, bytes))))
+
+/** Slabs in use and in reserve, together within `limit` bytes: what is in reserve gives way to what is asked for. */
+function createSlabs(limit: number) {
+  /** In the order in which they were given back. */
+  const reserve: Uint8Array[] = []
+  let total = 0
+
+  function drop(index: number): void {
+    const [slab] = reserve.splice(index, 1)
+    total -= slab!.length
+    // At once, not when it is collected.
+    ;(slab!.buffer as ArrayBuffer).transfer(0)
+  }
+
+  return {
+    take(bytes: number): Uint8Array {
+      const size = slabSize(bytes)
+      const fitting = reserve.findLastIndex((slab) => slab.length === size)
+      if (fitting >= 0) return reserve.splice(fitting, 1)[0]!
+      while (reserve.length > 0 && total + size > limit) drop(0)
+      total += size
+      return new Uint8Array(new ArrayBuffer(size))
+    },
+    put(slab: Uint8Array): void {
+      reserve.push(slab)
+      if (total > limit) drop(reserve.length - 1)
     },
   }
 }

@@ -1,8 +1,8 @@
 /** All parts of one archive, in parallel within the budget that every archive of the process shares. */
 import { createHash } from "node:crypto"
-import type { ByteBudget } from "./budget.ts"
+import type { ByteBudget, PartMemory } from "./budget.ts"
 import type { PartReceipt } from "./checkpoint.ts"
-import type { DecryptedPart } from "./decrypt-part.ts"
+import { type DecryptedPart, memoryOf } from "./decrypt-part.ts"
 import { combineCrc32 } from "./format/crc32.ts"
 import { type Part, type PartPlan, sizeOf } from "./format/parts.ts"
 import type { PartWriter } from "./store/contract.ts"
@@ -14,17 +14,17 @@ export interface PartObserver {
   progress?(done: number, total: number): void
 }
 
-/** A part that was decrypted ahead of the others, with the memory it holds; `release` may be called again. */
+/** A part that was decrypted ahead of the others, in the memory it holds. */
 export interface HeadPart {
   readonly decrypted: DecryptedPart
-  release(): void
+  readonly memory: PartMemory
 }
 
 export interface Transfer {
   readonly plan: PartPlan
   /** Bytes. */
   readonly plaintextSize: number
-  readonly decrypt: (part: Part, signal: AbortSignal) => Promise<DecryptedPart>
+  readonly decrypt: (part: Part, memory: Uint8Array, signal: AbortSignal) => Promise<DecryptedPart>
   /** Absent if the object is at the destination already and only its digests are wanted. */
   readonly writer: PartWriter | undefined
   /** Parts that the destination holds already. */
@@ -54,18 +54,13 @@ export async function decryptHead(
   signal: AbortSignal,
 ): Promise<HeadPart> {
   const part = plan.part(1)
-  const release = await budget.acquire(memoryOf(part, hash), signal)
+  const memory = await budget.acquire(memoryOf(part, hash.ciphertext), signal)
   try {
-    return { decrypted: await decrypt(part, signal), release }
+    return { decrypted: await decrypt(part, memory.bytes, signal), memory }
   } catch (error) {
-    release()
+    memory.release()
     throw error
   }
-}
-
-/** The bytes of memory a part holds while it is on its way. */
-function memoryOf(part: Part, hash: Transfer["hash"]): number {
-  return sizeOf(part.plaintext) + (hash.ciphertext ? sizeOf(part.ciphertext) : 0)
 }
 
 /**
@@ -88,35 +83,37 @@ export async function transferParts(transfer: Transfer, signal: AbortSignal): Pr
     observe.progress?.(done, transfer.plaintextSize)
   }
 
-  async function move(part: Part): Promise<void> {
+  async function move(part: Part, memory: PartMemory): Promise<void> {
     const decrypted =
       part.number === 1 && transfer.head !== undefined
         ? transfer.head.decrypted
-        : await transfer.decrypt(part, running)
-    if (decrypted.size !== sizeOf(part.plaintext))
-      throw new RangeError(`part ${part.number} gave ${decrypted.size} bytes, not ${sizeOf(part.plaintext)}`)
+        : await transfer.decrypt(part, memory.bytes, running)
+    const size = decrypted.plaintext.length
+    if (size !== sizeOf(part.plaintext))
+      throw new RangeError(`part ${part.number} gave ${size} bytes, not ${sizeOf(part.plaintext)}`)
     observe.part?.("read", decrypted.readSeconds, sizeOf(part.ciphertext))
-    observe.part?.("decrypt", decrypted.decryptSeconds, decrypted.size)
+    observe.part?.("decrypt", decrypted.decryptSeconds, size)
     const [receipt] = await Promise.all([write(part, decrypted), hashes.add(part.number, decrypted, running)])
     if (part.number === plan.count) end = decrypted.end
     settle(part.number, receipt)
   }
 
-  /** Waits for the part's memory, and gives what to call when it is free again. */
-  async function memoryFor(part: Part): Promise<() => void> {
+  /** The part's memory, as soon as there is any. */
+  async function memoryFor(part: Part): Promise<PartMemory> {
     if (part.number !== 1 || transfer.head === undefined)
-      return transfer.budget.acquire(memoryOf(part, hash), running)
+      return transfer.budget.acquire(memoryOf(part, hash.ciphertext), running)
     // The only part may be in memory until the upload is complete: its memory is the caller's to give back.
-    return plan.count === 1 ? () => {} : transfer.head.release
+    return plan.count === 1 ? { ...transfer.head.memory, release() {} } : transfer.head.memory
   }
 
   async function write(part: Part, decrypted: DecryptedPart): Promise<PartReceipt> {
-    const { size, crc32, syncErrors } = decrypted
+    const { plaintext, crc32, syncErrors } = decrypted
+    const size = plaintext.length
     const trusted = transfer.trusted.get(part.number)
     if (trusted?.crc32 === crc32 && trusted.size === size) return trusted
     if (transfer.writer === undefined) return { size, crc32, syncErrors, tag: "" }
     const startedAt = performance.now()
-    const written = await transfer.writer.writePart(part.number, decrypted.chunks, crc32, running)
+    const written = await transfer.writer.writePart(part.number, [plaintext], crc32, running)
     observe.part?.("write", (performance.now() - startedAt) / 1000, size)
     const receipt = { size, crc32, syncErrors, tag: written.tag }
     await transfer.onWritten(part.number, receipt)
@@ -131,8 +128,8 @@ export async function transferParts(transfer: Transfer, signal: AbortSignal): Pr
         settle(number, trusted)
         continue
       }
-      const release = await memoryFor(part)
-      const task = move(part).finally(release)
+      const memory = await memoryFor(part)
+      const task = move(part, memory).finally(() => memory.release())
       task.catch((error) => failed.abort(error))
       tasks.push(task)
     }
@@ -176,8 +173,8 @@ function createOrderedHashes(wanted: Transfer["hash"]) {
     async add(number: number, part: DecryptedPart, signal: AbortSignal): Promise<void> {
       if (plaintext === undefined && ciphertext === undefined) return
       await turnOf(number, signal)
-      for (const chunk of part.chunks) plaintext?.update(chunk)
-      for (const chunk of part.ciphertext) ciphertext?.update(chunk)
+      plaintext?.update(part.plaintext)
+      ciphertext?.update(part.ciphertext)
       next++
       const wake = waiting.get(next)
       waiting.delete(next)

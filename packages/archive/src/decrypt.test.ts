@@ -609,36 +609,65 @@ describe("a run that was cut short", () => {
 })
 
 describe("a byte budget", () => {
+  const KIB = 1024
   it("is granted in the order of asking, and a large wish is not overtaken by small ones", async () => {
-    const budget = createByteBudget(10)
+    const budget = createByteBudget(160 * KIB)
     const order: string[] = []
     const asked = async (bytes: number, name: string) => {
-      const release = await budget.acquire(bytes, never)
+      const memory = await budget.acquire(bytes, never)
       order.push(name)
-      return release
+      return memory
     }
-    const first = await budget.acquire(8, never)
-    const large = asked(9, "large")
-    const small = asked(1, "small")
+    const first = await budget.acquire(64 * KIB, never)
+    const large = asked(128 * KIB, "large")
+    const small = asked(16 * KIB, "small")
     await new Promise(setImmediate)
     expect(order).toEqual([])
-    first()
-    first()
-    ;(await large)()
-    ;(await small)()
+    first.release()
+    first.release()
+    ;(await large).release()
+    ;(await small).release()
     expect(order).toEqual(["large", "small"])
     expect(budget.holders).toBe(0)
   })
 
   it("grants a wish above its limit alone, and forgets one that was aborted", async () => {
-    const budget = createByteBudget(10)
-    const release = await budget.acquire(100, never)
+    const budget = createByteBudget(16 * KIB)
+    const memory = await budget.acquire(100 * KIB, never)
+    expect(memory.bytes.length).toBe(100 * KIB)
     const giveUp = new AbortController()
     const waiting = budget.acquire(1, giveUp.signal)
     giveUp.abort(new Error("enough"))
     await expect(waiting).rejects.toThrow("enough")
-    release()
+    memory.release()
     expect(budget.holders).toBe(0)
-    ;(await budget.acquire(10, never))()
+    ;(await budget.acquire(10, never)).release()
+  })
+
+  it("uses memory again, never the same twice at once, and lends none that was given back", async () => {
+    const budget = createByteBudget(4 * 1024 * KIB)
+    const first = await budget.acquire(1000 * KIB, never)
+    const second = await budget.acquire(1000 * KIB, never)
+    const buffer = first.bytes.buffer
+    expect(second.bytes.buffer).not.toBe(buffer)
+    first.release()
+    expect(() => first.bytes).toThrow("given back")
+    const third = await budget.acquire(900 * KIB, never)
+    expect(third.bytes.buffer).toBe(buffer)
+    expect(third.bytes.length).toBe(900 * KIB)
+  })
+
+  it("holds no more memory than its limit, whatever sizes were asked for", async () => {
+    const limit = 4 * 1024 * KIB
+    const budget = createByteBudget(limit)
+    const buffers = new Set<ArrayBufferLike>()
+    for (const mebibytes of [1, 2, 3, 4, 1, 3, 2]) {
+      const memory = await budget.acquire(mebibytes * 1024 * KIB, never)
+      buffers.add(memory.bytes.buffer)
+      memory.release()
+      // A slab that gave way was detached: its memory is gone at once.
+      const held = [...buffers].reduce((sum, buffer) => sum + buffer.byteLength, 0)
+      expect(held).toBeLessThanOrEqual(limit)
+    }
   })
 })

@@ -142,7 +142,7 @@ export async function decryptArchive(
     if (!isKept(error, options)) await discard(request, held.writer, options.checkpoint)
     throw error
   } finally {
-    held.head?.release()
+    held.head?.memory.release()
     wipe(unwrapped?.contentKey.key, unwrapped?.contentKey.iv)
   }
 }
@@ -251,8 +251,8 @@ async function move(
   // Of nothing but a padding that is trimmed there is no part, so no ciphertext to hash: no digest rather than that of nothing.
   const isHashable = plan.count > 0 || object.size === 0
   const hash = { plaintext: digest, ciphertext: digest && isHashable && Boolean(announced?.sha256sum) }
-  const decrypt = (part: Part, abort: AbortSignal) =>
-    decryptPart(source, object, part, contentKey, hash.ciphertext, abort)
+  const decrypt = (part: Part, memory: Uint8Array, abort: AbortSignal) =>
+    decryptPart(source, object, part, contentKey, hash.ciphertext, memory, abort)
 
   const parts = { plan, decrypt, hash, budget: options.budget }
 
@@ -293,7 +293,7 @@ async function readLastBlock(
   const start = object.size - BLOCK_SIZE
   const number = start === 0 ? 1 : 2
   const part = planParts(object.size, object.size, Math.max(start, BLOCK_SIZE)).part(number)
-  return (await decryptPart(source, object, part, contentKey, false, signal)).end
+  return (await decryptPart(source, object, part, contentKey, false, new Uint8Array(BLOCK_SIZE), signal)).end
 }
 
 /** From here on the object may be visible, whatever happens. */

@@ -6,8 +6,8 @@ import type { ContentKey } from "./password.ts"
 
 /** Decrypts one part. Holds no plaintext back but an unfinished block. */
 export interface PartDecryptor {
-  /** The plaintext of the blocks that `ciphertext` completes; may be empty. */
-  update(ciphertext: Uint8Array): Uint8Array
+  /** Writes the plaintext of the blocks that `ciphertext` completes to `into`, from `at` on; gives where it ends. */
+  update(ciphertext: Uint8Array, into: Uint8Array, at: number): number
   /** Ends the part. `ERR_CIPHERTEXT_INVALID` if an unfinished block is left over. */
   final(): void
   /** Has OpenSSL wipe its copy of the content key, also of a part that was given up: else it stays until it is collected. */
@@ -23,19 +23,26 @@ export function createPartDecryptor(contentKey: ContentKey, first: boolean): Par
   const previousBlock = new Uint8Array(BLOCK_SIZE)
   let seen = 0
   return {
-    update(ciphertext) {
+    update(ciphertext, into, at) {
       let rest = ciphertext
       if (decipher === undefined) {
         const taken = Math.min(BLOCK_SIZE - seen, rest.length)
         previousBlock.set(rest.subarray(0, taken), seen)
         seen += taken
-        if (seen < BLOCK_SIZE) return new Uint8Array(0)
+        if (seen < BLOCK_SIZE) return at
         decipher = open(contentKey.key, previousBlock)
         seen = 0
         rest = rest.subarray(taken)
       }
       seen += rest.length
-      return rest.length === 0 ? new Uint8Array(0) : decipher.update(rest)
+      let end = at
+      for (let start = 0; start < rest.length; start += SLICE_SIZE) {
+        const plaintext = decipher.update(rest.subarray(start, start + SLICE_SIZE))
+        into.set(plaintext, end)
+        end += plaintext.length
+        free(plaintext)
+      }
+      return end
     },
     final() {
       if (decipher === undefined || seen % BLOCK_SIZE !== 0)
@@ -58,4 +65,15 @@ export function createPartDecryptor(contentKey: ContentKey, first: boolean): Par
 function open(key: Uint8Array, iv: Uint8Array): Decipheriv {
   // Auto-padding would swallow the archive's last packet or answer as a padding oracle.
   return createDecipheriv("aes-256-cbc", key, iv).setAutoPadding(false)
+}
+
+/** Small enough to stay in a core's cache until it has been copied. */
+const SLICE_SIZE = 64 * 1024
+
+/**
+ * Gives a result of `Decipheriv.update` back at once rather than when it is collected: the next one gets the same memory, which
+ * is in the cache still, and a part never holds more than itself.
+ */
+function free(plaintext: Buffer): void {
+  if (plaintext.buffer.byteLength === plaintext.byteLength) (plaintext.buffer as ArrayBuffer).transfer(0)
 }

@@ -16,11 +16,12 @@ function encrypt(plaintext: Uint8Array): Buffer {
 /** Decrypts `ciphertext` in pieces of `step` bytes. */
 function decryptPart(ciphertext: Uint8Array, first: boolean, step: number): Buffer {
   const decryptor = createPartDecryptor(contentKey, first)
-  const out: Uint8Array[] = []
+  const into = Buffer.alloc(ciphertext.length)
+  let end = 0
   for (let at = 0; at < ciphertext.length; at += step)
-    out.push(decryptor.update(ciphertext.subarray(at, at + step)))
+    end = decryptor.update(ciphertext.subarray(at, at + step), into, end)
   decryptor.final()
-  return Buffer.concat(out)
+  return into.subarray(0, end)
 }
 
 describe("the parts of an archive", () => {
