@@ -5,7 +5,7 @@ export default defineConfig({
     include: ["packages/**/*.test.ts", "apps/**/*.test.ts", "test/**/*.test.ts", "demo/**/*.test.ts"],
     exclude: ["**/node_modules/**"],
     reporters: ["default", "./test/reporter.ts"],
-    testTimeout: 60_000,
+    testTimeout: 180_000,
     hookTimeout: 300_000,
     maxWorkers: 2,
   },

@@ -74,7 +74,12 @@ export function openPlaces({ config, budget, logger, onRetry }: PlacesOptions): 
 
   return {
     async of({ projectId, archiveId }) {
-      const project = projects.get(projectId)
+      let project = projects.get(projectId)
+      if (!project) {
+        // Ingest, which accepted the callback, may have seen a new project first.
+        await projects.refresh()
+        project = projects.get(projectId)
+      }
       if (!project) throw new UnsealError("ERR_JOB_INVALID", `project ${projectId} is not configured here`)
       const fill = (template: string) => fillKeyTemplate(template, { projectId, archiveId })
       const { source, destination, keysDir } = project

@@ -152,3 +152,15 @@ test("a file that is gone, or touched without a change, changes nothing", async 
   await soon(() => sample("unseal_projects_file_invalid")).toBe(1)
   expect(projects.ids).toEqual(["1"])
 })
+
+test("a look that is asked for finds a new project at once, whatever the interval", async () => {
+  write("secret", "the secret")
+  configured(project(100))
+  const projects = openProjects({ for: "ingest", env: { UNSEAL_PROJECTS_FILE: path("projects.yaml") } })
+  const logger = createLogger("test", "silent")
+  close = projects.watch({ logger, registry, intervalMs: 3_600_000 }).close
+  configured(project(100), project(200))
+  expect(projects.get("200")).toBeUndefined()
+  await projects.refresh()
+  expect(projects.get("200")?.id).toBe("200")
+})

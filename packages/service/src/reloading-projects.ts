@@ -16,6 +16,8 @@ export interface ReloadingProjects<P extends Project> extends Projects<P> {
    * `unseal_projects_file_invalid` is 1 until the files are mended. Call it once.
    */
   watch(options: WatchOptions): { close(): Promise<void> }
+  /** Looks now rather than within the interval: another process may have seen a change first. */
+  refresh(): Promise<void>
 }
 
 export interface WatchOptions {
@@ -61,7 +63,10 @@ export function openProjects<R extends ProjectsReader>(
     return "taken"
   }
 
+  let refresh = async (): Promise<void> => void reload()
+
   return {
+    refresh: () => refresh(),
     get: (id) => projects.get(id),
     get ids() {
       return ids
@@ -95,11 +100,13 @@ export function openProjects<R extends ProjectsReader>(
       }
 
       let looking = Promise.resolve()
-      const timer = setInterval(() => {
+      refresh = () => {
         looking = looking
           .then(look)
           .catch((err: unknown) => logger.error({ err }, "projects were not read again"))
-      }, intervalMs)
+        return looking
+      }
+      const timer = setInterval(refresh, intervalMs)
       timer.unref()
       return {
         async close() {
