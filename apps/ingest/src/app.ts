@@ -98,7 +98,8 @@ function receive({ projects, producer, authentication }: AppDependencies) {
     const projectId = projectIdOf(request)
     const body: Buffer = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0)
     const { token } = request.params as { token?: string }
-    await authenticate(projects.get(projectId), { authorization, token, body }, authentication)
+    const address = request.socket.remoteAddress
+    await authenticate(projects.get(projectId), { authorization, token, body, address }, authentication)
 
     const callback = readCallback(parseJson(body), projectId)
     const { archiveId, status } = callback

@@ -1,5 +1,6 @@
 import { createHmac, generateKeyPairSync } from "node:crypto"
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest"
+import { parseNetworks } from "./networks.ts"
 import {
   APPLICATION_ID,
   OLD_SECRET,
@@ -184,5 +185,26 @@ describe("an unknown project", () => {
     }
     expect([...seen]).toHaveLength(1)
     expect([...seen][0]).toMatch(/^\[401,/)
+  })
+})
+
+describe("networks that callbacks may come from", () => {
+  it.each([
+    ["198.51.100.0/24", 401],
+    ["198.51.100.0/24,127.0.0.0/8", 202],
+  ])("of %s answer a signed callback with %i, whatever its headers say", async (text, status) => {
+    const limited = await startApp({ networks: parseNetworks(text) })
+    try {
+      const answer = await limited.post(SIGNED, BODY, {
+        authorization: await sign(BODY),
+        "x-forwarded-for": "198.51.100.7",
+        forwarded: "for=198.51.100.7",
+      })
+      expect(answer.status).toBe(status)
+      expect(limited.jobs).toHaveLength(status === 202 ? 1 : 0)
+      if (status === 401) expect((await problemOf(answer)).detail).toMatch(/do not fit$/)
+    } finally {
+      await limited.close()
+    }
   })
 })

@@ -2,6 +2,7 @@ import { createHash, randomBytes, timingSafeEqual } from "node:crypto"
 import type { IngestProject } from "@unseal/service/projects"
 import { errors, jwtVerify } from "jose"
 import { parseJson } from "./body.ts"
+import type { Networks } from "./networks.ts"
 import { Problem } from "./problem.ts"
 
 /** What a callback brings to prove its origin. */
@@ -12,11 +13,15 @@ export interface Credentials {
   readonly token: string | undefined
   /** As it came. */
   readonly body: Buffer
+  /** Of the peer that is connected. What headers say of others is anybody's word. */
+  readonly address: string | undefined
 }
 
 export interface AuthenticationOptions {
   /** How old a signed callback may be; the sender retries for 24 hours. */
   readonly maxAgeMs: number
+  /** Where callbacks may come from, whatever else they prove; from anywhere if absent. */
+  readonly networks?: Networks
 }
 
 /** Clocks differ: a callback may come from so far in the future. */
@@ -42,6 +47,7 @@ export async function authenticate(
   credentials: Credentials,
   options: AuthenticationOptions,
 ): Promise<void> {
+  if (options.networks?.has(credentials.address) === false) throw refuse("address outside the networks")
   if (project === undefined) {
     const token = credentials.authorization === undefined ? undefined : bearer(credentials.authorization)
     if (token !== undefined) await verifySignature(token, NOBODY, options).catch(() => {})

@@ -14,6 +14,17 @@ import {
 } from "@unseal/service/settings"
 import { readTestSettings, type TestSettings } from "@unseal/service/test-settings"
 import { z } from "zod"
+import { parseNetworks } from "./networks.ts"
+
+const networks = () =>
+  text().transform((value, context) => {
+    try {
+      return parseNetworks(value)
+    } catch (error) {
+      context.addIssue((error as RangeError).message)
+      return z.NEVER
+    }
+  })
 
 const schema = z.object({
   REDIS_URL: url(["redis", "rediss"]),
@@ -24,6 +35,7 @@ const schema = z.object({
   UNSEAL_ADMIN_PORT: port(),
   UNSEAL_ATTEMPTS: integer({ min: 1, max: 1_000 }),
   UNSEAL_CALLBACK_MAX_AGE_MS: milliseconds({ min: 60_000 }),
+  UNSEAL_CALLBACK_NETWORKS: networks().optional(),
   // Read with the projects; here it is checked for its form.
   UNSEAL_ALLOW_UNAUTHENTICATED: flag(),
 })

@@ -38,7 +38,10 @@ await runProcess("ingest", async ({ logger }) => {
     producer,
     registry,
     logger,
-    authentication: { maxAgeMs: config.UNSEAL_CALLBACK_MAX_AGE_MS },
+    authentication: {
+      maxAgeMs: config.UNSEAL_CALLBACK_MAX_AGE_MS,
+      ...(config.UNSEAL_CALLBACK_NETWORKS && { networks: config.UNSEAL_CALLBACK_NETWORKS }),
+    },
     draining: () => draining,
   })
   const { server, drain } = createLimitedServer(app)

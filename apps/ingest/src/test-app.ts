@@ -9,6 +9,7 @@ import { createRegistry } from "@unseal/service/metrics"
 import type { IngestProject } from "@unseal/service/projects"
 import { SignJWT } from "jose"
 import { createApp } from "./app.ts"
+import type { Networks } from "./networks.ts"
 import { createLimitedServer, type ServerLimits } from "./server.ts"
 
 export const ARCHIVE_ID = "30b3ebf1-ba36-4f5b-8def-6f70d9986fe9"
@@ -73,7 +74,11 @@ export interface TestApp {
 
 /** The real application on a port of its own. Jobs go into an array, unless `enqueue` does something else with them. */
 export async function startApp(
-  options: { enqueue?: (payload: JobPayload) => Promise<Enqueued>; limits?: Partial<ServerLimits> } = {},
+  options: {
+    enqueue?: (payload: JobPayload) => Promise<Enqueued>
+    limits?: Partial<ServerLimits>
+    networks?: Networks
+  } = {},
 ): Promise<TestApp> {
   const jobs: JobPayload[] = []
   const logs: Record<string, unknown>[] = []
@@ -94,7 +99,10 @@ export async function startApp(
     },
     registry,
     logger: createLogger("ingest", "debug", { write: (line) => void logs.push(JSON.parse(line)) }),
-    authentication: { maxAgeMs: 25 * 3_600_000 },
+    authentication: {
+      maxAgeMs: 25 * 3_600_000,
+      ...(options.networks && { networks: options.networks }),
+    },
     draining: () => draining,
   })
   const { server, drain } = createLimitedServer(app, options.limits)

@@ -137,6 +137,12 @@ export const SETTINGS = {
     default: "0",
     meaning: "`1` permits callback authentication `none`",
   },
+  UNSEAL_CALLBACK_NETWORKS: {
+    for: ["ingest"],
+    default: null,
+    meaning:
+      "networks that callbacks may come from, as in `216.147.0.0/18` (the vendor's), separated by commas, beside what `UNSEAL_CALLBACK_AUTH` asks for; the peer of the connection counts, so not behind a proxy. Unset, any",
+  },
   UNSEAL_CALLBACK_MAX_AGE_MS: {
     for: ["ingest"],
     default: "90000000",
