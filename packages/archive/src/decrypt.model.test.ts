@@ -447,7 +447,9 @@ async function checkRun(world: World, model: Model, options: RunOptions, interru
 async function checkTwoRuns(world: World, model: Model, options: RunOptions): Promise<void> {
   const budget = createByteBudget(options.parts * options.partSize)
   const etag = await world.etag()
-  const runs = await Promise.all([1, 2].map(() => runOnce(world, model, options, budget)))
+  // Each with an upload of its own: that only one live run takes up a checkpoint's is what the job's lock is for.
+  const alone: RunOptions = { ...options, checkpoint: "none" }
+  const runs = await Promise.all([1, 2].map(() => runOnce(world, model, alone, budget)))
   expect(budget.holders).toBe(0)
   const expected = verdict(model, options)
   for (const { result, error } of runs) {
@@ -617,7 +619,8 @@ describe("any history of runs, faults, crashes and meddling", () => {
         (first, all) =>
           runHistory((world, model) => fc.asyncModelRun(() => ({ model, real: world }), all), first),
       ),
-      { numRuns: 400, interruptAfterTimeLimit: 20_000 },
+      // One fixed seed: another is one to try by hand, and what it finds is kept above.
+      { numRuns: 400, interruptAfterTimeLimit: 20_000, seed: 20_241_124 },
     )
   })
 })
