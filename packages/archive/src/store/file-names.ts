@@ -39,8 +39,14 @@ export function parseUploadName(name: string): { name: string; token: string } |
   return match ? { name: match[1]!, token: match[2]! } : null
 }
 
-/** The metadata of one version of `target`: each version has its own file, so that writing one can't harm another. */
+/** The part of a version that writing in place without a change of size leaves as it is. */
+const inodeAndSizeOf = (etag: string): string => etag.slice(0, etag.lastIndexOf("-"))
+
+/** Whether two versions are of one file: then they have their metadata in common. */
+export const isSameFile = (a: string, b: string): boolean => inodeAndSizeOf(a) === inodeAndSizeOf(b)
+
+/** The metadata of one file under `target`'s name: each inode has its own, so that writing one can't harm another. */
 export function metadataFileOf(target: string, etag: string): string {
-  const version = createHash("sha256").update(etag).digest("hex").slice(0, 16)
+  const version = createHash("sha256").update(inodeAndSizeOf(etag)).digest("hex").slice(0, 16)
   return join(dirname(target), `.${basename(target)}.unseal.${version}.json`)
 }

@@ -1,10 +1,13 @@
+import { randomBytes } from "node:crypto"
 import type { BigIntStats } from "node:fs"
 import { open, readFile, rename, rm, stat, writeFile } from "node:fs/promises"
 import { basename, dirname, join } from "node:path"
+import { z } from "zod"
 import { UnsealError } from "../errors.ts"
-import type { StoredObject } from "./contract.ts"
+import type { StoredObject, WrittenPart } from "./contract.ts"
+import { hasParts } from "./file-content.ts"
 import { fileError, systemCode } from "./file-errors.ts"
-import { metadataFileOf } from "./file-names.ts"
+import { isSameFile, metadataFileOf } from "./file-names.ts"
 
 /** Recordings are for the one who decrypts them: who else may read them is granted explicitly, by directory or ACL. */
 export const FILE_MODE = 0o600
@@ -43,23 +46,36 @@ async function readMetadata(target: string, etag: string): Promise<Readonly<Reco
     if (systemCode(error) === "ENOENT") return {}
     throw error
   }
-  return parseMetadata(text, etag)
+  return parseMetadata(text, target, etag)
 }
 
-// Bound to the version by its contents too: inode numbers come back, and a copied directory keeps the names.
-function parseMetadata(text: string, etag: string): Readonly<Record<string, string>> {
+const metadataSchema = z.object({
+  etag: z.string(),
+  metadata: z.record(z.string(), z.string()),
+  partSize: z.number().int().positive(),
+  /** CRC-32 in hex and bytes of each part, in order. */
+  parts: z.array(z.object({ tag: z.string(), size: z.number().int().positive() })),
+})
+
+/**
+ * Bound to the version by its contents too: inode numbers come back, and a copied directory keeps the names. A second live run
+ * of one upload may still write a part, of the same bytes, when the first has made the file visible: then its time is another
+ * and the bytes decide.
+ */
+async function parseMetadata(
+  text: string,
+  target: string,
+  etag: string,
+): Promise<Readonly<Record<string, string>>> {
+  let file: z.output<typeof metadataSchema>
   try {
-    const file: unknown = JSON.parse(text)
-    if (typeof file !== "object" || file === null || !("etag" in file) || file.etag !== etag) return {}
-    if (!("metadata" in file) || typeof file.metadata !== "object" || file.metadata === null) return {}
-    return Object.fromEntries(
-      Object.entries(file.metadata).filter(
-        (entry): entry is [string, string] => typeof entry[1] === "string",
-      ),
-    )
+    file = metadataSchema.parse(JSON.parse(text))
   } catch {
     return {}
   }
+  if (file.etag === etag) return file.metadata
+  const parts = new Map(file.parts.map((part, index) => [index + 1, part]))
+  return isSameFile(file.etag, etag) && (await hasParts(target, file.partSize, parts)) ? file.metadata : {}
 }
 
 /** Keeps the metadata of the version `etag` of `target`, before that version is visible. */
@@ -67,11 +83,16 @@ export async function writeMetadata(
   target: string,
   etag: string,
   metadata: Readonly<Record<string, string>>,
+  content: { readonly partSize: number; readonly parts: ReadonlyMap<number, WrittenPart> },
 ): Promise<void> {
   if (Object.keys(metadata).length === 0) return
+  const parts = [...content.parts].sort(([a], [b]) => a - b).map(([, { tag, size }]) => ({ tag, size }))
   const file = metadataFileOf(target, etag)
-  const temporary = join(dirname(file), `${basename(file)}.new`)
-  await writeFile(temporary, JSON.stringify({ etag, metadata }), { mode: FILE_MODE, flush: true })
+  const temporary = join(dirname(file), `${basename(file)}.${randomBytes(4).toString("hex")}.new`)
+  await writeFile(temporary, JSON.stringify({ etag, metadata, partSize: content.partSize, parts }), {
+    mode: FILE_MODE,
+    flush: true,
+  })
   await rename(temporary, file)
 }
 

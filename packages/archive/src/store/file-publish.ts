@@ -1,12 +1,11 @@
-import { type FileHandle, link, open, rename, rm, stat } from "node:fs/promises"
+import { link, open, rename, rm, stat } from "node:fs/promises"
 import { dirname } from "node:path"
-import { crc32 } from "node:zlib"
 import { UnsealError } from "../errors.ts"
-import { hexCrc32 } from "./adapter.ts"
 import type { CreateOptions, StoredObject, WrittenPart } from "./contract.ts"
+import { hasParts } from "./file-content.ts"
 import { fileError, systemCode } from "./file-errors.ts"
 import { readJournal } from "./file-journal.ts"
-import { isToken, type UploadFiles, uploadFilesOf } from "./file-names.ts"
+import { isSameFile, isToken, type UploadFiles, uploadFilesOf } from "./file-names.ts"
 import { etagOf, isThere, removeMetadata, statFile, syncDirectory, writeMetadata } from "./file-object.ts"
 
 /** One object on its way into a directory. */
@@ -34,13 +33,13 @@ export async function publish(
       throw new UnsealError("ERR_STORE_UNAVAILABLE", `part ${number} of ${target} was written anew since`)
 
   const etag = await finish(upload)
-  await writeMetadata(target, etag, options.metadata)
+  await writeMetadata(target, etag, options.metadata, { partSize: upload.partSize, parts })
   signal.throwIfAborted()
-  const published = options.existing === "fail" ? await publishNew(upload) : await publishOver(upload)
+  const published = options.existing === "fail" ? await publishNew(upload) : await publishOver(upload, etag)
   if (!published) {
     // A crash between the link and its clean-up leaves the target as this very file: then the metadata is the target's.
     const current = await statFile(target, upload.key)
-    if (current?.etag !== etag) await removeMetadata(target, etag)
+    if (!current || !isSameFile(current.etag, etag)) await removeMetadata(target, etag)
     const object = await settle(upload, parts, signal)
     await removeUpload(target, upload.token)
     return object
@@ -84,10 +83,10 @@ async function publishNew({ target, temporary }: Upload): Promise<boolean> {
   return true
 }
 
-async function publishOver({ target, temporary, key }: Upload): Promise<boolean> {
+async function publishOver({ target, temporary, key }: Upload, etag: string): Promise<boolean> {
   const before = await statFile(target, key)
   await rename(temporary, target)
-  if (before) await removeMetadata(target, before.etag)
+  if (before && !isSameFile(before.etag, etag)) await removeMetadata(target, before.etag)
   return true
 }
 
@@ -111,42 +110,6 @@ async function settle(
     "ERR_OBJECT_NOT_FOUND",
     `the upload to ${target} is gone, and the object is not there`,
   )
-}
-
-async function hasParts(
-  target: string,
-  partSize: number,
-  parts: ReadonlyMap<number, WrittenPart>,
-  signal: AbortSignal,
-): Promise<boolean> {
-  const handle = await open(target, "r")
-  try {
-    for (const [number, part] of parts)
-      if (hexCrc32(await crc32At(handle, (number - 1) * partSize, part.size, signal)) !== part.tag)
-        return false
-    return true
-  } finally {
-    await handle.close()
-  }
-}
-
-async function crc32At(
-  handle: FileHandle,
-  position: number,
-  size: number,
-  signal: AbortSignal,
-): Promise<number> {
-  const buffer = Buffer.allocUnsafe(Math.min(size, 1024 * 1024))
-  let sum = 0
-  for (let done = 0; done < size; ) {
-    signal.throwIfAborted()
-    const length = Math.min(buffer.length, size - done)
-    const { bytesRead } = await handle.read(buffer, 0, length, position + done)
-    if (bytesRead === 0) break
-    sum = crc32(buffer.subarray(0, bytesRead), sum)
-    done += bytesRead
-  }
-  return sum
 }
 
 /** Removes the hidden files of an upload; no error if they are gone. The journal goes first: without it nothing is resumed. */

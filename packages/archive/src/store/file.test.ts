@@ -109,6 +109,19 @@ describe("metadata", () => {
     expect(await store.stat("archive.ts", never)).toMatchObject({ metadata: {} })
   })
 
+  it("stays when the same bytes are written into the file again", async () => {
+    const path = join(directory, "archive.ts")
+    const writer = await store.create("archive.ts", bytes.length, ours, never)
+    await writer.complete(await writeParts(writer), never)
+    await utimes(path, 1, 1)
+    expect(await store.stat("archive.ts", never)).toMatchObject({ metadata: ours.metadata })
+
+    const other = Buffer.from(bytes)
+    other[2 * PART] = other[2 * PART]! ^ 1
+    await writeFile(path, other, { flag: "r+" })
+    expect(await store.stat("archive.ts", never)).toMatchObject({ metadata: {} })
+  })
+
   it("of a version that is replaced goes with it", async () => {
     for (const source of ["first", "second"]) {
       const options: CreateOptions = { ...plain, metadata: { source }, existing: "replace" }
