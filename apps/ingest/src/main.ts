@@ -1,3 +1,4 @@
+import "@unseal/service/small-heap"
 import type { AddressInfo } from "node:net"
 import type { JobPayload } from "@unseal/queue/job"
 import { createProducer } from "@unseal/queue/producer"

@@ -1,3 +1,4 @@
+import "@unseal/service/small-heap"
 import { startAdminServer } from "@unseal/service/admin"
 import { createRegistry } from "@unseal/service/metrics"
 import { runProcess } from "@unseal/service/process"

@@ -45,14 +45,22 @@ export interface NewJob {
 }
 
 /**
- * Adds a job and counts it, in one transaction; a job that is there already stays as it is and is not counted. Resolves to
- * the data of the job that is in the queue then: the new one's, or that of an earlier one. `null` only if it is gone again.
+ * Adds jobs and counts them, in one transaction; one that is there already stays as it is and is not counted. Resolves to
+ * the data of the job that is in the queue then, for each: the new one's, or that of an earlier one. `null` only if it is
+ * gone again.
  */
-export async function addAccepted(connection: Redis, queue: Queue, job: NewJob): Promise<string | null> {
+export async function addAccepted(
+  connection: Redis,
+  queue: Queue,
+  jobs: readonly NewJob[],
+): Promise<(string | null)[]> {
   // From then on BullMQ's scripts are known to the connection.
   await queue.getBackend().client
-  const answers = await transact(connection, (transaction) => stage(transaction, queue, job, true))
-  return answers.at(-1) as string | null
+  const answers = await transact(connection, (transaction) => {
+    for (const job of jobs) stage(transaction, queue, job, true)
+  })
+  // Of each job there are two: BullMQ's, and that of the count.
+  return jobs.map((_, index) => answers[2 * index + 1] as string | null)
 }
 
 /** The data of the job that is in the queue as `jobId`, which is counted if nobody did; `null` if there is none. */

@@ -72,10 +72,11 @@ if #ARGV > 3 then
 end
 return 1`
 
-/** The checkpoint log of one run. */
-export function openCheckpointLog(options: CheckpointOptions): CheckpointLog {
+/** The checkpoint log of one run, which knows whether the run has cleared it, and written nothing since. */
+export function openCheckpointLog(options: CheckpointOptions): CheckpointLog & { readonly cleared: boolean } {
   const { connection, queue, jobId, signal } = options
   const key = checkpointKey(queue, jobId)
+  let cleared = false
 
   async function write(anew: boolean, ...fields: string[]): Promise<void> {
     const keys = [lockKey(queue, jobId), key]
@@ -83,7 +84,10 @@ export function openCheckpointLog(options: CheckpointOptions): CheckpointLog {
       connection.eval(WRITE, 2, ...keys, options.token, anew ? 1 : 0, EXPIRY_MS, ...fields),
       signal,
     )
-    if (written === 1) return
+    if (written === 1) {
+      cleared = fields.length === 0
+      return
+    }
     const reason = new LockLostError("the lock is gone or another worker's")
     options.onLockLost(reason)
     throw reason
@@ -104,6 +108,9 @@ export function openCheckpointLog(options: CheckpointOptions): CheckpointLog {
     part: (number, receipt) => write(false, `part:${number}`, JSON.stringify(receiptSchema.parse(receipt))),
     seal: (record) => write(false, "record", JSON.stringify(record)),
     clear: () => write(true),
+    get cleared() {
+      return cleared
+    },
   }
 }
 

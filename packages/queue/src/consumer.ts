@@ -198,13 +198,14 @@ export function createConsumer<Result extends RunResult>(options: ConsumerOption
       payload = parseJobPayload(job.data)
       if (!(await predecessorEnded(jobId, signal))) return { ...seen(), ending: HANDED_BACK }
       signal.throwIfAborted()
+      const checkpoint = openLog(signal)
       const running = options.run(payload, {
         jobId,
         attempt: job.attemptsMade + 1,
         starts: job.attemptsStarted,
         signal,
         fence: () => lock.fence(),
-        checkpoint: openLog(signal),
+        checkpoint,
       })
       const ended = running.then(
         () => {},
@@ -215,7 +216,7 @@ export function createConsumer<Result extends RunResult>(options: ConsumerOption
 
       const result = await Promise.race([running, givenUp])
       if (lock.lost) return { ...seen(), ending: { kind: "lost" } }
-      await forget(openLog(AbortSignal.timeout(1_000)))
+      if (!checkpoint.cleared) await forget(openLog(AbortSignal.timeout(1_000)))
       return { ...seen(), ending: { kind: "completed", result } }
     } catch (error) {
       const ending = endingOf({

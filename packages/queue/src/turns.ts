@@ -127,7 +127,22 @@ function evaluate(
   const key = (type: string) => queueKey(queue, type)
   const keys = [turnsKey(queue), key("prioritized"), key("delayed"), key("active"), key(jobId)]
   const given = [projectId, units, LAST_PRIORITY, key(""), mustBeNew ? 1 : 0]
-  return connection.eval(TAKE_TURN, keys.length, ...keys, ...given) as Promise<number>
+  return scripted(connection).unsealTakeTurn(...keys, ...given)
+}
+
+interface Scripted {
+  unsealTakeTurn(...keysAndArguments: (string | number)[]): Promise<number>
+}
+
+const known = new WeakSet<Redis>()
+
+/** `connection` with the script as a command of its own, which sends its digest instead of its text. */
+function scripted(connection: Redis): Scripted {
+  if (!known.has(connection)) {
+    connection.defineCommand("unsealTakeTurn", { numberOfKeys: 5, lua: TAKE_TURN })
+    known.add(connection)
+  }
+  return connection as unknown as Scripted
 }
 
 /** What an archive of `size` bytes costs. */

@@ -44,12 +44,33 @@ describe("createLogger", () => {
     ],
     ...["callbackToken", "authorization", "cookie", "contentKey", "privateKey", "iv", "secretAccessKey"],
     ...["accountKey", "x-opentok-auth", "connectionString"],
-  ])("redacts %s down to the fourth level", (field) => {
+  ])("redacts %s at any depth", (field) => {
     const { logger, lines } = capture()
     const secret = { [field]: CANARY }
-    logger.info({ ...secret, a: { ...secret, b: { ...secret, c: secret } }, list: [secret] }, "x")
+    logger.info({ ...secret, a: { ...secret, b: { c: { d: { e: secret } } } }, list: [[secret]] }, "x")
     expect(lines.join()).not.toContain(CANARY)
-    expect(lines.join().match(/\[redacted\]/g)).toHaveLength(5)
+    expect(lines.join().match(/\[redacted\]/g)).toHaveLength(4)
+  })
+
+  it("leaves what it was given as it was, and writes the rest of it", () => {
+    const { logger, last } = capture()
+    const fields = { list: [{ token: CANARY, size: 16 }], at: new Date(0), url: new URL("s3://bucket/key") }
+    logger.info(fields, "x")
+    expect(fields.list[0]!.token).toBe(CANARY)
+    expect(last()).toMatchObject({
+      list: [{ token: "[redacted]", size: 16 }],
+      at: "1970-01-01T00:00:00.000Z",
+      url: "s3://bucket/key",
+    })
+  })
+
+  it("survives a circle", () => {
+    const { logger, lines, last } = capture()
+    const circle: Record<string, unknown> = { token: CANARY }
+    circle.self = circle
+    logger.info({ circle }, "x")
+    expect(last().msg).toBe("x")
+    expect(lines.join()).not.toContain(CANARY)
   })
 
   it("does not redact the key of an object", () => {

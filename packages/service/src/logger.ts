@@ -1,44 +1,20 @@
 import { type DestinationStream, type Logger, pino, stdTimeFunctions } from "pino"
 import { serializeError } from "./error-serializer.ts"
+import { redact } from "./redact.ts"
 import { VERSION } from "./version.ts"
 
 export type { Logger } from "pino"
 
-/** Fields whose value is never logged, wherever they stand in a line. `key` is not among them: it names an object. */
-const SECRET_FIELDS = [
-  ...["password", "encryptedPassword", "passphrase", "secret", "signatureSecret", "signatureSecrets"],
-  ...["token", "callbackToken", "authorization", "Authorization", "cookie", '["x-opentok-auth"]'],
-  ...[
-    "contentKey",
-    "privateKey",
-    "iv",
-    "secretAccessKey",
-    "sessionToken",
-    "accessKey",
-    "accountKey",
-    "secretKey",
-  ],
-  ...["connectionString", "sasToken", "credentials"],
-]
-const DEPTHS = ["", "*", "*.*", "*.*.*"]
-
-const REDACTED_PATHS = DEPTHS.flatMap((prefix) =>
-  SECRET_FIELDS.map((field) =>
-    prefix === "" || field.startsWith("[") ? `${prefix}${field}` : `${prefix}.${field}`,
-  ),
-)
-
 /**
  * A logger that writes one JSON object a line to stdout (or `destination`): ISO time, process name, version. Secrets are
- * replaced by `[redacted]` down to the fourth level, and an error under `err` keeps type, code, message, stack and causes.
+ * replaced by `[redacted]`, and an error under `err` keeps type, code, message, stack and causes.
  */
 export function createLogger(name: string, level: string, destination?: DestinationStream): Logger {
   const options = {
     level,
     base: { name, version: VERSION },
     timestamp: stdTimeFunctions.isoTime,
-    formatters: { level: (label: string) => ({ level: label }) },
-    redact: { paths: REDACTED_PATHS, censor: "[redacted]" },
+    formatters: { level: (label: string) => ({ level: label }), log: redact },
     serializers: { err: serializeError },
   }
   // Written before the call returns: pino's background writes come out of order or not at all when a process exits.

