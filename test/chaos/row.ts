@@ -4,7 +4,8 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import type { Protection } from "@unseal/service/test-settings"
 import { runCli } from "@unseal/test/harness/process"
-import { type CheckOptions, check, type Violation } from "./check.ts"
+import { watchBooks } from "./books.ts"
+import { type CheckOptions, check, openUploads, type Violation } from "./check.ts"
 import { startWorld, type World, type WorldOptions } from "./world.ts"
 
 export interface RowOptions {
@@ -60,6 +61,7 @@ export async function inWorld(
     ...worldOptions,
     ...(options.protectionsOff && { protectionsOff: options.protectionsOff }),
   })
+  const books = watchBooks(world)
   try {
     let findings: Findings = { runs: "", measured: "not finished" }
     const violations: Violation[] = []
@@ -71,23 +73,25 @@ export async function inWorld(
     // A fault that is still in the plan would strike the checker as well.
     world.s3.faults.clear()
     world.proxy.honest()
-    await sweep(world)
+    const left = openUploads(world).length
+    if (left > 0) await sweep(world)
     for (const what of findings.failures ?? []) violations.push({ invariant: "row", what })
-    violations.push(...(await check(world, findings.check)))
+    violations.push(...(await check(world, findings.check)), ...books.violations)
     if (violations.length > 0 && !options.expectsViolations) {
       const path = join(tmpdir(), `unseal-chaos-${options.seed}-${Date.now()}.jsonl`)
       world.history.write(path)
       violations.push({ invariant: "row", what: `the history is in ${path}` })
     }
-    return { runs: findings.runs, measured: findings.measured, violations }
+    const measured = `${findings.measured}; uploads left for the janitor: ${left}; books read ${books.looks} times`
+    return { runs: findings.runs, measured, violations }
   } finally {
+    books.stop()
     await world.close()
   }
 }
 
 /** The janitor, as it runs by itself now and then: what was begun in the moment before a kill, nobody else can know of. */
 async function sweep(world: World): Promise<void> {
-  if (world.s3.openUploads().length === 0) return
   const { code, stderr } = await runCli(["janitor", "--older-than", "0s"], { env: world.workerEnv })
   if (code !== 0) throw new Error(`the janitor ended with ${code}: ${stderr}`)
 }

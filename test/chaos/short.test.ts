@@ -22,7 +22,10 @@ const SCALES: Readonly<Record<string, number>> = {
   block: 0.1,
   "lock-lost": 0.05,
   "two-contents": 0.05,
+  quarantine: 0.1,
   "redis-crash": 0.04,
+  "redis-flushed": 0.1,
+  "redis-away": 0.04,
   "store-faults": 0.1,
   "empty-body": 0.05,
   midway: 0.05,
@@ -32,6 +35,7 @@ const SCALES: Readonly<Record<string, number>> = {
   forged: 0.1,
   late: 0.1,
   unreadable: 0.2,
+  large: 0.01,
 }
 
 describe(`under fire (seed ${seed})`, { timeout: 15 * MINUTES }, () => {

@@ -2,10 +2,13 @@
  * Everything at a low rate for a long time: `npm run test:soak -- [--minutes 30] [--seed N]`. A kill, a stop, a restart, a fault
  * of the store or of Redis every few seconds; memory and descriptors of the processes that live through it must stay level.
  */
+
 import { parseArgs } from "node:util"
-import { readJobs, usageOf } from "./check.ts"
+import { acceptedJobs, endedJobs, readJobs } from "./jobs.ts"
+import { type Member, usageOf } from "./members.ts"
 import { inWorld, sizeOf } from "./row.ts"
-import { acceptedJobs, endedJobs, LOCK_MS, type Member, type World } from "./world.ts"
+import { LOCK_MS } from "./settings.ts"
+import type { World } from "./world.ts"
 
 const { values } = parseArgs({
   options: { minutes: { type: "string", default: "30" }, seed: { type: "string" } },

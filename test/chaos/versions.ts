@@ -16,14 +16,20 @@ export interface Versions {
   /** Oldest first. */
   of(key: string): readonly Version[]
   readonly keys: readonly string[]
-  /** Resolves when everything that was made visible has been read. */
+  /** Resolves when everything that was made visible has been read. To be called when nothing is at fault any more. */
   settled(): Promise<void>
   stop(): void
 }
 
+/** Faults that come before an operation is done: with one of these it never is, whatever else strikes it. */
+const BEFORE: ReadonlySet<string> = new Set(["hang", "reset", "status", "errorInOk"])
+
 /** Whether the operation was done, whatever its client was told. */
-const isApplied = ({ status, code, fault = "" }: Operation): boolean =>
-  code === undefined && (fault.includes("applyThen") || (status === 200 && !fault.includes("errorInOk")))
+function isApplied({ status, code, fault }: Operation): boolean {
+  const faults = fault?.split(",") ?? []
+  if (code !== undefined || faults.some((name) => BEFORE.has(name))) return false
+  return status === 200 || faults.some((name) => name.startsWith("applyThen"))
+}
 
 export function watchVersions(
   s3: S3Server,
@@ -33,6 +39,8 @@ export function watchVersions(
 ): Versions {
   const writes = new Map<string, number>()
   const seen = new Map<string, Version[]>()
+  /** Looks that came to nothing, since the faults of the plan strike them as well. */
+  const missed = new Set<string>()
   let reading: Promise<void> = Promise.resolve()
 
   async function look(key: string): Promise<void> {
@@ -53,8 +61,8 @@ export function watchVersions(
     if (operation.bucket !== bucket || !isApplied(operation)) return
     if (operation.operation !== "PutObject" && operation.operation !== "CompleteMultipartUpload") return
     writes.set(key, (writes.get(key) ?? 0) + 1)
-    // A look that fails is made good by the checker, which misses the version.
-    reading = Promise.allSettled([reading, look(key)]).then(() => {})
+    const looking = look(key).catch(() => missed.add(key))
+    reading = Promise.all([reading, looking]).then(() => {})
   })
   return {
     writes: (key) => writes.get(key) ?? 0,
@@ -62,7 +70,11 @@ export function watchVersions(
     get keys() {
       return [...writes.keys()]
     },
-    settled: () => reading,
+    async settled() {
+      await reading
+      for (const key of missed) await look(key)
+      missed.clear()
+    },
     stop,
   }
 }

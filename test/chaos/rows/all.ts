@@ -6,14 +6,19 @@ import { keyRotation } from "./keys.ts"
 import { kill } from "./kill.ts"
 import { large } from "./large.ts"
 import { lockLost, twoContents } from "./overtaken.ts"
-import { redisAway, redisCrash } from "./redis.ts"
-import { rollingRestart, sigstop, sigterm } from "./signals.ts"
+import { quarantine } from "./quarantine.ts"
+import { redisAway } from "./redis-away.ts"
+import { redisCrash } from "./redis-crash.ts"
+import { redisEverysec, redisFlushed } from "./redis-forgets.ts"
+import { rollingRestart, sigterm } from "./signals.ts"
+import { sigstop } from "./sigstop.ts"
 import { steps } from "./steps.ts"
 import { ambiguous, emptyBody, midway, shortBody, storeFaults, swapped } from "./store.ts"
 import { unreadable } from "./unreadable.ts"
 
 export const ROWS: readonly Row[] = [
-  ...[kill, steps, sigterm, sigstop, block, lockLost, twoContents, redisCrash, redisAway],
+  ...[kill, steps, sigterm, sigstop, block, lockLost, twoContents, quarantine],
+  ...[redisCrash, redisEverysec, redisFlushed, redisAway],
   ...[storeFaults, shortBody, emptyBody, midway, swapped, ambiguous],
   ...[duplicates, forged, late, unreadable, large, keyRotation, ingestRestart, rollingRestart],
 ]

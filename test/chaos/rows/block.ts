@@ -1,13 +1,14 @@
-import { readJobs } from "../check.ts"
+import { readJobs } from "../jobs.ts"
 import { inWorld, type Row, scaled } from "../row.ts"
-import { LOCK_MS } from "../world.ts"
+import { LOCK_MS } from "../settings.ts"
 import { slowSource } from "./signals.ts"
 
 const MIB = 1024 * 1024
 
 /**
  * One worker, four archives at once, each of which takes longer than a lock holds; its event loop is blocked past the lock. It
- * is the only worker, so that it takes its own jobs again: where BullMQ's renewal by job id loses count.
+ * is the only worker, so that it takes its own jobs again: where BullMQ's renewal by job id loses count. A block past the lock
+ * costs every job in hand its lock, and so one more start each; a second one would be of a run that was not blocked.
  */
 export const block: Row = {
   name: "block",

@@ -1,9 +1,11 @@
 /** Callbacks that come twice, too early, or from somebody else. */
+
 import { randomUUID } from "node:crypto"
 import { readAccounts } from "@unseal/queue/accounting"
-import { readJobs } from "../check.ts"
+import { acceptedJobs, readJobs } from "../jobs.ts"
 import { inWorld, many, type Row, scaled, until } from "../row.ts"
-import { acceptedJobs, type Member, QUEUE, type World } from "../world.ts"
+import { QUEUE } from "../settings.ts"
+import type { World } from "../world.ts"
 
 const MIB = 1024 * 1024
 
@@ -97,6 +99,7 @@ export const ingestRestart: Row = {
     inWorld(options, { workers: 0, ingests: 2 }, async (world) => {
       const seconds = scaled(30, options, 4)
       const recorded = world.studio.record(20_000)
+      const ports = world.ingests.map((ingest) => ingest.ports.http!)
       const calls: Promise<unknown>[] = []
       const restarts: Promise<unknown>[] = []
       const startedAt = performance.now()
@@ -105,7 +108,12 @@ export const ingestRestart: Row = {
           const archive = world.track({ ...recorded, archiveId: randomUUID() }, "queued")
           calls.push(world.call(archive, world.members[nth % 2]))
         }
-        if (tick % 20 === 10) restarts.push(restart(world, world.members[restarts.length % 2]!))
+        if (tick % 20 === 10) {
+          const restarting = restart(world, ports[restarts.length % 2]!)
+          // Awaited at the end: until then its failure is no unhandled rejection.
+          restarting.catch(() => {})
+          restarts.push(restarting)
+        }
         await new Promise((resolve) => setTimeout(resolve, 100))
       }
       const rate = calls.length / ((performance.now() - startedAt) / 1_000)
@@ -121,8 +129,11 @@ export const ingestRestart: Row = {
     }),
 }
 
-/** The same ingest again, on its port: its senders know no other. */
-async function restart(world: World, ingest: Member): Promise<void> {
+/** The ingest on this port is replaced by another one there: its senders know no other. */
+async function restart(world: World, port: number): Promise<void> {
+  const ingest = world.ingests.find(({ ports }) => ports.http === port)
+  // Still on its way from the last time.
+  if (ingest === undefined) return
   await world.kill(ingest, "SIGTERM")
-  await world.startIngest(ingest.ports.http)
+  await world.startIngest(port)
 }

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto"
 import { rename, rm, writeFile } from "node:fs/promises"
 import { join } from "node:path"
-import { readJobs } from "../check.ts"
+import { readJobs } from "../jobs.ts"
 import { openStudio, type Studio } from "../recordings.ts"
 import { inWorld, many, type Row, scaled } from "../row.ts"
 import type { World } from "../world.ts"

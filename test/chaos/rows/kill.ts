@@ -1,7 +1,8 @@
 import type { LogLine } from "@unseal/test/harness/process"
-import { readJobs, wastedParts } from "../check.ts"
+import { wastedParts } from "../check.ts"
+import { countEnded, readJobs } from "../jobs.ts"
 import { inWorld, many, type Row, type RowOptions, scaled, sizeOf } from "../row.ts"
-import { QUEUE, type World } from "../world.ts"
+import type { World } from "../world.ts"
 
 /** Archives that were called and not ended, at most: the workers always have some, and the memory stays small. */
 const AHEAD = 24
@@ -56,14 +57,6 @@ export function feed(world: World, archives: number, largestMib: number): Promis
   })
   feeding.catch(() => {})
   return feeding
-}
-
-/** Two counts, since it is asked often. */
-export async function countEnded({ client }: World): Promise<number> {
-  const ended = await Promise.all(
-    ["completed", "failed"].map((set) => client.zcard(`{${QUEUE}}:${QUEUE}:${set}`)),
-  )
-  return ended.reduce((sum, count) => sum + count, 0)
 }
 
 async function killAlong(

@@ -1,6 +1,7 @@
-import { partUploads, usageOf, wastedParts } from "../check.ts"
+import { partUploads, wastedParts } from "../check.ts"
+import { usageOf } from "../members.ts"
 import { inWorld, type Row, scaled, until } from "../row.ts"
-import { PARTS_IN_FLIGHT } from "../world.ts"
+import { PARTS_IN_FLIGHT } from "../settings.ts"
 
 const MIB = 1024 * 1024
 const GIB = 1024 * MIB

@@ -1,8 +1,8 @@
 /** Signals that a worker survives, or ends by in its own time. */
-import { readJobs } from "../check.ts"
+import { countActive, readJobs } from "../jobs.ts"
 import { inWorld, type Row, type RowOptions, scaled, until } from "../row.ts"
-import { LOCK_MS, type Member, STALL_CHECK_MS, type World } from "../world.ts"
-import { countEnded, feed } from "./kill.ts"
+import type { World } from "../world.ts"
+import { feed } from "./kill.ts"
 
 const MIB = 1024 * 1024
 
@@ -21,8 +21,7 @@ export const rollingRestart: Row = {
   run: (options) => restarts(options, 20, 4),
 }
 
-/** The demand is 5 s, which the process keeps for itself; what comes on top is a busy machine's. */
-const EXIT_MS = 7_000
+const EXIT_MS = 5_000
 
 /** The reader is slowed down, so that a worker that ends always has something in hand. */
 function restarts(options: RowOptions, count: number, workers: number) {
@@ -34,11 +33,7 @@ function restarts(options: RowOptions, count: number, workers: number) {
     let slowest = 0
     const failures: string[] = []
     for (let index = 0; index < terms; index++) {
-      await until(
-        "work in hand",
-        60_000,
-        async () => (await world.client.llen("{unseal}:unseal:active")) >= 2,
-      )
+      await until("work in hand", 60_000, async () => (await countActive(world)) >= 2)
       const worker = world.random.pick(world.workers)
       const replacement = world.startWorker()
       world.fault("SIGTERM", worker.name)
@@ -75,52 +70,4 @@ export function slowSource(world: World, bytesPerSecond: number): void {
     times: Number.POSITIVE_INFINITY,
     action: { throttleBytesPerSecond: bytesPerSecond },
   })
-}
-
-const PAST_LOCK_MS = LOCK_MS + 2 * STALL_CHECK_MS + 500
-
-/** Stopped at a random moment, or exactly between the fence and the commit, until another worker must have done the work. */
-export const sigstop: Row = {
-  name: "sigstop",
-  fault: "SIGSTOP past the lock, then SIGCONT, also between fence and complete",
-  demand: "100: no content change of a visible object",
-  run: (options) =>
-    inWorld(options, { workers: 2 }, async (world) => {
-      const stops = scaled(100, options, 2)
-      for (let index = 0; index < stops; index++) {
-        const between = index % 2 === 0
-        const victim = await world.startWorker(
-          between ? { UNSEAL_TEST_FAULT_POINT: `after-fence:${world.random.integer(1, 2)}:stop` } : {},
-        )
-        const feeding = feed(world, 8, 11)
-        if (between) await until("the stop after the fence", 30_000, () => isStoppedAfterFence(world, victim))
-        else {
-          await until("work in hand", 30_000, () => world.history.entries.some(isStepOf(victim)))
-          await new Promise((resolve) => setTimeout(resolve, world.random.integer(0, 300)))
-          world.fault("SIGSTOP", victim.name)
-          victim.kill("SIGSTOP")
-        }
-        await new Promise((resolve) => setTimeout(resolve, PAST_LOCK_MS + world.random.integer(0, 1_000)))
-        world.fault("SIGCONT", victim.name)
-        victim.kill("SIGCONT")
-        await feeding
-        await world.settled(60_000)
-        await world.kill(victim, "SIGTERM")
-        options.progress?.(`${index + 1} of ${stops} stops`)
-      }
-      return {
-        runs: `${stops} stops, half of them between fence and complete`,
-        measured: `${await countEnded(world)} archives, ${world.versions.keys.length} visible keys`,
-      }
-    }),
-}
-
-const isStepOf = (victim: Member) => (entry: World["history"]["entries"][number]) =>
-  entry.kind === "step" && entry.process === victim.name
-
-/** With four runs at once, the one that stops need not be the first that passes its fence: the log is silent after it. */
-function isStoppedAfterFence(world: World, victim: Member): boolean {
-  const steps = world.history.entries.filter(isStepOf(victim))
-  const last = steps.at(-1)
-  return last?.kind === "step" && last.step === "after-fence" && Date.now() - last.at > 300
 }

@@ -1,6 +1,7 @@
 /** A store that answers wrongly, late or not at all, and objects that change. */
+
 import type { FaultAction } from "@unseal/simulator/s3/faults"
-import { readJobs } from "../check.ts"
+import { readJobs } from "../jobs.ts"
 import { inWorld, many, type Row, scaled, until } from "../row.ts"
 import type { World } from "../world.ts"
 import { feed } from "./kill.ts"

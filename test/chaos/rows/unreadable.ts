@@ -2,7 +2,7 @@
 
 import { createDecipheriv, createPublicKey, generateKeyPairSync, randomBytes } from "node:crypto"
 import { encodePassword, wrapPassword } from "@unseal/archive/format/password"
-import { readJobs } from "../check.ts"
+import { readJobs } from "../jobs.ts"
 import { type Expected, type Recorded, type Studio, sha256 } from "../recordings.ts"
 import { inWorld, type Row, scaled } from "../row.ts"
 import type { World } from "../world.ts"

@@ -1,0 +1,58 @@
+/** I8 at every moment, and not only at the end: the queue's books, read every second while a row runs. */
+import { readAccounts } from "@unseal/queue/accounting"
+import type { Violation } from "./check.ts"
+import { QUEUE } from "./settings.ts"
+import type { World } from "./world.ts"
+
+export interface Books {
+  /** How often they were read. */
+  readonly looks: number
+  readonly violations: readonly Violation[]
+  stop(): void
+}
+
+const EVERY_MS = 1_000
+/** One that is wrong for a whole row need not be said more often. */
+const MOST_VIOLATIONS = 5
+
+/** Begins to look. A moment when Redis does not answer is skipped: what it has on its disk is looked at when it is back. */
+export function watchBooks({ client, history }: Pick<World, "client" | "history">): Books {
+  // A transaction must not be sent again over a new connection, nor wait for one: what it tells is of one moment.
+  const connection = client.duplicate({
+    ...{ autoResendUnfulfilledCommands: false, enableOfflineQueue: false, maxRetriesPerRequest: 0 },
+  })
+  connection.on("error", () => {})
+  const violations: Violation[] = []
+  let looks = 0
+  let looking = false
+
+  async function look(): Promise<void> {
+    const accounts = await readAccounts(connection, QUEUE)
+    if (!Number.isFinite(accounts.missing)) return
+    looks++
+    if (accounts.missing === 0 || violations.length >= MOST_VIOLATIONS) return
+    const what = `the queue's books did not balance: ${JSON.stringify(accounts)}`
+    history.add({ kind: "fault", what })
+    violations.push({ invariant: "I8", what })
+  }
+
+  const timer = setInterval(() => {
+    if (looking || connection.status !== "ready") return
+    looking = true
+    look()
+      .catch(() => {})
+      .finally(() => {
+        looking = false
+      })
+  }, EVERY_MS)
+  return {
+    get looks() {
+      return looks
+    },
+    violations,
+    stop() {
+      clearInterval(timer)
+      connection.disconnect()
+    },
+  }
+}

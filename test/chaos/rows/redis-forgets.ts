@@ -1,0 +1,117 @@
+/** Redis that loses what it acknowledged, and the reconciler that restores it from the vendor's list. */
+import { readAccounts } from "@unseal/queue/accounting"
+import { watchAppendOnlyFile } from "../append-only-file.ts"
+import { recordKeyOf } from "../archives.ts"
+import { readJobs } from "../jobs.ts"
+import { type Findings, inWorld, type Row, scaled, until } from "../row.ts"
+import { QUEUE } from "../settings.ts"
+import { startVendor, type Vendor } from "../vendor.ts"
+import type { World } from "../world.ts"
+import { feed } from "./kill.ts"
+
+/** `everysec` promises no more: what is older than this has reached the disk. */
+const MOST_LOST_MS = 1_000
+const PER_CRASH = 8
+
+/**
+ * Killed while callbacks are acknowledged. What Redis has written outlives its own end in the page cache; so every other time
+ * its machine goes down with it, and up to a second of its file is gone.
+ */
+const RISKY = { UNSEAL_REDIS_DURABILITY: "warn" }
+const EVERYSEC = {
+  workers: 2,
+  redis: { appendfsync: "everysec" },
+  workerEnv: RISKY,
+  ingestEnv: RISKY,
+} as const
+
+export const redisEverysec: Row = {
+  name: "redis-everysec",
+  fault: "Redis `kill -9` and restart, AOF everysec, every other time with a part of the last second lost",
+  demand: "50 crashes: the reconciler restores 100 %",
+  run: (options) =>
+    inWorld(options, EVERYSEC, async (world) => {
+      const crashes = scaled(50, options, 2)
+      const vendor = await startVendor(world)
+      const file = watchAppendOnlyFile(world.redis.directory)
+      try {
+        for (let index = 0; index < crashes; index++) {
+          const before = world.answers.length
+          const feeding = feed(world, PER_CRASH, 2)
+          const due = before + world.random.integer(3, PER_CRASH)
+          await until("more callbacks", 60_000, () => world.answers.length >= due)
+          world.fault("Redis SIGKILL")
+          await world.redis.stop("SIGKILL")
+          if (index % 2 === 1) {
+            const bytes = file.loseNewest(world.random.integer(MOST_LOST_MS / 2, MOST_LOST_MS))
+            world.fault(`Redis has lost its last ${bytes} bytes`)
+          }
+          await world.redis.restart()
+          await feeding
+          options.progress?.(`${index + 1} of ${crashes} crashes`)
+        }
+        const missing = (await readJobs(world)).filter(({ state }) => state === "missing").length
+        const restored = await vendor.reconcile()
+        return await findings(world, vendor, {
+          runs: `${crashes} crashes over ${world.answers.length} archives`,
+          measured: `${missing} jobs lost, ${restored} restored by the reconciler`,
+        })
+      } finally {
+        file.stop()
+        await vendor.close()
+      }
+    }),
+}
+
+export const redisFlushed: Row = {
+  name: "redis-flushed",
+  fault: "FLUSHALL while archives are decrypted",
+  demand: "10: the reconciler restores 100 %",
+  run: (options) =>
+    inWorld(options, { workers: 2 }, async (world) => {
+      const rounds = scaled(10, options)
+      const vendor = await startVendor(world)
+      try {
+        let restored = 0
+        for (let index = 0; index < rounds; index++) {
+          const before = world.answers.length
+          const feeding = feed(world, 16, 7)
+          await until("some callbacks", 60_000, () => world.answers.length >= before + 10)
+          world.fault("FLUSHALL")
+          await world.client.flushall()
+          await feeding
+          restored += await vendor.reconcile()
+          options.progress?.(`${index + 1} of ${rounds} rounds`)
+        }
+        return await findings(world, vendor, {
+          runs: `${rounds} times, ${world.answers.length} archives`,
+          measured: `${restored} restored by the reconciler`,
+          ...(restored === 0 && { failures: ["nothing was lost: the row has tested nothing"] }),
+        })
+      } finally {
+        await vendor.close()
+      }
+    }),
+}
+
+/** When the queue is empty: a reconciler then finds nothing more to do, and I1 is held against the stores. */
+async function findings(world: World, vendor: Vendor, found: Findings): Promise<Findings> {
+  await until(
+    "the end of all jobs",
+    120_000,
+    async () => (await readAccounts(world.client, QUEUE)).live === 0,
+  )
+  const again = await vendor.reconcile()
+  const correct = world.answers.filter(
+    ({ archive }) => world.versions.writes(recordKeyOf(archive)) > 0,
+  ).length
+  return {
+    ...found,
+    measured: `${found.measured}, ${correct} of ${world.answers.length} archives decrypted`,
+    failures: [
+      ...(found.failures ?? []),
+      ...(again > 0 ? [`a second reconciler has enqueued ${again} archives`] : []),
+    ],
+    check: { redisForgot: true },
+  }
+}
