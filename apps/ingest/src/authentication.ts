@@ -77,8 +77,8 @@ async function authenticateSigned(
     throw new Problem("unsigned", "the callback is not signed", { reason: "unsigned" })
   const payloadHash = await verifySignature(bearer(authorization), project, options)
   if (typeof payloadHash !== "string") throw refuse("no payload_hash")
-  if (!hashesOf(body).some((hash) => equal(payloadHash.toLowerCase(), hash)))
-    throw refuse("payload_hash differs")
+  for (const hash of hashesOf(body)) if (equal(payloadHash.toLowerCase(), hash)) return
+  throw refuse("payload_hash differs")
 }
 
 const bearer = (authorization: string): string => /^Bearer +(\S+) *$/i.exec(authorization)?.[1] ?? ""
@@ -123,14 +123,13 @@ async function hmacKeyOf(secret: string): Promise<CryptoKey> {
 }
 
 /** SHA-256 of the raw body and, since the sender has been seen to hash that, of its JSON serialised again. Hex. */
-function hashesOf(body: Buffer): string[] {
-  const hashes = [sha256(body)]
+function* hashesOf(body: Buffer): Generator<string> {
+  yield sha256(body)
   try {
-    hashes.push(sha256(JSON.stringify(parseJson(body))))
+    yield sha256(JSON.stringify(parseJson(body)))
   } catch (error) {
     if (!(error instanceof Problem)) throw error
   }
-  return hashes
 }
 
 const sha256 = (data: Buffer | string): string => createHash("sha256").update(data).digest("hex")

@@ -1,6 +1,7 @@
 import type { IngestProject } from "@unseal/service/projects"
 import { openProjects, type ReloadingProjects } from "@unseal/service/reloading-projects"
 import {
+  choice,
   type Environment,
   flag,
   integer,
@@ -30,6 +31,7 @@ const schema = z.object({
   REDIS_URL: url(["redis", "rediss"]),
   LOG_LEVEL: logLevel(),
   UNSEAL_QUEUE: text(),
+  UNSEAL_REDIS_DURABILITY: choice(["require", "warn"]),
   UNSEAL_HOST: text(),
   UNSEAL_PORT: port(),
   UNSEAL_ADMIN_PORT: port(),

@@ -103,6 +103,23 @@ async function startIngest(env: Record<string, string> = {}) {
 }
 
 describe("the ingest process", () => {
+  it("ends with 1 at a Redis that may lose what it acknowledged, unless it is told to take the risk", async () => {
+    const risky = await startRedis({ appendfsync: "everysec" })
+    try {
+      const refusing = run({
+        ...{ REDIS_URL: risky.url, UNSEAL_PROJECT_ID: "123456" },
+        UNSEAL_SIGNATURE_SECRET_FILE: join(directory, "secret"),
+      })
+      expect(await refusing.end()).toBe(1)
+      expect(JSON.stringify(refusing.lines.at(-1))).toContain("appendfsync is everysec, not always")
+
+      const daring = await startIngest({ REDIS_URL: risky.url, UNSEAL_REDIS_DURABILITY: "warn" })
+      expect((await until("an answer", () => daring.post())).status).toBe(202)
+    } finally {
+      await risky.close()
+    }
+  })
+
   it("puts a signed callback into Redis, once however often it comes, and stops with 0", async () => {
     const queue = `q${Math.random().toString(36).slice(2)}`
     const ingest = await startIngest({ UNSEAL_QUEUE: queue })

@@ -1,11 +1,12 @@
-import "@unseal/service/small-heap"
 import type { AddressInfo } from "node:net"
 import type { JobPayload } from "@unseal/queue/job"
 import { createProducer } from "@unseal/queue/producer"
+import { durabilityProblems } from "@unseal/queue/server"
 import { listen, startAdminServer } from "@unseal/service/admin"
 import { createRegistry } from "@unseal/service/metrics"
 import { runProcess } from "@unseal/service/process"
 import { connectRedis } from "@unseal/service/redis"
+import { watchDurability } from "@unseal/service/redis-durability"
 import { isOff } from "@unseal/service/test-settings"
 import { createApp } from "./app.ts"
 import { readConfig } from "./config.ts"
@@ -17,12 +18,16 @@ const ENQUEUE_DEADLINE_MS = 2_000
 /** As it would be without the protection from forged callbacks. */
 const jobIdWithoutPassword = ({ projectId, archiveId }: JobPayload): string => `${projectId}_${archiveId}`
 
-await runProcess("ingest", async ({ logger }) => {
+await runProcess("ingest", async ({ logger, fail }) => {
   const config = readConfig()
   logger.level = config.LOG_LEVEL
   if (config.testing) logger.warn(config.testing, "test settings are in effect")
   const registry = createRegistry()
   const redis = connectRedis(config.REDIS_URL, "producer", logger)
+  watchDurability({
+    ...{ redis, logger, policy: config.UNSEAL_REDIS_DURABILITY, problems: durabilityProblems },
+    refuse: (error) => fail(error, "redis may lose jobs"),
+  })
   const watch = config.projects.watch({ logger, registry })
   const producer = createProducer({
     connection: redis,

@@ -25,6 +25,7 @@ test("four settings are enough, and the rest has the documented defaults", () =>
     REDIS_URL: "redis://127.0.0.1:6379",
     LOG_LEVEL: "info",
     UNSEAL_QUEUE: "unseal",
+    UNSEAL_REDIS_DURABILITY: "require",
     UNSEAL_HOST: "0.0.0.0",
     UNSEAL_ADMIN_PORT: 9091,
     UNSEAL_CONCURRENCY: 8,

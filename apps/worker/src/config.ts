@@ -31,6 +31,7 @@ const schema = z.object({
   REDIS_URL: url(["redis", "rediss"]),
   LOG_LEVEL: logLevel(),
   UNSEAL_QUEUE: text(),
+  UNSEAL_REDIS_DURABILITY: choice(["require", "warn"]),
   UNSEAL_HOST: text(),
   UNSEAL_ADMIN_PORT: port(),
   UNSEAL_CONCURRENCY: integer({ min: 1, max: 1_000 }),

@@ -1,13 +1,15 @@
 import "@unseal/service/small-heap"
+import { durabilityProblems } from "@unseal/queue/server"
 import { startAdminServer } from "@unseal/service/admin"
 import { createRegistry } from "@unseal/service/metrics"
 import { runProcess } from "@unseal/service/process"
 import { connectRedis } from "@unseal/service/redis"
+import { watchDurability } from "@unseal/service/redis-durability"
 import { isOff } from "@unseal/service/test-settings"
 import { readConfig } from "./config.ts"
 import { createWorker } from "./worker.ts"
 
-await runProcess("worker", async ({ logger }) => {
+await runProcess("worker", async ({ logger, fail }) => {
   const config = readConfig()
   const { settings, testing } = config
   logger.level = settings.LOG_LEVEL
@@ -15,6 +17,10 @@ await runProcess("worker", async ({ logger }) => {
   const rig = testing && (await import("./rig/rig.ts")).createRig(testing, logger)
   const registry = createRegistry()
   const redis = connectRedis(settings.REDIS_URL, "consumer", logger)
+  watchDurability({
+    ...{ redis, logger, policy: settings.UNSEAL_REDIS_DURABILITY, problems: durabilityProblems },
+    refuse: (error) => fail(error, "redis may lose jobs"),
+  })
   const watch = config.projects.watch({ logger, registry })
   const worker = createWorker({ config, redis, registry, logger, ...(rig && { rig }) })
   const admin = await startAdminServer({

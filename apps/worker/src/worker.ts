@@ -4,7 +4,7 @@ import { type Consumer, createConsumer } from "@unseal/queue/consumer"
 import { openDeadLetters } from "@unseal/queue/dead-letters"
 import { withDeadline } from "@unseal/queue/deadline"
 import type { FailureCode } from "@unseal/queue/ending"
-import { durabilityProblems, readMemory } from "@unseal/queue/server"
+import { readMemory } from "@unseal/queue/server"
 import { queueStatus } from "@unseal/queue/status"
 import type { Logger } from "@unseal/service/logger"
 import type { Registry } from "@unseal/service/metrics"
@@ -68,10 +68,6 @@ export function createWorker({ config, redis, registry, logger, rig }: WorkerOpt
     observe: { ended: createReport(metrics, logger) },
   })
 
-  whenReady(redis, async () => {
-    for (const problem of await durabilityProblems(redis)) logger.warn({ problem }, "redis may lose jobs")
-  })
-
   const limitMs = STUCK_LOCKS * settings.UNSEAL_LOCK_MS
   const live = () => whyStuck(consumer, redis.status === "ready", limitMs)
   const watchdog = setInterval(() => {
@@ -100,13 +96,6 @@ export function createWorker({ config, redis, registry, logger, rig }: WorkerOpt
       await Promise.all([places.close(), deadLetters.close()])
     },
   }
-}
-
-/** Runs `check` once, when Redis is there; it says nothing if Redis goes away meanwhile. */
-function whenReady(redis: WorkerOptions["redis"], check: () => Promise<void>): void {
-  const run = () => void check().catch(() => {})
-  if (redis.status === "ready") run()
-  else redis.once("ready", run)
 }
 
 /**

@@ -5,6 +5,8 @@ import { ConfigurationError } from "./settings.ts"
 export interface ProcessContext {
   /** At level `info` until `main` sets its `level` to the configured one. */
   readonly logger: Logger
+  /** Ends the process with 1, after a last line that says why. */
+  readonly fail: (error: unknown, message: string) => never
 }
 
 /** A process that has started. */
@@ -35,7 +37,7 @@ export async function runProcess(
   process.on("uncaughtException", (error) => fail(error, "uncaught exception"))
   process.on("unhandledRejection", (reason) => fail(reason, "unhandled rejection"))
 
-  const starting = Promise.resolve().then(() => main({ logger }))
+  const starting = Promise.resolve().then(() => main({ logger, fail }))
   let stopping = false
   const stop = async (signal: NodeJS.Signals): Promise<void> => {
     if (stopping) fail(new Error(`${signal} while stopping`), "killed by a second signal")

@@ -36,6 +36,12 @@ export const SETTINGS = {
     default: "unseal",
     meaning: "name of the queue; its keys in Redis begin with `{unseal}`",
   },
+  UNSEAL_REDIS_DURABILITY: {
+    for: ["ingest", "worker"],
+    default: "require",
+    meaning:
+      "whether a Redis that may lose what it acknowledged (no AOF, not `appendfsync always`, an eviction policy) is refused at start-up, `require`, or only complained of, `warn`",
+  },
   UNSEAL_HOST: {
     for: [...SERVERS, "simulator"],
     default: "0.0.0.0",

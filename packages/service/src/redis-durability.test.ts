@@ -1,0 +1,66 @@
+import { EventEmitter } from "node:events"
+import { setImmediate as turn } from "node:timers/promises"
+import type { Redis } from "ioredis"
+import { expect, test } from "vitest"
+import { createLogger } from "./logger.ts"
+import { watchDurability } from "./redis-durability.ts"
+
+function watch(policy: "require" | "warn", status: string, answers: (readonly string[] | Error)[]) {
+  const lines: string[] = []
+  const refused: Error[] = []
+  const redis = Object.assign(new EventEmitter(), { status })
+  watchDurability({
+    redis: redis as unknown as Redis,
+    policy,
+    async problems() {
+      const answer = answers.shift() ?? []
+      if (answer instanceof Error) throw answer
+      return answer
+    },
+    logger: createLogger("worker", "info", { write: (line) => void lines.push(line) }),
+    refuse: (error) => void refused.push(error),
+  })
+  return { lines, refused, connect: () => redis.emit("ready") && turn() }
+}
+
+test("an unsafe Redis is refused at start-up, with what is wrong and what to do", async () => {
+  const { refused, connect } = watch("require", "connecting", [["appendonly is no", "policy is allkeys-lru"]])
+  await connect()
+  expect(refused).toHaveLength(1)
+  expect(refused[0]!.message).toBe(
+    "appendonly is no; policy is allkeys-lru. Set it up to keep them, or set UNSEAL_REDIS_DURABILITY=warn to take that risk",
+  )
+})
+
+test("a Redis that is connected already is looked at", async () => {
+  const { refused } = watch("require", "ready", [["appendonly is no"]])
+  await turn()
+  expect(refused).toHaveLength(1)
+})
+
+test("with the risk taken, it is only complained of", async () => {
+  const { refused, lines, connect } = watch("warn", "connecting", [["appendonly is no"]])
+  await connect()
+  expect(refused).toEqual([])
+  expect(lines.join()).toContain("appendonly is no")
+})
+
+test("what comes in a failover later is not refused", async () => {
+  const { refused, lines, connect } = watch("require", "connecting", [[], ["appendonly is no"]])
+  await connect()
+  expect(lines).toEqual([])
+  await connect()
+  expect(refused).toEqual([])
+  expect(lines.join()).toContain("appendonly is no")
+})
+
+test("one that could not be asked is asked again when it is back, and refused then", async () => {
+  const { refused, lines, connect } = watch("require", "connecting", [
+    new Error("away"),
+    ["appendonly is no"],
+  ])
+  await connect()
+  expect(lines.join()).toContain("did not tell")
+  await connect()
+  expect(refused).toHaveLength(1)
+})

@@ -1,0 +1,42 @@
+/** Whether the Redis that is there keeps what it acknowledges. */
+import type { Redis } from "ioredis"
+import type { Logger } from "./logger.ts"
+
+/** The first Redis that this process met may lose what it acknowledges. */
+export class UnsafeRedisError extends Error {
+  override readonly name = "UnsafeRedisError"
+}
+
+export interface DurabilityOptions {
+  readonly redis: Redis
+  /** `require`: the process ends if the first Redis that it meets has problems. `warn`: it only says so. */
+  readonly policy: "require" | "warn"
+  /** How it may lose jobs, one clause each. */
+  readonly problems: (redis: Redis) => Promise<readonly string[]>
+  readonly logger: Logger
+  /** Called at most once, with an `UnsafeRedisError`. */
+  readonly refuse: (error: UnsafeRedisError) => void
+}
+
+/**
+ * Looks at every Redis that this process connects to. One that takes another's place later, in a failover, is never refused:
+ * what is in it must still be worked off.
+ */
+export function watchDurability({ redis, policy, problems, logger, refuse }: DurabilityOptions): void {
+  let first = true
+  async function look(): Promise<void> {
+    const found = await problems(redis)
+    if (first && policy === "require" && found.length > 0)
+      refuse(
+        new UnsafeRedisError(
+          `${found.join("; ")}. Set it up to keep them, or set UNSEAL_REDIS_DURABILITY=warn to take that risk`,
+        ),
+      )
+    for (const problem of found) logger.warn({ problem }, "redis may lose jobs")
+    first = false
+  }
+  const lookAway = () =>
+    void look().catch((err: unknown) => logger.warn({ err }, "redis did not tell how safe it is"))
+  redis.on("ready", lookAway)
+  if (redis.status === "ready") lookAway()
+}
