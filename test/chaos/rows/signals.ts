@@ -28,7 +28,8 @@ function restarts(options: RowOptions, count: number, workers: number) {
   return inWorld(options, { workers }, async (world) => {
     const terms = scaled(count, options, 2)
     slowSource(world, 4 * MIB)
-    const archives = terms * 3 + 8
+    // All workers have some until the last of them is told to end.
+    const archives = terms * workers * 2 + 8
     const feeding = feed(world, archives, 11)
     let slowest = 0
     const failures: string[] = []
