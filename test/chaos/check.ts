@@ -1,11 +1,9 @@
 /** The invariants of the fault matrix, checked when everything is over, from what was seen and what is left. */
-
 import { setTimeout as sleep } from "node:timers/promises"
 import { readAccounts } from "@unseal/queue/accounting"
 import { codeOf } from "@unseal/queue/ending"
 import { DESTINATION_NAME } from "@unseal/test/harness/stores"
-import type { Tracked } from "./archives.ts"
-import { recordKeyOf } from "./archives.ts"
+import { recordKeyOf, type Tracked } from "./archives.ts"
 import { acceptedJobs, type JobState, readJobs } from "./jobs.ts"
 import { callersOf, type Member, type Usage, usageOf } from "./members.ts"
 import { PARTS_IN_FLIGHT, QUEUE } from "./settings.ts"

@@ -13,6 +13,7 @@ import {
   createConsumer,
   type EndedRun,
   type JobContext,
+  STALL_LIMIT,
 } from "./consumer.ts"
 import type { RunResult } from "./ending.ts"
 import { createJobPayload, jobIdOf } from "./job.ts"
@@ -392,10 +393,12 @@ test("another worker finishes what a killed one began, from its checkpoint", asy
 test("a job that has killed its workers too often is a dead letter without another run", async () => {
   const one = payload()
   const jobId = await enqueue(one)
-  await client.hset(queueKey(queue, jobId), "stc", "11")
+  await client.hset(queueKey(queue, jobId), "stc", String(STALL_LIMIT + 1))
   const consumer = consume({ run: async () => ({}) })
   await until("failed", jobId)
-  expect(await field(jobId, "failedReason")).toBe("ERR_STALLED: 11 workers ended while they had this job")
+  expect(await field(jobId, "failedReason")).toBe(
+    `ERR_STALLED: ${STALL_LIMIT + 1} workers ended while they had this job`,
+  )
   expect(consumer.ended).toMatchObject([{ ending: { kind: "dead", code: "ERR_STALLED" } }])
 })
 

@@ -86,8 +86,11 @@ interface ActiveRun {
 
 const HANDED_BACK = { kind: "handed-back" } as const
 
-/** A job that was found without its worker this often is a dead letter: it is probably what kills them. */
-const STALL_LIMIT = 10
+/**
+ * A job that was found without its worker more often is a dead letter: it is probably what kills them. Where workers are killed
+ * at random every few seconds, an archive that takes as long has been seen to lose eleven of them in a row.
+ */
+export const STALL_LIMIT = 20
 /** How long a run may take to end after an abort before its job is handed back without it. */
 const GRACE_MS = 2_500
 const CLOSE_MS = 4_500

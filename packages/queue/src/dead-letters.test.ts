@@ -3,7 +3,7 @@ import { UnsealError } from "@unseal/archive/errors"
 import { Redis } from "ioredis"
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest"
 import { type RedisServer, startRedis } from "../../../test/harness/redis.ts"
-import { type Consumer, createConsumer, type EndedRun } from "./consumer.ts"
+import { type Consumer, createConsumer, type EndedRun, STALL_LIMIT } from "./consumer.ts"
 import { type DeadLetters, openDeadLetters } from "./dead-letters.ts"
 import type { RunResult } from "./ending.ts"
 import { createJobPayload } from "./job.ts"
@@ -114,7 +114,7 @@ test("a redriven job begins anew under another id, from its checkpoint, and its 
   const ended = consume(async (projectId) => (healed ? {} : fail(projectId)))
   const { jobId } = await producer.enqueue(payload("2"))
   await expect.poll(failed, { timeout: 20_000 }).toBe(1)
-  await client.hset(queueKey(queue, jobId), "stc", "11")
+  await client.hset(queueKey(queue, jobId), "stc", String(STALL_LIMIT + 1))
   await client.hset(checkpointKey(queue, jobId), "upload", "kept")
   await consumer?.close()
 

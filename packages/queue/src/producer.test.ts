@@ -67,6 +67,22 @@ test("of 100 callbacks for one archive, over four producers at once, exactly one
   expect((await queueStatus(client, QUEUE)).jobs.waiting).toBe(1)
 })
 
+test("each of many archives that come at once gets its own answer", async () => {
+  const producer = open(20_000)
+  const known = Array.from({ length: 20 }, () => payload())
+  await Promise.all(known.map((one) => producer.enqueue(one)))
+  const mixed = Array.from({ length: 100 }, (_, index) =>
+    index % 5 === 0 ? payload(known[index / 5]!.archiveId) : payload(),
+  )
+  const answers = await Promise.all(mixed.map((one) => producer.enqueue(one)))
+  expect(answers).toEqual(
+    mixed.map((one, index) => ({
+      outcome: index % 5 === 0 ? "duplicate" : "enqueued",
+      jobId: jobIdOf(one),
+    })),
+  )
+})
+
 test("the same payload is enqueued however often it is tried", async () => {
   const producer = open()
   const one = payload()

@@ -36,9 +36,12 @@ export function watchMemory(connection: Redis): () => Promise<string | null> {
 
 /** How this Redis may lose jobs that it has acknowledged, one clause each; empty if it is set as it should be. */
 export async function durabilityProblems(connection: Redis): Promise<string[]> {
-  const info = await connection.info()
-  // Managed servers forbid CONFIG; then the append-only file's existence must do.
-  const fsync = await connection.config("GET", "appendfsync").catch(() => [])
+  // In one round trip: asked on a connection that has just become ready, it is known before any job has been acknowledged.
+  const [info, fsync] = await Promise.all([
+    connection.info(),
+    // Managed servers forbid CONFIG; then the append-only file's existence must do.
+    connection.config("GET", "appendfsync").catch(() => []),
+  ])
   const appendfsync = Array.isArray(fsync) ? fsync[1] : undefined
   const policy = fieldOf(info, "maxmemory_policy")
   const problems: string[] = []

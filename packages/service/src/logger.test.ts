@@ -100,6 +100,14 @@ describe("createLogger", () => {
     expect(last().err).toMatchObject({ message: "GET https://host/key?… failed" })
   })
 
+  it("keeps no more of an error that stands elsewhere", () => {
+    const { logger, lines, last } = capture()
+    const error = Object.assign(new Error("inner"), { request: { body: CANARY }, password: CANARY })
+    logger.warn({ error, results: [{ err: error }] }, "failed")
+    expect(lines.join()).not.toContain(CANARY)
+    expect(last()).toMatchObject({ error: { message: "inner" }, results: [{ err: { message: "inner" } }] })
+  })
+
   it("survives causes in a circle and errors that are none", () => {
     const { logger, lines } = capture()
     const circle = new Error("a")

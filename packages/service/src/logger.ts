@@ -7,7 +7,7 @@ export type { Logger } from "pino"
 
 /**
  * A logger that writes one JSON object a line to stdout (or `destination`): ISO time, process name, version. Secrets are
- * replaced by `[redacted]`, and an error under `err` keeps type, code, message, stack and causes.
+ * replaced by `[redacted]`, and errors keep type, code, message, stack and causes. The bindings of a `child` are not looked at.
  */
 export function createLogger(name: string, level: string, destination?: DestinationStream): Logger {
   const options = {

@@ -35,8 +35,8 @@ export function watchDurability({ redis, policy, problems, logger, refuse }: Dur
     for (const problem of found) logger.warn({ problem }, "redis may lose jobs")
     first = false
   }
-  const lookAway = () =>
+  const begin = () =>
     void look().catch((err: unknown) => logger.warn({ err }, "redis did not tell how safe it is"))
-  redis.on("ready", lookAway)
-  if (redis.status === "ready") lookAway()
+  redis.on("ready", begin)
+  if (redis.status === "ready") begin()
 }

@@ -1,11 +1,11 @@
+import { STALL_LIMIT } from "@unseal/queue/consumer"
 import { endedJobs, readJobs } from "../jobs.ts"
 import { inWorld, many, type Row, scaled } from "../row.ts"
 import type { World } from "../world.ts"
 
 const MIB = 1024 * 1024
-/** As packages/queue has it: a job that was found without its worker more often than 10 times is a dead letter. */
-const MOST_ENDED = 11
-/** Eleven locks have to run out, one after another. */
+const MOST_ENDED = STALL_LIMIT + 1
+/** So many locks have to run out, one after another. */
 const SHORT_LOCK = { UNSEAL_LOCK_MS: "1000", UNSEAL_STALL_CHECK_MS: "200" }
 /** Healthy archives for each worker that ends. */
 const HEALTHY = 3
@@ -14,7 +14,7 @@ const HEALTHY = 3
 export const quarantine: Row = {
   name: "quarantine",
   fault: "a job that ends its worker whenever one begins it",
-  demand: "a dead letter with its own code after 11 ended workers; every other archive is committed",
+  demand: `a dead letter with its own code after ${MOST_ENDED} ended workers; every other archive is committed`,
   run: (options) =>
     inWorld(options, { workers: 2, workerEnv: SHORT_LOCK }, async (world) => {
       const jobs = scaled(5, options)
