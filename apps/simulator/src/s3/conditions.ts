@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from "node:http"
+import type { S3Request } from "./exchange.ts"
 import { unquote } from "./multipart.ts"
 import type { Span } from "./object-files.ts"
 import type { ObjectVersion } from "./object-store.ts"
@@ -41,10 +42,11 @@ export function checkCopyable(headers: IncomingHttpHeaders, version: ObjectVersi
 
 /** The conditions of a write, to be checked in the same turn of the event loop in which the object is replaced. */
 export function checkWritable(
-  headers: IncomingHttpHeaders,
+  { headers, fault }: Pick<S3Request, "headers" | "fault">,
   key: string,
   current: ObjectVersion | undefined,
 ): void {
+  if (fault.ignoreConditions) return
   const noneMatch = headers["if-none-match"]
   const match = headers["if-match"]
   if ((noneMatch !== undefined && noneMatch !== "*") || (noneMatch !== undefined && match !== undefined))

@@ -29,7 +29,7 @@ export async function copyObject(request: S3Request, state: ServerState): Promis
       "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.",
     )
   const kept = directive === "REPLACE" ? objectHeaders(headers) : { ...source.version.headers }
-  checkWritable(headers, key, state.store.bucket(bucket).objects.get(key))
+  checkWritable(request, key, state.store.bucket(bucket).objects.get(key))
   const wanted = headers["x-amz-checksum-algorithm"]
   const algorithm =
     wanted === undefined ? source.version.checksum?.algorithm : readChecksumAlgorithm(String(wanted))

@@ -35,6 +35,8 @@ export interface FaultAction {
   readonly wrongContentRange?: true
   /** Answers a ranged GET with 200 and the whole object. */
   readonly ignoreRange?: true
+  /** Writes whatever `If-Match` and `If-None-Match` say, as stores do that do not know them. */
+  readonly ignoreConditions?: true
   /** Receives and sends bodies no faster than this. */
   readonly throttleBytesPerSecond?: number
 }

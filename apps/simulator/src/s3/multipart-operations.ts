@@ -148,7 +148,7 @@ export async function completeMultipartUpload(request: S3Request, state: ServerS
   const parts = chooseParts(upload, named)
   const version = assemble(upload, parts, etags)
   checkAnnounced(headers, version)
-  checkWritable(headers, key, store.bucket(bucket).objects.get(key))
+  checkWritable(request, key, store.bucket(bucket).objects.get(key))
   const ended = uploads.end(upload, parts)
   const visible = store.put(bucket, version)
   const reply = completedReply(request, version)

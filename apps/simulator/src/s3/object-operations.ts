@@ -10,7 +10,7 @@ export async function putObject(request: S3Request, state: ServerState): Promise
   const { headers, bucket, key } = request
   const announced = announcedChecksum(request)
   const kept = objectHeaders(headers)
-  checkWritable(headers, key, state.store.bucket(bucket).objects.get(key))
+  checkWritable(request, key, state.store.bucket(bucket).objects.get(key))
   const received = await receiveFile(request, state.files, announced, { md5: state.etags === "md5" })
   const version = newVersion(key, kept, received, announced?.algorithm, state)
   await commit(request, state, version)
@@ -41,7 +41,7 @@ export function newVersion(
 /** Makes `version` visible if the bucket is still there and the conditions still hold; else removes its bytes. */
 export async function commit(request: S3Request, state: ServerState, version: ObjectVersion): Promise<void> {
   try {
-    checkWritable(request.headers, version.key, state.store.bucket(request.bucket).objects.get(version.key))
+    checkWritable(request, version.key, state.store.bucket(request.bucket).objects.get(version.key))
   } catch (error) {
     await state.files.remove(version.files)
     throw error
@@ -80,9 +80,10 @@ export function getObject(request: S3Request, { store }: ServerState): Reply {
 
 /** `DeleteObject`: 204 also for a key that is not there. */
 export async function deleteObject(request: S3Request, { store }: ServerState): Promise<Reply> {
-  const { headers, bucket, key } = request
+  const { headers, bucket, key, fault } = request
   const { "if-match": match } = headers
-  if (match !== undefined) checkWritable({ "if-match": match }, key, store.bucket(bucket).objects.get(key))
+  if (match !== undefined)
+    checkWritable({ headers: { "if-match": match }, fault }, key, store.bucket(bucket).objects.get(key))
   await store.delete(bucket, key)
   return { status: 204 }
 }

@@ -108,7 +108,7 @@ export async function serveRequest(
     })
   } catch (error) {
     entry.broken = true
-    if (!(error instanceof ConnectionDropped) && !gone.signal.aborted) {
+    if (!isConnectionLost(error) && !gone.signal.aborted) {
       // A fault of the server itself, which no client must take for a planned one.
       console.error("s3 server: reply failed", error)
       incoming.socket.destroy()
@@ -159,7 +159,7 @@ async function findReply(
     const reply = await HANDLERS[operation](request, state)
     return { reply: (await strikeAfter(fault, reply, response, requestId)) ?? reply, fault }
   } catch (error) {
-    if (error instanceof ConnectionDropped || signal.aborted) throw error
+    if (isConnectionLost(error) || signal.aborted) throw error
     const refusal = error instanceof Refusal ? error : new Refusal("InternalError")
     // A fault of the server itself must not hide among the planned ones.
     if (refusal !== error) console.error(`s3 server: ${entry.operation} failed`, error)
@@ -210,6 +210,13 @@ async function strikeAfter(
   if (fault.applyThenReset) drop(response)
   return faultReply(status!, fault.code, requestId)
 }
+
+/** Dropped by a fault, or by a client that is gone: a read or a write may learn of it before the signal is aborted. */
+const isConnectionLost = (error: unknown): boolean =>
+  error instanceof ConnectionDropped ||
+  ["ECONNRESET", "EPIPE", "ERR_STREAM_PREMATURE_CLOSE"].includes(
+    String((error as { readonly code?: unknown }).code),
+  )
 
 function drop(response: ServerResponse): never {
   response.socket?.resetAndDestroy()
