@@ -9,7 +9,7 @@ import type { WrittenPart } from "@unseal/archive/store/contract"
 import { withRetries } from "@unseal/archive/store/retry"
 import { openS3Store } from "@unseal/archive/store/s3"
 import type { S3StoreUrl } from "@unseal/archive/store/url"
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest"
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest"
 import type { FaultAction } from "../../apps/simulator/src/s3/faults.ts"
 import { type S3Server, startS3Server } from "../../apps/simulator/src/s3/server.ts"
 import { rawBucket } from "./s3-raw.ts"
@@ -337,6 +337,105 @@ describe("what is S3's own", () => {
       expect(writer.token.startsWith(listed!.token)).toBe(true)
       expect(listed?.key).toBe("parts/token.ts")
       await store.abortUpload(listed!, never)
+    })
+  })
+
+  describe("what the store has shown once", () => {
+    let fresh: OpenedStore
+    beforeEach(async () => {
+      fresh = await open(server.url)
+    })
+    afterEach(() => fresh.close())
+    const put = (key: string) => write(fresh, key, sampleBytes(key, 752))
+    const asked = () =>
+      server.operations
+        .entries()
+        .map(({ operation }) => operation)
+        .filter((operation) => ["HeadObject", "PutObject"].includes(operation))
+
+    it("a bucket that is there is not looked for again with each key that is not", async () => {
+      for (const key of ["shown/1", "shown/2", "shown/3"]) expect(await fresh.stat(key, never)).toBeNull()
+      expect(server.operations.count("HeadBucket")).toBe(1)
+      expect(server.operations.count("HeadObject")).toBe(3)
+    })
+
+    it("a store that refuses to replace is not asked before each small object whether there is one", async () => {
+      for (const key of ["shown/a", "shown/b"]) await put(key)
+      // The first alone finds nothing out; the second is written once more, in vain.
+      expect(asked()).toEqual(["HeadObject", "PutObject", "HeadObject", "PutObject", "PutObject"])
+      server.operations.clear()
+      await put("shown/c")
+      expect(asked()).toEqual(["PutObject"])
+      for (const key of ["shown/a", "shown/b", "shown/c"])
+        expectSameBytes(await readAll(fresh, key), sampleBytes(key, 752))
+    })
+
+    it("and still tells another object from its own", async () => {
+      for (const key of ["shown/d", "shown/e", "shown/f"]) await put(key)
+      server.operations.clear()
+      expect(await put("shown/d")).toMatchObject({ size: 752 })
+      expect(asked()).toEqual(["PutObject", "HeadObject"])
+      await expect(
+        write(fresh, "shown/e", sampleBytes("another", 752), {
+          metadata: { "unseal-source-etag": "another" },
+        }),
+      ).rejects.toMatchObject({
+        code: "ERR_DESTINATION_EXISTS",
+      })
+      expectSameBytes(await readAll(fresh, "shown/e"), sampleBytes("shown/e", 752))
+    })
+
+    it("a store that replaces in spite of the condition is asked before each object", async () => {
+      server.faults.add({ operation: "PutObject", times: Infinity, action: { ignoreConditions: true } })
+      for (const key of ["shown/g", "shown/h", "shown/i"]) await put(key)
+      const once = ["HeadObject", "PutObject"]
+      expect(asked()).toEqual([...once, ...once, "PutObject", ...once])
+      expectSameBytes(await readAll(fresh, "shown/h"), sampleBytes("shown/h", 752))
+      server.operations.clear()
+      await expect(
+        write(fresh, "shown/h", sampleBytes("another", 752), {
+          metadata: { "unseal-source-etag": "another" },
+        }),
+      ).rejects.toMatchObject({
+        code: "ERR_DESTINATION_EXISTS",
+      })
+      expect(asked()).toEqual(["HeadObject"])
+    })
+
+    it("a store that refuses the condition itself is asked before each object, and never to find out", async () => {
+      for (const [index, key] of ["shown/j", "shown/k", "shown/l"].entries()) {
+        server.faults.add({ operation: "PutObject", action: { status: 501, code: "NotImplemented" } })
+        server.operations.clear()
+        await put(key)
+        expect(asked(), `object ${index}`).toEqual(["HeadObject", "PutObject", "PutObject"])
+      }
+    })
+
+    it("finding out that fails is no failure of the object, and is tried again", async () => {
+      await put("shown/m")
+      server.faults.add({ operation: "PutObject", after: 1, action: { reset: true } })
+      await put("shown/n")
+      server.operations.clear()
+      await put("shown/o")
+      expect(asked()).toEqual(["HeadObject", "PutObject", "PutObject"])
+    })
+
+    it("the checksum of a small object is left to a store that verifies it, and only to such a one", async () => {
+      const body = sampleBytes("shown/wrong", 752)
+      const wrong = (crc32(body) ^ 1) >>> 0
+      const writeWrong = async (key: string) => {
+        const writer = await fresh.create(key, body.length, PLAIN, never)
+        const part = await writer.writePart(1, [body], wrong, never)
+        return writer.complete(new Map([[1, part]]), never)
+      }
+      await expect(writeWrong("shown/wrong")).rejects.toThrow(/damaged before it was written/)
+      expect(asked()).toEqual([])
+      await put("shown/p")
+      await expect(writeWrong("shown/wrong")).rejects.toMatchObject({
+        code: "ERR_STORE_UNAVAILABLE",
+        message: expect.stringMatching(/answered 400/),
+      })
+      expect(await fresh.stat("shown/wrong", never)).toBeNull()
     })
   })
 

@@ -138,6 +138,14 @@ describe("a fault", () => {
     expect(whole.bytes.equals(BODY)).toBe(true)
   })
 
+  it("ignoreConditions writes where the condition forbids it", async () => {
+    const never = { ...put("conditional"), headers: { "if-none-match": "*" } }
+    expect((await request(never)).status).toBe(200)
+    expect((await request(never)).status).toBe(412)
+    fault("PutObject", { ignoreConditions: true })
+    expect((await request(never)).status).toBe(200)
+  })
+
   it("errorInOk answers 200 with an error document, and does nothing", async () => {
     fault("PutObject", { errorInOk: true })
     const answer = await request(put("never"))

@@ -2,6 +2,7 @@ import { isIP } from "node:net"
 import { S3Client, type S3ClientConfig } from "@aws-sdk/client-s3"
 import { fromIni } from "@aws-sdk/credential-providers"
 import { type AdapterOptions, keyUnder } from "./adapter.ts"
+import { createAbilities, type S3Abilities } from "./s3-abilities.ts"
 import { createObjectRequests, type ObjectRequests } from "./s3-signed.ts"
 import { S3Transport } from "./s3-transport.ts"
 import { type S3StoreUrl, StoreUrlError } from "./url.ts"
@@ -10,6 +11,7 @@ import { type S3StoreUrl, StoreUrlError } from "./url.ts"
 export interface S3Bucket {
   readonly client: S3Client
   readonly objects: ObjectRequests
+  readonly abilities: S3Abilities
   readonly name: string
   readonly prefix: string
   readonly location: string
@@ -47,7 +49,7 @@ export async function openBucket(url: S3StoreUrl, options: AdapterOptions): Prom
   }
   const location = `s3://${keyUnder(url.bucket, url.prefix).replace(/\/$/, "")}`
   const objects = createObjectRequests(url.bucket, config, transport)
-  return { client, objects, name: url.bucket, prefix: url.prefix, location }
+  return { client, objects, abilities: createAbilities(), name: url.bucket, prefix: url.prefix, location }
 }
 
 const knowsRegion = (client: S3Client): Promise<boolean> =>

@@ -40,13 +40,15 @@ export const metadataHeaders = (metadata: Readonly<Record<string, string>>): Rec
   Object.fromEntries(Object.entries(metadata).map(([name, value]) => [`${METADATA_PREFIX}${name}`, value]))
 
 async function checkBucket(bucket: S3Bucket, where: string, signal: AbortSignal): Promise<void> {
+  if (bucket.abilities.bucketSeen) return
   try {
     await bucket.client.send(new HeadBucketCommand({ Bucket: bucket.name }), { abortSignal: signal })
+    bucket.abilities.seeBucket()
   } catch (error) {
     if (!signal.aborted && statusOf(error) === 404)
       throw new UnsealError("ERR_STORE_DENIED", `bucket s3://${bucket.name} does not exist`, { cause: error })
     // Who may read objects but not ask for the bucket got a 404 for the key from a bucket that is there.
-    if (!signal.aborted && statusOf(error) === 403) return
+    if (!signal.aborted && statusOf(error) === 403) return bucket.abilities.seeBucket()
     throw s3Error(error, "HeadBucket", where, signal)
   }
 }
@@ -57,6 +59,8 @@ export interface Commit {
   readonly size: number
   readonly options: CreateOptions
   readonly operation: "CompleteMultipartUpload" | "PutObject"
+  /** Whether the store is known to refuse this operation for an object that is there already. */
+  readonly heedsCondition: boolean
   /** Sends the one request that makes the object visible, with `If-None-Match: *` if `condition` says so; gives the ETag. */
   send(condition: { IfNoneMatch?: "*" }): Promise<string | undefined>
 }
@@ -85,8 +89,8 @@ export async function commitObject(
     return null
   }
 
-  // Asked first, because not every store knows the condition: some refuse it, and some ignore it without a word.
-  const before = options.existing === "fail" ? await settle() : null
+  // Asked first, unless the store is known to heed the condition: some refuse it, and some ignore it without a word.
+  const before = options.existing === "fail" && !commit.heedsCondition ? await settle() : null
   if (before) return { object: before, sent: false }
 
   let failure: unknown

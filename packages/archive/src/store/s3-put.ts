@@ -1,7 +1,10 @@
+import { UnsealError } from "../errors.ts"
 import { checkCrc32, checkLength, checkParts, keyUnder, partBytes } from "./adapter.ts"
 import type { CreateOptions, PartWriter, WrittenPart } from "./contract.ts"
+import type { S3Abilities } from "./s3-abilities.ts"
 import { type S3Bucket, whereIn } from "./s3-client.ts"
 import { commitObject, metadataHeaders } from "./s3-commit.ts"
+import { statusOf } from "./s3-errors.ts"
 import { exhaust } from "./s3-signed.ts"
 
 /** The token of an object that has no multipart upload: resuming it starts over. */
@@ -24,8 +27,9 @@ export function putWriter(
   partSize: number,
   options: CreateOptions,
 ): PartWriter {
+  const { abilities } = bucket
   const where = whereIn(bucket, key)
-  let held: { bytes: readonly Uint8Array[]; crc32: number; part: WrittenPart } | undefined
+  let held: HeldPart | undefined
 
   return {
     token: SINGLE_TOKEN,
@@ -39,48 +43,93 @@ export function putWriter(
       signal.throwIfAborted()
       const label = `part ${number} of ${where}`
       checkLength(body, partBytes(number, size, partSize), label)
-      checkCrc32(body, crc32, label)
+      if (!abilities.verifiesCrc32) checkCrc32(body, crc32, label)
       const part = { size, tag: base64Crc32(crc32) }
-      held = { bytes: body, crc32, part }
+      held = { bytes: body, part }
       return part
     },
     async complete(parts, signal) {
       checkParts(parts, size, partSize)
-      const body = held
-      if (size > 0 && (!body || parts.get(1)?.tag !== body.part.tag))
+      const body = held ?? { bytes: [], part: { size: 0, tag: base64Crc32(0) } }
+      if (size > 0 && parts.get(1)?.tag !== body.part.tag)
         throw new RangeError(`part 1 of ${where} was not written by this writer`)
-      const { object } = await commitObject(
+      const send = (condition: { IfNoneMatch?: "*" }) => {
+        // Asked again without the condition: the store has refused it.
+        if (options.existing === "fail" && !condition.IfNoneMatch) abilities.conditionalPut = "ignored"
+        return putObject(bucket, key, body, options, condition, signal)
+      }
+      const { object, sent } = await commitObject(
         bucket,
         {
-          key,
-          size,
-          options,
+          ...{ key, size, options, send },
           operation: "PutObject",
-          send: async (condition) => {
-            const answer = await bucket.objects.send(
-              {
-                method: "PUT",
-                key: keyUnder(bucket.prefix, key),
-                headers: {
-                  "content-type": options.contentType,
-                  [CRC32_HEADER]: base64Crc32(body?.crc32 ?? 0),
-                  ...(condition.IfNoneMatch ? { "if-none-match": condition.IfNoneMatch } : {}),
-                  ...metadataHeaders(options.metadata),
-                },
-                body: body?.bytes ?? [],
-              },
-              signal,
-            )
-            await exhaust(answer.body)
-            return answer.headers.etag
-          },
+          heedsCondition: abilities.conditionalPut === "heeded",
         },
         signal,
       )
+      const isUnknown = abilities.conditionalPut === "unknown"
+      if (sent && options.existing === "fail" && isUnknown && ++abilities.conditionalPuts > 1)
+        abilities.conditionalPut = await tryCondition(send)
       return object
     },
     async abort() {
       held = undefined
     },
+  }
+}
+
+interface HeldPart {
+  readonly bytes: readonly Uint8Array[]
+  /** Its tag is its checksum, as the header has it. */
+  readonly part: WrittenPart
+}
+
+async function putObject(
+  bucket: S3Bucket,
+  key: string,
+  { bytes, part }: HeldPart,
+  options: CreateOptions,
+  condition: { readonly IfNoneMatch?: "*" },
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  const { headers, body } = await bucket.objects.send(
+    {
+      method: "PUT",
+      key: keyUnder(bucket.prefix, key),
+      headers: {
+        "content-type": options.contentType,
+        [CRC32_HEADER]: part.tag,
+        ...(condition.IfNoneMatch ? { "if-none-match": condition.IfNoneMatch } : {}),
+        ...metadataHeaders(options.metadata),
+      },
+      body: bytes,
+    },
+    signal,
+  )
+  await exhaust(body)
+  const stored = headers[CRC32_HEADER]
+  bucket.abilities.verifiesCrc32 = stored !== undefined
+  if (stored !== undefined && stored !== part.tag)
+    throw new UnsealError(
+      "ERR_STORE_UNAVAILABLE",
+      `${whereIn(bucket, key)} was stored with the CRC-32 ${stored} instead of ${part.tag}`,
+    )
+  return headers.etag
+}
+
+/**
+ * Writes an object that is there once more, under the condition that it is not. A store that heeds the condition refuses,
+ * and need not be asked before each object from then on; any other has the same bytes again.
+ */
+async function tryCondition(
+  send: (condition: { IfNoneMatch: "*" }) => Promise<string | undefined>,
+): Promise<S3Abilities["conditionalPut"]> {
+  try {
+    await send({ IfNoneMatch: "*" })
+    return "ignored"
+  } catch (error) {
+    if (statusOf(error) === 412) return "heeded"
+    // A store that does not know the condition says so each time; anything else tells nothing.
+    return [400, 501].includes(statusOf(error) ?? 0) ? "ignored" : "unknown"
   }
 }
