@@ -1,6 +1,6 @@
 /** What is at the destination already, and whether an earlier run of the same work put it there. */
 import type { Checkpoint } from "./checkpoint.ts"
-import { UnsealError } from "./errors.ts"
+import { isUnsealError, UnsealError } from "./errors.ts"
 import type { TailRule } from "./format/tail.ts"
 import {
   type ArchiveRecord,
@@ -51,8 +51,7 @@ export async function findCommitted(
     )
   }
   const record = await readRecord(store, recordKeyOf(found.key), signal)
-  if (record?.destination.etag === found.etag && record.source.etag === source.etag)
-    return { ours: true, record }
+  if (record && isOf(record, found, source)) return { ours: true, record }
 
   const sealed = archiveRecordSchema.safeParse(checkpoint?.record)
   if (
@@ -81,12 +80,31 @@ async function readRecord(
   return parseRecord(await readWhole(store, object, RECORD_LIMIT, signal))
 }
 
-/** Writes the record beside its archive, over an earlier one. */
+/**
+ * Writes the record beside its archive: over that of another version of it, but not over one of the same, which another run of
+ * this work has written. So a record has one content, although two runs differ in when they began.
+ */
 export async function writeRecord(
   store: ArchiveStore,
   record: ArchiveRecord,
   signal: AbortSignal,
 ): Promise<void> {
   const key = recordKeyOf(record.destination.key)
-  await writeWhole(store, key, encodeRecord(record), "application/json", signal)
+  const metadata = { "unseal-destination-etag": record.destination.etag }
+  const write = (existing: "fail" | "replace") =>
+    writeWhole(store, key, encodeRecord(record), "application/json", signal, { metadata, existing })
+  try {
+    await write("fail")
+  } catch (error) {
+    if (!isUnsealError(error, "ERR_DESTINATION_EXISTS")) throw error
+    const found = await readRecord(store, key, signal)
+    if (!found || !isOf(found, record.destination, record.source)) await write("replace")
+  }
 }
+
+/** Whether `record` is of this version at the destination, made from this version of the source. */
+const isOf = (
+  record: ArchiveRecord,
+  destination: { readonly etag: string },
+  source: { readonly etag: string },
+): boolean => record.destination.etag === destination.etag && record.source.etag === source.etag

@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto"
 import { Redis } from "ioredis"
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest"
 import { type RedisServer, startRedis } from "../../../test/harness/redis.ts"
-import { type CheckpointLog, openCheckpointLog } from "./checkpoint.ts"
+import { openCheckpointLog } from "./checkpoint.ts"
 import { LockLostError } from "./lock.ts"
 import { checkpointKey, lockKey } from "./names.ts"
 
@@ -34,7 +34,7 @@ beforeEach(async () => {
   await client.set(lockKey(QUEUE, jobId), "mine")
 })
 
-function open(token = "mine", signal = new AbortController().signal): CheckpointLog {
+function open(token = "mine", signal = new AbortController().signal): ReturnType<typeof openCheckpointLog> {
   const log = (_: object, message: string) => warnings.push(message)
   return openCheckpointLog({
     ...{ connection: client, queue: QUEUE, jobId, token, signal },
@@ -69,6 +69,20 @@ test("a new upload replaces everything before it", async () => {
   expect(await log.load()).toEqual({ upload: { ...UPLOAD, token: "u2" }, parts: new Map() })
   await log.clear()
   expect(await log.load()).toBeNull()
+})
+
+test("clearing what is empty does not ask Redis", async () => {
+  const log = open()
+  await log.load()
+  expect(log.empty).toBe(true)
+  // Whoever asked would learn that the lock is gone.
+  await client.del(lockKey(QUEUE, jobId))
+  await log.clear()
+  await client.set(lockKey(QUEUE, jobId), "mine")
+  await log.seal({ version: 1 })
+  expect(log.empty).toBe(false)
+  await log.clear()
+  expect(await client.exists(checkpointKey(QUEUE, jobId))).toBe(0)
 })
 
 test("is kept for eight days after the last part", async () => {

@@ -72,11 +72,12 @@ if #ARGV > 3 then
 end
 return 1`
 
-/** The checkpoint log of one run, which knows whether the run has cleared it, and written nothing since. */
-export function openCheckpointLog(options: CheckpointOptions): CheckpointLog & { readonly cleared: boolean } {
+/** The checkpoint log of one run, which knows whether there is nothing in it: found so or cleared, and not written since. */
+export function openCheckpointLog(options: CheckpointOptions): CheckpointLog & { readonly empty: boolean } {
   const { connection, queue, jobId, signal } = options
   const key = checkpointKey(queue, jobId)
-  let cleared = false
+  // Nobody else can write while the run holds the lock.
+  let empty = false
 
   async function write(anew: boolean, ...fields: string[]): Promise<void> {
     const keys = [lockKey(queue, jobId), key]
@@ -85,7 +86,7 @@ export function openCheckpointLog(options: CheckpointOptions): CheckpointLog & {
       signal,
     )
     if (written === 1) {
-      cleared = fields.length === 0
+      empty = fields.length === 0
       return
     }
     const reason = new LockLostError("the lock is gone or another worker's")
@@ -96,7 +97,8 @@ export function openCheckpointLog(options: CheckpointOptions): CheckpointLog & {
   return {
     async load() {
       const fields = await untilAborted(connection.hgetall(key), signal)
-      if (Object.keys(fields).length === 0) return null
+      empty = Object.keys(fields).length === 0
+      if (empty) return null
       try {
         return parseCheckpoint(fields)
       } catch (error) {
@@ -107,9 +109,11 @@ export function openCheckpointLog(options: CheckpointOptions): CheckpointLog & {
     begin: (upload) => write(true, "upload", JSON.stringify(uploadSchema.parse(upload))),
     part: (number, receipt) => write(false, `part:${number}`, JSON.stringify(receiptSchema.parse(receipt))),
     seal: (record) => write(false, "record", JSON.stringify(record)),
-    clear: () => write(true),
-    get cleared() {
-      return cleared
+    clear: async () => {
+      if (!empty) await write(true)
+    },
+    get empty() {
+      return empty
     },
   }
 }

@@ -1,7 +1,7 @@
 /** Small objects, read and written in one go: records. */
 import { crc32 } from "node:zlib"
 import { UnsealError } from "../errors.ts"
-import type { ArchiveSink, ArchiveSource, StoredObject, WrittenPart } from "./contract.ts"
+import type { ArchiveSink, ArchiveSource, CreateOptions, StoredObject, WrittenPart } from "./contract.ts"
 
 /** All bytes of `object`, which must not be larger than `limit` bytes: `ERR_CIPHERTEXT_INVALID` if it is. */
 export async function readWhole(
@@ -22,18 +22,19 @@ export async function readWhole(
   return Buffer.concat(chunks)
 }
 
-/** Writes `bytes` under `key`, replacing what is there. */
+/** Writes `bytes` under `key`; unless told otherwise, without metadata and replacing what is there. */
 export async function writeWhole(
   sink: ArchiveSink,
   key: string,
   bytes: Uint8Array,
   contentType: string,
   signal: AbortSignal,
+  options: Partial<Pick<CreateOptions, "metadata" | "existing">> = {},
 ): Promise<StoredObject> {
   const writer = await sink.create(
     key,
     bytes.length,
-    { contentType, metadata: {}, existing: "replace" },
+    { contentType, metadata: {}, existing: "replace", ...options },
     signal,
   )
   try {
