@@ -16,6 +16,7 @@
 import { Job, type JobsOptions, type Queue } from "bullmq"
 import type { ChainableCommander, Redis } from "ioredis"
 import { checkpointKey, countersKey, JOB_NAME, queueKey } from "./names.ts"
+import { transact } from "./transact.ts"
 
 /** What `readAccounts` tells; the words are defined at the top of accounting.ts. */
 export interface Accounts {
@@ -120,22 +121,4 @@ function stage(
   void job.addJob(Object.assign(transaction, { runCommand }) as never, {})
   const keys = [queueKey(queue.name, options.jobId), countersKey(queue.name)]
   transaction.eval(COUNT, keys.length, ...keys, accepted ? 1 : 0)
-}
-
-/** The answers to what `fill` puts into a transaction. */
-async function transact(
-  connection: Redis,
-  fill: (transaction: ChainableCommander) => void,
-): Promise<unknown[]> {
-  for (let tries = 1; ; tries++) {
-    const transaction = connection.multi()
-    fill(transaction)
-    const answers = (await transaction.exec()) ?? []
-    const error = answers.find(([error]) => error)?.[0]
-    if (!error) return answers.map(([, answer]) => answer)
-    // A Redis that was restarted has forgotten the scripts, and inside a transaction the client can't send them after.
-    if (tries > 1 || !error.message.startsWith("NOSCRIPT")) throw error
-    for (const { lua } of Object.values<{ lua: string }>(connection.scriptsSet))
-      await connection.script("LOAD", lua)
-  }
 }

@@ -219,7 +219,7 @@ export function createConsumer<Result extends RunResult>(options: ConsumerOption
 
       const result = await Promise.race([running, givenUp])
       if (lock.lost) return { ...seen(), ending: { kind: "lost" } }
-      if (!checkpoint.cleared) await forget(openLog(AbortSignal.timeout(1_000)))
+      if (!checkpoint.empty) await forget(openLog(AbortSignal.timeout(1_000)))
       return { ...seen(), ending: { kind: "completed", result } }
     } catch (error) {
       const ending = endingOf({

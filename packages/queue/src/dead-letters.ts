@@ -4,7 +4,7 @@ import { replaceDeadLetter } from "./accounting.ts"
 import { codeOf, type FailureCode } from "./ending.ts"
 import { queueKey, queuePrefix } from "./names.ts"
 import { redriveIdOf } from "./redrive-id.ts"
-import { takeTurn } from "./turns.ts"
+import { takeTurns } from "./turns.ts"
 
 /** A job that was given up. */
 export interface DeadLetter {
@@ -84,7 +84,9 @@ export function openDeadLetters(options: { connection: Redis; queue: string }): 
       if (!job || !(await job.isFailed())) return null
       const next = redriveIdOf(jobId)
       const { attempts, backoff, removeOnComplete, removeOnFail, stackTraceLimit } = job.opts
-      const priority = await takeTurn({ connection, queue: name }, next, workOf(job))
+      const [priority = null] = await takeTurns({ connection, queue: name }, [
+        { jobId: next, payload: workOf(job) },
+      ])
       const options = {
         jobId: next,
         ...withoutUndefined({ attempts, backoff, removeOnComplete, removeOnFail, stackTraceLimit }),

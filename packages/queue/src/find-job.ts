@@ -1,6 +1,7 @@
 import type { Redis } from "ioredis"
 import { queueKey } from "./names.ts"
 import { redriveIdOf } from "./redrive-id.ts"
+import { IS_STRAY } from "./stray.ts"
 
 /** A job that the queue knows of, or one that came of it. */
 export interface FoundJob {
@@ -14,13 +15,13 @@ export interface FoundJob {
 /** Redriven so often, a job is not looked for any more; asking costs as much. */
 const MAX_REDRIVES = 50
 
-/** KEYS: job, completed, failed. ARGV: id, limit. Gives id, state and number of each job there is of the line. */
-const FIND = `
+/** KEYS: job, completed, failed. ARGV: id, limit, prefix of the jobs' keys. Gives id and state of each job there is of the line. */
+const FIND = `${IS_STRAY}
 local found = {}
 for number = 1, tonumber(ARGV[2]) do
   local suffix = number == 1 and "" or "_r" .. number
-  if redis.call("EXISTS", KEYS[1] .. suffix) == 1 then
-    local id = ARGV[1] .. suffix
+  local id = ARGV[1] .. suffix
+  if redis.call("EXISTS", KEYS[1] .. suffix) == 1 and not isStray(ARGV[3], id) then
     local state = "live"
     if redis.call("ZSCORE", KEYS[2], id) then state = "completed" end
     if redis.call("ZSCORE", KEYS[3], id) then state = "dead" end
@@ -36,7 +37,8 @@ return found`
 export async function findJob(connection: Redis, queue: string, jobId: string): Promise<FoundJob | null> {
   const first = jobId.replace(/_r\d+$/, "")
   const keys = [queueKey(queue, first), queueKey(queue, "completed"), queueKey(queue, "failed")]
-  const found = (await connection.eval(FIND, keys.length, ...keys, first, MAX_REDRIVES)) as [
+  const given = [first, MAX_REDRIVES, queueKey(queue, "")]
+  const found = (await connection.eval(FIND, keys.length, ...keys, ...given)) as [
     id: string,
     state: FoundJob["state"],
   ][]

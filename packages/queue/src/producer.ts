@@ -1,13 +1,13 @@
 import { Queue } from "bullmq"
 import type { Redis } from "ioredis"
-import { addAccepted, findAccepted, type NewJob } from "./accounting.ts"
+import { addAccepted, findAccepted } from "./accounting.ts"
 import { batched } from "./batch.ts"
 import { untilAborted, withDeadline } from "./deadline.ts"
 import { createErrorLog, type QueueLogger } from "./error-log.ts"
 import { type JobPayload, jobIdOf } from "./job.ts"
 import { queuePrefix } from "./names.ts"
 import { watchMemory } from "./server.ts"
-import { takeTurn } from "./turns.ts"
+import { takeTurns } from "./turns.ts"
 
 /** A job that may not be in the queue: answer 503, so that the sender tries again. The message holds no secret. */
 export class QueueUnavailableError extends Error {
@@ -48,14 +48,22 @@ export interface Producer {
   close(): Promise<void>
 }
 
+/** A job that somebody waits for. */
+interface Wanted {
+  readonly jobId: string
+  readonly payload: JobPayload
+  /** Aborted when the one who asked has been answered. */
+  readonly signal: AbortSignal
+}
+
 interface LiveQueue {
   readonly queue: Queue<JobPayload>
   /**
-   * Adds a job, together with what else is added in this turn of the event loop; gives the data of the job that is there then.
-   * Together, since a transaction costs the client more than a job in it: ingest takes 1.4 times as many callbacks a second as
-   * with one transaction for each (`npm run bench -- --chapter ingest`).
+   * Adds a job, together with what else is added in this turn of the event loop; gives the data of the job that is there then,
+   * `null` if there is none. Together, since a command costs the client more than a job in it does (`npm run bench --
+   * --chapter ingest`).
    */
-  add(job: NewJob): Promise<string | null>
+  add(job: Wanted): Promise<string | null>
 }
 
 /** A producer. Waits for nothing: with Redis away it refuses, and works as soon as Redis is back. */
@@ -78,9 +86,39 @@ export function createProducer(options: ProducerOptions): Producer {
         skipVersionCheck: true,
       })
       queue.on("error", (error) => logError(error, "queue connection failed"))
-      live = { queue, add: batched((jobs) => addAccepted(connection, queue, jobs)) }
+      live = { queue, add: batched((jobs) => addInTurn(queue, jobs)) }
     }
     return live
+  }
+
+  /** Each job gets its turn, then all are added. */
+  async function addInTurn(queue: Queue, jobs: readonly Wanted[]): Promise<(string | null)[]> {
+    const priorities = await takeTurns({ connection, queue: name }, jobs)
+    const added = jobs.flatMap(({ jobId, payload, signal }, index) => {
+      const priority = priorities[index] ?? null
+      if (priority === null || signal.aborted) return []
+      const options = {
+        ...{ jobId, priority, attempts },
+        backoff: { type: "unseal" },
+        removeOnComplete: { age: 3_600, limit: 100 },
+        removeOnFail: false,
+        // The reason says what is needed; stack traces would fill Redis.
+        stackTraceLimit: 0,
+      }
+      return [{ index, job: { data: payload, options } }]
+    })
+    const stored = new Map<number, string | null>()
+    if (added.length > 0) {
+      const answers = await addAccepted(
+        connection,
+        queue,
+        added.map(({ job }) => job),
+      )
+      for (const [at, { index }] of added.entries()) stored.set(index, answers[at] ?? null)
+    }
+    return Promise.all(
+      jobs.map(({ jobId }, index) => stored.get(index) ?? findAccepted(connection, name, jobId)),
+    )
   }
 
   async function add(payload: JobPayload, jobId: string, signal: AbortSignal): Promise<Enqueued> {
@@ -89,22 +127,7 @@ export function createProducer(options: ProducerOptions): Producer {
     if (full !== null) throw new QueueUnavailableError(full)
     // Whoever asked has been answered by now.
     signal.throwIfAborted()
-    const priority = await takeTurn({ connection, queue: name }, jobId, payload)
-    signal.throwIfAborted()
-    const stored =
-      priority === null
-        ? await findAccepted(connection, name, jobId)
-        : await add({
-            data: payload,
-            options: {
-              ...{ jobId, priority, attempts },
-              backoff: { type: "unseal" },
-              removeOnComplete: { age: 3_600, limit: 100 },
-              removeOnFail: false,
-              // The reason says what is needed; stack traces would fill Redis.
-              stackTraceLimit: 0,
-            },
-          })
+    const stored = await add({ jobId, payload, signal })
     // Adding is silent about a job that is there already: whose payload is in it tells.
     if (stored === null) throw new QueueUnavailableError("the job was gone right after it was added")
     const { nonce } = JSON.parse(stored) as { nonce?: unknown }
@@ -118,7 +141,10 @@ export function createProducer(options: ProducerOptions): Producer {
       if (pending >= pendingLimit)
         throw new QueueUnavailableError(`${pending} adds wait for redis, which does not answer`)
       pending++
-      const signal = AbortSignal.timeout(deadlineMs)
+      // AbortSignal.timeout would live on for the whole deadline, ten thousand of them at a time.
+      const late = new AbortController()
+      const { signal } = late
+      const timer = setTimeout(() => late.abort(), deadlineMs)
       const work = add(payload, jobId, signal).finally(() => pending--)
       try {
         return await untilAborted(work, signal)
@@ -127,6 +153,8 @@ export function createProducer(options: ProducerOptions): Producer {
           throw new QueueUnavailableError(`redis did not acknowledge the job in ${deadlineMs} ms`)
         if (error instanceof QueueUnavailableError) throw error
         throw new QueueUnavailableError(`redis refused the job: ${reasonOf(error)}`)
+      } finally {
+        clearTimeout(timer)
       }
     },
     async close() {

@@ -10,7 +10,7 @@ import { createJobPayload, type JobPayload, jobIdOf } from "./job.ts"
 import { queueKey, turnsKey } from "./names.ts"
 import { createProducer, type Producer } from "./producer.ts"
 import { queueStatus } from "./status.ts"
-import { takeTurn } from "./turns.ts"
+import { takeTurns } from "./turns.ts"
 
 const GIB = 2 ** 30
 const [A, B, C] = ["100001", "200002", "300003"] as const
@@ -145,7 +145,9 @@ test("of many callbacks for one archive only the first costs its project a turn"
 
 test("turns that were taken for jobs that never came are overtaken", async () => {
   for (let i = 0; i < 40; i++)
-    await takeTurn({ connection: client, queue }, `none-${i}`, { projectId: A, size: 1 })
+    await takeTurns({ connection: client, queue }, [
+      { jobId: `none-${i}`, payload: { projectId: A, size: 1 } },
+    ])
   await enqueue(B, 100)
   await begun(60)
   await enqueue(A, 1)

@@ -15,9 +15,11 @@
  * the clock has passed half of that: once in 128 TiB, if the queue is never empty for so long.
  */
 import type { Job } from "bullmq"
-import type { Redis } from "ioredis"
+import type { ChainableCommander, Redis } from "ioredis"
 import type { JobPayload } from "./job.ts"
-import { queueKey, turnsKey } from "./names.ts"
+import { countersKey, queueKey, turnsKey } from "./names.ts"
+import { IS_STRAY } from "./stray.ts"
+import { transact } from "./transact.ts"
 
 /** One unit: what an archive costs at least, as its requests do. Archives differ by more than they lose by rounding. */
 const UNIT_BYTES = 128 * 1024 * 1024
@@ -30,14 +32,19 @@ const LAST_PRIORITY = 2 ** 21 - 1
 const QUIET_SECONDS = 5
 
 /**
- * KEYS: turns, prioritized, delayed, active, job.
- * ARGV: project, units, last priority, prefix of the jobs' keys, 1 if the job must not exist yet.
- * Gives the priority, or 0 if the job exists. Turns are counted from 0, priorities from 1.
+ * KEYS: turns, prioritized, delayed, active, job, counters.
+ * ARGV: project, units, last priority, prefix of the jobs' keys, the job's id, 1 if it must not exist yet.
+ * Gives the priority, or 0 if the job exists; a stray is removed, and was never accepted. Turns are counted from 0, priorities
+ * from 1.
  */
-const TAKE_TURN = `
-local turns, prioritized, delayed, active, job = unpack(KEYS)
-local project, units, last, prefix = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
-if ARGV[5] == "1" and redis.call("EXISTS", job) == 1 then return 0 end
+const TAKE_TURN = `${IS_STRAY}
+local turns, prioritized, delayed, active, job, counters = unpack(KEYS)
+local project, units, last, prefix, id = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[5]
+if ARGV[6] == "1" and redis.call("EXISTS", job) == 1 then
+  if not isStray(prefix, id) then return 0 end
+  if redis.call("HGET", job, "counted") then redis.call("HINCRBY", counters, "accepted", -1) end
+  redis.call("DEL", job)
+end
 local shifted = 0x100000000
 local read = redis.call("HMGET", turns, "clock", "end", "at", project)
 local clock, finish, at, own = tonumber(read[1] or 0), tonumber(read[2] or 0), tonumber(read[3] or 0), tonumber(read[4] or 0)
@@ -90,17 +97,32 @@ export interface TurnOptions {
   readonly queue: string
 }
 
+/** A job that is about to be added. */
+export interface NewInLine {
+  readonly jobId: string
+  readonly payload: Pick<JobPayload, "projectId" | "size">
+}
+
 /**
- * The priority of a job that is about to be added as `jobId`: from 1 on, lower is earlier. `null` if there is a job of this id
- * already, which then costs its project nothing. One round trip.
+ * The priorities of jobs that are about to be added, in their order: from 1 on, lower is earlier. `null` for one of whose id
+ * there is a job already, which then costs its project nothing. One round trip.
  */
-export async function takeTurn(
+export async function takeTurns(
   { connection, queue }: TurnOptions,
-  jobId: string,
-  { projectId, size }: Pick<JobPayload, "projectId" | "size">,
-): Promise<number | null> {
-  const priority = await evaluate({ connection, queue }, jobId, projectId, unitsOf(size), true)
-  return priority === 0 ? null : priority
+  jobs: readonly NewInLine[],
+): Promise<(number | null)[]> {
+  scripted(connection)
+  const answers = await transact(
+    connection,
+    (commands) => {
+      for (const { jobId, payload } of jobs)
+        scripted(commands).unsealTakeTurn(
+          ...parametersOf(queue, jobId, payload.projectId, unitsOf(payload.size), true),
+        )
+    },
+    "pipeline",
+  )
+  return answers.map((priority) => (priority === 0 ? null : Number(priority)))
 }
 
 /**
@@ -114,32 +136,38 @@ export async function takeTurnAgain(
   costsUnit: boolean,
 ): Promise<void> {
   const units = costsUnit ? 1 : unitsOf(size)
-  await job.changePriority({ priority: await evaluate(options, job.id ?? "", projectId, units, false) })
+  const parameters = parametersOf(options.queue, job.id ?? "", projectId, units, false)
+  await job.changePriority({ priority: await scripted(options.connection).unsealTakeTurn(...parameters) })
 }
 
-function evaluate(
-  { connection, queue }: TurnOptions,
+type Parameters = (string | number)[]
+
+/** Keys and arguments of the script. */
+function parametersOf(
+  queue: string,
   jobId: string,
   projectId: string,
   units: number,
   mustBeNew: boolean,
-): Promise<number> {
+): Parameters {
   const key = (type: string) => queueKey(queue, type)
-  const keys = [turnsKey(queue), key("prioritized"), key("delayed"), key("active"), key(jobId)]
-  const given = [projectId, units, LAST_PRIORITY, key(""), mustBeNew ? 1 : 0]
-  return scripted(connection).unsealTakeTurn(...keys, ...given)
+  const lines = [key("prioritized"), key("delayed"), key("active")]
+  const keys = [turnsKey(queue), ...lines, key(jobId), countersKey(queue)]
+  return [...keys, projectId, units, LAST_PRIORITY, key(""), jobId, mustBeNew ? 1 : 0]
 }
 
 interface Scripted {
-  unsealTakeTurn(...keysAndArguments: (string | number)[]): Promise<number>
+  unsealTakeTurn(...parameters: Parameters): Promise<number>
 }
 
-const isScripted = (connection: Redis): connection is Redis & Scripted => "unsealTakeTurn" in connection
-
-/** `connection` with the script as a command of its own, which sends its digest of 40 bytes instead of its text of 3 kB. */
-function scripted(connection: Redis): Scripted {
-  if (!isScripted(connection)) connection.defineCommand("unsealTakeTurn", { numberOfKeys: 5, lua: TAKE_TURN })
-  return connection as Redis & Scripted
+/**
+ * A connection, or a pipeline of one that was here before, with the script as a command of its own, which sends its digest of
+ * 40 bytes instead of its text of 3 kB.
+ */
+function scripted(commands: Redis | ChainableCommander): Scripted {
+  if (!("unsealTakeTurn" in commands))
+    (commands as Redis).defineCommand("unsealTakeTurn", { numberOfKeys: 6, lua: TAKE_TURN })
+  return commands as unknown as Scripted
 }
 
 /** What an archive of `size` bytes costs. */

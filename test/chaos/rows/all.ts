@@ -9,7 +9,7 @@ import { lockLost, twoContents } from "./overtaken.ts"
 import { quarantine } from "./quarantine.ts"
 import { redisAway } from "./redis-away.ts"
 import { redisCrash } from "./redis-crash.ts"
-import { redisEverysec, redisFlushed } from "./redis-forgets.ts"
+import { redisEverysec, redisFlushed, redisTorn } from "./redis-forgets.ts"
 import { rollingRestart, sigterm } from "./signals.ts"
 import { sigstop } from "./sigstop.ts"
 import { steps } from "./steps.ts"
@@ -18,7 +18,7 @@ import { unreadable } from "./unreadable.ts"
 
 export const ROWS: readonly Row[] = [
   ...[kill, steps, sigterm, sigstop, block, lockLost, twoContents, quarantine],
-  ...[redisCrash, redisEverysec, redisFlushed, redisAway],
+  ...[redisCrash, redisEverysec, redisTorn, redisFlushed, redisAway],
   ...[storeFaults, shortBody, emptyBody, midway, swapped, ambiguous],
   ...[duplicates, forged, late, unreadable, large, keyRotation, ingestRestart, rollingRestart],
 ]
