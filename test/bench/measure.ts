@@ -1,6 +1,7 @@
 /** What a run cost: time, processor, memory. */
 import { execFile } from "node:child_process"
 import { mkdtempSync, readFileSync, rmSync } from "node:fs"
+import { findPackageJSON } from "node:module"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { promisify } from "node:util"
@@ -69,6 +70,13 @@ export async function measureCommands(
   } finally {
     rmSync(directory, { recursive: true })
   }
+}
+
+/** The version of an npm package that is installed here. */
+export function packageVersion(name: string): string {
+  const file = findPackageJSON(name, import.meta.url)
+  if (file === undefined) throw new Error(`${name} is not installed`)
+  return (JSON.parse(readFileSync(file, "utf8")) as { version: string }).version
 }
 
 const joinBy = (word: string) => (left: string[], right: string[]) => [...left, word, ...right]

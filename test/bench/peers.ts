@@ -8,7 +8,7 @@ import { ensureProgram } from "../harness/programs.ts"
 import type { Bench } from "./bench-context.ts"
 import type { Contender } from "./contest.ts"
 import type { Origin } from "./endpoint.ts"
-import { type Commands, measureCommands } from "./measure.ts"
+import { type Commands, measureCommands, packageVersion } from "./measure.ts"
 
 /** The endpoint checks no signature; clients sign all the same, as they would have to elsewhere. */
 export const CREDENTIAL = {
@@ -111,8 +111,8 @@ const PEERS: Readonly<Record<PeerName, (bench: Bench, passage: Passage) => Promi
 
   async d(bench, { origin, archiveBytes }) {
     return {
-      title: "Node, the SDK's `GetObject` body through `createDecipheriv` into its `UploadPart`s",
-      settings: `Node ${process.versions.node}, SDK v3, parts of 8 MiB, 4 at once, checksums when required`,
+      title: "Node, the SDK's `GetObject` body through `createDecipheriv` into lib-storage's `Upload`",
+      settings: `Node ${process.versions.node}, SDK and lib-storage ${packageVersion("@aws-sdk/lib-storage")}, parts of 8 MiB, 4 at once, checksums when required`,
       commands: [
         [
           [

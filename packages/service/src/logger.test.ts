@@ -1,3 +1,5 @@
+import { execFile } from "node:child_process"
+import { promisify } from "node:util"
 import { describe, expect, it } from "vitest"
 import { createLogger, rateLimited } from "./logger.ts"
 import { VERSION } from "./version.ts"
@@ -140,5 +142,42 @@ describe("rateLimited", () => {
     const log = rateLimited(logger, 1, () => 0)
     for (let i = 0; i < 1_000; i++) log("error", `kind ${i}`, {}, "failed")
     expect(lines.length).toBeLessThanOrEqual(101)
+  })
+})
+
+describe("standard output", () => {
+  const run = promisify(execFile)
+  const logging = (rest: string) => [
+    "--input-type=module",
+    "-e",
+    `import { createLogger } from ${JSON.stringify(new URL("./logger.ts", import.meta.url).href)}
+     const logger = createLogger("test", "info")
+     for (let line = 0; line < 1000; line++) logger.info({ line }, "text")
+     ${rest}`,
+  ]
+  const numbersIn = (stdout: string) =>
+    stdout
+      .trim()
+      .split("\n")
+      .map((line) => (JSON.parse(line) as { line: number }).line)
+  const all = Array.from({ length: 1000 }, (_, line) => line)
+
+  it.each([
+    ["by itself", "", 0],
+    ["by process.exit", "process.exit(3)", 3],
+    ["by an error that nobody catches", 'throw new Error("as the test wants")', 1],
+    ["by a rejection that nobody handles", 'Promise.reject(new Error("as the test wants"))', 1],
+  ])("has every line, in order, of a process that ends %s in the same turn", async (_, rest, code) => {
+    const ended = await run(process.execPath, logging(rest)).catch((error: unknown) => error)
+    const { stdout, code: actual = 0 } = ended as { stdout: string; code?: number }
+    expect(actual).toBe(code)
+    expect(numbersIn(stdout)).toEqual(all)
+  })
+
+  it("has the lines of a turn as soon as it is over", async () => {
+    const waits = 'setImmediate(() => setImmediate(() => process.kill(process.pid, "SIGKILL")))'
+    const killed = await run(process.execPath, logging(waits)).catch((error: unknown) => error)
+    expect(killed).toMatchObject({ signal: "SIGKILL" })
+    expect(numbersIn((killed as { stdout: string }).stdout)).toEqual(all)
   })
 })

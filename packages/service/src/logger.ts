@@ -17,8 +17,29 @@ export function createLogger(name: string, level: string, destination?: Destinat
     formatters: { level: (label: string) => ({ level: label }), log: redact },
     serializers: { err: serializeError },
   }
-  // Written before the call returns: pino's background writes come out of order or not at all when a process exits.
-  return pino(options, destination ?? pino.destination({ fd: 1, sync: true }))
+  return pino(options, destination ?? standardOutput())
+}
+
+/**
+ * The lines of one turn of the event loop in one write: a write for each costs a busy process more than all else about a line.
+ * Also when the process exits, whatever ends it but a signal that can't be handled. (pino's own background writes come out of
+ * order or not at all then.)
+ */
+function standardOutput(): DestinationStream {
+  const output = pino.destination({ fd: 1, sync: true })
+  let lines = ""
+  function flush(): void {
+    const text = lines
+    lines = ""
+    if (text !== "") output.write(text)
+  }
+  process.on("exit", flush)
+  return {
+    write(line) {
+      if (lines === "") setImmediate(flush)
+      lines += line
+    },
+  }
 }
 
 /** Writes a line of `kind` unless there were enough of that kind in this second. */

@@ -10,7 +10,7 @@ import {
   prepareCallbacks,
   sendCallbacks,
 } from "../callbacks.ts"
-import { startIngest } from "../ingest-process.ts"
+import { startIngest, startPeerIngest } from "../ingest-process.ts"
 import { cpuSecondsOf } from "../measure.ts"
 import { show, spreadOf } from "../statistics.ts"
 import type { Chapter } from "./chapter.ts"
@@ -18,7 +18,13 @@ import type { Chapter } from "./chapter.ts"
 const TARGET_PER_SECOND = 9_000
 const TARGET_P99_MS = 30
 
-type Auth = "none" | "signed"
+const CONTENDERS = {
+  peer: "Express and `queue.add` of BullMQ",
+  none: "**ingest**, signature not verified",
+  signed: "**ingest**, signature verified",
+} as const
+type Name = keyof typeof CONTENDERS
+const NAMES = Object.keys(CONTENDERS) as Name[]
 
 interface Figures extends LoadResult {
   readonly perSecond: number
@@ -31,66 +37,104 @@ export const ingest: Chapter = {
   async run(bench) {
     const { quick, rounds } = bench.options
     const count = quick ? 5_000 : 50_000
-    const figures: Record<Auth, Figures[]> = { none: [], signed: [] }
+    const figures: Record<Name, Figures[]> = { peer: [], none: [], signed: [] }
     const failures: string[] = []
     const processes = {
+      peer: await startPeerIngest(bench, "bench-peer"),
       none: await startIngest(bench, { queue: "bench-none", auth: "none" }),
       signed: await startIngest(bench, { queue: "bench-signed", auth: "signed" }),
     }
     try {
       // Round 0 warms up.
       for (let round = 0; round <= rounds; round++)
-        for (const auth of ["none", "signed"] as const) {
-          const { pid } = processes[auth]
+        for (const name of NAMES) {
+          const { pid } = processes[name]
           const callbacks = prepareCallbacks(bench, count)
           const before = cpuSecondsOf(pid)
-          const result = await sendCallbacks(bench, processes[auth], callbacks)
+          const result = await sendCallbacks(bench, processes[name], callbacks)
           const cpuMs = (1_000 * (cpuSecondsOf(pid) - before)) / count
           rmSync(callbacks.file)
-          failures.push(...(await notEnqueued(bench, `bench-${auth}`, count)))
+          failures.push(...(await notEnqueued(bench, `bench-${name}`, count)))
           const perSecond = count / result.seconds
-          bench.say(`  round ${round}: ${auth}: ${perSecond.toFixed(0)}/s, p99 ${result.p99Ms.toFixed(1)} ms`)
-          if (round > 0) figures[auth].push({ ...result, perSecond, cpuMs })
+          bench.say(`  round ${round}: ${name}: ${perSecond.toFixed(0)}/s, p99 ${result.p99Ms.toFixed(1)} ms`)
+          if (round > 0) figures[name].push({ ...result, perSecond, cpuMs })
         }
     } catch (error) {
       failures.push((error as Error).message)
     } finally {
       await Promise.all(Object.values(processes).map((process) => process.stop()))
     }
-
-    const column = (auth: Auth, of: (figures: Figures) => number, digits: number) =>
-      figures[auth].length > 0 ? show(spreadOf(figures[auth].map(of)), digits) : "failed"
-    const medians = (auth: Auth) => ({
-      perSecond: spreadOf(figures[auth].map(({ perSecond }) => perSecond)).median,
-      p99Ms: spreadOf(figures[auth].map(({ p99Ms }) => p99Ms)).median,
-    })
-    const judged = (["none", "signed"] as const).filter((auth) => figures[auth].length > 0)
     return {
-      conditions: `${count} callbacks of ${CALLBACK_BYTES} bytes over ${CONNECTIONS} connections, one ingest process, Redis with \`appendfsync always\` on the disk; every answer is a 202 and every job is found in the queue.`,
-      columns: ["signature", "callbacks/s", "p50 ms", "p99 ms", "slowest ms", "CPU ms/callback"],
-      rows: (["none", "signed"] as const).map((auth) => [
-        auth === "none" ? "not verified" : "verified",
-        column(auth, ({ perSecond }) => perSecond, 0),
-        column(auth, ({ p50Ms }) => p50Ms, 1),
-        column(auth, ({ p99Ms }) => p99Ms, 1),
-        column(auth, ({ maxMs }) => maxMs, 0),
-        column(auth, ({ cpuMs }) => cpuMs, 3),
-      ]),
-      targets: judged.map((auth) => {
-        const { perSecond, p99Ms } = medians(auth)
-        return {
-          claim: `≥ ${TARGET_PER_SECOND}/s, p99 ≤ ${TARGET_P99_MS} ms, signature ${auth === "none" ? "not verified" : "verified"}`,
-          measured: `${perSecond.toFixed(0)}/s, ${p99Ms.toFixed(1)} ms`,
-          reached: perSecond >= TARGET_PER_SECOND && p99Ms <= TARGET_P99_MS,
-        }
-      }),
+      conditions: `${count} callbacks of ${CALLBACK_BYTES} bytes over ${CONNECTIONS} connections, one process, Redis with \`appendfsync always\` on the disk; every answer is a 202 and every job is found in the queue. ${rounds} interleaved rounds, median (range).`,
+      ...report(figures),
       settings: [
+        ["Express and BullMQ", processes.peer.settings],
         ["ingest", processes.none.settings],
         ["disk", `fdatasync of 4 KiB in ${show(spreadOf(syncTimes(bench.diskDirectory)), 2)} ms`],
       ],
       failures,
     }
   },
+}
+
+function report(figures: Readonly<Record<Name, readonly Figures[]>>) {
+  const spread = (name: Name, of: (figures: Figures) => number) => spreadOf(figures[name].map(of))
+  const complete = Math.min(...NAMES.map((name) => figures[name].length))
+  const ratio = (name: Name) =>
+    spreadOf(
+      figures[name]
+        .slice(0, complete)
+        .map(({ perSecond }, round) => perSecond / figures.peer[round]!.perSecond),
+    )
+  const judged = (["none", "signed"] as const).filter((name) => figures[name].length > 0)
+  return {
+    columns: [
+      "",
+      "callbacks/s",
+      "p50 ms",
+      "p99 ms",
+      "slowest ms",
+      "CPU ms/callback",
+      "the peer's callbacks/s",
+    ],
+    rows: NAMES.map((name) =>
+      figures[name].length === 0
+        ? [CONTENDERS[name], "failed", "", "", "", "", ""]
+        : [
+            CONTENDERS[name],
+            show(
+              spread(name, ({ perSecond }) => perSecond),
+              0,
+            ),
+            show(
+              spread(name, ({ p50Ms }) => p50Ms),
+              1,
+            ),
+            show(
+              spread(name, ({ p99Ms }) => p99Ms),
+              1,
+            ),
+            show(
+              spread(name, ({ maxMs }) => maxMs),
+              0,
+            ),
+            show(
+              spread(name, ({ cpuMs }) => cpuMs),
+              3,
+            ),
+            name === "peer" || complete === 0 ? "" : `${show(ratio(name), 2)}×`,
+          ],
+    ),
+    targets: judged.map((name) => {
+      const perSecond = spread(name, (one) => one.perSecond).median
+      const p99Ms = spread(name, (one) => one.p99Ms).median
+      return {
+        claim: `≥ ${TARGET_PER_SECOND}/s, p99 ≤ ${TARGET_P99_MS} ms, signature ${name === "none" ? "not verified" : "verified"}`,
+        measured: `${perSecond.toFixed(0)}/s, ${p99Ms.toFixed(1)} ms`,
+        reached: perSecond >= TARGET_PER_SECOND && p99Ms <= TARGET_P99_MS,
+      }
+    }),
+  }
 }
 
 /** Milliseconds that the disk takes to make 4 KiB durable: what Redis waits for before it acknowledges anything. */

@@ -2,6 +2,7 @@
  * What tests put between a run and what it works with: fault points at the steps of the commit protocol, and protections left
  * out. Loaded only with `UNSEAL_TEST=1`; packages/archive and packages/queue know nothing of it.
  */
+import { setImmediate } from "node:timers/promises"
 import type { KeyRing } from "@unseal/archive/format/key-ring"
 import type { ArchiveStore, PartWriter } from "@unseal/archive/store/contract"
 import type { JobContext } from "@unseal/queue/consumer"
@@ -32,6 +33,8 @@ export function createRig(testing: TestSettings, logger: Logger): Rig {
       const { jobId, starts } = context
       const pass = async (step: Step): Promise<void> => {
         logger.info({ step, jobId, starts }, "step")
+        // The line must be out before a signal ends or stops the process: lines are written when their turn is over.
+        await setImmediate()
         await act(step)
       }
       const { source, destination, keyRing, destinationKey } = place
