@@ -50,3 +50,5 @@ try {
 } finally {
   await bench.close()
 }
+// What a chapter that failed has left running ends with this process, and would keep it.
+process.exit()

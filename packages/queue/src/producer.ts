@@ -2,7 +2,7 @@ import { Queue } from "bullmq"
 import type { Redis } from "ioredis"
 import { addAccepted, findAccepted } from "./accounting.ts"
 import { batched } from "./batch.ts"
-import { untilAborted, withDeadline } from "./deadline.ts"
+import { withDeadline } from "./deadline.ts"
 import { createErrorLog, type QueueLogger } from "./error-log.ts"
 import { type JobPayload, jobIdOf } from "./job.ts"
 import { queuePrefix } from "./names.ts"
@@ -52,8 +52,8 @@ export interface Producer {
 interface Wanted {
   readonly jobId: string
   readonly payload: JobPayload
-  /** Aborted when the one who asked has been answered. */
-  readonly signal: AbortSignal
+  /** Whether the one who asked has been answered already. */
+  readonly isLate: () => boolean
 }
 
 interface LiveQueue {
@@ -75,9 +75,11 @@ export function createProducer(options: ProducerOptions): Producer {
   let closed = false
   let pending = 0
 
+  const tooLate = () => new QueueUnavailableError(`redis did not acknowledge the job in ${deadlineMs} ms`)
+
   /** BullMQ's queue is made on a live connection only: one that is made on a dead one may never recover. */
-  async function liveQueue(signal: AbortSignal): Promise<LiveQueue> {
-    await untilAborted(untilReady(connection), signal)
+  async function liveQueue(): Promise<LiveQueue> {
+    if (connection.status !== "ready") await withDeadline(untilReady(connection), deadlineMs, tooLate)
     if (!live) {
       const queue = new Queue<JobPayload>(name, {
         connection,
@@ -94,9 +96,9 @@ export function createProducer(options: ProducerOptions): Producer {
   /** Each job gets its turn, then all are added. */
   async function addInTurn(queue: Queue, jobs: readonly Wanted[]): Promise<(string | null)[]> {
     const priorities = await takeTurns({ connection, queue: name }, jobs)
-    const added = jobs.flatMap(({ jobId, payload, signal }, index) => {
+    const added = jobs.flatMap(({ jobId, payload, isLate }, index) => {
       const priority = priorities[index] ?? null
-      if (priority === null || signal.aborted) return []
+      if (priority === null || isLate()) return []
       const options = {
         ...{ jobId, priority, attempts },
         backoff: { type: "unseal" },
@@ -121,13 +123,12 @@ export function createProducer(options: ProducerOptions): Producer {
     )
   }
 
-  async function add(payload: JobPayload, jobId: string, signal: AbortSignal): Promise<Enqueued> {
-    const { add } = await liveQueue(signal)
+  async function add({ payload, jobId, isLate }: Wanted): Promise<Enqueued> {
+    const { add } = await liveQueue()
     const full = await reasonNotToAdd()
     if (full !== null) throw new QueueUnavailableError(full)
-    // Whoever asked has been answered by now.
-    signal.throwIfAborted()
-    const stored = await add({ jobId, payload, signal })
+    if (isLate()) throw tooLate()
+    const stored = await add({ jobId, payload, isLate })
     // Adding is silent about a job that is there already: whose payload is in it tells.
     if (stored === null) throw new QueueUnavailableError("the job was gone right after it was added")
     const { nonce } = JSON.parse(stored) as { nonce?: unknown }
@@ -141,20 +142,18 @@ export function createProducer(options: ProducerOptions): Producer {
       if (pending >= pendingLimit)
         throw new QueueUnavailableError(`${pending} adds wait for redis, which does not answer`)
       pending++
-      // AbortSignal.timeout would live on for the whole deadline, ten thousand of them at a time.
-      const late = new AbortController()
-      const { signal } = late
-      const timer = setTimeout(() => late.abort(), deadlineMs)
-      const work = add(payload, jobId, signal).finally(() => pending--)
+      // No AbortSignal: one for each job costs the collector more than adding it does.
+      let late = false
+      const work = add({ payload, jobId, isLate: () => late }).finally(() => pending--)
+      const giveUp = () => {
+        late = true
+        return tooLate()
+      }
       try {
-        return await untilAborted(work, signal)
+        return await withDeadline(work, deadlineMs, giveUp)
       } catch (error) {
-        if (signal.aborted)
-          throw new QueueUnavailableError(`redis did not acknowledge the job in ${deadlineMs} ms`)
         if (error instanceof QueueUnavailableError) throw error
         throw new QueueUnavailableError(`redis refused the job: ${reasonOf(error)}`)
-      } finally {
-        clearTimeout(timer)
       }
     },
     async close() {

@@ -17,15 +17,18 @@ export function createLogger(name: string, level: string, destination?: Destinat
     formatters: { level: (label: string) => ({ level: label }), log: redact },
     serializers: { err: serializeError },
   }
-  return pino(options, destination ?? standardOutput())
+  if (destination === undefined) standardOutput ??= openStandardOutput()
+  return pino(options, destination ?? standardOutput)
 }
+
+let standardOutput: DestinationStream | undefined
 
 /**
  * The lines of one turn of the event loop in one write: a write for each costs a busy process more than all else about a line.
  * Also when the process exits, whatever ends it but a signal that can't be handled. (pino's own background writes come out of
  * order or not at all then.)
  */
-function standardOutput(): DestinationStream {
+function openStandardOutput(): DestinationStream {
   const output = pino.destination({ fd: 1, sync: true })
   let lines = ""
   function flush(): void {
