@@ -5,9 +5,9 @@ import { join } from "node:path"
 export interface AppendOnlyFile {
   /**
    * Takes away what was written within the last `ms`, while Redis is down; gives the number of bytes. What stays ends behind a
-   * transaction, or, `torn`, wherever it ends.
+   * transaction; or within the last one there is, at `tornAt` of its length (above 0, below 1), and nowhere if there is none.
    */
-  loseNewest(ms: number, torn: boolean): number
+  loseNewest(ms: number, tornAt?: number): { readonly bytes: number; readonly torn: boolean }
   stop(): void
 }
 
@@ -25,16 +25,24 @@ export function watchAppendOnlyFile(directory: string): AppendOnlyFile {
     if (sizes.length > KEPT) sizes.shift()
   }, EVERY_MS)
   return {
-    loseNewest(ms, torn) {
+    loseNewest(ms, tornAt) {
       const path = newestFile(directory)
       if (path === undefined) throw new Error(`no append-only file in ${directory}`)
       const { size } = statSync(path)
       const before = Date.now() - ms
       const then = sizes.findLast((sample) => sample.path === path && sample.at <= before)
-      const most = Math.min(size, then?.size ?? size)
-      const kept = torn ? most : wholeTransactions(readFileSync(path).subarray(0, most))
+      const { whole, transaction } = readCommands(
+        readFileSync(path).subarray(0, Math.min(size, then?.size ?? size)),
+      )
+      const torn = tornAt !== undefined && transaction !== undefined
+      const kept = torn
+        ? Math.min(
+            transaction.end - 1,
+            transaction.start + Math.ceil(tornAt * (transaction.end - transaction.start)),
+          )
+        : whole
       truncateSync(path, kept)
-      return size - kept
+      return { bytes: size - kept, torn }
     },
     stop: () => clearInterval(timer),
   }
@@ -42,11 +50,20 @@ export function watchAppendOnlyFile(directory: string): AppendOnlyFile {
 
 const LINE_END = "\r\n"
 
-/** How many of `bytes`, commands as Redis receives them, are whole and in no unfinished transaction. */
-export function wholeTransactions(bytes: Buffer): number {
+/** Places in the file: bytes from its beginning. */
+interface Commands {
+  /** Where the last command ends that is whole and in no unfinished transaction. */
+  readonly whole: number
+  /** The last whole transaction, from behind its `MULTI` to behind its `EXEC`. */
+  readonly transaction?: { readonly start: number; readonly end: number }
+}
+
+/** What is in `bytes`: commands as Redis receives them, of which the last may be cut off. */
+export function readCommands(bytes: Buffer): Commands {
   let at = 0
   let whole = 0
-  let inTransaction = false
+  let begun: number | undefined
+  let transaction: Commands["transaction"]
   /** The number in a line that begins with `sign`; `NaN` if the line is not there, or not whole. */
   function number(sign: string): number {
     const end = bytes.indexOf(LINE_END, at)
@@ -58,16 +75,20 @@ export function wholeTransactions(bytes: Buffer): number {
   for (;;) {
     let name = ""
     const words = number("*")
-    if (Number.isNaN(words)) return whole
+    if (Number.isNaN(words)) return { whole, ...(transaction && { transaction }) }
     for (let word = 0; word < words; word++) {
       const length = number("$")
-      if (Number.isNaN(length) || at + length + LINE_END.length > bytes.length) return whole
+      if (Number.isNaN(length) || at + length + LINE_END.length > bytes.length)
+        return { whole, ...(transaction && { transaction }) }
       if (word === 0) name = bytes.toString("latin1", at, at + length).toUpperCase()
       at += length + LINE_END.length
     }
-    if (name === "MULTI") inTransaction = true
-    if (name === "EXEC") inTransaction = false
-    if (!inTransaction) whole = at
+    if (name === "MULTI") begun = at
+    if (name === "EXEC" && begun !== undefined) {
+      transaction = { start: begun, end: at }
+      begun = undefined
+    }
+    if (begun === undefined) whole = at
   }
 }
 

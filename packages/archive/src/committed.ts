@@ -90,7 +90,11 @@ export async function writeRecord(
   signal: AbortSignal,
 ): Promise<void> {
   const key = recordKeyOf(record.destination.key)
-  const metadata = { "unseal-destination-etag": record.destination.etag }
+  // What tells records of one length apart: two with the same marks are of the same work.
+  const metadata = {
+    "unseal-destination-etag": record.destination.etag,
+    "unseal-source-etag": record.source.etag,
+  }
   const write = (existing: "fail" | "replace") =>
     writeWhole(store, key, encodeRecord(record), "application/json", signal, { metadata, existing })
   try {

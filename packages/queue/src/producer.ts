@@ -119,7 +119,11 @@ export function createProducer(options: ProducerOptions): Producer {
       for (const [at, { index }] of added.entries()) stored.set(index, answers[at] ?? null)
     }
     return Promise.all(
-      jobs.map(({ jobId }, index) => stored.get(index) ?? findAccepted(connection, name, jobId)),
+      jobs.map(({ jobId, isLate }, index) => {
+        const here = stored.get(index)
+        if (here !== undefined) return here
+        return isLate() ? null : findAccepted(connection, name, jobId)
+      }),
     )
   }
 
@@ -142,7 +146,6 @@ export function createProducer(options: ProducerOptions): Producer {
       if (pending >= pendingLimit)
         throw new QueueUnavailableError(`${pending} adds wait for redis, which does not answer`)
       pending++
-      // No AbortSignal: one for each job costs the collector more than adding it does.
       let late = false
       const work = add({ payload, jobId, isLate: () => late }).finally(() => pending--)
       const giveUp = () => {

@@ -24,9 +24,8 @@ export function createLogger(name: string, level: string, destination?: Destinat
 let standardOutput: DestinationStream | undefined
 
 /**
- * The lines of one turn of the event loop in one write: a write for each costs a busy process more than all else about a line.
- * Also when the process exits, whatever ends it but a signal that can't be handled. (pino's own background writes come out of
- * order or not at all then.)
+ * The lines of one turn of the event loop in one write, also when the process exits, unless a signal or an abort ends it. (pino's
+ * own background writes come out of order or not at all then.)
  */
 function openStandardOutput(): DestinationStream {
   const output = pino.destination({ fd: 1, sync: true })

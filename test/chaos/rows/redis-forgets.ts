@@ -1,8 +1,9 @@
 /** Redis that loses what it acknowledged, and the reconciler that restores it from the vendor's list. */
 import { readAccounts } from "@unseal/queue/accounting"
+import { findJob } from "@unseal/queue/find-job"
 import { watchAppendOnlyFile } from "../append-only-file.ts"
 import { recordKeyOf } from "../archives.ts"
-import { readJobs } from "../jobs.ts"
+import { type JobState, readJobs } from "../jobs.ts"
 import { type Findings, inWorld, type Row, type RowOptions, type RowResult, scaled, until } from "../row.ts"
 import { QUEUE } from "../settings.ts"
 import { startVendor, type Vendor } from "../vendor.ts"
@@ -46,6 +47,7 @@ export const redisTorn: Row = {
 const crashes = (options: RowOptions, full: number, torn: boolean): Promise<RowResult> =>
   inWorld(options, EVERYSEC, async (world) => {
     const count = scaled(full, options, 2)
+    let tears = 0
     const vendor = await startVendor(world)
     const file = watchAppendOnlyFile(world.redis.directory)
     try {
@@ -57,18 +59,30 @@ const crashes = (options: RowOptions, full: number, torn: boolean): Promise<RowR
         world.fault("Redis SIGKILL")
         await world.redis.stop("SIGKILL")
         if (index % 2 === 1) {
-          const bytes = file.loseNewest(world.random.integer(MOST_LOST_MS / 2, MOST_LOST_MS), torn)
-          world.fault(`Redis has lost its last ${bytes} bytes`)
+          const lostMs = world.random.integer(MOST_LOST_MS / 2, MOST_LOST_MS)
+          const lost = file.loseNewest(lostMs, torn ? 0.05 + 0.9 * world.random.next() : undefined)
+          world.fault(
+            `Redis has lost its last ${lost.bytes} bytes${lost.torn ? ", within a transaction" : ""}`,
+          )
+          if (lost.torn) tears++
         }
         await world.redis.restart()
         await feeding
         options.progress?.(`${index + 1} of ${count} crashes`)
       }
-      const missing = (await readJobs(world)).filter(({ state }) => state === "missing").length
+      if (torn) {
+        // What the last tear has left is applied only now.
+        await world.redis.stop("SIGKILL")
+        await world.redis.restart()
+      }
+      const jobs = await readJobs(world)
+      const missing = jobs.filter(({ state }) => state === "missing").length
+      const strays = torn ? await countStrays(world, jobs) : 0
       const restored = await vendor.reconcile()
       const found = await findings(world, vendor, {
-        runs: `${count} crashes over ${world.answers.length} archives`,
-        measured: `${missing} jobs lost, ${restored} restored by the reconciler`,
+        runs: `${count} crashes over ${world.answers.length} archives${torn ? `, ${tears} of them within a transaction` : ""}`,
+        measured: `${missing} jobs lost${torn ? `, ${strays} in no line` : ""}, ${restored} restored by the reconciler`,
+        ...(torn && tears === 0 && { failures: ["no transaction was torn: the row has tested nothing"] }),
       })
       return { ...found, check: { ...found.check, redisTorn: torn } }
     } finally {
@@ -76,6 +90,13 @@ const crashes = (options: RowOptions, full: number, torn: boolean): Promise<RowR
       await vendor.close()
     }
   })
+
+/** Jobs that are there and in no line. */
+async function countStrays({ client }: World, jobs: readonly JobState[]): Promise<number> {
+  const live = jobs.filter(({ state }) => state === "live")
+  const found = await Promise.all(live.map(({ jobId }) => findJob(client, QUEUE, jobId)))
+  return found.filter((job) => job === null).length
+}
 
 export const redisFlushed: Row = {
   name: "redis-flushed",

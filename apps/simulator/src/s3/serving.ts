@@ -108,11 +108,9 @@ export async function serveRequest(
     })
   } catch (error) {
     entry.broken = true
-    if (!isConnectionLost(error) && !gone.signal.aborted) {
-      // A fault of the server itself, which no client must take for a planned one.
-      console.error("s3 server: reply failed", error)
-      incoming.socket.destroy()
-    }
+    // A fault of the server itself, which no client must take for a planned one.
+    if (!isConnectionLost(error) && !gone.signal.aborted) console.error("s3 server: reply failed", error)
+    if (!(error instanceof ConnectionDropped)) incoming.socket.destroy()
   } finally {
     await reply?.object?.release()
   }

@@ -73,7 +73,6 @@ export interface PartWriter {
    * Writes part `number`, 1 and up; a part written before is replaced. `body` is not changed, and may be kept
    * until the upload ends.
    * `crc32` is the body's (ISO 3309, as `zlib.crc32`): the store verifies it where it can, and the adapter where it can't.
-   * A part that is sent with `complete`, all of a small object, may be refused only then.
    */
   writePart(
     number: number,

@@ -119,8 +119,11 @@ async function sendConditionally(commit: Commit): Promise<string | undefined> {
   try {
     return await commit.send({ IfNoneMatch: "*" })
   } catch (error) {
-    const refused = statusOf(error) === 501 || ["NotImplemented", "InvalidArgument"].includes(nameOf(error))
-    if (!refused) throw error
+    if (!refusesCondition(error)) throw error
     return commit.send({})
   }
 }
+
+/** Whether a store says that it does not know the condition. */
+export const refusesCondition = (error: unknown): boolean =>
+  statusOf(error) === 501 || ["NotImplemented", "InvalidArgument"].includes(nameOf(error))

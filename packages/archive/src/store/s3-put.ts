@@ -1,9 +1,8 @@
-import { UnsealError } from "../errors.ts"
 import { checkCrc32, checkLength, checkParts, keyUnder, partBytes } from "./adapter.ts"
-import type { CreateOptions, PartWriter, WrittenPart } from "./contract.ts"
+import type { CreateOptions, PartWriter, StoredObject, WrittenPart } from "./contract.ts"
 import type { S3Abilities } from "./s3-abilities.ts"
-import { type S3Bucket, whereIn } from "./s3-client.ts"
-import { commitObject, metadataHeaders } from "./s3-commit.ts"
+import { bareEtag, type S3Bucket, whereIn } from "./s3-client.ts"
+import { commitObject, metadataHeaders, refusesCondition } from "./s3-commit.ts"
 import { statusOf } from "./s3-errors.ts"
 import { exhaust } from "./s3-signed.ts"
 
@@ -43,7 +42,7 @@ export function putWriter(
       signal.throwIfAborted()
       const label = `part ${number} of ${where}`
       checkLength(body, partBytes(number, size, partSize), label)
-      if (!abilities.verifiesCrc32) checkCrc32(body, crc32, label)
+      checkCrc32(body, crc32, label)
       const part = { size, tag: base64Crc32(crc32) }
       held = { bytes: body, part }
       return part
@@ -67,10 +66,7 @@ export function putWriter(
         },
         signal,
       )
-      const isUnknown = abilities.conditionalPut === "unknown"
-      if (sent && options.existing === "fail" && isUnknown && ++abilities.conditionalPuts > 1)
-        abilities.conditionalPut = await tryCondition(send)
-      return object
+      return sent && isWorthTrying(abilities, size, options) ? tryCondition(abilities, object, send) : object
     },
     async abort() {
       held = undefined
@@ -107,29 +103,36 @@ async function putObject(
     signal,
   )
   await exhaust(body)
-  const stored = headers[CRC32_HEADER]
-  bucket.abilities.verifiesCrc32 = stored !== undefined
-  if (stored !== undefined && stored !== part.tag)
-    throw new UnsealError(
-      "ERR_STORE_UNAVAILABLE",
-      `${whereIn(bucket, key)} was stored with the CRC-32 ${stored} instead of ${part.tag}`,
-    )
   return headers.etag
 }
 
+/** No recording is written again to find something out, but for the smallest: records are. */
+const LARGEST_TRIED = 64 * 1024
+
+const isWorthTrying = (abilities: S3Abilities, size: number, { existing }: CreateOptions): boolean =>
+  existing === "fail" &&
+  ++abilities.conditionalPuts > 1 &&
+  size <= LARGEST_TRIED &&
+  abilities.conditionalPut === "unknown"
+
 /**
- * Writes an object that is there once more, under the condition that it is not. A store that heeds the condition refuses,
- * and need not be asked before each object from then on; any other has the same bytes again.
+ * Writes `object`, which is there, once more under the condition that it is not. A store that heeds the condition refuses, and
+ * need not be asked before each object from then on; any other has the same bytes again, as the version that is returned.
  */
 async function tryCondition(
+  abilities: S3Abilities,
+  object: StoredObject,
   send: (condition: { IfNoneMatch: "*" }) => Promise<string | undefined>,
-): Promise<S3Abilities["conditionalPut"]> {
+): Promise<StoredObject> {
+  abilities.conditionalPut = "being tried"
   try {
-    await send({ IfNoneMatch: "*" })
-    return "ignored"
+    const etag = bareEtag(await send({ IfNoneMatch: "*" }))
+    abilities.conditionalPut = "ignored"
+    return etag ? { ...object, etag } : object
   } catch (error) {
-    if (statusOf(error) === 412) return "heeded"
     // A store that does not know the condition says so each time; anything else tells nothing.
-    return [400, 501].includes(statusOf(error) ?? 0) ? "ignored" : "unknown"
+    const otherwise = refusesCondition(error) ? "ignored" : "unknown"
+    abilities.conditionalPut = statusOf(error) === 412 ? "heeded" : otherwise
+    return object
   }
 }

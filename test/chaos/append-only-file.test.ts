@@ -1,0 +1,30 @@
+import { describe, expect, it } from "vitest"
+import { readCommands } from "./append-only-file.ts"
+
+const command = (...words: string[]): string =>
+  `*${words.length}\r\n${words.map((word) => `$${word.length}\r\n${word}\r\n`).join("")}`
+const before = command("SELECT", "0") + command("set", "a", "1")
+const multi = command("MULTI")
+const rest = command("SET", "b", "\r\n*1\r\n") + command("EXEC")
+const file = before + multi + rest
+const at = (size: number) => readCommands(Buffer.from(file.slice(0, size)))
+
+describe("the commands of an append-only file", () => {
+  it("of which all are whole", () => {
+    const transaction = { start: before.length + multi.length, end: file.length }
+    expect(at(file.length)).toEqual({ whole: file.length, transaction })
+  })
+
+  it("end where the last whole command or transaction does, wherever the file was cut", () => {
+    for (let size = before.length; size < file.length; size++)
+      expect(at(size)).toEqual({ whole: before.length })
+    for (let size = command("SELECT", "0").length; size < before.length; size++)
+      expect(at(size).whole).toBe(command("SELECT", "0").length)
+    expect(at(3)).toEqual({ whole: 0 })
+    expect(at(0)).toEqual({ whole: 0 })
+  })
+
+  it("end before whatever is no command, as the beginning of a snapshot", () => {
+    expect(readCommands(Buffer.from("REDIS0010"))).toEqual({ whole: 0 })
+  })
+})
