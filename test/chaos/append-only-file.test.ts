@@ -11,20 +11,20 @@ const at = (size: number) => readCommands(Buffer.from(file.slice(0, size)))
 
 describe("the commands of an append-only file", () => {
   it("of which all are whole", () => {
-    const transaction = { start: before.length + multi.length, end: file.length }
-    expect(at(file.length)).toEqual({ whole: file.length, transaction })
+    const transactions = [{ start: before.length + multi.length, end: file.length }]
+    expect(at(file.length)).toEqual({ whole: file.length, transactions })
   })
 
   it("end where the last whole command or transaction does, wherever the file was cut", () => {
     for (let size = before.length; size < file.length; size++)
-      expect(at(size)).toEqual({ whole: before.length })
+      expect(at(size)).toEqual({ whole: before.length, transactions: [] })
     for (let size = command("SELECT", "0").length; size < before.length; size++)
       expect(at(size).whole).toBe(command("SELECT", "0").length)
-    expect(at(3)).toEqual({ whole: 0 })
-    expect(at(0)).toEqual({ whole: 0 })
+    expect(at(3)).toEqual({ whole: 0, transactions: [] })
+    expect(at(0)).toEqual({ whole: 0, transactions: [] })
   })
 
   it("end before whatever is no command, as the beginning of a snapshot", () => {
-    expect(readCommands(Buffer.from("REDIS0010"))).toEqual({ whole: 0 })
+    expect(readCommands(Buffer.from("REDIS0010"))).toEqual({ whole: 0, transactions: [] })
   })
 })

@@ -5,10 +5,16 @@ import { join } from "node:path"
 export interface AppendOnlyFile {
   /**
    * Takes away what was written within the last `ms`, while Redis is down; gives the number of bytes. What stays ends behind a
-   * transaction; or within the last one there is, at `tornAt` of its length (above 0, below 1), and nowhere if there is none.
+   * transaction; with `tear`, within the last one that there is with such words, if there is one.
    */
-  loseNewest(ms: number, tornAt?: number): { readonly bytes: number; readonly torn: boolean }
+  loseNewest(ms: number, tear?: Tear): { readonly bytes: number; readonly torn: boolean }
   stop(): void
+}
+
+export interface Tear {
+  readonly words: string
+  /** How far behind the words: a share of what follows them in the transaction, above 0 and below 1. */
+  readonly at: number
 }
 
 const EVERY_MS = 20
@@ -25,24 +31,18 @@ export function watchAppendOnlyFile(directory: string): AppendOnlyFile {
     if (sizes.length > KEPT) sizes.shift()
   }, EVERY_MS)
   return {
-    loseNewest(ms, tornAt) {
+    loseNewest(ms, tear) {
       const path = newestFile(directory)
       if (path === undefined) throw new Error(`no append-only file in ${directory}`)
       const { size } = statSync(path)
       const before = Date.now() - ms
       const then = sizes.findLast((sample) => sample.path === path && sample.at <= before)
-      const { whole, transaction } = readCommands(
-        readFileSync(path).subarray(0, Math.min(size, then?.size ?? size)),
-      )
-      const torn = tornAt !== undefined && transaction !== undefined
-      const kept = torn
-        ? Math.min(
-            transaction.end - 1,
-            transaction.start + Math.ceil(tornAt * (transaction.end - transaction.start)),
-          )
-        : whole
+      const bytes = readFileSync(path).subarray(0, Math.min(size, then?.size ?? size))
+      const commands = readCommands(bytes)
+      const tornAt = tear && placeOf(tear, bytes, commands)
+      const kept = tornAt ?? commands.whole
       truncateSync(path, kept)
-      return { bytes: size - kept, torn }
+      return { bytes: size - kept, torn: tornAt !== undefined }
     },
     stop: () => clearInterval(timer),
   }
@@ -54,8 +54,17 @@ const LINE_END = "\r\n"
 interface Commands {
   /** Where the last command ends that is whole and in no unfinished transaction. */
   readonly whole: number
-  /** The last whole transaction, from behind its `MULTI` to behind its `EXEC`. */
-  readonly transaction?: { readonly start: number; readonly end: number }
+  /** The whole transactions, from behind their `MULTI` to behind their `EXEC`. */
+  readonly transactions: readonly { readonly start: number; readonly end: number }[]
+}
+
+/** Within a transaction, so that its `EXEC` is gone. */
+function placeOf({ words, at }: Tear, bytes: Buffer, { transactions }: Commands): number | undefined {
+  for (const { start, end } of transactions.toReversed()) {
+    const found = bytes.indexOf(words, start)
+    if (found >= 0 && found < end) return Math.min(end - 1, found + Math.ceil(at * (end - found)))
+  }
+  return undefined
 }
 
 /** What is in `bytes`: commands as Redis receives them, of which the last may be cut off. */
@@ -63,7 +72,7 @@ export function readCommands(bytes: Buffer): Commands {
   let at = 0
   let whole = 0
   let begun: number | undefined
-  let transaction: Commands["transaction"]
+  const transactions: { start: number; end: number }[] = []
   /** The number in a line that begins with `sign`; `NaN` if the line is not there, or not whole. */
   function number(sign: string): number {
     const end = bytes.indexOf(LINE_END, at)
@@ -75,17 +84,16 @@ export function readCommands(bytes: Buffer): Commands {
   for (;;) {
     let name = ""
     const words = number("*")
-    if (Number.isNaN(words)) return { whole, ...(transaction && { transaction }) }
+    if (Number.isNaN(words)) return { whole, transactions }
     for (let word = 0; word < words; word++) {
       const length = number("$")
-      if (Number.isNaN(length) || at + length + LINE_END.length > bytes.length)
-        return { whole, ...(transaction && { transaction }) }
+      if (Number.isNaN(length) || at + length + LINE_END.length > bytes.length) return { whole, transactions }
       if (word === 0) name = bytes.toString("latin1", at, at + length).toUpperCase()
       at += length + LINE_END.length
     }
     if (name === "MULTI") begun = at
     if (name === "EXEC" && begun !== undefined) {
-      transaction = { start: begun, end: at }
+      transactions.push({ start: begun, end: at })
       begun = undefined
     }
     if (begun === undefined) whole = at

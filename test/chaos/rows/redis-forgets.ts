@@ -35,7 +35,7 @@ export const redisEverysec: Row = {
  */
 export const redisTorn: Row = {
   name: "redis-torn",
-  fault: "the same with a file that ends within a transaction",
+  fault: "the same with a file that ends within the transaction that adds a job",
   demand: "20 crashes: the reconciler restores 100 %, whatever Redis makes of it",
   run: (options) => crashes(options, 20, true),
 }
@@ -59,8 +59,11 @@ const crashes = (options: RowOptions, full: number, torn: boolean): Promise<RowR
         world.fault("Redis SIGKILL")
         await world.redis.stop("SIGKILL")
         if (index % 2 === 1) {
-          const lostMs = world.random.integer(MOST_LOST_MS / 2, MOST_LOST_MS)
-          const lost = file.loseNewest(lostMs, torn ? 0.05 + 0.9 * world.random.next() : undefined)
+          // Little enough to leave what the tear before this one has made.
+          const [least, most] = torn ? [20, MOST_LOST_MS / 4] : [MOST_LOST_MS / 2, MOST_LOST_MS]
+          const lostMs = world.random.integer(least, most)
+          const tear = { words: "encryptedPassword", at: 0.05 + 0.9 * world.random.next() }
+          const lost = file.loseNewest(lostMs, torn ? tear : undefined)
           world.fault(
             `Redis has lost its last ${lost.bytes} bytes${lost.torn ? ", within a transaction" : ""}`,
           )
