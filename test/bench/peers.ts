@@ -1,6 +1,6 @@
 /** What people do without Unseal, each in settings chosen for speed from its documentation. Letters as in docs/performance.md. */
 import { execFile } from "node:child_process"
-import { existsSync, writeFileSync } from "node:fs"
+import { writeFileSync } from "node:fs"
 import { rm } from "node:fs/promises"
 import { join } from "node:path"
 import { promisify } from "node:util"
@@ -224,10 +224,11 @@ async function rcloneRemotes({ origin }: Passage) {
   }
 }
 
-/** The distribution's own, also where another one is in front of it on PATH. */
-async function debianProgram(name: string, apt: string): Promise<string> {
-  const path = `/usr/bin/${name}`
-  return existsSync(path) ? path : ensureProgram(name, { packages: { apt, dnf: apt, apk: apt, brew: apt } })
+/** Debian's own, also where another one is in front of it on PATH; elsewhere whatever there is. */
+function debianProgram(name: string, apt: string): Promise<string> {
+  return ensureProgram(`/usr/bin/${name}`, { packages: { apt } }).catch(() =>
+    ensureProgram(name, { packages: { apt, dnf: apt, apk: apt, brew: apt } }),
+  )
 }
 
 /** `aws-cli/2.9.19`, `rclone v1.60.1-DEV`. */

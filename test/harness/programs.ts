@@ -1,6 +1,6 @@
 import { execFile } from "node:child_process"
 import { accessSync, constants } from "node:fs"
-import { delimiter, join } from "node:path"
+import { delimiter, isAbsolute, join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { promisify } from "node:util"
 
@@ -14,10 +14,10 @@ export interface ProgramPackages {
   readonly brew?: string
 }
 
-/** The path of the first of `names` on PATH, or `null`. */
+/** The path of the first of `names` on PATH, or `null`. A name may be a path itself. */
 export function findProgram(...names: string[]): string | null {
   for (const name of names)
-    for (const directory of (process.env.PATH ?? "").split(delimiter)) {
+    for (const directory of isAbsolute(name) ? [""] : (process.env.PATH ?? "").split(delimiter)) {
       const path = join(directory, name)
       try {
         accessSync(path, constants.X_OK)

@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process"
-import { randomBytes } from "node:crypto"
+import { createHash, randomBytes } from "node:crypto"
 import { once } from "node:events"
 import { mkdtempSync, readFileSync, rmSync } from "node:fs"
 import { createServer, type Server } from "node:https"
@@ -60,7 +60,14 @@ describe("a connection by TLS", () => {
     )
     setDefaultCACertificates([...before, readFileSync(cert, "utf8")])
     server = createServer({ cert: readFileSync(cert), key: readFileSync(key) }, (request, response) => {
-      request.resume().on("end", () => response.writeHead(200, { "content-length": body.length }).end(body))
+      const hash = createHash("sha256")
+      request
+        .on("data", (chunk: Buffer) => hash.update(chunk))
+        .on("end", () =>
+          response
+            .writeHead(200, { "content-length": body.length, "x-received": hash.digest("hex") })
+            .end(body),
+        )
     }).listen(0, "127.0.0.1")
     await once(server, "listening")
     port = (server.address() as AddressInfo).port
@@ -86,6 +93,39 @@ describe("a connection by TLS", () => {
       expect(at).toBe(body.length)
     }
     connection.close()
+  })
+
+  it("sends a body whole and in order, one after the other, from the caller's memory", async () => {
+    let usable = 0
+    const connection = new Connection({ secure: true, host: "127.0.0.1", port }, limits, () => usable++)
+    for (const pieces of [
+      [body],
+      [body.subarray(0, 65_536), body.subarray(1), body],
+      [body.subarray(0, 1)],
+      [],
+    ]) {
+      const length = pieces.reduce((sum, piece) => sum + piece.length, 0)
+      const headers = { host: "test", "content-length": String(length) }
+      const answer = await connection.exchange({ method: "PUT", target: "/", headers, body: pieces })
+      for await (const _ of answer.body);
+      const sent = createHash("sha256").update(Buffer.concat(pieces)).digest("hex")
+      expect(answer.headers["x-received"]).toBe(sent)
+    }
+    expect(usable).toBe(4)
+    connection.close()
+  })
+
+  it("sends no more of a body once it is given up", async () => {
+    const connection = new Connection({ secure: true, host: "127.0.0.1", port }, limits, () => {})
+    const reason = new Error("given up")
+    const abort = new AbortController()
+    const large = Buffer.alloc(64 * 1024 * 1024)
+    const headers = { host: "test", "content-length": String(large.length) }
+    const sending = connection.exchange({ method: "PUT", target: "/", headers, body: [large] }, abort.signal)
+    await sleep(20)
+    abort.abort(reason)
+    await expect(sending).rejects.toBe(reason)
+    expect(connection.usable).toBe(false)
   })
 
   it("is refused if nobody vouches for the server", async () => {
