@@ -2,7 +2,7 @@
 import { crc32 } from "node:zlib"
 import { createPartDecryptor } from "./format/cbc.ts"
 import { checkFirstPackets, countSyncErrors, PROBE_SIZE } from "./format/mpeg-ts.ts"
-import { BLOCK_SIZE, type Part, sizeOf } from "./format/parts.ts"
+import { BLOCK_SIZE, type Part, planParts, sizeOf } from "./format/parts.ts"
 import type { ContentKey } from "./format/password.ts"
 import { readTail } from "./format/tail.ts"
 import type { ArchiveSource, StoredObject } from "./store/contract.ts"
@@ -95,4 +95,18 @@ export async function decryptPart(
     readSeconds: readMs / 1000,
     decryptSeconds: decryptMs / 1000,
   }
+}
+
+/** The plaintext of the last block of `object`, whatever part it is in; nothing of an empty one. */
+export async function decryptLastBlock(
+  source: ArchiveSource,
+  object: StoredObject,
+  contentKey: ContentKey,
+  signal: AbortSignal,
+): Promise<Uint8Array> {
+  if (object.size === 0) return new Uint8Array(0)
+  const start = object.size - BLOCK_SIZE
+  const number = start === 0 ? 1 : 2
+  const part = planParts(object.size, object.size, Math.max(start, BLOCK_SIZE)).part(number)
+  return (await decryptPart(source, object, part, contentKey, false, new Uint8Array(BLOCK_SIZE), signal)).end
 }

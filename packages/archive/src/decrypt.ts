@@ -8,7 +8,7 @@
 import type { ByteBudget } from "./budget.ts"
 import type { Checkpoint, CheckpointLog, PartReceipt } from "./checkpoint.ts"
 import { findCommitted, metadataOf, writeRecord } from "./committed.ts"
-import { decryptPart } from "./decrypt-part.ts"
+import { decryptLastBlock, decryptPart } from "./decrypt-part.ts"
 import {
   decryptHead,
   type HeadPart,
@@ -17,9 +17,10 @@ import {
   transferParts,
 } from "./decrypt-parts.ts"
 import { isUnsealError, UnsealError } from "./errors.ts"
-import { explainNoMatch, type KeyRing } from "./format/key-ring.ts"
+import { NO_CONTENT_KEY, type UnwrappedContentKey, unwrapContentKey } from "./format/content-key.ts"
+import type { KeyRing } from "./format/key-ring.ts"
 import { BLOCK_SIZE, type Part, planParts } from "./format/parts.ts"
-import { type ContentKey, decodeEncryptedPassword, parsePassword, wipe } from "./format/password.ts"
+import { type ContentKey, wipe } from "./format/password.ts"
 import { keptSize, readTail, type Tail, type TailRule } from "./format/tail.ts"
 import { type ArchiveRecord, checkAnnounced, createRecord, finishRecord } from "./record.ts"
 import type {
@@ -29,7 +30,7 @@ import type {
   PartWriter,
   StoredObject,
 } from "./store/contract.ts"
-import { discardUpload, resumeUpload } from "./upload.ts"
+import { discardRun, discardUpload, resumeUpload } from "./upload.ts"
 
 /** One archive: where it is, where it goes, and the password that came with it. */
 export interface ArchiveRequest {
@@ -95,11 +96,6 @@ interface Held {
   head?: HeadPart
 }
 
-interface Unwrapped {
-  readonly contentKey: ContentKey
-  readonly keyId?: string
-}
-
 /**
  * Decrypts one archive. Resolves when the object and its record are visible at the destination; otherwise throws, and nothing
  * is visible. Running it again, also at the same time, is harmless. Throws an `UnsealError` of any code, or `signal.reason`.
@@ -110,7 +106,7 @@ export async function decryptArchive(
   signal: AbortSignal,
 ): Promise<DecryptResult> {
   const startedAt = new Date().toISOString()
-  let unwrapped: Unwrapped | undefined
+  let unwrapped: UnwrappedContentKey | undefined
   const held: Held = {}
   try {
     const found = await look(request, options, signal)
@@ -119,7 +115,11 @@ export async function decryptArchive(
       return { outcome: "already-committed", record: found.record }
     }
     checkSize(found.object, request.announced?.size)
-    unwrapped = await unwrapContentKey(request, found.object, options.keyRing, signal)
+    // An empty archive needs no key, and its password may be of any.
+    unwrapped =
+      found.object.size === 0
+        ? { contentKey: NO_CONTENT_KEY }
+        : await unwrapContentKey(options.keyRing, request.encryptedPassword, signal)
     const moved = await move(request, options, found, unwrapped.contentKey, held, signal)
     const record = createRecord({
       archive: request,
@@ -139,7 +139,7 @@ export async function decryptArchive(
     await options.checkpoint?.clear()
     return { outcome: found.object.size === 0 ? "empty" : "committed", record: committed }
   } catch (error) {
-    if (!isKept(error, options)) await discard(request, held.writer, options.checkpoint)
+    if (!isKept(error, options)) await discardRun(request.destination, held.writer, options.checkpoint)
     throw error
   } finally {
     held.head?.memory.release()
@@ -195,25 +195,6 @@ function checkSize(object: StoredObject, announced: number | undefined): void {
     )
 }
 
-async function unwrapContentKey(
-  request: ArchiveRequest,
-  object: StoredObject,
-  keyRing: KeyRing,
-  signal: AbortSignal,
-): Promise<Unwrapped> {
-  // An empty archive needs no key, and its password may be of any.
-  if (object.size === 0) return { contentKey: { key: new Uint8Array(32), iv: new Uint8Array(16) } }
-  const encryptedPassword = decodeEncryptedPassword(request.encryptedPassword)
-  const unwrapped = await keyRing.unwrap(encryptedPassword, signal)
-  if (unwrapped === null)
-    throw new UnsealError("ERR_NO_MATCHING_KEY", explainNoMatch(keyRing, encryptedPassword))
-  try {
-    return { contentKey: parsePassword(unwrapped.password), keyId: unwrapped.keyId }
-  } finally {
-    wipe(unwrapped.password)
-  }
-}
-
 interface Moved extends TransferResult {
   /** Bytes. */
   readonly plaintextSize: number
@@ -229,7 +210,7 @@ async function move(
   held: Held,
   signal: AbortSignal,
 ): Promise<Moved> {
-  const readEnd = () => readLastBlock(source, object, contentKey, signal)
+  const readEnd = () => decryptLastBlock(source, object, contentKey, signal)
   const end = options.tail === "trim" ? await readEnd() : undefined
   const plaintextSize = end ? keptSize(object.size, readTail(object.size, end), "trim") : object.size
   const work = {
@@ -282,20 +263,6 @@ async function move(
   return { ...transferred, plaintextSize, tail }
 }
 
-/** The plaintext of the last block; nothing of an empty archive. */
-async function readLastBlock(
-  source: ArchiveSource,
-  object: StoredObject,
-  contentKey: ContentKey,
-  signal: AbortSignal,
-): Promise<Uint8Array> {
-  if (object.size === 0) return new Uint8Array(0)
-  const start = object.size - BLOCK_SIZE
-  const number = start === 0 ? 1 : 2
-  const part = planParts(object.size, object.size, Math.max(start, BLOCK_SIZE)).part(number)
-  return (await decryptPart(source, object, part, contentKey, false, new Uint8Array(BLOCK_SIZE), signal)).end
-}
-
 /** From here on the object may be visible, whatever happens. */
 async function commit(
   writer: PartWriter,
@@ -306,7 +273,7 @@ async function commit(
 ): Promise<StoredObject> {
   const size = [...receipts.values()].reduce((sum, receipt) => sum + receipt.size, 0)
   if (size !== plaintextSize) throw new RangeError(`${size} bytes were written, not ${plaintextSize}`)
-  // What is written in one go is read again sooner than it is kept: Redis is asked twice less for each small archive.
+  // An object of one request keeps no record for the next run: reading its source once more is cheaper than a write for each.
   if (writer.resumable) await options.checkpoint?.seal(record)
   await options.fence?.()
   return writer.complete(receipts, signal)
@@ -320,21 +287,4 @@ function isKept(error: unknown, options: DecryptOptions): boolean {
   if (options.checkpoint === undefined) return false
   if (!isUnsealError(error)) return true
   return error.kind === "transient" && error.code !== "ERR_OBJECT_CHANGED" && options.keepUpload !== false
-}
-
-async function discard(
-  { destination }: ArchiveRequest,
-  writer: PartWriter | undefined,
-  checkpoint: CheckpointLog | undefined,
-): Promise<void> {
-  try {
-    if (writer !== undefined) await writer.abort()
-    else {
-      const left = await checkpoint?.load()
-      if (left?.upload) await discardUpload(destination, left.upload)
-    }
-    await checkpoint?.clear()
-  } catch {
-    // The run's own error is what the caller must learn of; the janitor removes what is left.
-  }
 }

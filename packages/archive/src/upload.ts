@@ -1,5 +1,5 @@
 /** Uploads that outlive the run that began them. */
-import type { Checkpoint, CheckpointUpload, PartReceipt } from "./checkpoint.ts"
+import type { Checkpoint, CheckpointLog, CheckpointUpload, PartReceipt } from "./checkpoint.ts"
 import { isUnsealError } from "./errors.ts"
 import type { ArchiveStore, CreateOptions, PartWriter } from "./store/contract.ts"
 
@@ -52,4 +52,22 @@ export async function discardUpload(store: ArchiveStore, upload: CheckpointUploa
   const signal = AbortSignal.timeout(DISCARD_TIMEOUT_MS)
   const open = { key: upload.destinationKey, token: upload.token, startedAt: new Date(0) }
   await store.abortUpload(open, signal).catch(() => {})
+}
+
+/** Removes what a run that failed for good has written, itself (`writer`) or before it. Does not throw. */
+export async function discardRun(
+  store: ArchiveStore,
+  writer: PartWriter | undefined,
+  checkpoint: CheckpointLog | undefined,
+): Promise<void> {
+  try {
+    if (writer !== undefined) await writer.abort()
+    else {
+      const left = await checkpoint?.load()
+      if (left?.upload) await discardUpload(store, left.upload)
+    }
+    await checkpoint?.clear()
+  } catch {
+    // The run's own error is what the caller must learn of; the janitor removes what is left.
+  }
 }

@@ -64,12 +64,6 @@ export async function addAccepted(
   return jobs.map((_, index) => answers[2 * index + 1] as string | null)
 }
 
-/** The data of the job that is in the queue as `jobId`, which is counted if nobody did; `null` if there is none. */
-export async function findAccepted(connection: Redis, queue: string, jobId: string): Promise<string | null> {
-  const keys = [queueKey(queue, jobId), countersKey(queue)]
-  return (await connection.eval(COUNT, keys.length, ...keys, 1)) as string | null
-}
-
 /**
  * Makes the dead letter `from` a live job, `to`, in one transaction, its checkpoint included; only removes it if `to` is
  * `null`. Harmless if somebody else does the same: one job comes of it.

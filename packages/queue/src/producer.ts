@@ -1,13 +1,13 @@
 import { Queue } from "bullmq"
 import type { Redis } from "ioredis"
-import { addAccepted, findAccepted } from "./accounting.ts"
+import { addAccepted } from "./accounting.ts"
 import { batched } from "./batch.ts"
 import { withDeadline } from "./deadline.ts"
 import { createErrorLog, type QueueLogger } from "./error-log.ts"
 import { type JobPayload, jobIdOf } from "./job.ts"
 import { queuePrefix } from "./names.ts"
 import { watchMemory } from "./server.ts"
-import { takeTurns } from "./turns.ts"
+import { type NewInLine, takeTurns } from "./turns.ts"
 
 /** A job that may not be in the queue: answer 503, so that the sender tries again. The message holds no secret. */
 export class QueueUnavailableError extends Error {
@@ -48,22 +48,14 @@ export interface Producer {
   close(): Promise<void>
 }
 
-/** A job that somebody waits for. */
-interface Wanted {
-  readonly jobId: string
-  readonly payload: JobPayload
-  /** Whether the one who asked has been answered already. */
-  readonly isLate: () => boolean
-}
-
 interface LiveQueue {
   readonly queue: Queue<JobPayload>
   /**
    * Adds a job, together with what else is added in this turn of the event loop; gives the data of the job that is there then,
-   * `null` if there is none. Together, since a command costs the client more than a job in it does (`npm run bench --
+   * `null` if it is gone again. Together, since a command costs the client more than a job in it does (`npm run bench --
    * --chapter ingest`).
    */
-  add(job: Wanted): Promise<string | null>
+  add(job: NewInLine): Promise<string | null>
 }
 
 /** A producer. Waits for nothing: with Redis away it refuses, and works as soon as Redis is back. */
@@ -93,50 +85,34 @@ export function createProducer(options: ProducerOptions): Producer {
     return live
   }
 
-  /** Each job gets its turn, then all are added. */
-  async function addInTurn(queue: Queue, jobs: readonly Wanted[]): Promise<(string | null)[]> {
+  /** Each job gets its turn, then all are added; one that is there already stays as it is. */
+  async function addInTurn(queue: Queue, jobs: readonly NewInLine[]): Promise<(string | null)[]> {
     const priorities = await takeTurns({ connection, queue: name }, jobs)
-    const added = jobs.flatMap(({ jobId, payload, isLate }, index) => {
-      const priority = priorities[index] ?? null
-      if (priority === null || isLate()) return []
-      const options = {
-        ...{ jobId, priority, attempts },
+    const newJobs = jobs.map(({ jobId, payload }, index) => ({
+      data: payload,
+      options: {
+        ...{ jobId, priority: priorities[index] ?? 1, attempts },
         backoff: { type: "unseal" },
         removeOnComplete: { age: 3_600, limit: 100 },
         removeOnFail: false,
         // The reason says what is needed; stack traces would fill Redis.
         stackTraceLimit: 0,
-      }
-      return [{ index, job: { data: payload, options } }]
-    })
-    const stored = new Map<number, string | null>()
-    if (added.length > 0) {
-      const answers = await addAccepted(
-        connection,
-        queue,
-        added.map(({ job }) => job),
-      )
-      for (const [at, { index }] of added.entries()) stored.set(index, answers[at] ?? null)
-    }
-    return Promise.all(
-      jobs.map(({ jobId, isLate }, index) => {
-        const here = stored.get(index)
-        if (here !== undefined) return here
-        return isLate() ? null : findAccepted(connection, name, jobId)
-      }),
-    )
+      },
+    }))
+    return addAccepted(connection, queue, newJobs)
   }
 
-  async function add({ payload, jobId, isLate }: Wanted): Promise<Enqueued> {
+  async function add(job: NewInLine, isLate: () => boolean): Promise<Enqueued> {
     const { add } = await liveQueue()
     const full = await reasonNotToAdd()
     if (full !== null) throw new QueueUnavailableError(full)
+    // Whoever asked has been answered by now.
     if (isLate()) throw tooLate()
-    const stored = await add({ jobId, payload, isLate })
+    const stored = await add(job)
     // Adding is silent about a job that is there already: whose payload is in it tells.
     if (stored === null) throw new QueueUnavailableError("the job was gone right after it was added")
     const { nonce } = JSON.parse(stored) as { nonce?: unknown }
-    return { outcome: nonce === payload.nonce ? "enqueued" : "duplicate", jobId }
+    return { outcome: nonce === job.payload.nonce ? "enqueued" : "duplicate", jobId: job.jobId }
   }
 
   return {
@@ -147,7 +123,7 @@ export function createProducer(options: ProducerOptions): Producer {
         throw new QueueUnavailableError(`${pending} adds wait for redis, which does not answer`)
       pending++
       let late = false
-      const work = add({ payload, jobId, isLate: () => late }).finally(() => pending--)
+      const work = add({ payload, jobId }, () => late).finally(() => pending--)
       const giveUp = () => {
         late = true
         return tooLate()

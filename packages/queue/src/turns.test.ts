@@ -1,14 +1,12 @@
 import { randomUUID } from "node:crypto"
 import { setTimeout as sleep } from "node:timers/promises"
 import { UnsealError } from "@unseal/archive/errors"
-import { Redis } from "ioredis"
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest"
-import { type RedisServer, startRedis } from "../../../test/harness/redis.ts"
+import { expect, test } from "vitest"
+import { useQueue } from "../../../test/harness/queue.ts"
 import { createConsumer } from "./consumer.ts"
 import { openDeadLetters } from "./dead-letters.ts"
 import { createJobPayload, type JobPayload, jobIdOf } from "./job.ts"
 import { queueKey, turnsKey } from "./names.ts"
-import { createProducer, type Producer } from "./producer.ts"
 import { queueStatus } from "./status.ts"
 import { takeTurns } from "./turns.ts"
 
@@ -16,24 +14,7 @@ const GIB = 2 ** 30
 const [A, B, C] = ["100001", "200002", "300003"] as const
 const LAST_PRIORITY = 2 ** 21 - 1
 
-let redis: RedisServer
-let client: Redis
-let queue: string
-let producer: Producer
-
-beforeAll(async () => {
-  redis = await startRedis()
-})
-afterAll(() => redis.close())
-beforeEach(() => {
-  queue = `turns-${randomUUID().slice(0, 8)}`
-  client = new Redis(redis.url)
-  producer = createProducer({ connection: client, queue, deadlineMs: 30_000, pendingLimit: 100_000 })
-})
-afterEach(async () => {
-  await producer.close()
-  client.disconnect()
-})
+const current = useQueue("turns")
 
 const payload = (projectId: string, size?: number): JobPayload =>
   createJobPayload({
@@ -47,7 +28,9 @@ const payload = (projectId: string, size?: number): JobPayload =>
 async function enqueue(projectId: string, count: number, size = 1_000_000): Promise<void> {
   for (let from = 0; from < count; from += 1_000)
     await Promise.all(
-      Array.from({ length: Math.min(1_000, count - from) }, () => producer.enqueue(payload(projectId, size))),
+      Array.from({ length: Math.min(1_000, count - from) }, () =>
+        current.producer.enqueue(payload(projectId, size)),
+      ),
     )
 }
 
@@ -60,7 +43,7 @@ async function begun(
   let ended = 0
   const enough = Promise.withResolvers<void>()
   const consumer = createConsumer({
-    ...{ connection: client, queue, concurrency: 1 },
+    ...{ connection: current.client, queue: current.name, concurrency: 1 },
     async run(payload, context) {
       // What is handed back when the worker goes away has not been begun.
       if (order.length === count)
@@ -84,7 +67,7 @@ async function begun(
 const untilLast = (order: readonly string[], projectId: string) => order.lastIndexOf(projectId) + 1
 
 const priorities = async (): Promise<number[]> => {
-  const scored = await client.zrange(queueKey(queue, "prioritized"), 0, "-1", "WITHSCORES")
+  const scored = await current.client.zrange(queueKey(current.name, "prioritized"), 0, "-1", "WITHSCORES")
   return scored.filter((_, index) => index % 2 === 1).map((score) => Math.floor(Number(score) / 2 ** 32))
 }
 
@@ -120,15 +103,15 @@ test("a project's own archives keep the order in which they came, whatever their
   for (const size of [GIB, 1, undefined, 40 * GIB, 0]) {
     const one = payload(A, size)
     ids.push(jobIdOf(one))
-    await producer.enqueue(one)
+    await current.producer.enqueue(one)
   }
-  expect(await client.zrange(queueKey(queue, "prioritized"), 0, "-1")).toEqual(ids)
+  expect(await current.client.zrange(queueKey(current.name, "prioritized"), 0, "-1")).toEqual(ids)
 })
 
 test("what a project took while it was alone is not held against it", async () => {
   await enqueue(A, 50)
   await begun(50)
-  await client.hset(turnsKey(queue), "at", 0)
+  await current.client.hset(turnsKey(current.name), "at", 0)
   await enqueue(A, 5)
   await enqueue(B, 5)
   const order = await begun(10)
@@ -138,14 +121,14 @@ test("what a project took while it was alone is not held against it", async () =
 
 test("of many callbacks for one archive only the first costs its project a turn", async () => {
   const one = payload(A, GIB)
-  await producer.enqueue(one)
-  for (let i = 0; i < 20; i++) await producer.enqueue({ ...one, nonce: randomUUID() })
-  expect(await client.hget(turnsKey(queue), A)).toBe("8")
+  await current.producer.enqueue(one)
+  for (let i = 0; i < 20; i++) await current.producer.enqueue({ ...one, nonce: randomUUID() })
+  expect(await current.client.hget(turnsKey(current.name), A)).toBe("8")
 })
 
 test("turns that were taken for jobs that never came are overtaken", async () => {
   for (let i = 0; i < 40; i++)
-    await takeTurns({ connection: client, queue }, [
+    await takeTurns({ connection: current.client, queue: current.name }, [
       { jobId: `none-${i}`, payload: { projectId: A, size: 1 } },
     ])
   await enqueue(B, 100)
@@ -182,7 +165,7 @@ test("a redriven dead letter takes a turn like a new job", async () => {
   await begun(1, async () => {
     throw new UnsealError("ERR_NO_MATCHING_KEY", "none of 3 keys fits")
   })
-  const letters = openDeadLetters({ connection: client, queue })
+  const letters = openDeadLetters({ connection: current.client, queue: current.name })
   await expect.poll(async () => (await letters.list()).length).toBe(1)
   await enqueue(B, 20)
   await letters.redrive((await letters.list())[0]!.jobId)
@@ -191,34 +174,39 @@ test("a redriven dead letter takes a turn like a new job", async () => {
 })
 
 test("what waits is moved back when priorities come to their end, and keeps its order", async () => {
-  await client.hset(turnsKey(queue), { clock: LAST_PRIORITY - 60, end: LAST_PRIORITY - 60 })
+  await current.client.hset(turnsKey(current.name), { clock: LAST_PRIORITY - 60, end: LAST_PRIORITY - 60 })
   // Nothing waits, so that the clock begins anew at once.
   await enqueue(A, 1)
   expect(await priorities()).toEqual([1])
-  await client.del(queueKey(queue, "prioritized"))
+  await current.client.del(queueKey(current.name, "prioritized"))
 
   const before = LAST_PRIORITY - 150
-  await client.hset(turnsKey(queue), { clock: before, [A]: before, [C]: 5, end: before })
+  await current.client.hset(turnsKey(current.name), { clock: before, [A]: before, [C]: 5, end: before })
   const first = payload(A, 1)
-  await client.zadd(queueKey(queue, "prioritized"), before * 2 ** 32, jobIdOf(first))
-  await client.hset(queueKey(queue, jobIdOf(first)), { priority: before, data: JSON.stringify(first) })
-  const delayed = queueKey(queue, "late")
-  await client.hset(delayed, { priority: before + 20 })
-  await client.zadd(queueKey(queue, "delayed"), Date.now() * 4096 * 2, "late")
+  await current.client.zadd(queueKey(current.name, "prioritized"), before * 2 ** 32, jobIdOf(first))
+  await current.client.hset(queueKey(current.name, jobIdOf(first)), {
+    priority: before,
+    data: JSON.stringify(first),
+  })
+  const delayed = queueKey(current.name, "late")
+  await current.client.hset(delayed, { priority: before + 20 })
+  await current.client.zadd(queueKey(current.name, "delayed"), Date.now() * 4096 * 2, "late")
 
   const ids = [jobIdOf(first)]
   for (let i = 0; i < 300; i++) {
     const one = payload(A, 1)
     ids.push(jobIdOf(one))
-    await producer.enqueue(one)
+    await current.producer.enqueue(one)
   }
-  expect(await client.zrange(queueKey(queue, "prioritized"), 0, "-1")).toEqual(ids)
+  expect(await current.client.zrange(queueKey(current.name, "prioritized"), 0, "-1")).toEqual(ids)
   const all = await priorities()
   expect(Math.max(...all)).toBeLessThan(400)
-  const stored = await Promise.all(ids.map((id) => client.hget(queueKey(queue, id), "priority")))
+  const stored = await Promise.all(
+    ids.map((id) => current.client.hget(queueKey(current.name, id), "priority")),
+  )
   expect(stored.map(Number)).toEqual(all)
-  expect(Number(await client.hget(delayed, "priority"))).toBeLessThan(30)
-  expect(await client.hget(turnsKey(queue), C)).toBeNull()
+  expect(Number(await current.client.hget(delayed, "priority"))).toBeLessThan(30)
+  expect(await current.client.hget(turnsKey(current.name), C)).toBeNull()
   // And whoever comes now is first.
   await enqueue(B, 1)
   expect(untilLast(await begun(2), B)).toBeLessThanOrEqual(2)
@@ -226,7 +214,7 @@ test("what waits is moved back when priorities come to their end, and keeps its 
 
 test("a backlog beyond the last priority is still taken, and nobody waits behind it", async () => {
   await enqueue(A, 1)
-  await client.hset(turnsKey(queue), { [A]: LAST_PRIORITY - 1 })
+  await current.client.hset(turnsKey(current.name), { [A]: LAST_PRIORITY - 1 })
   await enqueue(A, 5)
   expect(await priorities()).toEqual([1, ...Array(5).fill(LAST_PRIORITY)])
   await enqueue(B, 2)
@@ -235,9 +223,9 @@ test("a backlog beyond the last priority is still taken, and nobody waits behind
 
 test("a status counts what waits by turns, and the oldest of it", async () => {
   await enqueue(A, 3)
-  const [id] = await client.zrange(queueKey(queue, "prioritized"), 1, "1")
-  await client.hset(queueKey(queue, id!), "timestamp", Date.now() - 60_000)
-  const { jobs, oldestWaitingSeconds } = await queueStatus(client, queue)
+  const [id] = await current.client.zrange(queueKey(current.name, "prioritized"), 1, "1")
+  await current.client.hset(queueKey(current.name, id!), "timestamp", Date.now() - 60_000)
+  const { jobs, oldestWaitingSeconds } = await queueStatus(current.client, current.name)
   expect(jobs).toMatchObject({ waiting: 3, active: 0 })
   expect(oldestWaitingSeconds).toBeGreaterThanOrEqual(60)
 })

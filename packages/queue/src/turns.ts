@@ -98,9 +98,9 @@ export interface TurnOptions {
 }
 
 /** A job that is about to be added. */
-export interface NewInLine {
+export interface NewInLine<Payload = JobPayload> {
   readonly jobId: string
-  readonly payload: Pick<JobPayload, "projectId" | "size">
+  readonly payload: Payload
 }
 
 /**
@@ -109,7 +109,7 @@ export interface NewInLine {
  */
 export async function takeTurns(
   { connection, queue }: TurnOptions,
-  jobs: readonly NewInLine[],
+  jobs: readonly NewInLine<Pick<JobPayload, "projectId" | "size">>[],
 ): Promise<(number | null)[]> {
   scripted(connection)
   const answers = await transact(

@@ -46,7 +46,10 @@ export function announcedChecksum({ headers }: S3Request): AnnouncedChecksum | u
 export function readChecksumAlgorithm(name: string): ChecksumAlgorithm {
   const algorithm = name.toUpperCase()
   if (!isChecksumAlgorithm(algorithm))
-    throw new Refusal("NotImplemented", `The checksum algorithm ${algorithm} is not implemented`)
+    throw new Refusal(
+      "NotImplemented",
+      `The checksum algorithm ${algorithm} is none of ${Object.keys(ALGORITHMS).join(", ")}`,
+    )
   return algorithm
 }
 

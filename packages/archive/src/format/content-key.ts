@@ -1,0 +1,33 @@
+/** From the password that came with an archive to the key that its bytes were encrypted with. */
+import { UnsealError } from "../errors.ts"
+import { explainNoMatch, type KeyRing } from "./key-ring.ts"
+import { type ContentKey, decodeEncryptedPassword, parsePassword, wipe } from "./password.ts"
+
+export interface UnwrappedContentKey {
+  /** Secret: wipe it after use. */
+  readonly contentKey: ContentKey
+  /** Of the private key that the password was unwrapped with; absent if none was needed. */
+  readonly keyId?: string
+}
+
+/** For an archive that has no bytes. */
+export const NO_CONTENT_KEY: ContentKey = { key: new Uint8Array(32), iv: new Uint8Array(16) }
+
+/**
+ * The content key in `encryptedPassword`, base64 as the callback brought it. `ERR_PASSWORD_INVALID` if it is no base64 or does
+ * not hold a content key, `ERR_NO_MATCHING_KEY` if no key of `keyRing` fits, and what the key ring throws.
+ */
+export async function unwrapContentKey(
+  keyRing: KeyRing,
+  encryptedPassword: string,
+  signal: AbortSignal,
+): Promise<UnwrappedContentKey> {
+  const wrapped = decodeEncryptedPassword(encryptedPassword)
+  const unwrapped = await keyRing.unwrap(wrapped, signal)
+  if (unwrapped === null) throw new UnsealError("ERR_NO_MATCHING_KEY", explainNoMatch(keyRing, wrapped))
+  try {
+    return { contentKey: parsePassword(unwrapped.password), keyId: unwrapped.keyId }
+  } finally {
+    wipe(unwrapped.password)
+  }
+}
