@@ -4,7 +4,6 @@ import { replaceDeadLetter } from "./accounting.ts"
 import { codeOf, type FailureCode } from "./ending.ts"
 import { queueKey, queuePrefix } from "./names.ts"
 import { redriveIdOf } from "./redrive-id.ts"
-import { takeTurns } from "./turns.ts"
 
 /** A job that was given up. */
 export interface DeadLetter {
@@ -84,19 +83,11 @@ export function openDeadLetters(options: { connection: Redis; queue: string }): 
       if (!job || !(await job.isFailed())) return null
       const next = redriveIdOf(jobId)
       const { attempts, backoff, removeOnComplete, removeOnFail, stackTraceLimit } = job.opts
-      const [priority = null] = await takeTurns({ connection, queue: name }, [
-        { jobId: next, payload: workOf(job) },
-      ])
       const options = {
         jobId: next,
         ...withoutUndefined({ attempts, backoff, removeOnComplete, removeOnFail, stackTraceLimit }),
       }
-      await replaceDeadLetter(
-        connection,
-        queue,
-        jobId,
-        priority === null ? null : { data: job.data, options: { ...options, priority } },
-      )
+      await replaceDeadLetter(connection, queue, jobId, { payload: job.data ?? {}, options })
       return { jobId: next }
     },
 
@@ -106,12 +97,6 @@ export function openDeadLetters(options: { connection: Redis; queue: string }): 
 
 function withoutUndefined<T extends object>(fields: T): { [K in keyof T]: Exclude<T[K], undefined> } {
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as never
-}
-
-/** What a turn is taken by. A dead letter's payload may be malformed. */
-function workOf(job: Job): { projectId: string; size?: number } {
-  const { projectId, size } = (job.data ?? {}) as { projectId?: unknown; size?: unknown }
-  return { projectId: String(projectId), ...(typeof size === "number" && { size }) }
 }
 
 /** Field by field: the encrypted password stays where it is. */

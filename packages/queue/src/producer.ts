@@ -5,9 +5,9 @@ import { batched } from "./batch.ts"
 import { withDeadline } from "./deadline.ts"
 import { createErrorLog, type QueueLogger } from "./error-log.ts"
 import { type JobPayload, jobIdOf } from "./job.ts"
+import type { NewJob } from "./line-up.ts"
 import { queuePrefix } from "./names.ts"
 import { watchMemory } from "./server.ts"
-import { type NewInLine, takeTurns } from "./turns.ts"
 
 /** A job that may not be in the queue: answer 503, so that the sender tries again. The message holds no secret. */
 export class QueueUnavailableError extends Error {
@@ -51,16 +51,23 @@ export interface Producer {
 interface LiveQueue {
   readonly queue: Queue<JobPayload>
   /**
-   * Adds a job, together with what else is added in this turn of the event loop; gives the data of the job that is there then,
-   * `null` if it is gone again. Together, since a command costs the client more than a job in it does (`npm run bench --
-   * --chapter ingest`).
+   * Adds a job, together with what else is added in this turn of the event loop, as `addAccepted` does. Together, since a
+   * command costs the client more than a job in it does (`npm run bench -- --chapter ingest`).
    */
-  add(job: NewInLine): Promise<string | null>
+  add(job: NewJob): Promise<boolean | null>
 }
 
 /** A producer. Waits for nothing: with Redis away it refuses, and works as soon as Redis is back. */
 export function createProducer(options: ProducerOptions): Producer {
   const { connection, queue: name, attempts = 12, deadlineMs = 2_000, pendingLimit = 1_000 } = options
+  const jobOptions = {
+    attempts,
+    backoff: { type: "unseal" },
+    removeOnComplete: { age: 3_600, limit: 100 },
+    removeOnFail: false,
+    // The reason says what is needed; stack traces would fill Redis.
+    stackTraceLimit: 0,
+  }
   const logError = createErrorLog(options.logger)
   const reasonNotToAdd = watchMemory(connection)
   let live: LiveQueue | undefined
@@ -80,39 +87,20 @@ export function createProducer(options: ProducerOptions): Producer {
         skipVersionCheck: true,
       })
       queue.on("error", (error) => logError(error, "queue connection failed"))
-      live = { queue, add: batched((jobs) => addInTurn(queue, jobs)) }
+      live = { queue, add: batched((jobs) => addAccepted(connection, queue, jobs)) }
     }
     return live
   }
 
-  /** Each job gets its turn, then all are added; one that is there already stays as it is. */
-  async function addInTurn(queue: Queue, jobs: readonly NewInLine[]): Promise<(string | null)[]> {
-    const priorities = await takeTurns({ connection, queue: name }, jobs)
-    const newJobs = jobs.map(({ jobId, payload }, index) => ({
-      data: payload,
-      options: {
-        ...{ jobId, priority: priorities[index] ?? 1, attempts },
-        backoff: { type: "unseal" },
-        removeOnComplete: { age: 3_600, limit: 100 },
-        removeOnFail: false,
-        // The reason says what is needed; stack traces would fill Redis.
-        stackTraceLimit: 0,
-      },
-    }))
-    return addAccepted(connection, queue, newJobs)
-  }
-
-  async function add(job: NewInLine, isLate: () => boolean): Promise<Enqueued> {
+  async function add(payload: JobPayload, jobId: string, isLate: () => boolean): Promise<Enqueued> {
     const { add } = await liveQueue()
     const full = await reasonNotToAdd()
     if (full !== null) throw new QueueUnavailableError(full)
     // Whoever asked has been answered by now.
     if (isLate()) throw tooLate()
-    const stored = await add(job)
-    // Adding is silent about a job that is there already: whose payload is in it tells.
-    if (stored === null) throw new QueueUnavailableError("the job was gone right after it was added")
-    const { nonce } = JSON.parse(stored) as { nonce?: unknown }
-    return { outcome: nonce === job.payload.nonce ? "enqueued" : "duplicate", jobId: job.jobId }
+    const isOurs = await add({ payload, options: { ...jobOptions, jobId } })
+    if (isOurs === null) throw new QueueUnavailableError("the job was gone right after it was added")
+    return { outcome: isOurs ? "enqueued" : "duplicate", jobId }
   }
 
   return {
@@ -123,7 +111,7 @@ export function createProducer(options: ProducerOptions): Producer {
         throw new QueueUnavailableError(`${pending} adds wait for redis, which does not answer`)
       pending++
       let late = false
-      const work = add({ payload, jobId }, () => late).finally(() => pending--)
+      const work = add(payload, jobId, () => late).finally(() => pending--)
       const giveUp = () => {
         late = true
         return tooLate()

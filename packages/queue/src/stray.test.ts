@@ -1,7 +1,9 @@
 import { randomUUID } from "node:crypto"
+import { setTimeout as sleep } from "node:timers/promises"
 import { expect, test } from "vitest"
 import { useQueue } from "../../../test/harness/queue.ts"
 import { readAccounts } from "./accounting.ts"
+import { createConsumer } from "./consumer.ts"
 import { findJob } from "./find-job.ts"
 import { createJobPayload } from "./job.ts"
 import { countersKey, queueKey } from "./names.ts"
@@ -33,6 +35,29 @@ test("a stray is not found, and the next callback for it begins its work", async
   expect(await readAccounts(current.client, current.name)).toMatchObject({ accepted: 1, live: 1, missing: 0 })
   expect((await current.producer.enqueue(callback(archiveId))).outcome).toBe("duplicate")
 })
+
+test("a stray that is lined up again is begun by a worker that waits, with its own payload", async () => {
+  const archiveId = randomUUID()
+  const jobId = await enqueueStray(archiveId)
+  const stored = JSON.parse((await current.client.hget(key(jobId), "data")) ?? "{}")
+  await current.client.del(key("marker"))
+  const begun = Promise.withResolvers<unknown>()
+  const consumer = createConsumer({
+    ...{ connection: current.client, queue: current.name, concurrency: 1 },
+    async run(payload) {
+      begun.resolve(payload)
+      return {}
+    },
+    observe: { ended() {} },
+  })
+  try {
+    await sleep(300)
+    await current.producer.enqueue(callback(archiveId))
+    expect(await begun.promise).toEqual(stored)
+  } finally {
+    await consumer.close()
+  }
+}, 4_000)
 
 test("a stray that nobody has counted costs the books nothing", async () => {
   const archiveId = randomUUID()

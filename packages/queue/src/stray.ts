@@ -5,7 +5,7 @@
  * transaction into the append-only file, it drops that transaction at its next start but leaves the half in the file, where
  * the next `EXEC` ends it; at the start after that the half is applied (Redis 7.0.15, `aof-load-truncated yes`, whatever
  * `appendfsync` says). A stray would never begin, and every callback for it would be a duplicate: the recording would be lost.
- * So a stray counts as not there, for whoever adds a job and for whoever looks for one.
+ * So a stray counts as not there for whoever looks for a job, and whoever adds it lines it up again.
  */
 export const IS_STRAY = `
 local function isStray(prefix, id)

@@ -1,18 +1,14 @@
 import type { ChainableCommander, Redis } from "ioredis"
 
-/**
- * The answers to what `fill` puts into a transaction; as a `pipeline`, other clients' commands may come in between, and Redis
- * answers half as often. Rejects with the first error among the answers.
- */
+/** The answers to what `fill` puts into a transaction. Rejects with the first error among them. */
 export async function transact(
   connection: Redis,
   fill: (commands: ChainableCommander) => void,
-  kind: "multi" | "pipeline" = "multi",
 ): Promise<unknown[]> {
   for (let tries = 1; ; tries++) {
-    const commands = connection[kind]()
+    const commands = connection.multi()
     fill(commands)
-    const answers = (await commands.exec()) ?? []
+    const answers = (await commands.exec().catch(throwFirst)) ?? []
     const error = answers.find(([error]) => error)?.[0]
     if (!error) return answers.map(([, answer]) => answer)
     // A Redis that was restarted has forgotten the scripts, and among other commands the client can't send them after.
@@ -20,4 +16,9 @@ export async function transact(
     for (const { lua } of Object.values<{ lua: string }>(connection.scriptsSet))
       await connection.script("LOAD", lua)
   }
+}
+
+/** Of a transaction that Redis did not even take (it is full, say), the reason is in the answer to one of its commands. */
+function throwFirst(error: Error & { previousErrors?: readonly Error[] }): never {
+  throw error.previousErrors?.[0] ?? error
 }
