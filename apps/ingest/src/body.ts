@@ -25,11 +25,13 @@ export const readBody: RequestHandler = express.raw({
   inflate: false,
 })
 
+const utf8 = new TextDecoder("utf-8", { fatal: true })
+
 /** The JSON value in `body`. Throws a `Problem` that doesn't quote it. */
 export function parseJson(body: Buffer): unknown {
   let text: string
   try {
-    text = new TextDecoder("utf-8", { fatal: true }).decode(body)
+    text = utf8.decode(body)
   } catch {
     throw new Problem("invalid", "the body is not UTF-8")
   }

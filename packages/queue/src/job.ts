@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto"
+import { hash } from "node:crypto"
 import { UnsealError } from "@unseal/archive/errors"
 import { z } from "zod"
 
@@ -85,6 +85,6 @@ function withoutUndefined(data: z.infer<typeof payloadSchema>): JobPayload {
  * of the true one; without anything that changes between callbacks, duplicates meet.
  */
 export function jobIdOf(payload: Pick<JobPayload, "projectId" | "archiveId" | "encryptedPassword">): string {
-  const hash = createHash("sha256").update(payload.encryptedPassword).digest("hex").slice(0, 16)
-  return `${payload.projectId}_${payload.archiveId}_${hash}`
+  const digest = hash("sha256", payload.encryptedPassword).slice(0, 16)
+  return `${payload.projectId}_${payload.archiveId}_${digest}`
 }
