@@ -1,12 +1,5 @@
 /** Private keys, and the unwrapping of passwords with them. */
-import {
-  constants,
-  createHash,
-  createPrivateKey,
-  createPublicKey,
-  type KeyObject,
-  privateDecrypt,
-} from "node:crypto"
+import { createHash, createPrivateKey, createPublicKey, type KeyObject, type webcrypto } from "node:crypto"
 import { UnsealError } from "../errors.ts"
 import type { OaepHash } from "./password.ts"
 
@@ -83,25 +76,41 @@ export function keyIdOf(key: KeyObject): string {
     .digest("hex")
 }
 
-/** A ring of keys held in memory, tried in the order given. Keys whose modulus has another length than the password are passed over. */
+/**
+ * A ring of keys held in memory, tried in the order given. Keys whose modulus has another length than the password are passed
+ * over. Unwrapping runs beside the event loop, which one key of 2048 bits would hold up for 0.3 ms, and one of 4096 for 2.
+ */
 export function createKeyRing(keys: readonly PrivateKey[], oaepHash: OaepHash = "sha1"): KeyRing {
+  const algorithm = { name: "RSA-OAEP", hash: WEB_NAMES[oaepHash] }
+  const ring = keys.map((key) => ({ ...key, webKey: key.key.toCryptoKey(algorithm, false, ["decrypt"]) }))
   return {
     describe: () => keys,
     async unwrap(encryptedPassword) {
-      for (const { key, keyId, modulusBits } of keys) {
+      for (const { webKey, keyId, modulusBits } of ring) {
         if (Math.ceil(modulusBits / 8) !== encryptedPassword.length) continue
-        try {
-          const password = privateDecrypt(
-            { key, padding: constants.RSA_PKCS1_OAEP_PADDING, oaepHash },
-            encryptedPassword,
-          )
-          return { password, keyId }
-        } catch {
-          // Not this key's. Why OAEP failed is told to nobody: that is Manger's oracle.
-        }
+        const password = await oaepDecrypt(webKey, encryptedPassword)
+        if (password !== null) return { password, keyId }
       }
       return null
     },
+  }
+}
+
+/** As Web Crypto spells them. */
+const WEB_NAMES: Readonly<Record<OaepHash, string>> = {
+  sha1: "SHA-1",
+  sha256: "SHA-256",
+  sha384: "SHA-384",
+  sha512: "SHA-512",
+}
+
+/** `null` if it is not this key's. Why OAEP failed is told to nobody: that is Manger's oracle. */
+async function oaepDecrypt(key: webcrypto.CryptoKey, encrypted: Uint8Array): Promise<Uint8Array | null> {
+  try {
+    return new Uint8Array(await crypto.subtle.decrypt("RSA-OAEP", key, encrypted as Uint8Array<ArrayBuffer>))
+  } catch (error) {
+    if (error instanceof DOMException && error.name === "OperationError") return null
+    throw error
   }
 }
 
