@@ -137,13 +137,6 @@ test("a job that is removed by hand is missing", async () => {
   expect(await accounts()).toEqual(books({ accepted: 1, missing: 1 }))
 })
 
-test("a Redis that was restarted and forgot BullMQ's scripts counts what it takes", async () => {
-  await producer.enqueue(payload())
-  await client.script("FLUSH")
-  await producer.enqueue(payload())
-  expect(await accounts()).toEqual(books({ accepted: 2, live: 2 }))
-})
-
 test("a Redis that is full counts nothing that it refuses", async () => {
   const small = await startRedis({ maxmemory: "1mb" })
   ends.push(() => small.close())
