@@ -132,6 +132,7 @@ describe("nginx", () => {
 
   const calls: [string, (store: ArchiveStore) => Promise<unknown>][] = [
     ["stat", (store) => store.stat("any.ts", never)],
+    ["open", (store) => store.open("any.ts", 16, never)],
     ["read", (store) => readAll({ ...store, stat: async (key) => ({ key, ...OBJECT }) }, "any.ts")],
     ["a write", (store) => write(store, "any.ts", sampleBytes("any", 752))],
     ["a write of several parts", (store) => write(store, "any.ts", sampleBytes("any", 2 * PART))],

@@ -343,6 +343,7 @@ describe("what is Azure's own", () => {
     const object = { key: "any.ts", size: 16, etag: '"0x1"', metadata: {} }
     const everyCall = (broken: OpenedStore) => [
       () => broken.stat("any.ts", never),
+      () => broken.open("any.ts", 16, never),
       () => drain(broken.read(object, { start: 0, end: 16 }, never)),
       () => write(broken, "any.ts", bytes),
       () => Array.fromAsync(broken.openUploads(never)),

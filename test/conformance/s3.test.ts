@@ -164,6 +164,37 @@ describe("what is S3's own", () => {
       })
     }
 
+    for (const [title, action] of faults) {
+      it(`opens in spite of ${title}, and asks only for what is missing`, async () => {
+        server.faults.add({ operation: "GetObject", action })
+        const retried = withRetries(store, { baseMs: 1 })
+        const { object, head } = (await retried.open("read.ts", PART, never))!
+        expect(object).toEqual(await store.stat("read.ts", never))
+        expectSameBytes(await drain(head), bytes.subarray(0, PART))
+        const ranges = server.operations.entries().flatMap(({ range }) => range ?? [])
+        expect(ranges).toHaveLength(2)
+        const start = "shortBody" in action ? action.shortBody : 0
+        if (!("resetAfterBytes" in action)) expect(ranges[1]).toBe(`bytes=${start}-${PART - 1}`)
+      })
+    }
+
+    it("opens in one request, and leaves its connection to the next", async () => {
+      for (let round = 0; round < 3; round++) {
+        const { head } = (await store.open("read.ts", PART, never))!
+        expectSameBytes(await drain(head), bytes.subarray(0, PART))
+      }
+      expect(server.operations.entries().map(({ operation }) => operation)).toEqual(
+        Array(3).fill("GetObject"),
+      )
+    })
+
+    it("tells by one request that there is nothing to open", async () => {
+      expect(await store.open("absent.ts", PART, never)).toBeNull()
+      server.operations.clear()
+      expect(await store.open("absent.ts", PART, never)).toBeNull()
+      expect(server.operations.entries().map(({ operation }) => operation)).toEqual(["GetObject"])
+    })
+
     it("gives up a connection on which nothing moves", async () => {
       const impatient = await open(server.url, {}, 300)
       const object = await impatient.stat("read.ts", never)
@@ -357,6 +388,19 @@ describe("what is S3's own", () => {
       for (const key of ["shown/1", "shown/2", "shown/3"]) expect(await fresh.stat(key, never)).toBeNull()
       expect(server.operations.count("HeadBucket")).toBe(1)
       expect(server.operations.count("HeadObject")).toBe(3)
+    })
+
+    it("a store that verifies checksums is left to it", async () => {
+      const writeDamaged = async (key: string) => {
+        const body = sampleBytes(key, 752)
+        const writer = await fresh.create(key, body.length, PLAIN, never)
+        const written = await writer.writePart(1, [body], (crc32(body) ^ 1) >>> 0, never)
+        await writer.complete(new Map([[1, written]]), never)
+      }
+      await expect(writeDamaged("shown/first")).rejects.toThrow(/was damaged before it was written/)
+      await put("shown/checksum")
+      await expect(writeDamaged("shown/second")).rejects.toThrow(/answered 400/)
+      for (const key of ["shown/first", "shown/second"]) expect(await fresh.stat(key, never)).toBeNull()
     })
 
     it("a store that refuses to replace is not asked before each small object whether there is one", async () => {

@@ -157,6 +157,106 @@ export function describeStore(
       })
     })
 
+    describe("open", () => {
+      const key = "open/archive.ts"
+      let bytes: Uint8Array
+
+      beforeAll(async () => {
+        bytes = sampleBytes("open", part + 752)
+        await under.put(key, bytes)
+      })
+
+      it("is null for a key that holds nothing", async () => {
+        expect(await store.open("open/absent.ts", 16, never)).toBeNull()
+      })
+
+      it("finds what stat finds, and gives the first bytes, at every boundary", async () => {
+        const object = await store.stat(key, never)
+        const { size } = object!
+        for (const length of [1, 15, 16, 17, part - 1, part, part + 1, size - 1, size, size + 1, 2 * size]) {
+          const opened = (await store.open(key, length, never))!
+          expect(opened.object).toEqual(object)
+          expectSameBytes(await drain(opened.head), bytes.subarray(0, length))
+        }
+      })
+
+      it("gives the metadata of an object", async () => {
+        const metadata = { "unseal-source-etag": "x", note: "a b" }
+        await write(store, "open/metadata.ts", bytes.subarray(0, 752), { metadata })
+        const opened = (await store.open("open/metadata.ts", 16, never))!
+        expect(opened.object).toEqual(await store.stat("open/metadata.ts", never))
+        expect(opened.object.metadata).toEqual(metadata)
+        opened.close()
+      })
+
+      it("knows an empty object, and gives nothing of it", async () => {
+        await under.put("open/empty.ts", new Uint8Array(0))
+        const opened = (await store.open("open/empty.ts", 16, never))!
+        expect(opened.object).toEqual(await store.stat("open/empty.ts", never))
+        expect(await drain(opened.head)).toHaveLength(0)
+        opened.close()
+      })
+
+      it("leaves a chunk as it is until the next is asked for, however long that takes", async () => {
+        const { head } = (await store.open(key, part, never))!
+        let at = 0
+        for await (const chunk of head) {
+          const sum = crc32(chunk)
+          if (at === 0) await sleep(300)
+          expect(crc32(chunk)).toBe(sum)
+          expectSameBytes(chunk, bytes.subarray(at, at + chunk.length))
+          at += chunk.length
+        }
+        expect(at).toBe(part)
+      })
+
+      it("gives no bytes but those of the version that it found, however late they are read", async () => {
+        const old = sampleBytes("open old", 16 * MIB)
+        await under.put("open/late.ts", old)
+        const { object, head } = (await store.open("open/late.ts", old.length, never))!
+        await under.put("open/late.ts", sampleBytes("open new", 16 * MIB))
+        await sleep(300)
+        let at = 0
+        try {
+          for await (const chunk of head) {
+            expectSameBytes(chunk, old.subarray(at, at + chunk.length))
+            at += chunk.length
+          }
+          expect(at).toBe(old.length)
+        } catch (error) {
+          expect(error).toMatchObject({ code: "ERR_OBJECT_CHANGED" })
+        }
+        expect((await store.stat("open/late.ts", never))?.etag).not.toBe(object.etag)
+      })
+
+      it("releases the connection of a head that is not wanted, or left early, every time", async () => {
+        for (let round = 0; round < 150; round++) {
+          const opened = (await store.open(key, part, never))!
+          opened.close()
+          const { head } = (await store.open(key, part, never))!
+          for await (const chunk of head) {
+            expect(chunk.length).toBeGreaterThan(0)
+            break
+          }
+        }
+        expectSameBytes(await readAll(store, key), bytes)
+      })
+
+      it("rejects with the reason of an abort, before the head is read and in its middle", async () => {
+        const reason = new Error("shutting down")
+        await under.put("open/aborted.ts", sampleBytes("open aborted", 16 * MIB))
+        for (const late of [false, true]) {
+          const controller = new AbortController()
+          const { head } = (await store.open("open/aborted.ts", 16 * MIB, controller.signal))!
+          if (!late) controller.abort(reason)
+          const reading = async () => {
+            for await (const _ of head) controller.abort(reason)
+          }
+          await expect(reading()).rejects.toBe(reason)
+        }
+      })
+    })
+
     describe("read", () => {
       const key = "read/archive.ts"
       let bytes: Uint8Array
@@ -365,17 +465,28 @@ export function describeStore(
       })
 
       it("refuses a part whose checksum is wrong, and records nothing", async () => {
-        for (const size of [752, 2 * part]) {
-          const bytes = sampleBytes(`checksum ${size}`, size)
-          const writer = await store.create(`write/checksum-${size}.ts`, size, PLAIN, never)
-          const body = partOf(bytes, 1, writer.partSize)
-          const wrong = (crc32(body) ^ 1) >>> 0
-          await expect(writer.writePart(1, inPieces(body), wrong, never)).rejects.toMatchObject({
-            code: "ERR_STORE_UNAVAILABLE",
-          })
-          expect((await writer.written(never)).size).toBe(0)
-          await writer.abort()
+        const bytes = sampleBytes("checksum", 2 * part)
+        const writer = await store.create("write/checksum.ts", bytes.length, PLAIN, never)
+        const body = partOf(bytes, 1, writer.partSize)
+        const wrong = (crc32(body) ^ 1) >>> 0
+        await expect(writer.writePart(1, inPieces(body), wrong, never)).rejects.toMatchObject({
+          code: "ERR_STORE_UNAVAILABLE",
+        })
+        expect((await writer.written(never)).size).toBe(0)
+        await writer.abort()
+      })
+
+      it("refuses the only part with a wrong checksum before anything is visible", async () => {
+        const body = sampleBytes("only checksum", 752)
+        const wrong = (crc32(body) ^ 1) >>> 0
+        const writer = await store.create("write/only-checksum.ts", body.length, PLAIN, never)
+        const writing = async () => {
+          const written = await writer.writePart(1, [body], wrong, never)
+          await writer.complete(new Map([[1, written]]), never)
         }
+        await expect(writing()).rejects.toMatchObject({ code: "ERR_STORE_UNAVAILABLE" })
+        expect(await under.get("write/only-checksum.ts")).toBeNull()
+        await writer.abort()
       })
 
       it("refuses a part of the wrong length or number, and an object with a gap", async () => {
@@ -691,6 +802,7 @@ export function describeStore(
         await under.put("signal/archive.ts", bytes)
         const object = await store.stat("signal/archive.ts", never)
         await expect(store.stat("signal/archive.ts", gone)).rejects.toBe(reason)
+        await expect(store.open("signal/archive.ts", 16, gone)).rejects.toBe(reason)
         await expect(drain(store.read(object!, { start: 0, end: 16 }, gone))).rejects.toBe(reason)
         await expect(store.create("signal/new.ts", bytes.length, PLAIN, gone)).rejects.toBe(reason)
         await expect(store.remove("signal/archive.ts", gone)).rejects.toBe(reason)
@@ -720,6 +832,7 @@ export function describeStore(
       const object = { key: "any.ts", size: 16, etag: "any", metadata: {} }
       const calls: [string, (broken: ArchiveStore) => Promise<unknown>][] = [
         ["stat", (broken) => broken.stat("any.ts", never)],
+        ["open", (broken) => broken.open("any.ts", 16, never)],
         ["read", (broken) => drain(broken.read(object, { start: 0, end: 16 }, never))],
         ["write", (broken) => write(broken, "any.ts", sampleBytes("any", 752))],
         ["write of several parts", (broken) => write(broken, "any.ts", sampleBytes("any", 2 * part))],

@@ -15,6 +15,7 @@ export function createStandardOutput(output: NodeJS.WritableStream = process.std
     location: "standard output",
     partSizeFor: () => PART_SIZE,
     stat: async () => null,
+    open: async () => null,
     read: nothing,
     openUploads: nothing,
     abortUpload: async () => {},

@@ -35,6 +35,7 @@ export function createFallback({ config, onRetry }: FallbackOptions): Fallback {
       source: {
         ...source,
         stat: (asked, signal) => (asked === key ? copy : source).stat(asked, signal),
+        open: (asked, length, signal) => (asked === key ? copy : source).open(asked, length, signal),
         read: (object, range, signal) => (object.key === key ? copy : source).read(object, range, signal),
       },
       release() {

@@ -5,7 +5,7 @@ import { checkFirstPackets, countSyncErrors, PROBE_SIZE } from "./format/mpeg-ts
 import { BLOCK_SIZE, type Part, planParts, sizeOf } from "./format/parts.ts"
 import type { ContentKey } from "./format/password.ts"
 import { readTail } from "./format/tail.ts"
-import type { ArchiveSource, StoredObject } from "./store/contract.ts"
+import type { PinnedArchive } from "./pinned.ts"
 
 /** A decrypted part: what is written, and what is known of it. Its bytes lie in the memory that was given for it. */
 export interface DecryptedPart {
@@ -30,13 +30,12 @@ export function memoryOf(part: Part, keepCiphertext: boolean): number {
 const ownSize = (part: Part): number => sizeOf(part.ciphertext) - (part.number === 1 ? 0 : BLOCK_SIZE)
 
 /**
- * Reads and decrypts one part of `object` into `memory`, of `memoryOf` bytes. `keepCiphertext` keeps its ciphertext there too,
+ * Reads and decrypts one part of `archive` into `memory`, of `memoryOf` bytes. `keepCiphertext` keeps its ciphertext there too,
  * for hashing. In the first part the first packets are checked as soon as they are there, so a wrong content key costs no
  * more reading than that. Errors are the source's, `ERR_CIPHERTEXT_INVALID` and, of the first part, `ERR_NOT_MPEG_TS`.
  */
 export async function decryptPart(
-  source: ArchiveSource,
-  object: StoredObject,
+  archive: Pick<PinnedArchive, "object" | "read">,
   part: Part,
   contentKey: ContentKey,
   keepCiphertext: boolean,
@@ -44,6 +43,7 @@ export async function decryptPart(
   signal: AbortSignal,
 ): Promise<DecryptedPart> {
   const startedAt = performance.now()
+  const { size } = archive.object
   const isFirst = part.number === 1
   const decryptor = createPartDecryptor(contentKey, isFirst)
   const wanted = sizeOf(part.plaintext)
@@ -57,7 +57,7 @@ export async function decryptPart(
   let unchecked = isFirst
 
   try {
-    for await (const chunk of source.read(object, part.ciphertext, signal)) {
+    for await (const chunk of archive.read(part.ciphertext, signal)) {
       const decryptStarted = performance.now()
       if (keepCiphertext) {
         const previous = sizeOf(part.ciphertext) - own
@@ -68,7 +68,7 @@ export async function decryptPart(
       decrypted = decryptor.update(chunk, memory, before)
       const kept = memory.subarray(before, Math.min(decrypted, wanted))
       checksum = crc32(kept, checksum)
-      syncErrors += countSyncErrors(kept, part.plaintext.start + before, object.size)
+      syncErrors += countSyncErrors(kept, part.plaintext.start + before, size)
       decryptMs += performance.now() - decryptStarted
       if (unchecked && decrypted >= PROBE_SIZE) {
         checkFirstPackets(memory.subarray(0, Math.min(PROBE_SIZE, wanted)))
@@ -82,7 +82,7 @@ export async function decryptPart(
   const end = Uint8Array.from(memory.subarray(Math.max(0, decrypted - BLOCK_SIZE), decrypted))
   if (unchecked) {
     // So small that its padding, which is no packet, may be among the first bytes.
-    const padding = part.ciphertext.end === object.size ? readTail(object.size, end).padding : 0
+    const padding = part.ciphertext.end === size ? readTail(size, end).padding : 0
     checkFirstPackets(memory.subarray(0, Math.min(wanted, decrypted - padding)))
   }
   const readMs = performance.now() - startedAt - decryptMs
@@ -97,16 +97,16 @@ export async function decryptPart(
   }
 }
 
-/** The plaintext of the last block of `object`, whatever part it is in; nothing of an empty one. */
+/** The plaintext of the last block of `archive`, whatever part it is in; nothing of an empty one. */
 export async function decryptLastBlock(
-  source: ArchiveSource,
-  object: StoredObject,
+  archive: Pick<PinnedArchive, "object" | "read">,
   contentKey: ContentKey,
   signal: AbortSignal,
 ): Promise<Uint8Array> {
-  if (object.size === 0) return new Uint8Array(0)
-  const start = object.size - BLOCK_SIZE
+  const { size } = archive.object
+  if (size === 0) return new Uint8Array(0)
+  const start = size - BLOCK_SIZE
   const number = start === 0 ? 1 : 2
-  const part = planParts(object.size, object.size, Math.max(start, BLOCK_SIZE)).part(number)
-  return (await decryptPart(source, object, part, contentKey, false, new Uint8Array(BLOCK_SIZE), signal)).end
+  const part = planParts(size, size, Math.max(start, BLOCK_SIZE)).part(number)
+  return (await decryptPart(archive, part, contentKey, false, new Uint8Array(BLOCK_SIZE), signal)).end
 }

@@ -18,6 +18,7 @@ import { formatCrc32 } from "./format/crc32.ts"
 import { createKeyRing, parsePrivateKey } from "./format/key-ring.ts"
 import { encodePassword, wrapPassword } from "./format/password.ts"
 import type { ArchiveRecord } from "./record.ts"
+import { openInTwo } from "./store/adapter.ts"
 import type { ArchiveStore, PartWriter } from "./store/contract.ts"
 import { openFileStore } from "./store/file.ts"
 
@@ -167,12 +168,7 @@ const interruptedWriter = (writer: PartWriter, pass: Pass): PartWriter => ({
   abort: () => pass(`abort ${writer.token}`, () => writer.abort()),
 })
 
-const interruptedStore = (
-  store: ArchiveStore,
-  pass: Pass,
-  created: (token: string) => void,
-): ArchiveStore => ({
-  ...store,
+const interruptedSource = (store: ArchiveStore, pass: Pass): Pick<ArchiveStore, "stat" | "read"> => ({
   stat: (key, signal) => pass("stat", () => store.stat(key, signal)),
   async *read(object, range, signal) {
     const chunks = await pass("read", async () => {
@@ -182,6 +178,16 @@ const interruptedStore = (
     })
     yield* chunks
   },
+})
+
+const interruptedStore = (
+  store: ArchiveStore,
+  pass: Pass,
+  created: (token: string) => void,
+): ArchiveStore => ({
+  ...store,
+  ...interruptedSource(store, pass),
+  open: (...asked) => openInTwo(interruptedSource(store, pass), ...asked),
   async create(key, size, options, signal) {
     const writer = await pass("create", async () => {
       const begun = await store.create(key, size, options, signal)

@@ -14,6 +14,7 @@ import { UnsealError } from "./errors.ts"
 import { formatCrc32 } from "./format/crc32.ts"
 import { createKeyRing, parsePrivateKey } from "./format/key-ring.ts"
 import { encodePassword, wrapPassword } from "./format/password.ts"
+import { openInTwo } from "./store/adapter.ts"
 import type { ArchiveStore, PartWriter } from "./store/contract.ts"
 import { openStore } from "./store/open.ts"
 
@@ -141,6 +142,7 @@ function watched(store: ArchiveStore, fail: (call: string) => void = () => {}) {
   })
   const watchedStore: ArchiveStore = {
     ...store,
+    open: (key, length, signal) => openInTwo(watchedStore, key, length, signal),
     async *read(object, range, signal) {
       note(`read ${range.start}-${range.end}`)
       yield* store.read(object, range, signal)
@@ -394,6 +396,61 @@ describe("decryptArchive", () => {
     await expect(decryptArchive(wanted, options(), never)).rejects.toMatchObject({ code: "ERR_NOT_MPEG_TS" })
     expect(reading.calls).toEqual([`read 0-${PART}`])
     expect(writing.calls).toEqual([])
+  })
+
+  describe("what was asked for with the first look", () => {
+    /** The source, which tells what became of the head that it gave. */
+    function ahead() {
+      const fate: string[] = []
+      const store: ArchiveStore = {
+        ...source,
+        async open(...asked) {
+          const opened = await source.open(...asked)
+          if (opened === null) return null
+          const read = async function* () {
+            fate.push("read")
+            yield* opened.head
+          }
+          return { ...opened, head: read(), close: () => fate.push("let go") }
+        },
+      }
+      return { store, fate }
+    }
+    const { ciphertext, encryptedPassword } = encrypt(transportStream(PART))
+    const foreign = wrapPassword(
+      encodePassword({ key: randomBytes(32), iv: randomBytes(16) }),
+      generateKeyPairSync("rsa", { modulusLength: 2048 }).publicKey,
+    )
+
+    it("is the first part", async () => {
+      await put("source", KEY, ciphertext)
+      const { store, fate } = ahead()
+      await decryptArchive(request(encryptedPassword, { source: store }), options(), never)
+      expect(fate).toEqual(["read"])
+    })
+
+    it.each([
+      ["whose password is of another key", foreign, "ERR_NO_MATCHING_KEY"],
+      ["that is no whole number of blocks", encryptedPassword, "ERR_CIPHERTEXT_INVALID"],
+      ["whose destination does not answer", encryptedPassword, "ERR_STORE_UNAVAILABLE"],
+      ["that is committed already", encryptedPassword, undefined],
+    ])("is let go of for an archive %s", async (title, password, code) => {
+      const cut = code === "ERR_CIPHERTEXT_INVALID" ? ciphertext.subarray(1) : ciphertext
+      await put("source", KEY, cut)
+      if (code === undefined) await decryptArchive(request(password), options(), never)
+      const silent = new UnsealError("ERR_STORE_UNAVAILABLE", title)
+      const { store, fate } = ahead()
+      const wanted = request(password, {
+        source: store,
+        ...(code === silent.code && { destination: { ...destination, stat: () => Promise.reject(silent) } }),
+      })
+      const failure = await decryptArchive(wanted, options(), never).then(
+        () => undefined,
+        (error) => error.code,
+      )
+      expect(failure).toBe(code)
+      await expect.poll(() => fate).toEqual(["let go"])
+    })
   })
 
   it("replaces other content if it may", async () => {

@@ -22,6 +22,7 @@ import type { KeyRing } from "./format/key-ring.ts"
 import { BLOCK_SIZE, type Part, planParts } from "./format/parts.ts"
 import { type ContentKey, wipe } from "./format/password.ts"
 import { keptSize, readTail, type Tail, type TailRule } from "./format/tail.ts"
+import { type PinnedArchive, pinArchive } from "./pinned.ts"
 import { type ArchiveRecord, checkAnnounced, createRecord, finishRecord } from "./record.ts"
 import type {
   ArchiveSource,
@@ -83,7 +84,7 @@ export interface DecryptResult {
 
 /** An archive whose pieces have been found: what the steps after it work on. */
 interface Found {
-  readonly object: StoredObject
+  readonly archive: PinnedArchive
   readonly checkpoint: Checkpoint | null
   /** The object at the destination, if it is this archive's: only its record is missing. */
   readonly ours: StoredObject | null
@@ -92,6 +93,7 @@ interface Found {
 
 /** What a run holds until it ends, however it ends. */
 interface Held {
+  archive?: Promise<PinnedArchive>
   writer?: PartWriter
   head?: HeadPart
 }
@@ -109,21 +111,22 @@ export async function decryptArchive(
   let unwrapped: UnwrappedContentKey | undefined
   const held: Held = {}
   try {
-    const found = await look(request, options, signal)
+    const found = await look(request, options, held, signal)
     if ("record" in found) {
       await options.checkpoint?.clear()
       return { outcome: "already-committed", record: found.record }
     }
-    checkSize(found.object, request.announced?.size)
+    const { object } = found.archive
+    checkSize(object, request.announced?.size)
     // An empty archive needs no key, and its password may be of any.
     unwrapped =
-      found.object.size === 0
+      object.size === 0
         ? { contentKey: NO_CONTENT_KEY }
         : await unwrapContentKey(options.keyRing, request.encryptedPassword, signal)
     const moved = await move(request, options, found, unwrapped.contentKey, held, signal)
     const record = createRecord({
       archive: request,
-      source: found.object,
+      source: object,
       destination: { key: request.destinationKey, size: moved.plaintextSize },
       transfer: moved,
       keyId: unwrapped.keyId,
@@ -137,12 +140,16 @@ export async function decryptArchive(
     const committed = finishRecord(record, stored)
     if (options.record) await writeRecord(request.destination, committed, signal)
     await options.checkpoint?.clear()
-    return { outcome: found.object.size === 0 ? "empty" : "committed", record: committed }
+    return { outcome: object.size === 0 ? "empty" : "committed", record: committed }
   } catch (error) {
     if (!isKept(error, options)) await discardRun(request.destination, held.writer, options.checkpoint)
     throw error
   } finally {
     held.head?.memory.release()
+    held.archive?.then(
+      (archive) => archive.close(),
+      () => {},
+    )
     wipe(unwrapped?.contentKey.key, unwrapped?.contentKey.iv)
   }
 }
@@ -151,35 +158,28 @@ export async function decryptArchive(
 async function look(
   request: ArchiveRequest,
   options: DecryptOptions,
+  held: Held,
   signal: AbortSignal,
 ): Promise<Found | { record: ArchiveRecord }> {
-  const [object, existing, checkpoint] = await Promise.all([
-    findSource(request, signal),
-    request.destination.stat(request.destinationKey, signal),
+  const { source, sourceKeys, destination } = request
+  // What most archives are written in, or their first part.
+  held.archive = pinArchive(source, sourceKeys, destination.partSizeFor(0), signal)
+  const [archive, existing, checkpoint] = await Promise.all([
+    held.archive,
+    destination.stat(request.destinationKey, signal),
     options.checkpoint?.load() ?? null,
   ])
   const create = {
     contentType: "video/mp2t",
-    metadata: options.record ? metadataOf(request, object, options.tail) : {},
+    metadata: options.record ? metadataOf(request, archive.object, options.tail) : {},
     existing: options.existing,
   }
-  if (existing === null) return { object, checkpoint, ours: null, create }
-  const committed = await findCommitted(request.destination, existing, object, create, checkpoint, signal)
+  if (existing === null) return { archive, checkpoint, ours: null, create }
+  const committed = await findCommitted(destination, existing, archive.object, create, checkpoint, signal)
   // Whoever made the object, nobody will complete the upload that the checkpoint still names.
-  if (committed.ours && checkpoint?.upload) await discardUpload(request.destination, checkpoint.upload)
+  if (committed.ours && checkpoint?.upload) await discardUpload(destination, checkpoint.upload)
   if (committed.record !== undefined) return { record: committed.record }
-  return { object, checkpoint, ours: committed.ours ? existing : null, create }
-}
-
-async function findSource(
-  { source, sourceKeys }: ArchiveRequest,
-  signal: AbortSignal,
-): Promise<StoredObject> {
-  for (const key of sourceKeys) {
-    const object = await source.stat(key, signal)
-    if (object !== null) return object
-  }
-  throw new UnsealError("ERR_OBJECT_NOT_FOUND", `no object under ${sourceKeys.join(" or ")}`)
+  return { archive, checkpoint, ours: committed.ours ? existing : null, create }
 }
 
 function checkSize(object: StoredObject, announced: number | undefined): void {
@@ -203,14 +203,15 @@ interface Moved extends TransferResult {
 
 /** Every byte from the source to the destination, none of it visible yet. */
 async function move(
-  { source, destination, destinationKey, announced }: ArchiveRequest,
+  { destination, destinationKey, announced }: ArchiveRequest,
   options: DecryptOptions,
-  { object, checkpoint, ours, create }: Found,
+  { archive, checkpoint, ours, create }: Found,
   contentKey: ContentKey,
   held: Held,
   signal: AbortSignal,
 ): Promise<Moved> {
-  const readEnd = () => decryptLastBlock(source, object, contentKey, signal)
+  const { object } = archive
+  const readEnd = () => decryptLastBlock(archive, contentKey, signal)
   const end = options.tail === "trim" ? await readEnd() : undefined
   const plaintextSize = end ? keptSize(object.size, readTail(object.size, end), "trim") : object.size
   const work = {
@@ -233,12 +234,13 @@ async function move(
   const isHashable = plan.count > 0 || object.size === 0
   const hash = { plaintext: digest, ciphertext: digest && isHashable && Boolean(announced?.sha256sum) }
   const decrypt = (part: Part, memory: Uint8Array, abort: AbortSignal) =>
-    decryptPart(source, object, part, contentKey, hash.ciphertext, memory, abort)
+    decryptPart(archive, part, contentKey, hash.ciphertext, memory, abort)
 
   const parts = { plan, decrypt, hash, budget: options.budget }
 
   // Before an upload begins, the first part proves the content key.
   if (plan.count > 0 && !trusted.has(1)) held.head = await decryptHead(parts, signal)
+  archive.close()
   if (held.writer === undefined && ours === null) {
     held.writer = await destination.create(destinationKey, plaintextSize, create, signal)
     const { token, resumable, partSize } = held.writer

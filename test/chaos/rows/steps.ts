@@ -7,7 +7,7 @@ import type { World } from "../world.ts"
 /** As apps/worker has them, in their order. */
 export const STEPS = [
   ...[
-    "after-stat",
+    "after-pin",
     "after-unwrap",
     "before-create",
     "after-create",

@@ -4,7 +4,7 @@ import { ConfigurationError } from "@unseal/service/settings"
 
 /** The steps of the commit protocol, in their order. `after-write`: a part is in the store, but not in the checkpoint yet. */
 export const STEPS = [
-  ...(["after-stat", "after-unwrap", "before-create", "after-create", "after-begin"] as const),
+  ...(["after-pin", "after-unwrap", "before-create", "after-create", "after-begin"] as const),
   ...(["after-write", "after-part", "after-seal", "before-fence", "after-fence"] as const),
   ...(["after-complete", "after-record", "after-clear"] as const),
 ] as const

@@ -1,6 +1,7 @@
 /** The stores as they would be without a protection: what a test must notice. */
 import { setTimeout as sleep } from "node:timers/promises"
 import { isUnsealError } from "@unseal/archive/errors"
+import { openInTwo } from "@unseal/archive/store/adapter"
 import type { ArchiveSource, ArchiveStore, PartWriter, WrittenPart } from "@unseal/archive/store/contract"
 import { isOff, type TestSettings } from "@unseal/service/test-settings"
 
@@ -32,7 +33,10 @@ export function sourceWithout(testing: TestSettings, source: ArchiveSource): Arc
       }
     }
   }
-  return { stat: source.stat, read }
+  const { stat } = source
+  const open: ArchiveSource["open"] =
+    read === source.read ? source.open : (...asked) => openInTwo({ stat, read }, ...asked)
+  return { stat, open, read }
 }
 
 /** `store` without the protections of writing that are off, for the archive at `key`; records are written as ever. */

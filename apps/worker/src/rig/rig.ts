@@ -4,7 +4,7 @@
  */
 import { setImmediate } from "node:timers/promises"
 import type { KeyRing } from "@unseal/archive/format/key-ring"
-import type { ArchiveStore, PartWriter } from "@unseal/archive/store/contract"
+import type { ArchiveSource, ArchiveStore, PartWriter } from "@unseal/archive/store/contract"
 import type { JobContext } from "@unseal/queue/consumer"
 import type { Logger } from "@unseal/service/logger"
 import { isOff, type TestSettings } from "@unseal/service/test-settings"
@@ -64,12 +64,12 @@ export function createRig(testing: TestSettings, logger: Logger): Rig {
 
 type Pass = (step: Step) => Promise<void>
 
-const observedSource = (source: Pick<ArchiveStore, "stat" | "read">, pass: Pass) => ({
-  read: source.read,
-  async stat(key: string, signal: AbortSignal) {
-    const object = await source.stat(key, signal)
-    await pass("after-stat")
-    return object
+const observedSource = (source: ArchiveSource, pass: Pass): ArchiveSource => ({
+  ...source,
+  async open(key, length, signal) {
+    const opened = await source.open(key, length, signal)
+    await pass("after-pin")
+    return opened
   },
 })
 

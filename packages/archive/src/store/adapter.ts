@@ -1,7 +1,7 @@
 /** What the adapters agree on among themselves; users of a store need only `contract.ts` and `open.ts`. */
 import { crc32 } from "node:zlib"
 import { UnsealError } from "../errors.ts"
-import type { ArchiveStore, StoredObject, WrittenPart } from "./contract.ts"
+import type { ArchiveSource, ArchiveStore, OpenedObject, StoredObject, WrittenPart } from "./contract.ts"
 
 /** What `openStore` hands to every adapter. */
 export interface AdapterOptions {
@@ -34,6 +34,23 @@ export interface OpenedStore extends ArchiveStore {
 
 /** The store's own name for `key`: below the prefix of the store's URL, if it has one. */
 export const keyUnder = (prefix: string, key: string): string => (prefix === "" ? key : `${prefix}/${key}`)
+
+/** `ArchiveSource.open` in two requests, where one would not do. */
+export async function openInTwo(
+  source: Pick<ArchiveSource, "stat" | "read">,
+  key: string,
+  length: number,
+  signal: AbortSignal,
+): Promise<OpenedObject | null> {
+  const object = await source.stat(key, signal)
+  if (object === null) return null
+  const end = Math.min(length, object.size)
+  // `read` asks for nothing before its first piece is wanted.
+  const head = end === 0 ? nothing() : source.read(object, { start: 0, end }, signal)
+  return { object, head, close() {} }
+}
+
+async function* nothing(): AsyncGenerator<Uint8Array> {}
 
 /** The CRC-32 of a body in pieces (ISO 3309, as `zlib.crc32`). */
 export const crc32Of = (body: readonly Uint8Array[]): number =>

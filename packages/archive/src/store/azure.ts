@@ -27,12 +27,12 @@
 import type { BlobItem } from "@azure/storage-blob"
 import { isUnsealError, UnsealError } from "../errors.ts"
 import type { ByteRange } from "../format/parts.ts"
-import { type AdapterOptions, keyUnder, type OpenedStore } from "./adapter.ts"
+import { type AdapterOptions, keyUnder, type OpenedStore, openInTwo } from "./adapter.ts"
 import { newToken, parseToken, partSizeFor } from "./azure-blocks.ts"
 import { containerClient } from "./azure-container.ts"
 import { attempt, azureError, silent } from "./azure-errors.ts"
 import { azureWriter, type Destination, EndedUploads, endUpload, stagedBlocks } from "./azure-writer.ts"
-import type { OpenUpload, StoredObject } from "./contract.ts"
+import type { OpenedObject, OpenUpload, StoredObject } from "./contract.ts"
 import type { AzureStoreUrl } from "./url.ts"
 
 /** Opens the store of `url`; nothing is asked of Azure yet. `ERR_STORE_DENIED` without an account or a usable credential. */
@@ -70,6 +70,29 @@ export async function openAzureStore(url: AzureStoreUrl, options: AdapterOptions
     }
   }
 
+  /** One version from a request for its first bytes, which are not read yet. Azure has no answer to that for an empty object. */
+  async function open(key: string, length: number, signal: AbortSignal): Promise<OpenedObject | null> {
+    const { blob, name } = destination(key)
+    const doing = `reading the first ${length} bytes of ${name}`
+    let answer: Answer
+    try {
+      answer = await attempt(doing, idleTimeoutMs, signal, (abortSignal) =>
+        blob.download(0, length, { abortSignal, maxRetryRequests: 0 }),
+      )
+    } catch (error) {
+      if (isUnsealError(error, "ERR_OBJECT_NOT_FOUND")) return null
+      if (!isUnsealError(error, "ERR_OBJECT_CHANGED")) throw error
+      return openInTwo({ stat, read }, key, length, signal)
+    }
+    const size = Number(/\/(\d{1,15})$/.exec(answer.contentRange ?? "")?.[1])
+    const object = { key, size, etag: answer.etag ?? "", metadata: fromAzure(answer.metadata ?? {}) }
+    const range = { start: 0, end: Math.min(length, size) }
+    const body = bodyOf(answer, object, range, doing)
+    // Until somebody reads it, nobody else would hear that it broke.
+    body.on("error", () => {})
+    return { object, head: pieces(body, range, doing, signal), close: () => body.destroy() }
+  }
+
   async function* read(object: StoredObject, range: ByteRange, signal: AbortSignal) {
     const { start, end } = range
     const { blob, name } = destination(object.key)
@@ -86,13 +109,10 @@ export async function openAzureStore(url: AzureStoreUrl, options: AdapterOptions
         throw new UnsealError("ERR_OBJECT_NOT_FOUND", `${doing}: the object is gone`, { cause: error })
       throw error
     })
-    const body = answer.readableStreamBody as NodeJS.ReadableStream & { destroy(): void }
-    const wrong = whatIsWrong(answer, object, range)
-    if (wrong !== null) {
-      body.destroy()
-      throw new UnsealError("ERR_STORE_UNAVAILABLE", `${doing}: ${wrong}`)
-    }
+    yield* pieces(bodyOf(answer, object, range, doing), range, doing, signal)
+  }
 
+  async function* pieces(body: Body, { start, end }: ByteRange, doing: string, signal: AbortSignal) {
     // The request's own signal ended with the answer's headers; a stream that is destroyed ends the loop with an error.
     const stop = () => body.destroy()
     signal.addEventListener("abort", stop, { once: true })
@@ -104,6 +124,7 @@ export async function openAzureStore(url: AzureStoreUrl, options: AdapterOptions
     let idle = setTimeout(giveUp, idleTimeoutMs)
     let received = 0
     try {
+      signal.throwIfAborted()
       for await (const chunk of body as AsyncIterable<Uint8Array>) {
         // While the consumer works nothing can move, and that is no fault of the store.
         clearTimeout(idle)
@@ -171,6 +192,7 @@ export async function openAzureStore(url: AzureStoreUrl, options: AdapterOptions
   return {
     location,
     stat,
+    open,
     read,
     partSizeFor: (size) => partSizeFor(size, options.partSizeBytes),
     async create(key, size, create, signal) {
@@ -189,7 +211,20 @@ interface Answer {
   readonly contentRange?: string | undefined
   readonly contentLength?: number | undefined
   readonly etag?: string | undefined
+  readonly metadata?: Readonly<Record<string, string>> | undefined
+  readonly readableStreamBody?: NodeJS.ReadableStream | undefined
   readonly _response: { readonly status: number }
+}
+
+type Body = NodeJS.ReadableStream & { destroy(): void }
+
+/** The body of `answer`. `ERR_STORE_UNAVAILABLE` unless it is exactly `range` of `object`. */
+function bodyOf(answer: Answer, object: StoredObject, range: ByteRange, doing: string): Body {
+  const body = answer.readableStreamBody as Body
+  const wrong = whatIsWrong(answer, object, range)
+  if (wrong === null) return body
+  body.destroy()
+  throw new UnsealError("ERR_STORE_UNAVAILABLE", `${doing}: ${wrong}`)
 }
 
 /** Why `answer` is not exactly `range` of `object`, or `null`. */

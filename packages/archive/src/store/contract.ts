@@ -20,9 +20,23 @@ export interface StoredObject {
   readonly metadata: Readonly<Record<string, string>>
 }
 
+/** An object whose first bytes are on their way. */
+export interface OpenedObject {
+  readonly object: StoredObject
+  /** As many of its bytes as were asked for, or all there are, as `read` gives them. To be iterated once at most. */
+  readonly head: AsyncIterable<Uint8Array>
+  /** Gives up a `head` that nobody has begun to read. */
+  close(): void
+}
+
 export interface ArchiveSource {
   /** The current version of `key`, or `null` if there is none. A missing bucket is `ERR_STORE_DENIED`, never `null`. */
   stat(key: string, signal: AbortSignal): Promise<StoredObject | null>
+  /**
+   * `stat`, and a `read` of the first `length` bytes (1 and more) of the version that it found: in one request, where the store
+   * answers both at once. `signal` ends the read as well. Nothing is lost if the head is read late, or not at all.
+   */
+  open(key: string, length: number, signal: AbortSignal): Promise<OpenedObject | null>
   /**
    * The bytes of `range` (not empty, within the object) of exactly the version that `object` names, as they arrive.
    * A chunk is the consumer's until it asks for the next one: what is kept longer must be copied. The iterable ends after exactly the bytes asked for, or throws:

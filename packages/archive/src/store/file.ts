@@ -14,8 +14,8 @@ import { type FileHandle, open, opendir, stat } from "node:fs/promises"
 import { join, relative } from "node:path"
 import { UnsealError } from "../errors.ts"
 import type { ByteRange } from "../format/parts.ts"
-import type { AdapterOptions, OpenedStore } from "./adapter.ts"
-import type { OpenUpload, StoredObject } from "./contract.ts"
+import { type AdapterOptions, type OpenedStore, openInTwo } from "./adapter.ts"
+import type { ArchiveSource, OpenUpload, StoredObject } from "./contract.ts"
 import { fileError, systemCode } from "./file-errors.ts"
 import { parseUploadName, targetOf } from "./file-names.ts"
 import { checkDirectory, etagOf, removeFile, statFile } from "./file-object.ts"
@@ -30,8 +30,7 @@ export async function openFileStore(
   { directory }: FileStoreUrl,
   options: AdapterOptions,
 ): Promise<OpenedStore> {
-  return {
-    location: `file://${directory}`,
+  const source: Pick<ArchiveSource, "stat" | "read"> = {
     async stat(key, signal) {
       signal.throwIfAborted()
       const object = await statFile(targetOf(directory, key), key)
@@ -40,6 +39,11 @@ export async function openFileStore(
       return object
     },
     read: (object, range, signal) => readFileRange(directory, object, range, signal),
+  }
+  return {
+    ...source,
+    location: `file://${directory}`,
+    open: (key, length, signal) => openInTwo(source, key, length, signal),
     partSizeFor: () => choosePartSize(options.partSizeBytes),
     create: (key, size, createOptions, signal) =>
       createFileWriter(directory, key, size, createOptions, options.partSizeBytes, signal),

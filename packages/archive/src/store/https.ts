@@ -14,7 +14,7 @@ import { Agent, request } from "node:https"
 import { type ErrorCode, UnsealError } from "../errors.ts"
 import type { ByteRange } from "../format/parts.ts"
 import { DEFAULT_IDLE_TIMEOUT_MS, type OpenedStore } from "./adapter.ts"
-import type { StoredObject } from "./contract.ts"
+import type { OpenedObject, StoredObject } from "./contract.ts"
 import { AddressRefused, type HostRule, publicLookup, refusalOf } from "./https-hosts.ts"
 import { withRetries } from "./retry.ts"
 
@@ -137,12 +137,23 @@ export function openHttpsStore(options: HttpsStoreOptions): OpenedStore {
   }
 
   async function stat(asked: string, signal: AbortSignal): Promise<StoredObject | null> {
+    const opened = await open(asked, 1, signal)
+    opened?.close()
+    return opened?.object ?? null
+  }
+
+  async function open(asked: string, length: number, signal: AbortSignal): Promise<OpenedObject | null> {
     if (asked !== key) return null
-    const answer = await ask({ range: "bytes=0-0" }, signal)
+    const answer = await ask({ range: `bytes=0-${length - 1}` }, signal)
+    // Until somebody reads it, nobody else would hear that it broke.
+    answer.on("error", () => {})
     try {
       const status = answer.statusCode ?? 0
-      if (status === 404) return null
-      const size = sizeOf(answer)
+      if (status === 404) {
+        answer.destroy()
+        return null
+      }
+      const size = sizeOf(answer, length)
       if (size === null) throw wrong(status, `its size is not in its answer (${status}) to a ranged request`)
       const etag = versionOf(answer)
       if (etag === null)
@@ -150,16 +161,18 @@ export function openHttpsStore(options: HttpsStoreOptions): OpenedStore {
           "ERR_STORE_DENIED",
           `${key} has neither an ETag nor a Last-Modified to hold it to`,
         )
-      return { key, size, etag, metadata: {} }
-    } finally {
+      const object = { key, size, etag, metadata: {} }
+      const head = pieces(answer, status === 206 ? Math.min(length, size) : 0, signal)
+      return { object, head, close: () => void answer.destroy() }
+    } catch (error) {
       answer.destroy()
+      throw error
     }
   }
 
   async function* read(object: StoredObject, range: ByteRange, signal: AbortSignal) {
     const { start, end } = range
     const answer = await ask({ range: `bytes=${start}-${end - 1}`, ...pinOf(object.etag) }, signal)
-    let idle: NodeJS.Timeout | undefined
     try {
       const status = answer.statusCode ?? 0
       if (status === 404) throw new UnsealError("ERR_OBJECT_NOT_FOUND", `${key} is gone`)
@@ -172,6 +185,19 @@ export function openHttpsStore(options: HttpsStoreOptions): OpenedStore {
       if (status !== 206) throw wrong(status, `it answered ${status} instead of 206`)
       if (answer.headers["content-range"] !== contentRange)
         throw wrong(status, `Content-Range is ${answer.headers["content-range"]}, not ${contentRange}`)
+    } catch (error) {
+      answer.destroy()
+      throw error
+    }
+    yield* pieces(answer, end - start, signal)
+  }
+
+  /** The body of `answer`, which must be `length` bytes. */
+  async function* pieces(answer: IncomingMessage, length: number, signal: AbortSignal) {
+    let idle: NodeJS.Timeout | undefined
+    try {
+      // The answer that tells of an empty object may have a body of its own.
+      if (length === 0) return
       const wait = () => {
         idle = setTimeout(() => answer.destroy(new Silence(idleTimeoutMs)), idleTimeoutMs)
       }
@@ -181,12 +207,13 @@ export function openHttpsStore(options: HttpsStoreOptions): OpenedStore {
         // While the consumer works nothing can move, and that is no fault of the host.
         clearTimeout(idle)
         received += chunk.length
-        if (received > end - start) break
+        if (received > length) break
         yield chunk
         signal.throwIfAborted()
         wait()
       }
-      if (received !== end - start) throw wrong(status, `${received} bytes came instead of ${end - start}`)
+      if (received !== length)
+        throw wrong(answer.statusCode ?? 0, `${received} bytes came instead of ${length}`)
     } catch (error) {
       throw translate(error, signal)
     } finally {
@@ -205,6 +232,7 @@ export function openHttpsStore(options: HttpsStoreOptions): OpenedStore {
   const store: OpenedStore = {
     location: key,
     stat,
+    open,
     read,
     partSizeFor() {
       throw readOnly()
@@ -236,11 +264,13 @@ class Silence extends Error {
   }
 }
 
-/** The whole object's size, from the answer to a request of its first byte; `null` if that does not tell. */
-function sizeOf(answer: IncomingMessage): number | null {
-  const { statusCode, headers } = answer
+/** The whole object's size, from the answer to a request of its first `length` bytes; `null` if that does not tell. */
+function sizeOf({ statusCode, headers }: IncomingMessage, length: number): number | null {
   const range = headers["content-range"] ?? ""
-  if (statusCode === 206) return Number(/^bytes 0-0\/(\d{1,15})$/.exec(range)?.[1] ?? Number.NaN) || null
+  if (statusCode === 206) {
+    const [, last, size] = /^bytes 0-(\d{1,15})\/(\d{1,15})$/.exec(range) ?? []
+    return Number(last) + 1 === Math.min(length, Number(size)) ? Number(size) : null
+  }
   // An empty object has no first byte: the range can't be satisfied, or is ignored.
   if (statusCode === 416 && range === "bytes */0") return 0
   return statusCode === 200 && headers["content-length"] === "0" ? 0 : null

@@ -50,6 +50,10 @@ function faultyStore(bytes: Uint8Array, fates: Fate[]): FaultyStore {
       next("abort")
     },
   }
+  async function* piecesTo(start: number, end: number, fate: Fate) {
+    for (let at = start; at < end; at += 7) yield bytes.slice(at, Math.min(end, at + 7))
+    if (typeof fate === "object") throw failure()
+  }
   return {
     calls,
     location: "memory://",
@@ -58,11 +62,14 @@ function faultyStore(bytes: Uint8Array, fates: Fate[]): FaultyStore {
       next("stat")
       return object
     },
+    async open(_, length) {
+      const fate = next("open")
+      const stop = typeof fate === "object" ? fate.after : length
+      return { object, head: piecesTo(0, stop, fate), close: () => calls.push("close") }
+    },
     async *read(_, { start, end }) {
       const fate = next(`read ${start}-${end}`)
-      const stop = typeof fate === "object" ? Math.min(end, start + fate.after) : end
-      for (let at = start; at < stop; at += 7) yield bytes.slice(at, Math.min(stop, at + 7))
-      if (typeof fate === "object") throw failure()
+      yield* piecesTo(start, typeof fate === "object" ? Math.min(end, start + fate.after) : end, fate)
     },
     async create() {
       next("create")
@@ -92,6 +99,7 @@ async function collect(chunks: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
 describe("a request that fails", () => {
   const requests: [string, (store: ArchiveStore) => Promise<unknown>][] = [
     ["stat", (store) => store.stat("a", never)],
+    ["open", (store) => store.open("a", 50, never)],
     ["create", (store) => store.create("a", 100, options, never)],
     ["remove", (store) => store.remove("a", never)],
     ["abortUpload", (store) => store.abortUpload({ key: "a", token: "t", startedAt: new Date(0) }, never)],

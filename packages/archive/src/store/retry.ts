@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises"
 import { type ErrorCode, isUnsealError } from "../errors.ts"
-import type { ArchiveStore, PartWriter } from "./contract.ts"
+import type { ByteRange } from "../format/parts.ts"
+import type { ArchiveStore, PartWriter, StoredObject } from "./contract.ts"
 
 export interface RetryOptions {
   /** Tries of one request that may fail in a row before the failure is passed on; 5 if left out. */
@@ -54,6 +55,34 @@ export function withRetries(store: ArchiveStore, options: RetryOptions = {}): Ar
     }
   }
 
+  /** `begun` is the first try, if there is one already. */
+  async function* read(
+    object: StoredObject,
+    range: ByteRange,
+    signal: AbortSignal,
+    begun?: AsyncIterable<Uint8Array>,
+  ): AsyncGenerator<Uint8Array> {
+    let start = range.start
+    let pieces = begun
+    for (let failures = 1; ; failures++) {
+      try {
+        pieces ??= store.read(object, { start, end: range.end }, signal)
+        for await (const piece of pieces) {
+          start += piece.length
+          failures = 0
+          yield piece
+        }
+        return
+      } catch (error) {
+        // Nothing is left to ask for again: a store that gave every byte and then failed is to be believed.
+        if (start >= range.end) throw error
+        failures = Math.max(1, failures)
+        await pause(error, failures, attempts, signal)
+        pieces = undefined
+      }
+    }
+  }
+
   const wrapWriter = (writer: PartWriter): PartWriter => ({
     token: writer.token,
     resumable: writer.resumable,
@@ -69,24 +98,14 @@ export function withRetries(store: ArchiveStore, options: RetryOptions = {}): Ar
   return {
     location: store.location,
     stat: (key, signal) => retry(() => store.stat(key, signal), signal),
-    async *read(object, range, signal) {
-      let start = range.start
-      for (let failures = 1; ; failures++) {
-        try {
-          for await (const chunk of store.read(object, { start, end: range.end }, signal)) {
-            start += chunk.length
-            failures = 0
-            yield chunk
-          }
-          return
-        } catch (error) {
-          // Nothing is left to ask for again: a store that gave every byte and then failed is to be believed.
-          if (start >= range.end) throw error
-          failures = Math.max(1, failures)
-          await pause(error, failures, attempts, signal)
-        }
-      }
+    async open(key, length, signal) {
+      const opened = await retry(() => store.open(key, length, signal), signal)
+      if (opened === null) return null
+      const { object, head } = opened
+      const range = { start: 0, end: Math.min(length, object.size) }
+      return { ...opened, head: read(object, range, signal, head) }
     },
+    read: (object, range, signal) => read(object, range, signal),
     partSizeFor: (size) => store.partSizeFor(size),
     create: async (key, size, createOptions, signal) =>
       wrapWriter(await retry(() => store.create(key, size, createOptions, signal), signal)),

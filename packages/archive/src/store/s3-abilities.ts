@@ -1,6 +1,6 @@
 /**
  * What a bucket's store has shown of itself. S3 has no call that tells what a store can do, and to ask before every object costs
- * requests: with these, a small archive takes five instead of eight.
+ * requests: with these, and with the look at the source being its first read, a small archive takes four instead of eight.
  */
 export interface S3Abilities {
   /** Whether the bucket has been there a moment ago, so that a 404 is about the key. */
@@ -11,9 +11,16 @@ export interface S3Abilities {
    * it is known only when an object that is there has been written once more in vain.
    */
   conditionalPut: "unknown" | "being tried" | "heeded" | "ignored"
+  /** Whether the last answer to this operation had the body's CRC-32 in it: the store verifies it then, and nobody else need. */
+  verifies(operation: Checked): boolean
+  /** `checksum` is what an answer to `operation` had in it. */
+  noteChecksum(operation: Checked, checksum: string | undefined): void
   /** Objects of one part that were made visible under the condition: for one alone, finding out would cost more than it saves. */
   conditionalPuts: number
 }
+
+/** What carries a body. */
+type Checked = "PutObject" | "UploadPart"
 
 /** A bucket that was removed is noticed after so long, at the latest. */
 const SEEN_MS = 60_000
@@ -21,12 +28,18 @@ const SEEN_MS = 60_000
 /** Nothing is known yet. */
 export function createAbilities(): S3Abilities {
   let seenUntil = Number.NEGATIVE_INFINITY
+  const verified = new Set<Checked>()
   return {
     get bucketSeen() {
       return performance.now() < seenUntil
     },
     seeBucket() {
       seenUntil = performance.now() + SEEN_MS
+    },
+    verifies: (operation) => verified.has(operation),
+    noteChecksum(operation, checksum) {
+      if (checksum === undefined) verified.delete(operation)
+      else verified.add(operation)
     },
     conditionalPut: "unknown",
     conditionalPuts: 0,

@@ -1,57 +1,13 @@
-import { HeadBucketCommand } from "@aws-sdk/client-s3"
 import { isUnsealError, UnsealError } from "../errors.ts"
-import { isSameObject, keyUnder } from "./adapter.ts"
+import { isSameObject } from "./adapter.ts"
 import type { CreateOptions, StoredObject } from "./contract.ts"
 import { bareEtag, type S3Bucket, whereIn } from "./s3-client.ts"
 import { nameOf, s3Error, statusOf } from "./s3-errors.ts"
-
-/** The current version of `key`, or `null`. A 404 to HEAD has no body, so the bucket itself is asked which of the two is missing. */
-export async function statObject(
-  bucket: S3Bucket,
-  key: string,
-  signal: AbortSignal,
-): Promise<StoredObject | null> {
-  const where = whereIn(bucket, key)
-  try {
-    signal.throwIfAborted()
-    const request = { method: "HEAD", key: keyUnder(bucket.prefix, key) } as const
-    const { headers } = await bucket.objects.send(request, signal)
-    const size = headers["content-length"]
-    const etag = bareEtag(headers.etag)
-    if (size === undefined || etag === "")
-      throw new UnsealError("ERR_STORE_UNAVAILABLE", `HeadObject of ${where} answered without size or ETag`)
-    return { key, size: Number(size), etag, metadata: metadataIn(headers) }
-  } catch (error) {
-    if (signal.aborted || statusOf(error) !== 404) throw s3Error(error, "HeadObject", where, signal)
-  }
-  await checkBucket(bucket, where, signal)
-  return null
-}
-
-const METADATA_PREFIX = "x-amz-meta-"
-
-function metadataIn(headers: Readonly<Record<string, string>>): Record<string, string> {
-  const fields = Object.entries(headers).filter(([name]) => name.startsWith(METADATA_PREFIX))
-  return Object.fromEntries(fields.map(([name, value]) => [name.slice(METADATA_PREFIX.length), value]))
-}
+import { METADATA_PREFIX, statObject } from "./s3-read.ts"
 
 /** User metadata as a PUT carries it. */
 export const metadataHeaders = (metadata: Readonly<Record<string, string>>): Record<string, string> =>
   Object.fromEntries(Object.entries(metadata).map(([name, value]) => [`${METADATA_PREFIX}${name}`, value]))
-
-async function checkBucket(bucket: S3Bucket, where: string, signal: AbortSignal): Promise<void> {
-  if (bucket.abilities.bucketSeen) return
-  try {
-    await bucket.client.send(new HeadBucketCommand({ Bucket: bucket.name }), { abortSignal: signal })
-    bucket.abilities.seeBucket()
-  } catch (error) {
-    if (!signal.aborted && statusOf(error) === 404)
-      throw new UnsealError("ERR_STORE_DENIED", `bucket s3://${bucket.name} does not exist`, { cause: error })
-    // Who may read objects but not ask for the bucket got a 404 for the key from a bucket that is there.
-    if (!signal.aborted && statusOf(error) === 403) return bucket.abilities.seeBucket()
-    throw s3Error(error, "HeadBucket", where, signal)
-  }
-}
 
 /** The object that is to become visible. */
 export interface Commit {

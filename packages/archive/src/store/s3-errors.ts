@@ -74,7 +74,7 @@ function describe(error: unknown, operation: string, where: string): string {
   const advice =
     status === 301 && region
       ? ` (the bucket is in region ${printable(region)})`
-      : status === 403 && operation === "HeadObject"
+      : status === 403 && ["HeadObject", "GetObject"].includes(operation)
         ? " (without the permission to list the bucket, S3 answers 403 for a key that does not exist, too)"
         : ""
   // A HEAD has no body to name the error: the SDK then repeats the status, or says that it is unknown.

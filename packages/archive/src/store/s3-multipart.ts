@@ -151,9 +151,8 @@ function completedPart(number: number, { tag }: WrittenPart): CompletedPart {
 
 function multipartWriter(bucket: S3Bucket, upload: Upload): PartWriter {
   const { key, size, options, uploadId, partSize } = upload
+  const { abilities } = bucket
   const where = whereIn(bucket, key)
-  // Until a part's checksum came back, the store may not know checksums, and the adapter verifies them itself.
-  let storeVerifies = false
 
   async function abort(): Promise<void> {
     await abortMultipart(bucket, key, uploadId)
@@ -175,7 +174,7 @@ function multipartWriter(bucket: S3Bucket, upload: Upload): PartWriter {
       signal.throwIfAborted()
       const label = `part ${number} of ${where}`
       checkLength(body, partBytes(number, size, partSize), label)
-      if (!storeVerifies) checkCrc32(body, crc32, label)
+      if (!abilities.verifies("UploadPart")) checkCrc32(body, crc32, label)
       const checksum = base64Crc32(crc32)
       try {
         const { headers, body: rest } = await bucket.objects.send(
@@ -197,7 +196,7 @@ function multipartWriter(bucket: S3Bucket, upload: Upload): PartWriter {
           )
         if (bareEtag(headers.etag) === "")
           throw new UnsealError("ERR_STORE_UNAVAILABLE", `UploadPart of ${label} answered without an ETag`)
-        storeVerifies ||= stored !== undefined
+        abilities.noteChecksum("UploadPart", stored)
         return { size: bytesOf(body), tag: tagOf(headers.etag, stored) }
       } catch (error) {
         throw s3Error(error, `UploadPart ${number}`, where, signal)

@@ -14,15 +14,12 @@
  * Every body has a known length and its own CRC-32 header, never a trailer or chunked signing, which Ceph and Swift refuse.
  */
 import { DeleteObjectCommand, ListMultipartUploadsCommand } from "@aws-sdk/client-s3"
-import { UnsealError } from "../errors.ts"
-import { type ByteRange, sizeOf } from "../format/parts.ts"
 import { type AdapterOptions, keyUnder, type OpenedStore } from "./adapter.ts"
-import type { OpenUpload, StoredObject } from "./contract.ts"
-import type { IncomingResponse } from "./http-connection.ts"
-import { bareEtag, objectIn, openBucket, type S3Bucket, whereIn } from "./s3-client.ts"
-import { statObject } from "./s3-commit.ts"
-import { s3Error, statusOf } from "./s3-errors.ts"
+import type { OpenUpload } from "./contract.ts"
+import { objectIn, openBucket, type S3Bucket, whereIn } from "./s3-client.ts"
+import { s3Error } from "./s3-errors.ts"
 import { abortToken, choosePartSize, createWriter, multipartToken } from "./s3-multipart.ts"
+import { openObject, readObject, statObject } from "./s3-read.ts"
 import type { S3StoreUrl } from "./url.ts"
 
 /** Opens an S3 bucket. Credentials come from the SDK's own chain, or from the named profile. */
@@ -31,6 +28,7 @@ export async function openS3Store(url: S3StoreUrl, options: AdapterOptions): Pro
   return {
     location: bucket.location,
     stat: (key, signal) => statObject(bucket, key, signal),
+    open: (key, length, signal) => openObject(bucket, key, length, signal),
     read: (object, range, signal) => readObject(bucket, object, range, signal),
     partSizeFor: (size) => choosePartSize(size, options.partSizeBytes),
     create: (key, size, createOptions, signal) =>
@@ -43,88 +41,6 @@ export async function openS3Store(url: S3StoreUrl, options: AdapterOptions): Pro
     },
   }
 }
-
-async function* readObject(
-  bucket: S3Bucket,
-  object: StoredObject,
-  range: ByteRange,
-  signal: AbortSignal,
-): AsyncGenerator<Uint8Array> {
-  const where = whereIn(bucket, object.key)
-  const body = await getRange(bucket, object, range, signal)
-  try {
-    let received = 0
-    for await (const chunk of body) {
-      signal.throwIfAborted()
-      received += chunk.length
-      if (received > sizeOf(range)) break
-      yield chunk
-    }
-    signal.throwIfAborted()
-    if (received !== sizeOf(range))
-      throw new UnsealError(
-        "ERR_STORE_UNAVAILABLE",
-        `GetObject of ${where} gave ${received} bytes instead of the ${sizeOf(range)} from ${range.start}`,
-      )
-  } catch (error) {
-    throw s3Error(error, "GetObject", where, signal)
-  }
-}
-
-async function getRange(
-  bucket: S3Bucket,
-  object: StoredObject,
-  range: ByteRange,
-  signal: AbortSignal,
-): Promise<AsyncIterableIterator<Uint8Array>> {
-  const where = whereIn(bucket, object.key)
-  let answer: IncomingResponse
-  try {
-    signal.throwIfAborted()
-    answer = await bucket.objects.send(
-      {
-        method: "GET",
-        key: keyUnder(bucket.prefix, object.key),
-        headers: { range: `bytes=${range.start}-${range.end - 1}`, "if-match": `"${object.etag}"` },
-      },
-      signal,
-    )
-  } catch (error) {
-    if (!signal.aborted && statusOf(error) === 412) throw changed(object, where, error)
-    throw s3Error(error, "GetObject", where, signal)
-  }
-  try {
-    checkAnswer(answer, object, range, where)
-  } catch (error) {
-    await answer.body.return?.()
-    throw error
-  }
-  return answer.body
-}
-
-function checkAnswer(
-  { status, headers }: IncomingResponse,
-  object: StoredObject,
-  range: ByteRange,
-  where: string,
-): void {
-  if (status !== 206)
-    throw new UnsealError("ERR_STORE_UNAVAILABLE", `GetObject of ${where} answered ${status} instead of 206`)
-  if (bareEtag(headers.etag) !== object.etag) throw changed(object, where)
-  const asked = `bytes ${range.start}-${range.end - 1}/${object.size}`
-  if (headers["content-range"] !== asked)
-    throw new UnsealError(
-      "ERR_STORE_UNAVAILABLE",
-      `GetObject of ${where} answered "${headers["content-range"] ?? "no range"}" instead of "${asked}"`,
-    )
-}
-
-const changed = (object: StoredObject, where: string, cause?: unknown) =>
-  new UnsealError(
-    "ERR_OBJECT_CHANGED",
-    `${where} is no longer the version of ${object.size} bytes with ETag ${object.etag}`,
-    { cause },
-  )
 
 /** S3 answers alike whether there was an object or not. */
 async function removeObject(bucket: S3Bucket, key: string, signal: AbortSignal): Promise<void> {
