@@ -43,13 +43,8 @@ export async function addAccepted(
   jobs: readonly NewJob[],
 ): Promise<(boolean | null)[]> {
   await prepareToLineUp(connection, queue)
-  const answers = await transact(connection, (transaction) => {
-    for (const job of jobs) lineUp(transaction, queue, job, true)
-  })
-  return jobs.map((_, index) => {
-    const answer = answers[2 * index + 1]
-    return answer === null ? null : answer === 1
-  })
+  const answers = await transact(connection, (transaction) => lineUp(transaction, queue, jobs, true))
+  return (answers.at(-1) as number[]).map((answer) => (answer < 0 ? null : answer === 1))
 }
 
 /**
@@ -67,7 +62,7 @@ export async function replaceDeadLetter(
   await transact(connection, (transaction) => {
     // Before the job can start: what is written already need not be written again.
     transaction.copy(checkpointKey(name, from), checkpointKey(name, to.options.jobId))
-    lineUp(transaction, queue, to, false)
+    lineUp(transaction, queue, [to], false)
     transaction.zrem(queueKey(name, "failed"), from)
     transaction.del(queueKey(name, from), queueKey(name, `${from}:logs`), checkpointKey(name, from))
   })

@@ -5,13 +5,15 @@ import { useQueue } from "../../../test/harness/queue.ts"
 import { readAccounts } from "./accounting.ts"
 import { createJobPayload } from "./job.ts"
 import { queueKey } from "./names.ts"
+import { createProducer } from "./producer.ts"
 
 const current = useQueue("line-up")
 
-const callback = () =>
+const callback = (fields: { projectId?: string; size?: number } = {}) =>
   createJobPayload({
     ...{ projectId: "100001", archiveId: randomUUID(), encryptedPassword: "d3JhcHBlZA==" },
     ...{ status: "uploaded", receivedAt: new Date().toISOString(), nonce: randomUUID() },
+    ...fields,
   })
 
 const isOurs = (name: string): boolean => name.startsWith("unseal")
@@ -41,4 +43,38 @@ test.each([
   expect(await readAccounts(current.client, current.name)).toMatchObject({ accepted: 2, live: 2, missing: 0 })
   expect(await current.producer.enqueue(payload)).toEqual({ outcome: "enqueued", jobId })
   expect((await current.producer.enqueue({ ...payload, nonce: randomUUID() })).outcome).toBe("duplicate")
+})
+
+test("jobs that come at once take the turns that they would take one after the other", async () => {
+  const GIB = 2 ** 30
+  const [A, B, C] = ["100001", "200002", "300003"]
+  const lines: (readonly string[])[] = []
+  for (const together of [false, true]) {
+    const queue = `${current.name}-${together}`
+    const producer = createProducer({ connection: current.client, queue, deadlineMs: 30_000 })
+    try {
+      for (let count = 0; count < 10; count++)
+        await producer.enqueue(callback({ projectId: A, size: 10 * GIB }))
+      // Half of them have begun: the clock stands where the next is, and not at the first place of all.
+      await current.client.zremrangebyrank(queueKey(queue, "prioritized"), 0, 4)
+      const jobs = [B, C, B, A, C].map((projectId, index) => callback({ projectId, size: (index + 1) * GIB }))
+      if (together) await Promise.all([...jobs, jobs[0]!, jobs[3]!].map((job) => producer.enqueue(job)))
+      else for (const job of jobs) await producer.enqueue(job)
+      const line = await current.client.zrange(queueKey(queue, "prioritized"), 0, "-1", "WITHSCORES")
+      const priorities = await Promise.all(
+        line
+          .filter((_, index) => index % 2 === 0)
+          .map((jobId) => current.client.hget(queueKey(queue, jobId), "priority")),
+      )
+      const turns = line.filter((_, index) => index % 2 === 1).map((score) => Number(score) / 2 ** 32)
+      expect(priorities).toEqual(turns.map((turn) => String(Math.floor(turn))))
+      lines.push(
+        line.map((entry, index) => (index % 2 === 0 ? entry.split("_")[0]! : String(turns[(index - 1) / 2]))),
+      )
+      expect(await readAccounts(current.client, queue)).toMatchObject({ accepted: 15, live: 10 })
+    } finally {
+      await producer.close()
+    }
+  }
+  expect(lines[1]).toEqual(lines[0])
 })

@@ -11,34 +11,55 @@ export interface NewJob {
 }
 
 /**
- * What BullMQ leaves to do once it has added a job, or found it there: a new one is counted and gets its turn.
- * KEYS: job, counters, turns.
- * ARGV: prefix of the jobs' keys, id, 1 if this is an acceptance, nonce as in JSON, project, units, last priority.
- * Gives 1 if the job is this one, 0 if it is an earlier one, `nil` if there is none.
+ * What BullMQ leaves to do once it has added jobs, or found them there: a new one is counted and gets its turn.
+ * KEYS: counters, turns.
+ * ARGV: prefix of the jobs' keys, 1 if this is an acceptance, last priority; of each job: id, nonce as in JSON, project, units.
+ * Gives for each 1 if the job is this one, 0 if it is an earlier one, -1 if there is none.
  *
  * A stray is lined up again, with its payload and its attempts. It has been counted, unless its addition was torn before that.
  */
 const LINE_UP = `${IS_STRAY}${TAKE_TURN}
-local job, prefix, id = KEYS[1], ARGV[1], ARGV[2]
-if redis.call("EXISTS", job) == 0 then return nil end
-local isNew = redis.call("HSETNX", job, "counted", 1) == 1
-if isNew and ARGV[3] == "1" then redis.call("HINCRBY", KEYS[2], "accepted", 1) end
-
+local prefix, isAcceptance, last = ARGV[1], ARGV[2] == "1", tonumber(ARGV[3])
 local prioritized = prefix .. "prioritized"
-local score = isNew and redis.call("ZSCORE", prioritized, id)
-if score then
-  -- Who comes takes the turn; nobody is behind a place that is only held.
-  redis.call("ZREM", prioritized, id)
-elseif isStray(prefix, id) then
-  score = redis.call("INCR", prefix .. "pc")
-  redis.call("ZADD", prefix .. "marker", 0, "0")
-else
-  return string.find(redis.call("HGET", job, "data"), '"nonce":' .. ARGV[4], 1, true) and 1 or 0
+local answers, scores = {}, {}
+
+-- Who comes takes the turn; nobody is behind a place that is only held. So all leave their places before any takes its turn.
+local function leavePlace(id)
+  local isNew = redis.call("HSETNX", prefix .. id, "counted", 1) == 1
+  if isNew and isAcceptance then redis.call("HINCRBY", KEYS[1], "accepted", 1) end
+  local score = isNew and redis.call("ZSCORE", prioritized, id)
+  if score then
+    redis.call("ZREM", prioritized, id)
+  elseif isStray(prefix, id) then
+    score = redis.call("INCR", prefix .. "pc")
+    redis.call("ZADD", prefix .. "marker", 0, "0")
+  end
+  return score
 end
-local priority = takeTurn(prefix, KEYS[3], ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7]))
-redis.call("ZADD", prioritized, string.format("%.0f", priority * SHIFTED + score % SHIFTED), id)
-redis.call("HSET", job, "priority", priority)
-return 1`
+
+for i = 4, #ARGV, 4 do
+  local id, nonce = ARGV[i], ARGV[i + 1]
+  local answer = -1
+  if redis.call("EXISTS", prefix .. id) == 1 then
+    local score = not scores[id] and leavePlace(id)
+    if score then scores[id], answer = score, 1
+    else
+      answer = string.find(redis.call("HGET", prefix .. id, "data"), '"nonce":' .. nonce, 1, true) and 1 or 0
+    end
+  end
+  table.insert(answers, answer)
+end
+for i = 4, #ARGV, 4 do
+  local id = ARGV[i]
+  local score = scores[id]
+  if score then
+    scores[id] = nil
+    local priority = takeTurn(prefix, KEYS[2], ARGV[i + 2], tonumber(ARGV[i + 3]), last)
+    redis.call("ZADD", prioritized, string.format("%.0f", priority * SHIFTED + score % SHIFTED), id)
+    redis.call("HSET", prefix .. id, "priority", priority)
+  end
+end
+return answers`
 
 interface Scripted {
   unsealLineUp(...parameters: (string | number)[]): unknown
@@ -48,30 +69,34 @@ interface Scripted {
 export async function prepareToLineUp(connection: Redis, queue: Queue): Promise<void> {
   await queue.getBackend().client
   if (!("unsealLineUp" in connection))
-    connection.defineCommand("unsealLineUp", { numberOfKeys: 3, lua: LINE_UP })
+    connection.defineCommand("unsealLineUp", { numberOfKeys: 2, lua: LINE_UP })
 }
 
 /**
- * Puts into `transaction` what adds a job at its project's turn, unless it is there: two commands, of which the second gives
- * what LINE_UP does. Until then the job holds the first place of all, which nobody sees: if a torn append-only file keeps it
- * there, it begins early.
+ * Puts into `transaction` what adds jobs at their projects' turns, unless they are there: one command for each, and one that
+ * gives what LINE_UP does. Until then a job holds the first place of all, which nobody sees: if a torn append-only file keeps it
+ * there, it begins early. One for all, since a command costs more than a job in it does.
  */
 export function lineUp(
   transaction: ChainableCommander,
   queue: Queue,
-  { payload, options }: NewJob,
+  jobs: readonly NewJob[],
   isAcceptance: boolean,
 ): void {
-  const { jobId } = options
-  const { projectId, size, nonce } = payload
   // What a connection that BullMQ wrapped gives to its transactions: the way to its scripts.
   const runCommand = (script: string, args: unknown[]) =>
     Reflect.get(transaction, script).call(transaction, args)
-  const job = new Job(queue, JOB_NAME, payload, { ...options, priority: 1 }, jobId)
-  void job.addJob(Object.assign(transaction, { runCommand }) as never, {})
+  const scripted = Object.assign(transaction, { runCommand })
+  for (const { payload, options } of jobs) {
+    const job = new Job(queue, JOB_NAME, payload, { ...options, priority: 1 }, options.jobId)
+    void job.addJob(scripted as never, {})
+  }
+  const places = jobs.flatMap(({ payload: { projectId, size, nonce }, options: { jobId } }) => [
+    ...[jobId, JSON.stringify(nonce) ?? '""', String(projectId)],
+    unitsOf(typeof size === "number" ? size : undefined),
+  ])
   ;(transaction as unknown as Scripted).unsealLineUp(
-    ...[queueKey(queue.name, jobId), countersKey(queue.name), turnsKey(queue.name)],
-    ...[queueKey(queue.name, ""), jobId, isAcceptance ? 1 : 0, JSON.stringify(nonce) ?? '""'],
-    ...[String(projectId), unitsOf(typeof size === "number" ? size : undefined), LAST_PRIORITY],
+    ...[countersKey(queue.name), turnsKey(queue.name)],
+    ...[queueKey(queue.name, ""), isAcceptance ? 1 : 0, LAST_PRIORITY, ...places],
   )
 }
