@@ -12,10 +12,9 @@ import express, {
   type RequestHandler,
   type Response,
 } from "express"
-import helmet from "helmet"
+import { answer } from "./answer.ts"
 import { type AuthenticationOptions, authenticate } from "./authentication.ts"
 import { parseJson, readBody, requireJson } from "./body.ts"
-
 import { type Answer, openApiDocument } from "./openapi.ts"
 import { createOutcomeRecorder, type Settled } from "./outcome.ts"
 import { Problem, sendProblem } from "./problem.ts"
@@ -48,13 +47,8 @@ export function createApp(dependencies: AppDependencies): Express {
   const description = openApiDocument()
 
   const app = express()
-  app.disable("etag")
+  app.disable("x-powered-by")
   app.set("query parser", false)
-  app.use(helmet())
-  app.use((_request, response, next) => {
-    response.set("Cache-Control", "no-store")
-    next()
-  })
 
   /** One record for each callback, whichever way it ends; the URL, which may hold a token, is not part of it. */
   const observe: RequestHandler = (request, response: Response<unknown, Locals>, next) => {
@@ -74,14 +68,12 @@ export function createApp(dependencies: AppDependencies): Express {
     next()
   }
 
-  app.get("/openapi.json", (_request, response) => void response.json(description))
-  app.get(
-    PATHS,
-    (_request, response) => void response.json({ status: "callbacks are received here by POST" }),
+  app.get("/openapi.json", (_request, response) => answer(response, 200, description))
+  app.get(PATHS, (_request, response) =>
+    answer(response, 200, { status: "callbacks are received here by POST" }),
   )
   app.post(PATHS, observe, requireJson, readBody, receive(dependencies))
-  app.all(PATHS, (_request, response) => {
-    response.set("Allow", "GET, HEAD, POST")
+  app.all(PATHS, () => {
     throw new Problem("method-not-allowed", "callbacks are received by POST")
   })
   app.use(() => {
@@ -92,7 +84,7 @@ export function createApp(dependencies: AppDependencies): Express {
 }
 
 function receive({ projects, producer, authentication }: AppDependencies) {
-  return async (request: Request, response: Response<Answer, Locals>): Promise<void> => {
+  return async (request: Request, response: Response<unknown, Locals>): Promise<void> => {
     const receivedAt = new Date().toISOString()
     const { authorization, traceparent } = request.headers
     const projectId = projectIdOf(request)
@@ -105,8 +97,12 @@ function receive({ projects, producer, authentication }: AppDependencies) {
     const { archiveId, status } = callback
     if ("ignored" in callback) {
       response.locals.settled = { outcome: "ignored", reason: callback.ignored, archiveId, status }
-      response.json({ outcome: "ignored", reason: callback.ignored, ...(archiveId ? { archiveId } : {}) })
-      return
+      const ignored: Answer = {
+        outcome: "ignored",
+        reason: callback.ignored,
+        ...(archiveId && { archiveId }),
+      }
+      return answer(response, 200, ignored)
     }
 
     response.locals.settled = { archiveId, status }
@@ -119,9 +115,8 @@ function receive({ projects, producer, authentication }: AppDependencies) {
     })
     const { outcome, jobId } = await producer.enqueue(payload)
     response.locals.settled = { outcome, archiveId, status, jobId }
-    response
-      .status(outcome === "enqueued" ? 202 : 200)
-      .json({ outcome, jobId, archiveId: callback.archiveId })
+    const taken: Answer = { outcome, jobId, archiveId: callback.archiveId }
+    answer(response, outcome === "enqueued" ? 202 : 200, taken)
   }
 }
 

@@ -1,6 +1,7 @@
+import type { ServerResponse } from "node:http"
 import type { FieldError } from "@unseal/archive/callback"
-import type { Response } from "express"
 import { z } from "zod"
+import { answer } from "./answer.ts"
 
 /** RFC 9457. `errors` names each field at fault by its JSON pointer; no value is repeated. */
 export const problemSchema = z
@@ -52,10 +53,8 @@ export class Problem extends Error {
 /** The vendor's own schedule begins at 5 s; others take the hint. */
 const RETRY_AFTER_SECONDS = 5
 
-export function sendProblem(response: Response, problem: Problem): void {
+export function sendProblem(response: ServerResponse, problem: Problem): void {
   const { status, title } = FAILURES[problem.failure]
-  if (status >= 500) response.set("Retry-After", String(RETRY_AFTER_SECONDS))
-  if (status === 401) response.set("WWW-Authenticate", "Bearer")
   const document: z.infer<typeof problemSchema> = {
     type: "about:blank",
     title,
@@ -63,5 +62,10 @@ export function sendProblem(response: Response, problem: Problem): void {
     detail: problem.message,
     ...(problem.errors.length > 0 ? { errors: [...problem.errors] } : {}),
   }
-  response.status(status).type("application/problem+json").send(JSON.stringify(document))
+  answer(response, status, document, {
+    "content-type": "application/problem+json; charset=utf-8",
+    ...(status >= 500 && { "retry-after": String(RETRY_AFTER_SECONDS) }),
+    ...(status === 401 && { "www-authenticate": "Bearer" }),
+    ...(status === 405 && { allow: "GET, HEAD, POST" }),
+  })
 }
