@@ -15,7 +15,7 @@
  */
 import type { Queue } from "bullmq"
 import type { Redis } from "ioredis"
-import { lineUp, type NewJob, prepareToLineUp } from "./line-up.ts"
+import { lineUp, type NewJob } from "./line-up.ts"
 import { checkpointKey, countersKey, queueKey } from "./names.ts"
 import { transact } from "./transact.ts"
 
@@ -33,18 +33,17 @@ export interface Accounts {
 export const COMPLETED_METRICS = { maxDataPoints: 24 * 60 }
 
 /**
- * Adds jobs, each at its project's turn, and counts them, in one transaction; one that is there already stays as it is, is not
- * counted, and costs its project nothing. Resolves to whether the job that is in the queue then is this one, for each; `null`
- * only if it is gone again.
+ * Adds jobs, each at its project's turn, and counts them, all or none; one that is there already stays as it is, is not counted,
+ * and costs its project nothing. Resolves to whether the job that is in the queue then is this one, for each.
  */
 export async function addAccepted(
   connection: Redis,
   queue: Queue,
   jobs: readonly NewJob[],
-): Promise<(boolean | null)[]> {
-  await prepareToLineUp(connection, queue)
-  const answers = await transact(connection, (transaction) => lineUp(transaction, queue, jobs, true))
-  return (answers.at(-1) as number[]).map((answer) => (answer < 0 ? null : answer === 1))
+): Promise<boolean[]> {
+  const send = await lineUp(connection, queue, jobs, true)
+  const answers = (await send(connection)) as number[]
+  return answers.map((answer) => answer === 1)
 }
 
 /**
@@ -58,11 +57,11 @@ export async function replaceDeadLetter(
   to: NewJob,
 ): Promise<void> {
   const { name } = queue
-  await prepareToLineUp(connection, queue)
+  const send = await lineUp(connection, queue, [to], false)
   await transact(connection, (transaction) => {
     // Before the job can start: what is written already need not be written again.
     transaction.copy(checkpointKey(name, from), checkpointKey(name, to.options.jobId))
-    lineUp(transaction, queue, [to], false)
+    send(transaction)
     transaction.zrem(queueKey(name, "failed"), from)
     transaction.del(queueKey(name, from), queueKey(name, `${from}:logs`), checkpointKey(name, from))
   })

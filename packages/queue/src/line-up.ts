@@ -1,3 +1,8 @@
+/**
+ * How jobs get into the line: BullMQ's script adds a job as a function within ours, which gives it its turn and counts it. A
+ * command costs the client more than a job in it does, so one does for any number of jobs; and no job is ever there without its
+ * turn or its place in the books.
+ */
 import { Job, type JobsOptions, type Queue } from "bullmq"
 import type { ChainableCommander, Redis } from "ioredis"
 import { countersKey, JOB_NAME, queueKey, turnsKey } from "./names.ts"
@@ -10,93 +15,108 @@ export interface NewJob {
   readonly options: JobsOptions & { readonly jobId: string }
 }
 
+/** A script, and what it is given: keys first, as its registration says how many. */
+interface Call {
+  readonly script: string
+  readonly given: readonly unknown[]
+}
+
+/** What the scripts of a connection are registered as. */
+interface Script {
+  readonly lua: string
+  readonly numberOfKeys: number
+}
+
 /**
- * What BullMQ leaves to do once it has added jobs, or found them there: a new one is counted and gets its turn.
- * KEYS: counters, turns.
- * ARGV: prefix of the jobs' keys, 1 if this is an acceptance, last priority; of each job: id, nonce as in JSON, project, units.
- * Gives for each 1 if the job is this one, 0 if it is an earlier one, -1 if there is none.
+ * KEYS: those of BullMQ's script, counters, turns.
+ * ARGV: prefix of the jobs' keys, 1 if this is an acceptance, last priority; of each job: id, nonce as in JSON, project, units,
+ * and BullMQ's three, of which the last is the job's options.
+ * Gives for each 1 if the job is this one, 0 if it is an earlier one.
  *
  * A stray is lined up again, with its payload and its attempts. It has been counted, unless its addition was torn before that.
  */
-const LINE_UP = `${IS_STRAY}${TAKE_TURN}
+const lineUpScript = ({ lua, numberOfKeys }: Script): string => `
+local function addJob(KEYS, ARGV)
+${lua}
+end
+${IS_STRAY}${TAKE_TURN}
+local counters, turns = KEYS[${numberOfKeys + 1}], KEYS[${numberOfKeys + 2}]
 local prefix, isAcceptance, last = ARGV[1], ARGV[2] == "1", tonumber(ARGV[3])
-local prioritized = prefix .. "prioritized"
-local answers, scores = {}, {}
 
--- Who comes takes the turn; nobody is behind a place that is only held. So all leave their places before any takes its turn.
-local function leavePlace(id)
-  local isNew = redis.call("HSETNX", prefix .. id, "counted", 1) == 1
-  if isNew and isAcceptance then redis.call("HINCRBY", KEYS[1], "accepted", 1) end
-  local score = isNew and redis.call("ZSCORE", prioritized, id)
-  if score then
-    redis.call("ZREM", prioritized, id)
-  elseif isStray(prefix, id) then
-    score = redis.call("INCR", prefix .. "pc")
-    redis.call("ZADD", prefix .. "marker", 0, "0")
-  end
-  return score
+local function lineUpAgain(id, priority)
+  local count = redis.call("INCR", prefix .. "pc")
+  redis.call("ZADD", prefix .. "prioritized", string.format("%.0f", priority * SHIFTED + count % SHIFTED), id)
+  redis.call("HSET", prefix .. id, "priority", priority)
+  redis.call("ZADD", prefix .. "marker", 0, "0")
 end
 
-for i = 4, #ARGV, 4 do
-  local id, nonce = ARGV[i], ARGV[i + 1]
-  local answer = -1
-  if redis.call("EXISTS", prefix .. id) == 1 then
-    local score = not scores[id] and leavePlace(id)
-    if score then scores[id], answer = score, 1
+local answers = {}
+for i = 4, #ARGV, 7 do
+  local id, nonce, project, units, described, data, options = unpack(ARGV, i, i + 6)
+  local job = prefix .. id
+  local isThere = redis.call("EXISTS", job) == 1
+  local answer = 1
+  if isThere and not isStray(prefix, id) then
+    answer = string.find(redis.call("HGET", job, "data"), '"nonce":' .. nonce, 1, true) and 1 or 0
+  else
+    local priority = takeTurn(prefix, turns, project, tonumber(units), last)
+    if isThere then
+      lineUpAgain(id, priority)
     else
-      answer = string.find(redis.call("HGET", prefix .. id, "data"), '"nonce":' .. nonce, 1, true) and 1 or 0
+      options = cmsgpack.unpack(options)
+      options.priority = priority
+      addJob(KEYS, { described, data, cmsgpack.pack(options) })
     end
   end
+  local isNew = redis.call("HSETNX", job, "counted", 1) == 1
+  if isNew and isAcceptance then redis.call("HINCRBY", counters, "accepted", 1) end
   table.insert(answers, answer)
-end
-for i = 4, #ARGV, 4 do
-  local id = ARGV[i]
-  local score = scores[id]
-  if score then
-    scores[id] = nil
-    local priority = takeTurn(prefix, KEYS[2], ARGV[i + 2], tonumber(ARGV[i + 3]), last)
-    redis.call("ZADD", prioritized, string.format("%.0f", priority * SHIFTED + score % SHIFTED), id)
-    redis.call("HSET", prefix .. id, "priority", priority)
-  end
 end
 return answers`
 
-interface Scripted {
-  unsealLineUp(...parameters: (string | number)[]): unknown
-}
-
-/** Makes `lineUp` possible in transactions of `connection`: resolves when BullMQ's scripts are known to it, and ours. */
-export async function prepareToLineUp(connection: Redis, queue: Queue): Promise<void> {
-  await queue.getBackend().client
-  if (!("unsealLineUp" in connection))
-    connection.defineCommand("unsealLineUp", { numberOfKeys: 2, lua: LINE_UP })
-}
+const COMMAND = "unsealLineUp"
 
 /**
- * Puts into `transaction` what adds jobs at their projects' turns, unless they are there: one command for each, and one that
- * gives what LINE_UP does. Until then a job holds the first place of all, which nobody sees: if a torn append-only file keeps it
- * there, it begins early. One for all, since a command costs more than a job in it does.
+ * The one command that puts `jobs`, one at least, into the line at their projects' turns, unless they are there: to be sent over
+ * `connection` or in a transaction of it. Its answer has for each job 1 if it is the one that is in the queue then, 0 if an
+ * earlier one is.
  */
-export function lineUp(
-  transaction: ChainableCommander,
+export async function lineUp(
+  connection: Redis,
   queue: Queue,
   jobs: readonly NewJob[],
   isAcceptance: boolean,
-): void {
-  // What a connection that BullMQ wrapped gives to its transactions: the way to its scripts.
-  const runCommand = (script: string, args: unknown[]) =>
-    Reflect.get(transaction, script).call(transaction, args)
-  const scripted = Object.assign(transaction, { runCommand })
-  for (const { payload, options } of jobs) {
-    const job = new Job(queue, JOB_NAME, payload, { ...options, priority: 1 }, options.jobId)
-    void job.addJob(scripted as never, {})
+): Promise<(over: Redis | ChainableCommander) => unknown> {
+  // From then on the connection knows BullMQ's scripts.
+  await queue.getBackend().client
+  const calls = jobs.map((job) => addingOf(queue, job))
+  const { script, given } = calls[0]!
+  const { lua, numberOfKeys } = (connection.scriptsSet as Readonly<Record<string, Script>>)[script]!
+  if (!(COMMAND in connection))
+    connection.defineCommand(COMMAND, {
+      numberOfKeys: numberOfKeys + 2,
+      lua: lineUpScript({ lua, numberOfKeys }),
+    })
+  const parameters = [
+    ...[...given.slice(0, numberOfKeys), countersKey(queue.name), turnsKey(queue.name)],
+    ...[queueKey(queue.name, ""), isAcceptance ? 1 : 0, LAST_PRIORITY],
+    ...jobs.flatMap(({ payload: { projectId, size, nonce }, options: { jobId } }, index) => [
+      ...[jobId, JSON.stringify(nonce) ?? '""', String(projectId)],
+      unitsOf(typeof size === "number" ? size : undefined),
+      ...calls[index]!.given.slice(numberOfKeys),
+    ]),
+  ]
+  return (over) => Reflect.get(over, COMMAND).apply(over, parameters)
+}
+
+/** What BullMQ would send to add `job`, with a priority that our script replaces. */
+function addingOf(queue: Queue, { payload, options }: NewJob): Call {
+  let call: Call | undefined
+  const runCommand = (script: string, given: unknown[]) => {
+    call = { script, given }
   }
-  const places = jobs.flatMap(({ payload: { projectId, size, nonce }, options: { jobId } }) => [
-    ...[jobId, JSON.stringify(nonce) ?? '""', String(projectId)],
-    unitsOf(typeof size === "number" ? size : undefined),
-  ])
-  ;(transaction as unknown as Scripted).unsealLineUp(
-    ...[countersKey(queue.name), turnsKey(queue.name)],
-    ...[queueKey(queue.name, ""), isAcceptance ? 1 : 0, LAST_PRIORITY, ...places],
-  )
+  const job = new Job(queue, JOB_NAME, payload, { ...options, priority: LAST_PRIORITY }, options.jobId)
+  void job.addJob({ runCommand } as never, {})
+  if (call === undefined) throw new Error("BullMQ did not add the job by a script")
+  return call
 }
