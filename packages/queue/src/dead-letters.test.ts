@@ -137,6 +137,25 @@ test("a redriven job begins anew under another id, from its checkpoint, and its 
   expect(ended).toHaveLength(1)
 })
 
+test("a dead letter whose redrive fails stays, and so does its checkpoint", async () => {
+  consume(async (projectId) => fail(projectId))
+  const { jobId } = await producer.enqueue(payload("2"))
+  await expect.poll(failed, { timeout: 20_000 }).toBe(1)
+  await consumer?.close()
+  await client.hset(checkpointKey(queue, jobId), "upload", "kept")
+  await client.set(queueKey(queue, "prioritized"), "no line at all")
+  await expect(letters.redrive(jobId)).rejects.toThrow(/WRONGTYPE/)
+
+  await client.del(queueKey(queue, "prioritized"))
+  // What a Redis that was restarted has forgotten must cost nothing either.
+  await client.script("FLUSH")
+  const next = `${jobId}_r2`
+  expect(await letters.list()).toMatchObject([{ jobId }])
+  expect(await letters.redrive(jobId)).toEqual({ jobId: next })
+  expect(await client.hget(checkpointKey(queue, next), "upload")).toBe("kept")
+  expect((await queueStatus(client, queue)).jobs).toMatchObject({ waiting: 1, failed: 0 })
+})
+
 test("a redrive that died between adding and removing loses nothing and comes to the same when done again", async () => {
   consume(fail)
   const one = payload("2")

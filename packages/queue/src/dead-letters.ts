@@ -1,7 +1,7 @@
 import { type Job, Queue } from "bullmq"
 import type { Redis } from "ioredis"
-import { replaceDeadLetter } from "./accounting.ts"
 import { codeOf, type FailureCode } from "./ending.ts"
+import { lineUp } from "./line-up.ts"
 import { queueKey, queuePrefix } from "./names.ts"
 import { redriveIdOf } from "./redrive-id.ts"
 
@@ -34,7 +34,7 @@ export interface DeadLetters {
   count(limit?: number): Promise<DeadLetterCounts>
   /**
    * Puts the job into the queue again under a new id, with all its counters at their beginning (BullMQ's own retry keeps the
-   * count of stalls), and removes the dead letter, in one transaction. Done twice at once, it comes to the same.
+   * count of stalls), and removes the dead letter, in one script. Done twice at once, it comes to the same.
    * `null` if there is no such dead letter.
    */
   redrive(jobId: string): Promise<{ jobId: string } | null>
@@ -87,7 +87,7 @@ export function openDeadLetters(options: { connection: Redis; queue: string }): 
         jobId: next,
         ...withoutUndefined({ attempts, backoff, removeOnComplete, removeOnFail, stackTraceLimit }),
       }
-      await replaceDeadLetter(connection, queue, jobId, { payload: job.data ?? {}, options })
+      await lineUp(connection, queue, [{ payload: job.data ?? {}, options }], jobId)
       return { jobId: next }
     },
 

@@ -4,8 +4,8 @@
  * turn or its place in the books.
  */
 import { Job, type JobsOptions, type Queue } from "bullmq"
-import type { ChainableCommander, Redis } from "ioredis"
-import { countersKey, JOB_NAME, queueKey, turnsKey } from "./names.ts"
+import type { Redis } from "ioredis"
+import { checkpointKey, countersKey, JOB_NAME, queueKey, turnsKey } from "./names.ts"
 import { IS_STRAY } from "./stray.ts"
 import { LAST_PRIORITY, TAKE_TURN, unitsOf } from "./turns.ts"
 
@@ -29,8 +29,8 @@ interface Script {
 
 /**
  * KEYS: those of BullMQ's script, counters, turns.
- * ARGV: prefix of the jobs' keys, 1 if this is an acceptance, last priority; of each job: id, nonce as in JSON, project, units,
- * and BullMQ's three, of which the last is the job's options.
+ * ARGV: prefixes of the keys of jobs and of checkpoints, last priority, dead letter that the only job replaces or "";
+ * of each job: id, nonce as in JSON, project, units, and BullMQ's three, of which the last is the job's options.
  * Gives for each 1 if the job is this one, 0 if it is an earlier one.
  *
  * A stray is lined up again, with its payload and its attempts. It has been counted, unless its addition was torn before that.
@@ -41,7 +41,7 @@ ${lua}
 end
 ${IS_STRAY}${TAKE_TURN}
 local counters, turns = KEYS[${numberOfKeys + 1}], KEYS[${numberOfKeys + 2}]
-local prefix, isAcceptance, last = ARGV[1], ARGV[2] == "1", tonumber(ARGV[3])
+local prefix, checkpoints, last, replaced = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 
 local function lineUpAgain(id, priority)
   local count = redis.call("INCR", prefix .. "pc")
@@ -50,8 +50,11 @@ local function lineUpAgain(id, priority)
   redis.call("ZADD", prefix .. "marker", 0, "0")
 end
 
+-- Before the job can start: what is written already need not be written again.
+if replaced ~= "" then redis.call("COPY", checkpoints .. replaced, checkpoints .. ARGV[5]) end
+
 local answers = {}
-for i = 4, #ARGV, 7 do
+for i = 5, #ARGV, 7 do
   local id, nonce, project, units, described, data, options = unpack(ARGV, i, i + 6)
   local job = prefix .. id
   local isThere = redis.call("EXISTS", job) == 1
@@ -69,24 +72,30 @@ for i = 4, #ARGV, 7 do
     end
   end
   local isNew = redis.call("HSETNX", job, "counted", 1) == 1
-  if isNew and isAcceptance then redis.call("HINCRBY", counters, "accepted", 1) end
+  if isNew and replaced == "" then redis.call("HINCRBY", counters, "accepted", 1) end
   table.insert(answers, answer)
+end
+
+if replaced ~= "" then
+  redis.call("ZREM", prefix .. "failed", replaced)
+  redis.call("DEL", prefix .. replaced, prefix .. replaced .. ":logs", checkpoints .. replaced)
 end
 return answers`
 
 const COMMAND = "unsealLineUp"
 
 /**
- * The one command that puts `jobs`, one at least, into the line at their projects' turns, unless they are there: to be sent over
- * `connection` or in a transaction of it. Its answer has for each job 1 if it is the one that is in the queue then, 0 if an
- * earlier one is.
+ * Puts `jobs`, one at least, into the line at their projects' turns, unless they are there, and counts them as accepted; or puts
+ * one there in place of the dead letter `replaced`, whose checkpoint it gets. Gives for each whether it is the one that is in
+ * the queue then, and not an earlier one.
  */
 export async function lineUp(
   connection: Redis,
   queue: Queue,
   jobs: readonly NewJob[],
-  isAcceptance: boolean,
-): Promise<(over: Redis | ChainableCommander) => unknown> {
+  replaced = "",
+): Promise<boolean[]> {
+  const { name } = queue
   // From then on the connection knows BullMQ's scripts.
   await queue.getBackend().client
   const calls = jobs.map((job) => addingOf(queue, job))
@@ -97,16 +106,16 @@ export async function lineUp(
       numberOfKeys: numberOfKeys + 2,
       lua: lineUpScript({ lua, numberOfKeys }),
     })
-  const parameters = [
-    ...[...given.slice(0, numberOfKeys), countersKey(queue.name), turnsKey(queue.name)],
-    ...[queueKey(queue.name, ""), isAcceptance ? 1 : 0, LAST_PRIORITY],
+  const answers: number[] = await Reflect.get(connection, COMMAND).apply(connection, [
+    ...[...given.slice(0, numberOfKeys), countersKey(name), turnsKey(name)],
+    ...[queueKey(name, ""), checkpointKey(name, ""), LAST_PRIORITY, replaced],
     ...jobs.flatMap(({ payload: { projectId, size, nonce }, options: { jobId } }, index) => [
       ...[jobId, JSON.stringify(nonce) ?? '""', String(projectId)],
       unitsOf(typeof size === "number" ? size : undefined),
       ...calls[index]!.given.slice(numberOfKeys),
     ]),
-  ]
-  return (over) => Reflect.get(over, COMMAND).apply(over, parameters)
+  ])
+  return answers.map((answer) => answer === 1)
 }
 
 /** What BullMQ would send to add `job`, with a priority that our script replaces. */

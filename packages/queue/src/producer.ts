@@ -1,11 +1,10 @@
 import { Queue } from "bullmq"
 import type { Redis } from "ioredis"
-import { addAccepted } from "./accounting.ts"
 import { batched } from "./batch.ts"
 import { withDeadline } from "./deadline.ts"
 import { createErrorLog, type QueueLogger } from "./error-log.ts"
 import { type JobPayload, jobIdOf } from "./job.ts"
-import type { NewJob } from "./line-up.ts"
+import { lineUp, type NewJob } from "./line-up.ts"
 import { queuePrefix } from "./names.ts"
 import { watchMemory } from "./server.ts"
 
@@ -51,7 +50,7 @@ export interface Producer {
 interface LiveQueue {
   readonly queue: Queue<JobPayload>
   /**
-   * Adds a job, together with what else is added in this turn of the event loop, as `addAccepted` does. Together, since a
+   * Adds a job, together with what else is added in this turn of the event loop, as `lineUp` does. Together, since a
    * command costs the client more than a job in it does (`npm run bench -- --chapter ingest`).
    */
   add(job: NewJob): Promise<boolean>
@@ -87,7 +86,7 @@ export function createProducer(options: ProducerOptions): Producer {
         skipVersionCheck: true,
       })
       queue.on("error", (error) => logError(error, "queue connection failed"))
-      live = { queue, add: batched((jobs) => addAccepted(connection, queue, jobs)) }
+      live = { queue, add: batched((jobs) => lineUp(connection, queue, jobs)) }
     }
     return live
   }
