@@ -60,7 +60,7 @@ for i = 5, #ARGV, 7 do
   local isThere = redis.call("EXISTS", job) == 1
   local answer = 1
   if isThere and not isStray(prefix, id) then
-    answer = string.find(redis.call("HGET", job, "data"), '"nonce":' .. nonce, 1, true) and 1 or 0
+    answer = string.find(redis.call("HGET", job, "data") or "", '"nonce":' .. nonce, 1, true) and 1 or 0
   else
     local priority = takeTurn(prefix, turns, project, tonumber(units), last)
     if isThere then
