@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto"
 import { CallbackError, readCallback } from "@unseal/archive/callback"
-import { createJobPayload } from "@unseal/queue/job"
+import { payloadOf } from "@unseal/queue/job"
 import { type Producer, QueueUnavailableError } from "@unseal/queue/producer"
 import type { Logger } from "@unseal/service/logger"
 import type { Registry } from "@unseal/service/metrics"
@@ -106,7 +106,7 @@ function receive({ projects, producer, authentication }: AppDependencies) {
     }
 
     response.locals.settled = { archiveId, status }
-    const payload = createJobPayload({
+    const payload = payloadOf({
       ...callback,
       projectId,
       receivedAt,

@@ -48,8 +48,14 @@ export interface JobPayload {
 
 /** The payload of `fields`. `ERR_JOB_INVALID`, with every problem, if they are not valid. */
 export function createJobPayload(fields: Omit<JobPayload, "version">): JobPayload {
-  return parseJobPayload({ ...fields, version: VERSION })
+  return parseJobPayload(payloadOf(fields))
 }
+
+/** The payload of `fields` that have been judged already, as `readCallback` does: they are not judged once more. */
+export const payloadOf = (fields: Omit<JobPayload, "version">): JobPayload => ({
+  ...fields,
+  version: VERSION,
+})
 
 /**
  * The payload in `value`, as a fresh object with known fields only. `ERR_JOB_INVALID` with every problem at once; the message
