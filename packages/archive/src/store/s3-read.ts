@@ -75,7 +75,7 @@ export async function openObject(
     if (status !== 416) throw s3Error(error, "GetObject", where, signal)
   }
   const body = answer?.body
-  const object = answer && objectIn(answer, key, length)
+  const object = answer && objectOf(answer, key, length)
   if (body && object) {
     const range = { start: 0, end: Math.min(length, object.size) }
     return {
@@ -90,7 +90,7 @@ export async function openObject(
 }
 
 /** The object that an answer to its first `length` bytes tells of; `null` if that is no such answer. */
-function objectIn({ status, headers }: IncomingResponse, key: string, length: number): StoredObject | null {
+function objectOf({ status, headers }: IncomingResponse, key: string, length: number): StoredObject | null {
   const [, last, total] = /^bytes 0-(\d{1,15})\/(\d{1,15})$/.exec(headers["content-range"] ?? "") ?? []
   const [size, etag] = [Number(total), bareEtag(headers.etag)]
   if (status !== 206 || etag === "" || Number(last) + 1 !== Math.min(length, size)) return null
