@@ -1,7 +1,7 @@
 /**
  * So many are done together at most, and as soon as they are there: while Redis is at the first, more are got ready. With 64
- * ingest waited for Redis and Redis for it, at four fifths of a core; with 16 to 32 it takes a tenth more callbacks a second,
- * and with 4 fewer (`npm run bench -- --chapter ingest`).
+ * ingest waits for Redis and Redis for it, and takes a third fewer callbacks a second; with 16 a tenth fewer
+ * (`npm run bench -- --chapter ingest`).
  */
 const MOST = 32
 
