@@ -15,6 +15,11 @@ export interface NewJob {
   readonly options: JobsOptions & { readonly jobId: string }
 }
 
+/** Which job has the id then: this one; another callback's; or one that lost its payload, and can't be decrypted. */
+export type LinedUp = "this" | "other" | "empty"
+
+const ANSWERS: readonly LinedUp[] = ["empty", "other", "this"]
+
 /** A script, and what it is given: keys first, as its registration says how many. */
 interface Call {
   readonly script: string
@@ -31,7 +36,7 @@ interface Script {
  * KEYS: those of BullMQ's script, counters, turns.
  * ARGV: prefixes of the keys of jobs and of checkpoints, last priority, dead letter that the only job replaces or "";
  * of each job: id, nonce as in JSON, project, units, and BullMQ's three, of which the last is the job's options.
- * Gives for each 1 if the job is this one, 0 if it is an earlier one.
+ * Gives for each its place in ANSWERS.
  *
  * A stray is lined up again, with its payload and its attempts. It has been counted, unless its addition was torn before that.
  */
@@ -40,6 +45,7 @@ local function addJob(KEYS, ARGV)
 ${lua}
 end
 ${IS_STRAY}${TAKE_TURN}
+local EMPTY, OTHER, THIS = 0, 1, 2
 local counters, turns = KEYS[${numberOfKeys + 1}], KEYS[${numberOfKeys + 2}]
 local prefix, checkpoints, last, replaced = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 
@@ -58,9 +64,12 @@ for i = 5, #ARGV, 7 do
   local id, nonce, project, units, described, data, options = unpack(ARGV, i, i + 6)
   local job = prefix .. id
   local isThere = redis.call("EXISTS", job) == 1
-  local answer = 1
-  if isThere and not isStray(prefix, id) then
-    answer = string.find(redis.call("HGET", job, "data") or "", '"nonce":' .. nonce, 1, true) and 1 or 0
+  local held = isThere and redis.call("HGET", job, "data")
+  local answer = THIS
+  if isThere and not held then
+    answer = EMPTY
+  elseif isThere and not isStray(prefix, id) then
+    answer = string.find(held, '"nonce":' .. nonce, 1, true) and THIS or OTHER
   else
     local priority = takeTurn(prefix, turns, project, tonumber(units), last)
     if isThere then
@@ -71,7 +80,7 @@ for i = 5, #ARGV, 7 do
       addJob(KEYS, { described, data, cmsgpack.pack(options) })
     end
   end
-  local isNew = redis.call("HSETNX", job, "counted", 1) == 1
+  local isNew = answer ~= EMPTY and redis.call("HSETNX", job, "counted", 1) == 1
   if isNew and replaced == "" then redis.call("HINCRBY", counters, "accepted", 1) end
   table.insert(answers, answer)
 end
@@ -86,15 +95,14 @@ const COMMAND = "unsealLineUp"
 
 /**
  * Puts `jobs`, one at least, into the line at their projects' turns, unless they are there, and counts them as accepted; or puts
- * one there in place of the dead letter `replaced`, whose checkpoint it gets. Gives for each whether it is the one that is in
- * the queue then, and not an earlier one.
+ * one there in place of the dead letter `replaced`, whose checkpoint it gets. Gives for each which one is in the queue then.
  */
 export async function lineUp(
   connection: Redis,
   queue: Queue,
   jobs: readonly NewJob[],
   replaced = "",
-): Promise<boolean[]> {
+): Promise<LinedUp[]> {
   const { name } = queue
   // From then on the connection knows BullMQ's scripts.
   await queue.getBackend().client
@@ -115,7 +123,7 @@ export async function lineUp(
       ...calls[index]!.given.slice(numberOfKeys),
     ]),
   ])
-  return answers.map((answer) => answer === 1)
+  return answers.map((answer) => ANSWERS[answer]!)
 }
 
 /** What BullMQ would send to add `job`, with a priority that our script replaces. */

@@ -174,16 +174,18 @@ test("refuses from 80 % of Redis's memory on, while Redis itself would still tak
   await expect.poll(() => producer.enqueue(payload()).catch(() => null), { timeout: 20_000 }).not.toBeNull()
 })
 
-test("a job that is gone before it could be looked at is a doubt", async () => {
+test("a job that has lost its payload is no duplicate, and refuses nothing but its own callback", async () => {
   const producer = open()
   const one = payload()
-  await producer.enqueue(one)
+  const { jobId } = await producer.enqueue(one)
   const client = new Redis(redis.url)
   ends.push(() => client.disconnect())
-  const key = queueKey(QUEUE, jobIdOf(one))
-  // The job exists for BullMQ, but holds no payload of anybody.
-  await client.hdel(key, "data")
-  await refusal(producer.enqueue(one))
+  await client.hdel(queueKey(QUEUE, jobId), "data")
+  const [refused, other] = await Promise.all([refusal(producer.enqueue(one)), producer.enqueue(payload())])
+  expect(refused.message).toContain(`job ${jobId} has lost its payload`)
+  expect(other.outcome).toBe("enqueued")
+  await client.del(queueKey(QUEUE, jobId))
+  expect((await producer.enqueue(one)).outcome).toBe("enqueued")
 })
 
 test("refuses when it is closed", async () => {

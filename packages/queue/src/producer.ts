@@ -4,7 +4,7 @@ import { batched } from "./batch.ts"
 import { withDeadline } from "./deadline.ts"
 import { createErrorLog, type QueueLogger } from "./error-log.ts"
 import { type JobPayload, jobIdOf } from "./job.ts"
-import { lineUp, type NewJob } from "./line-up.ts"
+import { type LinedUp, lineUp, type NewJob } from "./line-up.ts"
 import { queuePrefix } from "./names.ts"
 import { watchMemory } from "./server.ts"
 
@@ -53,7 +53,7 @@ interface LiveQueue {
    * Adds a job, together with what else is added in this turn of the event loop, as `lineUp` does. Together, since a
    * command costs the client more than a job in it does (`npm run bench -- --chapter ingest`).
    */
-  add(job: NewJob): Promise<boolean>
+  add(job: NewJob): Promise<LinedUp>
 }
 
 /** A producer. Waits for nothing: with Redis away it refuses, and works as soon as Redis is back. */
@@ -97,8 +97,11 @@ export function createProducer(options: ProducerOptions): Producer {
     if (full !== null) throw new QueueUnavailableError(full)
     // Whoever asked has been answered by now.
     if (isLate()) throw tooLate()
-    const isOurs = await add({ payload, options: { ...jobOptions, jobId } })
-    return { outcome: isOurs ? "enqueued" : "duplicate", jobId }
+    const linedUp = await add({ payload, options: { ...jobOptions, jobId } })
+    // To call it a duplicate would be to lose the recording.
+    if (linedUp === "empty")
+      throw new QueueUnavailableError(`job ${jobId} has lost its payload in redis; remove it`)
+    return { outcome: linedUp === "this" ? "enqueued" : "duplicate", jobId }
   }
 
   return {
