@@ -32,7 +32,10 @@ function read(path) {
 
 function run(command, args) {
   const PATH = `${join(modules, ".bin")}${delimiter}${process.env.PATH}`
-  const env = { ...process.env, PATH, TURBO_TELEMETRY_DISABLED: "1" }
+  // What Node has stripped of types and compiled is kept: without it a worker starts in 0.34 s instead of 0.2, and the stripper
+  // stays in its memory, 26 MiB. Beside the modules, where only who may change them can write.
+  const NODE_COMPILE_CACHE = process.env.NODE_COMPILE_CACHE ?? join(modules, ".cache/compiled")
+  const env = { ...process.env, PATH, NODE_COMPILE_CACHE, TURBO_TELEMETRY_DISABLED: "1" }
   const { status, signal, error } = spawnSync(command, args, { cwd: root, stdio: "inherit", env })
   if (error) console.error(`${command}: ${error.message}`)
   if (status !== 0) process.exit(status ?? (signal === "SIGINT" ? 130 : 1))

@@ -1,7 +1,5 @@
 /** The processes of a world: started, watched, and ended with it. */
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
-import { join } from "node:path"
+import { readdirSync, readFileSync } from "node:fs"
 import { type AppProcess, startApp } from "@unseal/test/harness/process"
 import type { History } from "./history.ts"
 import type { Env } from "./settings.ts"
@@ -34,18 +32,6 @@ process.once("exit", () => {
   for (const member of running) member.kill("SIGKILL")
 })
 
-/** Compiled modules of the processes: half of the time that a worker takes to start. Written by those that end in order. */
-let compileCache: string | undefined
-
-function compileCacheDirectory(): string {
-  if (compileCache === undefined) {
-    const directory = mkdtempSync(join(tmpdir(), "unseal-compiled-"))
-    compileCache = directory
-    process.once("exit", () => rmSync(directory, { recursive: true, force: true }))
-  }
-  return compileCache
-}
-
 /** `common` is in the environment of each. */
 export function createMembers(history: History, common: Env): Members {
   const members: Member[] = []
@@ -56,7 +42,7 @@ export function createMembers(history: History, common: Env): Members {
     const placeholder = { name, alive: false } as Member
     const index = members.push(placeholder) - 1
     const started = await startApp(app, {
-      env: { ...common, NODE_COMPILE_CACHE: compileCacheDirectory(), ...env },
+      env: { ...common, ...env },
       onLine: ({ msg, step, jobId }) => {
         if (msg === "step") history.add({ kind: "step", process: name, step: `${step}`, jobId: `${jobId}` })
       },

@@ -33,7 +33,7 @@ export interface StartOptions {
 }
 
 /** Nothing of the developer's own environment but what a program needs to run at all. */
-const INHERITED = ["PATH", "HOME", "TMPDIR", "LANG", "NODE_OPTIONS"] as const
+const INHERITED = ["PATH", "HOME", "TMPDIR", "LANG", "NODE_OPTIONS", "NODE_COMPILE_CACHE"] as const
 
 /** Starts `apps/NAME` and waits until it listens. Rejects with what it said on stderr if it ends before. */
 export async function startApp(name: AppName, { env, onLine }: StartOptions): Promise<AppProcess> {

@@ -9,27 +9,32 @@ import { fileURLToPath } from "node:url"
 const here = dirname(fileURLToPath(import.meta.url))
 const main = join(here, "../src/main.ts")
 
-function pinnedNode() {
+/** The nearest `node_modules` above that holds `path`. */
+function modulesWith(path) {
   for (let directory = here; directory !== dirname(directory); directory = dirname(directory)) {
-    const candidate = join(directory, "node_modules/node/bin/node")
-    if (existsSync(candidate)) return candidate
+    const modules = join(directory, "node_modules")
+    if (existsSync(join(modules, path))) return modules
   }
   return undefined
 }
 
+const modules = modulesWith("node/bin/node")
+// Keeps the stripped and compiled sources, which saves half of the start-up, where only who may change them can write.
+const compiled = modules && join(modules, ".cache/compiled")
 if (Number(process.versions.node.split(".")[0]) >= 26) {
-  // Keeps the stripped and compiled sources: a third of the start-up, where the directory for it can be written.
-  module.enableCompileCache()
+  if (compiled !== undefined) module.enableCompileCache(compiled)
   await import(main)
 } else {
-  const node = pinnedNode()
-  if (node === undefined) {
+  if (modules === undefined) {
     console.error(
       `unseal needs Node 26 and this is ${process.version}: run "npm ci" in the repository, which brings it`,
     )
     process.exit(2)
   }
-  const child = spawn(node, [main, ...process.argv.slice(2)], { stdio: "inherit" })
+  const child = spawn(join(modules, "node/bin/node"), [main, ...process.argv.slice(2)], {
+    stdio: "inherit",
+    env: { NODE_COMPILE_CACHE: compiled, ...process.env },
+  })
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal))
   child.on("exit", (code, signal) => {
     if (signal === null) process.exit(code)

@@ -1,3 +1,4 @@
+import { flushCompileCache } from "node:module"
 import { createLogger, type Logger } from "./logger.ts"
 import { ConfigurationError } from "./settings.ts"
 
@@ -62,6 +63,8 @@ export async function runProcess(
 
   try {
     const { ports } = await starting
+    // Else it would be written when the process ends in order, which one that is killed does not (scripts/bootstrap.mjs).
+    flushCompileCache()
     // Whoever started the process waits for this line, whatever its log level is.
     logger.child({}, { level: "info" }).info({ ports }, "listening")
   } catch (error) {
