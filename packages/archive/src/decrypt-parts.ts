@@ -1,10 +1,10 @@
 /** All parts of one archive, in parallel within the budget that every archive of the process shares. */
-import { createHash } from "node:crypto"
 import type { ByteBudget, PartMemory } from "./budget.ts"
 import type { PartReceipt } from "./checkpoint.ts"
 import { type DecryptedPart, memoryOf } from "./decrypt-part.ts"
 import { combineCrc32 } from "./format/crc32.ts"
 import { type Part, type PartPlan, sizeOf } from "./format/parts.ts"
+import { createThreadHash } from "./hash-thread.ts"
 import type { PartWriter } from "./store/contract.ts"
 
 /** Told of every part as it passes a stage. */
@@ -137,6 +137,7 @@ export async function transferParts(transfer: Transfer, signal: AbortSignal): Pr
   } catch (error) {
     // `error` may be the reason of the abort that a failed part caused, which is that part's own error.
     await Promise.allSettled(tasks)
+    hashes.close()
     throw failed.signal.aborted ? failed.signal.reason : error
   }
 
@@ -147,13 +148,13 @@ export async function transferParts(transfer: Transfer, signal: AbortSignal): Pr
     crc32 = combineCrc32(crc32, receipt.crc32, receipt.size)
     syncErrors += receipt.syncErrors
   }
-  return { receipts, crc32, syncErrors, end, sha256: hashes.digests() }
+  return { receipts, crc32, syncErrors, end, sha256: await hashes.digests() }
 }
 
 /** SHA-256 wants its bytes in order; parts finish in any. A part waits here, its memory held, until its turn. */
 function createOrderedHashes(wanted: Transfer["hash"]) {
-  const plaintext = wanted.plaintext ? createHash("sha256") : undefined
-  const ciphertext = wanted.ciphertext ? createHash("sha256") : undefined
+  const plaintext = wanted.plaintext ? createThreadHash() : undefined
+  const ciphertext = wanted.ciphertext ? createThreadHash() : undefined
   let next = 1
   const waiting = new Map<number, () => void>()
 
@@ -173,16 +174,19 @@ function createOrderedHashes(wanted: Transfer["hash"]) {
     async add(number: number, part: DecryptedPart, signal: AbortSignal): Promise<void> {
       if (plaintext === undefined && ciphertext === undefined) return
       await turnOf(number, signal)
-      plaintext?.update(part.plaintext)
-      ciphertext?.update(part.ciphertext)
+      await Promise.all([plaintext?.update(part.plaintext), ciphertext?.update(part.ciphertext)])
       next++
       const wake = waiting.get(next)
       waiting.delete(next)
       wake?.()
     },
-    digests: () => ({
-      ...(plaintext ? { plaintext: plaintext.digest("hex") } : {}),
-      ...(ciphertext ? { ciphertext: ciphertext.digest("hex") } : {}),
+    digests: async () => ({
+      ...(plaintext ? { plaintext: await plaintext.digest() } : {}),
+      ...(ciphertext ? { ciphertext: await ciphertext.digest() } : {}),
     }),
+    close() {
+      plaintext?.close()
+      ciphertext?.close()
+    },
   }
 }
