@@ -32,7 +32,7 @@ interface HashThread {
 
 /** Enough that it is copied into one while another is hashed; smaller ones cost more messages. */
 const SLOT_SIZE = 512 * 1024
-const SLOTS = 4
+const SLOTS = 16
 
 type Answer = { readonly slot: number } | { readonly hash: number; readonly digest: string }
 
