@@ -1,6 +1,7 @@
 /** Processes of the system as an operator starts them: by their entry file, with settings in the environment. */
 import { type ChildProcess, spawn } from "node:child_process"
 import { once } from "node:events"
+import { readFileSync } from "node:fs"
 import { join, resolve } from "node:path"
 import { createInterface } from "node:readline"
 
@@ -35,9 +36,16 @@ export interface StartOptions {
 /** Nothing of the developer's own environment but what a program needs to run at all. */
 const INHERITED = ["PATH", "HOME", "TMPDIR", "LANG", "NODE_OPTIONS", "NODE_COMPILE_CACHE"] as const
 
+/** What `npm run start:NAME` gives to the Node that the project pins: its flags, and the entry file. */
+function argumentsOf(name: AppName): string[] {
+  const { scripts } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"))
+  return scripts[`start:${name}`].replace("node scripts/bootstrap.mjs node ", "").split(" ")
+}
+
 /** Starts `apps/NAME` and waits until it listens. Rejects with what it said on stderr if it ends before. */
 export async function startApp(name: AppName, { env, onLine }: StartOptions): Promise<AppProcess> {
-  const child = spawn(process.execPath, [join(root, `apps/${name}/src/main.ts`)], {
+  const child = spawn(process.execPath, argumentsOf(name), {
+    cwd: root,
     env: { ...inherited(), ...env },
     stdio: ["ignore", "pipe", "pipe"],
   })

@@ -71,7 +71,7 @@ export async function transferParts(transfer: Transfer, signal: AbortSignal): Pr
   const { plan, hash, observe } = transfer
   const failed = new AbortController()
   const running = AbortSignal.any([signal, failed.signal])
-  const hashes = createOrderedHashes(hash)
+  const hashes = createOrderedHashes(hash, plan.count)
   const receipts = new Map<number, PartReceipt>()
   const tasks: Promise<void>[] = []
   let end: Uint8Array | undefined
@@ -152,9 +152,10 @@ export async function transferParts(transfer: Transfer, signal: AbortSignal): Pr
 }
 
 /** SHA-256 wants its bytes in order; parts finish in any. A part waits here, its memory held, until its turn. */
-function createOrderedHashes(wanted: Transfer["hash"]) {
+function createOrderedHashes(wanted: Transfer["hash"], last: number) {
   const plaintext = wanted.plaintext ? createThreadHash() : undefined
   const ciphertext = wanted.ciphertext ? createThreadHash() : undefined
+  const sha256: { plaintext?: string; ciphertext?: string } = {}
   let next = 1
   const waiting = new Map<number, () => void>()
 
@@ -170,20 +171,30 @@ function createOrderedHashes(wanted: Transfer["hash"]) {
     })
   }
 
+  async function finish(part?: DecryptedPart): Promise<void> {
+    const [ofPlaintext, ofCiphertext] = await Promise.all([
+      plaintext?.digest(part?.plaintext),
+      ciphertext?.digest(part?.ciphertext),
+    ])
+    if (ofPlaintext !== undefined) sha256.plaintext = ofPlaintext
+    if (ofCiphertext !== undefined) sha256.ciphertext = ofCiphertext
+  }
+
   return {
     async add(number: number, part: DecryptedPart, signal: AbortSignal): Promise<void> {
       if (plaintext === undefined && ciphertext === undefined) return
       await turnOf(number, signal)
-      await Promise.all([plaintext?.update(part.plaintext), ciphertext?.update(part.ciphertext)])
+      if (number === last) await finish(part)
+      else await Promise.all([plaintext?.update(part.plaintext), ciphertext?.update(part.ciphertext)])
       next++
       const wake = waiting.get(next)
       waiting.delete(next)
       wake?.()
     },
-    digests: async () => ({
-      ...(plaintext ? { plaintext: await plaintext.digest() } : {}),
-      ...(ciphertext ? { ciphertext: await ciphertext.digest() } : {}),
-    }),
+    async digests(): Promise<Readonly<typeof sha256>> {
+      if (last === 0) await finish()
+      return sha256
+    },
     close() {
       plaintext?.close()
       ciphertext?.close()

@@ -6,14 +6,9 @@ const { slots, slotSize } = workerData
 const hashes = new Map()
 
 parentPort.on("message", ({ hash, slot, length, end }) => {
-  if (!hashes.has(hash)) hashes.set(hash, createHash("sha256"))
-  if (slot !== undefined) {
-    hashes.get(hash).update(new Uint8Array(slots, slot * slotSize, length))
-    parentPort.postMessage({ slot })
-  }
-  if (end) {
-    const digest = hashes.get(hash).digest("hex")
-    hashes.delete(hash)
-    parentPort.postMessage({ hash, digest })
-  }
+  const begun = hashes.get(hash) ?? createHash("sha256")
+  if (slot !== undefined) begun.update(new Uint8Array(slots, slot * slotSize, length))
+  if (end) hashes.delete(hash)
+  else hashes.set(hash, begun)
+  parentPort.postMessage(end ? { slot, hash, digest: begun.digest("hex") } : { slot })
 })
