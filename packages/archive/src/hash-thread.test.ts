@@ -47,14 +47,26 @@ test("a hash that is given up leaves the others alone", async () => {
   expect(await kept.digest()).toBe(sha256(Buffer.from("abc")))
 })
 
+test("a hash that is given up while it takes bytes takes no more, and leaves room for others", async () => {
+  const given = createThreadHash()
+  const bytes = randomBytes(40 * SLOT)
+  const taken = given.update(bytes)
+  given.close()
+  bytes.fill(0)
+  await taken
+  const kept = createThreadHash()
+  const all = randomBytes(9 * SLOT)
+  expect(await kept.digest(all)).toBe(sha256(all))
+})
+
 test("a thread that ends fails whoever waits for it, and the next hash has another", async () => {
-  const hash = createThreadHash()
+  const [hash, other] = [createThreadHash(), createThreadHash()]
   await hash.update(randomBytes(SLOT))
   expect(started).toHaveLength(1)
   const ending = started[0]!.terminate()
   // More than there is room for: the last of them waits for an answer that does not come.
   const waiting = [...Array(12)].map(() => hash.update(randomBytes(SLOT)))
-  const ended = Promise.allSettled([waiting.at(-1), hash.digest(), ...waiting])
+  const ended = Promise.allSettled([waiting.at(-1), other.digest(), ...waiting])
   await ending
   const [update, digest] = await ended
   expect([update.status, digest.status]).toEqual(["rejected", "rejected"])

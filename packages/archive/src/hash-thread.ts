@@ -12,7 +12,7 @@ export interface ThreadHash {
   update(bytes: Uint8Array): Promise<void>
   /** In hex, of everything given before and of `last`, which is needed until then. Nothing may follow. Rejects as `update`. */
   digest(last?: Uint8Array): Promise<string>
-  /** Gives up a hash that nobody wants any more; does nothing after `digest`. */
+  /** Gives up a hash that nobody wants any more, also while it is given bytes; does nothing once it has its digest. */
   close(): void
 }
 
@@ -71,10 +71,7 @@ function startThread(onEnded: () => void): HashThread {
 
   worker.on("message", ({ slot, hash, digest }: Answer) => {
     if (--unanswered === 0) worker.unref()
-    if (slot !== undefined) {
-      free.push(slot)
-      waiting.shift()?.()
-    }
+    if (slot !== undefined) giveBack(slot)
     if (hash !== undefined && digest !== undefined) {
       digests.get(hash)?.resolve(digest)
       digests.delete(hash)
@@ -108,10 +105,16 @@ function startThread(onEnded: () => void): HashThread {
     throw failure
   }
 
+  function giveBack(slot: number): void {
+    free.push(slot)
+    waiting.shift()?.()
+  }
+
   return {
     begin() {
       const hash = ++hashes
-      let ended = false
+      /** The thread has been told that there is no more. */
+      let isOver = false
 
       /** Sends `bytes` piece by piece; nothing, if there are none and they are not the last. */
       async function give(bytes: Uint8Array, isLast: boolean): Promise<void> {
@@ -119,25 +122,31 @@ function startThread(onEnded: () => void): HashThread {
         while (at < bytes.length) {
           const piece = bytes.subarray(at, at + SLOT_SIZE)
           const slot = await freeSlot()
+          // Given up meanwhile: the bytes may be another part's by now.
+          if (isOver) return giveBack(slot)
           memory.set(piece, slot * SLOT_SIZE)
           at += piece.length
-          send({ hash, slot, length: piece.length, end: isLast && at === bytes.length })
+          isOver = isLast && at === bytes.length
+          send({ hash, slot, length: piece.length, end: isOver })
         }
-        if (isLast && at === 0) send({ hash, end: true })
+        if (isLast && at === 0) end()
+      }
+
+      function end(): void {
+        isOver = true
+        send({ hash, end: true })
       }
 
       return {
         update: (bytes) => give(bytes, false),
         async digest(last = new Uint8Array(0)) {
-          ended = true
           const digest = Promise.withResolvers<string>()
           digests.set(hash, digest)
           const [, hex] = await Promise.all([give(last, true), digest.promise])
           return hex
         },
         close() {
-          if (!ended && failure === undefined) send({ hash, end: true })
-          ended = true
+          if (!isOver && failure === undefined) end()
         },
       }
     },
