@@ -9,16 +9,16 @@ import { fileURLToPath } from "node:url"
 const here = dirname(fileURLToPath(import.meta.url))
 const main = join(here, "../src/main.ts")
 
-/** The nearest `node_modules` above that holds `path`. */
-function modulesWith(path) {
+/** The nearest `node_modules` above that holds the pinned Node. */
+function pinnedModules() {
   for (let directory = here; directory !== dirname(directory); directory = dirname(directory)) {
     const modules = join(directory, "node_modules")
-    if (existsSync(join(modules, path))) return modules
+    if (existsSync(join(modules, "node/bin/node"))) return modules
   }
   return undefined
 }
 
-const modules = modulesWith("node/bin/node")
+const modules = pinnedModules()
 // Keeps the stripped and compiled sources, which saves half of the start-up, where only who may change them can write.
 const compiled = modules && join(modules, ".cache/compiled")
 if (Number(process.versions.node.split(".")[0]) >= 26) {

@@ -1,8 +1,8 @@
 /**
  * SHA-256 beside the event loop. It takes 0.5 s for a GiB, whatever is done around it, as long as everything else that is done
  * to an archive takes; and no API of Node's updates a hash on another thread. So one thread of the process does it for all
- * archives. What is to be hashed is copied for it (0.08 s for a GiB, with the messages): memory that both can see could not
- * be given back before the collector comes round. `npm run bench -- --chapter digests,small` prints what it is worth.
+ * archives. What is to be hashed is copied for it: memory that both can see could not be given back before the collector comes
+ * round. `npm run bench -- --chapter digests,small` prints what it is worth.
  */
 import { Worker } from "node:worker_threads"
 

@@ -156,6 +156,20 @@ test("a dead letter whose redrive fails stays, and so does its checkpoint", asyn
   expect((await queueStatus(client, queue)).jobs).toMatchObject({ waiting: 1, failed: 0 })
 })
 
+test("a dead letter stays when the job that it would become has lost its payload", async () => {
+  consume(fail)
+  const { jobId } = await producer.enqueue(payload("1"))
+  await expect.poll(failed, { timeout: 20_000 }).toBe(1)
+  await consumer?.close()
+  const next = queueKey(queue, `${jobId}_r2`)
+  await client.hset(next, "priority", 1)
+  await expect(letters.redrive(jobId)).rejects.toThrow(`job ${jobId}_r2 has lost its payload`)
+  expect((await letters.list()).map((letter) => letter.jobId)).toEqual([jobId])
+
+  await client.del(next)
+  expect(await letters.redrive(jobId)).toEqual({ jobId: `${jobId}_r2` })
+})
+
 test("a redrive that died between adding and removing loses nothing and comes to the same when done again", async () => {
   consume(fail)
   const one = payload("2")

@@ -87,7 +87,8 @@ export function openDeadLetters(options: { connection: Redis; queue: string }): 
         jobId: next,
         ...withoutUndefined({ attempts, backoff, removeOnComplete, removeOnFail, stackTraceLimit }),
       }
-      await lineUp(connection, queue, [{ payload: job.data ?? {}, options }], jobId)
+      const [linedUp] = await lineUp(connection, queue, [{ payload: job.data ?? {}, options }], jobId)
+      if (linedUp === "empty") throw new Error(`job ${next} has lost its payload in redis; remove it`)
       return { jobId: next }
     },
 

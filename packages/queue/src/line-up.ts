@@ -85,7 +85,7 @@ for i = 5, #ARGV, 7 do
   table.insert(answers, answer)
 end
 
-if replaced ~= "" then
+if replaced ~= "" and answers[1] ~= EMPTY then
   redis.call("ZREM", prefix .. "failed", replaced)
   redis.call("DEL", prefix .. replaced, prefix .. replaced .. ":logs", checkpoints .. replaced)
 end
@@ -95,7 +95,8 @@ const COMMAND = "unsealLineUp"
 
 /**
  * Puts `jobs`, one at least, into the line at their projects' turns, unless they are there, and counts them as accepted; or puts
- * one there in place of the dead letter `replaced`, whose checkpoint it gets. Gives for each which one is in the queue then.
+ * one there in place of the dead letter `replaced`, whose checkpoint it gets, and which stays if that one is empty. Gives for each
+ * which one is in the queue then.
  */
 export async function lineUp(
   connection: Redis,

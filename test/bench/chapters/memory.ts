@@ -11,9 +11,9 @@ export const memory: Chapter = {
   title: "Memory against size",
   async run(bench) {
     const sizes = (bench.options.quick ? [64, 256, 768] : [256, 1024, 4096, 10_240]).map((mib) => mib * MIB)
-    // One round of each tells the peak; bodies are kept in none, since 10 GiB would not fit.
     // The first start of a checkout strips and compiles what it runs, and later ones find it done.
     await (await startWorkers(bench, { origin: bench.endpoint, archiveBytes: sizes[0]! })).close()
+    // One round of each tells the peak; bodies are kept in none, since 10 GiB would not fit.
     const results: { size: number; standing: Standing }[] = []
     for (const archiveBytes of sizes) {
       // A process of its own for each size: a peak is of a whole life.

@@ -152,7 +152,7 @@ export class Connection {
 
   /**
    * A TLS socket encrypts whatever it is given at once, into memory of its own: a part that is given to it whole is there twice.
-   * So it gets the next slice when the last one has left: 216 MiB for a worker instead of 292, for a tenth more CPU
+   * So it gets the next slice when the last one has left: 76 MiB less for a worker, for a tenth more CPU
    * (`npm run bench -- --chapter tls`).
    */
   async #sendSlices(pieces: readonly Uint8Array[]): Promise<void> {
