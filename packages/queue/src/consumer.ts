@@ -1,49 +1,19 @@
-import { isUnsealError } from "@unseal/archive/errors"
 import type { Job } from "bullmq"
 import type { Redis } from "ioredis"
 import { COMPLETED_METRICS } from "./accounting.ts"
 import { retryDelayMs } from "./backoff.ts"
-import { type CheckpointLog, openCheckpointLog } from "./checkpoint.ts"
-import { untilAborted, withDeadline } from "./deadline.ts"
-import { type Ending, endingOf, type RunResult } from "./ending.ts"
+import { withDeadline } from "./deadline.ts"
+import type { RunResult } from "./ending.ts"
 import { createErrorLog, type QueueLogger } from "./error-log.ts"
-import { type JobPayload, parseJobPayload } from "./job.ts"
-import { holdLock, type JobLock, type LockLostError } from "./lock.ts"
+import type { JobPayload } from "./job.ts"
+import { holdLock } from "./lock.ts"
 import { queuePrefix } from "./names.ts"
 import { PATIENT, PacedWorker } from "./paced-worker.ts"
+import { createRunner, type EndedRun, type JobContext, ShutdownReason, STALL_LIMIT } from "./run.ts"
 import { settle } from "./settle.ts"
 import { takeTurnAgain } from "./turns.ts"
 
-/** The reason of an abort that is no failure: the process ends, the job goes back. */
-export class ShutdownReason extends Error {
-  override readonly name = "ShutdownReason"
-}
-
-/** What a run gets beside its payload. */
-export interface JobContext {
-  readonly jobId: string
-  /** 1 for the first. Neither a hand-back nor waiting for an object counts. */
-  readonly attempt: number
-  /** How often a run of this job has begun, this one included: also after a hand-back, a wait or a killed worker. */
-  readonly starts: number
-  /** Aborted with a `ShutdownReason` or a `LockLostError`: the run must end soon, without an effect. */
-  readonly signal: AbortSignal
-  /** Resolves when the job has just been confirmed to be this run's; else throws `LockLostError`. To be called right before what can't be undone. */
-  fence(): Promise<void>
-  readonly checkpoint: CheckpointLog
-}
-
-/** A run that ended. */
-export interface EndedRun<Result extends RunResult> {
-  readonly jobId: string
-  readonly attempt: number
-  /** Absent if it could not be parsed. */
-  readonly payload?: JobPayload
-  readonly ending: Ending<Result>
-  /** What the run threw, if it did. */
-  readonly error?: unknown
-  readonly durationMs: number
-}
+export { type EndedRun, type JobContext, ShutdownReason, STALL_LIMIT }
 
 export interface ConsumerOptions<Result extends RunResult> {
   /** Names the server: the consumer makes connections of its own like this one. */
@@ -84,13 +54,6 @@ interface ActiveRun {
   giveUp(): void
 }
 
-const HANDED_BACK = { kind: "handed-back" } as const
-
-/**
- * A job that was found without its worker more often is a dead letter: it is probably what kills them. Where workers are killed
- * at random every few seconds, an archive that takes as long has been seen to lose eleven of them in a row.
- */
-export const STALL_LIMIT = 20
 /** How long a run may take to end after an abort before its job is handed back without it. */
 const GRACE_MS = 2_500
 const CLOSE_MS = 4_500
@@ -98,15 +61,17 @@ const CLOSE_MS = 4_500
 /** A consumer, which begins at once: with Redis away it waits for it. */
 export function createConsumer<Result extends RunResult>(options: ConsumerOptions<Result>): Consumer {
   const { queue, concurrency, attempts = 12, lockMs = 60_000, stallCheckMs = 15_000, logger } = options
-  const objectWaitMs = options.objectWaitMs ?? 24 * 3_600_000
   const renewsByRun = options.lockRenewal !== "by-job"
   const logError = createErrorLog(logger)
   const connection = options.connection.duplicate(PATIENT)
   connection.on("error", (error) => logError(error, "redis connection failed"))
 
   const active = new Set<ActiveRun>()
-  /** By job id: the end of a run, whatever has become of its job meanwhile. */
-  const runs = new Map<string, Promise<void>>()
+  const runner = createRunner({
+    ...{ connection, queue, attempts, lockMs, logError, run: options.run },
+    objectWaitMs: options.objectWaitMs ?? 24 * 3_600_000,
+    ...(logger && { logger }),
+  })
   let closing: Promise<void> | undefined
   let lastProgressAt = Date.now()
   const progressed = () => {
@@ -154,7 +119,7 @@ export function createConsumer<Result extends RunResult>(options: ConsumerOption
       onError: (error) => logError(error, "lock renewal failed"),
     })
     try {
-      const run = await runOnce(job, token, lock, abort.signal, givenUp.promise)
+      const run = await runner.runOnce(job, token, lock, abort.signal, givenUp.promise)
       observe({
         ...run,
         jobId: job.id ?? "",
@@ -174,88 +139,6 @@ export function createConsumer<Result extends RunResult>(options: ConsumerOption
       active.delete(self)
       progressed()
     }
-  }
-
-  /** One run from the payload to its ending. Does not throw. */
-  async function runOnce(
-    job: Job,
-    token: string,
-    lock: JobLock,
-    signal: AbortSignal,
-    givenUp: Promise<never>,
-  ): Promise<Pick<EndedRun<Result>, "payload" | "ending" | "error">> {
-    const jobId = job.id ?? ""
-    const openLog = (signal: AbortSignal) =>
-      openCheckpointLog({
-        ...{ connection, queue, jobId, token, signal },
-        ...(logger && { logger }),
-        onLockLost: (reason: LockLostError) => lock.lose(reason),
-      })
-    let payload: JobPayload | undefined
-    const seen = () => (payload ? { payload } : {})
-    try {
-      if (job.stalledCounter > STALL_LIMIT) {
-        const reason = `ERR_STALLED: ${job.stalledCounter} workers ended while they had this job`
-        return { ending: { kind: "dead", code: "ERR_STALLED", reason } }
-      }
-      payload = parseJobPayload(job.data)
-      if (!(await predecessorEnded(jobId, signal))) return { ...seen(), ending: HANDED_BACK }
-      signal.throwIfAborted()
-      const checkpoint = openLog(signal)
-      const running = options.run(payload, {
-        jobId,
-        attempt: job.attemptsMade + 1,
-        starts: job.attemptsStarted,
-        signal,
-        fence: () => lock.fence(),
-        checkpoint,
-      })
-      const ended = running.then(
-        () => {},
-        () => {},
-      )
-      runs.set(jobId, ended)
-      void ended.then(() => runs.get(jobId) === ended && runs.delete(jobId))
-
-      const result = await Promise.race([running, givenUp])
-      if (lock.lost) return { ...seen(), ending: { kind: "lost" } }
-      if (!checkpoint.empty) await forget(openLog(AbortSignal.timeout(1_000)))
-      return { ...seen(), ending: { kind: "completed", result } }
-    } catch (error) {
-      const ending = endingOf({
-        error,
-        lockLost: lock.lost,
-        shuttingDown: signal.aborted,
-        attemptsMade: job.attemptsMade,
-        attempts,
-        waitedMs: Date.now() - job.timestamp,
-        objectWaitMs,
-      })
-      // A dead letter for want of attempts keeps its checkpoint: it may go on from there when it is redriven.
-      if (ending.kind === "dead" && isUnsealError(error) && error.kind === "permanent")
-        await forget(openLog(AbortSignal.timeout(1_000)))
-      return { ...seen(), ending, error }
-    }
-  }
-
-  /**
-   * An earlier run of the same job in this process may still be ending, after its lock was lost. Two must not overlap; one
-   * that does not end must not keep the job from other workers either, so that this waits no longer than a lock holds.
-   */
-  async function predecessorEnded(jobId: string, signal: AbortSignal): Promise<boolean> {
-    const earlier = runs.get(jobId)
-    if (!earlier) return true
-    const ended = earlier.then(() => true)
-    return await untilAborted(
-      withDeadline(ended, lockMs, () => new Error()).catch(() => false),
-      signal,
-    )
-  }
-
-  async function forget(checkpoint: CheckpointLog): Promise<void> {
-    await checkpoint
-      .clear()
-      .catch((error) => logError(error, "checkpoint was not removed; it expires by itself"))
   }
 
   function observe(run: EndedRun<Result>): void {
