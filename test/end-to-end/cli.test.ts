@@ -165,6 +165,33 @@ describe("unseal decrypt", () => {
     expect((await readFile(path("existing.ts"))).length).toBe(752)
   })
 
+  it("warns of a source that is not of the announced size, and refuses it if it must be", async () => {
+    const file = (name: string) => join(vectors, "openssl-zero", name)
+    const whole = await readFile(file("archive.enc"))
+    await writeFile(path("cut.enc"), whole.subarray(0, 64_000))
+    await writeFile(
+      path("announced.json"),
+      JSON.stringify({ ...JSON.parse(await readFile(file("callback.json"), "utf8")), size: whole.length }),
+    )
+    const decrypt = (source: string, ...more: string[]) =>
+      runCli(["decrypt", source, path("cut.ts"), "--key", file("key.pem"), "--overwrite", ...more])
+    const callback = ["--callback", path("announced.json")]
+    const warning = `64000 bytes while the callback announced ${whole.length}`
+    const warned = await decrypt(path("cut.enc"), ...callback)
+    expect(warned).toMatchObject({
+      code: 0,
+      stderr: expect.stringContaining(`${warning}: it may have been cut short`),
+    })
+    await rm(path("cut.ts"))
+    const refused = { code: 1, stderr: expect.stringMatching(`ERR_OBJECT_INCOMPLETE.*${warning}`) }
+    expect(await decrypt(path("cut.enc"), ...callback, "--require-size")).toMatchObject(refused)
+    expect(await readdir(directory)).not.toContain("cut.ts")
+    const usage = await decrypt(path("cut.enc"), "--password-file", file("password.b64"), "--require-size")
+    expect(usage).toMatchObject({ code: 2, stderr: expect.stringContaining("give --callback") })
+    const fits = await decrypt(file("archive.enc"), ...callback, "--require-size")
+    expect(fits).toMatchObject({ code: 0, stderr: expect.not.stringContaining("warning") })
+  })
+
   it("tells an archive that is not encrypted, or empty, from a failure", async () => {
     const callback = {
       id: "b40ef09b-3811-4726-b508-e41a0f96c68f",

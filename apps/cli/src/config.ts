@@ -21,6 +21,7 @@ export const readArchiveSettings = () =>
     z.object({
       UNSEAL_TAIL: choice(["keep", "trim"]),
       UNSEAL_OAEP_HASH: choice(["sha1", "sha256", "sha384", "sha512"]),
+      UNSEAL_ANNOUNCED_SIZE: choice(["record", "require"]),
     }),
     env,
   )

@@ -3,6 +3,7 @@ import { decryptArchive } from "@unseal/archive/decrypt"
 import { UnsealError } from "@unseal/archive/errors"
 import type { TailRule } from "@unseal/archive/format/tail"
 import { readArchiveSettings } from "./config.ts"
+import { UsageError } from "./exit.ts"
 import { type KeyOptions, readKeyRing } from "./key-options.ts"
 import { openDestination, openSource } from "./location.ts"
 import { type PasswordOptions, readGivenPassword } from "./password-options.ts"
@@ -11,6 +12,7 @@ import { bytes, createProgress } from "./progress.ts"
 export interface DecryptCommandOptions extends PasswordOptions, KeyOptions {
   readonly tail?: TailRule
   readonly overwrite?: true
+  readonly requireSize?: true
   readonly digest?: true
   readonly json?: true
 }
@@ -35,6 +37,12 @@ export async function decryptCommand(
     say("the callback brings no password: this archive is not encrypted, and nothing was written")
     return
   }
+  if (options.requireSize && given.size === undefined)
+    throw new UsageError(
+      options.callback === undefined
+        ? "--require-size compares with the size in a callback: give --callback FILE.json"
+        : `--require-size has nothing to compare with: ${options.callback} announces no size`,
+    )
   const keyRing = await readKeyRing(options, settings.UNSEAL_OAEP_HASH)
   const destination = await openDestination(to)
   const progress = createProgress(
@@ -69,6 +77,7 @@ export async function decryptCommand(
           budget: createByteBudget(BUDGET_BYTES),
           tail: options.tail ?? settings.UNSEAL_TAIL,
           digest: options.digest || options.json ? "sha256" : "none",
+          announcedSize: options.requireSize ? "require" : settings.UNSEAL_ANNOUNCED_SIZE,
           existing: options.overwrite ? "replace" : "fail",
           record: false,
           observe: { progress: progress.update },
@@ -80,6 +89,10 @@ export async function decryptCommand(
       if (options.json) print(JSON.stringify({ outcome, ...record }))
       else if (options.digest) print(`${record.sha256?.plaintext}  ${to}`)
       if (outcome === "empty") say("the archive is empty (0 bytes): nothing was published in its session")
+      if (record.announced?.fits === false)
+        say(
+          `warning: ${source.name} has ${record.source.size} bytes while the callback announced ${record.announced.size}: ${record.source.size < record.announced.size ? "it may have been cut short" : "it may be another archive's"}`,
+        )
       if (record.media.syncErrors > 0)
         say(`${record.media.syncErrors} of ${record.media.packets} packets are damaged: no sync byte`)
       say(

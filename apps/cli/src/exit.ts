@@ -45,6 +45,8 @@ export function explain(error: unknown): number {
     say(error.remedy)
     // A key file that can't be opened is a wrong argument, not a wrong archive.
     if (error.code === "ERR_KEY_INVALID") return EXIT.usage
+    // Only who waits for an upload has a reason to try this one again.
+    if (error.code === "ERR_OBJECT_INCOMPLETE") return EXIT.failed
     return error.kind === "transient" ? EXIT.retry : EXIT.failed
   }
   if (error instanceof Unaccounted) {

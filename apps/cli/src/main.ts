@@ -52,6 +52,7 @@ withPassword(program.command("decrypt"))
     ]),
   )
   .option("--overwrite", "replace an existing destination")
+  .option("--require-size", "fail unless the source has the size that the callback announced")
   .option("--digest", "print the SHA-256 of the plaintext")
   .action(async (from, to, options) =>
     (await import("./decrypt.ts")).decryptCommand(from, to, options, signal),

@@ -38,6 +38,7 @@ test("four settings are enough, and the rest has the documented defaults", () =>
     UNSEAL_OAEP_HASH: "sha1",
     UNSEAL_DIGEST: "sha256",
     UNSEAL_ANNOUNCED_DIGEST: "record",
+    UNSEAL_ANNOUNCED_SIZE: "record",
     UNSEAL_EXISTING: "fail",
     UNSEAL_FALLBACK_HOSTS: [
       { host: ".amazonaws.com", suffix: true, port: 443 },

@@ -45,6 +45,7 @@ const schema = z.object({
   UNSEAL_OAEP_HASH: choice(["sha1", "sha256", "sha384", "sha512"]),
   UNSEAL_DIGEST: choice(["sha256", "none"]),
   UNSEAL_ANNOUNCED_DIGEST: choice(["record", "require"]),
+  UNSEAL_ANNOUNCED_SIZE: choice(["record", "require"]),
   UNSEAL_EXISTING: choice(["fail", "replace"]),
   UNSEAL_FALLBACK_HOSTS: hostList(),
 })

@@ -10,6 +10,9 @@ export const OUTCOMES = [
 ] as const
 export type Outcome = (typeof OUTCOMES)[number]
 
+/** How an archive's size compares with what its callback announced. */
+export const ANNOUNCED_SIZES = ["fits", "differs", "absent"] as const
+
 const STAGES = ["read", "decrypt", "write"] as const
 const FAILURE_CODES = Object.keys(FAILURES) as FailureCode[]
 
@@ -53,6 +56,11 @@ export function createWorkerMetrics(
     help: "Committed archives by what follows their last whole packet",
     labels: { form: ["pkcs7", "unpadded", "irregular"] },
   })
+  const announcedSizes = createCounter(registry, {
+    name: "unseal_announced_size_total",
+    help: "Archives committed, or given up for their size, by whether it is what the callback announced",
+    labels: { outcome: ANNOUNCED_SIZES },
+  })
   createGauge(registry, {
     name: "unseal_parts_in_flight",
     help: "Parts in memory now",
@@ -67,6 +75,7 @@ export function createWorkerMetrics(
       seconds.observe({}, durationSeconds)
       tails.increase({ form: tail })
     },
+    announcedSize: (outcome: (typeof ANNOUNCED_SIZES)[number]) => announcedSizes.increase({ outcome }),
     retried: (layer: "request" | "job", code: FailureCode) => retries.increase({ layer, code }),
     part(stage: (typeof STAGES)[number], durationSeconds: number, size: number) {
       partSeconds.observe({ stage }, durationSeconds)

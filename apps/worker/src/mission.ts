@@ -4,7 +4,7 @@ import type { JobPayload } from "@unseal/queue/job"
 import { type Logger, rateLimited } from "@unseal/service/logger"
 import type { Settings } from "./config.ts"
 import type { Fallback } from "./fallback.ts"
-import type { WorkerMetrics } from "./metrics.ts"
+import type { ANNOUNCED_SIZES, WorkerMetrics } from "./metrics.ts"
 import type { Places } from "./places.ts"
 import type { Rig } from "./rig/rig.ts"
 
@@ -16,6 +16,7 @@ export type MissionResult = {
   readonly size: number
   readonly tail: DecryptResult["record"]["tail"]["form"]
   readonly syncErrors: number
+  readonly announcedSize: (typeof ANNOUNCED_SIZES)[number]
 }
 
 export interface MissionOptions {
@@ -57,18 +58,25 @@ export function createMission({ settings, places, fallback, metrics, logger, rig
         tail: settings.UNSEAL_TAIL,
         digest: settings.UNSEAL_DIGEST,
         announcedDigest: settings.UNSEAL_ANNOUNCED_DIGEST,
+        announcedSize: settings.UNSEAL_ANNOUNCED_SIZE,
         existing: settings.UNSEAL_EXISTING,
         record: true,
         observe: { part: metrics.part },
       },
       signal,
     ).finally(release)
+    const { announced } = record
+    if (announced?.fits === false && outcome !== "already-committed") {
+      const sizes = { announcedSize: announced.size, sourceSize: record.source.size }
+      logger.warn({ ...line, ...sizes }, "archive's size is not the one that its callback announced")
+    }
     return {
       outcome,
       destinationKey: record.destination.key,
       size: record.destination.size,
       tail: record.tail.form,
       syncErrors: record.media.syncErrors,
+      announcedSize: announced === undefined ? "absent" : announced.fits ? "fits" : "differs",
     }
   }
 }

@@ -38,7 +38,7 @@ async function samples(): Promise<string[]> {
 
 const result: MissionResult = {
   ...{ outcome: "committed", destinationKey: "100001/a1/archive.ts", size: 10_000_000 },
-  ...{ tail: "pkcs7", syncErrors: 0 },
+  ...{ tail: "pkcs7", syncErrors: 0, announcedSize: "fits" },
 }
 
 test("a committed archive is one line with its size and speed, and one count", async () => {
@@ -84,6 +84,19 @@ test("what is tried again counts as a retry, not as an archive", async () => {
   expect(text).toContain(`unseal_retries_total{layer="job",code="ERR_STORE_UNAVAILABLE"} 1`)
   expect(text).toContain(`unseal_retries_total{layer="job",code="ERR_OBJECT_NOT_FOUND"} 1`)
   expect(text).not.toContain("unseal_archives_total")
+})
+
+test("an archive counts once by its announced size: committed, or given up for it", async () => {
+  report({ kind: "completed", result })
+  report({ kind: "completed", result: { ...result, announcedSize: "absent" } })
+  report({ kind: "completed", result: { ...result, announcedSize: "differs", outcome: "already-committed" } })
+  report({ kind: "waiting", code: "ERR_OBJECT_INCOMPLETE", delayMs: 1_000 })
+  report({ kind: "dead", code: "ERR_OBJECT_INCOMPLETE", reason: "ERR_OBJECT_INCOMPLETE: x" })
+  expect((await samples()).filter((line) => line.startsWith("unseal_announced_size_total"))).toEqual([
+    'unseal_announced_size_total{outcome="fits"} 1',
+    'unseal_announced_size_total{outcome="differs"} 1',
+    'unseal_announced_size_total{outcome="absent"} 1',
+  ])
 })
 
 test("a thousand archives that wait are a few lines", () => {

@@ -1,11 +1,16 @@
 import type { EndedRun } from "@unseal/queue/consumer"
-import { FAILURES } from "@unseal/queue/ending"
+import { FAILURES, type WaitingCode } from "@unseal/queue/ending"
 import { type Logger, rateLimited } from "@unseal/service/logger"
 import type { WorkerMetrics } from "./metrics.ts"
 import type { MissionResult } from "./mission.ts"
 
 /** An object that is late makes a run every few seconds; a store that is down makes one for every job. */
 const REPEATED_LINES_PER_SECOND = 5
+
+const WAITING_FOR: Record<WaitingCode, string> = {
+  ERR_OBJECT_NOT_FOUND: "archive's object is not there yet",
+  ERR_OBJECT_INCOMPLETE: "archive's object is not of the announced size yet",
+}
 
 /** Counts, times and logs the end of one run. */
 export function createReport(metrics: WorkerMetrics, logger: Logger): (run: EndedRun<MissionResult>) => void {
@@ -19,7 +24,10 @@ export function createReport(metrics: WorkerMetrics, logger: Logger): (run: Ende
       case "completed": {
         const { outcome, ...result } = ending.result
         metrics.ended(project, outcome, "none")
-        if (outcome !== "already-committed") metrics.committed(seconds, result.tail)
+        if (outcome !== "already-committed") {
+          metrics.committed(seconds, result.tail)
+          metrics.announcedSize(result.announcedSize)
+        }
         const megabytesPerSecond = seconds > 0 ? result.size / 1e6 / seconds : 0
         logger.info({ ...line, outcome, ...result, megabytesPerSecond }, "archive committed")
         break
@@ -27,6 +35,7 @@ export function createReport(metrics: WorkerMetrics, logger: Logger): (run: Ende
       case "dead": {
         const { code, reason } = ending
         metrics.ended(project, "dead-letter", code)
+        if (code === "ERR_OBJECT_INCOMPLETE") metrics.announcedSize("differs")
         logger.error({ ...line, code, ...FAILURES[code], reason, err: error }, "archive is a dead letter")
         break
       }
@@ -41,7 +50,7 @@ export function createReport(metrics: WorkerMetrics, logger: Logger): (run: Ende
         const { code, delayMs } = ending
         metrics.retried("job", code)
         const fields = { ...line, code, ...FAILURES[code], delayMs }
-        limited("info", code, fields, "archive's object is not there yet")
+        limited("info", code, fields, WAITING_FOR[code])
         break
       }
       case "handed-back":

@@ -1,4 +1,4 @@
-import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises"
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath, pathToFileURL } from "node:url"
@@ -45,7 +45,7 @@ afterEach(async () => {
   await rm(directory, { recursive: true, force: true })
 })
 
-function start(): Worker {
+function start(env: Record<string, string> = {}): Worker {
   const store = (name: string) => pathToFileURL(join(directory, name)).href
   const config = readConfig({
     REDIS_URL: server.url,
@@ -54,6 +54,7 @@ function start(): Worker {
     UNSEAL_SOURCE: store("in"),
     UNSEAL_DESTINATION: store("out"),
     UNSEAL_KEYS_DIR: join(directory, "keys"),
+    ...env,
   })
   const logger = createLogger("worker", "info", { write: (line) => lines.push(JSON.parse(line)) })
   redis = connectRedis(server.url, "consumer", logger)
@@ -61,12 +62,13 @@ function start(): Worker {
   return worker
 }
 
-async function submit(projectId = PROJECT): Promise<string> {
+async function submit(projectId = PROJECT, more: { size?: number } = {}): Promise<string> {
   const queue = `worker-${directory.slice(-6)}`
   const producer = createProducer({ connection: redis, queue, deadlineMs: 10_000 })
   const payload = createJobPayload({
     ...{ projectId, archiveId, encryptedPassword, status: "uploaded", nonce: "n1" },
     receivedAt: new Date().toISOString(),
+    ...more,
   })
   const { jobId } = await producer.enqueue(payload)
   await producer.close()
@@ -106,6 +108,38 @@ test("an archive that comes after its job is decrypted to what openssl gives, on
   expect(text).toContain(`unseal_queue_jobs{state="completed"} 1`)
   expect(text).toMatch(/unseal_bytes_total\{direction="written"\} [1-9]/)
   expect(JSON.stringify(lines)).not.toContain(encryptedPassword)
+})
+
+test("an object that is not of the announced size is decrypted with a warning", async () => {
+  await copyFile(join(VECTOR, "key.pem"), join(directory, "keys", "key.pem"))
+  await upload()
+  start()
+  await submit(PROJECT, { size: 411_920 })
+  await line("archive committed")
+  const { size } = await stat(join(VECTOR, "archive.enc"))
+  expect(lines.find(({ level }) => level === "warn")).toMatchObject({
+    ...{ msg: "archive's size is not the one that its callback announced", archiveId },
+    ...{ announcedSize: 411_920, sourceSize: size },
+  })
+  expect(await registry.metrics()).toContain('unseal_announced_size_total{outcome="differs"} 1')
+  const record = await readFile(join(directory, "out", PROJECT, archiveId, "archive.json"), "utf8")
+  expect(JSON.parse(record)).toMatchObject({ announced: { size: 411_920, fits: false } })
+})
+
+test("an object that must be of the announced size is waited for until it is", async () => {
+  await copyFile(join(VECTOR, "key.pem"), join(directory, "keys", "key.pem"))
+  await upload()
+  const object = join(directory, "in", PROJECT, archiveId, "archive.ts")
+  const { size } = await stat(object)
+  await truncate(object, 64_000)
+  start({ UNSEAL_ANNOUNCED_SIZE: "require" })
+  await submit(PROJECT, { size })
+  await line("archive's object is not of the announced size yet")
+  expect(await readdir(join(directory, "out"))).toEqual([])
+  await upload()
+  await line("archive committed")
+  const record = await readFile(join(directory, "out", PROJECT, archiveId, "archive.json"), "utf8")
+  expect(JSON.parse(record)).toMatchObject({ attempts: 1, announced: { size, fits: true } })
 })
 
 test("a job of a project that is not configured is a dead letter", async () => {

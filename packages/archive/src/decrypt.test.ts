@@ -266,6 +266,73 @@ describe("decryptArchive", () => {
     },
   )
 
+  describe.each([
+    ["the ciphertext's", 0],
+    ["a plaintext's without its padding", -12],
+    ["a block more", 16],
+  ])("of an announced size that fits, %s,", (_, more) => {
+    it.each(["record", "require"] as const)("decrypts (%s)", async (announcedSize) => {
+      const { ciphertext, encryptedPassword } = encrypt(transportStream(3 * PART))
+      await put("source", KEY, ciphertext)
+      const size = ciphertext.length + more
+      const wanted = request(encryptedPassword, { announced: { size } })
+      await decryptArchive(wanted, options({ announcedSize }), never)
+      expect((await record()).announced).toEqual({ size, fits: true })
+    })
+  })
+
+  // A ciphertext without authentication decrypts wherever it is cut, if it is cut between blocks.
+  it.each([
+    ["cut at a block boundary", 2 * PART, 32],
+    ["cut to one part of three", PART, 2 * PART],
+    ["longer than announced", 3 * PART, -17],
+  ])("tells an object that is %s from a whole one", async (_, kept, missing) => {
+    const { ciphertext, encryptedPassword } = encrypt(transportStream(3 * PART))
+    await put("source", KEY, ciphertext.subarray(0, kept))
+    const announced = { size: kept + missing }
+    const wanted = request(encryptedPassword, { announced })
+    const strict = decryptArchive(wanted, options({ announcedSize: "require" }), never)
+    await expect(strict).rejects.toMatchObject({
+      code: "ERR_OBJECT_INCOMPLETE",
+      kind: "transient",
+      message: `${KEY} has ${kept} bytes while the callback announced ${announced.size}`,
+    })
+    expect(await leftovers()).toEqual([])
+    await decryptArchive(wanted, options(), never)
+    expect((await record()).announced).toEqual({ ...announced, fits: false })
+  })
+
+  it("counts a padding to the announced size only if there is one", async () => {
+    const plaintext = Buffer.concat([transportStream(188 * 1000), Buffer.alloc(16, 16)])
+    for (const [bytes, fits] of [
+      [plaintext, true],
+      [transportStream(plaintext.length), false],
+    ] as const) {
+      const { ciphertext, encryptedPassword } = encrypt(bytes)
+      const key = `p/${fits}.ts`
+      await put("source", key, ciphertext)
+      const size = ciphertext.length - 20
+      const at = { sourceKeys: [key], destinationKey: key }
+      const wanted = request(encryptedPassword, { ...at, announced: { size } })
+      const strict = decryptArchive(wanted, options({ announcedSize: "require" }), never)
+      if (fits) await strict
+      else await expect(strict).rejects.toMatchObject({ code: "ERR_OBJECT_INCOMPLETE" })
+      const { record } = await decryptArchive(wanted, options(), never)
+      expect(record.announced).toEqual({ size, fits })
+    }
+  })
+
+  it("waits for the rest of an object that is not whole blocks yet, if it must be whole", async () => {
+    const { ciphertext, encryptedPassword } = encrypt(transportStream(PART))
+    for (const kept of [0, 4_711]) {
+      await put("source", KEY, ciphertext.subarray(0, kept))
+      const wanted = request(encryptedPassword, { announced: { size: ciphertext.length } })
+      await expect(
+        decryptArchive(wanted, options({ announcedSize: "require" }), never),
+      ).rejects.toMatchObject({ code: "ERR_OBJECT_INCOMPLETE" })
+    }
+  })
+
   describe("refuses, with nothing visible and nothing half-written,", () => {
     const good = transportStream(3 * PART)
     const cases: [string, string, () => Promise<[ArchiveRequest, Partial<DecryptOptions>?]>, RegExp][] = [

@@ -5,6 +5,7 @@
  * work is done already, prove the content key on the first packets, and only then begin an upload; complete it only after
  * every byte is accounted for and the caller has confirmed (`fence`) that this run still owns the job.
  */
+import { type Announced, checkSize, needsPadding, requireAnnouncedSize } from "./announced.ts"
 import type { ByteBudget } from "./budget.ts"
 import type { Checkpoint, CheckpointLog, PartReceipt } from "./checkpoint.ts"
 import { findCommitted, metadataOf, writeRecord } from "./committed.ts"
@@ -16,10 +17,10 @@ import {
   type TransferResult,
   transferParts,
 } from "./decrypt-parts.ts"
-import { isUnsealError, UnsealError } from "./errors.ts"
+import { isUnsealError } from "./errors.ts"
 import { NO_CONTENT_KEY, type UnwrappedContentKey, unwrapContentKey } from "./format/content-key.ts"
 import type { KeyRing } from "./format/key-ring.ts"
-import { BLOCK_SIZE, type Part, planParts } from "./format/parts.ts"
+import { type Part, planParts } from "./format/parts.ts"
 import { type ContentKey, wipe } from "./format/password.ts"
 import { keptSize, readTail, type Tail, type TailRule } from "./format/tail.ts"
 import { type PinnedArchive, pinArchive } from "./pinned.ts"
@@ -45,12 +46,7 @@ export interface ArchiveRequest {
   readonly destination: ArchiveStore
   readonly destinationKey: string
   /** What the callback said of the archive. */
-  readonly announced?: {
-    /** Bytes. */
-    readonly size?: number
-    /** Base64; the vendor does not say of what. */
-    readonly sha256sum?: string
-  }
+  readonly announced?: Announced
 }
 
 export interface DecryptOptions {
@@ -63,6 +59,8 @@ export interface DecryptOptions {
   readonly existing: "fail" | "replace"
   /** `require` refuses an archive whose announced `sha256sum` is neither the ciphertext's nor the plaintext's. */
   readonly announcedDigest?: "record" | "require"
+  /** `require` waits (`ERR_OBJECT_INCOMPLETE`) for an object of the announced size, give or take a block. */
+  readonly announcedSize?: "record" | "require"
   /** Leave the record and the marks that tell a later run what the object was made from. Off for a single archive by hand. */
   readonly record: boolean
   /** Where to resume from and to leave a trace; absent, any failure removes what was uploaded. */
@@ -117,7 +115,8 @@ export async function decryptArchive(
       return { outcome: "already-committed", record: found.record }
     }
     const { object } = found.archive
-    checkSize(object, request.announced?.size)
+    if (options.announcedSize === "require") requireAnnouncedSize(object, request.announced)
+    checkSize(object, request.announced)
     // An empty archive needs no key, and its password may be of any.
     unwrapped =
       object.size === 0
@@ -131,7 +130,7 @@ export async function decryptArchive(
       transfer: moved,
       keyId: unwrapped.keyId,
       tail: moved.tail,
-      sha256sum: request.announced?.sha256sum,
+      announced: request.announced,
       attempts: options.attempt ?? 1,
       startedAt,
     })
@@ -182,19 +181,6 @@ async function look(
   return { archive, checkpoint, ours: committed.ours ? existing : null, create }
 }
 
-function checkSize(object: StoredObject, announced: number | undefined): void {
-  if (object.size === 0 && announced !== undefined && announced > 0)
-    throw new UnsealError(
-      "ERR_CIPHERTEXT_INVALID",
-      `${object.key} is empty (0 bytes) while the callback announced ${announced} bytes`,
-    )
-  if (object.size % BLOCK_SIZE !== 0)
-    throw new UnsealError(
-      "ERR_CIPHERTEXT_INVALID",
-      `${object.key} of ${object.size} bytes is not a whole number of 16-byte blocks: it was cut short, or is not encrypted`,
-    )
-}
-
 interface Moved extends TransferResult {
   /** Bytes. */
   readonly plaintextSize: number
@@ -212,8 +198,10 @@ async function move(
 ): Promise<Moved> {
   const { object } = archive
   const readEnd = () => decryptLastBlock(archive, contentKey, signal)
-  const end = options.tail === "trim" ? await readEnd() : undefined
-  const plaintextSize = end ? keptSize(object.size, readTail(object.size, end), "trim") : object.size
+  const isDoubtful = options.announcedSize === "require" && needsPadding(object.size, announced)
+  const end = options.tail === "trim" || isDoubtful ? await readEnd() : undefined
+  if (end && isDoubtful) requireAnnouncedSize(object, announced, readTail(object.size, end).padding)
+  const plaintextSize = end ? keptSize(object.size, readTail(object.size, end), options.tail) : object.size
   const work = {
     destinationKey,
     sourceKey: object.key,

@@ -74,6 +74,12 @@ export const ERROR_CODES = {
     owner: "archive",
     remedy: "the object is not in the source store yet: check the source store and its key templates",
   },
+  ERR_OBJECT_INCOMPLETE: {
+    kind: "transient",
+    owner: "archive",
+    remedy:
+      "the object does not have the size that the callback announced: upload it again from the vendor's copy, or take it as it is with UNSEAL_ANNOUNCED_SIZE=record",
+  },
   ERR_OBJECT_ARCHIVED: {
     kind: "transient",
     owner: "archive",

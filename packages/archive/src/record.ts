@@ -1,5 +1,6 @@
 /** The record of a decryption, `archive.json`: what was made from what, and how its bytes can be checked. */
 import { z } from "zod"
+import { type Announced, fitsAnnounced } from "./announced.ts"
 import { UnsealError } from "./errors.ts"
 import { formatCrc32 } from "./format/crc32.ts"
 import { PACKET_SIZE } from "./format/mpeg-ts.ts"
@@ -43,6 +44,15 @@ export const archiveRecordSchema = z.object({
   /** ISO 8601. */
   startedAt: z.string(),
   finishedAt: z.string(),
+  /** What the callback said; absent if it named no size. */
+  announced: z
+    .object({
+      /** Bytes. */
+      size: z.number().int().nonnegative(),
+      /** Whether that is the size of the ciphertext or the plaintext, give or take a block. */
+      fits: z.boolean(),
+    })
+    .optional(),
   attempts: z.number().int().positive(),
   unsealVersion: z.string(),
 })
@@ -61,20 +71,20 @@ export interface RecordFields {
   }
   readonly keyId: string | undefined
   readonly tail: Tail
-  /** The callback's, base64. */
-  readonly sha256sum: string | undefined
+  readonly announced: Announced | undefined
   readonly attempts: number
   readonly startedAt: string
 }
 
 /** The record of an archive whose object is not visible yet: the destination's version comes with `finishRecord`. */
 export function createRecord(fields: RecordFields): ArchiveRecord {
-  const { archive, source, transfer, keyId } = fields
+  const { archive, source, transfer, keyId, tail } = fields
+  const { size, sha256sum } = fields.announced ?? {}
   const { plaintext, ciphertext } = transfer.sha256
   const announced =
     ciphertext === undefined || plaintext === undefined
       ? {}
-      : { ciphertext, announced: compareAnnounced(fields.sha256sum, plaintext, ciphertext) }
+      : { ciphertext, announced: compareAnnounced(sha256sum, plaintext, ciphertext) }
   return {
     version: 1,
     archiveId: archive.archiveId,
@@ -84,10 +94,13 @@ export function createRecord(fields: RecordFields): ArchiveRecord {
     crc32: formatCrc32(transfer.crc32),
     ...(plaintext === undefined ? {} : { sha256: { plaintext, ...announced } }),
     ...(keyId === undefined ? {} : { keyId }),
-    tail: fields.tail,
+    tail,
     media: { packets: Math.floor(source.size / PACKET_SIZE), syncErrors: transfer.syncErrors },
     startedAt: fields.startedAt,
     finishedAt: new Date().toISOString(),
+    ...(size === undefined
+      ? {}
+      : { announced: { size, fits: fitsAnnounced(size, source.size, tail.padding) } }),
     attempts: fields.attempts,
     unsealVersion: version,
   }

@@ -31,6 +31,12 @@ test("a missing object waits on a budget of its own, whatever the attempts", () 
   expect(endingOf({ ...RUN, error: missing, waitedMs: 60_000 }).kind).toBe("dead")
 })
 
+test("an object that is not whole waits like one that is missing", () => {
+  const error = new UnsealError("ERR_OBJECT_INCOMPLETE", "8 of 16 bytes")
+  expect(endingOf({ ...RUN, error, attemptsMade: 11 })).toMatchObject({ kind: "waiting", code: error.code })
+  expect(endingOf({ ...RUN, error, waitedMs: 60_000 })).toMatchObject({ kind: "dead", code: error.code })
+})
+
 test("a run that was aborted by a shutdown hands its job back, whatever it throws", () => {
   for (const error of [transient, missing, new Error("aborted"), undefined])
     expect(endingOf({ ...RUN, error, shuttingDown: true })).toEqual({ kind: "handed-back" })

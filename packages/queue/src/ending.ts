@@ -16,6 +16,10 @@ export const FAILURES = {
 
 export type FailureCode = keyof typeof FAILURES
 
+/** What time alone may mend: waited for without using an attempt. */
+export const WAITING_CODES = ["ERR_OBJECT_NOT_FOUND", "ERR_OBJECT_INCOMPLETE"] as const
+export type WaitingCode = (typeof WAITING_CODES)[number]
+
 /** What a run returns for its job to be done: a few small values, kept with the job for an hour. */
 export type RunResult = Readonly<Record<string, string | number | boolean | null>>
 
@@ -26,8 +30,8 @@ export type Ending<Result extends RunResult = RunResult> =
   | { readonly kind: "dead"; readonly code: FailureCode; readonly reason: string }
   /** Another attempt, after a backoff. */
   | { readonly kind: "retry"; readonly code: FailureCode; readonly reason: string }
-  /** The object is not there yet: looked for again after `delayMs`, without an attempt. */
-  | { readonly kind: "waiting"; readonly code: "ERR_OBJECT_NOT_FOUND"; readonly delayMs: number }
+  /** The object is not there yet, or not whole: looked for again after `delayMs`, without an attempt. */
+  | { readonly kind: "waiting"; readonly code: WaitingCode; readonly delayMs: number }
   /** Shutdown is not a failure: back in the queue, first in line, without an attempt or a stall. */
   | { readonly kind: "handed-back" }
   /** Another worker has the job. */
@@ -56,13 +60,16 @@ export function endingOf(run: FailedRun): Ending<never> {
   if (isUnsealError(error) && error.kind === "permanent") return { kind: "dead", code, reason }
   // Whatever else an aborted run throws came from the abort.
   if (run.shuttingDown) return { kind: "handed-back" }
-  if (code === "ERR_OBJECT_NOT_FOUND") {
+  if (isOneOf(code, WAITING_CODES)) {
     if (run.waitedMs >= run.objectWaitMs) return { kind: "dead", code, reason }
     return { kind: "waiting", code, delayMs: objectWaitDelayMs(run.waitedMs) }
   }
   if (run.attemptsMade + 1 < run.attempts) return { kind: "retry", code, reason }
   return { kind: "dead", code, reason }
 }
+
+const isOneOf = <Code extends string>(code: string, codes: readonly Code[]): code is Code =>
+  codes.includes(code as Code)
 
 /** What a dead letter says, and every failed attempt: `CODE: message`. Only our own messages are known to hold no secret. */
 export function reasonOf(error: unknown): string {

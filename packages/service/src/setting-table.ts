@@ -202,6 +202,12 @@ export const SETTINGS = {
     meaning:
       "a callback's `sha256sum` that fits neither ciphertext nor plaintext is recorded (`record`) or a dead letter (`require`)",
   },
+  UNSEAL_ANNOUNCED_SIZE: {
+    for: ["worker", "cli"],
+    default: "record",
+    meaning:
+      "an object whose size differs by more than a block from what the callback announced is decrypted, logged and recorded (`record`), or waited for like one that is missing, a day at most (`require`)",
+  },
   UNSEAL_FALLBACK_HOSTS: {
     for: ["worker"],
     default: "*.amazonaws.com,*.tokbox.com,*.opentok.com,*.vonage.com",
