@@ -41,7 +41,11 @@ const system = await startSystem({
   store: options.store,
   workers: 2,
   workerEnv: WORKER_SETTINGS,
-  simulatorEnv: { SIMULATOR_REST_PORT: "0", SIMULATOR_API_SECRET: API_SECRET },
+  simulatorEnv: {
+    SIMULATOR_REST_PORT: "0",
+    SIMULATOR_API_SECRET: API_SECRET,
+    ...(options.quirk.length > 0 && { SIMULATOR_S3_QUIRKS: options.quirk.join(",") }),
+  },
   onReady: step,
   onLine: noteCommitted,
 })

@@ -1,3 +1,4 @@
+import { describeQuirks, isQuirkName, type QuirkName } from "@unseal/simulator/s3/quirks"
 import type { StoreKind } from "@unseal/test/harness/stores"
 import { Command, InvalidArgumentError, Option } from "commander"
 
@@ -6,10 +7,12 @@ export interface DemoOptions {
   readonly archives: number
   readonly keep?: true
   readonly killWorker?: true
+  /** How the S3 server differs from S3. */
+  readonly quirk: readonly QuirkName[]
 }
 
 export function readOptions(argv: readonly string[]): DemoOptions {
-  return new Command("npm run demo --")
+  const command = new Command("npm run demo --")
     .description(
       "The whole system on one machine: records archives, decrypts them, and compares them with openssl.",
     )
@@ -18,9 +21,22 @@ export function readOptions(argv: readonly string[]): DemoOptions {
     )
     .addOption(new Option("--archives <count>", "how many to record").default(12).argParser(wholeNumber))
     .option("--kill-worker", "kill one of the two workers half-way, with SIGKILL")
+    .addOption(
+      new Option("--quirk <name>", "a way in which the S3 server differs from S3; may be repeated")
+        .default([], "none")
+        .argParser(oneMoreQuirk),
+    )
     .option("--keep", "leave everything running in the end, until Ctrl-C")
     .parse(argv)
-    .opts()
+  const options = command.opts<DemoOptions>()
+  if (options.quirk.length > 0 && options.store !== "s3")
+    command.error(`error: --quirk is for --store s3, not ${options.store}`, { exitCode: 2 })
+  return options
+}
+
+function oneMoreQuirk(name: string, before: readonly QuirkName[]): readonly QuirkName[] {
+  if (!isQuirkName(name)) throw new InvalidArgumentError(`there are\n${describeQuirks()}`)
+  return [...before, name]
 }
 
 function wholeNumber(text: string): number {

@@ -4,6 +4,7 @@ import { join } from "node:path"
 import { ConfigurationError, type Environment } from "@unseal/service/settings"
 import { afterAll, describe, expect, test } from "vitest"
 import { readConfig } from "./config.ts"
+import { QUIRK_NAMES, QUIRKS } from "./s3/quirks.ts"
 
 const directory = mkdtempSync(join(tmpdir(), "simulator-config-"))
 afterAll(() => rmSync(directory, { recursive: true }))
@@ -83,6 +84,27 @@ describe("the simulator's configuration", () => {
       AWS_SECRET_ACCESS_KEY: "secret",
     }
     expect(readConfig(own).credential).toEqual({ accessKeyId: "access", secretAccessKey: "secret" })
+  })
+
+  test("takes the quirks of its S3 server by name, and lists them for a name that is none", () => {
+    const own = {
+      ...enough,
+      SIMULATOR_S3_PORT: "0",
+      AWS_ACCESS_KEY_ID: "access",
+      AWS_SECRET_ACCESS_KEY: "secret",
+    }
+    const quirks = "hidden-keys, kms-etags"
+    expect(readConfig({ ...own, SIMULATOR_S3_QUIRKS: quirks }).SIMULATOR_S3_QUIRKS).toEqual([
+      "hidden-keys",
+      "kms-etags",
+    ])
+    const [problem, ...others] = problemsOf({ ...own, SIMULATOR_S3_QUIRKS: "hidden-keys,hidden" })
+    expect(others).toEqual([])
+    expect(problem).toContain('SIMULATOR_S3_QUIRKS has no quirk "hidden"')
+    for (const name of QUIRK_NAMES) expect(problem).toContain(`${name}: a store that ${QUIRKS[name].meaning}`)
+    expect(problemsOf({ ...enough, SIMULATOR_S3_QUIRKS: quirks })).toEqual([
+      expect.stringContaining("SIMULATOR_S3_PORT"),
+    ])
   })
 
   test("needs no certificate with a REST API, but what its requests are authenticated by", () => {

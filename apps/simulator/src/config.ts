@@ -15,6 +15,7 @@ import {
   url,
 } from "@unseal/service/settings"
 import { z } from "zod"
+import { describeQuirks, isQuirkName } from "./s3/quirks.ts"
 import { DEFAULT_KEY_TEMPLATE } from "./upload.ts"
 
 const scale = () =>
@@ -30,6 +31,13 @@ const list = <Item extends z.ZodType<unknown, string>>(item: Item) =>
     .string()
     .transform((value) => value.split(",").map((part) => part.trim()))
     .pipe(z.array(item))
+
+const quirk = () =>
+  z.string().transform((name, context) => {
+    if (isQuirkName(name)) return name
+    context.addIssue(`has no quirk ${JSON.stringify(name.slice(0, 80))}; there are\n${describeQuirks()}`)
+    return z.NEVER
+  })
 
 /** Of the REST API, and of the vendor's storage, which is there only with it. */
 const REST_SETTINGS = {
@@ -66,6 +74,8 @@ const SETTINGS = z.object({
   SIMULATOR_S3_PORT: port().optional(),
   /** Buckets of that server. The first is the upload target if `SIMULATOR_STORE` names none. */
   SIMULATOR_S3_BUCKETS: list(text().min(1)).prefault("recordings,decrypted"),
+  /** How that server differs from S3: names of quirks (s3/quirks.ts). */
+  SIMULATOR_S3_QUIRKS: list(quirk()).optional(),
   /** The customer's upload target, a store URL. */
   SIMULATOR_STORE: text().optional(),
   SIMULATOR_KEY_TEMPLATE: text().prefault(DEFAULT_KEY_TEMPLATE),
@@ -146,6 +156,8 @@ function readOwnSettings(env: Environment): z.output<typeof SETTINGS> {
 
 function contradictions(settings: z.output<typeof SETTINGS>): string[] {
   const problems: string[] = []
+  if (settings.SIMULATOR_S3_QUIRKS !== undefined && settings.SIMULATOR_S3_PORT === undefined)
+    problems.push("SIMULATOR_S3_QUIRKS is set, but not the SIMULATOR_S3_PORT of the server that they are for")
   if (settings.SIMULATOR_STORE === undefined && settings.SIMULATOR_S3_PORT === undefined)
     problems.push(
       "SIMULATOR_STORE is not set: it names the upload target, unless SIMULATOR_S3_PORT starts one",

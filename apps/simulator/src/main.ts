@@ -85,6 +85,7 @@ async function startBuckets(config: SimulatorConfig) {
     port: config.SIMULATOR_S3_PORT,
     credentials: [config.credential],
     buckets: config.SIMULATOR_S3_BUCKETS,
+    quirks: config.SIMULATOR_S3_QUIRKS ?? [],
   })
 }
 

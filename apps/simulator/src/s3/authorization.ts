@@ -37,6 +37,12 @@ export type PayloadProof =
   | { readonly kind: "unsigned-chunks" }
   | { readonly kind: "signed-chunks"; readonly trailer: boolean; readonly signer: ChunkSigner }
 
+/** Who signed a request, and what binds its body. */
+export interface Authorization {
+  readonly accessKeyId: string
+  readonly proof: PayloadProof
+}
+
 interface Claim {
   readonly presigned: boolean
   readonly accessKeyId: string
@@ -57,13 +63,13 @@ export function sameSignature(expected: string, given: string): boolean {
   return a.length === b.length && timingSafeEqual(a, b)
 }
 
-/** The proof for the body, if the request's signature holds. `nowMs` is the server's clock. Throws `Refusal`. */
+/** Who signed the request and the proof for its body, if the signature holds. `nowMs` is the server's clock. Throws `Refusal`. */
 export function authorize(
   request: WireRequest,
   credentials: ReadonlyMap<string, string>,
   region: string,
   nowMs: number,
-): PayloadProof {
+): Authorization {
   const { rawPath, rawQuery } = splitTarget(request.target)
   const query = parseQuery(rawQuery)
   const headers = joinHeaders(request.rawHeaders)
@@ -100,12 +106,13 @@ export function authorize(
   if (!sameSignature(expected, claim.signature)) throw new Refusal("SignatureDoesNotMatch")
 
   const emptySha256 = sha256("")
-  return readProof(content, {
+  const proof = readProof(content, {
     seed: expected,
     chunk: (previous, hash) =>
       sign(`${ALGORITHM}-PAYLOAD`, claim.amzDate, scope, previous, emptySha256, hash),
     trailer: (previous, hash) => sign(`${ALGORITHM}-TRAILER`, claim.amzDate, scope, previous, hash),
   })
+  return { accessKeyId: claim.accessKeyId, proof }
 }
 
 /** Names in lower case, values trimmed with runs of spaces collapsed, repeated headers joined: the canonical form. */

@@ -23,7 +23,7 @@ function signer(headers: Record<string, string>, signature: string): ChunkSigner
     .filter((name) => !headers["x-amz-trailer"] || name !== "content-length")
     .sort()
     .join(";")
-  const proof = authorize(
+  const { proof } = authorize(
     {
       method: "PUT",
       target: "/examplebucket/chunkObject.txt",

@@ -10,12 +10,16 @@ import type { OperationName, Target } from "./routing.ts"
 export interface S3Request extends Target {
   readonly operation: OperationName
   readonly headers: IncomingHttpHeaders
+  /** Who signed it. */
+  readonly accessKeyId: string
   readonly proof: PayloadProof
   readonly incoming: IncomingMessage
   readonly fault: FaultAction
   /** Tells a client that asked (`Expect: 100-continue`) to send the body. */
   readonly askForBody: () => void
   readonly countIn: (bytes: number) => void
+  /** Called with a body that is a document. */
+  readonly seeDocument: (text: string) => void
   /** Aborted when the connection ends. */
   readonly signal: AbortSignal
 }
@@ -33,10 +37,13 @@ export interface Reply {
   }
 }
 
+/** What an ETag is made of: the content's MD5, or random bytes, 32 or 200 digits of them, which are cheaper to have. */
+export type EtagForm = "md5" | "random" | "long"
+
 /** What the operations work on. */
 export interface ServerState {
   readonly region: string
-  readonly etags: "md5" | "random"
+  readonly etags: EtagForm
   readonly files: ObjectFiles
   readonly store: ObjectStore
   readonly uploads: MultipartUploads

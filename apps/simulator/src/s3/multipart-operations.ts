@@ -122,7 +122,7 @@ export async function addPart(
   const part = {
     ...received,
     number,
-    etag: etags === "random" ? randomEtag() : `"${received.md5!.toString("hex")}"`,
+    etag: etags !== "md5" ? randomEtag(etags) : `"${received.md5!.toString("hex")}"`,
     lastModified: new Date(),
   }
   await uploads.add(upload, part)

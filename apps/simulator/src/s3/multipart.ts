@@ -1,5 +1,6 @@
 import { createHash, randomBytes } from "node:crypto"
 import { type ChecksumAlgorithm, type ChecksumType, objectChecksum } from "./checksums.ts"
+import type { EtagForm } from "./exchange.ts"
 import { compareKeys } from "./key-index.ts"
 import type { ObjectFiles, StoredFile } from "./object-files.ts"
 import { type ObjectVersion, randomEtag } from "./object-store.ts"
@@ -123,16 +124,12 @@ function choosePart(upload: Upload, named: NamedPart): UploadedPart {
 }
 
 /** The object that `parts` make. Its ETag is the MD5 of the parts' MD5s and their number. */
-export function assemble(
-  upload: Upload,
-  parts: readonly UploadedPart[],
-  etags: "md5" | "random",
-): ObjectVersion {
+export function assemble(upload: Upload, parts: readonly UploadedPart[], etags: EtagForm): ObjectVersion {
   const suffix = `-${parts.length}`
   return {
     key: upload.key,
     size: parts.reduce((size, part) => size + part.file.size, 0),
-    etag: etags === "random" ? randomEtag(suffix) : `"${md5Of(parts.map((part) => part.md5!))}${suffix}"`,
+    etag: etags !== "md5" ? randomEtag(etags, suffix) : `"${md5Of(parts.map((part) => part.md5!))}${suffix}"`,
     lastModified: new Date(),
     headers: upload.headers,
     ...(upload.checksum && {

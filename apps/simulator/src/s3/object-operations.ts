@@ -28,7 +28,7 @@ export function newVersion(
   return {
     key,
     size: received.file.size,
-    etag: etags === "random" ? randomEtag() : `"${received.md5!.toString("hex")}"`,
+    etag: etags !== "md5" ? randomEtag(etags) : `"${received.md5!.toString("hex")}"`,
     lastModified: new Date(),
     headers,
     ...(algorithm && {

@@ -100,4 +100,5 @@ export class ObjectStore {
 }
 
 /** A quoted ETag that names no content, for when MD5 is not wanted. */
-export const randomEtag = (suffix = ""): string => `"${randomBytes(16).toString("hex")}${suffix}"`
+export const randomEtag = (form: "random" | "long", suffix = ""): string =>
+  `"${randomBytes(form === "long" ? 100 : 16).toString("hex")}${suffix}"`

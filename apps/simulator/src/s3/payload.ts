@@ -111,7 +111,9 @@ export async function receiveText(
   const chunks: Buffer[] = []
   const payload = openPayload(request, announced, { md5: false }, MAX_DOCUMENT_BYTES)
   for await (const chunk of payload.chunks) chunks.push(chunk)
-  return Buffer.concat(chunks).toString("utf8")
+  const text = Buffer.concat(chunks).toString("utf8")
+  request.seeDocument(text)
+  return text
 }
 
 interface Digests {

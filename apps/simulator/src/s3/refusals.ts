@@ -12,6 +12,7 @@ const REFUSALS = {
     "Your previous request to create the named bucket succeeded and you already own it.",
   ],
   BucketNotEmpty: [409, "The bucket you tried to delete is not empty"],
+  ExpiredToken: [400, "The provided token has expired."],
   EntityTooLarge: [400, "Your proposed upload exceeds the maximum allowed size"],
   EntityTooSmall: [400, "Your proposed upload is smaller than the minimum allowed size"],
   IllegalLocationConstraintException: [400, "The specified location-constraint is not valid"],
@@ -22,6 +23,7 @@ const REFUSALS = {
   InvalidBucketName: [400, "The specified bucket is not valid."],
   InvalidChunkSizeError: [400, "Only the last chunk is allowed to have a size less than 8192 bytes"],
   InvalidDigest: [400, "The Content-MD5 you specified was invalid."],
+  InvalidObjectState: [403, "The operation is not valid for the object's storage class"],
   InvalidPart: [
     400,
     "One or more of the specified parts could not be found.  The part may not have been uploaded, or the specified entity tag may not match the part's entity tag.",
@@ -34,6 +36,7 @@ const REFUSALS = {
   InvalidRequest: [400, "Invalid Request"],
   InvalidToken: [400, "The provided token is malformed or otherwise invalid."],
   InvalidURI: [400, "Couldn't parse the specified URI."],
+  "KMS.ThrottlingException": [400, "You have exceeded the rate at which you may call KMS."],
   KeyTooLongError: [400, "Your key is too long"],
   MalformedTrailerError: [
     400,
@@ -53,13 +56,24 @@ const REFUSALS = {
     "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.",
   ],
   NotImplemented: [501, "A header or parameter you provided implies functionality that is not implemented"],
+  PermanentRedirect: [
+    301,
+    "The bucket you are attempting to access must be addressed using the specified endpoint. Please send all future requests to this endpoint.",
+  ],
   PreconditionFailed: [412, "At least one of the pre-conditions you specified did not hold"],
+  RequestLimitExceeded: [400, "Request limit exceeded."],
+  RequestTimeout: [
+    400,
+    "Your socket connection to the server was not read from or written to within the timeout period.",
+  ],
   RequestTimeTooSkewed: [403, "The difference between the request time and the current time is too large."],
   SignatureDoesNotMatch: [
     403,
     "The request signature we calculated does not match the signature you provided. Check your key and signing method.",
   ],
   SlowDown: [503, "Please reduce your request rate."],
+  TemporaryRedirect: [307, "Please re-send this request to the specified temporary endpoint."],
+  ThrottlingException: [400, "Rate exceeded"],
   XAmzContentSHA256Mismatch: [
     400,
     "The provided 'x-amz-content-sha256' header does not match what was computed.",
@@ -68,16 +82,23 @@ const REFUSALS = {
 
 export type RefusalCode = keyof typeof REFUSALS
 
-/** The server's answer is an error document. `details` are further elements of it, as S3 gives with some codes. */
+/** The server's answer is an error document. `details` are further elements of it, as S3 gives with some codes; `headers` go with it. */
 export class Refusal extends Error {
   readonly code: RefusalCode
   readonly status: number
   readonly details: Readonly<Record<string, string | number>>
+  readonly headers: Readonly<Record<string, string>>
 
-  constructor(code: RefusalCode, message?: string, details: Record<string, string | number> = {}) {
+  constructor(
+    code: RefusalCode,
+    message?: string,
+    details: Readonly<Record<string, string | number>> = {},
+    headers: Readonly<Record<string, string>> = {},
+  ) {
     super(message ?? REFUSALS[code][1])
     this.code = code
     this.status = REFUSALS[code][0]
     this.details = details
+    this.headers = headers
   }
 }

@@ -25,8 +25,8 @@ export function faultReply(status: number, code: string | undefined, requestId: 
 }
 
 export function refusalReply(refusal: Refusal, resource: string, requestId: string): Reply {
-  const { status, code, message, details } = refusal
-  return errorReply(status, code, message, { ...details, Resource: resource }, requestId)
+  const { status, code, message, details, headers } = refusal
+  return { ...errorReply(status, code, message, { ...details, Resource: resource }, requestId), headers }
 }
 
 function errorReply(

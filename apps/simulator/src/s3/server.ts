@@ -7,6 +7,8 @@ import { MultipartUploads } from "./multipart.ts"
 import { ObjectFiles } from "./object-files.ts"
 import { ObjectStore } from "./object-store.ts"
 import { type Operation, OperationLog } from "./operation-log.ts"
+import { Policies, type PolicyDocument } from "./policies.ts"
+import { type QuirkName, Quirks } from "./quirks.ts"
 import { serveRequest } from "./serving.ts"
 
 export interface S3ServerOptions {
@@ -14,7 +16,7 @@ export interface S3ServerOptions {
   readonly host?: string
   /** Default 0: a free one. */
   readonly port?: number
-  /** Who may do everything. Anybody else may do nothing. */
+  /** Who may do everything, unless `policies` says otherwise. Anybody else may do nothing. */
   readonly credentials: readonly Credential[]
   /** Buckets that exist from the start. */
   readonly buckets: readonly string[]
@@ -28,6 +30,10 @@ export interface S3ServerOptions {
   readonly etags?: "md5" | "random"
   /** What a Complete of a completed upload gets: 404 NoSuchUpload, or the first one's reply again. Default `refuse`. */
   readonly repeatedComplete?: "refuse" | "repeat"
+  /** How the store differs from S3; can be changed later. Default none. */
+  readonly quirks?: readonly QuirkName[]
+  /** What the owner of an access key may do, if not everything; can be changed later. */
+  readonly policies?: Readonly<Record<string, PolicyDocument>>
   /** Of the faults' random choices. Default 1. */
   readonly seed?: number
   /** Requests that the operation log holds. Default 10,000. */
@@ -52,6 +58,10 @@ export interface S3Server {
   readonly port: number
   readonly operations: OperationLog
   readonly faults: FaultPlan
+  /** By access key, what its owner may do. A key that is not here may do everything. */
+  readonly policies: Policies
+  /** How the store differs from S3 at the moment. */
+  readonly quirks: Quirks
   /** Uploads neither completed nor aborted, of all buckets, by key and age. */
   openUploads(): readonly OpenUpload[]
   /** Ends every connection, also hanging ones, and removes the object bytes. */
@@ -61,8 +71,8 @@ export interface S3Server {
 /**
  * Starts an S3-compatible server on plain HTTP: signatures, conditions and limits are checked as S3 does, what it does not
  * do it refuses with NotImplemented, and requests can be made to fail by plan. State is in memory, object bytes on disk.
- * All five additional checksums are verified. Unlike S3 it computes none that nobody asked for, knows no versioning, access
- * control lists or policies, and a conditional write races with nothing (S3 may answer 409 to one of two at once).
+ * All five additional checksums are verified. Unlike S3 it computes none that nobody asked for, knows no versioning and no
+ * access control lists, and a conditional write races with nothing (S3 may answer 409 to one of two at once).
  */
 export async function startS3Server(options: S3ServerOptions): Promise<S3Server> {
   const { host = "127.0.0.1", etags = "md5", region = "us-east-1", domains = ["localhost"] } = options
@@ -71,6 +81,8 @@ export async function startS3Server(options: S3ServerOptions): Promise<S3Server>
   const uploads = new MultipartUploads(files)
   const operations = new OperationLog(options.logSize ?? 10_000)
   const faults = new FaultPlan(options.seed ?? 1)
+  const quirks = new Quirks(options.quirks)
+  const policies = new Policies(options.policies)
   const context = {
     state: {
       region,
@@ -83,6 +95,8 @@ export async function startS3Server(options: S3ServerOptions): Promise<S3Server>
     credentials: new Map(options.credentials.map((one) => [one.accessKeyId, one.secretAccessKey])),
     domains,
     faults,
+    policies,
+    quirks,
     operations,
     requestPrefix: randomBytes(4).toString("hex").toUpperCase(),
   }
@@ -116,6 +130,8 @@ export async function startS3Server(options: S3ServerOptions): Promise<S3Server>
     port,
     operations,
     faults,
+    policies,
+    quirks,
     openUploads: () =>
       uploads.list().map(({ bucket, key, id, initiated, parts }) => ({
         bucket,

@@ -11,6 +11,9 @@ import * as multipart from "./multipart-operations.ts"
 import { refuseUnsupported } from "./object-headers.ts"
 import * as objects from "./object-operations.ts"
 import type { Operation, OperationLog } from "./operation-log.ts"
+import type { Policies } from "./policies.ts"
+import type { ArrivingRequest } from "./quirks/hooks.ts"
+import type { QuirkRun, Quirks } from "./quirks.ts"
 import { Refusal } from "./refusals.ts"
 import { faultReply, refusalReply, sendReply } from "./reply.ts"
 import { findOperation, type OperationName, readTarget, type Target } from "./routing.ts"
@@ -43,6 +46,8 @@ export interface ServingContext {
   readonly credentials: ReadonlyMap<string, string>
   readonly domains: readonly string[]
   readonly faults: FaultPlan
+  readonly policies: Policies
+  readonly quirks: Quirks
   readonly operations: OperationLog
   /** Makes request ids of different servers differ. */
   readonly requestPrefix: string
@@ -87,9 +92,13 @@ export async function serveRequest(
     waiting = false
   }
   let reply: Reply | undefined
+  const quirks = context.quirks.begin()
+  if (quirks.clockAheadMs !== 0)
+    response.setHeader("date", new Date(Date.now() + quirks.clockAheadMs).toUTCString())
   try {
     const served = await findReply(incoming, response, context, entry, {
       askForBody,
+      quirks,
       requestId,
       signal: gone.signal,
     })
@@ -114,6 +123,7 @@ export async function serveRequest(
   } finally {
     await reply?.object?.release()
   }
+  quirks.ended()
   entry.durationMs = performance.now() - started
   context.operations.end(entry)
 }
@@ -124,43 +134,59 @@ async function findReply(
   response: ServerResponse,
   context: ServingContext,
   entry: Entry,
-  { askForBody, requestId, signal }: { askForBody: () => void; requestId: string; signal: AbortSignal },
+  {
+    askForBody,
+    quirks,
+    requestId,
+    signal,
+  }: { askForBody: () => void; quirks: QuirkRun; requestId: string; signal: AbortSignal },
 ): Promise<{ reply: Reply; fault: FaultAction }> {
   const { method = "", url = "", rawHeaders, headers } = incoming
-  let fault: FaultAction = {}
+  let fault: FaultAction = quirks.action
+  let request: ArrivingRequest | undefined
+  let accessKeyId = ""
   try {
-    const { state, credentials, faults } = context
+    const { credentials, faults } = context
+    const state = quirks.state(context.state)
     const target = readTarget(url, headers.host ?? "", context.domains)
     const { operation, refusal } = findOperation(method, target, headers["x-amz-copy-source"] !== undefined)
     noteTarget(entry, operation, target, headers.range)
-    const proof = authorize({ method, target: url, rawHeaders }, credentials, state.region, Date.now())
+    const arriving = { ...target, operation, headers }
+    request = arriving
+    quirks.arrive(arriving)
+    const now = Date.now() + quirks.clockAheadMs
+    const signed = authorize({ method, target: url, rawHeaders }, credentials, state.region, now)
     if (operation === "Unknown") throw refusal!
+    ;({ accessKeyId } = signed)
+    context.policies.check(accessKeyId, arriving)
     refuseUnsupported(headers)
 
-    fault = faults.strike(operation, target.key) ?? fault
-    if (Object.keys(fault).length > 0) entry.fault = Object.keys(fault).join(",")
+    const struck = faults.strike(operation, target.key)
+    if (struck) entry.fault = Object.keys(struck).join(",")
+    fault = { ...fault, ...struck }
     const instead = await strikeBefore(fault, response, requestId, signal)
     if (instead) return { reply: instead, fault }
-    const request: S3Request = {
-      ...target,
-      operation,
-      headers,
-      proof,
+    const admitted: S3Request = {
+      ...arriving,
+      ...signed,
       incoming,
       fault,
       askForBody,
       countIn: (bytes) => {
         entry.bytesIn += bytes
       },
+      seeDocument: (text) => quirks.document(text, arriving),
       signal,
     }
-    const reply = await HANDLERS[operation](request, state)
+    const own = quirks.before(admitted, state)
+    const reply = own ?? (await quirks.reply(await HANDLERS[operation](admitted, state), admitted, state))
     return { reply: (await strikeAfter(fault, reply, response, requestId)) ?? reply, fault }
   } catch (error) {
     if (isConnectionLost(error) || signal.aborted) throw error
-    const refusal = error instanceof Refusal ? error : new Refusal("InternalError")
+    let refusal = error instanceof Refusal ? error : new Refusal("InternalError")
     // A fault of the server itself must not hide among the planned ones.
     if (refusal !== error) console.error(`s3 server: ${entry.operation} failed`, error)
+    if (request) refusal = quirks.refusal(context.policies.refusal(refusal, accessKeyId, request), request)
     entry.code = refusal.code
     return { reply: refusalReply(refusal, url.split("?", 1)[0]!, requestId), fault }
   }

@@ -1,0 +1,135 @@
+/** What stores make of checksums, conditions and parts. */
+import { ALGORITHMS } from "../checksums.ts"
+import type { Reply, S3Request, ServerState } from "../exchange.ts"
+import { Refusal } from "../refusals.ts"
+import type { ArrivingRequest, QuirkRow } from "./hooks.ts"
+
+const CHECKSUM_HEADERS = Object.keys(ALGORITHMS).map((name) => `x-amz-checksum-${name.toLowerCase()}`)
+const checksumHeaderIn = ({ headers }: ArrivingRequest): string | undefined =>
+  [...CHECKSUM_HEADERS, "x-amz-checksum-algorithm", "x-amz-sdk-checksum-algorithm", "x-amz-trailer"].find(
+    (name) => headers[name] !== undefined,
+  )
+
+const hasBody = ({ operation }: ArrivingRequest): boolean =>
+  operation === "PutObject" || operation === "UploadPart"
+const writesWithCondition = ({ operation, headers }: ArrivingRequest): boolean =>
+  (operation === "PutObject" || operation === "CompleteMultipartUpload") &&
+  headers["if-none-match"] !== undefined
+
+/** Reads no body: what is refused by a header is refused before it. */
+const refuseChecksums = (refuse: (header: string) => Refusal) => () => ({
+  before(request: S3Request): undefined {
+    const header = checksumHeaderIn(request)
+    if (header !== undefined) throw refuse(header)
+  },
+})
+
+/** The same object with fewer bytes, or none. */
+async function spoil({ bucket, key }: S3Request, state: ServerState, keep: number): Promise<void> {
+  const version = state.store.object(bucket, key)
+  const files = version.files.slice(0, keep)
+  const size = files.reduce((sum, file) => sum + file.size, 0)
+  if (keep === 0) await state.store.delete(bucket, key)
+  // The bytes that are left out are removed with the server's directory.
+  else state.store.bucket(bucket).objects.set(key, { ...version, files, size })
+}
+
+const afterComplete = (keep: number) => () => ({
+  async reply(reply: Reply, request: S3Request, state: ServerState): Promise<Reply> {
+    if (request.operation === "CompleteMultipartUpload" && reply.status === 200)
+      await spoil(request, state, keep)
+    return reply
+  },
+})
+
+export const BODY_QUIRKS = {
+  "no-checksum-501": {
+    meaning: "answers 501 NotImplemented to every request with a checksum header",
+    create: refuseChecksums((header) => new Refusal("NotImplemented", undefined, { Header: header })),
+  },
+  "no-checksum-400": {
+    meaning: "answers 400 InvalidArgument to every request with a checksum header",
+    create: refuseChecksums(
+      (header) =>
+        new Refusal("InvalidArgument", `Unsupported header '${header}' received for this API call.`),
+    ),
+  },
+  "checksums-unanswered": {
+    meaning: "takes checksum headers, and answers with none",
+    create: () => ({
+      reply(reply) {
+        const entries = Object.entries(reply.headers ?? {})
+        return {
+          ...reply,
+          headers: Object.fromEntries(entries.filter(([name]) => !name.startsWith("x-amz-checksum-"))),
+          ...(reply.xml && { xml: reply.xml.replaceAll(/<(Checksum\w+)>[^<]*<\/\1>/g, "") }),
+        }
+      },
+    }),
+  },
+  "object-lock": {
+    meaning: "refuses a PUT that has neither a Content-MD5 nor a checksum header",
+    create: () => ({
+      before(request): undefined {
+        if (!hasBody(request) || request.headers["content-md5"] !== undefined) return
+        if (!CHECKSUM_HEADERS.some((name) => request.headers[name] !== undefined))
+          throw new Refusal(
+            "InvalidRequest",
+            "Content-MD5 OR x-amz-checksum- HTTP header is required for Put Object requests with Object Lock parameters",
+          )
+      },
+    }),
+  },
+  "no-conditions-501": {
+    meaning: "answers 501 NotImplemented to a write with a condition",
+    create: () => ({
+      before(request): undefined {
+        if (writesWithCondition(request))
+          throw new Refusal("NotImplemented", undefined, { Header: "If-None-Match" })
+      },
+    }),
+  },
+  "conditions-ignored": {
+    meaning: "writes whatever the conditions of the request say",
+    create: () => ({ action: { ignoreConditions: true } }),
+  },
+  "complete-412-checksums": {
+    meaning: "answers 412 PreconditionFailed to a CompleteMultipartUpload that names the parts' checksums",
+    create: () => ({
+      document(text, { operation }) {
+        if (operation === "CompleteMultipartUpload" && /<Checksum/.test(text))
+          throw new Refusal("PreconditionFailed")
+      },
+    }),
+  },
+  "complete-412-condition": {
+    meaning: "answers 412 PreconditionFailed to a CompleteMultipartUpload with a condition",
+    create: () => ({
+      before(request): undefined {
+        if (request.operation === "CompleteMultipartUpload" && writesWithCondition(request))
+          throw new Refusal("PreconditionFailed")
+      },
+    }),
+  },
+  "equal-parts": {
+    meaning: "completes an upload only if all its parts but the last have one size",
+    create: () => ({
+      before({ operation, bucket, key, query }, { uploads }): undefined {
+        if (operation !== "CompleteMultipartUpload") return
+        const parts = [...uploads.open(bucket, key, query.get("uploadId") ?? "").parts.values()]
+        const sizes = parts.sort((a, b) => a.number - b.number).map((part) => part.file.size)
+        if (new Set(sizes.slice(0, -1)).size > 1)
+          throw new Refusal("InvalidPart", "All non-trailing parts must have the same length.")
+      },
+    }),
+  },
+  "complete-lost": {
+    meaning: "answers a CompleteMultipartUpload with 200 and an ETag, and makes no object",
+    create: afterComplete(0),
+  },
+  "complete-short": {
+    meaning:
+      "answers a CompleteMultipartUpload with 200 and an ETag, and makes an object of the first part alone",
+    create: afterComplete(1),
+  },
+} as const satisfies Record<string, QuirkRow>

@@ -1,0 +1,125 @@
+/** What stores make of credentials, permissions, clocks and regions. */
+import type { S3Request } from "../exchange.ts"
+import { Refusal } from "../refusals.ts"
+import type { OperationName } from "../routing.ts"
+import type { ArrivingRequest, QuirkRow } from "./hooks.ts"
+
+const OTHER_REGION = "eu-central-1"
+const HOUR_MS = 3_600_000
+
+const isLook = ({ operation }: ArrivingRequest): boolean =>
+  operation === "GetObject" || operation === "HeadObject"
+const NEEDS_LIST: readonly OperationName[] = ["HeadBucket", "ListObjects", "ListObjectsV2"]
+
+/** Refuses every `every`-th request of one kind, with the next of `refusals`. */
+function refuseInTurn(every: number, refusals: readonly (() => Refusal)[]) {
+  let requests = 0
+  return {
+    before(_request: S3Request): undefined {
+      if (++requests % every === 0) throw refusals[(requests / every) % refusals.length]!()
+    },
+  }
+}
+
+export const IDENTITY_QUIRKS = {
+  denied: {
+    meaning: "answers 403 AccessDenied to everything",
+    create: () => ({
+      before(): undefined {
+        throw new Refusal("AccessDenied")
+      },
+    }),
+  },
+  "hidden-keys": {
+    meaning: "answers 403 AccessDenied for a key that is not there, and to every listing of the bucket",
+    create: () => ({
+      before(request): undefined {
+        if (NEEDS_LIST.includes(request.operation)) throw new Refusal("AccessDenied")
+      },
+      refusal: (refusal, request) =>
+        refusal.code === "NoSuchKey" && isLook(request) ? new Refusal("AccessDenied") : refusal,
+    }),
+  },
+  archived: {
+    meaning: "answers 403 InvalidObjectState to every GET: the objects are in the storage class GLACIER",
+    create: () => ({
+      reply(reply, { operation }) {
+        if (operation === "GetObject" && reply.object)
+          throw new Refusal("InvalidObjectState", undefined, { StorageClass: "GLACIER" })
+        if (operation !== "HeadObject") return reply
+        return { ...reply, headers: { ...reply.headers, "x-amz-storage-class": "GLACIER" } }
+      },
+    }),
+  },
+  "clock-ahead": {
+    meaning:
+      "has a clock that is an hour ahead, and refuses what is signed by another with RequestTimeTooSkewed",
+    create: () => ({ clockAheadMs: HOUR_MS }),
+  },
+  "clock-behind": {
+    meaning:
+      "has a clock that is an hour behind, and refuses what is signed by another with RequestTimeTooSkewed",
+    create: () => ({ clockAheadMs: -HOUR_MS }),
+  },
+  "other-region-301": {
+    meaning: `is in ${OTHER_REGION}, and answers 301 with x-amz-bucket-region to what is signed for another region`,
+    create: () => ({
+      state: { region: OTHER_REGION },
+      refusal: (refusal) =>
+        refusal.code === "AuthorizationHeaderMalformed"
+          ? new Refusal(
+              "PermanentRedirect",
+              undefined,
+              { Region: OTHER_REGION },
+              { "x-amz-bucket-region": OTHER_REGION },
+            )
+          : refusal,
+    }),
+  },
+  "other-region-400": {
+    meaning: `is in ${OTHER_REGION}, and answers 400 AuthorizationHeaderMalformed to what is signed for another region`,
+    create: () => ({ state: { region: OTHER_REGION } }),
+  },
+  "redirect-307": {
+    meaning:
+      "answers the first ten requests with 307 TemporaryRedirect, as for a bucket that was created just now",
+    create() {
+      let left = 10
+      return {
+        arrive({ headers, bucket }): void {
+          if (left-- > 0)
+            throw new Refusal(
+              "TemporaryRedirect",
+              undefined,
+              { Bucket: bucket },
+              {
+                location: `http://${headers.host}/${bucket}`,
+              },
+            )
+        },
+      }
+    },
+  },
+  "expired-token": {
+    meaning: "answers 400 ExpiredToken to everything",
+    create: () => ({
+      arrive(): void {
+        throw new Refusal("ExpiredToken")
+      },
+    }),
+  },
+  "throttled-400": {
+    meaning: "refuses every seventh request for its rate, as a 400 that only its name tells",
+    create: () =>
+      refuseInTurn(7, [
+        () => new Refusal("KMS.ThrottlingException"),
+        () => new Refusal("ThrottlingException"),
+        () => new Refusal("RequestTimeout"),
+        () => new Refusal("RequestLimitExceeded"),
+      ]),
+  },
+  "internal-errors": {
+    meaning: "answers 500 InternalError to every seventh request",
+    create: () => refuseInTurn(7, [() => new Refusal("InternalError")]),
+  },
+} as const satisfies Record<string, QuirkRow>

@@ -1,0 +1,270 @@
+import { createHash } from "node:crypto"
+import { crc32 } from "node:zlib"
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest"
+import type { PolicyDocument } from "../../apps/simulator/src/s3/policies.ts"
+import { QUIRK_NAMES, QUIRKS, type QuirkName } from "../../apps/simulator/src/s3/quirks.ts"
+import { type S3Server, startS3Server } from "../../apps/simulator/src/s3/server.ts"
+import {
+  type Answer,
+  CREDENTIALS,
+  type PlainRequest,
+  type SigningOptions,
+  send,
+  signed,
+} from "./signed-request.ts"
+
+const MIB = 1024 * 1024
+const HOUR_MS = 3_600_000
+const BODY = Buffer.from("of an object")
+let server: S3Server
+
+beforeAll(async () => {
+  server = await startS3Server({ credentials: [CREDENTIALS], buckets: ["archives"] })
+  expect((await request(put("object"))).status).toBe(200)
+})
+afterEach(() => {
+  server.quirks.clear()
+  server.policies.delete(CREDENTIALS.accessKeyId)
+})
+afterAll(() => server.close())
+
+const request = async (plain: PlainRequest, options: SigningOptions = {}): Promise<Answer> =>
+  send(server.url, await signed(server.url, plain, options))
+const put = (key: string, headers: Record<string, string> = {}, body = BODY): PlainRequest => ({
+  method: "PUT",
+  path: `/archives/${key}`,
+  headers,
+  body,
+})
+const get = (key: string): PlainRequest => ({ method: "GET", path: `/archives/${key}` })
+const head = (key: string): PlainRequest => ({ method: "HEAD", path: `/archives/${key}` })
+
+/** An upload with parts of these sizes, as far as Complete's answer. */
+async function upload(
+  key: string,
+  sizes: readonly number[],
+  more: { condition?: true; checksums?: true } = {},
+) {
+  const path = `/archives/${key}`
+  const begun = await request({
+    method: "POST",
+    path,
+    query: { uploads: "" },
+    headers: more.checksums ? { "x-amz-checksum-algorithm": "CRC32" } : {},
+  })
+  if (begun.status !== 200) return begun
+  const uploadId = /<UploadId>(.*)<\/UploadId>/.exec(begun.body.toString())![1]!
+  const parts: string[] = []
+  for (const [index, size] of sizes.entries()) {
+    const query = { partNumber: String(index + 1), uploadId }
+    const answer = await request({ method: "PUT", path, query, body: Buffer.alloc(size) })
+    const checksum = answer.headers["x-amz-checksum-crc32"]
+    parts.push(
+      `<Part><PartNumber>${index + 1}</PartNumber><ETag>${answer.headers.etag}</ETag>${checksum ? `<ChecksumCRC32>${checksum}</ChecksumCRC32>` : ""}</Part>`,
+    )
+  }
+  return request({
+    method: "POST",
+    path,
+    query: { uploadId },
+    headers: more.condition ? { "if-none-match": "*" } : {},
+    body: `<CompleteMultipartUpload>${parts.join("")}</CompleteMultipartUpload>`,
+  })
+}
+
+function crc32Of(body: Buffer): string {
+  const bytes = Buffer.alloc(4)
+  bytes.writeUInt32BE(crc32(body))
+  return bytes.toString("base64")
+}
+
+describe("a server with quirks", () => {
+  const md5 = createHash("md5").update(BODY).digest("base64")
+  const checksum = { "x-amz-checksum-crc32": crc32Of(BODY) }
+  const answers: Readonly<Record<QuirkName, () => Promise<void>>> = {
+    async denied() {
+      expect(await request(get("object"))).toMatchObject({ status: 403, code: "AccessDenied" })
+    },
+    async "hidden-keys"() {
+      expect(await request(get("object"))).toMatchObject({ status: 200, body: BODY })
+      expect(await request(get("none"))).toMatchObject({ status: 403, code: "AccessDenied" })
+      expect(await request(head("none"))).toMatchObject({ status: 403 })
+      expect(await request(get(""))).toMatchObject({ status: 403, code: "AccessDenied" })
+    },
+    async archived() {
+      expect(await request(get("object"))).toMatchObject({ status: 403, code: "InvalidObjectState" })
+      const { status, headers } = await request(head("object"))
+      expect([status, headers["x-amz-storage-class"]]).toEqual([200, "GLACIER"])
+    },
+    async "clock-ahead"() {
+      await expectSkew(HOUR_MS)
+    },
+    async "clock-behind"() {
+      await expectSkew(-HOUR_MS)
+    },
+    async "other-region-301"() {
+      const answer = await request(get("object"))
+      expect(answer).toMatchObject({ status: 301, code: "PermanentRedirect" })
+      expect(answer.headers["x-amz-bucket-region"]).toBe("eu-central-1")
+      expect(await request(get("object"), { region: "eu-central-1" })).toMatchObject({ status: 200 })
+    },
+    async "other-region-400"() {
+      const answer = await request(get("object"))
+      expect(answer).toMatchObject({ status: 400, code: "AuthorizationHeaderMalformed" })
+      expect(answer.body.toString()).toContain("<Region>eu-central-1</Region>")
+      expect(await request(get("object"), { region: "eu-central-1" })).toMatchObject({ status: 200 })
+    },
+    async "redirect-307"() {
+      for (let i = 0; i < 10; i++) expect((await request(get("object"))).status).toBe(307)
+      expect((await request(get("object"))).status).toBe(200)
+    },
+    async "expired-token"() {
+      expect(await request(get("object"))).toMatchObject({ status: 400, code: "ExpiredToken" })
+    },
+    async "throttled-400"() {
+      const statuses = []
+      for (let i = 0; i < 14; i++) statuses.push((await request(get("object"))).status)
+      expect(statuses.filter((status) => status === 400)).toHaveLength(2)
+    },
+    async "internal-errors"() {
+      const statuses = []
+      for (let i = 0; i < 14; i++) statuses.push((await request(get("object"))).status)
+      expect(statuses.filter((status) => status === 500)).toHaveLength(2)
+    },
+    async "no-checksum-501"() {
+      expect(await request(put("a", checksum))).toMatchObject({ status: 501, code: "NotImplemented" })
+      expect(await upload("b", [1], { checksums: true })).toMatchObject({ status: 501 })
+      expect(await request(put("a"))).toMatchObject({ status: 200 })
+    },
+    async "no-checksum-400"() {
+      expect(await request(put("a", checksum))).toMatchObject({ status: 400, code: "InvalidArgument" })
+      expect(await request(put("a"))).toMatchObject({ status: 200 })
+    },
+    async "checksums-unanswered"() {
+      expect((await request(put("a", checksum))).headers["x-amz-checksum-crc32"]).toBeUndefined()
+    },
+    async "object-lock"() {
+      expect(await request(put("a"))).toMatchObject({ status: 400, code: "InvalidRequest" })
+      expect(await request(put("a", checksum))).toMatchObject({ status: 200 })
+      expect(await request(put("a", { "content-md5": md5 }))).toMatchObject({ status: 200 })
+    },
+    async "no-conditions-501"() {
+      expect(await request(put("new", { "if-none-match": "*" }))).toMatchObject({ status: 501 })
+      expect(await upload("new", [1], { condition: true })).toMatchObject({ status: 501 })
+    },
+    async "conditions-ignored"() {
+      expect(await request(put("object", { "if-none-match": "*" }))).toMatchObject({ status: 200 })
+    },
+    async "complete-412-checksums"() {
+      expect(await upload("a", [1], { checksums: true })).toMatchObject({ status: 412 })
+      expect(await upload("a", [1])).toMatchObject({ status: 200 })
+    },
+    async "complete-412-condition"() {
+      expect(await upload("none", [1], { condition: true })).toMatchObject({ status: 412 })
+      expect(await upload("a", [1])).toMatchObject({ status: 200 })
+    },
+    async "equal-parts"() {
+      expect(await upload("a", [5 * MIB, 6 * MIB, 1])).toMatchObject({ status: 400, code: "InvalidPart" })
+      expect(await upload("a", [5 * MIB, 5 * MIB, 1])).toMatchObject({ status: 200 })
+    },
+    async "complete-lost"() {
+      const answer = await upload("lost", [5 * MIB, 1])
+      expect([answer.status, answer.body.toString()]).toEqual([200, expect.stringContaining("<ETag>")])
+      expect((await request(head("lost"))).status).toBe(404)
+    },
+    async "complete-short"() {
+      expect((await upload("short", [5 * MIB, 1])).status).toBe(200)
+      expect((await request(head("short"))).headers["content-length"]).toBe(String(5 * MIB))
+      expect((await request(get("short"))).body.length).toBe(5 * MIB)
+    },
+    async "weak-etags"() {
+      expect((await request(get("object"))).headers.etag).toMatch(/^W\/"[0-9a-f]{32}"$/)
+    },
+    async "no-etags"() {
+      expect((await request(put("a"))).headers.etag).toBe("")
+      expect((await request(head("object"))).headers.etag).toBe("")
+    },
+    async "bare-etags"() {
+      expect((await request(put("a"))).headers.etag).toMatch(/^[0-9a-f]{32}$/)
+      expect((await upload("b", [1])).body.toString()).toMatch(/<ETag>[0-9a-f]{32}-1<\/ETag>/)
+    },
+    async "long-etags"() {
+      expect((await request(put("a"))).headers.etag).toMatch(/^"[0-9a-f]{200}"$/)
+      expect((await upload("b", [5 * MIB, 1])).status).toBe(200)
+    },
+    async "kms-etags"() {
+      const { headers } = await request(put("a"))
+      expect(headers["x-amz-server-side-encryption"]).toBe("aws:kms")
+      expect(headers.etag).not.toBe(`"${createHash("md5").update(BODY).digest("hex")}"`)
+    },
+    async "endless-listings"() {
+      const page = await request({ ...get(""), query: { "list-type": "2", "continuation-token": "xyz" } })
+      expect(page.body.toString()).toContain("<IsTruncated>true</IsTruncated>")
+      expect(page.body.toString()).toContain("<Key>object</Key>")
+    },
+  }
+
+  async function expectSkew(offsetMs: number) {
+    const answer = await request(get("object"))
+    expect(answer).toMatchObject({ status: 403, code: "RequestTimeTooSkewed" })
+    expect(Math.abs(Date.parse(answer.headers.date!) - Date.now() - offsetMs)).toBeLessThan(60_000)
+    const signingDate = new Date(Date.now() + offsetMs)
+    expect((await request(get("object"), { signingDate })).status).toBe(200)
+  }
+
+  for (const name of QUIRK_NAMES)
+    it(`answers as a store that ${QUIRKS[name].meaning} (${name})`, async () => {
+      server.quirks.add(name)
+      await answers[name]()
+      expect(server.quirks.delete(name)).toBe(true)
+      expect(await request(put("object"))).toMatchObject({ status: 200 })
+      expect(await request(get("object"))).toMatchObject({ status: 200, body: BODY })
+    })
+
+  it("has them from the start, if it is told so", async () => {
+    const quirky = await startS3Server({
+      credentials: [CREDENTIALS],
+      buckets: ["archives"],
+      quirks: ["hidden-keys", "kms-etags"],
+    })
+    expect(quirky.quirks.names()).toEqual(["hidden-keys", "kms-etags"])
+    await quirky.close()
+  })
+})
+
+describe("a server with policies", () => {
+  const allow = (...Action: string[]): PolicyDocument => ({
+    Version: "2012-10-17",
+    Statement: [{ Effect: "Allow", Action, Resource: "arn:aws:s3:::archives/*" }],
+  })
+
+  it("does what is allowed, and names the permission that is missing", async () => {
+    server.policies.set(CREDENTIALS.accessKeyId, allow("s3:GetObject"))
+    expect((await request(get("object"))).status).toBe(200)
+    const refused = await request(put("object"))
+    expect(refused).toMatchObject({ status: 403, code: "AccessDenied" })
+    expect(refused.body.toString()).toContain("not authorized to perform: s3:PutObject")
+    server.policies.delete(CREDENTIALS.accessKeyId)
+    expect((await request(put("object"))).status).toBe(200)
+  })
+
+  it("tells that a key is missing only to who may list the bucket", async () => {
+    server.policies.set(CREDENTIALS.accessKeyId, allow("s3:GetObject"))
+    expect((await request(head("none"))).status).toBe(403)
+    const Statement = [
+      allow("s3:Get*").Statement,
+      { Effect: "Allow", Action: "s3:ListBucket", Resource: "arn:aws:s3:::archives" } as const,
+    ].flat()
+    server.policies.set(CREDENTIALS.accessKeyId, { Statement })
+    expect((await request(head("none"))).status).toBe(404)
+    expect((await request(get(""))).status).toBe(200)
+  })
+
+  it("keeps to the resource", async () => {
+    server.policies.set(CREDENTIALS.accessKeyId, {
+      Statement: { Effect: "Allow", Action: "s3:*", Resource: "arn:aws:s3:::archives/allowed/*" },
+    })
+    expect((await request(put("allowed/key"))).status).toBe(200)
+    expect((await request(put("other/key"))).status).toBe(403)
+  })
+})
