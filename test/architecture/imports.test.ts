@@ -35,7 +35,7 @@ describe("the architecture", () => {
       "a store knows the format's types and byte ranges, never its cryptography: storage knows nothing of keys",
       /^packages\/archive\/src\/store\//,
       (imported) =>
-        within(/^packages\/archive\/src\/(?!store\/|errors\.ts$|format\/parts\.ts$)/)(imported) &&
+        within(/^packages\/archive\/src\/(?!store\/|(errors|waiting|format\/parts)\.ts$)/)(imported) &&
         !(imported.typeOnly && within(/^packages\/archive\/src\/format\//)(imported)),
     ],
     [
@@ -64,9 +64,9 @@ describe("the architecture", () => {
       within(/^bullmq$/),
     ],
     [
-      "the queue knows the archive's errors and nothing else of it",
+      "the queue knows the archive's errors and how to wait, and nothing else of it: there is one way to wait, for all",
       /^packages\/queue\//,
-      within(/^packages\/(service\/|archive\/src\/(?!errors\.ts$))/),
+      within(/^packages\/(service\/|archive\/src\/(?!(errors|waiting)\.ts$))/),
     ],
     [
       "the frame of a process knows no archive but the form of a store URL, and no queue",

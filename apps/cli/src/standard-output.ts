@@ -1,7 +1,7 @@
-import { once } from "node:events"
 import { UnsealError } from "@unseal/archive/errors"
 import type { OpenedStore } from "@unseal/archive/store/adapter"
 import type { WrittenPart } from "@unseal/archive/store/contract"
+import { createTurns, untilAborted } from "@unseal/archive/waiting"
 
 const PART_SIZE = 1024 * 1024
 
@@ -25,20 +25,18 @@ export function createStandardOutput(output: NodeJS.WritableStream = process.std
     close: async () => {},
     async create(key, size, { metadata }) {
       const written = new Map<number, WrittenPart>()
-      const waiting = new Map<number, () => void>()
-      let next = 1
+      const turns = createTurns()
       return {
         token: "standard-output",
         resumable: false,
         partSize: PART_SIZE,
         written: async () => written,
         async writePart(number, body, _crc32, signal) {
-          while (number !== next) await turn(waiting, number, signal)
-          for (const chunk of body) if (!output.write(chunk)) await once(output, "drain", { signal })
+          await turns.of(number, signal)
+          for (const chunk of body) await untilAborted(write(output, chunk), signal)
           const part = { size: body.reduce((sum, chunk) => sum + chunk.length, 0), tag: String(number) }
           written.set(number, part)
-          next++
-          waiting.get(next)?.()
+          turns.pass()
           return part
         },
         complete: async () => ({ key, size, etag: "", metadata }),
@@ -48,14 +46,9 @@ export function createStandardOutput(output: NodeJS.WritableStream = process.std
   }
 }
 
-function turn(waiting: Map<number, () => void>, number: number, signal: AbortSignal): Promise<void> {
+/** Resolves when `chunk` has left, or the output has ended with an error: it answers in any case, unlike its "drain". */
+function write(output: NodeJS.WritableStream, chunk: Uint8Array): Promise<void> {
   return new Promise((resolve, reject) => {
-    const giveUp = () => reject(signal.reason)
-    signal.addEventListener("abort", giveUp, { once: true })
-    waiting.set(number, () => {
-      signal.removeEventListener("abort", giveUp)
-      waiting.delete(number)
-      resolve()
-    })
+    output.write(chunk, (error) => (error ? reject(error) : resolve()))
   })
 }

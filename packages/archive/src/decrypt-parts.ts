@@ -6,6 +6,7 @@ import { combineCrc32 } from "./format/crc32.ts"
 import { type Part, type PartPlan, sizeOf } from "./format/parts.ts"
 import { createThreadHash } from "./hash-thread.ts"
 import type { PartWriter } from "./store/contract.ts"
+import { allEnded, createTurns } from "./waiting.ts"
 
 /** Told of every part as it passes a stage. */
 export interface PartObserver {
@@ -83,6 +84,11 @@ export async function transferParts(transfer: Transfer, signal: AbortSignal): Pr
     observe.progress?.(done, transfer.plaintextSize)
   }
 
+  function stop(error: unknown): never {
+    failed.abort(error)
+    throw error
+  }
+
   async function move(part: Part, memory: PartMemory): Promise<void> {
     const decrypted =
       part.number === 1 && transfer.head !== undefined
@@ -93,7 +99,11 @@ export async function transferParts(transfer: Transfer, signal: AbortSignal): Pr
       throw new RangeError(`part ${part.number} gave ${size} bytes, not ${sizeOf(part.plaintext)}`)
     observe.part?.("read", decrypted.readSeconds, sizeOf(part.ciphertext))
     observe.part?.("decrypt", decrypted.decryptSeconds, size)
-    const [receipt] = await Promise.all([write(part, decrypted), hashes.add(part.number, decrypted, running)])
+    // Told at once, so that the other ends soon; but the memory is in use until both have ended.
+    const [receipt] = await allEnded([
+      write(part, decrypted).catch(stop),
+      hashes.add(part.number, decrypted, running).catch(stop),
+    ])
     if (part.number === plan.count) end = decrypted.end
     settle(part.number, receipt)
   }
@@ -148,7 +158,7 @@ export async function transferParts(transfer: Transfer, signal: AbortSignal): Pr
     crc32 = combineCrc32(crc32, receipt.crc32, receipt.size)
     syncErrors += receipt.syncErrors
   }
-  return { receipts, crc32, syncErrors, end, sha256: await hashes.digests() }
+  return { receipts, crc32, syncErrors, end, sha256: await hashes.digests(signal) }
 }
 
 /** SHA-256 wants its bytes in order; parts finish in any. A part waits here, its memory held, until its turn. */
@@ -156,25 +166,12 @@ function createOrderedHashes(wanted: Transfer["hash"], last: number) {
   const plaintext = wanted.plaintext ? createThreadHash() : undefined
   const ciphertext = wanted.ciphertext ? createThreadHash() : undefined
   const sha256: { plaintext?: string; ciphertext?: string } = {}
-  let next = 1
-  const waiting = new Map<number, () => void>()
+  const turns = createTurns()
 
-  function turnOf(number: number, signal: AbortSignal): Promise<void> {
-    if (number === next) return Promise.resolve()
-    return new Promise((resolve, reject) => {
-      const giveUp = () => reject(signal.reason)
-      signal.addEventListener("abort", giveUp, { once: true })
-      waiting.set(number, () => {
-        signal.removeEventListener("abort", giveUp)
-        resolve()
-      })
-    })
-  }
-
-  async function finish(part?: DecryptedPart): Promise<void> {
-    const [ofPlaintext, ofCiphertext] = await Promise.all([
-      plaintext?.digest(part?.plaintext),
-      ciphertext?.digest(part?.ciphertext),
+  async function finish(part: DecryptedPart | undefined, signal: AbortSignal): Promise<void> {
+    const [ofPlaintext, ofCiphertext] = await allEnded([
+      plaintext?.digest(part?.plaintext, signal),
+      ciphertext?.digest(part?.ciphertext, signal),
     ])
     if (ofPlaintext !== undefined) sha256.plaintext = ofPlaintext
     if (ofCiphertext !== undefined) sha256.ciphertext = ofCiphertext
@@ -183,16 +180,17 @@ function createOrderedHashes(wanted: Transfer["hash"], last: number) {
   return {
     async add(number: number, part: DecryptedPart, signal: AbortSignal): Promise<void> {
       if (plaintext === undefined && ciphertext === undefined) return
-      await turnOf(number, signal)
-      if (number === last) await finish(part)
-      else await Promise.all([plaintext?.update(part.plaintext), ciphertext?.update(part.ciphertext)])
-      next++
-      const wake = waiting.get(next)
-      waiting.delete(next)
-      wake?.()
+      await turns.of(number, signal)
+      if (number === last) await finish(part, signal)
+      else
+        await allEnded([
+          plaintext?.update(part.plaintext, signal),
+          ciphertext?.update(part.ciphertext, signal),
+        ])
+      turns.pass()
     },
-    async digests(): Promise<Readonly<typeof sha256>> {
-      if (last === 0) await finish()
+    async digests(signal: AbortSignal): Promise<Readonly<typeof sha256>> {
+      if (last === 0) await finish(undefined, signal)
       return sha256
     },
     close() {

@@ -5,13 +5,15 @@
  * round. `npm run bench -- --chapter digests,small` prints what it is worth.
  */
 import { Worker } from "node:worker_threads"
+import { createSlotPool } from "./slot-pool.ts"
+import { allEnded, untilAborted } from "./waiting.ts"
 
 /** A SHA-256 that is computed piece by piece (FIPS 180-4). */
 export interface ThreadHash {
-  /** Resolves when `bytes` are not needed any more. The next call waits for that. Rejects if the thread has ended. */
-  update(bytes: Uint8Array): Promise<void>
+  /** Resolves when `bytes` are not needed any more. The next call waits for that. Rejects if the thread has ended, or with `signal.reason`. */
+  update(bytes: Uint8Array, signal?: AbortSignal): Promise<void>
   /** In hex, of everything given before and of `last`, which is needed until then. Nothing may follow. Rejects as `update`. */
-  digest(last?: Uint8Array): Promise<string>
+  digest(last?: Uint8Array, signal?: AbortSignal): Promise<string>
   /** Gives up a hash that nobody wants any more, also while it is given bytes; does nothing once it has its digest. */
   close(): void
 }
@@ -53,17 +55,16 @@ interface Answer {
 }
 
 function startThread(onEnded: () => void): HashThread {
-  const slots = new SharedArrayBuffer(SLOTS * SLOT_SIZE)
-  const memory = new Uint8Array(slots)
+  const buffer = new SharedArrayBuffer(SLOTS * SLOT_SIZE)
+  const memory = new Uint8Array(buffer)
   const worker = new Worker(new URL("./hash-thread.mjs", import.meta.url), {
-    workerData: { slots, slotSize: SLOT_SIZE },
+    workerData: { slots: buffer, slotSize: SLOT_SIZE },
     // It needs next to nothing, and no secrets of the environment.
     resourceLimits: { maxYoungGenerationSizeMb: 2, maxOldGenerationSizeMb: 16, stackSizeMb: 1 },
     ...{ env: {}, execArgv: [], trackUnmanagedFds: false },
   })
   worker.unref()
-  const free = Array.from({ length: SLOTS }, (_, slot) => slot)
-  const waiting: (() => void)[] = []
+  const slots = createSlotPool(SLOTS)
   const digests = new Map<number, PromiseWithResolvers<string>>()
   let failure: Error | undefined
   let hashes = 0
@@ -71,7 +72,7 @@ function startThread(onEnded: () => void): HashThread {
 
   worker.on("message", ({ slot, hash, digest }: Answer) => {
     if (--unanswered === 0) worker.unref()
-    if (slot !== undefined) giveBack(slot)
+    if (slot !== undefined) slots.giveBack(slot)
     if (hash !== undefined && digest !== undefined) {
       digests.get(hash)?.resolve(digest)
       digests.delete(hash)
@@ -85,7 +86,7 @@ function startThread(onEnded: () => void): HashThread {
     if (failure !== undefined) return
     failure = error
     onEnded()
-    for (const wake of waiting.splice(0)) wake()
+    slots.fail(error)
     for (const digest of digests.values()) digest.reject(error)
   }
 
@@ -96,20 +97,6 @@ function startThread(onEnded: () => void): HashThread {
     worker.postMessage(piece)
   }
 
-  async function freeSlot(): Promise<number> {
-    while (failure === undefined) {
-      const slot = free.pop()
-      if (slot !== undefined) return slot
-      await new Promise<void>((resolve) => waiting.push(resolve))
-    }
-    throw failure
-  }
-
-  function giveBack(slot: number): void {
-    free.push(slot)
-    waiting.shift()?.()
-  }
-
   return {
     begin() {
       const hash = ++hashes
@@ -117,19 +104,22 @@ function startThread(onEnded: () => void): HashThread {
       let isOver = false
 
       /** Sends `bytes` piece by piece; nothing, if there are none and they are not the last. */
-      async function give(bytes: Uint8Array, isLast: boolean): Promise<void> {
+      async function give(bytes: Uint8Array, isLast: boolean, signal?: AbortSignal): Promise<void> {
         let at = 0
         while (at < bytes.length) {
-          const piece = bytes.subarray(at, at + SLOT_SIZE)
-          const slot = await freeSlot()
-          // Given up meanwhile: the bytes may be another part's by now.
-          if (isOver) return giveBack(slot)
-          memory.set(piece, slot * SLOT_SIZE)
-          at += piece.length
-          isOver = isLast && at === bytes.length
-          send({ hash, slot, length: piece.length, end: isOver })
+          await slots.use(signal, (slot) => {
+            // Given up meanwhile: the bytes may be another part's by now.
+            if (isOver) return "done"
+            const piece = bytes.subarray(at, at + SLOT_SIZE)
+            memory.set(piece, slot * SLOT_SIZE)
+            at += piece.length
+            isOver = isLast && at === bytes.length
+            send({ hash, slot, length: piece.length, end: isOver })
+            return "sent"
+          })
+          if (isOver) return
         }
-        if (isLast && at === 0) end()
+        if (isLast) end()
       }
 
       function end(): void {
@@ -138,12 +128,20 @@ function startThread(onEnded: () => void): HashThread {
       }
 
       return {
-        update: (bytes) => give(bytes, false),
-        async digest(last = new Uint8Array(0)) {
+        update: (bytes, signal) => give(bytes, false, signal),
+        async digest(last = new Uint8Array(0), signal) {
           const digest = Promise.withResolvers<string>()
           digests.set(hash, digest)
-          const [, hex] = await Promise.all([give(last, true), digest.promise])
+          const answer = signal === undefined ? digest.promise : untilAborted(digest.promise, signal)
+          const [, hex] = await allEnded([give(last, true, signal).catch(forget), answer])
           return hex
+
+          /** What was not given whole is never answered. */
+          function forget(error: unknown): never {
+            digests.delete(hash)
+            digest.reject(error)
+            throw error
+          }
         },
         close() {
           if (!isOver && failure === undefined) end()

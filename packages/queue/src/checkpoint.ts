@@ -1,6 +1,6 @@
+import { untilAborted } from "@unseal/archive/waiting"
 import type { Redis } from "ioredis"
 import { z } from "zod"
-import { untilAborted } from "./deadline.ts"
 import type { QueueLogger } from "./error-log.ts"
 import { LockLostError } from "./lock.ts"
 import { checkpointKey, lockKey } from "./names.ts"

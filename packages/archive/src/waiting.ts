@@ -1,0 +1,57 @@
+/** How to wait so that the waiting ends: each of these looks at the signal before it waits, and none leaves work behind unseen. */
+
+/** What `work` resolves to, or a rejection with `signal.reason` as soon as `signal` is aborted. The work itself goes on unseen. */
+export function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const giveUp = () => reject(signal.reason)
+    if (signal.aborted) {
+      work.catch(() => {})
+      return giveUp()
+    }
+    signal.addEventListener("abort", giveUp, { once: true })
+    work.then(resolve, reject).finally(() => signal.removeEventListener("abort", giveUp))
+  })
+}
+
+/**
+ * What all of `work` resolve to, once all of it has ended; the first failure, in the order of the list, if any failed. Unlike
+ * `Promise.all` it leaves nobody behind who still uses what the caller gives back next.
+ */
+export async function allEnded<const T extends readonly unknown[]>(
+  work: T,
+): Promise<{ -readonly [K in keyof T]: Awaited<T[K]> }> {
+  const ended = await Promise.allSettled(work)
+  const failed = ended.find((one) => one.status === "rejected")
+  if (failed !== undefined) throw failed.reason
+  return ended.map((one) => (one as PromiseFulfilledResult<unknown>).value) as {
+    -readonly [K in keyof T]: Awaited<T[K]>
+  }
+}
+
+/** Lets numbered work through one at a time: 1, 2, 3 and so on. */
+export interface Turns {
+  /** Resolves when all numbers before `number` have passed. Rejects with `signal.reason`. */
+  of(number: number, signal: AbortSignal): Promise<void>
+  /** Ends the turn of the number that has it. */
+  pass(): void
+}
+
+/** Turns of which number 1 has the first. */
+export function createTurns(): Turns {
+  let next = 1
+  const waiting = new Map<number, () => void>()
+  return {
+    async of(number, signal) {
+      signal.throwIfAborted()
+      if (number === next) return
+      const { promise, resolve } = Promise.withResolvers<void>()
+      waiting.set(number, resolve)
+      await untilAborted(promise, signal)
+    },
+    pass() {
+      next++
+      waiting.get(next)?.()
+      waiting.delete(next)
+    },
+  }
+}
