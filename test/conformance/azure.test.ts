@@ -237,7 +237,11 @@ describe("what is Azure's own", () => {
 
   describe("a commit whose answer is ambiguous", () => {
     const isCommit = ({ method, url }: Exchange) => method === "PUT" && url.includes("comp=blocklist")
-    const unavailable = { status: 503, headers: { "x-ms-error-code": "ServerBusy" }, body: Buffer.alloc(0) }
+    const unavailable = {
+      status: 503,
+      headers: { "x-ms-error-code": "OperationTimedOut" },
+      body: Buffer.alloc(0),
+    }
     const answers: [string, (exchange: Exchange) => void][] = [
       ["a cut connection", (exchange) => exchange.cut()],
       ["503", (exchange) => exchange.answer(unavailable)],

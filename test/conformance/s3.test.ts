@@ -120,6 +120,8 @@ describe("what is S3's own", () => {
       await write(store, "read.ts", bytes)
     })
 
+    const codeOf = ({ code, status }: FaultAction) =>
+      code === "SlowDown" || status === 429 ? "ERR_STORE_BUSY" : "ERR_STORE_UNAVAILABLE"
     const faults: [string, FaultAction][] = [
       ["a body that ends early with a length that hides it", { shortBody: 100_000 }],
       ["a body that ends early in chunks", { shortBody: 100_000, framing: "chunked" }],
@@ -142,7 +144,7 @@ describe("what is S3's own", () => {
             at += chunk.length
           }
         }
-        await expect(reading()).rejects.toMatchObject({ code: "ERR_STORE_UNAVAILABLE" })
+        await expect(reading()).rejects.toMatchObject({ code: codeOf(action) })
         expect(at).toBeLessThan(range.end)
       })
 
@@ -155,7 +157,7 @@ describe("what is S3's own", () => {
           await drain(retried.read(object!, range, never)),
           bytes.subarray(range.start, range.end),
         )
-        expect(codes).toEqual(["ERR_STORE_UNAVAILABLE", "ERR_STORE_UNAVAILABLE"])
+        expect(codes).toEqual([codeOf(action), codeOf(action)])
         const given = "shortBody" in action ? action.shortBody : 0
         const last = server.operations.entries().findLast((entry) => entry.operation === "GetObject")
         const start = Number(/^bytes=(\d+)-/.exec(last?.range ?? "")?.[1])
@@ -227,7 +229,7 @@ describe("what is S3's own", () => {
     ]
     const lost: [string, FaultAction][] = [
       ["reset before", { reset: true }],
-      ["503", { status: 503, code: "SlowDown" }],
+      ["503", { status: 503, code: "ServiceUnavailable" }],
       ["409 ConditionalRequestConflict", { status: 409, code: "ConditionalRequestConflict" }],
       ["an error in a 200", { errorInOk: true }],
     ]
@@ -289,7 +291,7 @@ describe("what is S3's own", () => {
       const writer = await store.create("settle/blind.ts", bytes.length, PLAIN, never)
       const parts = await writeParts(writer, bytes)
       server.faults.add({ operation: "CompleteMultipartUpload", action: { applyThenReset: true } })
-      server.faults.add({ operation: "HeadObject", after: 1, action: { status: 503 } })
+      server.faults.add({ operation: "HeadObject", after: 1, action: { status: 503, code: "InternalError" } })
       await expect(writer.complete(parts, never)).rejects.toMatchObject({ code: "ERR_STORE_UNAVAILABLE" })
       expect(await writer.complete(parts, never)).toMatchObject({ size: bytes.length })
       expectSameBytes(await readAll(store, "settle/blind.ts"), bytes)

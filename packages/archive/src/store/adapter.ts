@@ -3,6 +3,13 @@ import { crc32 } from "node:zlib"
 import { UnsealError } from "../errors.ts"
 import type { ArchiveSource, ArchiveStore, OpenedObject, StoredObject, WrittenPart } from "./contract.ts"
 
+/** What the adapter has found out about its store, for a log line or a metric: each once, when it is found or changes. */
+export type StoreNotice =
+  /** The store's clock is so far ahead of this machine's (behind, if negative). Requests are signed by it from now on. */
+  | { readonly what: "clock-skew"; readonly seconds: number }
+  /** The bucket is in another region than configured. Requests are signed for it from now on. */
+  | { readonly what: "other-region"; readonly region: string }
+
 /** What `openStore` hands to every adapter. */
 export interface AdapterOptions {
   /** The preferred part size: an adapter moves it into the store's limits for each object. */
@@ -13,6 +20,8 @@ export interface AdapterOptions {
   readonly idleTimeoutMs: number
   /** Instead of those that the SDK's chain or the URL's profile would give; only S3 takes any. */
   readonly credentials?: S3Credentials | undefined
+  /** Told of each notice. */
+  readonly onNotice?: ((notice: StoreNotice) => void) | undefined
 }
 
 /** Credentials of S3 for one store, where the SDK's chain, which is the process's, would be the wrong place. */

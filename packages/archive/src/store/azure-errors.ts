@@ -15,8 +15,11 @@ const BY_CODE: Readonly<Record<string, Row>> = {
   ContainerDisabled: ["ERR_STORE_DENIED", "the container is disabled"],
   ResourceNotFound: ["ERR_STORE_DENIED", "the container does not exist or may not be seen"],
   BlobNotFound: ["ERR_OBJECT_NOT_FOUND", "there is no such object"],
-  BlobArchived: ["ERR_STORE_DENIED", "the object is in the archive tier: rehydrate it first"],
-  BlobBeingRehydrated: ["ERR_STORE_DENIED", "the object is still being rehydrated from the archive tier"],
+  BlobArchived: [
+    "ERR_OBJECT_ARCHIVED",
+    "the object is in the archive tier: it must be rehydrated before it can be read",
+  ],
+  BlobBeingRehydrated: ["ERR_OBJECT_ARCHIVED", "the object is still being rehydrated from the archive tier"],
   BlobImmutableDueToPolicy: ["ERR_STORE_DENIED", "an immutability policy protects the object"],
   BlobAlreadyExists: ["ERR_DESTINATION_EXISTS", "the key holds an object already"],
   InvalidBlobType: ["ERR_DESTINATION_EXISTS", "the key holds an append blob or a page blob"],
@@ -33,6 +36,9 @@ const BY_CODE: Readonly<Record<string, Row>> = {
   LeaseIdMissing: ["ERR_STORE_DENIED", "somebody holds a lease on the object"],
   PublicAccessNotPermitted: ["ERR_STORE_DENIED", "access without credentials is not permitted"],
   InvalidAuthenticationInfo: ["ERR_STORE_DENIED", "access is denied"],
+  ServerBusy: ["ERR_STORE_BUSY", "the store asks for fewer requests"],
+  OperationTimedOut: ["ERR_STORE_UNAVAILABLE", "the store could not do it in time"],
+  InternalError: ["ERR_STORE_UNAVAILABLE", "the store did not answer as it should"],
   Md5Mismatch: ["ERR_STORE_UNAVAILABLE", "the bytes were changed on their way"],
   InvalidRange: ["ERR_OBJECT_CHANGED", "the object is shorter than it was"],
 }
@@ -40,7 +46,7 @@ const BY_CODE: Readonly<Record<string, Row>> = {
 function byStatus(status: number): Row {
   if (status === 401 || status === 403) return ["ERR_STORE_DENIED", "access is denied"]
   if (status === 412) return ["ERR_OBJECT_CHANGED", "another version is there now"]
-  if (status === 429) return ["ERR_STORE_UNAVAILABLE", "the store asks for fewer requests"]
+  if (status === 429) return ["ERR_STORE_BUSY", "the store asks for fewer requests"]
   // A 404 without Azure's code is some other server's, so it says nothing about the object; a 409 is a passing conflict.
   if (status >= 500 || status === 404 || status === 408 || status === 409)
     return ["ERR_STORE_UNAVAILABLE", "the store did not answer as it should"]
@@ -62,8 +68,8 @@ export function azureError(error: unknown, doing: string): UnsealError {
   const cause = summary(error)
   if (NO_CREDENTIAL.has(name))
     return new UnsealError(
-      "ERR_STORE_DENIED",
-      `${doing}: no Azure credential is available (connection string, account key, SAS token or identity)`,
+      "ERR_STORE_UNAVAILABLE",
+      `${doing}: no Azure credential can be had at the moment (connection string, account key, SAS token or identity)`,
       { cause },
     )
   const [unsealCode, meaning] =

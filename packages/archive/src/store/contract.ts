@@ -3,8 +3,8 @@
  * suite (test/conformance) holds every adapter to them, on real servers.
  *
  * Errors, for every method: `ERR_STORE_DENIED` (access denied, or no such bucket, container or directory),
- * `ERR_STORE_UNAVAILABLE` (unreachable, timeout, 5xx, 429, a short or malformed answer). An adapter translates its SDK's
- * errors once, with `cause`, and makes one attempt; `withRetries` (retry.ts) adds the request layer's retries. An abort of
+ * `ERR_STORE_UNAVAILABLE` (unreachable, timeout, 5xx, a short or malformed answer, credentials that can't be had at the
+ * moment), `ERR_STORE_BUSY` (too many requests, whatever the status). An adapter translates its SDK's errors once, with `cause`, and makes one attempt; `withRetries` (retry.ts) adds the request layer's retries. An abort of
  * `signal` rejects with `signal.reason`, whatever the SDK made of it.
  */
 import type { ByteRange } from "../format/parts.ts"
@@ -40,8 +40,8 @@ export interface ArchiveSource {
   /**
    * The bytes of `range` (not empty, within the object) of exactly the version that `object` names, as they arrive.
    * A chunk is the consumer's until it asks for the next one: what is kept longer must be copied. The iterable ends after exactly the bytes asked for, or throws:
-   * `ERR_OBJECT_CHANGED` if another version is there now, `ERR_OBJECT_NOT_FOUND` if none is, `ERR_STORE_UNAVAILABLE` if
-   * the answer is short or is not the range asked for. Leaving the loop early releases the connection.
+   * `ERR_OBJECT_CHANGED` if another version is there now, `ERR_OBJECT_NOT_FOUND` if none is, `ERR_OBJECT_ARCHIVED` if it
+   * must be restored from an archival storage class first (`open` throws this, too), `ERR_STORE_UNAVAILABLE` if the answer is short or is not the range asked for. Leaving the loop early releases the connection.
    */
   read(object: StoredObject, range: ByteRange, signal: AbortSignal): AsyncIterable<Uint8Array>
 }

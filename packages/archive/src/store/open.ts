@@ -5,6 +5,7 @@ import {
   DEFAULT_PART_SIZE_BYTES,
   type OpenedStore,
   type S3Credentials,
+  type StoreNotice,
 } from "./adapter.ts"
 import { withRetries } from "./retry.ts"
 import { parseStoreUrl, type StoreUrl } from "./url.ts"
@@ -20,6 +21,8 @@ export interface OpenStoreOptions {
   readonly idleTimeoutMs?: number | undefined
   /** Instead of the SDK's chain and the URL's profile, for `s3://` only; `azure://` takes them from `env` in any case. */
   readonly credentials?: S3Credentials | undefined
+  /** Told what the adapter finds out about its store. */
+  readonly onNotice?: ((notice: StoreNotice) => void) | undefined
 }
 
 /**
@@ -32,6 +35,7 @@ export async function openStore(url: string, options: OpenStoreOptions): Promise
     idleTimeoutMs: options.idleTimeoutMs ?? DEFAULT_IDLE_TIMEOUT_MS,
     env: options.env,
     credentials: options.credentials,
+    onNotice: options.onNotice,
   })
   return { ...withRetries(store, { onRetry: options.onRetry }), close: () => store.close() }
 }

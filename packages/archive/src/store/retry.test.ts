@@ -114,6 +114,12 @@ describe("a request that fails", () => {
       expect(codes).toEqual(Array(4).fill("ERR_STORE_UNAVAILABLE"))
     })
 
+    it(`is made again when the store asks for fewer requests: ${name}`, async () => {
+      const store = faultyStore(bytes, ["ERR_STORE_BUSY", "ERR_STORE_UNAVAILABLE", "ERR_STORE_BUSY"])
+      await request(withRetries(store, fast))
+      expect(store.calls).toHaveLength(4)
+    })
+
     it(`is passed on after the last attempt: ${name}`, async () => {
       const store = faultyStore(bytes, Array<Fate>(9).fill("ERR_STORE_UNAVAILABLE"))
       await expect(request(withRetries(store, { ...fast, attempts: 3 }))).rejects.toMatchObject({

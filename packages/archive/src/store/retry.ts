@@ -17,7 +17,8 @@ export interface RetryOptions {
 }
 
 /**
- * The request layer's retries around `store`: exponential backoff with full jitter, on `ERR_STORE_UNAVAILABLE` only. What
+ * The request layer's retries around `store`: exponential backoff with full jitter, on `ERR_STORE_UNAVAILABLE` and
+ * `ERR_STORE_BUSY` only. What
  * waits on its own budget (`ERR_OBJECT_NOT_FOUND`, `ERR_OBJECT_CHANGED`) is the job layer's, and so is everything that is
  * still broken after the last attempt. A read goes on after the last byte that it gave. `openUploads` is passed through:
  * its caller comes back regularly, and a repeated listing would name uploads twice.
@@ -27,7 +28,7 @@ export function withRetries(store: ArchiveStore, options: RetryOptions = {}): Ar
 
   /** Waits before the next try after `failures` in a row, or throws `error` if there is none. */
   async function pause(error: unknown, failures: number, limit: number, signal?: AbortSignal): Promise<void> {
-    if (!isUnsealError(error, "ERR_STORE_UNAVAILABLE") || failures >= limit) throw error
+    if (!isUnsealError(error, "ERR_STORE_UNAVAILABLE", "ERR_STORE_BUSY") || failures >= limit) throw error
     signal?.throwIfAborted()
     onRetry?.(error.code)
     try {

@@ -1,15 +1,18 @@
 import { isIP } from "node:net"
 import { S3Client, type S3ClientConfig } from "@aws-sdk/client-s3"
-import { fromIni } from "@aws-sdk/credential-providers"
+import { fromIni, fromNodeProviderChain } from "@aws-sdk/credential-providers"
 import { type AdapterOptions, keyUnder } from "./adapter.ts"
 import { createAbilities, type S3Abilities } from "./s3-abilities.ts"
+import { createAccess } from "./s3-access.ts"
 import { createObjectRequests, type ObjectRequests } from "./s3-signed.ts"
 import { S3Transport } from "./s3-transport.ts"
 import { type S3StoreUrl, StoreUrlError } from "./url.ts"
 
 /** A bucket as the adapter's calls need it. */
 export interface S3Bucket {
-  readonly client: S3Client
+  /** A call of the SDK, made again where the store's refusal teaches how to ask. */
+  call<Result>(request: (client: S3Client) => Promise<Result>, signal?: AbortSignal): Promise<Result>
+  destroy(): void
   readonly objects: ObjectRequests
   readonly abilities: S3Abilities
   readonly name: string
@@ -36,20 +39,26 @@ export async function openBucket(url: S3StoreUrl, options: AdapterOptions): Prom
   const { idleTimeoutMs } = options
   const transport = new S3Transport({ connectTimeoutMs: Math.min(5_000, idleTimeoutMs), idleTimeoutMs })
   let config = clientConfig(url, endpoint, options, transport)
-  let client = new S3Client(config)
+  const probe = new S3Client(config)
   // The SDK's own chain (environment, profile) goes first; a store that is not AWS ignores the region but for the signature.
-  if (!url.region && !(await knowsRegion(client))) {
-    client.destroy()
+  if (!url.region && !(await knowsRegion(probe))) {
     if (!endpoint)
       throw new StoreUrlError(
         `no region is known for s3://${url.bucket}: add region=… to the URL or set AWS_REGION`,
       )
     config = { ...config, region: "us-east-1" }
-    client = new S3Client(config)
   }
   const location = `s3://${keyUnder(url.bucket, url.prefix).replace(/\/$/, "")}`
-  const objects = createObjectRequests(url.bucket, config, transport)
-  return { client, objects, abilities: createAbilities(), name: url.bucket, prefix: url.prefix, location }
+  const access = createAccess(url.bucket, config, options.onNotice ?? (() => {}))
+  return {
+    call: (request, signal) => access.corrected(() => request(access.client), signal),
+    destroy: () => transport.destroy(),
+    objects: createObjectRequests(access, transport),
+    abilities: createAbilities(),
+    name: url.bucket,
+    prefix: url.prefix,
+    location,
+  }
 }
 
 const knowsRegion = (client: S3Client): Promise<boolean> =>
@@ -67,8 +76,8 @@ function clientConfig(
   return {
     ...(url.region ? { region: url.region } : {}),
     ...(url.endpoint ? { endpoint: url.endpoint } : {}),
-    ...(url.profile ? { profile: url.profile, credentials: profileCredentials(url.profile, env) } : {}),
-    ...(credentials ? { credentials } : {}),
+    ...(url.profile ? { profile: url.profile } : {}),
+    credentials: credentials ?? (url.profile ? profileCredentials(url.profile, env) : chainCredentials(env)),
     forcePathStyle: url.pathStyle ?? (endpoint !== undefined && isLocalOrAddress(endpoint)),
     // `withRetries` retries; two layers here would multiply.
     maxAttempts: 1,
@@ -88,12 +97,28 @@ function clientConfig(
 
 const SILENT = { trace() {}, debug() {}, info() {}, warn() {}, error() {} }
 
+/** Read again whenever they are asked for: the SDK keeps files for ever otherwise. */
 const profileCredentials = (profile: string, env: AdapterOptions["env"]) =>
   fromIni({
     profile,
+    ignoreCache: true,
     ...(env.AWS_SHARED_CREDENTIALS_FILE ? { filepath: env.AWS_SHARED_CREDENTIALS_FILE } : {}),
     ...(env.AWS_CONFIG_FILE ? { configFilepath: env.AWS_CONFIG_FILE } : {}),
   })
+
+/** The SDK's own chain, but for a file that was changed, which the SDK would never read again, and for a profile's name in the error. */
+function chainCredentials({ AWS_PROFILE }: AdapterOptions["env"]) {
+  const chain = fromNodeProviderChain({ ignoreCache: true })
+  return async (options?: Parameters<typeof chain>[0]) => {
+    try {
+      return await chain(options)
+    } catch (error) {
+      if (AWS_PROFILE && error instanceof Error && !error.message.includes(AWS_PROFILE))
+        error.message += ` (AWS_PROFILE is ${AWS_PROFILE})`
+      throw error
+    }
+  }
+}
 
 function isLocalOrAddress(endpoint: string): boolean {
   const host = URL.parse(endpoint)?.hostname.replaceAll(/[[\]]/g, "") ?? ""

@@ -16,8 +16,11 @@ describe("what the S3 SDK throws", () => {
     ["InvalidAccessKeyId", 403, "ERR_STORE_DENIED"],
     ["SignatureDoesNotMatch", 403, "ERR_STORE_DENIED"],
     ["ExpiredToken", 400, "ERR_STORE_DENIED"],
-    ["InvalidObjectState", 403, "ERR_STORE_DENIED"],
-    ["CredentialsProviderError", undefined, "ERR_STORE_DENIED"],
+    ["InvalidObjectState", 403, "ERR_OBJECT_ARCHIVED"],
+    ["InvalidToken", 400, "ERR_STORE_DENIED"],
+    ["TokenRefreshRequired", 400, "ERR_STORE_DENIED"],
+    ["CredentialsProviderError", undefined, "ERR_STORE_UNAVAILABLE"],
+    ["TokenProviderError", undefined, "ERR_STORE_UNAVAILABLE"],
     ["PermanentRedirect", 301, "ERR_STORE_DENIED"],
     ["NoSuchBucket", 404, "ERR_STORE_DENIED"],
     ["RequestTimeTooSkewed", 403, "ERR_STORE_UNAVAILABLE"],
@@ -29,9 +32,23 @@ describe("what the S3 SDK throws", () => {
     ["RequestTimeout", 400, "ERR_STORE_UNAVAILABLE"],
     ["InvalidPart", 400, "ERR_STORE_UNAVAILABLE"],
     ["ConditionalRequestConflict", 409, "ERR_STORE_UNAVAILABLE"],
-    ["SlowDown", 503, "ERR_STORE_UNAVAILABLE"],
+    ["TemporaryRedirect", 307, "ERR_STORE_UNAVAILABLE"],
+    ["SlowDown", 503, "ERR_STORE_BUSY"],
+    ["SlowDown", 400, "ERR_STORE_BUSY"],
+    ["SlowDownWrite", 503, "ERR_STORE_BUSY"],
+    ["ThrottlingException", 400, "ERR_STORE_BUSY"],
+    ["KMS.ThrottlingException", 400, "ERR_STORE_BUSY"],
+    ["KMS.ThrottlingException", 403, "ERR_STORE_BUSY"],
+    ["RequestLimitExceeded", 503, "ERR_STORE_BUSY"],
+    ["TooManyRequestsException", 400, "ERR_STORE_BUSY"],
+    ["429", 429, "ERR_STORE_BUSY"],
+    ["ServiceUnavailable", 503, "ERR_STORE_UNAVAILABLE"],
+    ["ServiceUnavailable", 400, "ERR_STORE_UNAVAILABLE"],
+    ["InternalError", 403, "ERR_STORE_UNAVAILABLE"],
+    ["KMS.KMSInternalException", 400, "ERR_STORE_UNAVAILABLE"],
+    ["KMS.DisabledException", 400, "ERR_STORE_DENIED"],
     ["InternalError", 500, "ERR_STORE_UNAVAILABLE"],
-    ["TooManyRequests", 429, "ERR_STORE_UNAVAILABLE"],
+    ["TooManyRequests", 429, "ERR_STORE_BUSY"],
     ["TimeoutError", undefined, "ERR_STORE_UNAVAILABLE"],
     ["SyntaxError", 200, "ERR_STORE_UNAVAILABLE"],
   ]
@@ -52,11 +69,44 @@ describe("what the S3 SDK throws", () => {
     )
   })
 
-  it("says what a 403 to HEAD may mean, too", () => {
-    expect(translate(sdkError("403", 403, "UnknownError"), "HeadObject")).toHaveProperty(
+  it("names the permission that is missing, unless the store does", () => {
+    const advice = (operation: string, message = "Access Denied") =>
+      /\(this needs .*\)$/.exec(
+        (translate(sdkError("AccessDenied", 403, message), operation) as Error).message,
+      )?.[0]
+    expect(advice("HeadObject")).toBe("(this needs the permission s3:GetObject)")
+    expect(advice("GetObject")).toBe("(this needs the permission s3:GetObject)")
+    for (const operation of ["PutObject", "CreateMultipartUpload", "UploadPart 7", "CompleteMultipartUpload"])
+      expect(advice(operation)).toBe("(this needs the permission s3:PutObject)")
+    expect(advice("ListParts")).toBe("(this needs the permission s3:ListMultipartUploadParts)")
+    expect(advice("AbortMultipartUpload")).toBe("(this needs the permission s3:AbortMultipartUpload)")
+    expect(advice("ListMultipartUploads")).toBe("(this needs the permission s3:ListBucketMultipartUploads)")
+    expect(advice("DeleteObject")).toBe("(this needs the permission s3:DeleteObject)")
+    expect(advice("GetObject", "not authorized to perform: s3:GetObject")).toBeUndefined()
+    expect(
+      (translate(sdkError("SignatureDoesNotMatch", 403, "no match"), "PutObject") as Error).message,
+    ).not.toContain("this needs")
+  })
+
+  it("says in which storage class an object is", () => {
+    const error = Object.assign(sdkError("InvalidObjectState", 403, "not valid"), { StorageClass: "GLACIER" })
+    expect(translate(error)).toHaveProperty(
       "message",
-      expect.stringContaining("answers 403 for a key that does not exist, too"),
+      "s3://bucket/a/b.ts is in the storage class GLACIER and can't be read before it is restored (GetObject answered 403 InvalidObjectState)",
     )
+  })
+
+  it("tells credentials that may come from a profile that does not exist", () => {
+    expect(translate(sdkError("CredentialsProviderError", undefined, "connect ETIMEDOUT"))).toMatchObject({
+      code: "ERR_STORE_UNAVAILABLE",
+      message: "no credentials can be had for s3://bucket/a/b.ts at the moment: connect ETIMEDOUT",
+    })
+    const words =
+      "Could not resolve credentials using profile: [nobody] in configuration/credentials file(s)."
+    expect(translate(sdkError("CredentialsProviderError", undefined, words))).toMatchObject({
+      code: "ERR_STORE_DENIED",
+      message: `no usable credentials for s3://bucket/a/b.ts: ${words}`,
+    })
   })
 
   it("says in which region a bucket is", () => {
@@ -64,6 +114,8 @@ describe("what the S3 SDK throws", () => {
       $response: { headers: { "x-amz-bucket-region": "eu-central-1" } },
     })
     expect(translate(error)).toHaveProperty("message", expect.stringContaining("is in region eu-central-1"))
+    const malformed = Object.assign(sdkError("AuthorizationHeaderMalformed", 400), { Region: "eu-west-1" })
+    expect(translate(malformed)).toHaveProperty("message", expect.stringContaining("is in region eu-west-1"))
   })
 
   it("has the reason of a host with several addresses", () => {

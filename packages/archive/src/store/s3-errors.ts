@@ -1,4 +1,5 @@
 import { type ErrorCode, UnsealError } from "../errors.ts"
+import type { AnswerDetail } from "./s3-answers.ts"
 
 /** What the SDK's errors have in common: those that the store answered have a status, those of the network have not. */
 interface SdkError {
@@ -10,25 +11,47 @@ interface SdkError {
   readonly $response?: { readonly headers?: Readonly<Record<string, string>> }
 }
 
-/** The names that say more than their status does. */
+/** The names that say more than their status does, whatever the status is: 400, 403 and 503 alike. */
 const CODES_BY_NAME: Readonly<Record<string, ErrorCode>> = {
   NoSuchBucket: "ERR_STORE_DENIED",
-  CredentialsProviderError: "ERR_STORE_DENIED",
-  TokenProviderError: "ERR_STORE_DENIED",
   EndpointError: "ERR_STORE_DENIED",
+  InvalidObjectState: "ERR_OBJECT_ARCHIVED",
+  // Credentials that can't be had at the moment: a metadata service, STS or a token file that is not there yet.
+  CredentialsProviderError: "ERR_STORE_UNAVAILABLE",
+  TokenProviderError: "ERR_STORE_UNAVAILABLE",
   // The clocks differ: that is not the credentials' fault and may pass.
   RequestTimeTooSkewed: "ERR_STORE_UNAVAILABLE",
+  // The bucket is new, and its name not yet known everywhere.
+  TemporaryRedirect: "ERR_STORE_UNAVAILABLE",
   // A body that was damaged or cut on its way: it is sent again.
   BadDigest: "ERR_STORE_UNAVAILABLE",
   InvalidDigest: "ERR_STORE_UNAVAILABLE",
   XAmzContentChecksumMismatch: "ERR_STORE_UNAVAILABLE",
   XAmzContentSHA256Mismatch: "ERR_STORE_UNAVAILABLE",
   IncompleteBody: "ERR_STORE_UNAVAILABLE",
-  RequestTimeout: "ERR_STORE_UNAVAILABLE",
   // A part was written anew between listing and completing: the job lists them again.
   InvalidPart: "ERR_STORE_UNAVAILABLE",
   InvalidPartOrder: "ERR_STORE_UNAVAILABLE",
 }
+
+/** Names of a refusal for the rate of requests, of S3, the services behind it, and its imitations; `…Exception` is cut off. */
+const BUSY = new Set(
+  [
+    "SlowDown SlowDownRead SlowDownWrite Throttling Throttled RequestThrottled TooManyRequests RequestLimitExceeded",
+    "BandwidthLimitExceeded LimitExceeded RateLimitExceeded ProvisionedThroughputExceeded PriorRequestNotComplete",
+    "EC2Throttled ServerBusy",
+  ].flatMap((line) => line.split(" ")),
+)
+/** Names of a trouble that passes. */
+const PASSING = new Set(
+  [
+    "ServiceUnavailable RequestTimeout InternalError InternalFailure InternalServerError InternalServer ServiceFailure",
+    "OperationAborted OperationTimedOut DependencyTimeout KMSInternal KeyUnavailable",
+  ].flatMap((line) => line.split(" ")),
+)
+
+/** By the SDK's and the store's names for credentials that have run out, which the next renewal replaces. */
+const EXPIRED = new Set(["ExpiredToken", "ExpiredTokenException", "InvalidToken", "TokenRefreshRequired"])
 
 const isSdkError = (error: unknown): error is SdkError =>
   error instanceof Error || (typeof error === "object" && error !== null && "message" in error)
@@ -41,10 +64,15 @@ export const statusOf = (error: unknown): number | undefined =>
 export const nameOf = (error: unknown): string => (isSdkError(error) ? error.name : "")
 
 function codeOf(error: unknown): ErrorCode {
-  const named = CODES_BY_NAME[nameOf(error)]
+  const name = nameOf(error)
+  if (isMissingProfile(error)) return "ERR_STORE_DENIED"
+  const named = CODES_BY_NAME[name]
   if (named) return named
+  const cause = name.replace(/^KMS\./, "").replace(/Exception$/, "")
   const status = statusOf(error)
-  if (status === undefined || status >= 500 || [408, 409, 412, 425, 429].includes(status))
+  if (BUSY.has(cause) || status === 429) return "ERR_STORE_BUSY"
+  if (PASSING.has(cause)) return "ERR_STORE_UNAVAILABLE"
+  if (status === undefined || status >= 500 || [307, 408, 409, 412, 425].includes(status))
     return "ERR_STORE_UNAVAILABLE"
   if (status === 404) return "ERR_OBJECT_NOT_FOUND"
   // A status below 300 with an error is an answer that could not be read.
@@ -64,24 +92,82 @@ export function s3Error(error: unknown, operation: string, where: string, signal
 function describe(error: unknown, operation: string, where: string): string {
   const name = nameOf(error)
   const status = statusOf(error)
-  const bucket = where.split("/", 3).join("/")
-  if (name === "NoSuchBucket")
+  const words = wordsOf(error)
+  if (name === "NoSuchBucket") {
+    const bucket = where.split("/", 3).join("/")
     return `bucket ${bucket} does not exist (${operation} of ${where} answered ${status ?? 404})`
+  }
+  if (isMissingProfile(error)) return `no usable credentials for ${where}: ${words}`
   if (name === "CredentialsProviderError" || name === "TokenProviderError")
-    return `no usable credentials for ${where}: ${wordsOf(error)}`
-  if (status === undefined) return `${where} did not answer ${operation}: ${wordsOf(error)}`
-  const region = isSdkError(error) ? error.$response?.headers?.["x-amz-bucket-region"] : undefined
-  const advice =
-    status === 301 && region
-      ? ` (the bucket is in region ${printable(region)})`
-      : status === 403 && ["HeadObject", "GetObject"].includes(operation)
-        ? " (without the permission to list the bucket, S3 answers 403 for a key that does not exist, too)"
-        : ""
+    return `no credentials can be had for ${where} at the moment: ${words}`
+  if (name === "InvalidObjectState") {
+    const storageClass = printable(detailOf(error, "StorageClass") ?? "an archival class")
+    return `${where} is in the storage class ${storageClass} and can't be read before it is restored (${operation} answered ${status ?? 403} ${name})`
+  }
+  if (status === undefined) return `${where} did not answer ${operation}: ${words}`
   // A HEAD has no body to name the error: the SDK then repeats the status, or says that it is unknown.
   const title = /^(\d+|Unknown.*|Error)$/.test(name) ? "" : ` ${name}`
-  const words = wordsOf(error)
-  return `${operation} of ${where} answered ${status}${title}${/^(Unknown.*|)$/.test(words) || words === name ? "" : `: ${words}`}${advice}`
+  const quoted = /^(Unknown.*|)$/.test(words) || words === name ? "" : `: ${words}`
+  return `${operation} of ${where} answered ${status}${title}${quoted}${adviceOn(error, operation)}`
 }
+
+/** The permission that an operation needs, where that is not its own name. */
+const PERMISSIONS: Readonly<Record<string, string>> = {
+  HeadObject: "s3:GetObject",
+  CreateMultipartUpload: "s3:PutObject",
+  UploadPart: "s3:PutObject",
+  CompleteMultipartUpload: "s3:PutObject",
+  ListParts: "s3:ListMultipartUploadParts",
+  ListMultipartUploads: "s3:ListBucketMultipartUploads",
+  HeadBucket: "s3:ListBucket",
+  ListObjectsV2: "s3:ListBucket",
+}
+
+/** In parentheses, what the numbers do not tell: whose move it is. */
+function adviceOn(error: unknown, operation: string): string {
+  const name = nameOf(error)
+  const status = statusOf(error)
+  const region = regionOf(error)
+  if (region !== undefined) return ` (the bucket is in region ${printable(region)})`
+  if (areExpired(error)) return " (the credentials have run out: whoever issues them must renew them)"
+  if (name === "RequestTimeTooSkewed") return " (set the clock of this machine, or of the store, right)"
+  if (status !== 403 || !/^(403|Unknown.*|AccessDenied)$/.test(name)) return ""
+  const [operationName = ""] = operation.split(" ")
+  const permission = PERMISSIONS[operationName] ?? `s3:${operationName}`
+  return wordsOf(error).includes(permission) ? "" : ` (this needs the permission ${permission})`
+}
+
+/** A header of the store's answer; its name is in lower case. */
+export const headerOf = (error: unknown, name: string): string | undefined =>
+  isSdkError(error) ? error.$response?.headers?.[name] : undefined
+
+/** Whether the store says that the credentials have run out. */
+const areExpired = (error: unknown): boolean => EXPIRED.has(nameOf(error))
+
+/** Whether renewed credentials may help: they have run out, or were replaced. */
+export const mayBeRenewed = (error: unknown): boolean =>
+  areExpired(error) || nameOf(error) === "InvalidAccessKeyId"
+
+/** Whether an answer of 400 or 403 does not say why, as one to a HEAD can't. */
+export const isNameless = (error: unknown): boolean =>
+  [400, 403].includes(statusOf(error) ?? 0) && /^\d+$/.test(nameOf(error))
+
+/** The region in which the store says that the bucket is. */
+export const regionOf = (error: unknown): string | undefined =>
+  [301, 400].includes(statusOf(error) ?? 0)
+    ? (headerOf(error, "x-amz-bucket-region") ??
+      (nameOf(error) === "AuthorizationHeaderMalformed" ? detailOf(error, "Region") : undefined))
+    : undefined
+
+/** An element of the error document. */
+export function detailOf(error: unknown, name: AnswerDetail): string | undefined {
+  const value = (error as Readonly<Record<string, unknown>> | null)?.[name]
+  return typeof value === "string" ? value : undefined
+}
+
+/** A profile that no file has does not come by itself, as other credentials may. */
+const isMissingProfile = (error: unknown): boolean =>
+  nameOf(error) === "CredentialsProviderError" && /using profile: \[/.test(wordsOf(error))
 
 /** The error's own words. Node puts the reasons of a host with several addresses into `errors` and leaves the message empty. */
 function wordsOf(error: unknown): string {

@@ -4,6 +4,7 @@ import {
   CompleteMultipartUploadCommand,
   CreateMultipartUploadCommand,
   ListPartsCommand,
+  type S3Client,
 } from "@aws-sdk/client-s3"
 import { UnsealError } from "../errors.ts"
 import { bytesOf, checkCrc32, checkLength, checkParts, keyUnder, partBytes } from "./adapter.ts"
@@ -67,15 +68,13 @@ async function begin(
 ): Promise<string> {
   const where = whereIn(bucket, key)
   try {
-    const answer = await bucket.client.send(
-      new CreateMultipartUploadCommand({
-        ...objectIn(bucket, key),
-        ContentType: options.contentType,
-        Metadata: { ...options.metadata },
-        ChecksumAlgorithm: "CRC32",
-      }),
-      { abortSignal: signal },
-    )
+    const command = new CreateMultipartUploadCommand({
+      ...objectIn(bucket, key),
+      ContentType: options.contentType,
+      Metadata: { ...options.metadata },
+      ChecksumAlgorithm: "CRC32",
+    })
+    const answer = await bucket.call((client) => client.send(command, { abortSignal: signal }), signal)
     if (!answer.UploadId)
       throw new UnsealError(
         "ERR_STORE_UNAVAILABLE",
@@ -116,19 +115,19 @@ async function resume(
 
 async function* listParts(bucket: S3Bucket, upload: Upload, signal: AbortSignal, pageSize = 1000) {
   const where = whereIn(bucket, upload.key)
+  const send = (command: ListPartsCommand) =>
+    bucket.call((client) => client.send(command, { abortSignal: signal }), signal)
   let marker: string | undefined
   do {
     try {
       signal.throwIfAborted()
-      const page = await bucket.client.send(
-        new ListPartsCommand({
-          ...objectIn(bucket, upload.key),
-          UploadId: upload.uploadId,
-          MaxParts: pageSize,
-          PartNumberMarker: marker,
-        }),
-        { abortSignal: signal },
-      )
+      const command = new ListPartsCommand({
+        ...objectIn(bucket, upload.key),
+        UploadId: upload.uploadId,
+        MaxParts: pageSize,
+        PartNumberMarker: marker,
+      })
+      const page: Awaited<ReturnType<typeof send>> = await send(command)
       marker = page.IsTruncated ? page.NextPartNumberMarker : undefined
       yield page.Parts ?? []
     } catch (error) {
@@ -223,7 +222,8 @@ function multipartWriter(bucket: S3Bucket, upload: Upload): PartWriter {
                   .map(([number, part]) => completedPart(number, part)),
               },
             })
-            return (await bucket.client.send(command, { abortSignal: signal })).ETag
+            const send = (client: S3Client) => client.send(command, { abortSignal: signal })
+            return (await bucket.call(send, signal)).ETag
           },
         },
         signal,
@@ -246,10 +246,8 @@ export async function abortToken(bucket: S3Bucket, key: string, token: string, s
 async function abortMultipart(bucket: S3Bucket, key: string, uploadId: string, signal?: AbortSignal) {
   try {
     signal?.throwIfAborted()
-    await bucket.client.send(
-      new AbortMultipartUploadCommand({ ...objectIn(bucket, key), UploadId: uploadId }),
-      signal ? { abortSignal: signal } : {},
-    )
+    const command = new AbortMultipartUploadCommand({ ...objectIn(bucket, key), UploadId: uploadId })
+    await bucket.call((client) => client.send(command, signal ? { abortSignal: signal } : {}), signal)
   } catch (error) {
     if (!signal?.aborted && statusOf(error) === 404) return
     throw s3Error(error, "AbortMultipartUpload", whereIn(bucket, key), signal)

@@ -41,7 +41,8 @@ function metadataIn(headers: Readonly<Record<string, string>>): Record<string, s
 async function checkBucket(bucket: S3Bucket, where: string, signal: AbortSignal): Promise<void> {
   if (bucket.abilities.bucketSeen) return
   try {
-    await bucket.client.send(new HeadBucketCommand({ Bucket: bucket.name }), { abortSignal: signal })
+    const command = new HeadBucketCommand({ Bucket: bucket.name })
+    await bucket.call((client) => client.send(command, { abortSignal: signal }), signal)
     bucket.abilities.seeBucket()
   } catch (error) {
     if (!signal.aborted && statusOf(error) === 404)

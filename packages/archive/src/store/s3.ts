@@ -37,7 +37,7 @@ export async function openS3Store(url: S3StoreUrl, options: AdapterOptions): Pro
     abortUpload: (upload, signal) => abortToken(bucket, upload.key, upload.token, signal),
     remove: (key, signal) => removeObject(bucket, key, signal),
     async close() {
-      bucket.client.destroy()
+      bucket.destroy()
     },
   }
 }
@@ -46,7 +46,8 @@ export async function openS3Store(url: S3StoreUrl, options: AdapterOptions): Pro
 async function removeObject(bucket: S3Bucket, key: string, signal: AbortSignal): Promise<void> {
   try {
     signal.throwIfAborted()
-    await bucket.client.send(new DeleteObjectCommand(objectIn(bucket, key)), { abortSignal: signal })
+    const command = new DeleteObjectCommand(objectIn(bucket, key))
+    await bucket.call((client) => client.send(command, { abortSignal: signal }), signal)
   } catch (error) {
     throw s3Error(error, "DeleteObject", whereIn(bucket, key), signal)
   }
@@ -82,11 +83,11 @@ const listPage = (
   markers: { KeyMarker?: string | undefined; UploadIdMarker?: string | undefined },
   signal: AbortSignal,
 ) =>
-  bucket.client.send(
-    new ListMultipartUploadsCommand({
+  bucket.call((client) => {
+    const command = new ListMultipartUploadsCommand({
       Bucket: bucket.name,
       ...(prefix ? { Prefix: prefix } : {}),
       ...markers,
-    }),
-    { abortSignal: signal },
-  )
+    })
+    return client.send(command, { abortSignal: signal })
+  }, signal)

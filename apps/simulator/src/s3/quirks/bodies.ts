@@ -54,16 +54,12 @@ export const BODY_QUIRKS = {
         new Refusal("InvalidArgument", `Unsupported header '${header}' received for this API call.`),
     ),
   },
-  "checksums-unanswered": {
-    meaning: "takes checksum headers, and answers with none",
+  "checksums-ignored": {
+    meaning: "takes checksum headers, verifies nothing, and answers with none",
     create: () => ({
-      reply(reply) {
-        const entries = Object.entries(reply.headers ?? {})
-        return {
-          ...reply,
-          headers: Object.fromEntries(entries.filter(([name]) => !name.startsWith("x-amz-checksum-"))),
-          ...(reply.xml && { xml: reply.xml.replaceAll(/<(Checksum\w+)>[^<]*<\/\1>/g, "") }),
-        }
+      arrive(request): void {
+        for (let name = checksumHeaderIn(request); name !== undefined; name = checksumHeaderIn(request))
+          delete request.headers[name]
       },
     }),
   },

@@ -101,12 +101,17 @@ export const IDENTITY_QUIRKS = {
     },
   },
   "expired-token": {
-    meaning: "answers 400 ExpiredToken to everything",
-    create: () => ({
-      arrive(): void {
-        throw new Refusal("ExpiredToken")
-      },
-    }),
+    meaning: "answers 400 ExpiredToken to the access key that it sees first, and takes another",
+    create() {
+      let expired: string | undefined
+      return {
+        arrive({ headers }): void {
+          const [, accessKeyId] = /Credential=([^/]+)\//.exec(headers.authorization ?? "") ?? []
+          expired ??= accessKeyId
+          if (accessKeyId === expired) throw new Refusal("ExpiredToken")
+        },
+      }
+    },
   },
   "throttled-400": {
     meaning: "refuses every seventh request for its rate, as a 400 that only its name tells",

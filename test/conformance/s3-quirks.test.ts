@@ -1,0 +1,279 @@
+/** The S3 adapter on stores that do not behave as S3 does, at one part and at several. */
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import type { OpenedStore, StoreNotice } from "@unseal/archive/store/adapter"
+import type { ArchiveStore } from "@unseal/archive/store/contract"
+import { withRetries } from "@unseal/archive/store/retry"
+import { openS3Store } from "@unseal/archive/store/s3"
+import type { S3StoreUrl } from "@unseal/archive/store/url"
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest"
+import type { QuirkName } from "../../apps/simulator/src/s3/quirks.ts"
+import { type S3Server, startS3Server } from "../../apps/simulator/src/s3/server.ts"
+import { drain, expectSameBytes, readAll, sampleBytes, write } from "./store-suite.ts"
+
+const PART = 5 * 1024 * 1024
+const BUCKET = "archives"
+const accessKeyId = "UNSEALTESTACCESSKEY"
+const secretAccessKey = "canary-secret-access-key-0123456789abcdef"
+const never = new AbortController().signal
+const SIZES = [752, 12 * 1024 * 1024 + 16] as const
+
+let directory: string
+let server: S3Server
+let raw: OpenedStore
+let opened: OpenedStore[] = []
+let notices: StoreNotice[]
+
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), "unseal-s3-quirks-"))
+  server = await startS3Server({ credentials: [{ accessKeyId, secretAccessKey }], buckets: [BUCKET] })
+  raw = await open()
+  opened = []
+})
+beforeEach(() => {
+  notices = []
+})
+afterEach(async () => {
+  server.quirks.clear()
+  server.policies.delete(accessKeyId)
+  await Promise.all(opened.map((store) => store.close()))
+  opened = []
+  for await (const upload of raw.openUploads(never)) await raw.abortUpload(upload, never)
+  server.operations.clear()
+})
+afterAll(async () => {
+  await raw?.close()
+  await server?.close()
+  await rm(directory, { recursive: true })
+})
+
+interface Opening {
+  readonly url?: Partial<S3StoreUrl>
+  readonly env?: Record<string, string>
+  /** Credentials of the file instead. */
+  readonly profile?: string
+}
+
+/** A store that knows nothing yet, as a process has it that has just begun. */
+async function open({ url, env = {}, profile }: Opening = {}): Promise<OpenedStore> {
+  const store = await openS3Store(
+    {
+      ...{ kind: "s3", bucket: BUCKET, prefix: "", endpoint: server.url, region: "us-east-1" },
+      ...(profile && { profile }),
+      ...url,
+    },
+    {
+      ...{ partSizeBytes: PART, idleTimeoutMs: 20_000, env },
+      ...(profile ? {} : { credentials: { accessKeyId, secretAccessKey } }),
+      onNotice: (notice) => notices.push(notice),
+    },
+  )
+  opened.push(store)
+  return store
+}
+
+async function open1(quirk: QuirkName | readonly QuirkName[], opening?: Opening) {
+  for (const name of [quirk].flat()) server.quirks.add(name)
+  const store = await open(opening)
+  return { store, retried: withRetries(store, { baseMs: 1, maxMs: 5 }) }
+}
+
+let written = 0
+/** Writes, looks and reads, and reads a resumed upload's parts back, as the decryption does. */
+async function roundTrip(store: ArchiveStore, size: number): Promise<void> {
+  const key = `round/${written++}.ts`
+  const bytes = sampleBytes(key, size)
+  expect(await store.stat(key, never)).toBeNull()
+  const object = await write(store, key, bytes)
+  expect(object).toMatchObject({ key, size })
+  expect(await store.stat(key, never)).toEqual(object)
+  const { head } = (await store.open(key, 64, never))!
+  expectSameBytes(await drain(head), bytes.subarray(0, 64))
+  expectSameBytes(await readAll(store, key), bytes)
+}
+
+describe("a store that differs from S3 in what makes no difference", () => {
+  const harmless = ["bare-etags", "long-etags", "kms-etags", "equal-parts", "checksums-ignored"] as const
+  for (const quirk of harmless)
+    for (const size of SIZES)
+      it(`is written and read like any other: ${quirk}, ${size} bytes`, async () => {
+        const { retried } = await open1(quirk)
+        await roundTrip(retried, size)
+      })
+})
+
+describe("a refusal that passes", () => {
+  for (const quirk of ["throttled-400", "internal-errors", "redirect-307"] as const)
+    for (const size of SIZES)
+      it(`is asked again by its name, whatever its status: ${quirk}, ${size} bytes`, async () => {
+        const store = await open()
+        const codes: string[] = []
+        await write(raw, "read.ts", sampleBytes("read.ts", 16))
+        server.quirks.add(quirk)
+        const patient = withRetries(store, {
+          ...{ baseMs: 1, maxMs: 5, attempts: 12 },
+          onRetry: (code) => codes.push(code),
+        })
+        for (let i = 0; i < (size < PART ? 12 : 4); i++) {
+          await roundTrip(patient, size)
+          // So that not always the same request of a round is the seventh.
+          await drain((await patient.open("read.ts", 16, never))!.head)
+        }
+        expect(codes.length).toBeGreaterThan(2)
+        if (quirk === "throttled-400") expect(codes).toContain("ERR_STORE_BUSY")
+      })
+
+  it("is named, if it is a redirect", async () => {
+    const { store } = await open1("redirect-307")
+    await expect(store.open("a.ts", 1, never)).rejects.toMatchObject({
+      code: "ERR_STORE_UNAVAILABLE",
+      message: expect.stringContaining("answered 307 TemporaryRedirect"),
+    })
+  })
+})
+
+describe("an archived object", () => {
+  for (const size of SIZES)
+    it(`says in which storage class it is, ${size} bytes`, async () => {
+      const key = `archived/${size}.ts`
+      await write(raw, key, sampleBytes(key, size))
+      const { retried } = await open1("archived")
+      const archived = {
+        code: "ERR_OBJECT_ARCHIVED",
+        message: expect.stringMatching(
+          /^s3:\/\/archives\/archived\/\d+\.ts is in the storage class GLACIER /,
+        ),
+      }
+      await expect(retried.open(key, 64, never)).rejects.toMatchObject(archived)
+      const object = (await retried.stat(key, never))!
+      await expect(drain(retried.read(object, { start: 16, end: 64 }, never))).rejects.toMatchObject(archived)
+    })
+})
+
+describe("a store with another clock", () => {
+  for (const [quirk, seconds] of [
+    ["clock-ahead", 3600],
+    ["clock-behind", -3600],
+  ] as const)
+    for (const size of SIZES)
+      it(`is signed for by its own, after one refusal: ${quirk}, ${size} bytes`, async () => {
+        const { store } = await open1(quirk)
+        await roundTrip(store, size)
+        expect(server.operations.count("*", ({ code }) => code === "RequestTimeTooSkewed")).toBe(
+          // The first look's and the one that asks for its name.
+          2,
+        )
+        expect(notices).toEqual([{ what: "clock-skew", seconds: expect.any(Number) }])
+        const [notice] = notices
+        expect(notice?.what === "clock-skew" && Math.abs(notice.seconds - seconds)).toBeLessThan(30)
+      })
+
+  it("is followed when it is set right", async () => {
+    const { store } = await open1("clock-ahead")
+    await store.stat("a.ts", never)
+    server.quirks.clear()
+    expect(await store.stat("a.ts", never)).toBeNull()
+    expect(notices).toHaveLength(2)
+    expect(notices[1]).toMatchObject({ what: "clock-skew" })
+    expect(notices[1]?.what === "clock-skew" && Math.abs(notices[1].seconds)).toBeLessThan(30)
+  })
+
+  it("is learned for the SDK's calls by one of its own", async () => {
+    const { store } = await open1("clock-ahead")
+    for await (const upload of store.openUploads(never)) throw new Error(`unexpected ${upload.token}`)
+    await roundTrip(store, SIZES[1])
+    expect(server.operations.count("*", ({ code }) => code === "RequestTimeTooSkewed")).toBe(1)
+  })
+})
+
+describe("a bucket in another region", () => {
+  for (const quirk of ["other-region-301", "other-region-400"] as const)
+    for (const size of SIZES)
+      it(`is followed there, once: ${quirk}, ${size} bytes`, async () => {
+        const { store } = await open1(quirk)
+        await roundTrip(store, size)
+        await roundTrip(store, size)
+        const refused = server.operations.count("*", ({ status }) => status === 301 || status === 400)
+        expect(refused).toBeLessThanOrEqual(2)
+        expect(notices).toEqual([{ what: "other-region", region: "eu-central-1" }])
+      })
+
+  it("is followed by requests that were under way when it was learned", async () => {
+    const { store } = await open1("other-region-400")
+    const looks = Array.from({ length: 8 }, (_, i) => store.open(`none-${i}.ts`, 1, never))
+    expect(await Promise.all(looks)).toEqual(Array(8).fill(null))
+    expect(notices).toHaveLength(1)
+  })
+
+  it("is followed by the SDK's calls, too", async () => {
+    const { store } = await open1("other-region-400")
+    for await (const upload of store.openUploads(never)) throw new Error(`unexpected ${upload.token}`)
+    expect(notices).toEqual([{ what: "other-region", region: "eu-central-1" }])
+  })
+
+  it("is followed together with another clock", async () => {
+    const { store } = await open1(["other-region-301", "clock-behind"])
+    await roundTrip(store, SIZES[0])
+    expect(notices.map(({ what }) => what).sort()).toEqual(["clock-skew", "other-region"])
+  })
+})
+
+describe("credentials that have run out", () => {
+  /** A credentials file whose one profile runs a command, as many do that get theirs from elsewhere; it counts its runs. */
+  async function credentialProcess(name: string) {
+    const [file, answer, runs] = ["ini", "json", "runs"].map((end) => join(directory, `${name}.${end}`))
+    await writeFile(file!, `[right]\ncredential_process = sh -c 'echo >> ${runs} && cat ${answer}'\n`)
+    await writeFile(runs!, "")
+    return {
+      opening: { profile: "right", env: { AWS_SHARED_CREDENTIALS_FILE: file! } },
+      runs: async () => (await readFile(runs!)).length,
+      give: (AccessKeyId: string) =>
+        writeFile(answer!, JSON.stringify({ Version: 1, AccessKeyId, SecretAccessKey: secretAccessKey })),
+    }
+  }
+
+  for (const size of SIZES)
+    it(`are renewed once for everybody, ${size} bytes`, async () => {
+      const { opening, give, runs } = await credentialProcess(`process-${size}`)
+      await give("OLDACCESSKEY")
+      server.quirks.add("expired-token")
+      const store = await open(opening)
+      await expect(store.stat("a.ts", never)).rejects.toMatchObject({
+        code: "ERR_STORE_DENIED",
+        message: expect.stringMatching(/answered 400 ExpiredToken: .*whoever issues them must renew them/),
+      })
+      expect(await runs()).toBe(2)
+      await give(accessKeyId)
+      const looks = Array.from({ length: 8 }, (_, i) => store.open(`none-${i}.ts`, 1, never))
+      expect(await Promise.all(looks)).toEqual(Array(8).fill(null))
+      await roundTrip(store, size)
+      expect(await runs()).toBe(3)
+    })
+
+  it("are read again from a file that was changed", async () => {
+    const file = join(directory, "credentials")
+    const profile = (id: string) =>
+      `[right]\naws_access_key_id = ${id}\naws_secret_access_key = ${secretAccessKey}\n`
+    await writeFile(file, profile("OLDACCESSKEY"))
+    const store = await open({ profile: "right", env: { AWS_SHARED_CREDENTIALS_FILE: file } })
+    await expect(store.stat("a.ts", never)).rejects.toMatchObject({
+      code: "ERR_STORE_DENIED",
+      message: expect.stringContaining("InvalidAccessKeyId"),
+    })
+    await writeFile(file, profile(accessKeyId))
+    expect(await store.stat("a.ts", never)).toBeNull()
+    for await (const upload of store.openUploads(never)) throw new Error(`unexpected ${upload.token}`)
+  })
+
+  it("name the profile that does not exist", async () => {
+    const nobody = await open({
+      profile: "nobody",
+      env: { AWS_SHARED_CREDENTIALS_FILE: join(directory, "none") },
+    })
+    await expect(nobody.stat("a.ts", never)).rejects.toMatchObject({
+      code: "ERR_STORE_DENIED",
+      message: expect.stringMatching(/^no usable credentials for s3:\/\/archives\/a\.ts: .*\[nobody\]/),
+    })
+  })
+})
