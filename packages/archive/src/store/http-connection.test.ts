@@ -1,9 +1,10 @@
 import { once } from "node:events"
+import { readFileSync } from "node:fs"
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net"
 import { setTimeout as sleep } from "node:timers/promises"
 import fc from "fast-check"
 import { afterEach, beforeEach, describe, expect, it } from "vitest"
-import { Connection } from "./http-connection.ts"
+import { Connection, type ConnectionLimits } from "./http-connection.ts"
 import { ResponseParser } from "./http-response.ts"
 
 function parse(text: string, step: number, method = "GET") {
@@ -92,20 +93,43 @@ describe("an HTTP answer", () => {
     ["an unknown encoding", "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n"],
     ["a chunk without a size", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n"],
     ["a chunk longer than its size", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nhello\r\n"],
+    ["a line break in a field", "HTTP/1.1 200 OK\r\nA: b\nC: d\r\n\r\n"],
+    ["a blank in a name", "HTTP/1.1 200 OK\r\nContent-Length : 1\r\n\r\n"],
+    ["interim answers without end", "HTTP/1.1 100 Continue\r\n\r\n".repeat(1_000)],
+    [
+      "trailers without end",
+      `HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n${"A: b\r\n".repeat(20_000)}`,
+    ],
+    [
+      "a chunk's extensions without end",
+      `HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;${"x".repeat(20_000)}`,
+    ],
     ["an endless head", `HTTP/1.1 200 OK\r\n${"A: b\r\n".repeat(20_000)}`],
   ])("with %s is refused", (_, text) => {
     expect(() => parse(text, 1000)).toThrow(expect.objectContaining({ name: "HttpSyntaxError" }))
   })
 })
 
+it("a field of blanks and a bare line feed is refused at once, not after minutes", () => {
+  const text = `HTTP/1.1 200 OK\r\nA:${" ".repeat(15_000)}\n\r\n\r\n`
+  expect(() => parse(text, text.length)).toThrow("malformed header field")
+}, 10_000)
+
+it("blanks around a field's value are not part of it", () => {
+  const { parser } = parse(`HTTP/1.1 200 OK\r\nA:\t ${" ".repeat(5_000)}b c \t\r\nB:   \r\n\r\n`, 999, "HEAD")
+  expect(parser.head?.headers).toEqual({ a: "b c", b: "" })
+}, 10_000)
+
 describe("a connection", () => {
   let server: Server
   let behave: (socket: Socket, request: string) => void
   let peers: Socket[]
   let usable: number
+  let closed: number
   beforeEach(async () => {
     peers = []
     usable = 0
+    closed = 0
     server = createServer((socket) => {
       peers.push(socket)
       let request = ""
@@ -127,11 +151,11 @@ describe("a connection", () => {
     for (const peer of peers) peer.destroy()
     server.close()
   })
-  const open = (limits = { connectTimeoutMs: 2_000, idleTimeoutMs: 2_000 }) =>
+  const open = (limits: ConnectionLimits = { connectTimeoutMs: 2_000, idleTimeoutMs: 2_000 }) =>
     new Connection(
       { secure: false, host: "127.0.0.1", port: (server.address() as AddressInfo).port },
       limits,
-      () => usable++,
+      { usable: () => usable++, closed: () => closed++ },
     )
   const get = { method: "GET", target: "/b/k?x=1", headers: { host: "h" }, body: [] }
   const drain = async (body: AsyncIterable<Uint8Array>) => {
@@ -211,6 +235,75 @@ describe("a connection", () => {
     expect(Buffer.from((await body.next()).value).toString()).toBe("lo")
   })
 
+  it.each(["its head", "a piece"])(
+    "whose consumer was busy with %s for longer than the limit is given up when nothing comes after",
+    async (what) => {
+      behave = (socket) =>
+        void socket.write(
+          `HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n${what === "a piece" ? "hello" : ""}h`,
+        )
+      const { body } = await open({ connectTimeoutMs: 2_000, idleTimeoutMs: 150 }).exchange(get)
+      if (what === "a piece") await body.next()
+      await sleep(400)
+      if (what === "its head") await body.next()
+      await expect(body.next()).rejects.toMatchObject({ message: "nothing moved for 150 ms" })
+      expect(closed).toBe(1)
+    },
+    10_000,
+  )
+
+  it.each<[string, (socket: Socket) => void]>([
+    ["a body byte by byte", (socket) => socket.write("HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n")],
+    ["a head byte by byte", (socket) => socket.write("HTTP/1.1 200 OK\r\nA: ")],
+    [
+      "trailers byte by byte",
+      (socket) => socket.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nA: "),
+    ],
+  ])(
+    "to a store that drips %s is given up",
+    async (_, begin) => {
+      behave = (socket) => {
+        begin(socket)
+        const drip = setInterval(() => socket.write("x"), 20)
+        socket.on("close", () => clearInterval(drip))
+      }
+      // Ten times the silence that is borne.
+      const connection = open({ connectTimeoutMs: 2_000, idleTimeoutMs: 50 })
+      const answer = connection.exchange(get).then(({ body }) => drain(body))
+      await expect(answer).rejects.toMatchObject({ message: "less than 4096 bytes a second moved" })
+    },
+    10_000,
+  )
+
+  it("to a store that takes a body too slowly, though it never stops, is given up", async () => {
+    server.once("connection", (socket) => {
+      socket.removeAllListeners("data").on("data", () => {
+        socket.pause()
+        setImmediate(() => socket.resume())
+      })
+    })
+    behave = () => {}
+    // The floor is above what the store takes: with the real one this would last for minutes.
+    const limits = { connectTimeoutMs: 2_000, idleTimeoutMs: 100, floorBytesPerSecond: 1_000_000_000 }
+    const put = { ...get, method: "PUT", body: Array<Buffer>(100).fill(Buffer.alloc(64 * 1024 * 1024)) }
+    const sent = open(limits).exchange(put)
+    await expect(sent).rejects.toMatchObject({ message: "less than 1000000000 bytes a second moved" })
+  }, 20_000)
+
+  it("asks the system to look whether the store is still there", async () => {
+    behave = (socket) => void socket.write("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+    const connection = open()
+    await connection.exchange(get)
+    const { remotePort } = peers[0]!
+    const port = remotePort!.toString(16).toUpperCase().padStart(4, "0")
+    const line = readFileSync("/proc/net/tcp", "utf8")
+      .split("\n")
+      .find((one) => one.includes(`: 0100007F:${port} `))
+    // The kernel's timer 2 is the one of keepalives.
+    expect(line).toMatch(/ 02:[0-9A-F]{8} /)
+    connection.close()
+  })
+
   it("is aborted with the signal's reason, before and in the middle of an answer", async () => {
     const reason = new Error("enough")
     behave = (socket) => void socket.write("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello")
@@ -267,7 +360,7 @@ describe("a connection", () => {
     const nowhere = new Connection(
       { secure: false, host: "127.0.0.1", port: 1 },
       { connectTimeoutMs: 500, idleTimeoutMs: 500 },
-      () => {},
+      { usable() {}, closed() {} },
     )
     await expect(nowhere.exchange(get)).rejects.toMatchObject({ code: "ECONNREFUSED" })
   })

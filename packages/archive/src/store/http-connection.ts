@@ -9,6 +9,7 @@
 import { connect, isIP, type Socket } from "node:net"
 import { type ConnectionOptions, connect as connectTls } from "node:tls"
 import { type ResponseHead, ResponseParser } from "./http-response.ts"
+import { createPace, graceMs, type Pace, tooSlow } from "./pace.ts"
 import { READ_BUFFER_SIZE, TlsReadBuffer } from "./read-buffer.ts"
 
 /**
@@ -17,8 +18,10 @@ import { READ_BUFFER_SIZE, TlsReadBuffer } from "./read-buffer.ts"
  * that it takes over new connections, more over TLS.
  */
 const UNUSED_LIMIT_MS = 30_000
-/** Of a body over TLS. */
-const SLICE_SIZE = 64 * 1024
+/** A peer that has vanished without a word is noticed by the system, too, while nobody wants its bytes. */
+const KEEP_ALIVE_MS = 15_000
+/** What is sent at a time, and has to leave before more is. */
+const SLICE_SIZE = { plain: 512 * 1024, tls: 64 * 1024 }
 
 export interface Origin {
   readonly secure: boolean
@@ -28,8 +31,16 @@ export interface Origin {
 
 export interface ConnectionLimits {
   readonly connectTimeoutMs: number
-  /** How long nothing may move in either direction while an exchange is under way. */
+  /** How long nothing may move while bytes are wanted of the store or sent to it; see pace.ts for a store that drips. */
   readonly idleTimeoutMs: number
+  /** What moves at least, on average, once the allowance of pace.ts is used up; `FLOOR_BYTES_PER_SECOND` if left out. */
+  readonly floorBytesPerSecond?: number
+}
+
+export interface ConnectionEvents {
+  /** An exchange is over, and another may begin; or the connection has ended, whatever ended it. */
+  usable(connection: Connection): void
+  closed(connection: Connection): void
 }
 
 export interface OutgoingRequest {
@@ -51,8 +62,15 @@ export class ConnectionError extends Error {
   override readonly name: string = "ConnectionError"
 }
 
+/**
+ * `connecting` · `idle`, in reserve · `wanting`: bytes are wanted of the store, and its time runs · `held`: a piece is in use, so
+ * that the socket does not read and nothing can move · `dead`. Timers are set by `#enter` alone.
+ */
+type State = "connecting" | "idle" | "wanting" | "held" | "dead"
+
 interface Exchange {
   readonly parser: ResponseParser
+  readonly pace: Pace
   /** Views of the read buffer, until they are taken. */
   readonly pieces: Uint8Array[]
   /** Wakes whoever waits for the head or for the next piece. */
@@ -63,18 +81,17 @@ interface Exchange {
 export class Connection {
   readonly #socket: Socket
   readonly #limits: ConnectionLimits
-  readonly #onUsable: (connection: Connection) => void
+  readonly #events: ConnectionEvents
+  #state: State = "connecting"
   #exchange: Exchange | undefined
   #failure: unknown
-  /** The socket does not read, since a view of its buffer is in use. */
-  #paused = false
   #unsent = 0
   readonly #tlsBuffer: TlsReadBuffer | undefined
 
-  /** Connects in the background. `onUsable` is called whenever an exchange is over and another may begin. */
-  constructor(origin: Origin, limits: ConnectionLimits, onUsable: (connection: Connection) => void) {
+  /** Connects in the background. */
+  constructor(origin: Origin, limits: ConnectionLimits, events: ConnectionEvents) {
     this.#limits = limits
-    this.#onUsable = onUsable
+    this.#events = events
     const { host, port } = origin
     this.#tlsBuffer = origin.secure ? new TlsReadBuffer() : undefined
     const onread = {
@@ -88,22 +105,21 @@ export class Connection {
     const late = () => this.#fail(new ConnectionError(`no connection within ${limits.connectTimeoutMs} ms`))
     const connecting = setTimeout(late, limits.connectTimeoutMs)
     this.#socket
+      .setKeepAlive(true, KEEP_ALIVE_MS)
       .once(origin.secure ? "secureConnect" : "connect", () => {
         clearTimeout(connecting)
-        this.#socket.setTimeout(limits.idleTimeoutMs)
+        this.#enter(this.#exchange === undefined ? "idle" : "wanting")
       })
-      .on("timeout", () => this.#onTimeout())
+      .on("timeout", () => this.#fail(new ConnectionError(`nothing moved for ${limits.idleTimeoutMs} ms`)))
       .on("error", (error) => this.#fail(error))
       .on("end", () => this.#onEnd())
-      .on("close", () => {
-        clearTimeout(connecting)
-        this.#onEnd()
-      })
+      .on("close", () => this.#onEnd())
+      .once("close", () => clearTimeout(connecting))
   }
 
   /** Whether another exchange may begin. */
   get usable(): boolean {
-    return this.#failure === undefined && this.#exchange === undefined
+    return this.#state !== "dead" && this.#exchange === undefined
   }
 
   /** Sends `request` and resolves when the head of its answer is there. Rejects with what ended the connection, or `signal.reason`. */
@@ -113,14 +129,15 @@ export class Connection {
     signal?.addEventListener("abort", giveUp, { once: true })
     const exchange: Exchange = {
       parser: new ResponseParser(request.method),
+      pace: createPace(graceMs(this.#limits.idleTimeoutMs), this.#limits.floorBytesPerSecond),
       pieces: [],
       wake: undefined,
       release: () => signal?.removeEventListener("abort", giveUp),
     }
     this.#exchange = exchange
     this.#socket.ref()
-    this.#socket.setTimeout(this.#socket.connecting ? 0 : this.#limits.idleTimeoutMs)
-    this.#send(request)
+    if (this.#state !== "connecting") this.#enter("wanting")
+    this.#send(request, exchange)
     while (exchange.parser.head === undefined) await this.#more(exchange)
     if (exchange.parser.done && exchange.pieces.length === 0) this.#finish(exchange)
     return { ...exchange.parser.head, body: this.#bodyOf(exchange) }
@@ -131,7 +148,22 @@ export class Connection {
     this.#fail(new ConnectionError("the connection was closed"))
   }
 
-  #send({ method, target, headers, body }: OutgoingRequest): void {
+  #enter(state: Exclude<State, "connecting" | "dead">): void {
+    if (this.#state === "dead") return
+    this.#state = state
+    const pace = this.#exchange?.pace
+    if (state === "held") {
+      pace?.hold()
+      this.#socket.setTimeout(0)
+      return
+    }
+    if (state === "wanting") pace?.run()
+    this.#socket.setTimeout(state === "wanting" ? this.#limits.idleTimeoutMs : UNUSED_LIMIT_MS)
+    // One in reserve reads on, too, to learn that the store has closed it.
+    this.#socket.resume()
+  }
+
+  #send({ method, target, headers, body }: OutgoingRequest, exchange: Exchange): void {
     const fields = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
     const head = `${method} ${target} HTTP/1.1\r\n${fields.join("")}\r\n`
     if (/[\r\n]/.test(`${method}${target}`) || fields.some((field) => /[\r\n]/.test(field.slice(0, -2)))) {
@@ -139,28 +171,32 @@ export class Connection {
       return
     }
     this.#unsent++
-    if (this.#tlsBuffer) void this.#sendSlices([Buffer.from(head, "latin1"), ...body])
-    else {
-      // Corked, so that head and body leave together.
-      this.#socket.cork()
-      this.#socket.write(head, "latin1")
-      for (const chunk of body) this.#socket.write(chunk)
-      this.#socket.write("", () => this.#unsent--)
-      this.#socket.uncork()
-    }
+    void this.#sendSlices(Buffer.from(head, "latin1"), body, exchange.pace)
   }
 
   /**
-   * A TLS socket encrypts whatever it is given at once, into memory of its own: a part that is given to it whole is there twice.
-   * So it gets the next slice when the last one has left: 76 MiB less for a worker, for a tenth more CPU
-   * (`npm run bench -- --chapter tls`).
+   * The next slice goes when the last one has left. A TLS socket encrypts whatever it is given at once, into memory of its own:
+   * a part given to it whole is there twice. Small slices save a worker 76 MiB for a tenth more CPU (`npm run bench -- --chapter tls`).
    */
-  async #sendSlices(pieces: readonly Uint8Array[]): Promise<void> {
-    for (const piece of pieces)
-      for (let start = 0; start < piece.length; start += SLICE_SIZE) {
-        if (this.#failure !== undefined) return
-        const slice = piece.subarray(start, start + SLICE_SIZE)
+  async #sendSlices(head: Uint8Array, body: readonly Uint8Array[], pace: Pace): Promise<void> {
+    const size = this.#tlsBuffer ? SLICE_SIZE.tls : SLICE_SIZE.plain
+    const floor = this.#limits.floorBytesPerSecond
+    // Corked, so that the head and the first slice leave together.
+    this.#socket.cork()
+    process.nextTick(() => this.#socket.uncork())
+    this.#socket.write(head)
+    for (const piece of body)
+      for (let start = 0; start < piece.length; start += size) {
+        if (this.#state === "dead") return
+        const slice = piece.subarray(start, start + size)
+        // Of a slice that leaves byte by byte the socket says nothing.
+        const late = setTimeout(
+          () => this.#fail(new ConnectionError(tooSlow(floor))),
+          pace.leftMs(slice.length),
+        )
         await new Promise<void>((resolve) => this.#socket.write(slice, () => resolve()))
+        clearTimeout(late)
+        pace.moved(slice.length)
       }
     this.#unsent--
   }
@@ -194,15 +230,14 @@ export class Connection {
     const woken = new Promise<void>((resolve) => {
       exchange.wake = resolve
     })
-    this.#paused = false
     this.#tlsBuffer?.release()
-    this.#socket.resume()
+    if (this.#state !== "connecting") this.#enter("wanting")
     await woken
     const { parser, pieces } = exchange
     if (this.#failure !== undefined && !parser.done && pieces.length === 0) throw this.#failure
   }
 
-  /** The answer has been read, or nobody wants the rest of it. */
+  /** Nobody wants more of the answer. */
   #finish(exchange: Exchange): void {
     if (this.#exchange !== exchange) return
     exchange.release()
@@ -210,12 +245,10 @@ export class Connection {
     const { head, done } = exchange.parser
     if (!done || exchange.pieces.length > 0 || !head?.persistent || this.#unsent > 0) this.close()
     if (this.#failure !== undefined) return
-    this.#socket.setTimeout(UNUSED_LIMIT_MS)
-    // A connection in reserve keeps no process alive; it reads on, to learn that the store has closed it.
+    this.#enter("idle")
+    // A connection in reserve keeps no process alive.
     this.#socket.unref()
-    this.#paused = false
-    this.#socket.resume()
-    this.#onUsable(this)
+    this.#events.usable(this)
   }
 
   #onRead(bytes: Uint8Array): boolean {
@@ -226,21 +259,21 @@ export class Connection {
       return false
     }
     try {
-      const taken = exchange.parser.push(bytes, (piece) => exchange.pieces.push(piece))
+      let ofBody = 0
+      const taken = exchange.parser.push(bytes, (piece) => {
+        ofBody += piece.length
+        exchange.pieces.push(piece)
+      })
+      if (!exchange.pace.moved(ofBody)) throw new ConnectionError(tooSlow(this.#limits.floorBytesPerSecond))
       if (taken < bytes.length) throw new ConnectionError("the store sent more than its answer")
     } catch (error) {
       this.#fail(error)
       return false
     }
-    this.#paused = exchange.pieces.length > 0
+    const isHeld = exchange.pieces.length > 0
+    if (isHeld) this.#enter("held")
     this.#wake()
-    return !this.#paused
-  }
-
-  #onTimeout(): void {
-    // Nothing can move while the consumer holds a piece, and that is no fault of the store.
-    if (this.#exchange !== undefined && this.#paused) return
-    this.#fail(new ConnectionError(`nothing moved for ${this.#limits.idleTimeoutMs} ms`))
+    return !isHeld
   }
 
   #onEnd(): void {
@@ -250,11 +283,13 @@ export class Connection {
   }
 
   #fail(failure: unknown): void {
-    if (this.#failure !== undefined) return
+    if (this.#state === "dead") return
+    this.#state = "dead"
     this.#failure = failure ?? new ConnectionError("aborted")
     this.#exchange?.release()
     this.#socket.destroy()
     this.#wake()
+    this.#events.closed(this)
   }
 
   #wake(): void {

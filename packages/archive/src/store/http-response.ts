@@ -2,6 +2,10 @@
 
 /** More than any store's header section: S3 itself allows 8 kB. */
 const HEAD_LIMIT = 16 * 1024
+/** Interim answers before the one that counts; a store has use for one. */
+const INTERIM_LIMIT = 16
+/** A chunk's size and its extensions, which no store sends. */
+const CHUNK_LINE_LIMIT = 1024
 const HEAD_END = Buffer.from("\r\n\r\n")
 const LF = 0x0a
 
@@ -20,7 +24,13 @@ export class HttpSyntaxError extends Error {
 
 type Framing =
   | { kind: "length"; left: number }
-  | { kind: "chunked"; left: number; state: "size" | "data" | "data-end" | "trailer"; line: string }
+  | {
+      kind: "chunked"
+      left: number
+      state: "size" | "data" | "data-end" | "trailer"
+      line: string
+      trailerBytes: number
+    }
   | { kind: "until-close" }
 
 /** Parses one answer. `method` is the request's: an answer to HEAD has no body, whatever its headers say. */
@@ -28,6 +38,7 @@ export class ResponseParser {
   readonly #method: string
   #head = Buffer.alloc(0)
   #framing: Framing | undefined
+  #interim = 0
   head: ResponseHead | undefined
   /** The whole answer has been seen. */
   done = false
@@ -69,7 +80,8 @@ export class ResponseParser {
       this.head = head
       this.#framing = framingOf(head, this.#method)
       this.done = this.#framing.kind === "length" && this.#framing.left === 0
-    }
+    } else if (++this.#interim > INTERIM_LIMIT)
+      throw new HttpSyntaxError(`more than ${INTERIM_LIMIT} interim answers`)
     return end + HEAD_END.length - before
   }
 
@@ -95,7 +107,11 @@ export class ResponseParser {
     const end = bytes.indexOf(LF)
     const taken = end < 0 ? bytes.length : end + 1
     framing.line += Buffer.from(bytes.subarray(0, taken)).toString("latin1")
-    if (framing.line.length > HEAD_LIMIT) throw new HttpSyntaxError("line of a chunked body is too long")
+    if (framing.state === "trailer") framing.trailerBytes += taken
+    if (framing.trailerBytes > HEAD_LIMIT)
+      throw new HttpSyntaxError(`trailer section of more than ${HEAD_LIMIT} bytes`)
+    if (framing.state !== "trailer" && framing.line.length > CHUNK_LINE_LIMIT)
+      throw new HttpSyntaxError(`line of more than ${CHUNK_LINE_LIMIT} bytes in a chunked body`)
     if (end < 0) return taken
     const line = framing.line.replace(/\r?\n$/, "")
     framing.line = ""
@@ -103,7 +119,7 @@ export class ResponseParser {
       if (line !== "") throw new HttpSyntaxError("chunk is longer than its size")
       framing.state = "size"
     } else if (framing.state === "size") {
-      const size = /^([0-9a-fA-F]{1,12})\s*(;.*)?$/.exec(line)
+      const size = /^([0-9a-fA-F]{1,12})(?:[ \t;]|$)/.exec(line)
       if (size === null) throw new HttpSyntaxError("chunk without a size")
       framing.left = Number.parseInt(size[1]!, 16)
       framing.state = framing.left === 0 ? "trailer" : "data"
@@ -118,14 +134,26 @@ function parseHead(text: string): ResponseHead {
   if (status === null) throw new HttpSyntaxError("answer does not begin with an HTTP/1.1 status line")
   const headers: Record<string, string> = {}
   for (const line of lines) {
-    const field = /^([^\s:]+):[ \t]*(.*?)[ \t]*$/.exec(line)
-    if (field === null) throw new HttpSyntaxError("malformed header field")
-    const name = field[1]!.toLowerCase()
-    headers[name] = Object.hasOwn(headers, name) ? `${headers[name]}, ${field[2]}` : field[2]!
+    const { name, value } = parseField(line)
+    headers[name] = Object.hasOwn(headers, name) ? `${headers[name]}, ${value}` : value
   }
   const persistent = status[1] === "1" && !/\bclose\b/i.test(headers.connection ?? "")
   return { status: Number(status[2]), headers, persistent }
 }
+
+/** By hand, since an expression for a value between blanks takes cubic time for one of blanks alone. */
+function parseField(line: string): { name: string; value: string } {
+  const colon = line.indexOf(":")
+  const name = line.slice(0, Math.max(0, colon))
+  if (name === "" || /\s/.test(name) || /[\r\n\0]/.test(line))
+    throw new HttpSyntaxError("malformed header field")
+  let [start, end] = [colon + 1, line.length]
+  while (start < end && isBlank(line[start])) start++
+  while (end > start && isBlank(line[end - 1])) end--
+  return { name: name.toLowerCase(), value: line.slice(start, end) }
+}
+
+const isBlank = (character: string | undefined): boolean => character === " " || character === "\t"
 
 function framingOf({ status, headers }: ResponseHead, method: string): Framing {
   if (method === "HEAD" || status === 204 || status === 304) return { kind: "length", left: 0 }
@@ -133,7 +161,7 @@ function framingOf({ status, headers }: ResponseHead, method: string): Framing {
   if (encoding !== undefined) {
     if (encoding.toLowerCase() !== "chunked")
       throw new HttpSyntaxError(`unknown transfer encoding "${encoding}"`)
-    return { kind: "chunked", left: 0, state: "size", line: "" }
+    return { kind: "chunked", left: 0, state: "size", line: "", trailerBytes: 0 }
   }
   const length = headers["content-length"]
   if (length === undefined) return { kind: "until-close" }

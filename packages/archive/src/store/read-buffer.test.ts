@@ -80,7 +80,10 @@ describe("a connection by TLS", () => {
   })
 
   it("leaves a piece as it is until the next is asked for, also while the socket has more in hand", async () => {
-    const connection = new Connection({ secure: true, host: "127.0.0.1", port }, limits, () => {})
+    const connection = new Connection({ secure: true, host: "127.0.0.1", port }, limits, {
+      usable() {},
+      closed() {},
+    })
     for (const pauseMs of [0, 1]) {
       const request = { method: "GET", target: "/", headers: { host: "test" }, body: [] }
       const answer = await connection.exchange(request)
@@ -97,7 +100,10 @@ describe("a connection by TLS", () => {
 
   it("sends a body whole and in order, one after the other, from the caller's memory", async () => {
     let usable = 0
-    const connection = new Connection({ secure: true, host: "127.0.0.1", port }, limits, () => usable++)
+    const connection = new Connection({ secure: true, host: "127.0.0.1", port }, limits, {
+      usable: () => usable++,
+      closed() {},
+    })
     for (const pieces of [
       [body],
       [body.subarray(0, 65_536), body.subarray(1), body],
@@ -116,7 +122,10 @@ describe("a connection by TLS", () => {
   })
 
   it("sends no more of a body once it is given up", async () => {
-    const connection = new Connection({ secure: true, host: "127.0.0.1", port }, limits, () => {})
+    const connection = new Connection({ secure: true, host: "127.0.0.1", port }, limits, {
+      usable() {},
+      closed() {},
+    })
     const reason = new Error("given up")
     const abort = new AbortController()
     const large = Buffer.alloc(64 * 1024 * 1024)
@@ -130,7 +139,10 @@ describe("a connection by TLS", () => {
 
   it("is refused if nobody vouches for the server", async () => {
     setDefaultCACertificates(before)
-    const connection = new Connection({ secure: true, host: "127.0.0.1", port }, limits, () => {})
+    const connection = new Connection({ secure: true, host: "127.0.0.1", port }, limits, {
+      usable() {},
+      closed() {},
+    })
     const request = { method: "PUT", target: "/", headers: { host: "test" }, body: [] }
     await expect(connection.exchange(request)).rejects.toThrow(/self-signed/)
   })

@@ -82,9 +82,16 @@ export function createObjectRequests(access: S3Access, transport: S3Transport): 
   }
 }
 
-/** Reads a body that says nothing to its end, so that its connection can be used again. */
+/** More than what follows a success that has nothing to say. */
+const REST_LIMIT = 64 * 1024
+
+/** Reads a body that says nothing to its end, so that its connection can be used again; one that is too long for that costs it. */
 export async function exhaust(body: AsyncIterable<Uint8Array>): Promise<void> {
-  for await (const _ of body);
+  let size = 0
+  for await (const piece of body) {
+    size += piece.length
+    if (size > REST_LIMIT) break
+  }
 }
 
 const encodeSegment = (segment: string): string =>

@@ -2,6 +2,7 @@
 import { Readable } from "node:stream"
 import {
   Connection,
+  ConnectionError,
   type ConnectionLimits,
   type IncomingResponse,
   type Origin,
@@ -26,9 +27,13 @@ interface SdkResponse {
   readonly body: AnswerStream
 }
 
+/** The SDK reads every answer whole before it looks at it. The longest, a listing of a thousand long keys, takes a few MiB. */
+const ANSWER_LIMIT = 16 * 1024 * 1024
+
 /** An answer's body as the SDK must see it: a stream. */
 class AnswerStream extends Readable {
   readonly pieces: AsyncIterableIterator<Uint8Array>
+  #size = 0
 
   constructor(pieces: AsyncIterableIterator<Uint8Array>) {
     super()
@@ -37,7 +42,12 @@ class AnswerStream extends Readable {
 
   override _read(): void {
     this.pieces.next().then(
-      ({ done, value }) => this.push(done ? null : Uint8Array.from(value)),
+      ({ done, value }) => {
+        this.#size += value?.length ?? 0
+        if (this.#size > ANSWER_LIMIT)
+          this.destroy(new ConnectionError(`the answer has more than ${ANSWER_LIMIT} bytes`))
+        else this.push(done ? null : Uint8Array.from(value))
+      },
       (error: Error) => this.destroy(error),
     )
   }
@@ -53,7 +63,8 @@ export class S3Transport {
   readonly metadata = { handlerProtocol: "http/1.1" }
   readonly #limits: ConnectionLimits
   readonly #connections = new Set<Connection>()
-  readonly #reserve = new Map<string, Connection[]>()
+  /** By origin, in the order of their last use. One that ends leaves at once, and its read buffer with it. */
+  readonly #reserve = new Map<string, Set<Connection>>()
 
   constructor(limits: ConnectionLimits) {
     this.#limits = limits
@@ -87,16 +98,28 @@ export class S3Transport {
 
   #connectionTo(origin: Origin): Connection {
     const name = `${origin.secure ? "https" : "http"}://${origin.host}:${origin.port}`
-    const reserve = this.#reserve.get(name) ?? []
+    const reserve = this.#reserve.get(name) ?? new Set()
     this.#reserve.set(name, reserve)
     // The one used last is the one least likely to have been closed by the store meanwhile.
-    for (let kept = reserve.pop(); kept !== undefined; kept = reserve.pop()) {
-      if (kept.usable) return kept
-      this.#connections.delete(kept)
+    const kept = [...reserve].findLast((connection) => connection.usable)
+    if (kept !== undefined) {
+      reserve.delete(kept)
+      return kept
     }
-    const connection = new Connection(origin, this.#limits, (usable) => reserve.push(usable))
+    const connection = new Connection(origin, this.#limits, {
+      usable: (usable) => void reserve.add(usable),
+      closed: (closed) => {
+        reserve.delete(closed)
+        this.#connections.delete(closed)
+      },
+    })
     this.#connections.add(connection)
     return connection
+  }
+
+  /** Connections that are open or being made. */
+  get size(): number {
+    return this.#connections.size
   }
 
   destroy(): void {

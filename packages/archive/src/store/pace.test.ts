@@ -1,0 +1,22 @@
+import { expect, test } from "vitest"
+import { createPace, FLOOR_BYTES_PER_SECOND } from "./pace.ts"
+
+test("a peer has its allowance and a second for each 4096 bytes, and only while bytes are wanted", () => {
+  let now = 0
+  const pace = createPace(60_000, undefined, () => now)
+  now = 1_000_000
+  expect(pace.leftMs()).toBe(60_000)
+  pace.run()
+  now += 50_000
+  expect([pace.moved(0), pace.leftMs()]).toEqual([true, 10_000])
+  pace.hold()
+  now += 1_000_000
+  expect(pace.leftMs()).toBe(10_000)
+  pace.run()
+  pace.run()
+  now += 9_000
+  expect(pace.leftMs(FLOOR_BYTES_PER_SECOND)).toBe(2_000)
+  expect([pace.moved(2 * FLOOR_BYTES_PER_SECOND), pace.leftMs()]).toEqual([true, 3_000])
+  now += 3_000
+  expect([pace.moved(0), pace.leftMs()]).toEqual([false, 0])
+})
