@@ -7,6 +7,7 @@ import { join } from "node:path"
 import { Readable } from "node:stream"
 import { pipeline } from "node:stream/promises"
 import type { ArchiveStore, StoredObject } from "@unseal/archive/store/contract"
+import { copied } from "@unseal/archive/store/whole"
 import { decryptByOpenssl } from "@unseal/simulator/openssl"
 import type { RecordedArchive, System } from "@unseal/test/harness/system"
 import type { KeyPair } from "./journey.ts"
@@ -49,13 +50,7 @@ async function readAll(store: ArchiveStore, key: string): Promise<Readable> {
   const object: StoredObject | null = await store.stat(key, never)
   if (object === null) throw new Error(`${store.location} holds nothing under ${key}`)
   if (object.size === 0) return Readable.from([])
-  const chunks = store.read(object, { start: 0, end: object.size }, never)
-  // A stream keeps what it is given for a while, a store's chunk is void when the next one comes.
-  return Readable.from(copies(chunks))
-}
-
-async function* copies(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-  for await (const chunk of chunks) yield Uint8Array.from(chunk)
+  return Readable.from(copied(store.read(object, { start: 0, end: object.size }, never)))
 }
 
 async function sha256(bytes: Readable): Promise<string> {

@@ -1,5 +1,6 @@
 /** The invariants of the fault matrix, checked when everything is over, from what was seen and what is left. */
 import { setTimeout as sleep } from "node:timers/promises"
+import { readWhole } from "@unseal/archive/store/whole"
 import { readAccounts } from "@unseal/queue/accounting"
 import { codeOf } from "@unseal/queue/ending"
 import { DESTINATION_NAME } from "@unseal/test/harness/stores"
@@ -104,15 +105,15 @@ async function visibleContent(world: World, key: string): Promise<string | null>
   )
 }
 
+const MAX_RECORD_BYTES = 65_536
+
 async function checkRecord(world: World, archive: Tracked, visible: string): Promise<Violation[]> {
   const key = recordKeyOf(archive)
   const signal = AbortSignal.timeout(10_000)
   const object = await world.destination.stat(key, signal)
   if (object === null) return [{ invariant: "I1", what: `${key} is missing beside its archive` }]
-  const chunks: Uint8Array[] = []
-  for await (const chunk of world.destination.read(object, { start: 0, end: object.size }, signal))
-    chunks.push(chunk)
-  const record = JSON.parse(Buffer.concat(chunks).toString()) as { sha256?: { plaintext?: string } }
+  const bytes = await readWhole(world.destination, object, MAX_RECORD_BYTES, signal)
+  const record = JSON.parse(Buffer.from(bytes).toString()) as { sha256?: { plaintext?: string } }
   const digest = record.sha256?.plaintext
   return digest === undefined || digest === visible
     ? []

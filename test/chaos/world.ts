@@ -9,6 +9,7 @@ import type { OpenedStore } from "@unseal/archive/store/adapter"
 import { openStore } from "@unseal/archive/store/open"
 import type { Protection } from "@unseal/service/test-settings"
 import { type S3Server, startS3Server } from "@unseal/simulator/s3/server"
+import { poisoned } from "@unseal/test/harness/poisoned"
 import { type RedisOptions, type RedisServer, startRedis } from "@unseal/test/harness/redis"
 import { DESTINATION_NAME, S3_CREDENTIAL, SOURCE_NAME, s3Stores } from "@unseal/test/harness/stores"
 import { Redis } from "ioredis"
@@ -183,7 +184,8 @@ async function openStores({ seed }: WorldOptions, directory: string, history: Hi
   const locations = s3Stores(s3.port)
   // The SDK's own chain reads the environment of this process, where the credential is not: it is for this run alone.
   Object.assign(process.env, locations.env)
-  const open = (url: string) => openStore(url, { env: locations.env, partSizeBytes: PART_SIZE })
+  const open = async (url: string) =>
+    poisoned(await openStore(url, { env: locations.env, partSizeBytes: PART_SIZE }))
   const source = await open(locations.source)
   const destination = await open(locations.destination)
   closing.push(async () => {

@@ -9,6 +9,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest"
 import { accountSas, createRawContainer, type RawContainer } from "../harness/azure-rest.ts"
 import { type Azurite, startAzurite } from "../harness/azurite.ts"
 import { type Answer, type Exchange, type FaultyProxy, startFaultyProxy } from "../harness/faulty-proxy.ts"
+import { poisoned } from "../harness/poisoned.ts"
 import {
   describeStore,
   drain,
@@ -21,12 +22,14 @@ import {
 
 const PART = 256 * 1024
 
-function open(
+async function open(
   url: Omit<AzureStoreUrl, "kind">,
   env: Record<string, string>,
   idleTimeoutMs = 30_000,
 ): Promise<OpenedStore> {
-  return openAzureStore({ kind: "azure", ...url }, { partSizeBytes: PART, idleTimeoutMs, env })
+  return poisoned(
+    await openAzureStore({ kind: "azure", ...url }, { partSizeBytes: PART, idleTimeoutMs, env }),
+  )
 }
 
 /** Every text that can be reached from `value`, also through what is not enumerable, as a careless serializer would. */

@@ -2,6 +2,7 @@ import { mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from "node:f
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { openFileStore } from "@unseal/archive/store/file"
+import { poisoned } from "../harness/poisoned.ts"
 import { describeStore, type StoreUnderTest } from "./store-suite.ts"
 
 const PART_SIZE = 64 * 1024
@@ -11,7 +12,8 @@ async function setup(): Promise<StoreUnderTest> {
   const base = await mkdtemp(join(tmpdir(), "unseal-file-store-"))
   const directory = join(base, "archives")
   await mkdir(directory)
-  const open = (path: string) => openFileStore({ kind: "file", directory: path }, options)
+  const open = async (path: string) =>
+    poisoned(await openFileStore({ kind: "file", directory: path }, options))
   return {
     store: await open(directory),
     reopen: () => open(directory),

@@ -9,6 +9,7 @@ import { readWhole } from "@unseal/archive/store/whole"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { startS3Server } from "../../apps/simulator/src/s3/server.ts"
 import { writeRecord } from "../../packages/archive/src/committed.ts"
+import { poisoned } from "../harness/poisoned.ts"
 
 const never = new AbortController().signal
 const credential = {
@@ -36,13 +37,13 @@ interface Opened {
 const STORES: Readonly<Record<string, () => Promise<Opened>>> = {
   async "a directory"() {
     const path = await mkdtemp(join(tmpdir(), "unseal-record-"))
-    const store = await openStore(`file://${path}`, { env: {} })
+    const store = poisoned(await openStore(`file://${path}`, { env: {} }))
     return { store, close: () => store.close().then(() => rm(path, { recursive: true })) }
   },
   async "S3, whose ETags are MD5"() {
     const server = await startS3Server({ credentials: [credential], buckets: ["archives"], etags: "md5" })
     const url = `s3://archives?${new URLSearchParams({ endpoint: server.url, region: "us-east-1" })}`
-    const store = await openStore(url, { env: {}, credentials: credential })
+    const store = poisoned(await openStore(url, { env: {}, credentials: credential }))
     return { store, close: () => store.close().then(() => server.close()) }
   },
 }

@@ -12,6 +12,7 @@ import type { S3StoreUrl } from "@unseal/archive/store/url"
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest"
 import type { FaultAction } from "../../apps/simulator/src/s3/faults.ts"
 import { type S3Server, startS3Server } from "../../apps/simulator/src/s3/server.ts"
+import { poisoned } from "../harness/poisoned.ts"
 import { rawBucket } from "./s3-raw.ts"
 import {
   describeStore,
@@ -53,9 +54,13 @@ afterAll(() => rm(base, { recursive: true }))
 const startServer = () =>
   startS3Server({ credentials: [{ accessKeyId, secretAccessKey }], buckets: [BUCKET] })
 
-function open(endpoint: string, url: Partial<S3StoreUrl> = {}, idleTimeoutMs = 20_000): Promise<OpenedStore> {
+async function open(
+  endpoint: string,
+  url: Partial<S3StoreUrl> = {},
+  idleTimeoutMs = 20_000,
+): Promise<OpenedStore> {
   const full: S3StoreUrl = { kind: "s3", bucket: BUCKET, prefix: PREFIX, endpoint, profile: "right", ...url }
-  return openS3Store(full, { partSizeBytes: PART, idleTimeoutMs, env })
+  return poisoned(await openS3Store(full, { partSizeBytes: PART, idleTimeoutMs, env }))
 }
 
 async function unusedPort(): Promise<number> {

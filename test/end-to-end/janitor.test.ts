@@ -10,6 +10,7 @@ import { openStore } from "@unseal/archive/store/open"
 import { readAccounts } from "@unseal/queue/accounting"
 import { checkpointKey } from "@unseal/queue/names"
 import { afterEach, beforeEach, expect, test } from "vitest"
+import { poisoned } from "../harness/poisoned.ts"
 import { DESTINATION_NAME } from "../harness/stores.ts"
 import { PROJECT_ID } from "../harness/system.ts"
 import { startWorkerSystem, type WorkerSystem } from "../harness/worker-system.ts"
@@ -74,7 +75,7 @@ test("a directory is swept like any other store", async () => {
   const directory = join(system.directory, "decrypted")
   await mkdir(directory)
   const url = pathToFileURL(directory).href
-  const store = await openStore(url, { env: {} })
+  const store = poisoned(await openStore(url, { env: {} }))
   await orphan(store, ownKey())
   await sleep(1_100)
   const { code, stdout } = await system.cli(["janitor", "--older-than", "1s"], { UNSEAL_DESTINATION: url })

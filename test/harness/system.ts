@@ -6,6 +6,7 @@ import { join } from "node:path"
 import type { ArchiveStore } from "@unseal/archive/store/contract"
 import { openStore } from "@unseal/archive/store/open"
 import { createCertificate } from "@unseal/simulator/openssl"
+import { poisoned } from "./poisoned.ts"
 import { type AppName, type AppProcess, type LogLine, startApp } from "./process.ts"
 import { type RedisServer, startRedis } from "./redis.ts"
 import {
@@ -157,7 +158,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
     const open = async (url: string) => {
       // The SDK's own chain reads the environment of this process, where the credential is not: it is for this run alone.
       Object.assign(process.env, stores.env)
-      const store = await openStore(url, { env: stores.env })
+      const store = poisoned(await openStore(url, { env: stores.env }))
       closing.push(() => store.close())
       return store
     }

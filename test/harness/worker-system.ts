@@ -12,6 +12,7 @@ import { createCertificate } from "@unseal/simulator/openssl"
 import { makeRecording } from "@unseal/simulator/recording"
 import { type S3Server, startS3Server } from "@unseal/simulator/s3/server"
 import { Redis } from "ioredis"
+import { poisoned } from "./poisoned.ts"
 import { type AppProcess, type CliResult, runCli, startApp } from "./process.ts"
 import { type RedisServer, startRedis } from "./redis.ts"
 import { DESTINATION_NAME, S3_CREDENTIAL, SOURCE_NAME, s3Stores } from "./stores.ts"
@@ -94,7 +95,7 @@ export async function startWorkerSystem(): Promise<WorkerSystem> {
     // The SDK's own chain reads the environment of this process.
     Object.assign(process.env, stores.env)
     const open = async (url: string) => {
-      const store = await openStore(url, { env: stores.env })
+      const store = poisoned(await openStore(url, { env: stores.env }))
       closing.push(() => store.close())
       return store
     }

@@ -10,6 +10,7 @@ import { type RestServer, type RestServerOptions, startRestServer } from "@unsea
 import { type S3Server, startS3Server } from "@unseal/simulator/s3/server"
 import { createVendorClient, type VendorClient, type VendorCredentials } from "@unseal/vendor/client"
 import type { Platform } from "@unseal/vendor/platform"
+import { poisoned } from "../harness/poisoned.ts"
 import { S3_CREDENTIAL } from "../harness/stores.ts"
 
 export const API_SECRET = "canary-api-secret-0123456789"
@@ -41,10 +42,8 @@ export async function startSimulatedVendor(
   await createCertificate(certificate)
   const { AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey } = S3_CREDENTIAL
   const s3 = await startS3Server({ credentials: [{ accessKeyId, secretAccessKey }], buckets: [BUCKET] })
-  const store = await openStore(`s3://${BUCKET}?${new URLSearchParams({ endpoint: s3.url })}`, {
-    env: {},
-    credentials: { accessKeyId, secretAccessKey },
-  })
+  const url = `s3://${BUCKET}?${new URLSearchParams({ endpoint: s3.url })}`
+  const store = poisoned(await openStore(url, { env: {}, credentials: { accessKeyId, secretAccessKey } }))
   const projectId = platform === "opentok" ? "123456" : "78d335fa-323d-0114-9c3d-d6f0d48968cf"
   const cloud = createRecordingCloud({ certificate: null, store, projectId })
   const { given, expected, env } = await credentialsOf(platform, directory)

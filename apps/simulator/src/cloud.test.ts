@@ -8,6 +8,7 @@ import { join } from "node:path"
 import type { ArchiveStore } from "@unseal/archive/store/contract"
 import { openStore } from "@unseal/archive/store/open"
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest"
+import { poisoned } from "../../../test/harness/poisoned.ts"
 import {
   createRecordingCloud,
   DISORDERED_STATUSES,
@@ -50,7 +51,7 @@ beforeEach(async () => {
   reactions = []
   received = []
   bucket = mkdtempSync(join(directory, "bucket-"))
-  store = await openStore(`file://${bucket}`, { env: {} })
+  store = poisoned(await openStore(`file://${bucket}`, { env: {} }))
 })
 afterEach(() => store.close())
 

@@ -10,6 +10,7 @@ import { join } from "node:path"
 import { crc32 } from "node:zlib"
 import fc from "fast-check"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import { poisoned } from "../../../test/harness/poisoned.ts"
 import { createByteBudget } from "./budget.ts"
 import type { Checkpoint, CheckpointLog, CheckpointUpload, PartReceipt } from "./checkpoint.ts"
 import { type ArchiveRequest, type DecryptResult, decryptArchive } from "./decrypt.ts"
@@ -173,7 +174,7 @@ const interruptedSource = (store: ArchiveStore, pass: Pass): Pick<ArchiveStore, 
   async *read(object, range, signal) {
     const chunks = await pass("read", async () => {
       const all: Uint8Array[] = []
-      for await (const chunk of store.read(object, range, signal)) all.push(chunk)
+      for await (const chunk of store.read(object, range, signal)) all.push(Uint8Array.from(chunk))
       return all
     })
     yield* chunks
@@ -213,10 +214,12 @@ async function createWorld(root: string) {
   const pathOf = (store: string, key = KEY) => join(directory, store, key)
   for (const store of ["source", "destination"]) await mkdir(join(directory, store))
   // The adapter itself, without the request layer's retries: their pauses would be most of the test.
-  const open = (store: string, partSizeBytes: number) =>
-    openFileStore(
-      { kind: "file", directory: join(directory, store), key: "" } as Parameters<typeof openFileStore>[0],
-      { partSizeBytes, env: {}, idleTimeoutMs: 30_000 },
+  const open = async (store: string, partSizeBytes: number) =>
+    poisoned(
+      await openFileStore(
+        { kind: "file", directory: join(directory, store), key: "" } as Parameters<typeof openFileStore>[0],
+        { partSizeBytes, env: {}, idleTimeoutMs: 30_000 },
+      ),
     )
   const source = await open("source", 16)
   const destination = await open("destination", 16)

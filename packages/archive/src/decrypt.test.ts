@@ -7,6 +7,7 @@ import { pathToFileURL } from "node:url"
 import { crc32 } from "node:zlib"
 import fc from "fast-check"
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest"
+import { poisoned } from "../../../test/harness/poisoned.ts"
 import { createByteBudget } from "./budget.ts"
 import type { Checkpoint, CheckpointLog, CheckpointUpload, PartReceipt } from "./checkpoint.ts"
 import { type ArchiveRequest, type DecryptOptions, decryptArchive } from "./decrypt.ts"
@@ -56,8 +57,10 @@ beforeEach(async () => {
   count++
   for (const name of ["source", "destination"])
     await mkdir(join(root, String(count), name), { recursive: true })
-  const open = (name: string) =>
-    openStore(pathToFileURL(join(root, String(count), name)).href, { env: {}, partSizeBytes: PART })
+  const open = async (name: string) =>
+    poisoned(
+      await openStore(pathToFileURL(join(root, String(count), name)).href, { env: {}, partSizeBytes: PART }),
+    )
   source = await open("source")
   destination = await open("destination")
 })
@@ -168,10 +171,8 @@ describe("decryptArchive", () => {
           const { ciphertext, encryptedPassword } = encrypt(plaintext)
           const key = `p/${randomBytes(8).toString("hex")}.ts`
           await put("source", key, ciphertext)
-          const fine = await openStore(pathToFileURL(join(root, String(count), "destination")).href, {
-            env: {},
-            partSizeBytes: partBlocks * 16,
-          })
+          const where = pathToFileURL(join(root, String(count), "destination")).href
+          const fine = poisoned(await openStore(where, { env: {}, partSizeBytes: partBlocks * 16 }))
           const wanted = request(encryptedPassword, {
             sourceKeys: [key],
             destinationKey: key,

@@ -7,6 +7,7 @@ import type { IncomingMessage, ServerResponse } from "node:http"
 import { Readable } from "node:stream"
 import { pipeline } from "node:stream/promises"
 import type { ArchiveStore } from "@unseal/archive/store/contract"
+import { copied } from "@unseal/archive/store/whole"
 
 export interface DownloadOptions {
   readonly store: ArchiveStore
@@ -77,7 +78,7 @@ export function createDownloads({ store, lifetimeMs, baseUrl }: DownloadOptions)
         ...(range.partial && { "content-range": `bytes ${range.start}-${range.end - 1}/${object.size}` }),
       })
       if (request.method === "HEAD" || range.start === range.end) return void response.end()
-      await pipeline(Readable.from(store.read(object, range, gone.signal)), response)
+      await pipeline(Readable.from(copied(store.read(object, range, gone.signal))), response)
     },
   }
 }

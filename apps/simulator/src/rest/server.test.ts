@@ -5,8 +5,10 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import type { OpenedStore } from "@unseal/archive/store/adapter"
 import { openStore } from "@unseal/archive/store/open"
+import { readWhole } from "@unseal/archive/store/whole"
 import { SignJWT } from "jose"
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest"
+import { poisoned } from "../../../../test/harness/poisoned.ts"
 import { createRecordingCloud, type RecordingCloud } from "../cloud.ts"
 import { createCertificate, decryptByOpenssl } from "../openssl.ts"
 import { type S3Server, startS3Server } from "../s3/server.ts"
@@ -38,7 +40,7 @@ let store: OpenedStore
 let cloud: RecordingCloud
 let rest: RestServer
 beforeEach(async () => {
-  store = await openStore(`file://${mkdtempSync(path("bucket-"))}`, { env: {} })
+  store = poisoned(await openStore(`file://${mkdtempSync(path("bucket-"))}`, { env: {} }))
   cloud = createRecordingCloud({
     certificate: readFileSync(first.certificateFile, "utf8"),
     store,
@@ -84,11 +86,11 @@ const target = (more: object = {}) => ({
 /** What is under `key` in the bucket of the target. */
 async function uploaded(key: string): Promise<Buffer | null> {
   const url = `s3://theirs?endpoint=${s3.url}&region=us-east-1`
-  const theirs = await openStore(url, { env: {}, credentials: CREDENTIAL })
+  const theirs = poisoned(await openStore(url, { env: {}, credentials: CREDENTIAL }))
   try {
     const object = await theirs.stat(key, never)
     if (object === null) return null
-    return Buffer.concat(await Array.fromAsync(theirs.read(object, { start: 0, end: object.size }, never)))
+    return Buffer.from(await readWhole(theirs, object, 2 ** 30, never))
   } finally {
     await theirs.close()
   }

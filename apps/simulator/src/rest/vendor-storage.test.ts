@@ -9,6 +9,7 @@ import { buffer } from "node:stream/consumers"
 import { setTimeout as sleep } from "node:timers/promises"
 import { openStore } from "@unseal/archive/store/open"
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest"
+import { poisoned } from "../../../../test/harness/poisoned.ts"
 import { type Archive, createRecordingCloud, type RecordingCloudOptions } from "../cloud.ts"
 import { createCertificate } from "../openssl.ts"
 import { startVendorStorage, type VendorStorageOptions } from "./vendor-storage.ts"
@@ -51,7 +52,7 @@ async function cloudOf(options: Partial<RecordingCloudOptions> = {}) {
   return createRecordingCloud({
     certificate: readFileSync(files.certificateFile, "utf8"),
     // A directory that is not there: every upload to the customer fails.
-    store: await openStore(`file://${path("nowhere")}`, { env: {} }),
+    store: poisoned(await openStore(`file://${path("nowhere")}`, { env: {} })),
     projectId: "123456",
     callbacks: { url: `http://127.0.0.1:${(receiver.address() as AddressInfo).port}/` },
     vendorStorage: storage,
@@ -85,7 +86,7 @@ describe("an archive that can't be uploaded", () => {
 test("an archive that is to be available is kept by the vendor, whatever the customer's store", async () => {
   await serve()
   const mine = mkdtempSync(path("bucket-"))
-  const cloud = await cloudOf({ store: await openStore(`file://${mine}`, { env: {} }) })
+  const cloud = await cloudOf({ store: poisoned(await openStore(`file://${mine}`, { env: {} })) })
   const archive = await cloud.record({ size: 752, statuses: ["started", "available"] })
   expect(await storage.store.stat(archive.key, never)).toMatchObject({ size: 768 })
   expect(await cloud.remove(archive.id, never)).toBe(true)
@@ -120,6 +121,21 @@ describe("the URL of an archive", () => {
     expect((await fetch(url, { headers: { "if-match": '"another"' } })).status).toBe(412)
     const head = await fetch(url, { method: "HEAD" })
     expect([head.status, head.headers.get("content-length")]).toEqual([200, "768"])
+  })
+
+  test("gives every byte of an archive that takes many reads, however slowly it is taken", async () => {
+    await serve()
+    const size = 24_000_000
+    archive = await (await cloudOf()).record({ size, statuses: ["available"] })
+    expect(sha256(await bytesOf(await fetch(archive.url!)))).toBe(archive.sha256!.ciphertext)
+    const slow = createHash("sha256")
+    for (let start = 0; start < archive.recording!.size; start += 5_000_000) {
+      const range = `bytes=${start}-${start + 4_999_999}`
+      const answer = await fetch(archive.url!, { headers: { range } })
+      await sleep(50)
+      for await (const piece of answer.body!) slow.update(piece)
+    }
+    expect(slow.digest("hex")).toBe(archive.sha256!.ciphertext)
   })
 
   test("is refused once it has expired, and a new one is not", async () => {

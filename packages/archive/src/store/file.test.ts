@@ -15,6 +15,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { crc32 } from "node:zlib"
 import { afterEach, beforeEach, describe, expect, it } from "vitest"
+import { poisoned } from "../../../../test/harness/poisoned.ts"
 import type { OpenedStore } from "./adapter.ts"
 import type { CreateOptions, PartWriter, WrittenPart } from "./contract.ts"
 import { openFileStore } from "./file.ts"
@@ -32,9 +33,8 @@ let store: OpenedStore
 
 beforeEach(async () => {
   directory = await mkdtemp(join(tmpdir(), "unseal-file-"))
-  store = await openFileStore(
-    { kind: "file", directory },
-    { partSizeBytes: PART, idleTimeoutMs: 1000, env: {} },
+  store = poisoned(
+    await openFileStore({ kind: "file", directory }, { partSizeBytes: PART, idleTimeoutMs: 1000, env: {} }),
   )
 })
 afterEach(() => rm(directory, { recursive: true }))

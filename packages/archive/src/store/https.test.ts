@@ -9,8 +9,10 @@ import { join } from "node:path"
 import { getCACertificates, setDefaultCACertificates } from "node:tls"
 import { promisify } from "node:util"
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest"
+import { poisoned } from "../../../../test/harness/poisoned.ts"
 import { type HttpsStoreOptions, openHttpsStore } from "./https.ts"
 import { parseHostList } from "./https-hosts.ts"
+import { copied } from "./whole.ts"
 
 const signal = AbortSignal.timeout(60_000)
 const SECRET = "X-Amz-Signature=do-not-show"
@@ -80,10 +82,12 @@ function serve(request: IncomingMessage, response: ServerResponse): void {
 const url = (path = "/bucket/archive.mp4") => `https://127.0.0.1:${port}${path}?${SECRET}`
 
 function open(options: Partial<HttpsStoreOptions> = {}) {
-  const store = openHttpsStore({
-    ...{ key: KEY, url: url(), hosts: parseHostList(`127.0.0.1:${port}`), idleTimeoutMs: 5_000 },
-    ...options,
-  })
+  const store = poisoned(
+    openHttpsStore({
+      ...{ key: KEY, url: url(), hosts: parseHostList(`127.0.0.1:${port}`), idleTimeoutMs: 5_000 },
+      ...options,
+    }),
+  )
   opened.push(store)
   return store
 }
@@ -208,7 +212,9 @@ test("a URL that has expired is renewed once, however many requests find it so",
   const parts = await Promise.all(
     Array.from({ length: 10 }, async (_, index) =>
       Buffer.concat(
-        await Array.fromAsync(store.read(object, { start: index * 16, end: index * 16 + 16 }, signal)),
+        await Array.fromAsync(
+          copied(store.read(object, { start: index * 16, end: index * 16 + 16 }, signal)),
+        ),
       ),
     ),
   )

@@ -1,9 +1,11 @@
 import { crc32 } from "node:zlib"
 import fc from "fast-check"
 import { describe, expect, it } from "vitest"
+import { poisoned } from "../../../../test/harness/poisoned.ts"
 import { type ErrorCode, UnsealError } from "../errors.ts"
 import type { ArchiveStore, PartWriter, StoredObject, WrittenPart } from "./contract.ts"
 import { withRetries } from "./retry.ts"
+import { copied } from "./whole.ts"
 
 const never = new AbortController().signal
 const fast = { baseMs: 0, maxMs: 0 }
@@ -54,7 +56,7 @@ function faultyStore(bytes: Uint8Array, fates: Fate[]): FaultyStore {
     for (let at = start; at < end; at += 7) yield bytes.slice(at, Math.min(end, at + 7))
     if (typeof fate === "object") throw failure()
   }
-  return {
+  return poisoned({
     calls,
     location: "memory://",
     partSizeFor: () => 16,
@@ -85,7 +87,7 @@ function faultyStore(bytes: Uint8Array, fates: Fate[]): FaultyStore {
     async abortUpload() {
       next("abortUpload")
     },
-  }
+  })
 }
 
 const bytes = Uint8Array.from({ length: 100 }, (_, index) => index)
@@ -93,7 +95,7 @@ const object: StoredObject = { key: "a", size: 100, etag: "1", metadata: {} }
 const options = { contentType: "video/mp2t", metadata: {}, existing: "fail" } as const
 
 async function collect(chunks: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
-  return Buffer.concat(await Array.fromAsync(chunks))
+  return Buffer.concat(await Array.fromAsync(copied(chunks)))
 }
 
 describe("a request that fails", () => {

@@ -1,4 +1,4 @@
-/** Small objects, read and written in one go: records. */
+/** What is kept longer than a store lends it: small objects, read and written in one go, and chunks for a stream. */
 import { crc32 } from "node:zlib"
 import { UnsealError } from "../errors.ts"
 import type { ArchiveSink, ArchiveSource, CreateOptions, StoredObject, WrittenPart } from "./contract.ts"
@@ -15,11 +15,14 @@ export async function readWhole(
       "ERR_CIPHERTEXT_INVALID",
       `${object.key} is ${object.size} bytes, more than ${limit}`,
     )
-  const chunks: Uint8Array[] = []
-  if (object.size > 0)
-    for await (const chunk of source.read(object, { start: 0, end: object.size }, signal))
-      chunks.push(Uint8Array.from(chunk))
-  return Buffer.concat(chunks)
+  if (object.size === 0) return new Uint8Array()
+  const chunks = copied(source.read(object, { start: 0, end: object.size }, signal))
+  return Buffer.concat(await Array.fromAsync(chunks))
+}
+
+/** A copy of each of a store's `chunks`, for whoever keeps one beyond the next: a Node stream does. */
+export async function* copied(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  for await (const chunk of chunks) yield Uint8Array.from(chunk)
 }
 
 /** Writes `bytes` under `key`; unless told otherwise, without metadata and replacing what is there. */
