@@ -200,5 +200,5 @@ test("what can't be swept now is exit code 3, and what is called wrongly is 2", 
   system.s3.faults.add({
     ...{ operation: "ListMultipartUploads", times: Number.POSITIVE_INFINITY, action: { status: 503 } },
   })
-  expect(await run([])).toEqual([3, expect.stringContaining("ERR_STORE_UNAVAILABLE")])
+  expect(await run([])).toEqual([3, expect.stringContaining("ERR_STORE_BUSY")])
 })

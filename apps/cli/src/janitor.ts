@@ -1,11 +1,12 @@
 /**
- * `unseal janitor`: aborts the uploads at the destinations that no live job owns. Killed workers leave them: those that ended
- * between beginning an upload and noting it, those whose job became a dead letter, those of a Redis that lost its memory.
+ * `unseal janitor`: aborts the uploads at the destinations that no job owns. Killed workers leave them: those that ended between
+ * beginning an upload and noting it, those of a dead letter that nobody has redriven for eight days, those of a Redis that lost
+ * its memory.
  *
  * An upload is left alone if
  * - its key is none that Unseal writes: the bucket may be somebody else's too;
  * - it is young (`--older-than`): a worker begins it before it can note it, and a decryption by hand notes nothing at all;
- * - a live job has an upload to its key, this or another. The job ends its own, and on a store that can't remove the parts of
+ * - a live job, or a dead letter that may go on with it, has an upload to its key, this or another. The job ends its own, and on a store that can't remove the parts of
  *   one upload alone (azure.ts) the remains of another are not worth the risk; the next run of the janitor finds them.
  *
  * What is aborted wrongly after all, say because clocks differ by hours, costs its job the parts that were written: it

@@ -124,7 +124,9 @@ withFilter(queue.command("redrive"))
 
 program
   .command("janitor")
-  .description("abort the uploads at the destinations that no live job owns")
+  .description(
+    "abort the uploads at the destinations that no job owns, nor a dead letter that may go on with it",
+  )
   .option("--older-than <time>", "only those begun so long ago: 30s, 15m, 6h", "6h")
   .option("--dry-run", "only say which")
   .option("--json", "print the result as JSON")

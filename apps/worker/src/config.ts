@@ -41,6 +41,7 @@ const schema = z.object({
   UNSEAL_LOCK_MS: milliseconds({ min: 1_000 }),
   UNSEAL_STALL_CHECK_MS: milliseconds({ min: 100 }),
   UNSEAL_ATTEMPTS: integer({ min: 1, max: 1_000 }),
+  UNSEAL_SUSPEND_MAX_MS: milliseconds({ min: 1_000 }),
   UNSEAL_TAIL: choice(["keep", "trim"]),
   UNSEAL_OAEP_HASH: choice(["sha1", "sha256", "sha384", "sha512"]),
   UNSEAL_DIGEST: choice(["sha256", "none"]),

@@ -4,44 +4,52 @@ import { openHttpsStore } from "@unseal/archive/store/https"
 import type { OpenStoreOptions } from "@unseal/archive/store/open"
 import type { JobPayload } from "@unseal/queue/job"
 import { createVendorClient } from "@unseal/vendor/client"
+import { VendorError } from "@unseal/vendor/vendor-error"
 import type { Config } from "./config.ts"
 import type { Place } from "./places.ts"
+import { sided, type Worked } from "./sides.ts"
 
 export interface FallbackOptions {
   readonly config: Pick<Config, "vendors" | "settings">
   readonly onRetry: NonNullable<OpenStoreOptions["onRetry"]>
 }
 
-/** Where an archive is looked for, the vendor's copy included. */
-export type Fallback = (place: Place, job: JobPayload) => Place
+/** Where an archive is looked for, the vendor's copy included, and what closes that. */
+export type Fallback = (
+  place: Place,
+  job: JobPayload,
+  worked: Worked,
+) => { readonly place: Place; close(): Promise<void> }
 
 /**
  * Adds the vendor's copy to where an `available` archive is looked for: last, so that an archive that did reach the source
  * store is read from there. The URL that came with the callback is good for ten minutes; later ones are asked of the REST API.
  */
 export function createFallback({ config, onRetry }: FallbackOptions): Fallback {
-  return (place, { projectId, archiveId, status, url }) => {
-    if (status !== "available" || (url === undefined && credentialsOf(projectId) === undefined)) return place
+  return (place, { projectId, archiveId, status, url }, worked) => {
+    if (status !== "available" || (url === undefined && credentialsOf(projectId) === undefined))
+      return { place, close: async () => {} }
     const key = `vendor://${projectId}/${archiveId}`
-    const copy = openHttpsStore({
+    const opened = openHttpsStore({
       ...{ key, url, onRetry },
       hosts: config.settings.UNSEAL_FALLBACK_HOSTS,
       renew: (signal) => askForUrl(projectId, archiveId, signal),
     })
+    const copy = sided(opened, "vendor", worked)
     const { source } = place
+    const storeOf = (asked: string) => (asked === key ? copy : source)
     return {
-      ...place,
-      sourceKeys: [...place.sourceKeys, key],
-      source: {
-        ...source,
-        stat: (asked, signal) => (asked === key ? copy : source).stat(asked, signal),
-        open: (asked, length, signal) => (asked === key ? copy : source).open(asked, length, signal),
-        read: (object, range, signal) => (object.key === key ? copy : source).read(object, range, signal),
+      place: {
+        ...place,
+        sourceKeys: [...place.sourceKeys, key],
+        source: {
+          ...source,
+          stat: (asked, signal) => storeOf(asked).stat(asked, signal),
+          open: (asked, length, signal) => storeOf(asked).open(asked, length, signal),
+          read: (object, range, signal) => storeOf(object.key).read(object, range, signal),
+        },
       },
-      release() {
-        void copy.close()
-        place.release()
-      },
+      close: () => opened.close(),
     }
   }
 
@@ -63,7 +71,16 @@ export function createFallback({ config, onRetry }: FallbackOptions): Fallback {
     const client = createVendorClient({
       ...{ projectId, platform: project.platform, credentials: project.credentials },
       baseUrl: project.apiUrl,
+      // The store around it repeats what may be repeated: five requests for a look, not five times five.
+      attempts: 1,
     })
-    return (await client.getArchive(archiveId, signal))?.url ?? null
+    try {
+      return (await client.getArchive(archiveId, signal))?.url ?? null
+    } catch (error) {
+      // A slot is not held for as long as the vendor asks to be left alone: the project's suspension waits instead.
+      if (error instanceof VendorError && (error.status === 429 || error.retryAfterMs !== undefined))
+        throw new UnsealError("ERR_STORE_BUSY", error.message, { cause: error })
+      throw error
+    }
   }
 }

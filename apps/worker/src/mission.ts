@@ -1,12 +1,13 @@
 import { type DecryptResult, decryptArchive } from "@unseal/archive/decrypt"
 import type { JobContext } from "@unseal/queue/consumer"
 import type { JobPayload } from "@unseal/queue/job"
-import { type Logger, rateLimited } from "@unseal/service/logger"
+import type { Logger } from "@unseal/service/logger"
 import type { Settings } from "./config.ts"
 import type { Fallback } from "./fallback.ts"
 import type { ANNOUNCED_SIZES, WorkerMetrics } from "./metrics.ts"
 import type { Places } from "./places.ts"
 import type { Rig } from "./rig/rig.ts"
+import { sidedPlace } from "./sides.ts"
 
 /** What is kept of a committed archive with its job, and logged. */
 export type MissionResult = {
@@ -31,20 +32,24 @@ export interface MissionOptions {
 
 /** A job of the queue becomes a decryption. */
 export function createMission({ settings, places, fallback, metrics, logger, rig }: MissionOptions) {
-  const limited = rateLimited(logger, 5)
-
   return async (payload: JobPayload, given: JobContext): Promise<MissionResult> => {
     const { projectId, archiveId, encryptedPassword, size, sha256sum } = payload
     const { jobId, attempt, starts, signal } = given
     const line = { jobId, projectId, archiveId, attempt, starts }
     // A job that waits for its object starts every few seconds.
-    if (starts > 1) limited("info", "again", line, "archive started again")
+    if (starts > 1) logger.debug(line, "archive started again")
     else logger.info(line, "archive started")
 
-    const surroundings = { place: fallback(await places.of(payload), payload), context: given }
+    const opened = await places.of(payload)
+    // Whatever fails from here on: stores that are held are never closed.
+    await using held = new AsyncDisposableStack()
+    held.defer(opened.release)
+    const copy = fallback(sidedPlace(opened, given.worked), payload, given.worked)
+    held.defer(copy.close)
+    const surroundings = { place: copy.place, context: given }
     const { place, context } = rig ? rig.around(surroundings) : surroundings
     const { fence, checkpoint } = context
-    const { keyRing, budget, release, ...where } = place
+    const { keyRing, budget, release: _, ...where } = place
     const { outcome, record } = await decryptArchive(
       {
         ...where,
@@ -53,8 +58,6 @@ export function createMission({ settings, places, fallback, metrics, logger, rig
       },
       {
         ...{ keyRing, budget, checkpoint, fence, attempt },
-        // What fails for the last time leaves nothing for a next run to find.
-        keepUpload: attempt < settings.UNSEAL_ATTEMPTS,
         tail: settings.UNSEAL_TAIL,
         digest: settings.UNSEAL_DIGEST,
         announcedDigest: settings.UNSEAL_ANNOUNCED_DIGEST,
@@ -64,7 +67,7 @@ export function createMission({ settings, places, fallback, metrics, logger, rig
         observe: { part: metrics.part },
       },
       signal,
-    ).finally(release)
+    )
     const { announced } = record
     if (announced?.fits === false && outcome !== "already-committed") {
       const sizes = { announcedSize: announced.size, sourceSize: record.source.size }

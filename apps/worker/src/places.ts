@@ -9,6 +9,7 @@ import type { WorkerProject } from "@unseal/service/projects"
 import type { Config } from "./config.ts"
 import { openOnce } from "./open-once.ts"
 import { createProjectBudgets } from "./project-budgets.ts"
+import { opening } from "./sides.ts"
 
 type OpenedStore = Awaited<ReturnType<typeof openStore>>
 
@@ -19,6 +20,8 @@ export interface Place {
   readonly sourceKeys: readonly string[]
   readonly destinationKey: string
   readonly keyRing: KeyDirectory
+  /** Where its keys are, for messages. */
+  readonly keysDir: string
   /** What the project may hold in memory. */
   readonly budget: ByteBudget
   /** To be called when the run has ended: a store that no project names any more is closed then. */
@@ -33,7 +36,7 @@ export interface ProjectKeys {
 
 /** The stores and keys of the projects as they are at the moment, each opened when it is first needed and then kept. */
 export interface Places {
-  /** `ERR_JOB_INVALID` for a project that is not configured. */
+  /** `ERR_JOB_INVALID` for a project that is not configured; what can't be opened is an error with its side. */
   of(archive: Pick<JobPayload, "projectId" | "archiveId">): Promise<Place>
   /** Why an archive of some project could not be decrypted now: one clause for each project without a usable key. */
   unready(): Promise<string[]>
@@ -89,9 +92,14 @@ export function openPlaces({ config, budget, logger, onRetry }: PlacesOptions): 
       }
       try {
         return {
-          source: await held[0].opened,
-          destination: await held[1].opened,
-          keyRing: await held[2].opened,
+          source: await opening("source", `the source of project ${projectId}`, held[0].opened),
+          destination: await opening(
+            "destination",
+            `the destination of project ${projectId}`,
+            held[1].opened,
+          ),
+          keyRing: await opening("keys", `key directory ${keysDir}`, held[2].opened),
+          keysDir,
           sourceKeys: project.sourceKeys.map(fill),
           destinationKey: fill(project.destinationKey),
           budget: budgets.of(project),

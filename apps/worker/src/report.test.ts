@@ -78,7 +78,13 @@ test("a dead letter is an error with its code, kind, remedy and attempt", async 
 
 test("what is tried again counts as a retry, not as an archive", async () => {
   report({ kind: "retry", code: "ERR_STORE_UNAVAILABLE", reason: "ERR_STORE_UNAVAILABLE: x" })
-  report({ kind: "waiting", code: "ERR_OBJECT_NOT_FOUND", delayMs: 1_000 })
+  report({
+    kind: "waiting",
+    code: "ERR_OBJECT_NOT_FOUND",
+    reason: "ERR_OBJECT_NOT_FOUND: x",
+    waitedMs: 0,
+    delayMs: 1_000,
+  })
   expect(lines.map(({ level }) => level)).toEqual(["warn", "info"])
   const text = (await samples()).join("\n")
   expect(text).toContain(`unseal_retries_total{layer="job",code="ERR_STORE_UNAVAILABLE"} 1`)
@@ -90,7 +96,13 @@ test("an archive counts once by its announced size: committed, or given up for i
   report({ kind: "completed", result })
   report({ kind: "completed", result: { ...result, announcedSize: "absent" } })
   report({ kind: "completed", result: { ...result, announcedSize: "differs", outcome: "already-committed" } })
-  report({ kind: "waiting", code: "ERR_OBJECT_INCOMPLETE", delayMs: 1_000 })
+  report({
+    kind: "waiting",
+    code: "ERR_OBJECT_INCOMPLETE",
+    reason: "ERR_OBJECT_INCOMPLETE: x",
+    waitedMs: 0,
+    delayMs: 1_000,
+  })
   report({ kind: "dead", code: "ERR_OBJECT_INCOMPLETE", reason: "ERR_OBJECT_INCOMPLETE: x" })
   expect((await samples()).filter((line) => line.startsWith("unseal_announced_size_total"))).toEqual([
     'unseal_announced_size_total{outcome="fits"} 1',
@@ -101,7 +113,13 @@ test("an archive counts once by its announced size: committed, or given up for i
 
 test("a thousand archives that wait are a few lines", () => {
   for (let each = 0; each < 1_000; each++)
-    report({ kind: "waiting", code: "ERR_OBJECT_NOT_FOUND", delayMs: 1_000 })
+    report({
+      kind: "waiting",
+      code: "ERR_OBJECT_NOT_FOUND",
+      reason: "ERR_OBJECT_NOT_FOUND: x",
+      waitedMs: 0,
+      delayMs: 1_000,
+    })
   expect(lines.length).toBeLessThan(100)
 })
 

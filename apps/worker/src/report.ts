@@ -10,7 +10,12 @@ const REPEATED_LINES_PER_SECOND = 5
 const WAITING_FOR: Record<WaitingCode, string> = {
   ERR_OBJECT_NOT_FOUND: "archive's object is not there yet",
   ERR_OBJECT_INCOMPLETE: "archive's object is not of the announced size yet",
+  ERR_OBJECT_ARCHIVED: "archive's object is in an archival storage class",
 }
+
+/** At the first miss, and each time the wait has doubled: an archive that is a day late is told of seventeen times. */
+const isToldOf = (waitedMs: number, delayMs: number): boolean =>
+  Math.floor(Math.log2(waitedMs / 1_000 + 1)) < Math.floor(Math.log2((waitedMs + delayMs) / 1_000 + 1))
 
 /** Counts, times and logs the end of one run. */
 export function createReport(metrics: WorkerMetrics, logger: Logger): (run: EndedRun<MissionResult>) => void {
@@ -47,12 +52,21 @@ export function createReport(metrics: WorkerMetrics, logger: Logger): (run: Ende
         break
       }
       case "waiting": {
-        const { code, delayMs } = ending
+        const { code, reason, waitedMs, delayMs } = ending
         metrics.retried("job", code)
-        const fields = { ...line, code, ...FAILURES[code], delayMs }
-        limited("info", code, fields, WAITING_FOR[code])
+        const fields = { ...line, code, ...FAILURES[code], reason, waitedMs, delayMs }
+        if (isToldOf(waitedMs, delayMs)) limited("info", code, fields, WAITING_FOR[code])
         break
       }
+      case "suspended": {
+        const { code, side, reason } = ending
+        metrics.retried("job", code)
+        limited("info", code, { ...line, code, side, reason }, "archive waits: its project is suspended")
+        break
+      }
+      case "held":
+        logger.debug(line, "archive waits: its project is suspended")
+        break
       case "handed-back":
         metrics.ended(project, "handed-back", "none")
         logger.info(line, "archive handed back")

@@ -156,9 +156,49 @@ test("a job of a project that is not configured is a dead letter", async () => {
   await letters.close()
 })
 
-test("an archive whose key is not there is a dead letter, and nothing appears", async () => {
+test("a project without a usable key is suspended, and its archives are decrypted once a key is put there", async () => {
   start()
   await writeFile(join(directory, "keys", "readme.txt"), "no key")
+  await upload()
+  await submit()
+  await line("project suspended: its archives wait until a probe succeeds")
+  expect(lines.find(({ msg }) => String(msg).startsWith("project suspended"))).toMatchObject({
+    ...{ level: "warn", projectId: PROJECT, side: "keys", code: "ERR_KEY_SERVICE_UNAVAILABLE" },
+    reason: expect.stringContaining(`${join(directory, "keys")} holds no usable key`),
+  })
+  expect(await readdir(join(directory, "out"))).toEqual([])
+  await copyFile(join(VECTOR, "key.pem"), join(directory, "keys", "key.pem"))
+  await line("archive committed")
+  await line("suspension ended: the project's archives go on")
+  expect(lines.find(({ msg }) => msg === "archive committed")).toMatchObject({ attempt: 1 })
+})
+
+test("a key directory and a destination that are not there suspend the project, too", async () => {
+  await rm(join(directory, "keys"), { recursive: true })
+  await rm(join(directory, "out"), { recursive: true })
+  start()
+  await upload()
+  await submit()
+  await line("project suspended: its archives wait until a probe succeeds")
+  await mkdir(join(directory, "keys"))
+  await copyFile(join(VECTOR, "key.pem"), join(directory, "keys", "key.pem"))
+  await expect
+    .poll(
+      () => lines.filter(({ msg }) => String(msg).startsWith("project suspended")).map(({ side }) => side),
+      {
+        timeout: 30_000,
+      },
+    )
+    .toContain("destination")
+  await mkdir(join(directory, "out"))
+  await line("archive committed")
+  expect(lines.filter(({ msg }) => msg === "archive is a dead letter")).toEqual([])
+})
+
+test("an archive of another key is a dead letter, and nothing appears", async () => {
+  start()
+  const other = fileURLToPath(new URL("../../../test/vectors/openssl-zero/key.pem", import.meta.url))
+  await copyFile(other, join(directory, "keys", "key.pem"))
   await upload()
   await submit()
   await line("archive is a dead letter")

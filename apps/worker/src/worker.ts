@@ -61,6 +61,7 @@ export function createWorker({ config, redis, registry, logger, rig }: WorkerOpt
     ...{ connection: redis, queue, logger },
     concurrency: settings.UNSEAL_CONCURRENCY,
     attempts: settings.UNSEAL_ATTEMPTS,
+    suspendMaxMs: settings.UNSEAL_SUSPEND_MAX_MS,
     lockMs: settings.UNSEAL_LOCK_MS,
     stallCheckMs: settings.UNSEAL_STALL_CHECK_MS,
     ...(isOff(config.testing, "lock-renewal") && { lockRenewal: "by-job" }),

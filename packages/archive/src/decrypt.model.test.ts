@@ -48,7 +48,7 @@ interface RunOptions {
   readonly tail: "keep" | "trim"
   readonly existing: "fail" | "replace"
   /** `none` as the command line runs, `last` as a job's last attempt. */
-  readonly checkpoint: "kept" | "last" | "none"
+  readonly checkpoint: "kept" | "none"
 }
 
 /** What comes in between at one call to a store or the checkpoint. */
@@ -352,7 +352,6 @@ async function runOnce(
     {
       ...{ keyRing, budget, tail, existing, digest: options.digest, record: true },
       ...(checkpoint !== "none" && { checkpoint: interruptedLog(world.log, pass) }),
-      keepUpload: checkpoint === "kept",
       fence: () => pass("fence", async () => {}),
     },
     stop.signal,
@@ -395,7 +394,8 @@ function isSettled({ result, error, crashed }: Ended, { checkpoint }: RunOptions
   if (crashed) return false
   if (result !== undefined || checkpoint === "none") return true
   if (!isUnsealError(error)) return false
-  return error.kind === "permanent" || error.code === "ERR_OBJECT_CHANGED" || checkpoint === "last"
+  if (error.owner === "deployment") return false
+  return error.kind === "permanent" || error.code === "ERR_OBJECT_CHANGED"
 }
 
 async function checkRun(world: World, model: Model, options: RunOptions, interruption?: Interruption) {
@@ -522,7 +522,7 @@ const runOptions: fc.Arbitrary<RunOptions> = fc.record({
   existing: fc.constantFrom("fail" as const, "replace" as const),
   checkpoint: fc.oneof(
     { weight: 4, arbitrary: fc.constant("kept" as const) },
-    { weight: 1, arbitrary: fc.constantFrom("last" as const, "none" as const) },
+    { weight: 1, arbitrary: fc.constant("none" as const) },
   ),
 })
 const interruptions: fc.Arbitrary<Interruption> = fc.record({

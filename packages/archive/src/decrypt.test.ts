@@ -11,7 +11,7 @@ import { poisoned } from "../../../test/harness/poisoned.ts"
 import { createByteBudget } from "./budget.ts"
 import type { Checkpoint, CheckpointLog, CheckpointUpload, PartReceipt } from "./checkpoint.ts"
 import { type ArchiveRequest, type DecryptOptions, decryptArchive } from "./decrypt.ts"
-import { UnsealError } from "./errors.ts"
+import { type ErrorCode, UnsealError } from "./errors.ts"
 import { formatCrc32 } from "./format/crc32.ts"
 import { createKeyRing, parsePrivateKey } from "./format/key-ring.ts"
 import { encodePassword, wrapPassword } from "./format/password.ts"
@@ -676,21 +676,23 @@ describe("a run that was cut short", () => {
     expect((await get()).equals(plaintext)).toBe(true)
   })
 
-  it("by a failure that is permanent, is cleaned up; by one that may pass, is kept while an attempt is left", async () => {
+  it("by a failure of its own that is permanent, is cleaned up; by the deployment's, or one that may pass, is kept", async () => {
     await put("source", KEY, ciphertext)
-    const failWith = (code: "ERR_STORE_UNAVAILABLE" | "ERR_STORE_DENIED") =>
+    const failWith = (code: ErrorCode) =>
       watched(destination, (call) => {
         if (call === "write 4") throw new UnsealError(code, "as the test wants")
       }).store
-    for (const [code, keepUpload, kept] of [
-      ["ERR_STORE_DENIED", true, false],
-      ["ERR_STORE_UNAVAILABLE", false, false],
-      ["ERR_STORE_UNAVAILABLE", true, true],
+    for (const [code, kept] of [
+      ["ERR_DESTINATION_EXISTS", false],
+      ["ERR_OBJECT_CHANGED", false],
+      ["ERR_UPLOAD_GONE", true],
+      ["ERR_STORE_DENIED", true],
+      ["ERR_STORE_UNAVAILABLE", true],
     ] as const) {
       const checkpoint = memoryCheckpoint()
       const attempt = decryptArchive(
         request(encryptedPassword, { destination: failWith(code) }),
-        options({ checkpoint, keepUpload }),
+        options({ checkpoint }),
         never,
       )
       await expect(attempt).rejects.toMatchObject({ code })

@@ -65,8 +65,6 @@ export interface DecryptOptions {
   readonly record: boolean
   /** Where to resume from and to leave a trace; absent, any failure removes what was uploaded. */
   readonly checkpoint?: CheckpointLog
-  /** Whether a failure that may pass leaves the upload for the next run. Default: if there is a `checkpoint`. */
-  readonly keepUpload?: boolean
   /** Confirms, right before the object becomes visible, that this run still owns the archive; throws if not. */
   readonly fence?: () => Promise<void>
   /** 1 for the first. */
@@ -276,5 +274,6 @@ async function commit(
 function isKept(error: unknown, options: DecryptOptions): boolean {
   if (options.checkpoint === undefined) return false
   if (!isUnsealError(error)) return true
-  return error.kind === "transient" && error.code !== "ERR_OBJECT_CHANGED" && options.keepUpload !== false
+  // Also after the last attempt: a redriven archive goes on where it was. The janitor removes what nobody goes on with.
+  return error.owner === "deployment" || (error.kind === "transient" && error.code !== "ERR_OBJECT_CHANGED")
 }

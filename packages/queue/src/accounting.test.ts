@@ -92,7 +92,7 @@ test("committed archives, dead letters and live jobs add up to the accepted ones
     async ({ projectId }, { signal }) => {
       if (projectId < "100003") return {}
       if (projectId < "100006") throw new UnsealError("ERR_NO_MATCHING_KEY", "none of 1 keys fits")
-      if (projectId < "100008") throw new UnsealError("ERR_STORE_UNAVAILABLE", "it answered 503")
+      if (projectId < "100008") throw new UnsealError("ERR_OBJECT_CHANGED", "another version is there")
       return await new Promise<never>((_, reject) =>
         signal.addEventListener("abort", () => reject(signal.reason)),
       )

@@ -18,3 +18,8 @@ export function objectWaitDelayMs(waitedMs: number): number {
   if (waitedMs > HOUR) return 60 * SECOND
   return Math.min(Math.max(Math.round(waitedMs / 10), SECOND), 9 * SECOND)
 }
+
+/** Milliseconds until an object in an archival class is looked at again: 5 min, 15 after six hours. A restore takes minutes to days. */
+export function archivedWaitDelayMs(waitedMs: number): number {
+  return waitedMs > 6 * HOUR ? 900 * SECOND : 300 * SECOND
+}

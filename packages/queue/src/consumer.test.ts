@@ -141,7 +141,7 @@ test.for([1, 12])(
     const consumer = consume({
       attempts: 2,
       run: async () => {
-        throw new UnsealError("ERR_STORE_UNAVAILABLE", "the store answered 503")
+        throw new UnsealError("ERR_OBJECT_CHANGED", "another version is there")
       },
     })
     const jobId = await enqueue(payload(), ingests)
@@ -150,7 +150,7 @@ test.for([1, 12])(
       [1, "retry"],
       [2, "dead"],
     ])
-    expect(await field(jobId, "failedReason")).toBe("ERR_STORE_UNAVAILABLE: the store answered 503")
+    expect(await field(jobId, "failedReason")).toBe("ERR_OBJECT_CHANGED: another version is there")
   },
 )
 

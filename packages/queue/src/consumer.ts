@@ -11,6 +11,7 @@ import { queuePrefix } from "./names.ts"
 import { PATIENT, PacedWorker } from "./paced-worker.ts"
 import { createRunner, type EndedRun, type JobContext, ShutdownReason, STALL_LIMIT } from "./run.ts"
 import { settle } from "./settle.ts"
+import { createSuspensions } from "./suspension.ts"
 import { takeTurnAgain } from "./turns.ts"
 
 export { type EndedRun, type JobContext, ShutdownReason, STALL_LIMIT }
@@ -27,8 +28,12 @@ export interface ConsumerOptions<Result extends RunResult> {
   readonly lockMs?: number
   /** How often jobs whose worker died are looked for: 15000. */
   readonly stallCheckMs?: number
-  /** How long a job may wait for its object, since it was added: 24 hours. */
+  /** How long a job may wait for its object, since it was first missed: 24 hours. */
   readonly objectWaitMs?: number
+  /** How long a job may be held back by suspensions, in all: 24 hours. */
+  readonly suspendMaxMs?: number
+  /** How soon and how often a suspended project is probed: after 1 s, and at most every 60 s. */
+  readonly suspension?: { readonly firstMs: number; readonly mostMs: number }
   /** `by-job` is BullMQ's own, only for the test that shows why it is not used: `by-run`. */
   readonly lockRenewal?: "by-run" | "by-job"
   readonly logger?: QueueLogger
@@ -67,8 +72,13 @@ export function createConsumer<Result extends RunResult>(options: ConsumerOption
   connection.on("error", (error) => logError(error, "redis connection failed"))
 
   const active = new Set<ActiveRun>()
+  const suspensions = createSuspensions({
+    ...{ connection, queue, logError, maxMs: options.suspendMaxMs ?? 24 * 3_600_000 },
+    ...options.suspension,
+    ...(logger && { logger }),
+  })
   const runner = createRunner({
-    ...{ connection, queue, attempts, lockMs, logError, run: options.run },
+    ...{ connection, queue, attempts, lockMs, logError, suspensions, run: options.run },
     objectWaitMs: options.objectWaitMs ?? 24 * 3_600_000,
     ...(logger && { logger }),
   })
@@ -150,6 +160,7 @@ export function createConsumer<Result extends RunResult>(options: ConsumerOption
   }
 
   async function close(): Promise<void> {
+    suspensions.close()
     const closed = worker.close()
     for (const run of active) run.abort.abort(new ShutdownReason())
     const grace = setTimeout(() => {

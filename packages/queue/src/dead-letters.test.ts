@@ -58,7 +58,7 @@ function consume(run: (projectId: string, attempt: number) => Promise<RunResult>
 
 async function fail(projectId: string): Promise<RunResult> {
   if (projectId === "1") throw new UnsealError("ERR_NO_MATCHING_KEY", "none of 3 keys fits")
-  throw new UnsealError("ERR_STORE_UNAVAILABLE", "the store answered 503")
+  throw new UnsealError("ERR_OBJECT_CHANGED", "another version is there")
 }
 
 const failed = async () => (await queueStatus(client, queue)).jobs.failed
@@ -76,8 +76,8 @@ test("are listed from the newest, page by page, and counted by code", async () =
   expect(newest).toMatchObject({
     jobId: jobs[2],
     projectId: "2",
-    code: "ERR_STORE_UNAVAILABLE",
-    reason: "ERR_STORE_UNAVAILABLE: the store answered 503",
+    code: "ERR_OBJECT_CHANGED",
+    reason: "ERR_OBJECT_CHANGED: another version is there",
     attempts: 1,
   })
   expect(Date.parse(newest!.failedAt)).toBeGreaterThanOrEqual(Date.parse(newest!.addedAt))
@@ -88,14 +88,14 @@ test("are listed from the newest, page by page, and counted by code", async () =
     total: 3,
     counted: 3,
     byCode: new Map([
-      ["ERR_STORE_UNAVAILABLE", 1],
+      ["ERR_OBJECT_CHANGED", 1],
       ["ERR_NO_MATCHING_KEY", 2],
     ]),
   })
   expect(await letters.count(1)).toEqual({
     total: 3,
     counted: 1,
-    byCode: new Map([["ERR_STORE_UNAVAILABLE", 1]]),
+    byCode: new Map([["ERR_OBJECT_CHANGED", 1]]),
   })
 })
 

@@ -7,7 +7,7 @@ const RUN: Omit<FailedRun, "error"> = {
   ...{ waitedMs: 5_000, objectWaitMs: 60_000 },
 }
 const permanent = new UnsealError("ERR_NOT_MPEG_TS", "3 of 752 sync bytes match")
-const transient = new UnsealError("ERR_STORE_UNAVAILABLE", "the store answered 503")
+const transient = new UnsealError("ERR_OBJECT_CHANGED", "another version is there")
 const missing = new UnsealError("ERR_OBJECT_NOT_FOUND", "neither of 2 keys exists")
 
 test("a permanent failure is a dead letter at once, also while the process shuts down", () => {
@@ -26,8 +26,8 @@ test("a transient failure is tried again until the attempts are used up", () => 
 })
 
 test("a missing object waits on a budget of its own, whatever the attempts", () => {
-  const waiting = { kind: "waiting", code: "ERR_OBJECT_NOT_FOUND", delayMs: 1_000 }
-  expect(endingOf({ ...RUN, error: missing, attemptsMade: 11 })).toEqual(waiting)
+  const waiting = { kind: "waiting", code: "ERR_OBJECT_NOT_FOUND", waitedMs: 5_000, delayMs: 1_000 }
+  expect(endingOf({ ...RUN, error: missing, attemptsMade: 11 })).toMatchObject(waiting)
   expect(endingOf({ ...RUN, error: missing, waitedMs: 60_000 }).kind).toBe("dead")
 })
 
@@ -61,4 +61,37 @@ test("the code is read back from a reason", () => {
   expect(codeOf("job stalled more than allowable limit")).toBe("ERR_STALLED")
   expect(codeOf("ERR_OF_ANOTHER_VERSION: x")).toBe("ERR_UNEXPECTED")
   expect(codeOf(undefined)).toBe("ERR_UNEXPECTED")
+})
+
+test("the deployment's trouble suspends the side it came from, whatever the attempts and the kind of its code", () => {
+  for (const code of [
+    "ERR_STORE_DENIED",
+    "ERR_STORE_UNAVAILABLE",
+    "ERR_STORE_FULL",
+    "ERR_STORE_BUSY",
+  ] as const) {
+    const error = new UnsealError(code, "as the test wants")
+    error.side = "destination"
+    const suspended = { kind: "suspended", code, side: "destination", reason: `${code}: as the test wants` }
+    for (const attemptsMade of [0, 11]) expect(endingOf({ ...RUN, error, attemptsMade })).toEqual(suspended)
+    expect(endingOf({ ...RUN, error, shuttingDown: true })).toEqual({ kind: "handed-back" })
+  }
+  for (const code of ["ERR_KEY_INVALID", "ERR_KEY_SERVICE_UNAVAILABLE"] as const)
+    expect(endingOf({ ...RUN, error: new UnsealError(code, "x") }).kind).toBe("suspended")
+})
+
+test("what looked like the deployment's trouble and is the archive's own is judged by its kind", () => {
+  const denied = new UnsealError("ERR_STORE_DENIED", "the object may not be read")
+  const unavailable = new UnsealError("ERR_STORE_UNAVAILABLE", "the store answered 503")
+  expect(endingOf({ ...RUN, error: denied, isOwn: true }).kind).toBe("dead")
+  expect(endingOf({ ...RUN, error: unavailable, isOwn: true }).kind).toBe("retry")
+  expect(endingOf({ ...RUN, error: unavailable, isOwn: true, attemptsMade: 11 }).kind).toBe("dead")
+})
+
+test("an object in an archival class waits for days, with slow looks", () => {
+  const error = new UnsealError("ERR_OBJECT_ARCHIVED", "the object is in GLACIER")
+  const waited = (hours: number) => endingOf({ ...RUN, error, waitedMs: hours * 3_600_000 })
+  expect(waited(0)).toMatchObject({ kind: "waiting", delayMs: 300_000 })
+  expect(waited(71)).toMatchObject({ kind: "waiting", delayMs: 900_000 })
+  expect(waited(72).kind).toBe("dead")
 })

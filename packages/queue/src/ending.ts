@@ -1,5 +1,5 @@
-import { ERROR_CODES, type ErrorKind, isUnsealError } from "@unseal/archive/errors"
-import { objectWaitDelayMs } from "./backoff.ts"
+import { ERROR_CODES, type ErrorKind, isUnsealError, type Side } from "@unseal/archive/errors"
+import { archivedWaitDelayMs, objectWaitDelayMs } from "./backoff.ts"
 
 /** Every code that a run may fail with: those of the table, and two that only the queue sees. */
 export const FAILURES = {
@@ -17,7 +17,7 @@ export const FAILURES = {
 export type FailureCode = keyof typeof FAILURES
 
 /** What time alone may mend: waited for without using an attempt. */
-export const WAITING_CODES = ["ERR_OBJECT_NOT_FOUND", "ERR_OBJECT_INCOMPLETE"] as const
+export const WAITING_CODES = ["ERR_OBJECT_NOT_FOUND", "ERR_OBJECT_INCOMPLETE", "ERR_OBJECT_ARCHIVED"] as const
 export type WaitingCode = (typeof WAITING_CODES)[number]
 
 /** What a run returns for its job to be done: a few small values, kept with the job for an hour. */
@@ -30,12 +30,26 @@ export type Ending<Result extends RunResult = RunResult> =
   | { readonly kind: "dead"; readonly code: FailureCode; readonly reason: string }
   /** Another attempt, after a backoff. */
   | { readonly kind: "retry"; readonly code: FailureCode; readonly reason: string }
-  /** The object is not there yet, or not whole: looked for again after `delayMs`, without an attempt. */
-  | { readonly kind: "waiting"; readonly code: WaitingCode; readonly delayMs: number }
+  /** The object is not there yet, not whole, or archived: looked for again after `delayMs`, without an attempt. */
+  | {
+      readonly kind: "waiting"
+      readonly code: WaitingCode
+      readonly reason: string
+      /** Since the first miss. */
+      readonly waitedMs: number
+      readonly delayMs: number
+    }
+  /** The deployment's trouble: held back, without an attempt, until this side of the project works again. */
+  | { readonly kind: "suspended"; readonly code: FailureCode; readonly side: Side; readonly reason: string }
+  /** Not begun, since its project is suspended. */
+  | { readonly kind: "held" }
   /** Shutdown is not a failure: back in the queue, first in line, without an attempt or a stall. */
   | { readonly kind: "handed-back" }
   /** Another worker has the job. */
   | { readonly kind: "lost" }
+
+/** A restore from S3's deepest class in bulk takes 48 h. */
+export const ARCHIVED_WAIT_MS = 72 * 3_600_000
 
 export interface FailedRun {
   readonly error: unknown
@@ -44,10 +58,12 @@ export interface FailedRun {
   /** Failed attempts before this run. */
   readonly attemptsMade: number
   readonly attempts: number
-  /** Since the job was added. */
+  /** Since the object was first missed. */
   readonly waitedMs: number
   /** How long a job may wait for its object in all. */
   readonly objectWaitMs: number
+  /** Whether a failure of the deployment's kind has turned out to be the archive's own: others succeed meanwhile. */
+  readonly isOwn?: boolean
 }
 
 /** The one place where a failure becomes an ending. */
@@ -57,12 +73,20 @@ export function endingOf(run: FailedRun): Ending<never> {
   const code = isUnsealError(error) ? error.code : "ERR_UNEXPECTED"
   const reason = reasonOf(error)
 
-  if (isUnsealError(error) && error.kind === "permanent") return { kind: "dead", code, reason }
+  const isDeployments = isUnsealError(error) && error.owner === "deployment" && !run.isOwn
+  if (isUnsealError(error) && error.kind === "permanent" && !isDeployments)
+    return { kind: "dead", code, reason }
   // Whatever else an aborted run throws came from the abort.
   if (run.shuttingDown) return { kind: "handed-back" }
+  if (isDeployments) return { kind: "suspended", code, side: error.side ?? "source", reason }
   if (isOneOf(code, WAITING_CODES)) {
-    if (run.waitedMs >= run.objectWaitMs) return { kind: "dead", code, reason }
-    return { kind: "waiting", code, delayMs: objectWaitDelayMs(run.waitedMs) }
+    const { waitedMs } = run
+    const [limitMs, delayMs] =
+      code === "ERR_OBJECT_ARCHIVED"
+        ? [ARCHIVED_WAIT_MS, archivedWaitDelayMs(waitedMs)]
+        : [run.objectWaitMs, objectWaitDelayMs(waitedMs)]
+    if (waitedMs >= limitMs) return { kind: "dead", code, reason }
+    return { kind: "waiting", code, reason, waitedMs, delayMs }
   }
   if (run.attemptsMade + 1 < run.attempts) return { kind: "retry", code, reason }
   return { kind: "dead", code, reason }

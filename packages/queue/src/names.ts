@@ -21,3 +21,12 @@ export const countersKey = (queue: string): string => `${queuePrefix(queue)}:cou
 /** The Redis key of a job's checkpoint (checkpoint.ts). Outside BullMQ's own names. */
 export const checkpointKey = (queue: string, jobId: string): string =>
   `${queuePrefix(queue)}:checkpoint:${jobId}`
+
+/** The Redis key of the suspensions (suspension.ts), one field each. Outside BullMQ's own names. */
+export const suspensionsKey = (queue: string): string => `${queuePrefix(queue)}:suspensions`
+
+/** The Redis key of the archives that a suspension holds back, in order; `name` is `PROJECT:SIDE`. Outside BullMQ's own names. */
+export const heldKey = (queue: string, name: string): string => `${queuePrefix(queue)}:held:${name}`
+
+/** The Redis key of when each suspension ended last. Outside BullMQ's own names. */
+export const endedSuspensionsKey = (queue: string): string => `${queuePrefix(queue)}:suspensions:ended`

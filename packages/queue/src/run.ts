@@ -1,13 +1,15 @@
-import { isUnsealError } from "@unseal/archive/errors"
+import { isUnsealError, type Side, type UnsealError } from "@unseal/archive/errors"
 import { untilAborted } from "@unseal/archive/waiting"
 import type { Job } from "bullmq"
 import type { Redis } from "ioredis"
 import { type CheckpointLog, openCheckpointLog } from "./checkpoint.ts"
 import { withDeadline } from "./deadline.ts"
-import { type Ending, endingOf, type RunResult } from "./ending.ts"
+import { type Ending, endingOf, type FailedRun, type RunResult } from "./ending.ts"
 import type { QueueLogger } from "./error-log.ts"
 import { type JobPayload, parseJobPayload } from "./job.ts"
-import type { JobLock, LockLostError } from "./lock.ts"
+import { missedFor } from "./late.ts"
+import { type JobLock, LockLostError } from "./lock.ts"
+import type { Suspensions, TakenJob } from "./suspension.ts"
 
 /** The reason of an abort that is no failure: the process ends, the job goes back. */
 export class ShutdownReason extends Error {
@@ -26,6 +28,8 @@ export interface JobContext {
   /** Resolves when the job has just been confirmed to be this run's; else throws `LockLostError`. To be called right before what can't be undone. */
   fence(): Promise<void>
   readonly checkpoint: CheckpointLog
+  /** To be called whenever a side has done what was asked of it: it ends a suspension of that side (suspension.ts). */
+  worked(side: Side): void
 }
 
 /** A run that ended. */
@@ -47,6 +51,7 @@ const HANDED_BACK = { kind: "handed-back" } as const
  * at random every few seconds, an archive that takes as long has been seen to lose eleven of them in a row.
  */
 export const STALL_LIMIT = 20
+
 /** What all runs of a consumer share. */
 export interface RunnerOptions<Result extends RunResult> {
   readonly connection: Redis
@@ -54,6 +59,7 @@ export interface RunnerOptions<Result extends RunResult> {
   readonly attempts: number
   readonly lockMs: number
   readonly objectWaitMs: number
+  readonly suspensions: Suspensions
   readonly logger?: QueueLogger
   logError(error: unknown, message: string): void
   run(payload: JobPayload, context: JobContext): Promise<Result>
@@ -72,7 +78,7 @@ export interface Runner<Result extends RunResult> {
 }
 
 export function createRunner<Result extends RunResult>(deps: RunnerOptions<Result>): Runner<Result> {
-  const { connection, queue, attempts, lockMs, objectWaitMs, logger, logError } = deps
+  const { connection, queue, attempts, lockMs, objectWaitMs, suspensions, logger, logError } = deps
   /** By job id: the end of a run, whatever has become of its job meanwhile. */
   const runs = new Map<string, Promise<void>>()
 
@@ -91,7 +97,15 @@ export function createRunner<Result extends RunResult>(deps: RunnerOptions<Resul
         onLockLost: (reason: LockLostError) => lock.lose(reason),
       })
     let payload: JobPayload | undefined
+    let probeOf: string | undefined
+    const worked = new Map<Side, number>()
     const seen = () => (payload ? { payload } : {})
+    const suspensionsLearn = () => {
+      if (payload)
+        suspensions
+          .ended({ jobId, token, payload }, worked, probeOf)
+          .catch((error) => logError(error, "suspension was not told of a run"))
+    }
     try {
       if (job.stalledCounter > STALL_LIMIT) {
         const reason = `ERR_STALLED: ${job.stalledCounter} workers ended while they had this job`
@@ -100,6 +114,11 @@ export function createRunner<Result extends RunResult>(deps: RunnerOptions<Resul
       payload = parseJobPayload(job.data)
       if (!(await predecessorEnded(jobId, signal))) return { ...seen(), ending: HANDED_BACK }
       signal.throwIfAborted()
+      const admission = await admit({ jobId, token, payload })
+      if (admission.kind === "held") return { ...seen(), ending: admission }
+      if (admission.kind === "expired") return { ...seen(), ending: { ...admission, kind: "dead" } }
+      probeOf = admission.probeOf
+      const startedAt = Date.now()
       const checkpoint = openLog(signal)
       const running = deps.run(payload, {
         jobId,
@@ -108,6 +127,7 @@ export function createRunner<Result extends RunResult>(deps: RunnerOptions<Resul
         signal,
         fence: () => lock.fence(),
         checkpoint,
+        worked: (side) => void worked.set(side, Date.now()),
       })
       const ended = running.then(
         () => {},
@@ -118,22 +138,71 @@ export function createRunner<Result extends RunResult>(deps: RunnerOptions<Resul
 
       const result = await Promise.race([running, givenUp])
       if (lock.lost) return { ...seen(), ending: { kind: "lost" } }
+      // Whatever was not noted has worked at some time of the run; not every run needs the vendor.
+      for (const side of ["source", "destination", "keys"] as const)
+        if (!worked.has(side)) worked.set(side, startedAt)
+      suspensionsLearn()
       if (!checkpoint.empty) await forget(openLog(AbortSignal.timeout(1_000)))
       return { ...seen(), ending: { kind: "completed", result } }
     } catch (error) {
-      const ending = endingOf({
-        error,
-        lockLost: lock.lost,
-        shuttingDown: signal.aborted,
-        attemptsMade: job.attemptsMade,
-        attempts,
-        waitedMs: Date.now() - job.timestamp,
-        objectWaitMs,
-      })
-      // A dead letter for want of attempts keeps its checkpoint: it may go on from there when it is redriven.
-      if (ending.kind === "dead" && isUnsealError(error) && error.kind === "permanent")
+      const ending = await judge(error, job, token, lock, signal, payload)
+      if (ending.kind === "suspended") worked.delete(ending.side)
+      if (ending.kind !== "handed-back" && ending.kind !== "lost") suspensionsLearn()
+      // What may be gone on with when the job is redriven stays: the deployment's trouble says nothing of the archive.
+      if (ending.kind === "dead" && isUnsealError(error) && isFinal(error))
         await forget(openLog(AbortSignal.timeout(1_000)))
       return { ...seen(), ending, error }
+    }
+  }
+
+  /** What becomes of the job, after asking Redis what only all workers together know. */
+  async function judge(
+    error: unknown,
+    job: Job,
+    token: string,
+    lock: JobLock,
+    signal: AbortSignal,
+    payload: JobPayload | undefined,
+  ): Promise<Ending<never>> {
+    const jobId = job.id ?? ""
+    const failed: FailedRun = {
+      error,
+      lockLost: lock.lost,
+      shuttingDown: signal.aborted,
+      attemptsMade: job.attemptsMade,
+      attempts,
+      waitedMs: 0,
+      objectWaitMs,
+    }
+    const ending = endingOf(failed)
+    try {
+      if (ending.kind === "waiting") {
+        const kind = ending.code === "ERR_OBJECT_ARCHIVED" ? "archived" : "missing"
+        const waitedMs = await withDeadline(missedFor(connection, queue, jobId, kind), 1_000, noAnswer)
+        return endingOf({ ...failed, waitedMs })
+      }
+      if (ending.kind !== "suspended" || payload === undefined) return ending
+      const verdict = await suspensions.hit({ jobId, token, payload }, ending.side, error as UnsealError)
+      if (verdict.kind === "own") return endingOf({ ...failed, isOwn: true })
+      if (verdict.kind === "expired") return { kind: "dead", code: ending.code, reason: verdict.reason }
+      if (verdict.kind === "lost") {
+        lock.lose(new LockLostError("the lock is gone or another worker's"))
+        return { kind: "lost" }
+      }
+      lock.release()
+      return ending
+    } catch (failure) {
+      logError(failure, "job could not be moved")
+      return ending
+    }
+  }
+
+  async function admit(taken: TakenJob): ReturnType<Suspensions["admit"]> {
+    try {
+      return await suspensions.admit(taken)
+    } catch (error) {
+      logError(error, "suspension could not be asked about a job")
+      return { kind: "run" }
     }
   }
 
@@ -159,3 +228,8 @@ export function createRunner<Result extends RunResult>(deps: RunnerOptions<Resul
 
   return { runOnce }
 }
+
+const noAnswer = () => new Error("redis did not answer in 1000 ms")
+
+/** Whether no later run of the archive could go on from what this one left. */
+const isFinal = ({ kind, owner }: UnsealError): boolean => kind === "permanent" && owner === "archive"

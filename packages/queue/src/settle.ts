@@ -39,6 +39,10 @@ export async function settle<Result extends RunResult>(
       await move(options.lineUpAgain())
       await move(job.moveToDelayed(Date.now() + ending.delayMs, token))
       throw new DelayedError()
+    case "suspended":
+    case "held":
+      // Set aside already, by the script that decided it; or still active, if Redis did not answer, and then found as stalled.
+      throw new DelayedError()
     case "handed-back":
       await move(handBack(job, token))
       throw new WaitingError()

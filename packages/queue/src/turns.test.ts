@@ -136,7 +136,7 @@ test("turns that were taken for jobs that never came are overtaken", async () =>
 test("a hundred archives that failed and come back do not go ahead of another project's ten", async () => {
   await enqueue(A, 100)
   await begun(100, async () => {
-    throw new UnsealError("ERR_STORE_UNAVAILABLE", "the store answered 503")
+    throw new UnsealError("ERR_OBJECT_CHANGED", "another version is there")
   })
   // All of them are due by then: 1 s ± 50 %, the last one handed back or delayed.
   await sleep(1_600)

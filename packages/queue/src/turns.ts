@@ -32,11 +32,14 @@ const QUIET_SECONDS = 5
 /**
  * `takeTurn(prefix, turns, project, units, last)`: the priority of a job that stands in no line. `prefix` is that of BullMQ's
  * keys, and `last` the last priority there is. Turns are counted from 0, priorities from 1.
+ *
+ * `standingClock(prefix, turns, project)`: where the clock stands, the end of the longest line, that of the project's own, whether
+ * nothing waits, and the second that it is. The field `base` counts by how much turns have been moved back.
  */
 export const TAKE_TURN = `
 local SHIFTED = 0x100000000
 
-local function takeTurn(prefix, turns, project, units, last)
+local function standingClock(prefix, turns, project)
   local prioritized = prefix .. "prioritized"
   local read = redis.call("HMGET", turns, "clock", "end", "at", project)
   local clock, finish, at, own = tonumber(read[1] or 0), tonumber(read[2] or 0), tonumber(read[3] or 0), tonumber(read[4] or 0)
@@ -51,6 +54,12 @@ local function takeTurn(prefix, turns, project, units, last)
     -- Everything was begun. Sooner than that, jobs that failed and have a new turn may be on their way back.
     clock = math.max(clock, finish)
   end
+  return clock, finish, own, idle, second
+end
+
+local function takeTurn(prefix, turns, project, units, last)
+  local prioritized = prefix .. "prioritized"
+  local clock, finish, own, idle, second = standingClock(prefix, turns, project)
 
   if clock > last / 2 and (idle or math.max(clock, own) >= last) then
     local function moveBack(id)
@@ -72,9 +81,11 @@ local function takeTurn(prefix, turns, project, units, last)
     local entries = redis.call("HGETALL", turns)
     for i = 1, #entries, 2 do
       local left = tonumber(entries[i + 1]) - clock
-      if left <= 0 then redis.call("HDEL", turns, entries[i])
-      elseif entries[i] ~= "at" then redis.call("HSET", turns, entries[i], left) end
+      if entries[i] == "at" or entries[i] == "base" then
+      elseif left <= 0 then redis.call("HDEL", turns, entries[i])
+      else redis.call("HSET", turns, entries[i], left) end
     end
+    redis.call("HINCRBY", turns, "base", string.format("%.0f", clock))
     finish, own, clock = math.max(finish - clock, 0), math.max(own - clock, 0), 0
   end
 

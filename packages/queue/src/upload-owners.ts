@@ -1,10 +1,10 @@
-/** Which destinations live jobs are working on, from the checkpoints that they keep. */
+/** Which destinations jobs are working on, or will go on with when they are redriven, from the checkpoints that they keep. */
 import type { Redis } from "ioredis"
 import { findJob } from "./find-job.ts"
 import { checkpointKey } from "./names.ts"
 
 export interface UploadOwners {
-  /** Whether a live job has an upload to `destinationKey`, which must be one of those that were asked for. As of now. */
+  /** Whether a live job or a dead letter has an upload to `destinationKey`, which must be one of those that were asked for. As of now. */
   isOwned(destinationKey: string): Promise<boolean>
 }
 
@@ -42,8 +42,9 @@ export async function findUploadOwners(
   return {
     async isOwned(destinationKey) {
       // Also one that was redriven since: it has taken the checkpoint with it.
+      // A dead letter goes on with it when it is redriven; its checkpoint ends before most stores drop the upload anyway.
       for (const jobId of owners.get(destinationKey) ?? [])
-        if ((await findJob(connection, queue, jobId))?.state === "live") return true
+        if (["live", "dead"].includes((await findJob(connection, queue, jobId))?.state ?? "")) return true
       return false
     },
   }

@@ -180,6 +180,12 @@ export const SETTINGS = {
     default: "12",
     meaning: "attempts before a job with a transient failure becomes a dead letter",
   },
+  UNSEAL_SUSPEND_MAX_MS: {
+    for: ["worker"],
+    default: "86400000",
+    meaning:
+      "how long an archive may be held back by the deployment's trouble (credentials, stores, keys, vendor), in all its suspensions together, before it is a dead letter",
+  },
   UNSEAL_TAIL: {
     for: ["worker", "cli"],
     default: "keep",

@@ -1,0 +1,124 @@
+/**
+ * Which side of an archive an error came from, and which has worked: what the queue needs to know to suspend a project for the
+ * deployment's trouble, and to see its end. A store knows neither; whoever joins them does.
+ */
+import { isUnsealError, type Side, UnsealError } from "@unseal/archive/errors"
+import type { KeyDirectory } from "@unseal/archive/key-directory"
+import type { OpenedStore } from "@unseal/archive/store/adapter"
+import type { PartWriter } from "@unseal/archive/store/contract"
+import type { Place } from "./places.ts"
+
+/** Told whenever a side has done what was asked of it. */
+export type Worked = (side: Side) => void
+
+/** `place`, whose errors name their side. */
+export function sidedPlace(place: Place, worked: Worked): Place {
+  return {
+    ...place,
+    source: sided(place.source, "source", worked),
+    destination: sided(place.destination, "destination", worked),
+    keyRing: sidedKeys(place.keyRing, place.keysDir, worked),
+  }
+}
+
+/** `error`, with its side. What is none of ours stays as it is; the innermost side is kept. */
+export function ofSide(error: unknown, side: Side): unknown {
+  if (isUnsealError(error)) error.side ??= side
+  return error
+}
+
+async function on<T>(side: Side, work: Promise<T>): Promise<T> {
+  try {
+    return await work
+  } catch (error) {
+    throw ofSide(error, side)
+  }
+}
+
+/** `work`, whose failure of whatever kind means that `side` can't be opened: `ERR_STORE_DENIED`, unless it has a code of its own. */
+export async function opening<T>(side: Side, what: string, work: Promise<T>): Promise<T> {
+  try {
+    return await work
+  } catch (cause) {
+    if (isUnsealError(cause)) throw ofSide(cause, side)
+    // Messages of an SDK may hold anything; the worker's log has the cause.
+    const reason = cause instanceof Error ? cause.name : typeof cause
+    throw ofSide(new UnsealError("ERR_STORE_DENIED", `${what} can't be opened: ${reason}`, { cause }), side)
+  }
+}
+
+/** The bytes of `side`, which has worked when they have all come. Nothing is copied, and no generator stands in between. */
+function bytesOf(bytes: AsyncIterable<Uint8Array>, side: Side, worked: Worked): AsyncIterable<Uint8Array> {
+  return {
+    [Symbol.asyncIterator]() {
+      const iterator = bytes[Symbol.asyncIterator]()
+      const fail = (error: unknown): never => {
+        throw ofSide(error, side)
+      }
+      return {
+        async next() {
+          const step = await iterator.next().catch(fail)
+          if (step.done) worked(side)
+          return step
+        },
+        return: async (value) => (await iterator.return?.(value)) ?? { done: true, value },
+      }
+    },
+  }
+}
+
+/**
+ * `store` as one side of an archive. Reading it proves that it works by all bytes of a range, writing by a part or an object: that
+ * it can be looked at proves neither.
+ */
+export function sided<Store extends OpenedStore>(store: Store, side: Side, worked: Worked): Store {
+  const writerOf = (writer: PartWriter): PartWriter => ({
+    ...writer,
+    written: (signal) => on(side, writer.written(signal)),
+    async writePart(number, body, crc32, signal) {
+      const part = await on(side, writer.writePart(number, body, crc32, signal))
+      worked(side)
+      return part
+    },
+    async complete(parts, signal) {
+      const object = await on(side, writer.complete(parts, signal))
+      worked(side)
+      return object
+    },
+    abort: () => on(side, writer.abort()),
+  })
+  return {
+    ...store,
+    stat: (key, signal) => on(side, store.stat(key, signal)),
+    async open(key, length, signal) {
+      const opened = await on(side, store.open(key, length, signal))
+      return opened && { ...opened, head: bytesOf(opened.head, side, worked) }
+    },
+    read: (object, range, signal) => bytesOf(store.read(object, range, signal), side, worked),
+    create: async (key, size, options, signal) =>
+      writerOf(await on(side, store.create(key, size, options, signal))),
+    abortUpload: (upload, signal) => on(side, store.abortUpload(upload, signal)),
+    remove: (key, signal) => on(side, store.remove(key, signal)),
+  }
+}
+
+/** `keyRing` as a project's keys: one without a usable key has nothing to say about any archive. */
+export function sidedKeys(keyRing: KeyDirectory, directory: string, worked: Worked): KeyDirectory {
+  return {
+    ...keyRing,
+    async unwrap(encryptedPassword, signal) {
+      const unwrapped = await on("keys", keyRing.unwrap(encryptedPassword, signal))
+      if (unwrapped === null && keyRing.describe().length === 0) throw withoutKeys(keyRing, directory)
+      worked("keys")
+      return unwrapped
+    },
+  }
+}
+
+function withoutKeys(keyRing: KeyDirectory, directory: string): unknown {
+  const unusable = keyRing.unusable()
+  const why =
+    unusable.length === 0 ? "" : `, but ${unusable.length} that can't be used: ${unusable[0]!.error.message}`
+  const message = `key directory ${directory} holds no usable key${why}`
+  return ofSide(new UnsealError("ERR_KEY_SERVICE_UNAVAILABLE", message), "keys")
+}

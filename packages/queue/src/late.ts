@@ -1,0 +1,22 @@
+/** Since when an archive's object has been missing, or archived: kept with its job, so that it outlives runs and workers. */
+import type { Redis } from "ioredis"
+import { queueKey } from "./names.ts"
+
+/** KEYS: job. ARGV: field, now. */
+const SINCE = `
+if redis.call("EXISTS", KEYS[1]) == 0 then return { ARGV[2], "0" } end
+redis.call("HSETNX", KEYS[1], ARGV[1], ARGV[2])
+return redis.call("HMGET", KEYS[1], ARGV[1], "held")`
+
+/** Milliseconds since the job's first miss of this kind, less what it was held back by suspensions. The first miss is noted. */
+export async function missedFor(
+  connection: Redis,
+  queue: string,
+  jobId: string,
+  kind: "missing" | "archived",
+): Promise<number> {
+  const now = Date.now()
+  const field = `${kind}Since`
+  const [since, held] = (await connection.eval(SINCE, 1, queueKey(queue, jobId), field, now)) as string[]
+  return Math.max(0, now - Number(since ?? now) - Number(held ?? 0))
+}

@@ -1,0 +1,197 @@
+/**
+ * The steps of a suspension (suspension.ts), each one script, so that a job is in one place and in the books at every moment.
+ *
+ * KEYS: suspensions, prefix of the held archives' keys, ended suspensions, turns, prefix of BullMQ's keys.
+ * ARGV: one JSON object. Its `clock` is the worker's clock in milliseconds, by which BullMQ delays jobs; what is measured between
+ * workers is measured by Redis's own clock.
+ *
+ * A suspension is a field `PROJECT:SIDE` of one hash, as JSON (`SuspensionState`). Its archives are in BullMQ's `delayed` set, due when
+ * their time is up, and in a sorted set of its own, in the order of their turns. A job's hash remembers `held` (milliseconds in
+ * suspensions that are over), `heldSince` (of the present one, if the archive itself was tried), `hits` and `hitAt`.
+ */
+/** What all of these scripts begin with. */
+export const COMMON = `
+local a = cjson.decode(ARGV[1])
+local suspensions, heldOf, ends, turns, bull = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local SHIFTED = 0x100000000
+
+local function now()
+  local t = redis.call("TIME")
+  return t[1] * 1000 + math.floor(t[2] / 1000)
+end
+local function whole(number) return string.format("%.0f", number) end
+local function readAt(hash, name)
+  local text = redis.call("HGET", hash, name)
+  return text and cjson.decode(text) or nil
+end
+local function write(name, s) redis.call("HSET", suspensions, name, cjson.encode(s)) end
+local function writeOrDrop(name, s)
+  if redis.call("ZCARD", heldOf .. name) > 0 then write(name, s) return false end
+  redis.call("HDEL", suspensions, name)
+  return true
+end
+
+-- Turns are moved back now and then; the order of what is held is not.
+local function base() return tonumber(redis.call("HGET", turns, "base") or 0) end
+local function orderOf(id) return base() + tonumber(redis.call("HGET", bull .. id, "priority") or 0) end
+
+local function isOurs(id, token)
+  return redis.call("GET", bull .. id .. ":lock") == token and redis.call("EXISTS", bull .. id) == 1
+end
+local function delay(id, dueMs)
+  redis.call("ZADD", bull .. "delayed", whole(dueMs * 4096), id)
+  local first = redis.call("ZRANGE", bull .. "delayed", 0, 0, "WITHSCORES")
+  redis.call("ZADD", bull .. "marker", whole(math.floor(tonumber(first[2]) / 4096)), "1")
+end
+local function putAside(id, name, order, dueMs)
+  redis.call("DEL", bull .. id .. ":lock")
+  redis.call("SREM", bull .. "stalled", id)
+  redis.call("LREM", bull .. "active", -1, id)
+  redis.call("ZADD", heldOf .. name, whole(order), id)
+  delay(id, dueMs)
+end
+
+-- The next archive after the last probe: one that is denied for a reason of its own must not be the only one that is tried.
+local function chooseProbe(name, s, afterMs)
+  s.probe = nil
+  for _ = 1, 1000 do
+    local found = redis.call("ZRANGEBYSCORE", heldOf .. name, "(" .. whole(s.probeOrder), "+inf", "WITHSCORES", "LIMIT", 0, 1)
+    if #found == 0 then found = redis.call("ZRANGE", heldOf .. name, 0, 0, "WITHSCORES") end
+    if #found == 0 then return end
+    local id = found[1]
+    local due = redis.call("ZSCORE", bull .. "delayed", id)
+    if due then
+      s.probe, s.probeOrder, s.nextProbeAt = id, tonumber(found[2]), now() + afterMs
+      redis.call("HSETNX", bull .. id, "heldSince", whole(math.floor(tonumber(due) / 4096) - s.maxMs))
+      -- First in line when it is due: others' backlogs must not keep the end of the trouble from being seen.
+      redis.call("HSET", bull .. id, "priority", 0)
+      delay(id, a.clock + afterMs)
+      return
+    end
+    redis.call("ZREM", heldOf .. name, id)
+  end
+end
+local function passOn(name, s)
+  if s.probe then redis.call("ZREM", heldOf .. name, s.probe) end
+  chooseProbe(name, s, math.floor(s.intervalMs * a.jitter))
+  return writeOrDrop(name, s)
+end
+`
+
+/**
+ * A run of `id` failed on `name`. Gives `lost` · `own`: others succeeded after each of its failures · `expired` and the milliseconds
+ * it was held · `began` or `joined`: it is held.
+ */
+export const HIT = `${COMMON}
+if not isOurs(a.id, a.token) then return { "lost" } end
+local t, s, job = now(), readAt(suspensions, a.name), bull .. a.id
+local f = redis.call("HMGET", job, "hits", "hitAt", "held", "heldSince")
+local hits, hitAt, held, heldSince = tonumber(f[1] or 0), tonumber(f[2] or 0), tonumber(f[3] or 0), tonumber(f[4] or a.clock)
+local ended = readAt(ends, a.name)
+local othersWorked = hitAt > 0 and ended ~= nil and ended.at > hitAt
+if hitAt == 0 or othersWorked then hits = hits + 1 end
+redis.call("HSET", job, "hits", hits, "hitAt", whole(t), "heldSince", whole(heldSince))
+
+local isProbe = s ~= nil and s.probe == a.id
+local heldMs = held + math.max(a.clock - heldSince, 0)
+local verdict
+if othersWorked and hits >= a.ownHits then verdict = "own" end
+if heldMs >= a.maxMs then verdict = "expired" end
+if verdict then
+  redis.call("ZREM", heldOf .. a.name, a.id)
+  if isProbe then passOn(a.name, s) end
+  return { verdict, whole(heldMs) }
+end
+
+local began = s == nil or s.ending
+local order = isProbe and s.probeOrder or orderOf(a.id)
+if began then
+  -- What ended a moment ago and begins again is asked more seldom than before.
+  local before = s or (ended and t - ended.at < 60000 and ended) or nil
+  local intervalMs = before and math.min(before.intervalMs * 2, a.mostMs) or a.firstMs
+  s = { since = t, intervalMs = intervalMs, probes = 0, maxMs = a.maxMs, probeOrder = order }
+elseif isProbe then
+  s.probes, s.intervalMs = s.probes + 1, math.min(s.intervalMs * 2, a.mostMs)
+end
+s.code, s.reason, s.remedy = a.code, a.reason, a.remedy
+putAside(a.id, a.name, order, a.clock + a.maxMs - heldMs)
+if isProbe or not s.probe then chooseProbe(a.name, s, math.floor(s.intervalMs * a.jitter)) end
+write(a.name, s)
+return { began and "began" or "joined" }`
+
+/**
+ * May the job `id`, just taken, run? `names`: what it needs. Gives `run` · `probe` and the name it is a probe of · `held` · `lost` ·
+ * `expired`, code, reason and the milliseconds it was held.
+ */
+export const ADMIT = `${COMMON}
+if not isOurs(a.id, a.token) then return { "lost" } end
+local t, name, s = now(), nil, nil
+for _, candidate in ipairs(a.names) do
+  local c = readAt(suspensions, candidate)
+  if c and not c.ending then
+    if c.probe == a.id then
+      -- Only where a worker's clock is ahead of the one that delayed it.
+      local earlyMs = c.nextProbeAt - t
+      if earlyMs <= 250 then
+        -- Its run is no time in which it is held.
+        local since = redis.call("HGET", bull .. a.id, "heldSince")
+        if since then
+          redis.call("HINCRBY", bull .. a.id, "held", whole(math.max(a.clock - tonumber(since), 0)))
+          redis.call("HDEL", bull .. a.id, "heldSince")
+        end
+        return { "probe", candidate }
+      end
+      putAside(a.id, candidate, c.probeOrder, a.clock + earlyMs)
+      return { "held" }
+    end
+    if not name then name, s = candidate, c end
+  end
+end
+if not name then return { "run" } end
+
+local f = redis.call("HMGET", bull .. a.id, "held", "heldSince")
+local held, heldSince = tonumber(f[1] or 0), tonumber(f[2])
+local order = redis.call("ZSCORE", heldOf .. name, a.id)
+if order then
+  -- Not the probe, and no longer delayed: due.
+  local heldMs = heldSince and held + a.clock - heldSince or t - s.since
+  if heldMs >= s.maxMs - 1000 then
+    redis.call("ZREM", heldOf .. name, a.id)
+    writeOrDrop(name, s)
+    return { "expired", s.code, s.reason, whole(heldMs) }
+  end
+end
+putAside(a.id, name, tonumber(order) or orderOf(a.id), (heldSince or a.clock) + s.maxMs - held)
+if not s.probe then
+  chooseProbe(name, s, math.floor(s.intervalMs * a.jitter))
+  write(name, s)
+end
+return { "held" }`
+
+/** `name` worked `agoMs` ago, or is ended by hand. Gives the state of the suspension that this ended, or nothing. */
+export const END = `${COMMON}
+local t, s = now(), readAt(suspensions, a.name)
+if not s or s.ending or (not a.byHand and t - a.agoMs < s.since) then return false end
+if not a.byHand then
+  redis.call("HSET", ends, a.name, cjson.encode({ at = t - a.agoMs, intervalMs = s.intervalMs }))
+end
+s.ending, s.endedAt, s.byHand, s.probe = true, t, a.byHand, nil
+local state = cjson.encode(s)
+writeOrDrop(a.name, s)
+return state`
+
+/** The probe `id` has told nothing: another is chosen, after the same interval. Gives 1 if that was the last archive it held. */
+export const PASS_ON = `${COMMON}
+local s = readAt(suspensions, a.name)
+if not s or s.ending or s.probe ~= a.id then return 0 end
+return passOn(a.name, s) and 1 or 0`
+
+/** Sees to it that there is a probe: workers die, and jobs are removed by hand. Gives 1 if nothing is held any more. */
+export const TEND = `${COMMON}
+local s = readAt(suspensions, a.name)
+if not s or s.ending then return 0 end
+local id = s.probe
+local isLive = id and (redis.call("ZSCORE", bull .. "delayed", id) or redis.call("ZSCORE", bull .. "prioritized", id)
+  or redis.call("LPOS", bull .. "active", id) or redis.call("LPOS", bull .. "wait", id))
+if isLive then return 0 end
+return passOn(a.name, s) and 1 or 0`

@@ -1,0 +1,121 @@
+/** What a suspension is, as Redis keeps it: for workers, for the metrics and for `unseal queue`. */
+import type { Side } from "@unseal/archive/errors"
+import type { Redis } from "ioredis"
+import type { FailureCode } from "./ending.ts"
+import { endedSuspensionsKey, heldKey, queueKey, suspensionsKey, turnsKey } from "./names.ts"
+import { END } from "./suspension-scripts.ts"
+
+export const SIDES = ["source", "destination", "keys", "vendor"] as const satisfies readonly Side[]
+
+/** As the scripts write it. Times are milliseconds since the epoch, by Redis's clock. */
+export interface SuspensionState {
+  readonly since: number
+  readonly code: FailureCode
+  /** `CODE: message` of the newest failure. */
+  readonly reason: string
+  readonly remedy: string
+  /** Between two probes, before jitter. */
+  readonly intervalMs: number
+  /** Probes that failed so far. */
+  readonly probes: number
+  /** How long an archive may be held. */
+  readonly maxMs: number
+  readonly nextProbeAt?: number
+  /** The id of the job that is tried next, or at the moment. */
+  readonly probe?: string
+  /** It is over; what it held goes back in line. */
+  readonly ending?: true
+  readonly endedAt?: number
+  readonly byHand?: true
+}
+
+/** A suspension: of all archives of a project that need this side of it. */
+export interface Suspension {
+  readonly projectId: string
+  readonly side: Side
+  readonly code: FailureCode
+  readonly reason: string
+  readonly remedy: string
+  /** ISO 8601, as `nextProbeAt`. */
+  readonly since: string
+  /** Since it began. */
+  readonly seconds: number
+  /** `null` while a probe is under way. */
+  readonly nextProbeAt: string | null
+  readonly probes: number
+  /** Archives that are held back. */
+  readonly held: number
+}
+
+/** `PROJECT:SIDE`: what a suspension is called in Redis. A project's id has no colon. */
+export const nameOf = (projectId: string, side: Side): string => `${projectId}:${side}`
+
+export function parseName(name: string): { projectId: string; side: Side } {
+  const at = name.lastIndexOf(":")
+  return { projectId: name.slice(0, at), side: name.slice(at + 1) as Side }
+}
+
+/** Runs one of suspension-scripts.ts. */
+export function runScript(
+  connection: Redis,
+  queue: string,
+  script: string,
+  given: Readonly<Record<string, unknown>>,
+): Promise<unknown> {
+  const keys = [suspensionsKey(queue), heldKey(queue, ""), endedSuspensionsKey(queue), turnsKey(queue)]
+  return connection.eval(
+    script,
+    5,
+    ...keys,
+    queueKey(queue, ""),
+    JSON.stringify({ clock: Date.now(), jitter: 0.75 + Math.random() / 2, ...given }),
+  )
+}
+
+/** All suspensions by name, those that are ending included. */
+export async function readStates(connection: Redis, queue: string): Promise<Map<string, SuspensionState>> {
+  const fields = await connection.hgetall(suspensionsKey(queue))
+  return new Map(Object.entries(fields).map(([name, text]) => [name, JSON.parse(text) as SuspensionState]))
+}
+
+/** The suspensions as they are now, the oldest first. */
+export async function listSuspensions(connection: Redis, queue: string): Promise<Suspension[]> {
+  const states = [...(await readStates(connection, queue))].filter(([, { ending }]) => !ending)
+  if (states.length === 0) return []
+  const [seconds, micros] = (await connection.time()) as unknown as [string, string]
+  const now = Number(seconds) * 1_000 + Number(micros) / 1_000
+  const counts = await Promise.all(states.map(([name]) => connection.zcard(heldKey(queue, name))))
+  return states
+    .map(([name, state], index): Suspension => {
+      const { code, reason, remedy, since, nextProbeAt = 0, probes } = state
+      return {
+        ...parseName(name),
+        ...{ code, reason, remedy, probes },
+        since: new Date(since).toISOString(),
+        seconds: Math.max(0, (now - since) / 1_000),
+        nextProbeAt: nextProbeAt > now ? new Date(nextProbeAt).toISOString() : null,
+        held: counts[index]!,
+      }
+    })
+    .sort((a, b) => (a.since < b.since ? -1 : 1))
+}
+
+/**
+ * Ends suspensions by hand: of `projectId`, of `side`, or all. A worker puts their archives back in line within seconds; if the trouble
+ * is still there, the first of them begins the suspension anew. Gives those that were ended.
+ */
+export async function resumeSuspended(
+  connection: Redis,
+  queue: string,
+  filter: { readonly projectId?: string | undefined; readonly side?: string | undefined },
+): Promise<Suspension[]> {
+  const ended: Suspension[] = []
+  for (const suspension of await listSuspensions(connection, queue)) {
+    const { projectId, side } = suspension
+    if ((filter.projectId ?? projectId) !== projectId || (filter.side ?? side) !== side) continue
+    const name = nameOf(projectId, side)
+    const state = await runScript(connection, queue, END, { name, byHand: true, agoMs: 0 })
+    if (state) ended.push(suspension)
+  }
+  return ended
+}
