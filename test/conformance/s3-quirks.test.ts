@@ -17,6 +17,11 @@ const BUCKET = "archives"
 const accessKeyId = "UNSEALTESTACCESSKEY"
 const secretAccessKey = "canary-secret-access-key-0123456789abcdef"
 const never = new AbortController().signal
+const PLAIN = {
+  contentType: "video/mp2t",
+  metadata: { "unseal-source-etag": "ours" },
+  existing: "fail",
+} as const
 const SIZES = [752, 12 * 1024 * 1024 + 16] as const
 
 let directory: string
@@ -101,6 +106,114 @@ describe("a store that differs from S3 in what makes no difference", () => {
         const { retried } = await open1(quirk)
         await roundTrip(retried, size)
       })
+})
+
+describe("a store that does not take all that a request says", () => {
+  const refusing: readonly (readonly QuirkName[])[] = [
+    ["no-checksum-501"],
+    ["no-checksum-400"],
+    ["no-conditions-501"],
+    ["no-checksum-501", "no-conditions-501"],
+    ["no-checksum-400", "no-conditions-501"],
+    ["no-checksum-501", "object-lock"],
+    ["no-checksum-400", "object-lock"],
+    ["complete-412-checksums"],
+    ["complete-412-condition"],
+    ["complete-412-checksums", "complete-412-condition"],
+    ["conditions-ignored"],
+    ["object-lock"],
+  ]
+  const refusals = () =>
+    server.operations.count(
+      "*",
+      // PutObject is written once more under the condition, to find out whether it is heeded.
+      ({ operation, status }) => [400, 501].includes(status) || (status === 412 && operation !== "PutObject"),
+    )
+  for (const quirks of refusing)
+    for (const size of SIZES)
+      it(`gets less, and is remembered: ${quirks.join(" and ")}, ${size} bytes`, async () => {
+        const { store } = await open1(quirks)
+        await roundTrip(store, size)
+        const first = refusals()
+        expect(first).toBeLessThanOrEqual(5)
+        await roundTrip(store, size)
+        // PutObject is asked with the condition each time: what refused it today may take it tomorrow.
+        expect(refusals() - first).toBeLessThanOrEqual(
+          size < PART && quirks.includes("no-conditions-501") ? 1 : 0,
+        )
+      })
+
+  for (const quirks of refusing)
+    for (const size of SIZES)
+      it(`is not asked twice for an object that is replaced: ${quirks.join(" and ")}, ${size} bytes`, async () => {
+        const key = `replaced/${quirks.join("-")}-${size}.ts`
+        await write(raw, key, sampleBytes("before", 16))
+        const { store } = await open1(quirks)
+        const bytes = sampleBytes(key, size)
+        await write(store, key, bytes, { existing: "replace" })
+        expectSameBytes(await readAll(store, key), bytes)
+      })
+
+  for (const size of SIZES)
+    it(`does not lose another's object to a request without the condition, ${size} bytes`, async () => {
+      const { store } = await open1(["complete-412-condition", "no-conditions-501"])
+      await roundTrip(store, size)
+      const key = `taken/${size}.ts`
+      await write(raw, key, sampleBytes("another", size), { metadata: { "unseal-source-etag": "another" } })
+      await expect(write(store, key, sampleBytes(key, size))).rejects.toMatchObject({
+        code: "ERR_DESTINATION_EXISTS",
+      })
+      expectSameBytes(await readAll(store, key), sampleBytes("another", size))
+    })
+
+  for (const size of SIZES)
+    it(`is sent no part that was damaged on its way to the request, ${size} bytes`, async () => {
+      const { store } = await open1("no-checksum-501")
+      await roundTrip(store, size)
+      const writer = await store.create("damaged.ts", size, PLAIN, never)
+      const body = sampleBytes("damaged", Math.min(size, writer.partSize))
+      await expect(writer.writePart(1, [body], 1, never)).rejects.toMatchObject({
+        code: "ERR_STORE_UNAVAILABLE",
+        message: expect.stringContaining("it was damaged before it was written"),
+      })
+      await writer.abort()
+    })
+})
+
+describe("AWS_REQUEST_CHECKSUM_CALCULATION=when_required", () => {
+  const env = { AWS_REQUEST_CHECKSUM_CALCULATION: "when_required" }
+  for (const size of SIZES) {
+    it(`sends no checksum on any path, ${size} bytes`, async () => {
+      const { store } = await open1("no-checksum-501", { env })
+      await roundTrip(store, size)
+      expect(server.operations.count("*", ({ status }) => status === 501)).toBe(0)
+    })
+
+    it(`sends what a bucket with Object Lock demands, and remembers it, ${size} bytes`, async () => {
+      const { store } = await open1("object-lock", { env })
+      await roundTrip(store, size)
+      await roundTrip(store, size)
+      // Parts are sent in parallel: each of the first ones may be refused.
+      const refused = server.operations.count("*", ({ code }) => code === "InvalidRequest")
+      expect(refused).toBeGreaterThan(0)
+      expect(refused).toBeLessThanOrEqual(size < PART ? 1 : 3)
+    })
+  }
+
+  it("is read from the profile, too", async () => {
+    const config = join(directory, "config")
+    await writeFile(config, "[profile quiet]\nrequest_checksum_calculation = when_required\n")
+    process.env.AWS_CONFIG_FILE = config
+    process.env.AWS_PROFILE = "quiet"
+    try {
+      const { store } = await open1("no-checksum-501")
+      await roundTrip(store, SIZES[0])
+      expect(server.operations.count("*", ({ status }) => status === 501)).toBe(0)
+    } finally {
+      delete process.env.AWS_CONFIG_FILE
+      delete process.env.AWS_PROFILE
+    }
+  })
 })
 
 describe("a refusal that passes", () => {

@@ -313,8 +313,11 @@ describe("what is S3's own", () => {
           const key = `unconditional/${operation}/${code}.ts`
           const bytes = sampleBytes(key, size)
           const status = code === "NotImplemented" ? 501 : 400
+          // One that has not been told yet.
+          const fresh = await open(server.url)
           server.faults.add({ operation, action: { status, code } })
-          await write(store, key, bytes)
+          await write(fresh, key, bytes)
+          await fresh.close()
           expectSameBytes(await readAll(store, key), bytes)
           expect(server.operations.count(operation)).toBe(2)
         })

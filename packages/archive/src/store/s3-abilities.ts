@@ -1,8 +1,16 @@
+import type { Protection } from "./s3-bodies.ts"
+
 /**
  * What a bucket's store has shown of itself. S3 has no call that tells what a store can do, and to ask before every object costs
  * requests: with these, and with the look at the source being its first read, a small archive takes four instead of eight.
  */
 export interface S3Abilities {
+  /** How bodies are protected on their way. */
+  protection: Protection
+  /** Whether a request with a checksum header was ever taken. */
+  checksumTaken: boolean
+  /** What CompleteMultipartUpload is asked with; less, once the store has refused it. */
+  complete: { readonly condition: boolean; readonly checksums: boolean }
   /** Whether the bucket has been there a moment ago, so that a 404 is about the key. */
   readonly bucketSeen: boolean
   seeBucket(): void
@@ -26,7 +34,7 @@ type Checked = "PutObject" | "UploadPart"
 const SEEN_MS = 60_000
 
 /** Nothing is known yet. */
-export function createAbilities(): S3Abilities {
+export function createAbilities(protection: Protection): S3Abilities {
   let seenUntil = Number.NEGATIVE_INFINITY
   const verified = new Set<Checked>()
   return {
@@ -41,6 +49,9 @@ export function createAbilities(): S3Abilities {
       if (checksum === undefined) verified.delete(operation)
       else verified.add(operation)
     },
+    protection,
+    checksumTaken: false,
+    complete: { condition: true, checksums: true },
     conditionalPut: "unknown",
     conditionalPuts: 0,
   }

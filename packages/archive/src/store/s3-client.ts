@@ -4,6 +4,7 @@ import { fromIni, fromNodeProviderChain } from "@aws-sdk/credential-providers"
 import { type AdapterOptions, keyUnder } from "./adapter.ts"
 import { createAbilities, type S3Abilities } from "./s3-abilities.ts"
 import { createAccess } from "./s3-access.ts"
+import type { Protection } from "./s3-bodies.ts"
 import { createObjectRequests, type ObjectRequests } from "./s3-signed.ts"
 import { S3Transport } from "./s3-transport.ts"
 import { type S3StoreUrl, StoreUrlError } from "./url.ts"
@@ -54,11 +55,18 @@ export async function openBucket(url: S3StoreUrl, options: AdapterOptions): Prom
     call: (request, signal) => access.corrected(() => request(access.client), signal),
     destroy: () => transport.destroy(),
     objects: createObjectRequests(access, transport),
-    abilities: createAbilities(),
+    abilities: createAbilities(await protectionFor(url, options)),
     name: url.bucket,
     prefix: url.prefix,
     location,
   }
+}
+
+/** AWS_REQUEST_CHECKSUM_CALCULATION, or the same of the profile: a bucket that demands a checksum gets one in any case. */
+async function protectionFor(url: S3StoreUrl, { env }: AdapterOptions): Promise<Protection> {
+  const { requestChecksumCalculation } = new S3Client(url.profile ? { profile: url.profile } : {}).config
+  const wanted = env.AWS_REQUEST_CHECKSUM_CALCULATION ?? (await requestChecksumCalculation())
+  return wanted.toLowerCase() === "when_required" ? "none" : "crc32"
 }
 
 const knowsRegion = (client: S3Client): Promise<boolean> =>

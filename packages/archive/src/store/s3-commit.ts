@@ -1,6 +1,7 @@
 import { isUnsealError, UnsealError } from "../errors.ts"
 import { isSameObject } from "./adapter.ts"
 import type { CreateOptions, StoredObject } from "./contract.ts"
+import { refusesChecksum, refusesHeader } from "./s3-bodies.ts"
 import { bareEtag, type S3Bucket, whereIn } from "./s3-client.ts"
 import { nameOf, s3Error, statusOf } from "./s3-errors.ts"
 import { METADATA_PREFIX, statObject } from "./s3-read.ts"
@@ -8,6 +9,14 @@ import { METADATA_PREFIX, statObject } from "./s3-read.ts"
 /** User metadata as a PUT carries it. */
 export const metadataHeaders = (metadata: Readonly<Record<string, string>>): Record<string, string> =>
   Object.fromEntries(Object.entries(metadata).map(([name, value]) => [`${METADATA_PREFIX}${name}`, value]))
+
+/** What the request that makes an object visible says beside what it must. */
+export interface CommitForm {
+  /** `If-None-Match: *`. */
+  readonly condition: boolean
+  /** The parts' checksums. */
+  readonly checksums: boolean
+}
 
 /** The object that is to become visible. */
 export interface Commit {
@@ -17,19 +26,31 @@ export interface Commit {
   readonly operation: "CompleteMultipartUpload" | "PutObject"
   /** Whether the store is known to refuse this operation for an object that is there already. */
   readonly heedsCondition: boolean
-  /** Sends the one request that makes the object visible, with `If-None-Match: *` if `condition` says so; gives the ETag. */
-  send(condition: { IfNoneMatch?: "*" }): Promise<string | undefined>
+  /** What the store may take. The condition is left out in any case if what is there is to be replaced. */
+  readonly form: CommitForm
+  /** Sends the one request that makes the object visible; gives the ETag. */
+  send(form: CommitForm): Promise<string | undefined>
+}
+
+export interface Committed {
+  readonly object: StoredObject
+  /** False if the object was found to be there already. */
+  readonly sent: boolean
+  /** What the store took only when it was left out. */
+  readonly refused: CommitForm
 }
 
 /**
  * Makes an object visible, and never guesses whether it is: any answer but a plain success is settled by reading the
- * destination back. `sent` is false if the object was found to be there already.
+ * destination back. With `existing: "fail"` the condition closes the gap between asking and committing. A store that refuses
+ * it, or the parts' checksums, gets the request again without: between two writers of different objects, a store that knows no
+ * condition keeps the later one.
  */
 export async function commitObject(
   bucket: S3Bucket,
   commit: Commit,
   signal: AbortSignal,
-): Promise<{ object: StoredObject; sent: boolean }> {
+): Promise<Committed> {
   const { key, size, options } = commit
   const where = whereIn(bucket, key)
 
@@ -47,38 +68,67 @@ export async function commitObject(
 
   // Asked first, unless the store is known to heed the condition: some refuse it, and some ignore it without a word.
   const before = options.existing === "fail" && !commit.heedsCondition ? await settle() : null
-  if (before) return { object: before, sent: false }
+  if (before) return { object: before, sent: false, refused: NOTHING }
 
+  const fullest = { ...commit.form, condition: commit.form.condition && options.existing === "fail" }
+  let plainer: readonly CommitForm[] | undefined
   let failure: unknown
-  try {
-    const etag = bareEtag(await sendConditionally(commit))
-    if (etag) return { object: { key, size, etag, metadata: options.metadata }, sent: true }
-    failure = new UnsealError(
-      "ERR_STORE_UNAVAILABLE",
-      `${commit.operation} of ${where} answered without an ETag`,
-    )
-  } catch (error) {
-    failure = s3Error(error, commit.operation, where, signal)
-    if (signal.aborted || isUnsealError(failure, "ERR_STORE_DENIED")) throw failure
+  for (let form: CommitForm | undefined = fullest; form; ) {
+    try {
+      const etag = bareEtag(await commit.send(form))
+      const object = { key, size, etag, metadata: options.metadata }
+      if (etag) return { object, sent: true, refused: without(fullest, form) }
+      failure = new UnsealError(
+        "ERR_STORE_UNAVAILABLE",
+        `${commit.operation} of ${where} answered without an ETag`,
+      )
+      form = undefined
+    } catch (error) {
+      // Of several refusals the first one says what is wrong.
+      failure ??= s3Error(error, commit.operation, where, signal)
+      if (signal.aborted) throw signal.reason
+      plainer ??= plainerForms(fullest, error)
+      const isRefusal = statusOf(error) === 412 || refusesHeader(error)
+      form = isRefusal ? plainer[0] : undefined
+      plainer = plainer.slice(1)
+      // 412 may also mean that there is an object by now.
+      const found = form && statusOf(error) === 412 ? await settle(failure) : null
+      if (found) return { object: found, sent: false, refused: NOTHING }
+      if (!form && isUnsealError(failure, "ERR_STORE_DENIED")) throw failure
+    }
   }
   const after = await settle(failure)
-  if (after) return { object: after, sent: false }
+  if (after) return { object: after, sent: false, refused: NOTHING }
   throw failure
 }
 
 /**
- * With `existing: "fail"` the condition closes the gap between asking and committing. A store that refuses the condition
- * gets the request again without it: between two writers of different objects, such a store keeps the later one.
+ * What may be asked instead of `full`, which was refused. The checksums go first, since the condition protects another's object:
+ * Google's S3 interface refuses them in the document, with 412. Most stores that say 501 or 400 mean the condition.
  */
-async function sendConditionally(commit: Commit): Promise<string | undefined> {
-  if (commit.options.existing === "replace") return commit.send({})
-  try {
-    return await commit.send({ IfNoneMatch: "*" })
-  } catch (error) {
-    if (!refusesCondition(error)) throw error
-    return commit.send({})
-  }
+function plainerForms({ condition, checksums }: CommitForm, error: unknown): readonly CommitForm[] {
+  const noChecksums = { condition, checksums: false }
+  const noCondition = { condition: false, checksums }
+  if (statusOf(error) !== 412 && !refusesChecksum(error, !condition) && !refusesCondition(error)) return []
+  const checksumsFirst = statusOf(error) === 412 || refusesChecksum(error, false)
+  const forms = checksumsFirst ? [noChecksums, noCondition, NOTHING] : [noCondition, noChecksums, NOTHING]
+  const isLess = (form: CommitForm) => form.condition !== condition || form.checksums !== checksums
+  return forms.filter(
+    (form, index) =>
+      isLess(form) &&
+      !forms
+        .slice(0, index)
+        .some((other) => other.condition === form.condition && other.checksums === form.checksums),
+  )
 }
+
+const NOTHING: CommitForm = { condition: false, checksums: false }
+
+/** What is in `full` and not in `less`. */
+const without = (full: CommitForm, less: CommitForm): CommitForm => ({
+  condition: full.condition && !less.condition,
+  checksums: full.checksums && !less.checksums,
+})
 
 /** Whether a store says that it does not know the condition. */
 export const refusesCondition = (error: unknown): boolean =>

@@ -170,7 +170,7 @@ const isMissingProfile = (error: unknown): boolean =>
   nameOf(error) === "CredentialsProviderError" && /using profile: \[/.test(wordsOf(error))
 
 /** The error's own words. Node puts the reasons of a host with several addresses into `errors` and leaves the message empty. */
-function wordsOf(error: unknown): string {
+export function wordsOf(error: unknown): string {
   if (!isSdkError(error)) return "unknown reason"
   const [first] = error.errors ?? []
   const words = error.message || (isSdkError(first) ? first.message : "") || String(error.code ?? error.name)

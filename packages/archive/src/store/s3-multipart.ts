@@ -9,10 +9,11 @@ import {
 import { UnsealError } from "../errors.ts"
 import { bytesOf, checkCrc32, checkLength, checkParts, keyUnder, partBytes } from "./adapter.ts"
 import type { CreateOptions, PartWriter, WrittenPart } from "./contract.ts"
+import { base64Crc32, CRC32_HEADER, refusesChecksum, sendBody } from "./s3-bodies.ts"
 import { bareEtag, objectIn, type S3Bucket, whereIn } from "./s3-client.ts"
 import { commitObject } from "./s3-commit.ts"
 import { s3Error, statusOf } from "./s3-errors.ts"
-import { base64Crc32, CRC32_HEADER, putWriter, SINGLE_TOKEN } from "./s3-put.ts"
+import { putWriter, SINGLE_TOKEN } from "./s3-put.ts"
 import { exhaust } from "./s3-signed.ts"
 
 const MIB = 1024 * 1024
@@ -68,13 +69,7 @@ async function begin(
 ): Promise<string> {
   const where = whereIn(bucket, key)
   try {
-    const command = new CreateMultipartUploadCommand({
-      ...objectIn(bucket, key),
-      ContentType: options.contentType,
-      Metadata: { ...options.metadata },
-      ChecksumAlgorithm: "CRC32",
-    })
-    const answer = await bucket.call((client) => client.send(command, { abortSignal: signal }), signal)
+    const answer = await createUpload(bucket, key, options, signal)
     if (!answer.UploadId)
       throw new UnsealError(
         "ERR_STORE_UNAVAILABLE",
@@ -83,6 +78,29 @@ async function begin(
     return answer.UploadId
   } catch (error) {
     throw s3Error(error, "CreateMultipartUpload", where, signal)
+  }
+}
+
+/** With the parts' checksum algorithm, which AWS wants to be told beforehand, unless the store does not take it. */
+async function createUpload(bucket: S3Bucket, key: string, options: CreateOptions, signal: AbortSignal) {
+  const { abilities } = bucket
+  const send = (checksum: boolean) => {
+    const command = new CreateMultipartUploadCommand({
+      ...objectIn(bucket, key),
+      ContentType: options.contentType,
+      Metadata: { ...options.metadata },
+      ...(checksum && { ChecksumAlgorithm: "CRC32" }),
+    })
+    return bucket.call((client) => client.send(command, { abortSignal: signal }), signal)
+  }
+  if (abilities.protection !== "crc32") return send(false)
+  try {
+    return await send(true)
+  } catch (error) {
+    if (signal.aborted || !refusesChecksum(error, !abilities.checksumTaken)) throw error
+    const answer = await send(false)
+    abilities.protection = "none"
+    return answer
   }
 }
 
@@ -136,16 +154,22 @@ async function* listParts(bucket: S3Bucket, upload: Upload, signal: AbortSignal,
   } while (marker !== undefined)
 }
 
+const CHECKSUM_MARK = ";crc32="
+
 /**
  * A part's tag: its ETag, and its checksum if the store answered with it. AWS wants both back in Complete, and stores that
  * know no checksums refuse the second, so the tag also says which kind of store this is.
  */
 const tagOf = (etag: string | undefined, checksum: string | undefined): string =>
-  checksum ? `${bareEtag(etag)};crc32=${checksum}` : bareEtag(etag)
+  checksum ? `${bareEtag(etag)}${CHECKSUM_MARK}${checksum}` : bareEtag(etag)
 
-function completedPart(number: number, { tag }: WrittenPart): CompletedPart {
-  const [etag, checksum] = tag.split(";crc32=")
-  return { PartNumber: number, ETag: `"${etag}"`, ...(checksum ? { ChecksumCRC32: checksum } : {}) }
+function completedPart(number: number, { tag }: WrittenPart, withChecksum: boolean): CompletedPart {
+  const [etag, checksum] = tag.split(CHECKSUM_MARK)
+  return {
+    PartNumber: number,
+    ETag: `"${etag}"`,
+    ...(checksum && withChecksum ? { ChecksumCRC32: checksum } : {}),
+  }
 }
 
 function multipartWriter(bucket: S3Bucket, upload: Upload): PartWriter {
@@ -176,13 +200,12 @@ function multipartWriter(bucket: S3Bucket, upload: Upload): PartWriter {
       if (!abilities.verifies("UploadPart")) checkCrc32(body, crc32, label)
       const checksum = base64Crc32(crc32)
       try {
-        const { headers, body: rest } = await bucket.objects.send(
+        const { headers, body: rest } = await sendBody(
+          bucket,
           {
-            method: "PUT",
+            ...{ method: "PUT", body, crc32, label },
             key: keyUnder(bucket.prefix, key),
             query: { partNumber: String(number), uploadId },
-            headers: { [CRC32_HEADER]: checksum },
-            body,
           },
           signal,
         )
@@ -203,7 +226,7 @@ function multipartWriter(bucket: S3Bucket, upload: Upload): PartWriter {
     },
     async complete(parts, signal) {
       checkParts(parts, size, partSize)
-      const { object, sent } = await commitObject(
+      const { object, sent, refused } = await commitObject(
         bucket,
         {
           key,
@@ -211,15 +234,21 @@ function multipartWriter(bucket: S3Bucket, upload: Upload): PartWriter {
           options,
           operation: "CompleteMultipartUpload",
           heedsCondition: false,
-          send: async (condition) => {
+          form: {
+            condition: abilities.complete.condition,
+            checksums:
+              abilities.complete.checksums &&
+              [...parts.values()].some(({ tag }) => tag.includes(CHECKSUM_MARK)),
+          },
+          send: async ({ condition, checksums }) => {
             const command = new CompleteMultipartUploadCommand({
               ...objectIn(bucket, key),
-              ...condition,
+              ...(condition && { IfNoneMatch: "*" }),
               UploadId: uploadId,
               MultipartUpload: {
                 Parts: [...parts]
                   .sort(([a], [b]) => a - b)
-                  .map(([number, part]) => completedPart(number, part)),
+                  .map(([number, part]) => completedPart(number, part, checksums)),
               },
             })
             const send = (client: S3Client) => client.send(command, { abortSignal: signal })
@@ -228,6 +257,10 @@ function multipartWriter(bucket: S3Bucket, upload: Upload): PartWriter {
         },
         signal,
       )
+      abilities.complete = {
+        condition: abilities.complete.condition && !refused.condition,
+        checksums: abilities.complete.checksums && !refused.checksums,
+      }
       // Found rather than made: another writer of the same object may have been first, and this upload is still open then.
       // The object is there whatever becomes of this; what can't be removed now, the janitor finds.
       if (!sent) await abort().catch(() => {})

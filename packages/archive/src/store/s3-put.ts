@@ -1,22 +1,14 @@
 import { checkCrc32, checkLength, checkParts, keyUnder, partBytes } from "./adapter.ts"
 import type { CreateOptions, PartWriter, StoredObject, WrittenPart } from "./contract.ts"
 import type { S3Abilities } from "./s3-abilities.ts"
+import { base64Crc32, CRC32_HEADER, sendBody } from "./s3-bodies.ts"
 import { bareEtag, type S3Bucket, whereIn } from "./s3-client.ts"
-import { commitObject, metadataHeaders, refusesCondition } from "./s3-commit.ts"
+import { type CommitForm, commitObject, metadataHeaders, refusesCondition } from "./s3-commit.ts"
 import { statusOf } from "./s3-errors.ts"
 import { exhaust } from "./s3-signed.ts"
 
 /** The token of an object that has no multipart upload: resuming it starts over. */
 export const SINGLE_TOKEN = "single"
-
-export const CRC32_HEADER = "x-amz-checksum-crc32"
-
-/** As `x-amz-checksum-crc32` has it: base64 of the four bytes, the highest first. */
-export function base64Crc32(crc32: number): string {
-  const bytes = Buffer.alloc(4)
-  bytes.writeUInt32BE(crc32 >>> 0)
-  return bytes.toString("base64")
-}
 
 /** An object of one part or none: one PutObject, which is atomic, instead of three requests and an upload to clean up. */
 export function putWriter(
@@ -44,24 +36,25 @@ export function putWriter(
       checkLength(body, partBytes(number, size, partSize), label)
       if (!abilities.verifies("PutObject")) checkCrc32(body, crc32, label)
       const part = { size, tag: base64Crc32(crc32) }
-      held = { bytes: body, part }
+      held = { bytes: body, part, crc32 }
       return part
     },
     async complete(parts, signal) {
       checkParts(parts, size, partSize)
-      const body = held ?? { bytes: [], part: { size: 0, tag: base64Crc32(0) } }
+      const body = held ?? { bytes: [], part: { size: 0, tag: base64Crc32(0) }, crc32: 0 }
       if (size > 0 && parts.get(1)?.tag !== body.part.tag)
         throw new RangeError(`part 1 of ${where} was not written by this writer`)
-      const send = (condition: { IfNoneMatch?: "*" }) => {
+      const send = (form: CommitForm) => {
         // Asked again without the condition: the store has refused it.
-        if (options.existing === "fail" && !condition.IfNoneMatch) abilities.conditionalPut = "ignored"
-        return putObject(bucket, key, body, options, condition, signal)
+        if (options.existing === "fail" && !form.condition) abilities.conditionalPut = "ignored"
+        return putObject(bucket, key, body, options, form, signal)
       }
       const { object, sent } = await commitObject(
         bucket,
         {
           ...{ key, size, options, send },
           operation: "PutObject",
+          form: { condition: true, checksums: false },
           heedsCondition: abilities.conditionalPut === "heeded",
         },
         signal,
@@ -78,24 +71,25 @@ interface HeldPart {
   readonly bytes: readonly Uint8Array[]
   /** Its tag is its checksum, as the header has it. */
   readonly part: WrittenPart
+  readonly crc32: number
 }
 
 async function putObject(
   bucket: S3Bucket,
   key: string,
-  { bytes, part }: HeldPart,
+  { bytes, crc32 }: HeldPart,
   options: CreateOptions,
-  condition: { readonly IfNoneMatch?: "*" },
+  form: CommitForm,
   signal: AbortSignal,
 ): Promise<string | undefined> {
-  const { headers, body } = await bucket.objects.send(
+  const { headers, body } = await sendBody(
+    bucket,
     {
-      method: "PUT",
+      ...{ method: "PUT", crc32, label: whereIn(bucket, key) },
       key: keyUnder(bucket.prefix, key),
       headers: {
         "content-type": options.contentType,
-        [CRC32_HEADER]: part.tag,
-        ...(condition.IfNoneMatch ? { "if-none-match": condition.IfNoneMatch } : {}),
+        ...(form.condition ? { "if-none-match": "*" } : {}),
         ...metadataHeaders(options.metadata),
       },
       body: bytes,
@@ -123,11 +117,11 @@ const isWorthTrying = (abilities: S3Abilities, size: number, { existing }: Creat
 async function tryCondition(
   abilities: S3Abilities,
   object: StoredObject,
-  send: (condition: { IfNoneMatch: "*" }) => Promise<string | undefined>,
+  send: (form: CommitForm) => Promise<string | undefined>,
 ): Promise<StoredObject> {
   abilities.conditionalPut = "being tried"
   try {
-    const etag = bareEtag(await send({ IfNoneMatch: "*" }))
+    const etag = bareEtag(await send({ condition: true, checksums: false }))
     abilities.conditionalPut = "ignored"
     return etag ? { ...object, etag } : object
   } catch (error) {

@@ -92,6 +92,11 @@ export const BODY_QUIRKS = {
   "complete-412-checksums": {
     meaning: "answers 412 PreconditionFailed to a CompleteMultipartUpload that names the parts' checksums",
     create: () => ({
+      before({ operation, headers }): undefined {
+        // Of this type, Complete need not name them.
+        if (operation === "CreateMultipartUpload" && headers["x-amz-checksum-algorithm"] !== undefined)
+          headers["x-amz-checksum-type"] = "FULL_OBJECT"
+      },
       document(text, { operation }) {
         if (operation === "CompleteMultipartUpload" && /<Checksum/.test(text))
           throw new Refusal("PreconditionFailed")
