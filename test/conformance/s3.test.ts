@@ -6,7 +6,9 @@ import { inspect } from "node:util"
 import { crc32 } from "node:zlib"
 import type { OpenedStore } from "@unseal/archive/store/adapter"
 import type { WrittenPart } from "@unseal/archive/store/contract"
-import { withRetries } from "@unseal/archive/store/retry"
+import { withRequestLimit } from "@unseal/archive/store/limited"
+import { RequestLimit } from "@unseal/archive/store/request-limit"
+import { type RetryOptions, withRetries } from "@unseal/archive/store/retry"
 import { openS3Store } from "@unseal/archive/store/s3"
 import type { S3StoreUrl } from "@unseal/archive/store/url"
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest"
@@ -118,6 +120,13 @@ describe("what is S3's own", () => {
     await server?.close()
   })
 
+  /** With what `openStore` puts around an adapter, but for its pauses. */
+  const asOpened = (options: RetryOptions = {}) =>
+    withRetries(withRequestLimit(store, new RequestLimit({ baseMs: 1, maxMs: 5 }), options), {
+      baseMs: 1,
+      ...options,
+    })
+
   describe("read", () => {
     const bytes = sampleBytes("faulty read", PART + 752)
     const range = { start: 16, end: bytes.length - 16 }
@@ -157,7 +166,7 @@ describe("what is S3's own", () => {
         const object = await store.stat("read.ts", never)
         server.faults.add({ operation: "GetObject", action, times: 2 })
         const codes: string[] = []
-        const retried = withRetries(store, { baseMs: 1, onRetry: (code) => codes.push(code) })
+        const retried = asOpened({ onRetry: (code) => codes.push(code) })
         expectSameBytes(
           await drain(retried.read(object!, range, never)),
           bytes.subarray(range.start, range.end),
@@ -174,7 +183,7 @@ describe("what is S3's own", () => {
     for (const [title, action] of faults) {
       it(`opens in spite of ${title}, and asks only for what is missing`, async () => {
         server.faults.add({ operation: "GetObject", action })
-        const retried = withRetries(store, { baseMs: 1 })
+        const retried = asOpened()
         const { object, head } = (await retried.open("read.ts", PART, never))!
         expect(object).toEqual(await store.stat("read.ts", never))
         expectSameBytes(await drain(head), bytes.subarray(0, PART))
@@ -296,7 +305,7 @@ describe("what is S3's own", () => {
       const writer = await store.create("settle/blind.ts", bytes.length, PLAIN, never)
       const parts = await writeParts(writer, bytes)
       server.faults.add({ operation: "CompleteMultipartUpload", action: { applyThenReset: true } })
-      server.faults.add({ operation: "HeadObject", after: 1, action: { status: 503, code: "InternalError" } })
+      server.faults.add({ operation: "HeadObject", after: 1, action: { status: 500, code: "InternalError" } })
       await expect(writer.complete(parts, never)).rejects.toMatchObject({ code: "ERR_STORE_UNAVAILABLE" })
       expect(await writer.complete(parts, never)).toMatchObject({ size: bytes.length })
       expectSameBytes(await readAll(store, "settle/blind.ts"), bytes)
@@ -502,7 +511,7 @@ describe("what is S3's own", () => {
     const bytes = sampleBytes("storm", 3 * PART + 752)
     for (const action of [{ status: 503 }, { reset: true }, { shortBody: 70_000 }] as const)
       server.faults.add({ operation: "*", key: /storm/, probability: 0.12, times: Infinity, action })
-    const retried = withRetries(store, { baseMs: 1, maxMs: 5, attempts: 12 })
+    const retried = asOpened({ maxMs: 5, attempts: 12 })
     for (let round = 0; round < 4; round++) {
       await write(retried, `storm/${round}.ts`, bytes, { metadata: { round: String(round) } })
       expectSameBytes(await readAll(retried, `storm/${round}.ts`), bytes)

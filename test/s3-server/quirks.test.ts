@@ -96,6 +96,18 @@ describe("a server with quirks", () => {
       const { status, headers } = await request(head("object"))
       expect([status, headers["x-amz-storage-class"]]).toEqual([200, "GLACIER"])
     },
+    "slow-down": () => expectSlowDown(3, undefined),
+    "retry-after": () => expectSlowDown(3, "1"),
+    async "slow-down-writes"() {
+      await expectSlowDown(2, undefined)
+      const reading = await Promise.all(Array.from({ length: 5 }, () => request(get("object"))))
+      expect(new Set(reading.map(({ status }) => status))).toEqual(new Set([200]))
+    },
+    async "lone-403"() {
+      const statuses: number[] = []
+      for (let asked = 1; asked <= 14; asked++) statuses.push((await request(get("object"))).status)
+      expect(statuses.flatMap((status, index) => (status === 403 ? [index + 1] : []))).toEqual([7, 14])
+    },
     async "clock-ahead"() {
       await expectSkew(HOUR_MS)
     },
@@ -206,6 +218,27 @@ describe("a server with quirks", () => {
       expect(page.body.toString()).toContain("<IsTruncated>true</IsTruncated>")
       expect(page.body.toString()).toContain("<Key>object</Key>")
     },
+  }
+
+  /** Of as many slow PUTs as that and one more at a time, the last is refused; when they are over, another is not. */
+  async function expectSlowDown(most: number, retryAfter: string | undefined): Promise<void> {
+    const slow = server.faults.add({
+      operation: "PutObject",
+      key: /slow/,
+      times: Number.POSITIVE_INFINITY,
+      action: { throttleBytesPerSecond: 2_000 },
+    })
+    const body = Buffer.alloc(1_000)
+    const under = Array.from({ length: most }, (_, index) => request(put(`slow-${index}`, {}, body)))
+    await expect
+      .poll(() => server.operations.count("PutObject", ({ status, bytesIn }) => status === 0 && bytesIn > 0))
+      .toBe(most)
+    const refused = await request(put("refused"))
+    expect(refused).toMatchObject({ status: 503, code: "SlowDown" })
+    expect(refused.headers["retry-after"]).toBe(retryAfter)
+    expect((await Promise.all(under)).map(({ status }) => status)).toEqual(Array(most).fill(200))
+    slow.remove()
+    expect((await request(put("taken"))).status).toBe(200)
   }
 
   async function expectSkew(offsetMs: number) {

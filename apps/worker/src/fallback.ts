@@ -2,6 +2,7 @@
 import { UnsealError } from "@unseal/archive/errors"
 import { openHttpsStore } from "@unseal/archive/store/https"
 import type { OpenStoreOptions } from "@unseal/archive/store/open"
+import { RequestLimit } from "@unseal/archive/store/request-limit"
 import type { JobPayload } from "@unseal/queue/job"
 import { createVendorClient } from "@unseal/vendor/client"
 import { VendorError } from "@unseal/vendor/vendor-error"
@@ -26,12 +27,16 @@ export type Fallback = (
  * store is read from there. The URL that came with the callback is good for ten minutes; later ones are asked of the REST API.
  */
 export function createFallback({ config, onRetry }: FallbackOptions): Fallback {
+  // A project's copies lie with one vendor, who counts the requests for all of them.
+  const limits = new Map<string, RequestLimit>()
   return (place, { projectId, archiveId, status, url }, worked) => {
     if (status !== "available" || (url === undefined && credentialsOf(projectId) === undefined))
       return { place, close: async () => {} }
     const key = `vendor://${projectId}/${archiveId}`
+    const limit = limits.get(projectId) ?? new RequestLimit()
+    limits.set(projectId, limit)
     const opened = openHttpsStore({
-      ...{ key, url, onRetry },
+      ...{ key, url, onRetry, limit },
       hosts: config.settings.UNSEAL_FALLBACK_HOSTS,
       renew: (signal) => askForUrl(projectId, archiveId, signal),
     })

@@ -2,6 +2,7 @@ import type { ByteBudget } from "@unseal/archive/budget"
 import { FAILURES, type FailureCode } from "@unseal/queue/ending"
 import { createCounter, createGauge, createHistogram, type Registry } from "@unseal/service/metrics"
 import type { Projects, WorkerProject } from "@unseal/service/projects"
+import type { Places } from "./places.ts"
 
 /** How a run ended for good, or without being judged. A run whose job is tried again counts in `unseal_retries_total`. */
 export const OUTCOMES = [
@@ -69,6 +70,17 @@ export function createWorkerMetrics(
   })
 
   return {
+    /** Shows the limits of stores that refused requests for their rate. */
+    watchRequestLimits(limits: Places["requestLimits"]) {
+      createGauge(registry, {
+        name: "unseal_store_requests_limit",
+        help: "Requests in flight that a store gets while it refuses more (503 SlowDown, 429); absent without a limit",
+        labels: { project: () => projects.ids, side: ["source", "destination"] },
+        collect(set) {
+          for (const { projectId, side, limit } of limits()) set({ project: projectId, side }, limit)
+        },
+      })
+    },
     ended: (project: string, outcome: Outcome, code: FailureCode | "none") =>
       archives.increase({ project, outcome, code }),
     committed(durationSeconds: number, tail: "pkcs7" | "unpadded" | "irregular") {

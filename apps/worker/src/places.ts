@@ -2,6 +2,7 @@ import type { ByteBudget } from "@unseal/archive/budget"
 import { UnsealError } from "@unseal/archive/errors"
 import { type KeyDirectory, openKeyDirectory } from "@unseal/archive/key-directory"
 import { type OpenStoreOptions, openStore } from "@unseal/archive/store/open"
+import { RequestLimit } from "@unseal/archive/store/request-limit"
 import type { JobPayload } from "@unseal/queue/job"
 import { fillKeyTemplate } from "@unseal/service/key-template"
 import type { Logger } from "@unseal/service/logger"
@@ -34,10 +35,19 @@ export interface ProjectKeys {
   readonly keyRing: KeyDirectory
 }
 
+/** A store of a project that refused requests for their rate, and how many it gets at a time. */
+export interface RequestLimitInForce {
+  readonly projectId: string
+  readonly side: "source" | "destination"
+  readonly limit: number
+}
+
 /** The stores and keys of the projects as they are at the moment, each opened when it is first needed and then kept. */
 export interface Places {
   /** `ERR_JOB_INVALID` for a project that is not configured; what can't be opened is an error with its side. */
   of(archive: Pick<JobPayload, "projectId" | "archiveId">): Promise<Place>
+  /** The limits that stores have brought on themselves: requests in flight, by project and side. */
+  requestLimits(): RequestLimitInForce[]
   /** Why an archive of some project could not be decrypted now: one clause for each project without a usable key. */
   unready(): Promise<string[]>
   /** The key directories that can be read, each looked at anew. */
@@ -58,9 +68,14 @@ export function openPlaces({ config, budget, logger, onRetry }: PlacesOptions): 
   const budgets = createProjectBudgets(budget, settings.UNSEAL_PART_SIZE_BYTES)
   const configured = () => projects.ids.flatMap((id) => projects.get(id) ?? [])
   const logFailure = (err: unknown) => logger.warn({ err }, "store was not closed in order")
+  const limits = new Map<string, RequestLimit>()
   const stores = openOnce({
-    open: (url) =>
-      openStore(url, { partSizeBytes: settings.UNSEAL_PART_SIZE_BYTES, env: config.env, onRetry }),
+    open(url) {
+      const limit = new RequestLimit()
+      limits.set(url, limit)
+      const partSizeBytes = settings.UNSEAL_PART_SIZE_BYTES
+      return openStore(url, { partSizeBytes, env: config.env, onRetry, limit })
+    },
     close: (store) => store.close().catch(logFailure),
     wanted: () => configured().flatMap(({ source, destination }) => [source, destination]),
   })
@@ -109,6 +124,13 @@ export function openPlaces({ config, budget, logger, onRetry }: PlacesOptions): 
         release()
         throw error
       }
+    },
+    requestLimits() {
+      const all = configured().flatMap(({ id, source, destination }) => [
+        { projectId: id, side: "source" as const, limit: limits.get(source)?.limit ?? Infinity },
+        { projectId: id, side: "destination" as const, limit: limits.get(destination)?.limit ?? Infinity },
+      ])
+      return all.filter(({ limit }) => Number.isFinite(limit))
     },
     async unready() {
       return (await Promise.all(configured().map(unusable))).flat()

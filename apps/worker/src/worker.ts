@@ -55,6 +55,7 @@ export function createWorker({ config, redis, registry, logger, rig }: WorkerOpt
   createAccountMetrics(registry, () => readAccounts(redis, queue))
   const onRetry = (code: FailureCode) => metrics.retried("request", code)
   const places = openPlaces({ config, budget, logger, onRetry })
+  metrics.watchRequestLimits(places.requestLimits)
   const fallback = createFallback({ config, onRetry })
   createKeyMetrics(registry, projects, places)
   const consumer = createConsumer({

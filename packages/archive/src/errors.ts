@@ -123,16 +123,28 @@ export const ERROR_CODES = {
 
 export type ErrorCode = keyof typeof ERROR_CODES
 
+export interface UnsealErrorOptions {
+  readonly cause?: unknown
+  readonly retryAfterMs?: number | undefined
+  readonly refused?: boolean | undefined
+}
+
 /** A failure with a code of the closed table. The message is a lowercase clause with the numbers that matter, and no secret. */
 export class UnsealError extends Error {
   override readonly name = "UnsealError"
   readonly code: ErrorCode
+  /** How long the store asks to be left alone, in milliseconds; only where its answer said so. */
+  readonly retryAfterMs?: number
+  /** The store answered this request with 401 or 403. A lone one among answers that are fine proves nothing yet. */
+  readonly refused?: true
   /** Set by whoever knows which side the error came from; adapters do not. */
   side?: Side
 
-  constructor(code: ErrorCode, message: string, options?: { cause?: unknown }) {
-    super(message, options)
+  constructor(code: ErrorCode, message: string, options: UnsealErrorOptions = {}) {
+    super(message, "cause" in options ? { cause: options.cause } : {})
     this.code = code
+    if (options.retryAfterMs !== undefined) this.retryAfterMs = options.retryAfterMs
+    if (options.refused) this.refused = true
   }
 
   get kind(): ErrorKind {

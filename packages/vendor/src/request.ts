@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises"
+import { retryAfterMs } from "@unseal/archive/store/retry-after"
 import type { Authorizer } from "./authorization.ts"
-import { retryAfterMs } from "./retry-after.ts"
 import { refusal, VendorError } from "./vendor-error.ts"
 
 export interface RequestOptions {

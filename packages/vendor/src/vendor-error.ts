@@ -8,8 +8,6 @@ import { type ErrorCode, UnsealError } from "@unseal/archive/errors"
 export class VendorError extends UnsealError {
   /** Of the last answer; `null` if there was none. */
   readonly status: number | null
-  /** How long the vendor asked to be left alone, in milliseconds. */
-  readonly retryAfterMs: number | undefined
   readonly #remedy: string
 
   constructor(
@@ -22,9 +20,9 @@ export class VendorError extends UnsealError {
       readonly cause?: unknown
     },
   ) {
-    super(code, message, details.cause === undefined ? {} : { cause: details.cause })
+    const { cause, retryAfterMs } = details
+    super(code, message, { ...(cause !== undefined && { cause }), retryAfterMs })
     this.status = details.status ?? null
-    this.retryAfterMs = details.retryAfterMs
     this.#remedy = details.remedy
   }
 

@@ -8,6 +8,7 @@ import { ANSWER_QUIRKS } from "./quirks/answers.ts"
 import { BODY_QUIRKS } from "./quirks/bodies.ts"
 import type { ArrivingRequest, QuirkHooks, QuirkRow } from "./quirks/hooks.ts"
 import { IDENTITY_QUIRKS } from "./quirks/identity.ts"
+import { TRAFFIC_QUIRKS } from "./quirks/traffic.ts"
 import type { Refusal } from "./refusals.ts"
 
 /** The closed table of quirks. */
@@ -15,6 +16,7 @@ export const QUIRKS = {
   ...IDENTITY_QUIRKS,
   ...BODY_QUIRKS,
   ...ANSWER_QUIRKS,
+  ...TRAFFIC_QUIRKS,
 } as const satisfies Record<string, QuirkRow>
 
 export type QuirkName = keyof typeof QUIRKS

@@ -1,4 +1,5 @@
 /** What the adapters agree on among themselves; users of a store need only `contract.ts` and `open.ts`. */
+import { setTimeout as sleep } from "node:timers/promises"
 import { crc32 } from "node:zlib"
 import { UnsealError } from "../errors.ts"
 import type { ArchiveSource, ArchiveStore, OpenedObject, StoredObject, WrittenPart } from "./contract.ts"
@@ -60,6 +61,16 @@ export async function openInTwo(
 }
 
 async function* nothing(): AsyncGenerator<Uint8Array> {}
+
+/** Waits for `ms` milliseconds. Rejects with `signal.reason`, at once if it is aborted already. */
+export async function rest(ms: number, signal?: AbortSignal): Promise<void> {
+  signal?.throwIfAborted()
+  try {
+    await sleep(ms, undefined, signal ? { signal } : {})
+  } catch (interrupted) {
+    throw signal?.aborted ? signal.reason : interrupted
+  }
+}
 
 /** The CRC-32 of a body in pieces (ISO 3309, as `zlib.crc32`). */
 export const crc32Of = (body: readonly Uint8Array[]): number =>

@@ -32,6 +32,7 @@ describe("an error of the SDK", () => {
     [restError(408), "ERR_STORE_UNAVAILABLE"],
     [restError(429), "ERR_STORE_BUSY"],
     [restError(500, "OperationTimedOut"), "ERR_STORE_UNAVAILABLE"],
+    [restError(503), "ERR_STORE_UNAVAILABLE"],
     [restError(undefined, "REQUEST_SEND_ERROR"), "ERR_STORE_UNAVAILABLE"],
     [restError(undefined, "ENOTFOUND"), "ERR_STORE_UNAVAILABLE"],
     [restError(undefined, "PARSE_ERROR"), "ERR_STORE_UNAVAILABLE"],
@@ -61,6 +62,14 @@ describe("an error of the SDK", () => {
     expect(azureError(error, "doing it").message).toBe(
       "doing it: the container does not exist (404 ContainerNotFound)",
     )
+  })
+
+  it("says when to come again, and whether access was refused", () => {
+    const headers = { get: (name: string) => (name === "retry-after" ? "7" : undefined) }
+    const later = Object.assign(restError(503), { response: { headers } })
+    expect(azureError(later, "doing it")).toMatchObject({ code: "ERR_STORE_BUSY", retryAfterMs: 7_000 })
+    expect(azureError(restError(403, "AuthorizationFailure"), "doing it")).toHaveProperty("refused", true)
+    expect(azureError(restError(404, "ContainerNotFound"), "doing it")).toHaveProperty("refused", undefined)
   })
 
   it("that is translated already stays as it is", () => {

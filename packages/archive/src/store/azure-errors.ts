@@ -5,6 +5,7 @@
  * the message of a refused signature quotes what was signed. A cause keeps only what names the failure.
  */
 import { type ErrorCode, UnsealError } from "../errors.ts"
+import { retryAfterMs } from "./retry-after.ts"
 
 type Row = readonly [code: ErrorCode, meaning: string]
 
@@ -43,10 +44,11 @@ const BY_CODE: Readonly<Record<string, Row>> = {
   InvalidRange: ["ERR_OBJECT_CHANGED", "the object is shorter than it was"],
 }
 
-function byStatus(status: number): Row {
+function byStatus(status: number, asksForPause: boolean): Row {
   if (status === 401 || status === 403) return ["ERR_STORE_DENIED", "access is denied"]
   if (status === 412) return ["ERR_OBJECT_CHANGED", "another version is there now"]
-  if (status === 429) return ["ERR_STORE_BUSY", "the store asks for fewer requests"]
+  if (status === 429 || (status === 503 && asksForPause))
+    return ["ERR_STORE_BUSY", "the store asks for fewer requests"]
   // A 404 without Azure's code is some other server's, so it says nothing about the object; a 409 is a passing conflict.
   if (status >= 500 || status === 404 || status === 408 || status === 409)
     return ["ERR_STORE_UNAVAILABLE", "the store did not answer as it should"]
@@ -64,7 +66,7 @@ const NO_CREDENTIAL = new Set([
 /** What the SDK threw while `doing`, as one of the contract's errors; an `UnsealError` stays itself. */
 export function azureError(error: unknown, doing: string): UnsealError {
   if (error instanceof UnsealError) return error
-  const { name, status, code } = facts(error)
+  const { name, status, code, pauseMs } = facts(error)
   const cause = summary(error)
   if (NO_CREDENTIAL.has(name))
     return new UnsealError(
@@ -76,10 +78,12 @@ export function azureError(error: unknown, doing: string): UnsealError {
     BY_CODE[code] ??
     (status === undefined
       ? (["ERR_STORE_UNAVAILABLE", "the store can't be reached"] as const)
-      : byStatus(status))
+      : byStatus(status, pauseMs !== undefined))
   const numbers = [status, code].filter(Boolean).join(" ")
   return new UnsealError(unsealCode, `${doing}: ${meaning}${numbers === "" ? "" : ` (${numbers})`}`, {
     cause,
+    retryAfterMs: pauseMs,
+    refused: status === 401 || status === 403,
   })
 }
 
@@ -115,7 +119,12 @@ export const silent = (doing: string, idleTimeoutMs: number): UnsealError =>
   new UnsealError("ERR_STORE_UNAVAILABLE", `${doing}: nothing was heard for ${idleTimeoutMs / 1000} s`)
 
 /** The little of an SDK error that is looked at. The answer to a HEAD has no body: its code is in a header. */
-function facts(error: unknown): { name: string; status: number | undefined; code: string } {
+function facts(error: unknown): {
+  name: string
+  status: number | undefined
+  code: string
+  pauseMs: number | undefined
+} {
   const { name, statusCode, code, response } = (error ?? {}) as {
     name?: string
     statusCode?: number
@@ -126,6 +135,7 @@ function facts(error: unknown): { name: string; status: number | undefined; code
     name: name ?? "Error",
     status: statusCode,
     code: code ?? response?.headers?.get?.("x-ms-error-code") ?? "",
+    pauseMs: retryAfterMs(response?.headers?.get?.("retry-after")),
   }
 }
 

@@ -75,7 +75,7 @@ export async function endUpload(to: Destination, token: string, signal?: AbortSi
     )
   } catch (error) {
     // What the store refuses is left for it to drop.
-    if (!isUnsealError(error) || error.code === "ERR_STORE_UNAVAILABLE") throw error
+    if (!isUnsealError(error) || isUnsealError(error, "ERR_STORE_UNAVAILABLE", "ERR_STORE_BUSY")) throw error
   }
 }
 

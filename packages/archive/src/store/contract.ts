@@ -4,8 +4,9 @@
  *
  * Errors, for every method: `ERR_STORE_DENIED` (access denied, or no such bucket, container or directory),
  * `ERR_STORE_UNAVAILABLE` (unreachable, timeout, 5xx, a short or malformed answer, credentials that can't be had at the
- * moment), `ERR_STORE_BUSY` (too many requests, whatever the status). An adapter translates its SDK's errors once, with `cause`, and makes one attempt; `withRetries` (retry.ts) adds the request layer's retries. An abort of
- * `signal` rejects with `signal.reason`, whatever the SDK made of it.
+ * moment), `ERR_STORE_BUSY` (too many requests, whatever the status). An adapter translates its SDK's errors once, with
+ * `cause`, and makes one attempt; `withRequestLimit` (limited.ts) adds flow control, and `withRetries` (retry.ts) the request
+ * layer's retries. An abort of `signal` rejects with `signal.reason`, whatever the SDK made of it.
  */
 import type { ByteRange } from "../format/parts.ts"
 

@@ -16,7 +16,10 @@ import type { ByteRange } from "../format/parts.ts"
 import { DEFAULT_IDLE_TIMEOUT_MS, type OpenedStore } from "./adapter.ts"
 import type { OpenedObject, StoredObject } from "./contract.ts"
 import { AddressRefused, type HostRule, publicLookup, refusalOf } from "./https-hosts.ts"
+import { withRequestLimit } from "./limited.ts"
+import { RequestLimit } from "./request-limit.ts"
 import { withRetries } from "./retry.ts"
+import { retryAfterMs } from "./retry-after.ts"
 
 export interface HttpsStoreOptions {
   /** What the object is called in messages and records: nothing secret, and the same in every run. */
@@ -32,6 +35,8 @@ export interface HttpsStoreOptions {
   readonly hosts?: readonly HostRule[] | undefined
   /** A connection on which nothing moved for so long is given up; 30 s if left out. */
   readonly idleTimeoutMs?: number | undefined
+  /** What the requests in flight are held to, where several objects of one host share it. */
+  readonly limit?: RequestLimit | undefined
   /** Called before each retry of a request, for the metric. */
   readonly onRetry?: ((code: ErrorCode) => void) | undefined
 }
@@ -154,7 +159,7 @@ export function openHttpsStore(options: HttpsStoreOptions): OpenedStore {
         return null
       }
       const size = sizeOf(answer, length)
-      if (size === null) throw wrong(status, `its size is not in its answer (${status}) to a ranged request`)
+      if (size === null) throw wrong(answer, `its size is not in its answer (${status}) to a ranged request`)
       const etag = versionOf(answer)
       if (etag === null)
         throw new UnsealError(
@@ -182,9 +187,9 @@ export function openHttpsStore(options: HttpsStoreOptions): OpenedStore {
           `${key} is no longer the version of ${object.size} bytes with ETag ${object.etag}`,
         )
       const contentRange = `bytes ${start}-${end - 1}/${object.size}`
-      if (status !== 206) throw wrong(status, `it answered ${status} instead of 206`)
+      if (status !== 206) throw wrong(answer, `it answered ${status} instead of 206`)
       if (answer.headers["content-range"] !== contentRange)
-        throw wrong(status, `Content-Range is ${answer.headers["content-range"]}, not ${contentRange}`)
+        throw wrong(answer, `Content-Range is ${answer.headers["content-range"]}, not ${contentRange}`)
     } catch (error) {
       answer.destroy()
       throw error
@@ -212,8 +217,7 @@ export function openHttpsStore(options: HttpsStoreOptions): OpenedStore {
         signal.throwIfAborted()
         wait()
       }
-      if (received !== length)
-        throw wrong(answer.statusCode ?? 0, `${received} bytes came instead of ${length}`)
+      if (received !== length) throw wrong(answer, `${received} bytes came instead of ${length}`)
     } catch (error) {
       throw translate(error, signal)
     } finally {
@@ -223,9 +227,16 @@ export function openHttpsStore(options: HttpsStoreOptions): OpenedStore {
     }
   }
 
-  function wrong(status: number, what: string): UnsealError {
+  function wrong(
+    { statusCode: status = 0, statusMessage, headers }: IncomingMessage,
+    what: string,
+  ): UnsealError {
+    const pauseMs = retryAfterMs(headers["retry-after"])
+    const isBusy =
+      status === 429 || (status === 503 && (pauseMs !== undefined || statusMessage === "Slow Down"))
+    if (isBusy) return new UnsealError("ERR_STORE_BUSY", `${key}: ${what}`, { retryAfterMs: pauseMs })
     // What the host refuses for another reason than the URL's age stays refused.
-    const refused = status >= 400 && status < 500 && ![408, 425, 429].includes(status)
+    const refused = status >= 400 && status < 500 && ![408, 425].includes(status)
     return new UnsealError(refused ? "ERR_STORE_DENIED" : "ERR_STORE_UNAVAILABLE", `${key}: ${what}`)
   }
 
@@ -254,7 +265,9 @@ export function openHttpsStore(options: HttpsStoreOptions): OpenedStore {
       agent.destroy()
     },
   }
-  return { ...withRetries(store, { onRetry: options.onRetry }), close: () => store.close() }
+  const { onRetry, limit = new RequestLimit() } = options
+  const limited = withRequestLimit(store, limit, { onRetry })
+  return { ...withRetries(limited, { onRetry }), close: () => store.close() }
 }
 
 /** Nothing moved for too long. */

@@ -116,12 +116,6 @@ describe("a request that fails", () => {
       expect(codes).toEqual(Array(4).fill("ERR_STORE_UNAVAILABLE"))
     })
 
-    it(`is made again when the store asks for fewer requests: ${name}`, async () => {
-      const store = faultyStore(bytes, ["ERR_STORE_BUSY", "ERR_STORE_UNAVAILABLE", "ERR_STORE_BUSY"])
-      await request(withRetries(store, fast))
-      expect(store.calls).toHaveLength(4)
-    })
-
     it(`is passed on after the last attempt: ${name}`, async () => {
       const store = faultyStore(bytes, Array<Fate>(9).fill("ERR_STORE_UNAVAILABLE"))
       await expect(request(withRetries(store, { ...fast, attempts: 3 }))).rejects.toMatchObject({
@@ -130,13 +124,85 @@ describe("a request that fails", () => {
       expect(store.calls).toHaveLength(3)
     })
 
-    for (const code of ["ERR_STORE_DENIED", "ERR_OBJECT_NOT_FOUND", "ERR_OBJECT_CHANGED"] as const)
+    for (const code of [
+      "ERR_STORE_BUSY",
+      "ERR_STORE_DENIED",
+      "ERR_OBJECT_NOT_FOUND",
+      "ERR_OBJECT_CHANGED",
+    ] as const)
       it(`is not made again after ${code}: ${name}`, async () => {
         const store = faultyStore(bytes, [code])
         await expect(request(withRetries(store, fast))).rejects.toMatchObject({ code })
         expect(store.calls).toHaveLength(1)
       })
   }
+
+  const refusal = () => new UnsealError("ERR_STORE_DENIED", "403", { refused: true })
+  /** `stat` is refused access as long as `refuses` says so, told how often it was asked. */
+  function refusing(refuses: (call: number) => boolean) {
+    const store = faultyStore(bytes, [])
+    store.stat = async () => {
+      store.calls.push("stat")
+      if (refuses(store.calls.length)) throw refusal()
+      return object
+    }
+    return store
+  }
+
+  it("is made again after a lone refusal of access: every seventh", async () => {
+    const store = refusing((call) => call % 7 === 0)
+    const codes: string[] = []
+    const retried = withRetries(store, { ...fast, onRetry: (code) => codes.push(code) })
+    for (let archive = 0; archive < 60; archive++) expect(await retried.stat("a", never)).toBe(object)
+    expect(codes).toEqual(Array(9).fill("ERR_STORE_DENIED"))
+  })
+
+  it("is made again when three were refused access in a row, also while it is read", async () => {
+    const store = refusing((call) => call <= 3)
+    expect(await withRetries(store, fast).stat("a", never)).toBe(object)
+    expect(store.calls).toHaveLength(4)
+    const reading = faultyStore(bytes, [])
+    const read = reading.read
+    let asked = 0
+    reading.read = (...parameters) => {
+      if (++asked > 1) return read(...parameters)
+      return (async function* () {
+        yield bytes.subarray(0, 10)
+        throw refusal()
+      })()
+    }
+    const got = await collect(withRetries(reading, fast).read(object, { start: 0, end: 100 }, never))
+    expect(got).toEqual(Buffer.from(bytes))
+  })
+
+  it("is not made again while access stays refused, until one succeeds", async () => {
+    let isRefused = true
+    const store = refusing(() => isRefused)
+    const retried = withRetries(store, fast)
+    const ask = () => expect(retried.stat("a", never)).rejects.toMatchObject({ code: "ERR_STORE_DENIED" })
+    await ask()
+    expect(store.calls).toHaveLength(4)
+    await ask()
+    await ask()
+    expect(store.calls).toHaveLength(6)
+    isRefused = false
+    await retried.stat("a", never)
+    isRefused = true
+    await ask()
+    expect(store.calls).toHaveLength(11)
+  })
+
+  it("rests before it is made again after a refusal of access, and ends with the reason of an abort", async () => {
+    const store = refusing(() => true)
+    const controller = new AbortController()
+    const reason = new Error("shutting down")
+    const retried = withRetries(store, {
+      ...{ baseMs: 3_600_000, maxMs: 3_600_000, random: () => 0 },
+      onRetry: () => setImmediate(() => controller.abort(reason)),
+    })
+    await expect(retried.stat("a", controller.signal)).rejects.toBe(reason)
+    expect(store.calls).toHaveLength(1)
+  })
 
   it("of a writer is made again", async () => {
     const store = faultyStore(bytes, ["ok", "ERR_STORE_UNAVAILABLE", "ok", "ERR_STORE_UNAVAILABLE", "ok"])

@@ -1,6 +1,6 @@
-import { setTimeout as sleep } from "node:timers/promises"
-import { type ErrorCode, isUnsealError } from "../errors.ts"
+import { type ErrorCode, isUnsealError, type UnsealError } from "../errors.ts"
 import type { ByteRange } from "../format/parts.ts"
+import { rest } from "./adapter.ts"
 import type { ArchiveStore, PartWriter, StoredObject } from "./contract.ts"
 
 export interface RetryOptions {
@@ -16,30 +16,47 @@ export interface RetryOptions {
   readonly random?: (() => number) | undefined
 }
 
+/** What one request has met in a row so far. */
+interface Tries {
+  failures: number
+  refusals: number
+}
+
+/** A refusal of access is asked about again so often before it counts. */
+const REFUSALS_ASKED_AGAIN = 3
+
 /**
- * The request layer's retries around `store`: exponential backoff with full jitter, on `ERR_STORE_UNAVAILABLE` and
- * `ERR_STORE_BUSY` only. What
- * waits on its own budget (`ERR_OBJECT_NOT_FOUND`, `ERR_OBJECT_CHANGED`) is the job layer's, and so is everything that is
- * still broken after the last attempt. A read goes on after the last byte that it gave. `openUploads` is passed through:
- * its caller comes back regularly, and a repeated listing would name uploads twice.
+ * The request layer's retries around `store`: exponential backoff with full jitter, on `ERR_STORE_UNAVAILABLE`. A 401 or 403
+ * (`ERR_STORE_DENIED` with `refused`) is asked about again after a longer pause: permissions propagate slowly, and some stores
+ * refuse one request in a hundred for no reason. Once access has stayed refused, that is not done again before a request
+ * succeeds. What waits on its own budget (`ERR_OBJECT_NOT_FOUND`, `ERR_OBJECT_CHANGED`) is the job layer's, and so is
+ * everything that is still broken after the last attempt. A read goes on after the last byte that it gave. `openUploads` is
+ * passed through: its caller comes back regularly, and a repeated listing would name uploads twice.
  */
 export function withRetries(store: ArchiveStore, options: RetryOptions = {}): ArchiveStore {
   const { attempts = 5, baseMs = 100, maxMs = 5_000, onRetry, random = Math.random } = options
+  let isDenied = false
 
-  /** Waits before the next try after `failures` in a row, or throws `error` if there is none. */
-  async function pause(error: unknown, failures: number, limit: number, signal?: AbortSignal): Promise<void> {
-    if (!isUnsealError(error, "ERR_STORE_UNAVAILABLE", "ERR_STORE_BUSY") || failures >= limit) throw error
-    signal?.throwIfAborted()
-    onRetry?.(error.code)
-    try {
-      await sleep(
-        random() * Math.min(maxMs, baseMs * 2 ** (failures - 1)),
-        undefined,
-        signal ? { signal } : {},
-      )
-    } catch (interrupted) {
-      throw signal?.aborted ? signal.reason : interrupted
+  /** Milliseconds to wait before the next try, or `null` if there is none. */
+  function pauseAfter(error: UnsealError, tries: Tries, limit: number): number | null {
+    const upTo = (ms: number) => Math.min(maxMs, ms)
+    if (error.code === "ERR_STORE_UNAVAILABLE")
+      return ++tries.failures < limit ? random() * upTo(baseMs * 2 ** (tries.failures - 1)) : null
+    if (error.code !== "ERR_STORE_DENIED" || !error.refused) return null
+    if (isDenied || ++tries.refusals > REFUSALS_ASKED_AGAIN) {
+      isDenied = true
+      return null
     }
+    return (0.5 + random() / 2) * upTo(5 * baseMs * 2 ** (tries.refusals - 1))
+  }
+
+  /** Waits before the next try, or throws `error` if there is none. */
+  async function pause(error: unknown, tries: Tries, limit: number, signal?: AbortSignal): Promise<void> {
+    const pauseMs = isUnsealError(error) ? pauseAfter(error, tries, limit) : null
+    if (pauseMs === null) throw error
+    signal?.throwIfAborted()
+    onRetry?.((error as UnsealError).code)
+    await rest(pauseMs, signal)
   }
 
   async function retry<Result>(
@@ -47,11 +64,14 @@ export function withRetries(store: ArchiveStore, options: RetryOptions = {}): Ar
     signal?: AbortSignal,
     limit = attempts,
   ): Promise<Result> {
-    for (let failures = 1; ; failures++) {
+    const tries = { failures: 0, refusals: 0 }
+    for (;;) {
       try {
-        return await request()
+        const result = await request()
+        isDenied = false
+        return result
       } catch (error) {
-        await pause(error, failures, limit, signal)
+        await pause(error, tries, limit, signal)
       }
     }
   }
@@ -65,20 +85,22 @@ export function withRetries(store: ArchiveStore, options: RetryOptions = {}): Ar
   ): AsyncGenerator<Uint8Array> {
     let start = range.start
     let pieces = begun
-    for (let failures = 1; ; failures++) {
+    const tries = { failures: 0, refusals: 0 }
+    for (;;) {
       try {
         pieces ??= store.read(object, { start, end: range.end }, signal)
         for await (const piece of pieces) {
           start += piece.length
-          failures = 0
+          tries.failures = 0
+          tries.refusals = 0
+          isDenied = false
           yield piece
         }
         return
       } catch (error) {
         // Nothing is left to ask for again: a store that gave every byte and then failed is to be believed.
         if (start >= range.end) throw error
-        failures = Math.max(1, failures)
-        await pause(error, failures, attempts, signal)
+        await pause(error, tries, attempts, signal)
         pieces = undefined
       }
     }

@@ -69,6 +69,20 @@ describe("what the S3 SDK throws", () => {
     )
   })
 
+  it("is a refusal for rate if a 503 says when to come again, which is kept", () => {
+    const error = Object.assign(sdkError("ServiceUnavailable", 503), {
+      $response: { headers: { "retry-after": "7" } },
+    })
+    expect(translate(error)).toMatchObject({ code: "ERR_STORE_BUSY", retryAfterMs: 7_000 })
+  })
+
+  it("says whether access was refused to this request, or nobody could have been asked", () => {
+    expect(translate(sdkError("AccessDenied", 403))).toHaveProperty("refused", true)
+    expect(translate(sdkError("401", 401), "HeadObject")).toHaveProperty("refused", true)
+    expect(translate(sdkError("CredentialsProviderError"))).toHaveProperty("refused", undefined)
+    expect(translate(sdkError("NoSuchBucket", 404))).toHaveProperty("refused", undefined)
+  })
+
   it("names the permission that is missing, unless the store does", () => {
     const advice = (operation: string, message = "Access Denied") =>
       /\(this needs .*\)$/.exec(

@@ -1,4 +1,5 @@
 import { type ErrorCode, UnsealError } from "../errors.ts"
+import { retryAfterMs } from "./retry-after.ts"
 import type { AnswerDetail } from "./s3-answers.ts"
 
 /** What the SDK's errors have in common: those that the store answered have a status, those of the network have not. */
@@ -63,6 +64,9 @@ export const statusOf = (error: unknown): number | undefined =>
 /** The store's name for what went wrong, e.g. `NoSuchUpload`. */
 export const nameOf = (error: unknown): string => (isSdkError(error) ? error.name : "")
 
+/** How long the answer asks to be left alone, in milliseconds. */
+const pauseOf = (error: unknown): number | undefined => retryAfterMs(headerOf(error, "retry-after"))
+
 function codeOf(error: unknown): ErrorCode {
   const name = nameOf(error)
   if (isMissingProfile(error)) return "ERR_STORE_DENIED"
@@ -70,7 +74,9 @@ function codeOf(error: unknown): ErrorCode {
   if (named) return named
   const cause = name.replace(/^KMS\./, "").replace(/Exception$/, "")
   const status = statusOf(error)
-  if (BUSY.has(cause) || status === 429) return "ERR_STORE_BUSY"
+  // A 503 alone may be a store that is down.
+  const isBusy = status === 429 || (status === 503 && pauseOf(error) !== undefined)
+  if (BUSY.has(cause) || isBusy) return "ERR_STORE_BUSY"
   if (PASSING.has(cause)) return "ERR_STORE_UNAVAILABLE"
   if (status === undefined || status >= 500 || [307, 408, 409, 412, 425].includes(status))
     return "ERR_STORE_UNAVAILABLE"
@@ -86,7 +92,11 @@ function codeOf(error: unknown): ErrorCode {
 export function s3Error(error: unknown, operation: string, where: string, signal?: AbortSignal): unknown {
   if (signal?.aborted) return signal.reason
   if (error instanceof UnsealError) return error
-  return new UnsealError(codeOf(error), describe(error, operation, where), { cause: error })
+  return new UnsealError(codeOf(error), describe(error, operation, where), {
+    cause: error,
+    retryAfterMs: pauseOf(error),
+    refused: [401, 403].includes(statusOf(error) ?? 0),
+  })
 }
 
 function describe(error: unknown, operation: string, where: string): string {
@@ -148,9 +158,9 @@ const areExpired = (error: unknown): boolean => EXPIRED.has(nameOf(error))
 export const mayBeRenewed = (error: unknown): boolean =>
   areExpired(error) || nameOf(error) === "InvalidAccessKeyId"
 
-/** Whether an answer of 400 or 403 does not say why, as one to a HEAD can't. */
+/** Whether an answer of 400, 403 or 503 does not say why, as one to a HEAD can't. */
 export const isNameless = (error: unknown): boolean =>
-  [400, 403].includes(statusOf(error) ?? 0) && /^\d+$/.test(nameOf(error))
+  [400, 403, 503].includes(statusOf(error) ?? 0) && /^\d+$/.test(nameOf(error))
 
 /** The region in which the store says that the bucket is. */
 export const regionOf = (error: unknown): string | undefined =>

@@ -54,7 +54,7 @@ export function createObjectRequests(access: S3Access, transport: S3Transport): 
   }
 
   /**
-   * A refused HEAD has no document that names the reason, and 400 and 403 have a dozen: the first byte is asked for instead. If
+   * A refused HEAD has no document that names the reason, and 400, 403 and 503 have several: the first byte is asked for instead. If
    * that is given, its answer tells what the HEAD's would have.
    */
   async function headByGet({ key }: ObjectRequest, refused: unknown, signal: AbortSignal) {

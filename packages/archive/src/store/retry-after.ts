@@ -2,7 +2,10 @@
  * The wait that a `Retry-After` header asks for, in milliseconds (RFC 9110, section 10.2.3: seconds, or an HTTP date).
  * `undefined` if there is none, or none that can be understood.
  */
-export function retryAfterMs(header: string | null, now: number = Date.now()): number | undefined {
+export function retryAfterMs(
+  header: string | null | undefined,
+  now: number = Date.now(),
+): number | undefined {
   const text = header?.trim()
   if (!text) return undefined
   if (/^\d{1,9}$/.test(text)) return Number(text) * 1_000

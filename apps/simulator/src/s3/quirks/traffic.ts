@@ -1,0 +1,61 @@
+/** What stores do when their clients ask for too much at a time. */
+import type { S3Request } from "../exchange.ts"
+import { Refusal } from "../refusals.ts"
+import type { OperationName } from "../routing.ts"
+import type { QuirkHooks, QuirkRow } from "./hooks.ts"
+
+const WRITES: readonly OperationName[] = ["PutObject", "UploadPart"]
+
+/** Refuses a request that `counts` while `most` of them are under way. */
+function atOnce(most: number, counts: (request: S3Request) => boolean, refuse: () => Refusal): QuirkHooks {
+  const underWay = new Set<S3Request>()
+  return {
+    before(request): undefined {
+      if (!counts(request)) return
+      if (underWay.size >= most) throw refuse()
+      underWay.add(request)
+    },
+    ended: (request) => void underWay.delete(request),
+  }
+}
+
+export const TRAFFIC_QUIRKS = {
+  "slow-down": {
+    meaning: "answers 503 SlowDown to any request while three others are under way",
+    create: () =>
+      atOnce(
+        3,
+        () => true,
+        () => new Refusal("SlowDown"),
+      ),
+  },
+  "slow-down-writes": {
+    meaning: "answers 503 SlowDown to a PUT while two others are under way",
+    create: () =>
+      atOnce(
+        2,
+        ({ operation }) => WRITES.includes(operation),
+        () => new Refusal("SlowDown"),
+      ),
+  },
+  "retry-after": {
+    meaning: "answers 503 SlowDown with Retry-After: 1 to any request while three others are under way",
+    create: () =>
+      atOnce(
+        3,
+        () => true,
+        () => new Refusal("SlowDown", undefined, {}, { "retry-after": "1" }),
+      ),
+  },
+  "lone-403": {
+    meaning: "answers 403 AccessDenied to every seventh request",
+    create() {
+      let requests = 0
+      return {
+        before(): undefined {
+          if (++requests % 7 === 0) throw new Refusal("AccessDenied")
+        },
+      }
+    },
+  },
+} as const satisfies Record<string, QuirkRow>

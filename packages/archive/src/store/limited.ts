@@ -1,0 +1,187 @@
+/** A store whose requests keep to a `RequestLimit`. */
+import { type ErrorCode, isUnsealError } from "../errors.ts"
+import type { ByteRange } from "../format/parts.ts"
+import { openInTwo, rest } from "./adapter.ts"
+import type { ArchiveStore, OpenedObject, PartWriter, StoredObject } from "./contract.ts"
+import type { RequestLimit } from "./request-limit.ts"
+
+export interface LimitedOptions {
+  /** Called before a request that was refused for its rate is made again, for the metric. */
+  readonly onRetry?: ((code: ErrorCode) => void) | undefined
+  /** A head that nobody reads is let go after so long; 10 s if left out. */
+  readonly holdMs?: number | undefined
+}
+
+/** A request that is refused so often, over so long, is given up although the store accepts others. */
+const MOST_REFUSALS = 20
+const REQUEST_PATIENCE_MS = 300_000
+
+/** An answer of which the first piece, or the end, is there. */
+interface Begun {
+  readonly pieces: AsyncIterator<Uint8Array>
+  readonly first: IteratorResult<Uint8Array>
+}
+
+/**
+ * `store`, with as many requests in flight as `limit` allows. What is refused for rate (`ERR_STORE_BUSY`) is asked again when
+ * its turn comes, and no failure that the request layer's retries would count; it is passed on when the store accepts nothing
+ * for a minute. The body of an answer is in flight until its end. A head that nobody has begun to read would hold a place that
+ * its own archive may need to get on: it is let go when the store refuses something, or after `holdMs`, and then asked for
+ * when it is read. `openUploads` is passed through: its caller makes other requests while it holds the listing.
+ */
+export function withRequestLimit(
+  store: ArchiveStore,
+  limit: RequestLimit,
+  { onRetry, holdMs = 10_000 }: LimitedOptions = {},
+): ArchiveStore {
+  /** Makes a request. Once it is answered it is in flight until the caller says `limit.leave()`. */
+  async function begin<Result>(request: () => Promise<Result>, signal?: AbortSignal): Promise<Result> {
+    let firstRefusalAt = 0
+    for (let refusals = 1; ; refusals++) {
+      const entering = limit.enter(signal)
+      const ticket = typeof entering === "number" ? entering : await entering
+      try {
+        const result = await request()
+        limit.accept()
+        return result
+      } catch (error) {
+        if (!isUnsealError(error, "ERR_STORE_BUSY")) {
+          // Whatever else the store says, it had the time to say.
+          if (isUnsealError(error) && error.code !== "ERR_STORE_UNAVAILABLE") limit.accept()
+          limit.leave()
+          throw error
+        }
+        firstRefusalAt ||= performance.now()
+        const isStarved =
+          refusals >= MOST_REFUSALS && performance.now() - firstRefusalAt >= REQUEST_PATIENCE_MS
+        if (!limit.refuse(ticket, error) || isStarved) throw error
+        onRetry?.(error.code)
+        await rest(limit.restMs(refusals), signal)
+      }
+    }
+  }
+
+  async function once<Result>(request: () => Promise<Result>, signal?: AbortSignal): Promise<Result> {
+    const result = await begin(request, signal)
+    limit.leave()
+    return result
+  }
+
+  const beginRead = (object: StoredObject, range: ByteRange, signal: AbortSignal): Promise<Begun> =>
+    begin(() => begun(store.read(object, range, signal)), signal)
+
+  /** The pieces of the answer that `ask` brings. Made by hand, since a generator would cost more for each piece. */
+  function inFlight(ask: () => Promise<Begun>): AsyncIterableIterator<Uint8Array> {
+    let pieces: AsyncIterator<Uint8Array> | undefined
+    const leave = () => {
+      if (pieces !== undefined) limit.leave()
+      pieces = OVER
+    }
+    let next = async (): Promise<IteratorResult<Uint8Array>> => {
+      const answer = await ask()
+      pieces = answer.pieces
+      next = () => answer.pieces.next()
+      return answer.first
+    }
+    const self: AsyncIterableIterator<Uint8Array> = {
+      [Symbol.asyncIterator]: () => self,
+      async next() {
+        try {
+          const step = await next()
+          if (step.done && pieces !== OVER) leave()
+          return step
+        } catch (error) {
+          if (pieces !== OVER) leave()
+          throw error
+        }
+      },
+      async return() {
+        const left = pieces
+        if (left !== OVER) leave()
+        await left?.return?.()
+        return END
+      },
+    }
+    return self
+  }
+
+  /** What `store.open` gave, and is in flight. */
+  function hold(opened: OpenedObject, length: number, signal: AbortSignal): OpenedObject {
+    const { object } = opened
+    let isHeld = true
+    const take = () => {
+      const wasHeld = isHeld
+      isHeld = false
+      clearTimeout(timer)
+      forget()
+      return wasHeld
+    }
+    const letGo = () => {
+      if (!take()) return
+      opened.close()
+      limit.leave()
+    }
+    const timer = setTimeout(letGo, holdMs).unref()
+    const forget = limit.onRefusal(letGo)
+    // Refused before, and accepted now that the store counts.
+    if (Number.isFinite(limit.limit)) letGo()
+
+    const head = inFlight(async () => {
+      const range = { start: 0, end: Math.min(length, object.size) }
+      if (!take()) return beginRead(object, range, signal)
+      try {
+        return await begun(opened.head)
+      } catch (error) {
+        limit.leave()
+        // An adapter that needs two requests makes the second one here.
+        if (isUnsealError(error, "ERR_STORE_BUSY")) return beginRead(object, range, signal)
+        throw error
+      }
+    })
+    return { object, head, close: letGo }
+  }
+
+  const wrapWriter = (writer: PartWriter): PartWriter => ({
+    token: writer.token,
+    resumable: writer.resumable,
+    partSize: writer.partSize,
+    written: (signal) => once(() => writer.written(signal), signal),
+    writePart: (number, body, crc32, signal) =>
+      once(() => writer.writePart(number, body, crc32, signal), signal),
+    complete: (parts, signal) => once(() => writer.complete(parts, signal), signal),
+    abort: () => once(() => writer.abort()),
+  })
+
+  const limited: ArchiveStore = {
+    location: store.location,
+    stat: (key, signal) => once(() => store.stat(key, signal), signal),
+    async open(key, length, signal) {
+      // Nothing is held from a store that counts what is in flight.
+      const answer = await begin<OpenedObject | StoredObject | null>(
+        () => (Number.isFinite(limit.limit) ? store.stat(key, signal) : store.open(key, length, signal)),
+        signal,
+      )
+      if (answer !== null && "head" in answer && answer.object.size > 0) return hold(answer, length, signal)
+      limit.leave()
+      if (answer === null || "head" in answer) return answer
+      return openInTwo({ stat: async () => answer, read: limited.read }, key, length, signal)
+    },
+    read: (object, range, signal) => inFlight(() => beginRead(object, range, signal)),
+    partSizeFor: (size) => store.partSizeFor(size),
+    create: async (key, size, options, signal) =>
+      wrapWriter(await once(() => store.create(key, size, options, signal), signal)),
+    openUploads: (signal) => store.openUploads(signal),
+    abortUpload: (upload, signal) => once(() => store.abortUpload(upload, signal), signal),
+    remove: (key, signal) => once(() => store.remove(key, signal), signal),
+  }
+  return limited
+}
+
+const END = { done: true, value: undefined } as const
+/** In place of pieces that have ended. */
+const OVER: AsyncIterator<Uint8Array> = { next: async () => END }
+
+async function begun(answer: AsyncIterable<Uint8Array>): Promise<Begun> {
+  const pieces = answer[Symbol.asyncIterator]()
+  return { pieces, first: await pieces.next() }
+}
