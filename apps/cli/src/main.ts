@@ -106,6 +106,21 @@ queue
   .option("--json", "print the result as JSON")
   .action(async (options) => (await import("./queue.ts")).queueStatusCommand(options))
 
+queue
+  .command("resume")
+  .description("end the suspensions that hold archives back; what is still broken is suspended again")
+  .option("--project <id>", "only those of this project")
+  .addOption(
+    new Option("--side <side>", "only those of this side").choices([
+      "source",
+      "destination",
+      "keys",
+      "vendor",
+    ]),
+  )
+  .option("--json", "print the result as JSON")
+  .action(async (options) => (await import("./queue-suspensions.ts")).resumeCommand(options))
+
 const withFilter = (command: Command) =>
   command
     .option("--code <code>", "only those with this error code")

@@ -2,8 +2,10 @@ import { ERROR_CODES } from "@unseal/archive/errors"
 import { readAccounts } from "@unseal/queue/accounting"
 import { type DeadLetter, type DeadLetters, openDeadLetters } from "@unseal/queue/dead-letters"
 import { queueStatus } from "@unseal/queue/status"
+import { listSuspensions } from "@unseal/queue/suspension-state"
 import { Unaccounted, UsageError } from "./exit.ts"
 import { withQueue } from "./queue-connection.ts"
+import { describeSuspension } from "./queue-suspensions.ts"
 
 interface JsonOption {
   readonly json?: true
@@ -13,12 +15,13 @@ interface JsonOption {
 export async function queueStatusCommand(options: JsonOption & { readonly check?: true }): Promise<void> {
   await withQueue(async ({ connection, settings }) => {
     const queue = settings.UNSEAL_QUEUE
-    const [status, accounts] = await Promise.all([
+    const [status, accounts, suspensions] = await Promise.all([
       queueStatus(connection, queue),
       readAccounts(connection, queue),
+      listSuspensions(connection, queue),
     ])
     const { accepted, committed, deadLetters, live, missing } = accounts
-    if (options.json) process.stdout.write(`${JSON.stringify({ ...status, accounts })}\n`)
+    if (options.json) process.stdout.write(`${JSON.stringify({ ...status, accounts, suspensions })}\n`)
     else {
       const { failed, ...jobs } = status.jobs
       const rows = [...Object.entries(jobs), ["dead letters", failed] as const]
@@ -28,6 +31,7 @@ export async function queueStatusCommand(options: JsonOption & { readonly check?
       process.stdout.write(
         `${"accepted".padEnd(14)} ${accepted} = ${sum}${missing === 0 ? "" : ` + ${missing} missing`}\n`,
       )
+      for (const suspension of suspensions) process.stdout.write(describeSuspension(suspension))
     }
     if (options.check && missing !== 0)
       throw new Unaccounted(

@@ -1,6 +1,6 @@
 import { createRegistry } from "@unseal/service/metrics"
 import { expect, test } from "vitest"
-import { createAccountMetrics, createQueueMetrics } from "./queue-metrics.ts"
+import { createAccountMetrics, createQueueMetrics, createSuspensionMetrics } from "./queue-metrics.ts"
 
 const STATUS = {
   jobs: { waiting: 4, active: 1, delayed: 2, completed: 9, failed: 3 },
@@ -70,4 +70,23 @@ test("a scrape shows what was accepted and what became of it, or that it is not 
     expect(text).toContain(sample)
   away = true
   expect(await registry.metrics()).toMatch(/unseal_queue_missing nan/i)
+})
+
+test("a scrape shows what is suspended and since when, and nothing of what is over", async () => {
+  const registry = createRegistry()
+  let suspended = true
+  createSuspensionMetrics(registry, { ids: ["100001", "200002"] }, async () => {
+    if (!suspended) return []
+    const one = { projectId: "100001", side: "source", code: "ERR_STORE_DENIED", seconds: 12.5 } as const
+    return [{ ...one, reason: "", remedy: "", since: "", nextProbeAt: null, probes: 1, held: 7 }]
+  })
+  const samples = async () =>
+    (await registry.metrics()).split("\n").filter((line) => line.startsWith("unseal_suspended"))
+  const labels = 'project="100001",side="source",code="ERR_STORE_DENIED"'
+  expect(await samples()).toEqual([
+    `unseal_suspended{${labels}} 1`,
+    `unseal_suspended_seconds{${labels}} 12.5`,
+  ])
+  suspended = false
+  expect(await samples()).toEqual([])
 })

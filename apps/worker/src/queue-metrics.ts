@@ -4,6 +4,7 @@ import { withDeadline } from "@unseal/queue/deadline"
 import { FAILURES, type FailureCode } from "@unseal/queue/ending"
 import type { ServerMemory } from "@unseal/queue/server"
 import type { QueueStatus } from "@unseal/queue/status"
+import { SIDES, type Suspension } from "@unseal/queue/suspension-state"
 import { createGauge, type Registry } from "@unseal/service/metrics"
 
 /** A scrape waits no longer than this for Redis. */
@@ -96,4 +97,35 @@ function sharedByOneScrape<T>(ask: () => Promise<T>): () => Promise<T | null> {
     })
     return asking
   }
+}
+
+/**
+ * The suspensions as they are at each scrape: the queue's, not this worker's. A project's code changes while it is suspended, so
+ * codes are labels and not values; what is over has no series.
+ */
+export function createSuspensionMetrics(
+  registry: Registry,
+  projects: { readonly ids: readonly string[] },
+  list: () => Promise<readonly Suspension[]>,
+): void {
+  const suspensions = sharedByOneScrape(list)
+  const labels = { project: () => projects.ids, side: SIDES, code: CODES }
+  createGauge(registry, {
+    name: "unseal_suspended",
+    help: "1 while archives of the project wait for the end of the deployment's trouble; the queue's, the same in every worker: use max, not sum",
+    labels,
+    async collect(set) {
+      for (const { projectId, side, code } of (await suspensions()) ?? [])
+        set({ project: projectId, side, code }, 1)
+    },
+  })
+  createGauge(registry, {
+    name: "unseal_suspended_seconds",
+    help: "Since when the project is suspended; the queue's, the same in every worker: use max, not sum",
+    labels,
+    async collect(set) {
+      for (const { projectId, side, code, seconds } of (await suspensions()) ?? [])
+        set({ project: projectId, side, code }, seconds)
+    },
+  })
 }

@@ -6,6 +6,7 @@ import { withDeadline } from "@unseal/queue/deadline"
 import type { FailureCode } from "@unseal/queue/ending"
 import { readMemory } from "@unseal/queue/server"
 import { queueStatus } from "@unseal/queue/status"
+import { listSuspensions } from "@unseal/queue/suspension-state"
 import type { Logger } from "@unseal/service/logger"
 import type { Registry } from "@unseal/service/metrics"
 import { isOff } from "@unseal/service/test-settings"
@@ -15,7 +16,7 @@ import { createKeyMetrics } from "./key-metrics.ts"
 import { createWorkerMetrics } from "./metrics.ts"
 import { createMission } from "./mission.ts"
 import { openPlaces } from "./places.ts"
-import { createAccountMetrics, createQueueMetrics } from "./queue-metrics.ts"
+import { createAccountMetrics, createQueueMetrics, createSuspensionMetrics } from "./queue-metrics.ts"
 import { createReport } from "./report.ts"
 import type { Rig } from "./rig/rig.ts"
 
@@ -53,6 +54,7 @@ export function createWorker({ config, redis, registry, logger, rig }: WorkerOpt
     deadLetters,
   })
   createAccountMetrics(registry, () => readAccounts(redis, queue))
+  createSuspensionMetrics(registry, projects, () => listSuspensions(redis, queue))
   const onRetry = (code: FailureCode) => metrics.retried("request", code)
   const places = openPlaces({ config, budget, logger, onRetry })
   metrics.watchRequestLimits(places.requestLimits)
