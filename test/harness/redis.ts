@@ -16,6 +16,8 @@ export interface RedisOptions {
   readonly port?: number
   /** Kept by `close`, unlike the temporary directory that is made without it. */
   readonly directory?: string
+  /** More of the server's own arguments, as in `["--requirepass", "secret"]`. */
+  readonly settings?: readonly string[]
 }
 
 /** A Redis of our own. */
@@ -27,6 +29,9 @@ export interface RedisServer {
   readonly directory: string
   /** SIGTERM saves and ends; SIGKILL is a crash. Resolves when the process is gone. */
   stop(signal?: "SIGTERM" | "SIGKILL"): Promise<void>
+  /** SIGSTOP, and SIGCONT: connections stay, nothing is answered. */
+  freeze(): void
+  thaw(): void
   /** Ends the server if it runs and starts it on the same port and directory. */
   restart(): Promise<void>
   /** Ends the server for good and removes its directory. */
@@ -51,6 +56,7 @@ export async function startRedis(options: RedisOptions = {}): Promise<RedisServe
   const settings = [
     ...["--save", "", "--appendonly", "yes", "--appendfsync", options.appendfsync ?? "always"],
     ...["--maxmemory-policy", "noeviction", "--maxmemory", options.maxmemory ?? "0", "--daemonize", "no"],
+    ...(options.settings ?? []),
   ]
 
   let running: { child: ChildProcess; pid: number } | undefined
@@ -98,6 +104,8 @@ export async function startRedis(options: RedisOptions = {}): Promise<RedisServe
       return running.pid
     },
     stop,
+    freeze: () => void process.kill(running!.pid, "SIGSTOP"),
+    thaw: () => void process.kill(running!.pid, "SIGCONT"),
     async restart() {
       await stop()
       await start(port)
@@ -197,11 +205,12 @@ function ping(port: number): Promise<boolean> {
     socket.on("error", () => end(false))
     socket.on("close", () => end(false))
     socket.on("connect", () => socket.write("PING\r\n"))
-    socket.on("data", (data) => end(data.toString().startsWith("+PONG")))
+    socket.on("data", (data) => end(/^(\+PONG|-NOAUTH)/.test(data.toString())))
   })
 }
 
-async function freePort(): Promise<number> {
+/** A port of the loopback interface that is free now. */
+export async function freePort(): Promise<number> {
   const server = createServer().listen(0, "127.0.0.1")
   await once(server, "listening")
   const { port } = server.address() as AddressInfo
