@@ -22,6 +22,7 @@ export const readArchiveSettings = () =>
       UNSEAL_TAIL: choice(["keep", "trim"]),
       UNSEAL_OAEP_HASH: choice(["sha1", "sha256", "sha384", "sha512"]),
       UNSEAL_ANNOUNCED_SIZE: choice(["record", "require"]),
+      UNSEAL_VERIFY: choice(["size", "content"]),
     }),
     env,
   )

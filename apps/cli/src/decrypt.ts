@@ -78,6 +78,8 @@ export async function decryptCommand(
           tail: options.tail ?? settings.UNSEAL_TAIL,
           digest: options.digest || options.json ? "sha256" : "none",
           announcedSize: options.requireSize ? "require" : settings.UNSEAL_ANNOUNCED_SIZE,
+          // What went to standard output can't be looked at.
+          verify: to === "-" ? "size" : settings.UNSEAL_VERIFY,
           existing: options.overwrite ? "replace" : "fail",
           record: false,
           observe: { progress: progress.update },

@@ -62,6 +62,7 @@ export function createMission({ settings, places, fallback, metrics, logger, rig
         digest: settings.UNSEAL_DIGEST,
         announcedDigest: settings.UNSEAL_ANNOUNCED_DIGEST,
         announcedSize: settings.UNSEAL_ANNOUNCED_SIZE,
+        verify: settings.UNSEAL_VERIFY,
         existing: settings.UNSEAL_EXISTING,
         record: true,
         observe: { part: metrics.part },

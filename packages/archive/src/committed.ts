@@ -12,6 +12,7 @@ import {
 } from "./record.ts"
 import type { ArchiveStore, CreateOptions, StoredObject } from "./store/contract.ts"
 import { readWhole, writeWhole } from "./store/whole.ts"
+import { type VerifyRule, verifyCommit } from "./verify.ts"
 
 /** Larger than any record. */
 const RECORD_LIMIT = 64 * 1024
@@ -31,41 +32,50 @@ export function metadataOf(
   }
 }
 
-/**
- * `ours` if `found`, the object at the destination, has the marks in `create.metadata`; with its record if there is one, or if
- * the `checkpoint` still has it (it is written then). Another object is `ERR_DESTINATION_EXISTS`, unless it may be replaced.
- */
-export async function findCommitted(
-  store: ArchiveStore,
-  found: StoredObject,
-  source: StoredObject,
-  create: Pick<CreateOptions, "metadata" | "existing">,
-  checkpoint: Checkpoint | null,
-  signal: AbortSignal,
-): Promise<{ ours: boolean; record?: ArchiveRecord }> {
-  if (!hasMarks(found, create.metadata)) {
-    if (create.existing === "replace") return { ours: false }
-    throw new UnsealError(
-      "ERR_DESTINATION_EXISTS",
-      `${store.location} holds another object of ${found.size} bytes under ${found.key}, not made from this source of ${source.size} bytes`,
-    )
-  }
-  const record = await readRecord(store, recordKeyOf(found.key), signal)
-  if (record && isOf(record, found, source)) return { ours: true, record }
-
-  const sealed = archiveRecordSchema.safeParse(checkpoint?.record)
-  if (
-    !sealed.success ||
-    sealed.data.source.etag !== source.etag ||
-    sealed.data.destination.size !== found.size
-  )
-    return { ours: true }
-  const kept = finishRecord(sealed.data, found)
-  await writeRecord(store, kept, signal)
-  return { ours: true, record: kept }
+/** What is at the destination, and what is known of it. */
+export interface Look {
+  readonly store: ArchiveStore
+  readonly existing: StoredObject
+  readonly source: StoredObject
+  readonly create: Pick<CreateOptions, "metadata" | "existing">
+  readonly checkpoint: Checkpoint | null
+  readonly verify: VerifyRule
 }
 
-function hasMarks(object: StoredObject, metadata: Readonly<Record<string, string>>): boolean {
+/**
+ * `ours` if the object at the destination has the marks in `create.metadata`; with its record if there is one, or if the
+ * checkpoint still has it (it is written then). `broken` if it has the marks, but not the bytes that the sealed record tells of.
+ * Another object is `ERR_DESTINATION_EXISTS`, unless it may be replaced.
+ */
+export async function findCommitted(
+  { store, existing, source, create, checkpoint, verify }: Look,
+  signal: AbortSignal,
+): Promise<{ found: "ours" | "broken" | "another"; record?: ArchiveRecord }> {
+  if (!hasMarks(existing, create.metadata)) {
+    if (create.existing === "replace") return { found: "another" }
+    throw new UnsealError(
+      "ERR_DESTINATION_EXISTS",
+      `${store.location} holds another object of ${existing.size} bytes under ${existing.key}, not made from this source of ${source.size} bytes`,
+    )
+  }
+  const record = await readRecord(store, recordKeyOf(existing.key), signal)
+  if (record && isOf(record, existing, source)) return { found: "ours", record }
+
+  const sealed = archiveRecordSchema.safeParse(checkpoint?.record).data
+  if (sealed?.source.etag !== source.etag || sealed.destination.key !== existing.key) return { found: "ours" }
+  try {
+    await verifyCommit(store, existing, sealed, verify, signal)
+    const kept = finishRecord(sealed, existing)
+    await writeRecord(store, kept, signal)
+    return { found: "ours", record: kept }
+  } catch (error) {
+    if (isUnsealError(error, "ERR_COMMIT_MISMATCH")) return { found: "broken" }
+    throw error
+  }
+}
+
+/** Whether `object` carries all of these marks; none does if there are none. */
+export function hasMarks(object: StoredObject, metadata: Readonly<Record<string, string>>): boolean {
   const marks = Object.entries(metadata)
   return marks.length > 0 && marks.every(([name, value]) => object.metadata[name] === value)
 }

@@ -8,6 +8,7 @@
 import { type Announced, checkSize, needsPadding, requireAnnouncedSize } from "./announced.ts"
 import type { ByteBudget } from "./budget.ts"
 import type { Checkpoint, CheckpointLog, PartReceipt } from "./checkpoint.ts"
+import { commit } from "./commit.ts"
 import { findCommitted, metadataOf, writeRecord } from "./committed.ts"
 import { decryptLastBlock, decryptPart } from "./decrypt-part.ts"
 import {
@@ -33,6 +34,7 @@ import type {
   StoredObject,
 } from "./store/contract.ts"
 import { discardRun, discardUpload, resumeUpload } from "./upload.ts"
+import type { VerifyRule } from "./verify.ts"
 
 /** One archive: where it is, where it goes, and the password that came with it. */
 export interface ArchiveRequest {
@@ -61,6 +63,8 @@ export interface DecryptOptions {
   readonly announcedDigest?: "record" | "require"
   /** `require` waits (`ERR_OBJECT_INCOMPLETE`) for an object of the announced size, give or take a block. */
   readonly announcedSize?: "record" | "require"
+  /** How far the destination's word is taken that an object is complete. Default: `size`. */
+  readonly verify?: VerifyRule
   /** Leave the record and the marks that tell a later run what the object was made from. Off for a single archive by hand. */
   readonly record: boolean
   /** Where to resume from and to leave a trace; absent, any failure removes what was uploaded. */
@@ -133,7 +137,7 @@ export async function decryptArchive(
       startedAt,
     })
     if (options.announcedDigest === "require") checkAnnounced(record)
-    const stored = found.ours ?? (await commit(held.writer!, record, moved, options, signal))
+    const stored = await commit({ ...moved, ...request, writer: held.writer, record }, options, signal)
     const committed = finishRecord(record, stored)
     if (options.record) await writeRecord(request.destination, committed, signal)
     await options.checkpoint?.clear()
@@ -172,14 +176,22 @@ async function look(
     existing: options.existing,
   }
   if (existing === null) return { archive, checkpoint, ours: null, create }
-  const committed = await findCommitted(destination, existing, archive.object, create, checkpoint, signal)
+  const rule = options.verify ?? "size"
+  const { found, record } = await findCommitted(
+    { store: destination, existing, source: archive.object, create, checkpoint, verify: rule },
+    signal,
+  )
   // Whoever made the object, nobody will complete the upload that the checkpoint still names.
-  if (committed.ours && checkpoint?.upload) await discardUpload(destination, checkpoint.upload)
-  if (committed.record !== undefined) return { record: committed.record }
-  return { archive, checkpoint, ours: committed.ours ? existing : null, create }
+  if (found !== "another" && checkpoint?.upload) await discardUpload(destination, checkpoint.upload)
+  if (record !== undefined) return { record }
+  if (found === "broken") return { archive, checkpoint, ours: null, create: replacing(create) }
+  return { archive, checkpoint, ours: found === "ours" ? existing : null, create }
 }
 
-interface Moved extends TransferResult {
+/** An object with this archive's marks and other bytes is one of a commit that went wrong. */
+const replacing = (create: CreateOptions): CreateOptions => ({ ...create, existing: "replace" })
+
+interface Moved extends TransferResult, Pick<Found, "ours" | "create"> {
   /** Bytes. */
   readonly plaintextSize: number
   readonly tail: Tail
@@ -189,17 +201,20 @@ interface Moved extends TransferResult {
 async function move(
   { destination, destinationKey, announced }: ArchiveRequest,
   options: DecryptOptions,
-  { archive, checkpoint, ours, create }: Found,
+  found: Found,
   contentKey: ContentKey,
   held: Held,
   signal: AbortSignal,
 ): Promise<Moved> {
+  const { archive, checkpoint } = found
   const { object } = archive
   const readEnd = () => decryptLastBlock(archive, contentKey, signal)
   const isDoubtful = options.announcedSize === "require" && needsPadding(object.size, announced)
   const end = options.tail === "trim" || isDoubtful ? await readEnd() : undefined
   if (end && isDoubtful) requireAnnouncedSize(object, announced, readTail(object.size, end).padding)
   const plaintextSize = end ? keptSize(object.size, readTail(object.size, end), options.tail) : object.size
+  const ours = found.ours?.size === plaintextSize ? found.ours : null
+  const create = found.ours === ours ? found.create : replacing(found.create)
   const work = {
     destinationKey,
     sourceKey: object.key,
@@ -248,23 +263,7 @@ async function move(
     signal,
   )
   const tail = readTail(object.size, end ?? transferred.end ?? (await readEnd()))
-  return { ...transferred, plaintextSize, tail }
-}
-
-/** From here on the object may be visible, whatever happens. */
-async function commit(
-  writer: PartWriter,
-  record: ArchiveRecord,
-  { receipts, plaintextSize }: Moved,
-  options: DecryptOptions,
-  signal: AbortSignal,
-): Promise<StoredObject> {
-  const size = [...receipts.values()].reduce((sum, receipt) => sum + receipt.size, 0)
-  if (size !== plaintextSize) throw new RangeError(`${size} bytes were written, not ${plaintextSize}`)
-  // An object of one request keeps no record for the next run: reading its source once more is cheaper than a write for each.
-  if (writer.resumable) await options.checkpoint?.seal(record)
-  await options.fence?.()
-  return writer.complete(receipts, signal)
+  return { ...transferred, plaintextSize, tail, ours, create }
 }
 
 /**

@@ -80,6 +80,12 @@ export const ERROR_CODES = {
     remedy:
       "the object does not have the size that the callback announced: upload it again from the vendor's copy, or take it as it is with UNSEAL_ANNOUNCED_SIZE=record",
   },
+  ERR_COMMIT_MISMATCH: {
+    kind: "transient",
+    owner: "deployment",
+    remedy:
+      "the store said that the archive was complete, and does not have it: look at the store; the archive is written again, and nothing was removed",
+  },
   ERR_OBJECT_ARCHIVED: {
     kind: "transient",
     owner: "archive",

@@ -214,6 +214,12 @@ export const SETTINGS = {
     meaning:
       "an object whose size differs by more than a block from what the callback announced is decrypted, logged and recorded (`record`), or waited for like one that is missing, a day at most (`require`)",
   },
+  UNSEAL_VERIFY: {
+    for: ["worker", "cli"],
+    default: "size",
+    meaning:
+      "how a commit is checked before the record is written: `size` looks at an object that was put together of parts, `content` reads every object back and compares CRC-32 and SHA-256",
+  },
   UNSEAL_FALLBACK_HOSTS: {
     for: ["worker"],
     default: "*.amazonaws.com,*.tokbox.com,*.opentok.com,*.vonage.com",
