@@ -2,14 +2,25 @@
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { describe, expect, it } from "vitest"
-import { type Import, readSources, root, type SourceFile, workspaceOf } from "./sources.ts"
+import { importCycles } from "./cycles.ts"
+import { type Import, readSources, root, type SourceFile, sourceFile, workspaceOf } from "./sources.ts"
 
 const sources = readSources()
-const product = sources.filter((file) => !file.isTest && !file.path.startsWith("demo/"))
+const isProduct = (file: SourceFile) => !file.isTest && !file.path.startsWith("demo/")
+const product = sources.filter(isProduct)
 
-/** Every import of the files in `where` that `isForbidden`, as lines for a message. */
-function violations(where: RegExp, isForbidden: (imported: Import, file: SourceFile) => boolean): string[] {
-  return product
+interface Rule {
+  readonly reason: string
+  /** The files that it holds for. */
+  readonly where: RegExp
+  readonly isForbidden: (imported: Import, file: SourceFile) => boolean
+  /** An import in a file that would break it: a rule that lets this pass judges nothing. */
+  readonly broken: readonly [path: string, specifier: string]
+}
+
+/** Every import of `files` that breaks the rule, as lines for a message. */
+function violations({ where, isForbidden }: Rule, files: readonly SourceFile[]): string[] {
+  return files
     .filter((file) => where.test(file.path))
     .flatMap((file) =>
       file.imports
@@ -23,82 +34,153 @@ const within =
   ({ target }: Import) =>
     patterns.some((pattern) => pattern.test(target))
 
-describe("the architecture", () => {
-  it.each<[reason: string, where: RegExp, isForbidden: (imported: Import, file: SourceFile) => boolean]>([
-    [
+const RULES: readonly Rule[] = [
+  {
+    reason:
       "the format does no I/O and knows only errors: it can be read, tested and replaced without a store or a queue",
-      /^packages\/archive\/src\/format\//,
-      (imported) =>
-        !within(/^packages\/archive\/src\/(format\/|errors\.ts$)/, /^node:(crypto|zlib)$/)(imported),
-    ],
-    [
+    where: /^packages\/archive\/src\/format\//,
+    isForbidden: (imported) =>
+      !within(/^packages\/archive\/src\/(format\/|errors\.ts$)/, /^node:(crypto|zlib)$/)(imported),
+    broken: ["packages/archive/src/format/cbc.ts", "node:fs"],
+  },
+  {
+    reason:
       "a store knows the format's types and byte ranges, never its cryptography: storage knows nothing of keys",
-      /^packages\/archive\/src\/store\//,
-      (imported) =>
-        within(/^packages\/archive\/src\/(?!store\/|(errors|waiting|format\/parts)\.ts$)/)(imported) &&
-        !(imported.typeOnly && within(/^packages\/archive\/src\/format\//)(imported)),
-    ],
-    [
-      "the decryption sees the stores' contract, no adapter: it must not know where bytes live",
-      /^packages\/archive\/src\/[^/]+$/,
-      within(
-        /^packages\/archive\/src\/store\/(?!contract\.ts$|whole\.ts$)/,
-        /^@aws-sdk\//,
-        /^@azure\//,
-        /^@smithy\//,
-      ),
-    ],
-    [
-      "the AWS SDK is imported by the S3 adapter alone: an SDK's errors and shapes end at its adapter",
-      /^(?!packages\/archive\/src\/store\/s3|apps\/simulator\/src\/s3\/)/,
-      within(/^@aws-sdk\//, /^@smithy\//),
-    ],
-    [
+    where: /^packages\/archive\/src\/store\//,
+    isForbidden: (imported) =>
+      within(/^packages\/archive\/src\/(?!store\/|(errors|waiting|format\/parts)\.ts$)/)(imported) &&
+      !(imported.typeOnly && within(/^packages\/archive\/src\/format\//)(imported)),
+    broken: ["packages/archive/src/store/s3.ts", "../format/cbc.ts"],
+  },
+  {
+    reason: "the decryption sees the stores' contract, no adapter: it must not know where bytes live",
+    where: /^packages\/archive\/src\/[^/]+$/,
+    isForbidden: within(
+      /^packages\/archive\/src\/store\/(?!contract\.ts$|whole\.ts$)/,
+      /^@aws-sdk\//,
+      /^@azure\//,
+      /^@smithy\//,
+    ),
+    broken: ["packages/archive/src/decrypt.ts", "./store/s3.ts"],
+  },
+  {
+    reason: "the AWS SDK is imported by the S3 adapter alone: an SDK's errors and shapes end at its adapter",
+    where: /^(?!packages\/archive\/src\/store\/s3|apps\/simulator\/src\/s3\/)/,
+    isForbidden: within(/^@aws-sdk\//, /^@smithy\//),
+    broken: ["apps/worker/src/places.ts", "@aws-sdk/client-s3"],
+  },
+  {
+    reason:
       "the Azure SDK is imported by the Azure adapter alone: an SDK's errors and shapes end at its adapter",
-      /^(?!packages\/archive\/src\/store\/azure)/,
-      within(/^@azure\//),
-    ],
-    [
-      "BullMQ is imported by packages/queue and the console alone: its traps are known in one place",
-      /^(?!packages\/queue\/|apps\/console\/)/,
-      within(/^bullmq$/),
-    ],
-    [
+    where: /^(?!packages\/archive\/src\/store\/azure)/,
+    isForbidden: within(/^@azure\//),
+    broken: ["packages/archive/src/store/open.ts", "@azure/storage-blob"],
+  },
+  {
+    reason: "BullMQ is imported by packages/queue and the console alone: its traps are known in one place",
+    where: /^(?!packages\/queue\/|apps\/console\/)/,
+    isForbidden: within(/^bullmq$/),
+    broken: ["apps/cli/src/queue.ts", "bullmq"],
+  },
+  {
+    reason:
       "the queue knows the archive's errors and how to wait, and nothing else of it: there is one way to wait, for all",
-      /^packages\/queue\//,
-      within(/^packages\/(service\/|archive\/src\/(?!(errors|waiting)\.ts$))/),
-    ],
-    [
-      "the frame of a process knows no archive but the form of a store URL, and no queue",
-      /^packages\/service\//,
-      within(/^packages\/(queue\/|archive\/src\/(?!store\/url\.ts$))/),
-    ],
-    [
-      "a package never imports an app",
-      /^packages\//,
-      within(/^(apps|ingest|worker|cli|simulator|console)\//),
-    ],
-    [
-      "an app never imports another: what two need is a package",
-      /^apps\//,
-      (imported, file) =>
-        within(/^apps\//, /^(ingest|worker|cli|simulator|console)\//)(imported) &&
-        workspaceOf(imported.target) !== workspaceOf(file.path),
-    ],
-    ["the product never imports its tests or its demo", /^(packages|apps)\//, within(/^(test|demo)\//)],
-    [
-      "a workspace is entered by its name, not by a path: only what it exports may be used",
-      /^(packages|apps)\//,
-      (imported, file) =>
-        imported.specifier.startsWith(".") && workspaceOf(imported.target) !== workspaceOf(file.path),
-    ],
-    [
-      "ingest holds no private key and no cloud credential",
-      /^apps\/ingest\//,
-      within(/^packages\/archive\/src\/(format\/key-ring|key-directory|decrypt|store\/)/),
-    ],
-  ])("%s", (reason, where, isForbidden) => {
-    expect(violations(where, isForbidden), reason).toEqual([])
+    where: /^packages\/queue\//,
+    isForbidden: within(/^packages\/(?!queue\/|archive\/src\/(errors|waiting)\.ts$)/),
+    broken: ["packages/queue/src/consumer.ts", "@unseal/vendor/client"],
+  },
+  {
+    reason: "the frame of a process knows no archive but the form of a store URL, and no queue",
+    where: /^packages\/service\//,
+    isForbidden: within(/^packages\/(?!service\/|archive\/src\/store\/url\.ts$)/),
+    broken: ["packages/service/src/process.ts", "@unseal/vendor/client"],
+  },
+  {
+    reason: "whoever speaks with the vendor knows no queue and no process: the command line uses it as well",
+    where: /^packages\/vendor\//,
+    isForbidden: within(/^packages\/(queue|service)\//),
+    broken: ["packages/vendor/src/client.ts", "@unseal/queue/producer"],
+  },
+  {
+    reason: "a package never imports an app",
+    where: /^packages\//,
+    isForbidden: within(/^apps\//),
+    broken: ["packages/archive/src/decrypt.ts", "@unseal/simulator/recording"],
+  },
+  {
+    reason: "an app never imports another: what two need is a package",
+    where: /^apps\//,
+    isForbidden: (imported, file) =>
+      within(/^apps\//)(imported) && workspaceOf(imported.target) !== workspaceOf(file.path),
+    broken: ["apps/worker/src/main.ts", "@unseal/simulator/recording"],
+  },
+  {
+    reason: "the product never imports its tests or its demo",
+    where: /^(packages|apps)\//,
+    isForbidden: within(/^(test|demo)\//),
+    broken: ["apps/worker/src/main.ts", "@unseal/test/harness/redis"],
+  },
+  {
+    reason: "a workspace is entered by its name, not by a path: only what it exports may be used",
+    where: /^(packages|apps)\//,
+    isForbidden: (imported, file) =>
+      imported.specifier.startsWith(".") && workspaceOf(imported.target) !== workspaceOf(file.path),
+    broken: ["apps/worker/src/main.ts", "../../../packages/queue/src/consumer.ts"],
+  },
+  {
+    reason: "ingest holds no private key and no cloud credential",
+    where: /^apps\/ingest\//,
+    isForbidden: within(/^packages\/archive\/src\/(format\/key-ring|key-directory|decrypt|store\/)/),
+    broken: ["apps/ingest/src/main.ts", "@unseal/archive/key-directory"],
+  },
+]
+
+describe("the architecture", () => {
+  it.each(RULES)("$reason", (rule) => {
+    expect(violations(rule, product), rule.reason).toEqual([])
+    const [path, specifier] = rule.broken
+    const broken = sourceFile(path, `import { x } from "${specifier}"\n`)
+    expect(isProduct(broken)).toBe(true)
+    expect(violations(rule, [broken])).toEqual([`${path} imports ${specifier}`])
+  })
+
+  it("has no import cycles, not even of types: of two files that need each other, neither can be read first", () => {
+    expect(importCycles(sources).map((cycle) => cycle.join(" → "))).toEqual([])
+  })
+
+  it("finds the cycles that there are", () => {
+    const cyclesOf = (files: Record<string, string>) =>
+      importCycles(Object.entries(files).map(([path, text]) => sourceFile(path, text)))
+    const first = "packages/queue/src/a.ts"
+    const second = "packages/queue/src/b.ts"
+    const third = "apps/worker/src/c.ts"
+    expect(cyclesOf({ [first]: 'import "./b.ts"\n', [second]: "" })).toEqual([])
+    expect(
+      cyclesOf({
+        [third]: 'import { a } from "@unseal/queue/a"\n',
+        [first]: 'import { b } from "./b.ts"\n',
+        [second]: 'import { x } from "bullmq"\nexport type { A } from "./a.ts"\n',
+      }),
+    ).toEqual([[first, second, first]])
+    expect(
+      cyclesOf({
+        [first]: 'import type { B } from "@unseal/queue/b"\n',
+        [second]: 'const c = await import("../../../apps/worker/src/c.ts")\n',
+        [third]: 'import { type A, a } from "@unseal/queue/a"\n',
+      }),
+    ).toEqual([[first, second, third, first]])
+    expect(cyclesOf({ [first]: 'import "./a.ts"\n' })).toEqual([[first, first]])
+  })
+
+  it("tests with poisoned stores only: whoever keeps a chunk too long must fail, at any size", () => {
+    const opens = /\bopen(S3|Azure|File|Https)?Store\(/
+    const isUnpoisoned = ({ path, text, isTest }: SourceFile) =>
+      isTest && !/^test\/(bench|architecture)\//.test(path) && opens.test(text) && !text.includes("poisoned(")
+    const unpoisoned = sources.filter(isUnpoisoned).map(({ path }) => path)
+    expect(unpoisoned, "wrap each store in poisoned() of test/harness/poisoned.ts").toEqual([])
+    expect(isUnpoisoned(sourceFile("test/x.ts", "const store = await openFileStore(url, options)"))).toBe(
+      true,
+    )
   })
 
   it("reads process.env in a config.ts only: settings are checked in one place, all at once", () => {

@@ -21,18 +21,24 @@ export interface SourceFile {
   readonly isTest: boolean
 }
 
+/** The workspaces below each folder, which are named as their folders are. */
+const workspacesOf: Readonly<Record<string, readonly string[]>> = {
+  packages: readdirSync(join(root, "packages")),
+  apps: readdirSync(join(root, "apps")),
+}
+
 const IMPORT = /^(?:import|export)\s+(type\s+)?([^"';]*?\s+from\s+)?"([^"]+)"|\bimport\("([^"]+)"\)/gm
 
 export function readSources(): SourceFile[] {
   return ["packages", "apps", "test", "demo"].flatMap(filesBelow).map((path) => {
-    const text = readFileSync(join(root, path), "utf8")
-    return {
-      path,
-      text,
-      imports: importsOf(path, text),
-      isTest: path.endsWith(".test.ts") || path.startsWith("test/"),
-    }
+    return sourceFile(path, readFileSync(join(root, path), "utf8"))
   })
+}
+
+/** `text` as the file `path` has it, or would have it. */
+export function sourceFile(path: string, text: string): SourceFile {
+  const isTest = path.endsWith(".test.ts") || path.startsWith("test/")
+  return { path, text, imports: importsOf(path, text), isTest }
 }
 
 function filesBelow(directory: string): string[] {
@@ -66,8 +72,8 @@ function targetOf(path: string, specifier: string): string {
   const own = /^@unseal\/([^/]+)\/(.+)$/.exec(specifier)
   if (own === null) return specifier
   const [, name, subpath] = own
-  const packages = ["archive", "queue", "service"]
-  return packages.includes(name!) ? `packages/${name}/src/${subpath}.ts` : `${name}/${subpath}.ts`
+  const parent = ["packages", "apps"].find((folder) => workspacesOf[folder]!.includes(name!))
+  return parent === undefined ? `${name}/${subpath}.ts` : `${parent}/${name}/src/${subpath}.ts`
 }
 
 /** `apps/worker` of `apps/worker/src/main.ts`. */

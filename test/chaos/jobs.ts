@@ -1,8 +1,14 @@
 /** What Redis knows of the jobs that callbacks were accepted for. */
 import { setTimeout as sleep } from "node:timers/promises"
+import type { Redis } from "ioredis"
 import type { Answered } from "./callbacks.ts"
 import { QUEUE } from "./settings.ts"
-import type { World } from "./world.ts"
+
+/** What is known of the queue: what callers were answered, and Redis itself. */
+export interface QueueView {
+  readonly answers: readonly Answered[]
+  readonly client: Redis
+}
 
 export interface JobState {
   readonly jobId: string
@@ -18,14 +24,14 @@ export interface JobState {
 const keyOf = (name: string): string => `{${QUEUE}}:${QUEUE}:${name}`
 
 /** The jobs that callbacks were accepted for, by id. */
-export function acceptedJobs(world: Pick<World, "answers">): ReadonlyMap<string, readonly Answered[]> {
+export function acceptedJobs(world: Pick<QueueView, "answers">): ReadonlyMap<string, readonly Answered[]> {
   const jobs = new Map<string, Answered[]>()
   for (const answer of world.answers)
     if (answer.jobId !== undefined) jobs.set(answer.jobId, [...(jobs.get(answer.jobId) ?? []), answer])
   return jobs
 }
 
-export async function readJobs(world: World): Promise<JobState[]> {
+export async function readJobs(world: QueueView): Promise<JobState[]> {
   return Promise.all(
     [...acceptedJobs(world).keys()].map(async (jobId) => {
       const [fields, completed, failed] = await Promise.all([
@@ -46,16 +52,16 @@ export async function readJobs(world: World): Promise<JobState[]> {
 }
 
 /** Jobs that have ended for good. Two counts, since it is asked often. */
-export async function countEnded({ client }: World): Promise<number> {
+export async function countEnded({ client }: QueueView): Promise<number> {
   const ended = await Promise.all(["completed", "failed"].map((set) => client.zcard(keyOf(set))))
   return ended.reduce((sum, count) => sum + count, 0)
 }
 
 /** Jobs that a worker has in hand. */
-export const countActive = ({ client }: World): Promise<number> => client.llen(keyOf("active"))
+export const countActive = ({ client }: QueueView): Promise<number> => client.llen(keyOf("active"))
 
 /** Whether each of `jobIds` has ended for good, in one look. */
-export async function endedJobs(world: World, jobIds: readonly string[]): Promise<boolean[]> {
+export async function endedJobs(world: QueueView, jobIds: readonly string[]): Promise<boolean[]> {
   if (jobIds.length === 0) return []
   const looks = world.client.pipeline()
   for (const jobId of jobIds) looks.zscore(keyOf("completed"), jobId).zscore(keyOf("failed"), jobId)
@@ -64,7 +70,7 @@ export async function endedJobs(world: World, jobIds: readonly string[]): Promis
 }
 
 /** Resolves when every accepted job is done for good; rejects after `ms`. */
-export async function untilSettled(world: World, ms: number): Promise<void> {
+export async function untilSettled(world: QueueView, ms: number): Promise<void> {
   const deadline = Date.now() + ms
   for (;;) {
     const open = [...acceptedJobs(world).keys()]

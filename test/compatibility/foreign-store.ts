@@ -5,6 +5,7 @@ import { join } from "node:path"
 import type { OpenedStore } from "@unseal/archive/store/adapter"
 import { openS3Store } from "@unseal/archive/store/s3"
 import type { S3StoreUrl } from "@unseal/archive/store/url"
+import { poisoned } from "@unseal/test/harness/poisoned"
 import { rawBucket } from "../conformance/s3-raw.ts"
 import type { StoreUnderTest } from "../conformance/store-suite.ts"
 import { type Answer, type PlainRequest, send, signed } from "../s3-server/signed-request.ts"
@@ -58,7 +59,7 @@ export async function foreignStore(
       ...({ kind: "s3", bucket, prefix: PREFIX, endpoint, region: "us-east-1", profile: "right" } as const),
       ...url,
     }
-    const store = await openS3Store(full, { partSizeBytes: PART, idleTimeoutMs: 30_000, env })
+    const store = poisoned(await openS3Store(full, { partSizeBytes: PART, idleTimeoutMs: 30_000, env }))
     stores.push(store)
     return store
   }

@@ -10,6 +10,7 @@ import type { S3StoreUrl } from "@unseal/archive/store/url"
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest"
 import type { QuirkName } from "../../apps/simulator/src/s3/quirks.ts"
 import { type S3Server, startS3Server } from "../../apps/simulator/src/s3/server.ts"
+import { poisoned } from "../harness/poisoned.ts"
 import { drain, expectSameBytes, readAll, sampleBytes, write } from "./store-suite.ts"
 
 const PART = 5 * 1024 * 1024
@@ -62,7 +63,7 @@ interface Opening {
 
 /** A store that knows nothing yet, as a process has it that has just begun. */
 async function open({ url, env = {}, profile }: Opening = {}): Promise<OpenedStore> {
-  const store = await openS3Store(
+  const adapter = await openS3Store(
     {
       ...{ kind: "s3", bucket: BUCKET, prefix: "", endpoint: server.url, region: "us-east-1" },
       ...(profile && { profile }),
@@ -74,6 +75,7 @@ async function open({ url, env = {}, profile }: Opening = {}): Promise<OpenedSto
       onNotice: (notice) => notices.push(notice),
     },
   )
+  const store = poisoned(adapter)
   opened.push(store)
   return store
 }

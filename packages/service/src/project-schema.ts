@@ -61,6 +61,16 @@ export interface ProjectLimits {
 /** A project as one of the processes knows it. */
 export type Project = IngestProject | WorkerProject | VendorProject
 
+/** The part of a project that each reader needs. */
+export interface ProjectOf {
+  readonly ingest: IngestProject
+  readonly worker: WorkerProject
+  readonly vendor: VendorProject
+}
+
+/** Who reads projects: each process its own part, and whoever speaks with the vendor's REST API. */
+export type ProjectsReader = keyof ProjectOf
+
 /** A project as it was written, not yet validated, and how its fields are called where it was written. */
 export interface DraftProject {
   readonly fields: Readonly<Record<string, unknown>>

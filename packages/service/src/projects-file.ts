@@ -2,8 +2,7 @@ import { readFileSync } from "node:fs"
 import { dirname, resolve } from "node:path"
 import { parseDocument } from "yaml"
 import { readSecretFile } from "./environment.ts"
-import type { DraftProject } from "./project-schema.ts"
-import type { ProjectsReader } from "./projects-reading.ts"
+import type { DraftProject, ProjectsReader } from "./project-schema.ts"
 
 /** Every field that a project may have in the file. One file serves all readers; each reads its own fields. */
 const FIELDS = {

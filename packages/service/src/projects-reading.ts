@@ -4,15 +4,13 @@ import {
   type DraftProject,
   ingestProject,
   type Project,
+  type ProjectOf,
+  type ProjectsReader,
   vendorProject,
   workerProject,
 } from "./project-schema.ts"
-import type { ProjectOf } from "./projects.ts"
 import { readProjectsFile } from "./projects-file.ts"
 import { type SettingName, settingRow } from "./setting-table.ts"
-
-/** Who reads projects: each process its own part, and whoever speaks with the vendor's REST API. */
-export type ProjectsReader = keyof ProjectOf
 
 /** The fields of a single project that each reader asks for, and no other: ingest never touches a key, the worker no secret. */
 const VARIABLES = {

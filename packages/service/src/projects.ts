@@ -1,7 +1,7 @@
 import { ConfigurationError } from "./configuration-error.ts"
 import type { Environment } from "./environment.ts"
-import type { IngestProject, Project, VendorProject, WorkerProject } from "./project-schema.ts"
-import { type ProjectsReader, tryProjects } from "./projects-reading.ts"
+import type { Project, ProjectOf, ProjectsReader } from "./project-schema.ts"
+import { tryProjects } from "./projects-reading.ts"
 
 export type {
   CallbackAuth,
@@ -9,6 +9,8 @@ export type {
   Platform,
   Project,
   ProjectLimits,
+  ProjectOf,
+  ProjectsReader,
   VendorProject,
   WorkerProject,
 } from "./project-schema.ts"
@@ -18,13 +20,6 @@ export interface Projects<P extends Project> {
   get(id: string): P | undefined
   /** In the order in which they are configured. Another array once they have changed. */
   readonly ids: readonly string[]
-}
-
-/** The part of a project that each reader needs. */
-export interface ProjectOf {
-  readonly ingest: IngestProject
-  readonly worker: WorkerProject
-  readonly vendor: VendorProject
 }
 
 /**

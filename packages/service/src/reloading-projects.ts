@@ -5,8 +5,8 @@ import type { Environment } from "./environment.ts"
 import type { Logger } from "./logger.ts"
 import { createCounter, createGauge, type Registry } from "./metrics.ts"
 import type { Project } from "./project-schema.ts"
-import type { ProjectOf, Projects } from "./projects.ts"
-import { type ProjectsReader, type ProjectsReading, tryProjects } from "./projects-reading.ts"
+import type { ProjectOf, Projects, ProjectsReader } from "./projects.ts"
+import { type ProjectsReading, tryProjects } from "./projects-reading.ts"
 
 /** Projects that follow their files. */
 export interface ReloadingProjects<P extends Project> extends Projects<P> {

@@ -3,7 +3,7 @@ import type { PayloadProof } from "./authorization.ts"
 import type { FaultAction } from "./faults.ts"
 import type { MultipartUploads } from "./multipart.ts"
 import type { ObjectFiles, Span } from "./object-files.ts"
-import type { ObjectStore, ObjectVersion } from "./object-store.ts"
+import type { EtagForm, ObjectStore, ObjectVersion } from "./object-store.ts"
 import type { OperationName, Target } from "./routing.ts"
 
 /** A request whose signature holds. */
@@ -36,9 +36,6 @@ export interface Reply {
     readonly release: () => Promise<void>
   }
 }
-
-/** What an ETag is made of: the content's MD5, or random bytes, 32 or 200 digits of them, which are cheaper to have. */
-export type EtagForm = "md5" | "random" | "long"
 
 /** What the operations work on. */
 export interface ServerState {

@@ -1,9 +1,8 @@
 import { createHash, randomBytes } from "node:crypto"
 import { type ChecksumAlgorithm, type ChecksumType, objectChecksum } from "./checksums.ts"
-import type { EtagForm } from "./exchange.ts"
 import { compareKeys } from "./key-index.ts"
 import type { ObjectFiles, StoredFile } from "./object-files.ts"
-import { type ObjectVersion, randomEtag } from "./object-store.ts"
+import { type EtagForm, type ObjectVersion, randomEtag } from "./object-store.ts"
 import { Refusal } from "./refusals.ts"
 
 /** S3's limits (user guide, "Amazon S3 multipart upload limits"). */

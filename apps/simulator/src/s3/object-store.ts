@@ -99,6 +99,9 @@ export class ObjectStore {
   }
 }
 
+/** What an ETag is made of: the content's MD5, or random bytes, 32 or 200 digits of them, which are cheaper to have. */
+export type EtagForm = "md5" | "random" | "long"
+
 /** A quoted ETag that names no content, for when MD5 is not wanted. */
 export const randomEtag = (form: "random" | "long", suffix = ""): string =>
   `"${randomBytes(form === "long" ? 100 : 16).toString("hex")}${suffix}"`

@@ -2,6 +2,7 @@ import { once } from "node:events"
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net"
 import { crc32 } from "node:zlib"
 import { afterEach, beforeEach, expect, test, vi } from "vitest"
+import { poisoned } from "../../../../test/harness/poisoned.ts"
 import { openStore } from "./open.ts"
 import { S3Transport } from "./s3-transport.ts"
 
@@ -32,11 +33,11 @@ function endless(socket: Socket, piece: Buffer): void {
   more()
 }
 
-const openS3 = () =>
-  openStore(`s3://bucket?endpoint=http://127.0.0.1:${port()}&region=us-east-1&pathStyle=true`, {
-    env: {},
-    credentials: { accessKeyId: "a", secretAccessKey: "s" },
-  })
+async function openS3() {
+  const url = `s3://bucket?endpoint=http://127.0.0.1:${port()}&region=us-east-1&pathStyle=true`
+  const credentials = { accessKeyId: "a", secretAccessKey: "s" }
+  return poisoned(await openStore(url, { env: {}, credentials }))
+}
 
 test("connections that end in reserve leave it at once, whether or not they are asked for again", async () => {
   behave = (socket) => void socket.write("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
