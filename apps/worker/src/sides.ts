@@ -6,13 +6,21 @@ import { isUnsealError, type Side, UnsealError } from "@unseal/archive/errors"
 import type { KeyDirectory } from "@unseal/archive/key-directory"
 import type { OpenedStore } from "@unseal/archive/store/adapter"
 import type { PartWriter } from "@unseal/archive/store/contract"
-import type { Place } from "./places.ts"
 
 /** Told whenever a side has done what was asked of it. */
 export type Worked = (side: Side) => void
 
+/** What an archive needs of its project, by side. */
+interface Sides {
+  readonly source: OpenedStore
+  readonly destination: OpenedStore
+  readonly keyRing: KeyDirectory
+  /** Where its keys are, for messages. */
+  readonly keysDir: string
+}
+
 /** `place`, whose errors name their side. */
-export function sidedPlace(place: Place, worked: Worked): Place {
+export function sidedPlace<Place extends Sides>(place: Place, worked: Worked): Place {
   return {
     ...place,
     source: sided(place.source, "source", worked),

@@ -1,4 +1,5 @@
-import type { Protection } from "./s3-bodies.ts"
+/** How a body is protected on its way. */
+export type Protection = "crc32" | "md5" | "none"
 
 /**
  * What a bucket's store has shown of itself. S3 has no call that tells what a store can do, and to ask before every object costs
