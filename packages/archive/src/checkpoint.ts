@@ -24,13 +24,15 @@ export interface PartReceipt {
   /** Of the part's plaintext. */
   readonly crc32: number
   readonly syncErrors: number
+  /** That all this was found by a run with the content key (proof.ts); without one the part is done again. */
+  readonly proof?: string | undefined
 }
 
 export interface Checkpoint {
   /** Absent if the earlier run began none that could be resumed. */
   readonly upload?: CheckpointUpload
   readonly parts: ReadonlyMap<number, PartReceipt>
-  /** The record of the decryption, if all parts were written and checked: JSON. */
+  /** What `seal` was given, if all parts were written and checked: JSON. */
   readonly record?: unknown
 }
 
@@ -40,7 +42,7 @@ export interface CheckpointLog {
   /** Replaces whatever was there. */
   begin(upload: CheckpointUpload): Promise<void>
   part(number: number, receipt: PartReceipt): Promise<void>
-  /** Keeps the record before the upload is completed, so that a run that dies in between can still write it. */
+  /** Keeps the record, with its proof, before the upload is completed, so that a run that dies in between can still write it. */
   seal(record: unknown): Promise<void>
   clear(): Promise<void>
 }

@@ -1,7 +1,8 @@
 /** From the last part written to an object that is known to be visible. */
 import type { CheckpointLog, PartReceipt } from "./checkpoint.ts"
-import { hasMarks } from "./committed.ts"
+import { hasMarks, sealRecord } from "./committed.ts"
 import { isUnsealError, UnsealError } from "./errors.ts"
+import type { Prover } from "./proof.ts"
 import type { ArchiveRecord } from "./record.ts"
 import type { ArchiveStore, CreateOptions, PartWriter, StoredObject } from "./store/contract.ts"
 import { type VerifyRule, verifyCommit } from "./verify.ts"
@@ -17,6 +18,7 @@ export interface Complete {
   readonly plaintextSize: number
   readonly create: CreateOptions
   readonly record: ArchiveRecord
+  readonly prover: Prover
 }
 
 export interface CommitOptions {
@@ -30,7 +32,7 @@ export interface CommitOptions {
  * Errors are the destination's and those of `fence`.
  */
 export async function commit(
-  { destination, writer, ours, receipts, plaintextSize, create, record }: Complete,
+  { destination, writer, ours, receipts, plaintextSize, create, record, prover }: Complete,
   options: CommitOptions,
   signal: AbortSignal,
 ): Promise<StoredObject> {
@@ -40,7 +42,7 @@ export async function commit(
   if (size !== plaintextSize) throw new RangeError(`${size} bytes were written, not ${plaintextSize}`)
   // By the sealed record the next run tells whether what is visible then is right. An object of one request has none, unless it
   // is to be read back: reading its source once more is cheaper than a write for each.
-  if (writer?.resumable || rule === "content") await options.checkpoint?.seal(record)
+  if (writer?.resumable || rule === "content") await options.checkpoint?.seal(sealRecord(record, prover))
   let stored = ours
   if (writer !== undefined) {
     await options.fence?.()

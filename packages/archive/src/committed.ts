@@ -1,15 +1,11 @@
 /** What is at the destination already, and whether an earlier run of the same work put it there. */
+import { z } from "zod"
+import type { ArchiveKey } from "./archive-key.ts"
 import type { Checkpoint } from "./checkpoint.ts"
 import { isUnsealError, UnsealError } from "./errors.ts"
 import type { TailRule } from "./format/tail.ts"
-import {
-  type ArchiveRecord,
-  archiveRecordSchema,
-  encodeRecord,
-  finishRecord,
-  parseRecord,
-  recordKeyOf,
-} from "./record.ts"
+import type { Prover } from "./proof.ts"
+import { type ArchiveRecord, encodeRecord, finishRecord, parseRecord, recordKeyOf } from "./record.ts"
 import type { ArchiveStore, CreateOptions, StoredObject } from "./store/contract.ts"
 import { readWhole, writeWhole } from "./store/whole.ts"
 import { type VerifyRule, verifyCommit } from "./verify.ts"
@@ -39,6 +35,7 @@ export interface Look {
   readonly source: StoredObject
   readonly create: Pick<CreateOptions, "metadata" | "existing">
   readonly checkpoint: Checkpoint | null
+  readonly key: ArchiveKey
   readonly verify: VerifyRule
 }
 
@@ -48,7 +45,7 @@ export interface Look {
  * Another object is `ERR_DESTINATION_EXISTS`, unless it may be replaced.
  */
 export async function findCommitted(
-  { store, existing, source, create, checkpoint, verify }: Look,
+  { store, existing, source, create, checkpoint, key, verify }: Look,
   signal: AbortSignal,
 ): Promise<{ found: "ours" | "broken" | "another"; record?: ArchiveRecord }> {
   if (!hasMarks(existing, create.metadata)) {
@@ -61,7 +58,8 @@ export async function findCommitted(
   const record = await readRecord(store, recordKeyOf(existing.key), signal)
   if (record && isOf(record, existing, source)) return { found: "ours", record }
 
-  const sealed = archiveRecordSchema.safeParse(checkpoint?.record).data
+  // Of an archive without bytes the key is known to all.
+  const sealed = source.size > 0 ? await unsealRecord(checkpoint?.record, key) : null
   if (sealed?.source.etag !== source.etag || sealed.destination.key !== existing.key) return { found: "ours" }
   try {
     await verifyCommit(store, existing, sealed, verify, signal)
@@ -72,6 +70,22 @@ export async function findCommitted(
     if (isUnsealError(error, "ERR_COMMIT_MISMATCH")) return { found: "broken" }
     throw error
   }
+}
+
+const sealedSchema = z.object({ record: z.string(), proof: z.string() })
+
+/** A record on its way through a checkpoint. */
+export function sealRecord(record: ArchiveRecord, prover: Prover): z.infer<typeof sealedSchema> {
+  const text = JSON.stringify(record)
+  return { record: text, proof: prover.prove("record", text) }
+}
+
+/** The record in what `sealRecord` made for this archive; `null` if it is anything else. */
+async function unsealRecord(sealed: unknown, key: ArchiveKey): Promise<ArchiveRecord | null> {
+  const { data } = sealedSchema.safeParse(sealed)
+  if (data === undefined) return null
+  const { prover } = await key.unlock()
+  return prover.confirms(data.proof, "record", data.record) ? parseRecord(Buffer.from(data.record)) : null
 }
 
 /** Whether `object` carries all of these marks; none does if there are none. */

@@ -120,7 +120,8 @@ export async function transferParts(transfer: Transfer, signal: AbortSignal): Pr
     const { plaintext, crc32, syncErrors } = decrypted
     const size = plaintext.length
     const trusted = transfer.trusted.get(part.number)
-    if (trusted?.crc32 === crc32 && trusted.size === size) return trusted
+    // What was just found counts, not what was kept.
+    if (trusted?.crc32 === crc32 && trusted.size === size) return { ...trusted, syncErrors }
     if (transfer.writer === undefined) return { size, crc32, syncErrors, tag: "" }
     const startedAt = performance.now()
     const written = await transfer.writer.writePart(part.number, [plaintext], crc32, running)

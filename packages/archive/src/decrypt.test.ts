@@ -677,6 +677,57 @@ describe("a run that was cut short", () => {
     expect((await get()).equals(plaintext)).toBe(true)
   })
 
+  it.each<[string, (receipt: PartReceipt) => PartReceipt]>([
+    ["another number of sync errors", (receipt) => ({ ...receipt, syncErrors: 7 })],
+    ["another CRC-32", (receipt) => ({ ...receipt, crc32: receipt.crc32 ^ 1 })],
+    ["no proof", ({ proof: _, ...receipt }) => receipt],
+    ["a proof of something else", (receipt) => ({ ...receipt, proof: "x" })],
+  ])("does not believe a receipt with %s", async (_, forge) => {
+    await put("source", KEY, ciphertext)
+    for (const digest of ["none", "sha256"] as const) {
+      const checkpoint = memoryCheckpoint()
+      const dying = watched(destination, (call) => {
+        if (call === "write 7") throw crash
+      })
+      const setup = options({ checkpoint, budget: createByteBudget(PART), digest })
+      await expect(
+        decryptArchive(request(encryptedPassword, { destination: dying.store }), setup, never),
+      ).rejects.toBe(crash)
+      const parts = checkpoint.now!.parts as Map<number, PartReceipt>
+      parts.set(3, forge(parts.get(3)!))
+      // Proved, but of another part.
+      parts.set(5, { ...parts.get(5)!, proof: parts.get(4)!.proof })
+      const second = watched(destination)
+      await decryptArchive(request(encryptedPassword, { destination: second.store }), setup, never)
+      expect(second.writes()).toEqual(["write 3", "write 5", "write 7", "write 8", "write 9", "write 10"])
+      const { crc32: sum, media } = await record()
+      expect(sum).toBe(formatCrc32(crc32(plaintext)))
+      expect(media.syncErrors).toBe(0)
+      for (const name of ["archive.ts", "archive.json"]) await rm(pathOf("destination", `p/a/${name}`))
+    }
+  })
+
+  it.each<[string, (sealed: { record: string }) => unknown]>([
+    [
+      "altered",
+      (sealed) => ({ ...sealed, record: sealed.record.replace('"syncErrors":0', '"syncErrors":7') }),
+    ],
+    ["made up", (sealed) => ({ ...JSON.parse(sealed.record), crc32: "00000000" })],
+  ])("does not believe a sealed record that somebody has %s", async (_, forge) => {
+    await put("source", KEY, ciphertext)
+    const checkpoint = memoryCheckpoint()
+    const dying = watched(destination, (call) => {
+      if (call === "completed") throw crash
+    })
+    const setup = options({ checkpoint })
+    await expect(
+      decryptArchive(request(encryptedPassword, { destination: dying.store }), setup, never),
+    ).rejects.toBe(crash)
+    checkpoint.now = { ...checkpoint.now!, record: forge(checkpoint.now!.record as { record: string }) }
+    await decryptArchive(request(encryptedPassword), setup, never)
+    expect(await record()).toMatchObject({ crc32: formatCrc32(crc32(plaintext)), media: { syncErrors: 0 } })
+  })
+
   it("by a failure of its own that is permanent, is cleaned up; by the deployment's, or one that may pass, is kept", async () => {
     await put("source", KEY, ciphertext)
     const failWith = (code: ErrorCode) =>

@@ -6,6 +6,7 @@
  * every byte is accounted for and the caller has confirmed (`fence`) that this run still owns the job.
  */
 import { type Announced, checkSize, needsPadding, requireAnnouncedSize } from "./announced.ts"
+import { type ArchiveKey, createArchiveKey, type UnlockedKey } from "./archive-key.ts"
 import type { ByteBudget } from "./budget.ts"
 import type { Checkpoint, CheckpointLog, PartReceipt } from "./checkpoint.ts"
 import { commit } from "./commit.ts"
@@ -19,12 +20,12 @@ import {
   transferParts,
 } from "./decrypt-parts.ts"
 import { isUnsealError } from "./errors.ts"
-import { NO_CONTENT_KEY, type UnwrappedContentKey, unwrapContentKey } from "./format/content-key.ts"
+import { NO_CONTENT_KEY, unwrapContentKey } from "./format/content-key.ts"
 import type { KeyRing } from "./format/key-ring.ts"
 import { type Part, planParts } from "./format/parts.ts"
-import { type ContentKey, wipe } from "./format/password.ts"
 import { keptSize, readTail, type Tail, type TailRule } from "./format/tail.ts"
 import { type PinnedArchive, pinArchive } from "./pinned.ts"
+import { receiptFacts } from "./proof.ts"
 import { type ArchiveRecord, checkAnnounced, createRecord, finishRecord } from "./record.ts"
 import type {
   ArchiveSource,
@@ -85,6 +86,7 @@ export interface DecryptResult {
 /** An archive whose pieces have been found: what the steps after it work on. */
 interface Found {
   readonly archive: PinnedArchive
+  readonly key: ArchiveKey
   readonly checkpoint: Checkpoint | null
   /** The object at the destination, if it is this archive's: only its record is missing. */
   readonly ours: StoredObject | null
@@ -96,6 +98,7 @@ interface Held {
   archive?: Promise<PinnedArchive>
   writer?: PartWriter
   head?: HeadPart
+  key?: ArchiveKey
 }
 
 /**
@@ -108,7 +111,6 @@ export async function decryptArchive(
   signal: AbortSignal,
 ): Promise<DecryptResult> {
   const startedAt = new Date().toISOString()
-  let unwrapped: UnwrappedContentKey | undefined
   const held: Held = {}
   try {
     const found = await look(request, options, held, signal)
@@ -119,25 +121,25 @@ export async function decryptArchive(
     const { object } = found.archive
     if (options.announcedSize === "require") requireAnnouncedSize(object, request.announced)
     checkSize(object, request.announced)
-    // An empty archive needs no key, and its password may be of any.
-    unwrapped =
-      object.size === 0
-        ? { contentKey: NO_CONTENT_KEY }
-        : await unwrapContentKey(options.keyRing, request.encryptedPassword, signal)
-    const moved = await move(request, options, found, unwrapped.contentKey, held, signal)
+    const key = await found.key.unlock()
+    const moved = await move(request, options, found, key, held, signal)
     const record = createRecord({
       archive: request,
       source: object,
       destination: { key: request.destinationKey, size: moved.plaintextSize },
       transfer: moved,
-      keyId: unwrapped.keyId,
+      keyId: key.keyId,
       tail: moved.tail,
       announced: request.announced,
       attempts: options.attempt ?? 1,
       startedAt,
     })
     if (options.announcedDigest === "require") checkAnnounced(record)
-    const stored = await commit({ ...moved, ...request, writer: held.writer, record }, options, signal)
+    const stored = await commit(
+      { ...moved, ...request, writer: held.writer, record, prover: key.prover },
+      options,
+      signal,
+    )
     const committed = finishRecord(record, stored)
     if (options.record) await writeRecord(request.destination, committed, signal)
     await options.checkpoint?.clear()
@@ -151,7 +153,7 @@ export async function decryptArchive(
       (archive) => archive.close(),
       () => {},
     )
-    wipe(unwrapped?.contentKey.key, unwrapped?.contentKey.iv)
+    held.key?.close()
   }
 }
 
@@ -175,17 +177,25 @@ async function look(
     metadata: options.record ? metadataOf(request, archive.object, options.tail) : {},
     existing: options.existing,
   }
-  if (existing === null) return { archive, checkpoint, ours: null, create }
+  // An empty archive needs no key, and its password may be of any.
+  const key = createArchiveKey(async () =>
+    archive.object.size === 0
+      ? { contentKey: NO_CONTENT_KEY }
+      : unwrapContentKey(options.keyRing, request.encryptedPassword, signal),
+  )
+  held.key = key
+  const looked = { archive, key, checkpoint, create, ours: null }
+  if (existing === null) return looked
   const rule = options.verify ?? "size"
   const { found, record } = await findCommitted(
-    { store: destination, existing, source: archive.object, create, checkpoint, verify: rule },
+    { store: destination, existing, source: archive.object, create, checkpoint, key, verify: rule },
     signal,
   )
   // Whoever made the object, nobody will complete the upload that the checkpoint still names.
   if (found !== "another" && checkpoint?.upload) await discardUpload(destination, checkpoint.upload)
   if (record !== undefined) return { record }
-  if (found === "broken") return { archive, checkpoint, ours: null, create: replacing(create) }
-  return { archive, checkpoint, ours: found === "ours" ? existing : null, create }
+  if (found === "broken") return { ...looked, create: replacing(create) }
+  return { ...looked, ours: found === "ours" ? existing : null }
 }
 
 /** An object with this archive's marks and other bytes is one of a commit that went wrong. */
@@ -202,7 +212,7 @@ async function move(
   { destination, destinationKey, announced }: ArchiveRequest,
   options: DecryptOptions,
   found: Found,
-  contentKey: ContentKey,
+  { contentKey, prover }: UnlockedKey,
   held: Held,
   signal: AbortSignal,
 ): Promise<Moved> {
@@ -222,7 +232,7 @@ async function move(
     sourceSize: object.size,
     plaintextSize,
   }
-  const resumed = ours ? null : await resumeUpload(destination, work, checkpoint, create, signal)
+  const resumed = ours ? null : await resumeUpload(destination, work, checkpoint, create, prover, signal)
   if (resumed) held.writer = resumed.writer
   const trusted: ReadonlyMap<number, PartReceipt> = resumed?.trusted ?? new Map()
   const plan = planParts(
@@ -248,6 +258,12 @@ async function move(
     if (resumable) await options.checkpoint?.begin({ ...work, token, partSize })
   }
   const { writer, head } = held
+  const keep = async (number: number, receipt: PartReceipt) => {
+    if (!writer?.resumable) return
+    const upload = { ...work, token: writer.token, partSize: writer.partSize }
+    const proof = prover.prove(...receiptFacts(upload, number, receipt))
+    await options.checkpoint?.part(number, { ...receipt, proof })
+  }
   const transferred = await transferParts(
     {
       ...parts,
@@ -256,9 +272,7 @@ async function move(
       trusted,
       head,
       observe: options.observe ?? {},
-      onWritten: async (number, receipt) => {
-        if (writer?.resumable) await options.checkpoint?.part(number, receipt)
-      },
+      onWritten: keep,
     },
     signal,
   )

@@ -1,20 +1,22 @@
 /** Uploads that outlive the run that began them. */
 import type { Checkpoint, CheckpointLog, CheckpointUpload, PartReceipt } from "./checkpoint.ts"
 import { isUnsealError } from "./errors.ts"
+import { type Prover, receiptFacts } from "./proof.ts"
 import type { ArchiveStore, CreateOptions, PartWriter } from "./store/contract.ts"
 
 /** How long removing what a failed run left may take; the janitor gets the rest. */
 const DISCARD_TIMEOUT_MS = 10_000
 
 /**
- * Takes up the upload of an earlier run, with the parts that can be trusted: those whose receipt the store confirms to the
- * byte and the tag. `null` if there is none for exactly this `wanted` work, or the store has forgotten it.
+ * Takes up the upload of an earlier run, with the parts that can be trusted: those whose receipt is proved, and
+ * confirmed by the store to the byte and the tag. `null` if there is none for exactly this `wanted` work, or the store has forgotten it.
  */
 export async function resumeUpload(
   store: ArchiveStore,
   wanted: Omit<CheckpointUpload, "token" | "partSize">,
   checkpoint: Checkpoint | null,
   create: CreateOptions,
+  prover: Prover,
   signal: AbortSignal,
 ): Promise<{ writer: PartWriter; trusted: ReadonlyMap<number, PartReceipt> } | null> {
   if (!checkpoint?.upload) return null
@@ -34,10 +36,13 @@ export async function resumeUpload(
       signal,
     )
     const written = await writer.written(signal)
+    const begun = { ...upload, partSize: writer.partSize }
     const trusted = new Map(
       [...parts].filter(([number, receipt]) => {
         const part = written.get(number)
-        return part?.tag === receipt.tag && part.size === receipt.size
+        const isThere = part?.tag === receipt.tag && part.size === receipt.size
+        // A receipt goes into the record, so that its word is not enough.
+        return isThere && prover.confirms(receipt.proof, ...receiptFacts(begun, number, receipt))
       }),
     )
     return { writer, trusted }

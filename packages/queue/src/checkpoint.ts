@@ -19,6 +19,7 @@ const receiptSchema = z.object({
   tag: z.string(),
   crc32: z.int().nonnegative(),
   syncErrors: z.int().nonnegative(),
+  proof: z.string().optional(),
 })
 
 /** The upload that a run began. As in `@unseal/archive`, which defines what the fields mean. */
