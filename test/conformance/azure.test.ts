@@ -136,7 +136,7 @@ describe("what is Azure's own", () => {
       const writer = await create("blocks/discarded.ts", { existing: "replace" })
       const parts = await writeParts(writer, bytes)
       await write(store, "blocks/discarded.ts", bytes.subarray(0, 16))
-      await expect(writer.complete(parts, never)).rejects.toMatchObject({ code: "ERR_OBJECT_NOT_FOUND" })
+      await expect(writer.complete(parts, never)).rejects.toMatchObject({ code: "ERR_UPLOAD_GONE" })
       expectSameBytes((await raw.get("some/prefix/blocks/discarded.ts"))!.bytes, bytes.subarray(0, 16))
     })
 
@@ -170,7 +170,7 @@ describe("what is Azure's own", () => {
         const resumed = await create("blocks/untouched.ts", { token })
         expect((await resumed.written(never)).size).toBe(0)
       }
-      await expect(writePart(ended, bytes, 2)).rejects.toMatchObject({ code: "ERR_OBJECT_NOT_FOUND" })
+      await expect(writePart(ended, bytes, 2)).rejects.toMatchObject({ code: "ERR_UPLOAD_GONE" })
     })
   })
 

@@ -374,11 +374,11 @@ describe("what is S3's own", () => {
       const bytes = sampleBytes("gone", 2 * PART)
       const writer = await store.create("parts/gone.ts", bytes.length, PLAIN, never)
       await writer.abort()
-      await expect(writePart(writer, bytes, 1)).rejects.toMatchObject({ code: "ERR_OBJECT_NOT_FOUND" })
+      await expect(writePart(writer, bytes, 1)).rejects.toMatchObject({ code: "ERR_UPLOAD_GONE" })
       const parts = new Map<number, WrittenPart>(
         [1, 2].map((number) => [number, { size: PART, tag: "none" }]),
       )
-      await expect(writer.complete(parts, never)).rejects.toMatchObject({ code: "ERR_OBJECT_NOT_FOUND" })
+      await expect(writer.complete(parts, never)).rejects.toMatchObject({ code: "ERR_UPLOAD_GONE" })
     })
 
     it("are named by a token that begins with the one of the listing", async () => {

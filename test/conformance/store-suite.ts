@@ -592,14 +592,14 @@ export function describeStore(
         await writer.abort()
         const options = { ...PLAIN, token: writer.token }
         await expect(store.create("resume/gone.ts", bytes.length, options, never)).rejects.toMatchObject({
-          code: "ERR_OBJECT_NOT_FOUND",
+          code: "ERR_UPLOAD_GONE",
         })
       })
 
       it("says so of a token that is none", async () => {
         const options = { ...PLAIN, token: "not a token of this store" }
         await expect(store.create("resume/none.ts", 2 * part, options, never)).rejects.toMatchObject({
-          code: "ERR_OBJECT_NOT_FOUND",
+          code: "ERR_UPLOAD_GONE",
         })
       })
     })

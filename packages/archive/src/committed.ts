@@ -101,7 +101,13 @@ async function readRecord(
 ): Promise<ArchiveRecord | null> {
   const object = await store.stat(key, signal)
   if (object === null || object.size > RECORD_LIMIT) return null
-  return parseRecord(await readWhole(store, object, RECORD_LIMIT, signal))
+  try {
+    return parseRecord(await readWhole(store, object, RECORD_LIMIT, signal))
+  } catch (error) {
+    // Removed since the look. The code means the source's object everywhere else.
+    if (isUnsealError(error, "ERR_OBJECT_NOT_FOUND")) return null
+    throw error
+  }
 }
 
 /**

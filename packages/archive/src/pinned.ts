@@ -25,7 +25,8 @@ export async function pinArchive(
     const opened = await source.open(key, ahead, signal)
     if (opened !== null) return pinned(source, opened, ahead)
   }
-  throw new UnsealError("ERR_OBJECT_NOT_FOUND", `no object under ${keys.join(" or ")}`)
+  const where = source.location === undefined ? "" : ` in ${source.location}`
+  throw new UnsealError("ERR_OBJECT_NOT_FOUND", `no object under ${keys.join(" or ")}${where}`)
 }
 
 function pinned(source: ArchiveSource, { object, head, close }: OpenedObject, ahead: number): PinnedArchive {

@@ -47,7 +47,7 @@ export async function resumeUpload(
     )
     return { writer, trusted }
   } catch (error) {
-    if (isUnsealError(error, "ERR_OBJECT_NOT_FOUND")) return null
+    if (isUnsealError(error, "ERR_UPLOAD_GONE")) return null
     throw error
   }
 }

@@ -71,6 +71,15 @@ local function chooseProbe(name, s, afterMs)
     redis.call("ZREM", heldOf .. name, id)
   end
 end
+-- The archive that failed last is the worst of probes: as soon as there is another, that one takes its turn.
+local function preferAnother(name, s)
+  local due = s.probe and s.probe == s.failed and redis.call("ZSCORE", bull .. "delayed", s.probe)
+  if not due or redis.call("ZCARD", heldOf .. name) < 2 then return end
+  local f = redis.call("HMGET", bull .. s.probe, "held", "heldSince")
+  delay(s.probe, tonumber(f[2] or a.clock) + s.maxMs - tonumber(f[1] or 0))
+  chooseProbe(name, s, math.max(s.nextProbeAt - now(), 0))
+  write(name, s)
+end
 local function passOn(name, s)
   if s.probe then redis.call("ZREM", heldOf .. name, s.probe) end
   chooseProbe(name, s, math.floor(s.intervalMs * a.jitter))
@@ -108,12 +117,12 @@ local order = isProbe and s.probeOrder or orderOf(a.id)
 if began then
   -- What ended a moment ago and begins again is asked more seldom than before.
   local before = s or (ended and t - ended.at < 60000 and ended) or nil
-  local intervalMs = before and math.min(before.intervalMs * 2, a.mostMs) or a.firstMs
+  local intervalMs = before and math.min(before.intervalMs * 2, 4 * a.firstMs, a.mostMs) or a.firstMs
   s = { since = t, intervalMs = intervalMs, probes = 0, maxMs = a.maxMs, probeOrder = order }
 elseif isProbe then
   s.probes, s.intervalMs = s.probes + 1, math.min(s.intervalMs * 2, a.mostMs)
 end
-s.code, s.reason, s.remedy = a.code, a.reason, a.remedy
+s.code, s.reason, s.remedy, s.failed = a.code, a.reason, a.remedy, a.id
 putAside(a.id, a.name, order, a.clock + a.maxMs - heldMs)
 if isProbe or not s.probe then chooseProbe(a.name, s, math.floor(s.intervalMs * a.jitter)) end
 write(a.name, s)
@@ -162,7 +171,8 @@ if order then
   end
 end
 putAside(a.id, name, tonumber(order) or orderOf(a.id), (heldSince or a.clock) + s.maxMs - held)
-if not s.probe then
+if s.probe then preferAnother(name, s)
+else
   chooseProbe(name, s, math.floor(s.intervalMs * a.jitter))
   write(name, s)
 end
@@ -186,12 +196,15 @@ local s = readAt(suspensions, a.name)
 if not s or s.ending or s.probe ~= a.id then return 0 end
 return passOn(a.name, s) and 1 or 0`
 
-/** Sees to it that there is a probe: workers die, and jobs are removed by hand. Gives 1 if nothing is held any more. */
+/** Sees to it that there is a probe, and a good one: workers die, and jobs are removed by hand. Gives 1 if nothing is held any more. */
 export const TEND = `${COMMON}
 local s = readAt(suspensions, a.name)
 if not s or s.ending then return 0 end
 local id = s.probe
 local isLive = id and (redis.call("ZSCORE", bull .. "delayed", id) or redis.call("ZSCORE", bull .. "prioritized", id)
   or redis.call("LPOS", bull .. "active", id) or redis.call("LPOS", bull .. "wait", id))
-if isLive then return 0 end
+if isLive then
+  preferAnother(a.name, s)
+  return 0
+end
 return passOn(a.name, s) and 1 or 0`

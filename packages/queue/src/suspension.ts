@@ -124,7 +124,6 @@ export function createSuspensions(options: SuspensionOptions): Suspensions {
     for (const [name, { ending }] of known) {
       if (ending) continue
       await setAside(name)
-      if ((await script(TEND, { name })) === 1) known.delete(name)
     }
   }
 
@@ -140,6 +139,7 @@ export function createSuspensions(options: SuspensionOptions): Suspensions {
     }
     for (let from = "-inf"; from !== "" && !closed; )
       from = String(await script(SET_ASIDE, { ...given, from }))
+    if ((await script(TEND, { name })) === 1) known.delete(name)
   }
 
   /** One process puts back what a suspension held; if it dies, another goes on. */

@@ -26,7 +26,7 @@ describe("an error of the SDK", () => {
     [restError(409, "OperationConflict"), "ERR_STORE_UNAVAILABLE"],
     [restError(412, "ConditionNotMet"), "ERR_OBJECT_CHANGED"],
     [restError(412, "LeaseIdMissing"), "ERR_STORE_DENIED"],
-    [restError(400, "InvalidBlockList"), "ERR_OBJECT_NOT_FOUND"],
+    [restError(400, "InvalidBlockList"), "ERR_UPLOAD_GONE"],
     [restError(400, "Md5Mismatch"), "ERR_STORE_UNAVAILABLE"],
     [restError(400, "InvalidMetadata"), "ERR_STORE_DENIED"],
     [restError(408), "ERR_STORE_UNAVAILABLE"],

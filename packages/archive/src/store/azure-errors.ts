@@ -28,7 +28,7 @@ const BY_CODE: Readonly<Record<string, Row>> = {
     "ERR_DESTINATION_EXISTS",
     "the key holds another program's staged blocks, for up to a week",
   ],
-  InvalidBlockList: ["ERR_OBJECT_NOT_FOUND", "the upload's staged blocks are gone"],
+  InvalidBlockList: ["ERR_UPLOAD_GONE", "the upload's staged blocks are gone"],
   BlockCountExceedsLimit: [
     "ERR_STORE_DENIED",
     "the key has too many staged blocks; Azure drops them after a week",

@@ -79,7 +79,7 @@ export async function endUpload(to: Destination, token: string, signal?: AbortSi
   }
 }
 
-/** Begins or resumes the upload of `token`, which may be any text. `ERR_OBJECT_NOT_FOUND` if it can't be one of `size` bytes. */
+/** Begins or resumes the upload of `token`, which may be any text. `ERR_UPLOAD_GONE` if it can't be one of `size` bytes. */
 export async function azureWriter(
   to: Destination,
   token: string,
@@ -89,10 +89,7 @@ export async function azureWriter(
 ): Promise<PartWriter> {
   const upload = parseToken(token)
   if (upload === null || !fits(size, upload.partSize) || to.ended.has(token))
-    throw new UnsealError(
-      "ERR_OBJECT_NOT_FOUND",
-      `no upload to resume for ${to.name}: it ended, or never was`,
-    )
+    throw new UnsealError("ERR_UPLOAD_GONE", `no upload to resume for ${to.name}: it ended, or never was`)
   const { partSize } = upload
   // Asked now, before anything is read or decrypted: it shows a missing container and a refused credential.
   await stagedBlocks(to, signal)
@@ -111,7 +108,7 @@ export async function azureWriter(
     checkLength(body, bytes, `part ${number} of ${to.name}`)
     checkCrc32(body, crc32, `part ${number} of ${to.name}`)
     if (to.ended.has(token))
-      throw new UnsealError("ERR_OBJECT_NOT_FOUND", `part ${number} of ${to.name}: the upload has ended`)
+      throw new UnsealError("ERR_UPLOAD_GONE", `part ${number} of ${to.name}: the upload has ended`)
     const tag = hexCrc32(crc32)
     const checksum = secure ? {} : { transactionalContentMD5: md5Of(body) }
     await attempt(`writing part ${number} of ${to.name}`, to.idleTimeoutMs, signal, (abortSignal, moved) =>

@@ -8,10 +8,10 @@
  * What is different from a store with multipart uploads:
  * - There are no uploads, only staged blocks that hang on the blob's name. An upload is the blocks that name it
  *   (azure-blocks.ts). One without parts leaves no trace, so it can't be told from one that ended: resuming it begins with
- *   no parts, and only the process that ended it answers `ERR_OBJECT_NOT_FOUND`. Nothing wrong can come of it, as a part
+ *   no parts, and only the process that ended it answers `ERR_UPLOAD_GONE`. Nothing wrong can come of it, as a part
  *   counts only if its block is there.
  * - A commit of any block list, and Put Blob, discard all staged blocks of the blob, also those of another upload. That one's
- *   `complete` then finds the other object there, or fails with `ERR_OBJECT_NOT_FOUND`; it never publishes.
+ *   `complete` then finds the other object there, or fails with `ERR_UPLOAD_GONE`; it never publishes.
  * - Azure can't discard staged blocks by themselves. Committing an empty list and deleting the result would show an empty
  *   object for a moment, so `abort` deletes the uncommitted blob instead, on a condition that no visible object meets, and only
  *   when every block on it belongs to an upload that was ended here. What it may not or can't delete (no permission, another

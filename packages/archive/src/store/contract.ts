@@ -31,6 +31,8 @@ export interface OpenedObject {
 }
 
 export interface ArchiveSource {
+  /** For messages and logs: the store's URL without credentials or query, e.g. `s3://bucket/prefix`. */
+  readonly location?: string
   /** The current version of `key`, or `null` if there is none. A missing bucket is `ERR_STORE_DENIED`, never `null`. */
   stat(key: string, signal: AbortSignal): Promise<StoredObject | null>
   /**
@@ -56,7 +58,7 @@ export interface WrittenPart {
 }
 
 export interface CreateOptions {
-  /** Resumes the upload that this token names instead of beginning one. `ERR_OBJECT_NOT_FOUND` if the store no longer has it. */
+  /** Resumes the upload that this token names instead of beginning one. `ERR_UPLOAD_GONE` if the store no longer has it. */
   readonly token?: string
   readonly contentType: string
   readonly metadata: Readonly<Record<string, string>>

@@ -12,8 +12,8 @@ describe("a system error", () => {
     ["ENOTDIR", "ERR_STORE_DENIED"],
     ["ENAMETOOLONG", "ERR_STORE_DENIED"],
     ["ENOENT", "ERR_OBJECT_NOT_FOUND"],
-    ["ENOSPC", "ERR_STORE_UNAVAILABLE"],
-    ["EDQUOT", "ERR_STORE_UNAVAILABLE"],
+    ["ENOSPC", "ERR_STORE_FULL"],
+    ["EDQUOT", "ERR_STORE_FULL"],
     ["EIO", "ERR_STORE_UNAVAILABLE"],
     ["EMFILE", "ERR_STORE_UNAVAILABLE"],
   ]
@@ -23,7 +23,7 @@ describe("a system error", () => {
       expect(fileError(cause, "write of part 2", "/archives/a.ts")).toMatchObject({
         code: expected,
         cause,
-        message: `write of part 2 of /archives/a.ts failed: ${code}`,
+        message: `write of part 2 of /archives/a.ts failed: ${code}${expected === "ERR_STORE_FULL" ? ", no space is left in /archives" : ""}`,
       })
     })
 

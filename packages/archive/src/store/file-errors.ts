@@ -1,3 +1,4 @@
+import { dirname } from "node:path"
 import { type ErrorCode, UnsealError } from "../errors.ts"
 
 const CODES: Readonly<Record<string, ErrorCode>> = {
@@ -9,6 +10,8 @@ const CODES: Readonly<Record<string, ErrorCode>> = {
   EISDIR: "ERR_STORE_DENIED",
   ELOOP: "ERR_STORE_DENIED",
   ENAMETOOLONG: "ERR_STORE_DENIED",
+  ENOSPC: "ERR_STORE_FULL",
+  EDQUOT: "ERR_STORE_FULL",
 }
 
 /** The system's name for what went wrong, e.g. `ENOENT`; Node's own codes for a wrong argument (`ERR_…`) are none. */
@@ -18,14 +21,13 @@ export function systemCode(error: unknown): string | undefined {
 }
 
 /**
- * Translates a system error of `operation` on `path`; `ENOSPC`, `EIO` and all others that may pass are
- * `ERR_STORE_UNAVAILABLE`. An abort of `signal` becomes its reason; anything but a system error stays as it is.
+ * Translates a system error of `operation` on `path`; `EIO` and all others that may pass are `ERR_STORE_UNAVAILABLE`. An abort of `signal` becomes its reason; anything but a system error stays as it is.
  */
 export function fileError(error: unknown, operation: string, path: string, signal?: AbortSignal): unknown {
   if (signal?.aborted) return signal.reason
   const code = systemCode(error)
   if (code === undefined) return error
-  return new UnsealError(CODES[code] ?? "ERR_STORE_UNAVAILABLE", `${operation} of ${path} failed: ${code}`, {
-    cause: error,
-  })
+  const unsealCode = CODES[code] ?? "ERR_STORE_UNAVAILABLE"
+  const where = unsealCode === "ERR_STORE_FULL" ? `, no space is left in ${dirname(path)}` : ""
+  return new UnsealError(unsealCode, `${operation} of ${path} failed: ${code}${where}`, { cause: error })
 }

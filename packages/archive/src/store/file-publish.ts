@@ -48,7 +48,7 @@ export async function publish(
   await syncPath(upload)
   const object = await statFile(target, upload.key)
   if (!object)
-    throw new UnsealError("ERR_OBJECT_NOT_FOUND", `${target} was removed as soon as it was complete`)
+    throw new UnsealError("ERR_STORE_UNAVAILABLE", `${target} was removed as soon as it was complete`)
   return object
 }
 
@@ -106,10 +106,7 @@ async function settle(
       "ERR_DESTINATION_EXISTS",
       `${target} holds ${found ? `another object of ${found.size} bytes` : "something that is no file"}, where one of ${size} bytes was to appear`,
     )
-  throw new UnsealError(
-    "ERR_OBJECT_NOT_FOUND",
-    `the upload to ${target} is gone, and the object is not there`,
-  )
+  throw new UnsealError("ERR_UPLOAD_GONE", `the upload to ${target} is gone, and the object is not there`)
 }
 
 /** Removes the hidden files of an upload; no error if they are gone. The journal goes first: without it nothing is resumed. */

@@ -4,7 +4,7 @@ import { dirname } from "node:path"
 import { UnsealError } from "../errors.ts"
 import { checkCrc32, checkLength, checkParts, hexCrc32, partBytes } from "./adapter.ts"
 import type { CreateOptions, PartWriter, WrittenPart } from "./contract.ts"
-import { fileError } from "./file-errors.ts"
+import { fileError, systemCode } from "./file-errors.ts"
 import { beginJournal, noteVoid, noteWritten, readJournal } from "./file-journal.ts"
 import { isToken, targetOf, uploadFilesOf } from "./file-names.ts"
 import { checkDirectory, FILE_MODE, isThere } from "./file-object.ts"
@@ -39,7 +39,7 @@ export async function createFileWriter(
     await beginJournal(files.journal, size, partSize)
     return fileWriter({ directory, target, key, size, partSize, options, token: begun, ...files })
   } catch (error) {
-    throw fileError(error, "create", target, signal)
+    throw await uploadError(error, "create", target, directory, signal)
   }
 }
 
@@ -47,12 +47,12 @@ async function findUpload(target: string, token: string, size: number) {
   const files = isToken(token) ? uploadFilesOf(target, token) : null
   const journal = files && (await readJournal(files.journal))
   if (!files || journal?.size !== size || !(await isThere(files.temporary)))
-    throw new UnsealError("ERR_OBJECT_NOT_FOUND", `the token names no upload of ${size} bytes to ${target}`)
+    throw new UnsealError("ERR_UPLOAD_GONE", `the token names no upload of ${size} bytes to ${target}`)
   return { ...files, partSize: journal.partSize }
 }
 
 function fileWriter(upload: Upload): PartWriter {
-  const { target, temporary, journal, size, partSize } = upload
+  const { directory, target, temporary, journal, size, partSize } = upload
   // A part that is being written has no note in the journal: it may be half old and half new.
   const noted = new Set<number>()
 
@@ -71,7 +71,7 @@ function fileWriter(upload: Upload): PartWriter {
       try {
         return await written()
       } catch (error) {
-        throw fileError(error, "read", journal, signal)
+        throw await uploadError(error, "read", journal, directory, signal)
       }
     },
     async writePart(number, body, crc32, signal) {
@@ -89,7 +89,7 @@ function fileWriter(upload: Upload): PartWriter {
         noted.add(number)
         return part
       } catch (error) {
-        throw fileError(error, `write of part ${number}`, temporary, signal)
+        throw await uploadError(error, `write of part ${number}`, temporary, directory, signal)
       }
     },
     async complete(parts, signal) {
@@ -98,11 +98,28 @@ function fileWriter(upload: Upload): PartWriter {
       try {
         return await publish(upload, parts, signal)
       } catch (error) {
-        throw fileError(error, "complete", target, signal)
+        throw await uploadError(error, "complete", target, directory, signal)
       }
     },
     abort: () => removeUpload(target, upload.token),
   }
+}
+
+/** Of what an upload is made, nothing goes missing by itself: somebody removed it, or the whole directory is gone. */
+async function uploadError(
+  error: unknown,
+  operation: string,
+  path: string,
+  directory: string,
+  signal: AbortSignal,
+): Promise<unknown> {
+  if (signal.aborted || systemCode(error) !== "ENOENT") return fileError(error, operation, path, signal)
+  try {
+    await checkDirectory(directory)
+  } catch (missing) {
+    return missing
+  }
+  return new UnsealError("ERR_UPLOAD_GONE", `${operation} of ${path} failed: ENOENT`, { cause: error })
 }
 
 async function writeAt(
@@ -116,7 +133,7 @@ async function writeAt(
   try {
     // After a crash between the link and its clean-up this file is the visible object, which no part may touch.
     if ((await handle.stat()).nlink > 1)
-      throw new UnsealError("ERR_OBJECT_NOT_FOUND", `the upload ${file} is complete already`)
+      throw new UnsealError("ERR_UPLOAD_GONE", `the upload ${file} is complete already`)
     let at = position
     for (const chunk of body)
       for (let start = 0; start < chunk.length; ) {

@@ -5,6 +5,7 @@ import {
   mkdtemp,
   readdir,
   readFile,
+  rename,
   rm,
   stat,
   truncate,
@@ -210,7 +211,7 @@ describe("after a crash", () => {
     await writeFile(`${temporary}.parts`, `unseal-parts 1 ${bytes.length} ${PART}\n${notes.join("")}`)
 
     const resumed = await store.create("archive.ts", bytes.length, { ...ours, token: writer.token }, never)
-    await expect(writePart(resumed, 1)).rejects.toMatchObject({ code: "ERR_OBJECT_NOT_FOUND" })
+    await expect(writePart(resumed, 1)).rejects.toMatchObject({ code: "ERR_UPLOAD_GONE" })
     for (const [number, part] of parts)
       await appendFile(`${temporary}.parts`, `${number} ${part.size} ${part.tag}\n`)
     expect(await resumed.complete(await resumed.written(never), never)).toEqual(visible)
@@ -250,11 +251,22 @@ describe("after a crash", () => {
 })
 
 describe("an upload", () => {
+  it("whose whole directory is gone, as when it is unmounted, is the deployment's trouble", async () => {
+    const writer = await store.create("archive.ts", bytes.length, plain, never)
+    await rename(directory, `${directory}-away`)
+    try {
+      await expect(writePart(writer, 1)).rejects.toMatchObject({ code: "ERR_STORE_DENIED" })
+    } finally {
+      await rename(`${directory}-away`, directory)
+    }
+    await writePart(writer, 1)
+  })
+
   it("that was aborted meanwhile takes no part and leaves no file behind", async () => {
     const writer = await store.create("archive.ts", bytes.length, plain, never)
     await writePart(writer, 1)
     await writer.abort()
-    await expect(writePart(writer, 2)).rejects.toMatchObject({ code: "ERR_OBJECT_NOT_FOUND" })
+    await expect(writePart(writer, 2)).rejects.toMatchObject({ code: "ERR_UPLOAD_GONE" })
     expect(await names()).toEqual([])
   })
 

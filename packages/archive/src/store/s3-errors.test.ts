@@ -25,7 +25,7 @@ describe("what the S3 SDK throws", () => {
     ["NoSuchBucket", 404, "ERR_STORE_DENIED"],
     ["RequestTimeTooSkewed", 403, "ERR_STORE_UNAVAILABLE"],
     ["NoSuchKey", 404, "ERR_OBJECT_NOT_FOUND"],
-    ["NoSuchUpload", 404, "ERR_OBJECT_NOT_FOUND"],
+    ["NoSuchUpload", 404, "ERR_UPLOAD_GONE"],
     ["BadDigest", 400, "ERR_STORE_UNAVAILABLE"],
     ["XAmzContentChecksumMismatch", 400, "ERR_STORE_UNAVAILABLE"],
     ["IncompleteBody", 400, "ERR_STORE_UNAVAILABLE"],
@@ -147,4 +147,17 @@ describe("what the S3 SDK throws", () => {
     const translated = new UnsealError("ERR_OBJECT_CHANGED", "changed")
     expect(translate(translated)).toBe(translated)
   })
+})
+
+it("a 404 without a name means the upload where there is one, and never the source's object where something is written", () => {
+  const error = Object.assign(new Error("x"), { name: "NotFound", $metadata: { httpStatusCode: 404 } })
+  for (const [operation, code] of [
+    ["GetObject", "ERR_OBJECT_NOT_FOUND"],
+    ["UploadPart 3", "ERR_UPLOAD_GONE"],
+    ["ListParts", "ERR_UPLOAD_GONE"],
+    ["CompleteMultipartUpload", "ERR_UPLOAD_GONE"],
+    ["CreateMultipartUpload", "ERR_STORE_UNAVAILABLE"],
+    ["PutObject", "ERR_STORE_UNAVAILABLE"],
+  ])
+    expect(s3Error(error, operation!, "s3://bucket/key")).toMatchObject({ code })
 })

@@ -17,6 +17,7 @@ const CODES_BY_NAME: Readonly<Record<string, ErrorCode>> = {
   NoSuchBucket: "ERR_STORE_DENIED",
   EndpointError: "ERR_STORE_DENIED",
   InvalidObjectState: "ERR_OBJECT_ARCHIVED",
+  NoSuchUpload: "ERR_UPLOAD_GONE",
   // Credentials that can't be had at the moment: a metadata service, STS or a token file that is not there yet.
   CredentialsProviderError: "ERR_STORE_UNAVAILABLE",
   TokenProviderError: "ERR_STORE_UNAVAILABLE",
@@ -92,11 +93,19 @@ function codeOf(error: unknown): ErrorCode {
 export function s3Error(error: unknown, operation: string, where: string, signal?: AbortSignal): unknown {
   if (signal?.aborted) return signal.reason
   if (error instanceof UnsealError) return error
-  return new UnsealError(codeOf(error), describe(error, operation, where), {
+  return new UnsealError(codeFor(operation, codeOf(error)), describe(error, operation, where), {
     cause: error,
     retryAfterMs: pauseOf(error),
     refused: [401, 403].includes(statusOf(error) ?? 0),
   })
+}
+
+/** What a 404 without a name means: a key that is not there is something for a look or a read to find. */
+function codeFor(operation: string, code: ErrorCode): ErrorCode {
+  if (code !== "ERR_OBJECT_NOT_FOUND") return code
+  if (/^(UploadPart|ListParts|CompleteMultipartUpload|AbortMultipartUpload)\b/.test(operation))
+    return "ERR_UPLOAD_GONE"
+  return /^(PutObject|CreateMultipartUpload)\b/.test(operation) ? "ERR_STORE_UNAVAILABLE" : code
 }
 
 function describe(error: unknown, operation: string, where: string): string {

@@ -122,7 +122,7 @@ async function resume(
     Math.ceil(size / partSize) <= MAX_PARTS
   if (!usable)
     throw new UnsealError(
-      "ERR_OBJECT_NOT_FOUND",
+      "ERR_UPLOAD_GONE",
       `the token names no upload of ${size} bytes to ${whereIn(bucket, key)}`,
     )
   const upload = { key, size, options, uploadId, partSize }
