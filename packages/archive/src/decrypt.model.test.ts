@@ -570,6 +570,9 @@ async function runHistory(history: (world: World, model: Model) => Promise<void>
   }
 }
 
+/** Of each run of the search. */
+const HISTORIES = 400
+
 const usual = { partSize: 256, parts: 1, digest: "sha256", announced: false, checkpoint: "kept" } as const
 
 /** Histories that came to something else once, or would by chance alone; the last run is added by `runHistory`. */
@@ -634,14 +637,24 @@ describe("any history of runs, faults, crashes and meddling", () => {
       steps.map((step) => step.map(command)),
       { maxCommands: 8, size: "max" },
     )
+    let histories = 0
+    let taken = 0
     await fc.assert(
       fc.asyncProperty(
         contents.filter((content) => !("broken" in content)),
         commands,
-        (first, all) =>
-          runHistory((world, model) => fc.asyncModelRun(() => ({ model, real: world }), all), first),
+        async (first, all) => {
+          histories++
+          await runHistory(async (world, model) => {
+            await fc.asyncModelRun(() => ({ model, real: world }), all)
+            taken += [...all].length
+          }, first)
+        },
       ),
-      { numRuns: 400, interruptAfterTimeLimit: 20_000 },
+      // A search that was cut short has not found nothing: it has not looked.
+      { numRuns: HISTORIES, interruptAfterTimeLimit: 150_000, markInterruptAsFailure: true },
     )
+    console.log(`the model: ${histories} histories of ${taken} steps`)
+    expect(histories).toBe(HISTORIES)
   })
 })
