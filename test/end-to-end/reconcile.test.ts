@@ -9,6 +9,7 @@ import { queueStatus } from "@unseal/queue/status"
 import { listSuspensions, resumeSuspended } from "@unseal/queue/suspension-state"
 import { Redis } from "ioredis"
 import { afterEach, beforeEach, describe, expect, test } from "vitest"
+import { isStopped } from "../chaos/members.ts"
 import { type CliResult, runCli } from "../harness/process.ts"
 import { type ArchiveSummary, PROJECT_ID, type System, startSystem } from "../harness/system.ts"
 
@@ -160,6 +161,23 @@ describe("an archive in the vendor's storage", { timeout: 200_000 }, () => {
     }
     const said = [system.ingest, worker].map(({ log, stderr }) => JSON.stringify(log) + stderr()).join()
     expect(said).not.toMatch(/Signature=|Expires=/)
+  })
+
+  test("is whole at 24 MB, although its URL expires between two parts", async () => {
+    await system.record({ size: 24_000_000, statuses: AVAILABLE })
+    await untilRecorded(1)
+    Object.assign(workerEnv, {
+      ...{ UNSEAL_PART_SIZE_BYTES: String(5 * 1024 * 1024), UNSEAL_PARTS_IN_FLIGHT: "1" },
+      ...{ UNSEAL_TEST: "1", UNSEAL_TEST_FAULT_POINT: "after-part:2:stop" },
+    })
+    const worker = await system.startWorker()
+    await expect.poll(() => isStopped(worker.pid), { timeout: 30_000 }).toBe(true)
+    await new Promise((resolve) => setTimeout(resolve, 3_100))
+    worker.kill("SIGCONT")
+    await expect.poll(jobs, { timeout: 60_000, interval: 200 }).toMatchObject({ completed: 1 })
+    const [archive] = await stored()
+    expect(archive!.size).toBeGreaterThan(20_000_000)
+    expect(await isRight(archive!)).toBe(true)
   })
 
   test("is read from the source store if it is there after all", async () => {
