@@ -26,6 +26,7 @@ export function createProjectBudgets(shared: ByteBudget, partSizeBytes: number):
 function within(outer: ByteBudget, limit: number): ByteBudget {
   const inner = createByteBudget(limit)
   return {
+    limit,
     get holders() {
       return inner.holders
     },

@@ -12,6 +12,8 @@ export interface ByteBudget {
   acquire(bytes: number, signal: AbortSignal): Promise<PartMemory>
   /** Parts that hold memory now. */
   readonly holders: number
+  /** Bytes of the whole. */
+  readonly limit: number
 }
 
 interface Waiter {
@@ -35,6 +37,7 @@ export function createByteBudget(limit: number): ByteBudget {
   }
 
   return {
+    limit,
     get holders() {
       return holders
     },

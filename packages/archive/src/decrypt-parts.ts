@@ -2,6 +2,7 @@
 import type { ByteBudget, PartMemory } from "./budget.ts"
 import type { PartReceipt } from "./checkpoint.ts"
 import { type DecryptedPart, memoryOf } from "./decrypt-part.ts"
+import { UnsealError } from "./errors.ts"
 import { combineCrc32 } from "./format/crc32.ts"
 import { type Part, type PartPlan, sizeOf } from "./format/parts.ts"
 import { createThreadHash } from "./hash-thread.ts"
@@ -47,6 +48,22 @@ export interface TransferResult {
   readonly end: Uint8Array | undefined
   /** Hex. */
   readonly sha256: { readonly plaintext?: string; readonly ciphertext?: string }
+}
+
+/** A part may be larger than a small budget; with 64 MiB, the 10,000 parts of S3 are 671 GB. */
+const LARGEST_PART = 64 * 1024 * 1024
+
+/**
+ * `ERR_CIPHERTEXT_INVALID` for an object of so many bytes that a part of it is out of proportion to the memory there is. Its size
+ * is a claim of the source, and must not drive memory.
+ */
+export function checkPartSize(size: number, partSize: number, budget: Pick<ByteBudget, "limit">): void {
+  const largest = Math.max(LARGEST_PART, budget.limit)
+  if (partSize <= largest || size <= largest) return
+  throw new UnsealError(
+    "ERR_CIPHERTEXT_INVALID",
+    `the source claims ${size} bytes, which the destination takes in parts of ${partSize} bytes: more than the ${largest} bytes of memory for parts (UNSEAL_PARTS_IN_FLIGHT × UNSEAL_PART_SIZE_BYTES)`,
+  )
 }
 
 /** Decrypts the first part by itself, so that it can prove the content key before an upload begins. */

@@ -8,7 +8,7 @@ import { crc32 } from "node:zlib"
 import fc from "fast-check"
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest"
 import { poisoned } from "../../../test/harness/poisoned.ts"
-import { createByteBudget } from "./budget.ts"
+import { type ByteBudget, createByteBudget } from "./budget.ts"
 import type { Checkpoint, CheckpointLog, CheckpointUpload, PartReceipt } from "./checkpoint.ts"
 import { type ArchiveRequest, type DecryptOptions, decryptArchive } from "./decrypt.ts"
 import { type ErrorCode, UnsealError } from "./errors.ts"
@@ -16,8 +16,9 @@ import { formatCrc32 } from "./format/crc32.ts"
 import { createKeyRing, parsePrivateKey } from "./format/key-ring.ts"
 import { encodePassword, wrapPassword } from "./format/password.ts"
 import { openInTwo } from "./store/adapter.ts"
-import type { ArchiveStore, CreateOptions, PartWriter } from "./store/contract.ts"
+import type { ArchiveStore, CreateOptions, PartWriter, StoredObject } from "./store/contract.ts"
 import { openStore } from "./store/open.ts"
+import { choosePartSize } from "./store/s3-multipart.ts"
 import { writeWhole } from "./store/whole.ts"
 
 const PART = 64 * 1024
@@ -223,6 +224,51 @@ describe("decryptArchive", () => {
     expect((await get()).equals(Buffer.concat([content, tail.subarray(trimmed)]))).toBe(true)
     expect(result.record.tail).toEqual({ form, padding: trimmed })
     expect(result.record.crc32).toBe(formatCrc32(crc32(await get())))
+  })
+
+  it.each([
+    [
+      "5 TB, which S3 takes in parts of half a gigabyte",
+      5e12,
+      /claims 5000000000000 bytes, .* in parts of 500170752/,
+    ],
+    [
+      "1 PB, which is more than any store holds",
+      1e15,
+      /1000000000000000 bytes, which is more than any store/,
+    ],
+  ])("refuses what claims to be of %s, at the cost of a small one", async (_, size, message) => {
+    const { ciphertext, encryptedPassword } = encrypt(transportStream(PART))
+    await put("source", KEY, ciphertext)
+    const claims = (object: StoredObject | null) => object && { ...object, size }
+    const huge: ArchiveStore = {
+      ...source,
+      stat: async (key, signal) => claims(await source.stat(key, signal)),
+      async open(key, length, signal) {
+        const opened = await source.open(key, length, signal)
+        return opened && { ...opened, object: claims(opened.object)! }
+      },
+    }
+    let most = 0
+    const shared = createByteBudget(8 * 8 * 1024 * 1024)
+    const budget: ByteBudget = {
+      limit: shared.limit,
+      holders: 0,
+      acquire(bytes, signal) {
+        most = Math.max(most, bytes)
+        return shared.acquire(bytes, signal)
+      },
+    }
+    const s3Like: ArchiveStore = {
+      ...destination,
+      partSizeFor: (size) => choosePartSize(size, 8 * 1024 * 1024),
+    }
+    const wanted = request(encryptedPassword, { source: huge, destination: s3Like })
+    await expect(decryptArchive(wanted, options({ budget }), never)).rejects.toMatchObject({
+      ...{ code: "ERR_CIPHERTEXT_INVALID", kind: "permanent" },
+      message: expect.stringMatching(message),
+    })
+    expect(most).toBe(0)
   })
 
   it("treats an empty archive as an outcome, whatever its password", async () => {

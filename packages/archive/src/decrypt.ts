@@ -13,6 +13,7 @@ import { commit } from "./commit.ts"
 import { findCommitted, metadataOf, writeRecord } from "./committed.ts"
 import { decryptLastBlock, decryptPart } from "./decrypt-part.ts"
 import {
+  checkPartSize,
   decryptHead,
   type HeadPart,
   type PartObserver,
@@ -235,11 +236,9 @@ async function move(
   const resumed = ours ? null : await resumeUpload(destination, work, checkpoint, create, prover, signal)
   if (resumed) held.writer = resumed.writer
   const trusted: ReadonlyMap<number, PartReceipt> = resumed?.trusted ?? new Map()
-  const plan = planParts(
-    object.size,
-    plaintextSize,
-    resumed?.writer.partSize ?? destination.partSizeFor(plaintextSize),
-  )
+  const partSize = resumed?.writer.partSize ?? destination.partSizeFor(plaintextSize)
+  checkPartSize(object.size, partSize, options.budget)
+  const plan = planParts(object.size, plaintextSize, partSize)
   const digest = options.digest === "sha256"
   // Of nothing but a padding that is trimmed there is no part, so no ciphertext to hash: no digest rather than that of nothing.
   const isHashable = plan.count > 0 || object.size === 0

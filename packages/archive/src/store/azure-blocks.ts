@@ -4,6 +4,7 @@
  * and an upload is exactly the blocks that name it. All names have one length, which Azure demands of a blob's blocks.
  */
 import { randomBytes } from "node:crypto"
+import { UnsealError } from "../errors.ts"
 
 /** Azure's limits for a block blob. */
 const MAX_BLOCKS = 50_000
@@ -28,8 +29,16 @@ export interface BlockName {
   readonly tag: string
 }
 
-/** Bytes in a part of an object of `size` bytes: `preferred`, grown where that would be more than 50,000 staged blocks. */
+/**
+ * Bytes in a part of an object of `size` bytes: `preferred`, grown where that would be more than 50,000 staged blocks.
+ * `ERR_CIPHERTEXT_INVALID` for an object that would have more of the largest.
+ */
 export function partSizeFor(size: number, preferred: number): number {
+  if (size > MAX_BLOCKS * MAX_BLOCK_BYTES)
+    throw new UnsealError(
+      "ERR_CIPHERTEXT_INVALID",
+      `an object of ${size} bytes is more than Azure holds: ${MAX_BLOCKS} blocks of ${MAX_BLOCK_BYTES} bytes`,
+    )
   const wanted = Math.max(preferred, Math.ceil(size / MAX_BLOCKS), MULTIPLE)
   const partSize = Math.ceil(wanted / MULTIPLE) * MULTIPLE
   if (partSize > MAX_BLOCK_BYTES)

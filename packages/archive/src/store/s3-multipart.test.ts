@@ -20,6 +20,16 @@ describe("the part size for S3", () => {
     expect(choosePartSize(10_000 * 8 * MIB + 16, 8 * MIB)).toBe(9 * MIB)
   })
 
+  it("is refused with the number for an object that S3 does not hold", () => {
+    expect(choosePartSize(10_000 * 5 * GIB, 8 * MIB)).toBe(5 * GIB)
+    expect(() => choosePartSize(2 ** 50, 8 * MIB)).toThrow(
+      expect.objectContaining({
+        code: "ERR_CIPHERTEXT_INVALID",
+        message: expect.stringContaining(`${2 ** 50} bytes`),
+      }),
+    )
+  })
+
   it("fits every object and preference", () => {
     fc.assert(
       fc.property(

@@ -19,10 +19,20 @@ import { exhaust } from "./s3-signed.ts"
 const MIB = 1024 * 1024
 const MIN_PART_SIZE = 5 * MIB
 const MAX_PARTS = 10_000
+const MAX_PART_SIZE = 5 * 1024 * MIB
 
-/** The part size for an object: the preferred one, moved into S3's limits, as whole mebibytes (and so a multiple of 16). */
-export const choosePartSize = (size: number, preferred: number): number =>
-  Math.ceil(Math.max(preferred, MIN_PART_SIZE, size / MAX_PARTS) / MIB) * MIB
+/**
+ * The part size for an object: the preferred one, moved into S3's limits, as whole mebibytes (and so a multiple of 16).
+ * `ERR_CIPHERTEXT_INVALID` for an object that would have more parts of the largest size.
+ */
+export function choosePartSize(size: number, preferred: number): number {
+  if (size > MAX_PARTS * MAX_PART_SIZE)
+    throw new UnsealError(
+      "ERR_CIPHERTEXT_INVALID",
+      `an object of ${size} bytes is more than S3 holds: ${MAX_PARTS} parts of ${MAX_PART_SIZE} bytes`,
+    )
+  return Math.ceil(Math.max(preferred, MIN_PART_SIZE, size / MAX_PARTS) / MIB) * MIB
+}
 
 interface Upload {
   readonly key: string
