@@ -1,6 +1,6 @@
 import { parseHostList } from "@unseal/archive/store/https-hosts"
 import { parseStoreUrl, StoreUrlError } from "@unseal/archive/store/url"
-import { type Projects, readProjects, type VendorProject, type WorkerProject } from "@unseal/service/projects"
+import type { WorkerProject } from "@unseal/service/projects"
 import { openProjects, type ReloadingProjects } from "@unseal/service/reloading-projects"
 import {
   choice,
@@ -16,6 +16,7 @@ import {
 } from "@unseal/service/settings"
 import { readTestSettings, type TestSettings } from "@unseal/service/test-settings"
 import { z } from "zod"
+import { openVendorProjects, type VendorProjects } from "./vendor-projects.ts"
 
 const hostList = () =>
   text().transform((value, context) => {
@@ -57,8 +58,7 @@ export type Settings = z.output<typeof schema>
 export interface Config {
   readonly settings: Settings
   readonly projects: ReloadingProjects<WorkerProject>
-  /** What the vendor's REST API asks for, read anew: it is seldom needed, and may have changed by then. */
-  vendors(): Projects<VendorProject>
+  readonly vendors: VendorProjects
   /** For the stores: the SDKs' own names are theirs to read. */
   readonly env: Environment
   /** `null` but in tests of Unseal itself. */
@@ -67,13 +67,11 @@ export interface Config {
 
 /** Throws `ConfigurationError` with every problem. */
 export function readConfig(env: Environment = process.env): Config {
-  const vendors = () => readProjects({ for: "vendor", env })
-  const [settings, projects, testing] = readTogether(
+  const [settings, [projects, vendors], testing] = readTogether(
     () => readSettings("worker", schema, env),
     () => {
       const projects = openProjects({ for: "worker", env, check: storeUrlProblems })
-      vendors()
-      return projects
+      return [projects, openVendorProjects(projects, env)] as const
     },
     () => readTestSettings(env),
   )

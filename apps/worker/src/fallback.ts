@@ -1,5 +1,5 @@
 /** The copy that the vendor keeps of an archive which it could not upload, or was not told where to. */
-import { UnsealError } from "@unseal/archive/errors"
+import { isUnsealError, UnsealError } from "@unseal/archive/errors"
 import { openHttpsStore } from "@unseal/archive/store/https"
 import type { OpenStoreOptions } from "@unseal/archive/store/open"
 import { RequestLimit } from "@unseal/archive/store/request-limit"
@@ -59,7 +59,7 @@ export function createFallback({ config, onRetry }: FallbackOptions): Fallback {
   }
 
   function credentialsOf(projectId: string) {
-    return config.vendors().get(projectId)?.credentials
+    return config.vendors.get(projectId)?.credentials
   }
 
   async function askForUrl(
@@ -67,7 +67,7 @@ export function createFallback({ config, onRetry }: FallbackOptions): Fallback {
     archiveId: string,
     signal: AbortSignal,
   ): Promise<string | null> {
-    const project = config.vendors().get(projectId)
+    const project = config.vendors.get(projectId)
     if (project?.credentials === undefined)
       throw new UnsealError(
         "ERR_STORE_DENIED",
@@ -82,6 +82,7 @@ export function createFallback({ config, onRetry }: FallbackOptions): Fallback {
     try {
       return (await client.getArchive(archiveId, signal))?.url ?? null
     } catch (error) {
+      if (isUnsealError(error, "ERR_STORE_DENIED")) config.vendors.refused()
       // A slot is not held for as long as the vendor asks to be left alone: the project's suspension waits instead.
       if (error instanceof VendorError && (error.status === 429 || error.retryAfterMs !== undefined))
         throw new UnsealError("ERR_STORE_BUSY", error.message, { cause: error })

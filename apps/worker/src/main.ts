@@ -22,6 +22,9 @@ await runProcess("worker", async ({ logger, fail }) => {
     refuse: (error) => fail(error, "redis may lose jobs"),
   })
   const watch = config.projects.watch({ logger, registry })
+  config.vendors.onInvalid((err) =>
+    logger.error({ err }, "credentials for the vendor's API stay as they were"),
+  )
   const worker = createWorker({ config, redis, registry, logger, ...(rig && { rig }) })
   const admin = await startAdminServer({
     port: settings.UNSEAL_ADMIN_PORT,

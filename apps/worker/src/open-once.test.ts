@@ -1,9 +1,10 @@
 import { expect, test } from "vitest"
 import { openOnce } from "./open-once.ts"
 
-function setUp(wanted: string[]) {
+function setUp(...names: string[]) {
   const log: string[] = []
   let fails = false
+  let wanted = new Set(names)
   const things = openOnce({
     async open(name: string) {
       log.push(`open ${name}`)
@@ -13,14 +14,17 @@ function setUp(wanted: string[]) {
     close: async (one: string) => void log.push(`close ${one}`),
     wanted: () => wanted,
   })
+  const want = (...names: string[]) => {
+    wanted = new Set(names)
+  }
   const fail = (is: boolean) => {
     fails = is
   }
-  return { things, log, fail }
+  return { things, log, fail, want }
 }
 
 test("what is wanted is opened once, shared, and stays open", async () => {
-  const { things, log } = setUp(["a"])
+  const { things, log } = setUp("a")
   const [one, two] = [things.hold("a"), things.hold("a")]
   expect(await one.opened).toBe("A")
   expect(await two.opened).toBe("A")
@@ -33,11 +37,10 @@ test("what is wanted is opened once, shared, and stays open", async () => {
 })
 
 test("what nobody wants any more is closed when the last that holds it lets go, and not before", async () => {
-  const wanted = ["a"]
-  const { things, log } = setUp(wanted)
+  const { things, log, want } = setUp("a")
   const [one, two] = [things.hold("a"), things.hold("a")]
   await one.opened
-  wanted.splice(0, 1, "b")
+  want("b")
   one.release()
   one.release()
   const other = things.hold("b")
@@ -49,7 +52,7 @@ test("what nobody wants any more is closed when the last that holds it lets go, 
 })
 
 test("what could not be opened is tried again by the next", async () => {
-  const { things, log, fail } = setUp(["a"])
+  const { things, log, fail } = setUp("a")
   fail(true)
   const first = things.hold("a")
   await expect(first.opened).rejects.toThrow("down")
@@ -59,4 +62,28 @@ test("what could not be opened is tried again by the next", async () => {
   expect(await second.opened).toBe("A")
   await things.close()
   expect(log).toEqual(["open a", "open a", "close A"])
+})
+
+test("what was idle when it ceased to be wanted is closed by the next that lets go", async () => {
+  const { things, log, want } = setUp("a", "b")
+  things.hold("a").release()
+  want("b")
+  things.hold("b").release()
+  await expect.poll(() => log).toEqual(["open a", "open b", "close A"])
+})
+
+test("letting go looks at no other name, however many there are", async () => {
+  const names = Array.from({ length: 5_000 }, (_, index) => `n${index}`)
+  let looked = 0
+  const wanted = new (class extends Set<string> {
+    override has(name: string) {
+      looked++
+      return super.has(name)
+    }
+  })(names)
+  const things = openOnce({ open: async (name) => name, close: async () => {}, wanted: () => wanted })
+  for (const name of names) things.hold(name).release()
+  looked = 0
+  things.hold("n0").release()
+  expect(looked).toBe(1)
 })

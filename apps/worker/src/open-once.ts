@@ -13,25 +13,33 @@ interface Entry<T> {
 
 export function openOnce<T>(options: {
   open(name: string): Promise<T>
-  close(one: T): Promise<void>
-  /** The names that will be needed again. */
-  wanted(): readonly string[]
+  close(one: T, name: string): Promise<void>
+  /** The names that will be needed again: another set once they have changed, and the same one until then. */
+  wanted(): ReadonlySet<string>
 }): OpenOnce<T> {
   const entries = new Map<string, Entry<T>>()
+  let wanted: ReadonlySet<string> = new Set()
 
-  async function end(opened: Promise<T>): Promise<void> {
+  async function end(name: string, opened: Promise<T>): Promise<void> {
     // What could not be opened need not be closed.
     const one = await opened.catch(() => null)
-    if (one !== null) await options.close(one)
+    if (one !== null) await options.close(one, name)
   }
 
-  function closeUnwanted(): void {
-    const wanted = new Set(options.wanted())
-    for (const [name, entry] of entries)
-      if (entry.holders === 0 && !wanted.has(name)) {
-        entries.delete(name)
-        void end(entry.opened)
-      }
+  function closeUnwanted(names: Iterable<string>): void {
+    for (const name of names) {
+      const entry = entries.get(name)
+      if (entry?.holders !== 0 || wanted.has(name)) continue
+      entries.delete(name)
+      void end(name, entry.opened)
+    }
+  }
+
+  /** An archive looks at what it held and at nothing else: its cost must not grow with the number of names. */
+  function released(name: string): void {
+    const before = wanted
+    wanted = options.wanted()
+    closeUnwanted(wanted === before ? [name] : [...entries.keys()])
   }
 
   return {
@@ -45,21 +53,21 @@ export function openOnce<T>(options: {
       }
       entry.holders++
       const held = entry
-      let released = false
+      let isReleased = false
       return {
         opened: entry.opened,
         release() {
-          if (released) return
-          released = true
+          if (isReleased) return
+          isReleased = true
           held.holders--
-          closeUnwanted()
+          released(name)
         },
       }
     },
     async close() {
-      const all = [...entries.values()]
+      const all = [...entries]
       entries.clear()
-      await Promise.all(all.map(({ opened }) => end(opened)))
+      await Promise.all(all.map(([name, { opened }]) => end(name, opened)))
     },
   }
 }

@@ -6,7 +6,7 @@ import { RequestLimit } from "@unseal/archive/store/request-limit"
 import type { JobPayload } from "@unseal/queue/job"
 import { fillKeyTemplate } from "@unseal/service/key-template"
 import type { Logger } from "@unseal/service/logger"
-import type { WorkerProject } from "@unseal/service/projects"
+import type { Projects, WorkerProject } from "@unseal/service/projects"
 import type { Config } from "./config.ts"
 import { openOnce } from "./open-once.ts"
 import { createProjectBudgets } from "./project-budgets.ts"
@@ -76,8 +76,11 @@ export function openPlaces({ config, budget, logger, onRetry }: PlacesOptions): 
       const partSizeBytes = settings.UNSEAL_PART_SIZE_BYTES
       return openStore(url, { partSizeBytes, env: config.env, onRetry, limit })
     },
-    close: (store) => store.close().catch(logFailure),
-    wanted: () => configured().flatMap(({ source, destination }) => [source, destination]),
+    close(store, url) {
+      limits.delete(url)
+      return store.close().catch(logFailure)
+    },
+    wanted: wantedBy(projects, ({ source, destination }) => [source, destination]),
   })
   const keyRings = openOnce({
     async open(directory) {
@@ -87,7 +90,7 @@ export function openPlaces({ config, budget, logger, onRetry }: PlacesOptions): 
       return keyRing
     },
     close: async () => {},
-    wanted: () => configured().map(({ keysDir }) => keysDir),
+    wanted: wantedBy(projects, ({ keysDir }) => [keysDir]),
   })
 
   return {
@@ -166,5 +169,20 @@ export function openPlaces({ config, budget, logger, onRetry }: PlacesOptions): 
     } catch (error) {
       return [`project ${id}: ${(error as Error).message}`]
     }
+  }
+}
+
+/** What all projects name, gathered anew only when they have changed. */
+function wantedBy(
+  projects: Projects<WorkerProject>,
+  named: (project: WorkerProject) => readonly string[],
+): () => ReadonlySet<string> {
+  let ids: readonly string[] = []
+  let names: ReadonlySet<string> = new Set()
+  return () => {
+    if (ids === projects.ids) return names
+    ids = projects.ids
+    names = new Set(ids.flatMap((id) => projects.get(id) ?? []).flatMap(named))
+    return names
   }
 }
