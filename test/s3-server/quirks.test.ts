@@ -108,6 +108,25 @@ describe("a server with quirks", () => {
       for (let asked = 1; asked <= 14; asked++) statuses.push((await request(get("object"))).status)
       expect(statuses.flatMap((status, index) => (status === 403 ? [index + 1] : []))).toEqual([7, 14])
     },
+    "demands-sse-kms": () =>
+      expectDemand({
+        "x-amz-server-side-encryption": "aws:kms",
+        "x-amz-server-side-encryption-aws-kms-key-id": "alias/x",
+      }),
+    "demands-acl": () => expectDemand({ "x-amz-acl": "bucket-owner-full-control" }),
+    "demands-tagging": () => expectDemand({ "x-amz-tagging": "team=media" }),
+    "demands-storage-class": () => expectDemand({ "x-amz-storage-class": "STANDARD_IA" }),
+    async "demands-owner"() {
+      const owner = (number: string) => ({ "x-amz-expected-bucket-owner": number })
+      expect(await request(get("object"))).toMatchObject({ status: 403, code: "AccessDenied" })
+      expect((await request({ ...get("object"), headers: owner("111122223333") })).status).toBe(200)
+      expect((await request({ ...get("object"), headers: owner("999999999999") })).status).toBe(403)
+    },
+    async "requester-pays"() {
+      expect(await request(get("object"))).toMatchObject({ status: 403, code: "AccessDenied" })
+      const headers = { "x-amz-request-payer": "requester" }
+      expect((await request({ ...get("object"), headers })).status).toBe(200)
+    },
     async "clock-ahead"() {
       await expectSkew(HOUR_MS)
     },
@@ -239,6 +258,20 @@ describe("a server with quirks", () => {
     expect((await Promise.all(under)).map(({ status }) => status)).toEqual(Array(most).fill(200))
     slow.remove()
     expect((await request(put("taken"))).status).toBe(200)
+  }
+
+  /** Of a PUT and of a multipart upload's beginning, but not of its parts. */
+  async function expectDemand(headers: Record<string, string>): Promise<void> {
+    expect(await request(put("demanded"))).toMatchObject({ status: 403, code: "AccessDenied" })
+    expect((await request(put("demanded", headers))).status).toBe(200)
+    const begin = { method: "POST", path: "/archives/demanded", query: { uploads: "" } }
+    expect((await request(begin)).status).toBe(403)
+    const begun = await request({ ...begin, headers })
+    const uploadId = /<UploadId>(.*)<\/UploadId>/.exec(begun.body.toString())![1]!
+    const part = { ...put("demanded"), query: { partNumber: "1", uploadId } }
+    expect((await request({ ...part, headers })).status).toBe(400)
+    expect((await request(part)).status).toBe(200)
+    await request({ method: "DELETE", path: "/archives/demanded", query: { uploadId } })
   }
 
   async function expectSkew(offsetMs: number) {

@@ -191,7 +191,12 @@ describe("the server", () => {
     expect(await get({ acl: "" })).toBe("501 NotImplemented")
     expect(await get({ versionId: "x" })).toBe("501 NotImplemented")
     expect(
-      await verdict(await signed(server.url, put("kms", "x", { "x-amz-server-side-encryption": "aws:kms" }))),
+      await verdict(
+        await signed(
+          server.url,
+          put("kms", "x", { "x-amz-server-side-encryption-customer-algorithm": "AES256" }),
+        ),
+      ),
     ).toBe("501 NotImplemented")
     expect(await verdict(await signed(server.url, { method: "POST", path: "/archives/plain" }))).toBe(
       "405 MethodNotAllowed",

@@ -4,7 +4,8 @@ import { pathToFileURL } from "node:url"
 import type { OpenedStore } from "@unseal/archive/store/adapter"
 import { openHttpsStore } from "@unseal/archive/store/https"
 import { openStore } from "@unseal/archive/store/open"
-import { splitObjectUrl } from "@unseal/archive/store/url"
+import { parseStoreUrl, splitObjectUrl } from "@unseal/archive/store/url"
+import type { StoreSide } from "@unseal/archive/store/url-parameters"
 import { env } from "./config.ts"
 import { UsageError } from "./exit.ts"
 import { spoolStandardInput } from "./standard-input.ts"
@@ -23,7 +24,7 @@ export interface Location {
 export async function openSource(name: string, signal: AbortSignal): Promise<Location> {
   if (name === "-") return { ...(await spoolStandardInput(signal)), name: "standard input", marks: false }
   if (/^https:/i.test(name)) return openHttpsSource(name)
-  return openLocation(name)
+  return openLocation(name, "source")
 }
 
 /** Whoever names the URL decides where it leads, so that any host may be asked; plain http stays refused. */
@@ -40,12 +41,13 @@ export async function openDestination(name: string): Promise<Location> {
   if (name === "-") return { store: createStandardOutput(), key: "-", name: "standard output", marks: false }
   if (/^https:/i.test(name))
     throw new UsageError("an https URL can be a source, but nothing can be written to it")
-  return openLocation(name)
+  return openLocation(name, "destination")
 }
 
-async function openLocation(name: string): Promise<Location> {
+async function openLocation(name: string, side: StoreSide): Promise<Location> {
   const isUrl = /^[a-z][a-z0-9+.-]*:\/\//i.test(name)
   const { store, key } = isUrl ? splitObjectUrl(name) : splitPath(name)
+  parseStoreUrl(store, side)
   return { store: await openStore(store, { env }), key, name, marks: !store.startsWith("file:") }
 }
 

@@ -82,9 +82,12 @@ export function readConfig(env: Environment = process.env): Config {
 function storeUrlProblems(projects: readonly WorkerProject[]): readonly string[] {
   const problems: string[] = []
   for (const { id, source, destination } of projects)
-    for (const [name, url] of Object.entries({ source, destination }))
+    for (const [name, url] of [
+      ["source", source],
+      ["destination", destination],
+    ] as const)
       try {
-        parseStoreUrl(url)
+        parseStoreUrl(url, name)
       } catch (error) {
         if (!(error instanceof StoreUrlError)) throw error
         problems.push(`${name} of project ${id}: ${error.message}`)

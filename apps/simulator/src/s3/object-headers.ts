@@ -10,28 +10,40 @@ const KEPT = [
   "content-language",
   "expires",
   "x-amz-server-side-encryption",
+  "x-amz-server-side-encryption-aws-kms-key-id",
+  "x-amz-server-side-encryption-bucket-key-enabled",
 ]
+
+/** The account that owns every bucket. */
+export const ACCOUNT = "111122223333"
 
 /** What these headers ask for would silently not happen. Each with the values that ask for nothing this server lacks. */
 const NOT_IMPLEMENTED: readonly (readonly [prefix: string, ...allowed: string[]])[] = [
-  ["x-amz-server-side-encryption-"],
-  ["x-amz-server-side-encryption", "AES256"],
+  ["x-amz-server-side-encryption-customer-"],
+  ["x-amz-server-side-encryption-context"],
+  ["x-amz-server-side-encryption", "AES256", "aws:kms", "aws:kms:dsse"],
   ["x-amz-copy-source-server-side-encryption-"],
   ["x-amz-acl", "private", "bucket-owner-full-control"],
   ["x-amz-grant-"],
-  ["x-amz-storage-class", "STANDARD"],
-  ["x-amz-tagging"],
+  [
+    "x-amz-storage-class",
+    "STANDARD",
+    "REDUCED_REDUNDANCY",
+    "STANDARD_IA",
+    "INTELLIGENT_TIERING",
+    "GLACIER_IR",
+  ],
   ["x-amz-object-lock-"],
   ["x-amz-bucket-object-lock-", "false"],
   ["x-amz-website-redirect-location"],
   ["x-amz-write-offset-bytes"],
-  ["x-amz-expected-bucket-owner"],
   ["x-amz-source-expected-bucket-owner"],
   ["x-amz-mfa"],
 ]
 
-/** Throws `NotImplemented` if a header asks for what the server can't do. */
+/** Throws `NotImplemented` if a header asks for what the server can't do, `AccessDenied` if it expects another owner. */
 export function refuseUnsupported(headers: IncomingHttpHeaders): void {
+  if ((headers["x-amz-expected-bucket-owner"] ?? ACCOUNT) !== ACCOUNT) throw new Refusal("AccessDenied")
   for (const [name, value] of Object.entries(headers)) {
     const row = NOT_IMPLEMENTED.find(([prefix]) =>
       prefix.endsWith("-") ? name.startsWith(prefix) : name === prefix,
@@ -47,6 +59,12 @@ export function objectHeaders(headers: IncomingHttpHeaders): Record<string, stri
     "content-type": headers["content-type"] || "binary/octet-stream",
   }
   for (const name of KEPT) if (headers[name] !== undefined) kept[name] = String(headers[name])
+
+  const storageClass = headers["x-amz-storage-class"]
+  if (storageClass !== undefined && storageClass !== "STANDARD")
+    kept["x-amz-storage-class"] = String(storageClass)
+  const tags = [...new URLSearchParams(String(headers["x-amz-tagging"] ?? ""))].length
+  if (tags > 0) kept["x-amz-tagging-count"] = String(tags)
 
   // aws-chunked says how the body travelled, not what the object is.
   const encoding = (headers["content-encoding"] ?? "")

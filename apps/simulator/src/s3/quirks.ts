@@ -6,6 +6,7 @@ import type { Reply, S3Request, ServerState } from "./exchange.ts"
 import type { FaultAction } from "./faults.ts"
 import { ANSWER_QUIRKS } from "./quirks/answers.ts"
 import { BODY_QUIRKS } from "./quirks/bodies.ts"
+import { DEMAND_QUIRKS } from "./quirks/demands.ts"
 import type { ArrivingRequest, QuirkHooks, QuirkRow } from "./quirks/hooks.ts"
 import { IDENTITY_QUIRKS } from "./quirks/identity.ts"
 import { TRAFFIC_QUIRKS } from "./quirks/traffic.ts"
@@ -17,6 +18,7 @@ export const QUIRKS = {
   ...BODY_QUIRKS,
   ...ANSWER_QUIRKS,
   ...TRAFFIC_QUIRKS,
+  ...DEMAND_QUIRKS,
 } as const satisfies Record<string, QuirkRow>
 
 export type QuirkName = keyof typeof QUIRKS

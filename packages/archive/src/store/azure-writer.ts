@@ -7,6 +7,7 @@ import { checkCrc32, checkLength, checkParts, hexCrc32, isSameObject, partBytes 
 import { type BlockName, blockId, fits, parseBlockId, parseToken } from "./azure-blocks.ts"
 import { attempt } from "./azure-errors.ts"
 import type { CreateOptions, PartWriter, StoredObject, WrittenPart } from "./contract.ts"
+import type { AzurePlacement } from "./url-parameters.ts"
 
 /** A key of the store that is written to. */
 export interface Destination {
@@ -15,6 +16,8 @@ export interface Destination {
   readonly name: string
   readonly blob: BlockBlobClient
   readonly idleTimeoutMs: number
+  /** What the URL asks for. */
+  readonly placement: AzurePlacement
   readonly ended: EndedUploads
   stat(signal?: AbortSignal): Promise<StoredObject | null>
 }
@@ -96,6 +99,9 @@ export async function azureWriter(
 
   /** What this process staged last: Azure's list does not tell which of two contents of a part is the newer. */
   const newest = new Map<number, string>()
+  const { accessTier, encryptionScope, tags } = to.placement
+  // A blob is encrypted by the scope of its blocks, which must be that of their list.
+  const scope = encryptionScope === undefined ? {} : { encryptionScope }
   const secure = to.blob.url.startsWith("https:")
 
   async function writePart(
@@ -116,6 +122,7 @@ export async function azureWriter(
         abortSignal,
         onProgress: moved,
         ...checksum,
+        ...scope,
       }),
     )
     newest.set(number, tag)
@@ -152,6 +159,9 @@ export async function azureWriter(
           abortSignal,
           metadata: toAzure(options.metadata),
           blobHTTPHeaders: { blobContentType: options.contentType },
+          ...scope,
+          ...(accessTier !== undefined && { tier: accessTier }),
+          ...(tags !== undefined && { tags }),
           ...(options.existing === "fail" && { conditions: { ifNoneMatch: "*" } }),
         }),
       )

@@ -47,6 +47,7 @@ export async function openAzureStore(url: AzureStoreUrl, options: AdapterOptions
     name: `${location}/${key}`,
     blob: container.getBlockBlobClient(keyUnder(url.prefix, key)),
     idleTimeoutMs,
+    placement: url,
     ended,
     stat: (signal) => stat(key, signal),
   })

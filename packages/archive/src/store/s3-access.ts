@@ -8,6 +8,7 @@ import type { StoreNotice } from "./adapter.ts"
 import { headerOf, mayBeRenewed, nameOf, regionOf } from "./s3-errors.ts"
 import { Sha256 } from "./s3-sha256.ts"
 import type { SdkRequest } from "./s3-transport.ts"
+import type { PlacementHeaders } from "./url-parameters.ts"
 
 /** Where objects are, and how requests for them are signed. */
 export interface Place {
@@ -40,13 +41,16 @@ interface Knowledge {
 
 type Lesson = keyof Knowledge
 
+const BEGINNINGS = ["CreateMultipartUploadCommand", "PutObjectCommand"]
+
 export function createAccess(
   bucket: string,
   config: S3ClientConfig,
+  placement: PlacementHeaders,
   notify: (notice: StoreNotice) => void,
 ): S3Access {
   let known: Knowledge = { region: undefined, clockAheadMs: 0, credentials: 0 }
-  let client = new S3Client(config)
+  let client = clientOf(config)
   // Resolved and kept by the first client for them all, so that one renewal is everybody's.
   const { credentials } = client.config
   let resolving: Promise<Place> | undefined
@@ -54,7 +58,7 @@ export function createAccess(
 
   /** The old client is not destroyed: others may still wait for its answers, and the connections are shared. */
   function startOver(): void {
-    client = new S3Client(corrected())
+    client = clientOf(corrected())
     resolving = undefined
   }
 
@@ -63,6 +67,21 @@ export function createAccess(
     credentials,
     ...(known.region && { region: known.region }),
   })
+
+  /** A client whose requests have the URL's headers. They are signed, so that they have to be there before. */
+  function clientOf(config: S3ClientConfig): S3Client {
+    const made = new S3Client(config)
+    made.middlewareStack.add(
+      (next, { commandName = "" }) =>
+        (args) => {
+          const { headers } = args.request as { headers: Record<string, string> }
+          Object.assign(headers, BEGINNINGS.includes(commandName) ? placement.begin : placement.other)
+          return next(args)
+        },
+      { step: "build", name: "unsealPlacement" },
+    )
+    return made
+  }
 
   /** Whether `error` taught something that the request, signed with what was `used`, did not know; and what. */
   async function learn(error: unknown, used: Knowledge): Promise<Lesson | null> {

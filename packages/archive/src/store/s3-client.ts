@@ -7,6 +7,7 @@ import { createAccess } from "./s3-access.ts"
 import { createObjectRequests, type ObjectRequests } from "./s3-signed.ts"
 import { S3Transport } from "./s3-transport.ts"
 import { type S3StoreUrl, StoreUrlError } from "./url.ts"
+import { placementHeaders } from "./url-parameters.ts"
 
 /** A bucket as the adapter's calls need it. */
 export interface S3Bucket {
@@ -49,11 +50,12 @@ export async function openBucket(url: S3StoreUrl, options: AdapterOptions): Prom
     config = { ...config, region: "us-east-1" }
   }
   const location = `s3://${keyUnder(url.bucket, url.prefix).replace(/\/$/, "")}`
-  const access = createAccess(url.bucket, config, options.onNotice ?? (() => {}))
+  const placement = placementHeaders(url)
+  const access = createAccess(url.bucket, config, placement, options.onNotice ?? (() => {}))
   return {
     call: (request, signal) => access.corrected(() => request(access.client), signal),
     destroy: () => transport.destroy(),
-    objects: createObjectRequests(access, transport),
+    objects: createObjectRequests(access, placement, transport),
     abilities: createAbilities(await protectionFor(url, options)),
     name: url.bucket,
     prefix: url.prefix,

@@ -8,6 +8,7 @@ import type { S3Access } from "./s3-access.ts"
 import { answerError } from "./s3-answers.ts"
 import { isNameless, statusOf } from "./s3-errors.ts"
 import { originOf, type S3Transport, targetOf } from "./s3-transport.ts"
+import type { PlacementHeaders } from "./url-parameters.ts"
 
 export interface ObjectRequest {
   readonly method: "HEAD" | "GET" | "PUT"
@@ -25,7 +26,11 @@ export interface ObjectRequests {
 }
 
 /** Requests for the objects of a bucket, over `transport`. Nothing is resolved, let alone sent, before the first. */
-export function createObjectRequests(access: S3Access, transport: S3Transport): ObjectRequests {
+export function createObjectRequests(
+  access: S3Access,
+  placement: PlacementHeaders,
+  transport: S3Transport,
+): ObjectRequests {
   async function sendOnce(
     { method, key, query = {}, headers = {}, body = [] }: ObjectRequest,
     signal: AbortSignal,
@@ -43,6 +48,7 @@ export function createObjectRequests(access: S3Access, transport: S3Transport): 
         // What protects a body is its checksum, and TLS if there is any: hashing it would cost as much as decrypting it.
         "x-amz-content-sha256": "UNSIGNED-PAYLOAD",
         ...(method === "PUT" ? { "content-length": String(length) } : {}),
+        ...(method === "PUT" && query.uploadId === undefined ? placement.begin : placement.other),
         ...headers,
       },
     }

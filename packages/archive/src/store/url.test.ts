@@ -40,6 +40,55 @@ describe("a store URL", () => {
     expect(parseStoreUrl("file:///")).toEqual({ kind: "file", directory: "/" })
   })
 
+  it("of S3 says what is to be done with what is written, and who pays", () => {
+    const url =
+      "s3://bucket?serverSideEncryption=aws:kms&sseKmsKeyId=arn:aws:kms:eu-west-1:111122223333:key/1-2&bucketKeyEnabled=true" +
+      "&storageClass=STANDARD_IA&tagging=team%3Dmedia%26cost%20centre%3D4%2F5&acl=bucket-owner-full-control" +
+      "&expectedBucketOwner=111122223333&requestPayer=requester"
+    expect(parseStoreUrl(url)).toEqual({
+      ...{ kind: "s3", bucket: "bucket", prefix: "" },
+      serverSideEncryption: "aws:kms",
+      sseKmsKeyId: "arn:aws:kms:eu-west-1:111122223333:key/1-2",
+      bucketKeyEnabled: true,
+      storageClass: "STANDARD_IA",
+      tagging: "team=media&cost%20centre=4%2F5",
+      acl: "bucket-owner-full-control",
+      expectedBucketOwner: "111122223333",
+      requestPayer: "requester",
+    })
+    expect(parseStoreUrl("s3://bucket?endpoint=http://ceph&storageClass=fast-1")).toMatchObject({
+      storageClass: "fast-1",
+    })
+  })
+
+  it("of Azure says what is to be done with what is written", () => {
+    expect(
+      parseStoreUrl(
+        "azure://archives?accessTier=Cool&encryptionScope=media-1&tags=team%3Dmedia%26keep%3Dyes",
+      ),
+    ).toMatchObject({
+      accessTier: "Cool",
+      encryptionScope: "media-1",
+      tags: { team: "media", keep: "yes" },
+    })
+  })
+
+  it("is refused on the side for which a parameter means nothing", () => {
+    for (const [url, side, message] of [
+      ["s3://bucket?acl=private", "source", "acl is for the destination, and this is the URL of the source"],
+      ["s3://bucket?storageClass=STANDARD_IA", "source", "storageClass is for the destination"],
+      ["azure://archives?accessTier=Cool", "source", "accessTier is for the destination"],
+      ["s3://bucket?requestPayer=requester", "destination", "requestPayer is for the source"],
+    ] as const) {
+      expect(() => parseStoreUrl(url, side)).toThrow(message)
+      expect(() => parseStoreUrl(url)).not.toThrow()
+    }
+    for (const side of ["source", "destination"] as const)
+      expect(parseStoreUrl("s3://bucket?expectedBucketOwner=111122223333", side)).toMatchObject({
+        expectedBucketOwner: "111122223333",
+      })
+  })
+
   const mistakes: [string, RegExp][] = [
     ["", /must begin with s3:\/\//],
     ["/var/archives", /must begin with s3:\/\//],
@@ -56,6 +105,24 @@ describe("a store URL", () => {
     ["s3://bucket?regoin=x", /unknown parameter "regoin": did you mean "region"\?/],
     ["s3://bucket?path-style=true", /unknown parameter "path-style": did you mean "pathStyle"\?/],
     ["s3://bucket?colour=x", /unknown parameter "colour": known are region, endpoint, pathStyle, profile/],
+    ["s3://bucket?sseKmsKeyID=x", /unknown parameter "sseKmsKeyID": did you mean "sseKmsKeyId"\?/],
+    ["s3://bucket?serverSideEncryption=kms", /is "kms" instead of AES256, aws:kms, aws:kms:dsse/],
+    ["s3://bucket?sseKmsKeyId=x", /sseKmsKeyId needs serverSideEncryption=aws:kms/],
+    ["s3://bucket?serverSideEncryption=AES256&bucketKeyEnabled=true", /bucketKeyEnabled needs serverSide/],
+    ["s3://bucket?serverSideEncryption=aws:kms&bucketKeyEnabled=yes", /is "yes" instead of true, false/],
+    ["s3://bucket?storageClass=COLD", /storageClass is "COLD" instead of STANDARD, /],
+    ["s3://bucket?storageClass=DEEP_ARCHIVE", /DEEP_ARCHIVE, from which nothing can be read back at once/],
+    ["s3://bucket?endpoint=http://ceph&storageClass=GLACIER", /GLACIER, from which nothing/],
+    ["s3://bucket?endpoint=http://ceph&storageClass=a%20b", /storageClass is not a name of letters/],
+    ["s3://bucket?tagging=%3Dx", /tagging is not 1 to 10 different tags/],
+    ["s3://bucket?tagging=a%3D1%26a%3D2", /tagging is not 1 to 10 different tags/],
+    ["s3://bucket?acl=mine", /acl is "mine" instead of private, public-read, /],
+    ["s3://bucket?expectedBucketOwner=1234", /expectedBucketOwner is not an AWS account's number/],
+    ["s3://bucket?requestPayer=me", /requestPayer is "me" instead of requester/],
+    ["azure://archives?accessTier=cool", /accessTier is "cool" instead of Hot, Cool, Cold/],
+    ["azure://archives?accessTier=Archive", /Archive, from which nothing can be read back at once/],
+    ["azure://archives?encryptionScope=a_b", /encryptionScope is not 3 to 63 letters/],
+    ["azure://archives?tags=x".padEnd(400, "x"), /tags is not 1 to 10 different tags/],
     ["azure://archives?region=x", /unknown parameter "region"/],
     ["s3://bucket?region=a&region=b", /parameter "region" twice/],
     ["s3://bucket?region=", /parameter "region" without a value/],

@@ -1,6 +1,17 @@
 import { nearest } from "./nearest.ts"
+import { StoreUrlError } from "./url-error.ts"
+import {
+  type AzurePlacement,
+  azurePlacement,
+  checkSide,
+  type S3Placement,
+  type StoreSide,
+  s3Placement,
+} from "./url-parameters.ts"
 
-export interface S3StoreUrl {
+export { StoreUrlError } from "./url-error.ts"
+
+export interface S3StoreUrl extends S3Placement {
   readonly kind: "s3"
   readonly bucket: string
   /** Without slashes at its ends; empty if there is none. */
@@ -11,7 +22,7 @@ export interface S3StoreUrl {
   readonly profile?: string
 }
 
-export interface AzureStoreUrl {
+export interface AzureStoreUrl extends AzurePlacement {
   readonly kind: "azure"
   readonly container: string
   /** Without slashes at its ends; empty if there is none. */
@@ -28,15 +39,14 @@ export interface FileStoreUrl {
 
 export type StoreUrl = S3StoreUrl | AzureStoreUrl | FileStoreUrl
 
-/** A store URL that can't be used: a configuration error. The message names the offending part and never holds a secret. */
-export class StoreUrlError extends RangeError {
-  override readonly name = "StoreUrlError"
-}
-
 /** The query parameters of each kind of store: the whole list, so that a misspelt one is an error and not silence. */
 const PARAMETERS = {
-  s3: ["region", "endpoint", "pathStyle", "profile"],
-  azure: ["account", "endpoint"],
+  s3: [
+    ...(["region", "endpoint", "pathStyle", "profile", "serverSideEncryption", "sseKmsKeyId"] as const),
+    ...(["bucketKeyEnabled", "storageClass", "tagging", "acl", "expectedBucketOwner"] as const),
+    "requestPayer",
+  ],
+  azure: ["account", "endpoint", "accessTier", "encryptionScope", "tags"],
   file: [],
 } as const satisfies Record<StoreUrl["kind"], readonly string[]>
 
@@ -57,11 +67,13 @@ interface UrlPieces {
 
 /**
  * Parses `s3://bucket/prefix?region=…&endpoint=…&pathStyle=…&profile=…`, `azure://container/prefix?account=…&endpoint=…`
- * or `file:///directory`. `StoreUrlError` for anything else. Credentials are refused: they come from the SDKs' own chains.
+ * or `file:///directory`; README.md has all parameters. `StoreUrlError` for anything else, and, if `side` is given, for a
+ * parameter that is for the other side. Credentials are refused: they come from the SDKs' own chains.
  */
-export function parseStoreUrl(url: string): StoreUrl {
+export function parseStoreUrl(url: string, side?: StoreSide): StoreUrl {
   const { kind, host, path, query } = splitPieces(url)
   const parameters = parseQuery(kind, query)
+  if (side !== undefined) checkSide(parameters, side)
   const endpoint = parseEndpoint(parameters.get("endpoint"))
   if (kind === "file") return { kind, directory: parseDirectory(host, path) }
 
@@ -76,6 +88,7 @@ export function parseStoreUrl(url: string): StoreUrl {
       ...given("endpoint", endpoint),
       ...given("pathStyle", parseBoolean("pathStyle", parameters.get("pathStyle"))),
       ...given("profile", parameters.get("profile")),
+      ...s3Placement(parameters),
     }
   }
   if (!CONTAINER.test(host)) throw new StoreUrlError(`store URL names no usable container: "${host}"`)
@@ -85,6 +98,7 @@ export function parseStoreUrl(url: string): StoreUrl {
     prefix,
     ...given("account", parameters.get("account")),
     ...given("endpoint", endpoint),
+    ...azurePlacement(parameters),
   }
 }
 
@@ -137,11 +151,12 @@ function parseQuery(kind: StoreUrl["kind"], query: string): ReadonlyMap<string, 
   const parameters = new Map<string, string>()
   for (const [name, value] of new URLSearchParams(query)) {
     if (!known.includes(name)) {
-      if (SECRET_PARAMETER.test(name))
+      const meant = nearest(name, known)
+      const isSecret = SECRET_PARAMETER.test(name) && !(meant && SECRET_PARAMETER.test(meant))
+      if (isSecret)
         throw new StoreUrlError(
           `${kind} URL holds a credential in the parameter "${name}": leave it out, credentials come from the SDK's own chain (environment, profile, identity)`,
         )
-      const meant = nearest(name, known)
       const advice = meant
         ? `did you mean "${meant}"?`
         : known.length > 0
