@@ -4,10 +4,13 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import type { OpenedStore, StoreNotice } from "@unseal/archive/store/adapter"
 import type { ArchiveStore } from "@unseal/archive/store/contract"
+import { withRequestLimit } from "@unseal/archive/store/limited"
+import { RequestLimit } from "@unseal/archive/store/request-limit"
 import { withRetries } from "@unseal/archive/store/retry"
 import { openS3Store } from "@unseal/archive/store/s3"
 import type { S3StoreUrl } from "@unseal/archive/store/url"
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest"
+import type { PolicyStatement } from "../../apps/simulator/src/s3/policies.ts"
 import type { QuirkName } from "../../apps/simulator/src/s3/quirks.ts"
 import { type S3Server, startS3Server } from "../../apps/simulator/src/s3/server.ts"
 import { poisoned } from "../harness/poisoned.ts"
@@ -218,6 +221,112 @@ describe("AWS_REQUEST_CHECKSUM_CALCULATION=when_required", () => {
   })
 })
 
+describe("credentials that may not list the bucket", () => {
+  const allow = (...Action: string[]) => ({
+    Effect: "Allow" as const,
+    Action,
+    Resource: `arn:aws:s3:::${BUCKET}/*`,
+  })
+  const list = { Effect: "Allow", Action: "s3:ListBucket", Resource: `arn:aws:s3:::${BUCKET}` } as const
+  const permit = (...Statement: PolicyStatement[]) => server.policies.set(accessKeyId, { Statement })
+
+  for (const size of SIZES)
+    it(`find and write what they may, and say what they can't see, ${size} bytes`, async () => {
+      const { store } = await open1("hidden-keys")
+      expect(store.whyBlind?.()).toBeNull()
+      await roundTrip(store, size)
+      expect(await store.open("none.ts", 64, never)).toBeNull()
+      expect(store.whyBlind?.()).toBe("the credentials lack the permission s3:ListBucket")
+      expect(notices).toContainEqual({ what: "blind" })
+    })
+
+  for (const size of SIZES)
+    it(`leave another's object as it is, ${size} bytes`, async () => {
+      const key = `hidden/${size}.ts`
+      const foreign = sampleBytes("foreign", size)
+      await write(raw, key, foreign, { metadata: { "unseal-source-etag": "another" } })
+      // It may neither be seen nor read: only the condition protects it.
+      permit(allow("s3:PutObject", "s3:AbortMultipartUpload"))
+      server.quirks.add("plain-denials")
+      const store = await open()
+      await expect(write(store, key, sampleBytes("mine", size))).rejects.toMatchObject({
+        code: "ERR_STORE_DENIED",
+        message: expect.stringMatching(/answered 412, .*they need s3:GetObject and s3:ListBucket/),
+      })
+      server.quirks.add("no-conditions-501")
+      await expect(write(await open(), key, sampleBytes("mine", size))).rejects.toMatchObject({
+        code: "ERR_STORE_DENIED",
+        message: expect.stringMatching(/answered 501, .*they need s3:GetObject and s3:ListBucket/),
+      })
+      server.policies.delete(accessKeyId)
+      expectSameBytes(await readAll(raw, key), foreign)
+    })
+
+  it("ask for the listing of the key once in a while, not with each look", async () => {
+    const { store } = await open1("hidden-keys")
+    for (let i = 0; i < 5; i++) expect(await store.open(`none-${i}.ts`, 1, never)).toBeNull()
+    expect(server.operations.count("ListObjectsV2")).toBe(1)
+    expect(server.operations.count("GetObject")).toBe(5)
+  })
+
+  it("are told apart from those that may not read", async () => {
+    await write(raw, "there.ts", sampleBytes("there.ts", 752))
+    permit(list)
+    server.quirks.add("plain-denials")
+    const store = await open()
+    for (const look of [() => store.open("there.ts", 1, never), () => store.stat("there.ts", never)])
+      await expect(look()).rejects.toMatchObject({
+        code: "ERR_STORE_DENIED",
+        message: expect.stringMatching(/403 AccessDenied.*this needs the permission s3:GetObject/),
+      })
+    expect(await store.stat("none.ts", never)).toBeNull()
+    expect(store.whyBlind?.()).toBeNull()
+  })
+
+  it("are told apart from those that have lost every permission", async () => {
+    const store = await open()
+    expect(await store.stat("none.ts", never)).toBeNull()
+    server.quirks.add("denied")
+    await expect(store.open("none.ts", 1, never)).rejects.toMatchObject({ code: "ERR_STORE_DENIED" })
+    server.quirks.clear()
+    expect(await store.open("none.ts", 1, never)).toBeNull()
+  })
+
+  it("are told apart from credentials that are wrong", async () => {
+    server.quirks.add("hidden-keys")
+    const file = join(directory, "wrong")
+    await writeFile(file, `[wrong]\naws_access_key_id = ${accessKeyId}\naws_secret_access_key = wrong\n`)
+    const store = await open({ profile: "wrong", env: { AWS_SHARED_CREDENTIALS_FILE: file } })
+    for (const look of [() => store.open("a.ts", 1, never), () => store.stat("a.ts", never)])
+      await expect(look()).rejects.toMatchObject({
+        code: "ERR_STORE_DENIED",
+        message: expect.stringContaining("403 SignatureDoesNotMatch"),
+      })
+  })
+
+  it("that lose the object after it was seen are denied", async () => {
+    await write(raw, "seen.ts", sampleBytes("seen.ts", 752))
+    const { store } = await open1("hidden-keys")
+    const object = (await store.stat("seen.ts", never))!
+    server.quirks.add("denied")
+    await expect(drain(store.read(object, { start: 0, end: 16 }, never))).rejects.toMatchObject({
+      code: "ERR_STORE_DENIED",
+    })
+  })
+
+  it("learn it from a store that names the permission", async () => {
+    permit(allow("s3:GetObject"))
+    const store = await open()
+    expect(await store.stat("none.ts", never)).toBeNull()
+    expect(store.whyBlind?.()).not.toBeNull()
+    expect(server.operations.count("ListObjectsV2")).toBe(0)
+    permit(list, allow("s3:PutObject"))
+    await expect(store.stat("none.ts", never)).rejects.toMatchObject({
+      message: expect.stringContaining("not authorized to perform: s3:GetObject"),
+    })
+  })
+})
+
 describe("a refusal that passes", () => {
   for (const quirk of ["throttled-400", "internal-errors", "redirect-307"] as const)
     for (const size of SIZES)
@@ -226,10 +335,11 @@ describe("a refusal that passes", () => {
         const codes: string[] = []
         await write(raw, "read.ts", sampleBytes("read.ts", 16))
         server.quirks.add(quirk)
-        const patient = withRetries(store, {
-          ...{ baseMs: 1, maxMs: 5, attempts: 12 },
-          onRetry: (code) => codes.push(code),
+        const onRetry = (code: string) => void codes.push(code)
+        const limited = withRequestLimit(store, new RequestLimit({ baseMs: 1, maxMs: 5, growMs: 1 }), {
+          onRetry,
         })
+        const patient = withRetries(limited, { ...{ baseMs: 1, maxMs: 5, attempts: 12 }, onRetry })
         for (let i = 0; i < (size < PART ? 12 : 4); i++) {
           await roundTrip(patient, size)
           // So that not always the same request of a round is the seventh.

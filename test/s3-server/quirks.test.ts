@@ -91,6 +91,14 @@ describe("a server with quirks", () => {
       expect(await request(head("none"))).toMatchObject({ status: 403 })
       expect(await request(get(""))).toMatchObject({ status: 403, code: "AccessDenied" })
     },
+    async "plain-denials"() {
+      server.policies.set(CREDENTIALS.accessKeyId, { Statement: [] })
+      expect((await request(get("object"))).body.toString()).not.toContain("s3:GetObject")
+      server.quirks.delete("plain-denials")
+      expect((await request(get("object"))).body.toString()).toContain("s3:GetObject")
+      server.policies.delete(CREDENTIALS.accessKeyId)
+      server.quirks.add("plain-denials")
+    },
     async archived() {
       expect(await request(get("object"))).toMatchObject({ status: 403, code: "InvalidObjectState" })
       const { status, headers } = await request(head("object"))

@@ -34,7 +34,7 @@ beforeEach(async () => {
   )
   const config = readConfig({ UNSEAL_PROJECTS_FILE: join(directory, "projects.json") })
   const logger = createLogger("worker", "silent")
-  places = openPlaces({ config, budget: createByteBudget(1), logger, onRetry() {} })
+  places = openPlaces({ config, budget: createByteBudget(1), logger, onRetry() {}, notices: () => () => {} })
   const registry = createRegistry()
   now = Date.now()
   createKeyMetrics(registry, config.projects, places, () => now)

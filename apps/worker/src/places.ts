@@ -11,6 +11,7 @@ import type { Config } from "./config.ts"
 import { openOnce } from "./open-once.ts"
 import { createProjectBudgets } from "./project-budgets.ts"
 import { opening } from "./sides.ts"
+import type { StoreNotices } from "./store-notices.ts"
 
 type OpenedStore = Awaited<ReturnType<typeof openStore>>
 
@@ -61,9 +62,10 @@ export interface PlacesOptions {
   readonly budget: ByteBudget
   readonly logger: Logger
   readonly onRetry: NonNullable<OpenStoreOptions["onRetry"]>
+  readonly notices: StoreNotices
 }
 
-export function openPlaces({ config, budget, logger, onRetry }: PlacesOptions): Places {
+export function openPlaces({ config, budget, logger, onRetry, notices }: PlacesOptions): Places {
   const { projects, settings } = config
   const budgets = createProjectBudgets(budget, settings.UNSEAL_PART_SIZE_BYTES)
   const configured = () => projects.ids.flatMap((id) => projects.get(id) ?? [])
@@ -74,7 +76,7 @@ export function openPlaces({ config, budget, logger, onRetry }: PlacesOptions): 
       const limit = new RequestLimit()
       limits.set(url, limit)
       const partSizeBytes = settings.UNSEAL_PART_SIZE_BYTES
-      return openStore(url, { partSizeBytes, env: config.env, onRetry, limit })
+      return openStore(url, { partSizeBytes, env: config.env, onRetry, onNotice: notices(url), limit })
     },
     close(store, url) {
       limits.delete(url)

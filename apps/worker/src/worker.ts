@@ -19,6 +19,7 @@ import { openPlaces } from "./places.ts"
 import { createAccountMetrics, createQueueMetrics, createSuspensionMetrics } from "./queue-metrics.ts"
 import { createReport } from "./report.ts"
 import type { Rig } from "./rig/rig.ts"
+import { createStoreNotices } from "./store-notices.ts"
 
 /** Without any progress for so many times the lock's length, the process is stuck: every lock is lost after one. */
 const STUCK_LOCKS = 5
@@ -56,7 +57,13 @@ export function createWorker({ config, redis, registry, logger, rig }: WorkerOpt
   createAccountMetrics(registry, () => readAccounts(redis, queue))
   createSuspensionMetrics(registry, projects, () => listSuspensions(redis, queue))
   const onRetry = (code: FailureCode) => metrics.retried("request", code)
-  const places = openPlaces({ config, budget, logger, onRetry })
+  const places = openPlaces({
+    config,
+    budget,
+    logger,
+    onRetry,
+    notices: createStoreNotices(registry, logger),
+  })
   metrics.watchRequestLimits(places.requestLimits)
   const fallback = createFallback({ config, onRetry })
   createKeyMetrics(registry, projects, places)

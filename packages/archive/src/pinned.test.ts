@@ -42,6 +42,16 @@ test("the first key that holds an archive is taken", async () => {
   })
 })
 
+test("where nothing may be seen, the message says why", async () => {
+  const { store } = source()
+  const blind = { ...store, whyBlind: () => "the credentials lack the permission s3:ListBucket" }
+  await expect(pinArchive(blind, ["a", "c"], 32, never)).rejects.toMatchObject({
+    code: "ERR_OBJECT_NOT_FOUND",
+    message:
+      "no object under a or c, or it may not be seen: the credentials lack the permission s3:ListBucket",
+  })
+})
+
 test.each([
   ["as long as what is there", 32, ["head 0-32"]],
   ["longer", 80, ["head 0-32", "read 32-80"]],

@@ -26,7 +26,9 @@ export async function pinArchive(
     if (opened !== null) return pinned(source, opened, ahead)
   }
   const where = source.location === undefined ? "" : ` in ${source.location}`
-  throw new UnsealError("ERR_OBJECT_NOT_FOUND", `no object under ${keys.join(" or ")}${where}`)
+  const why = source.whyBlind?.() ?? null
+  const hidden = why === null ? "" : `, or it may not be seen: ${why}`
+  throw new UnsealError("ERR_OBJECT_NOT_FOUND", `no object under ${keys.join(" or ")}${where}${hidden}`)
 }
 
 function pinned(source: ArchiveSource, { object, head, close }: OpenedObject, ahead: number): PinnedArchive {

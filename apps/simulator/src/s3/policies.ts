@@ -67,10 +67,7 @@ export class Policies {
     if (operation === "Unknown") return
     const action = ACTIONS[operation]
     if (!this.#allows(accessKeyId, action, key === "" ? bucket : `${bucket}/${key}`))
-      throw new Refusal(
-        "AccessDenied",
-        `User: ${accessKeyId} is not authorized to perform: ${action} because no identity-based policy allows the ${action} action`,
-      )
+      throw denial(accessKeyId, action)
   }
 
   /** Who may not list a bucket is not told that a key is missing. */
@@ -79,7 +76,7 @@ export class Policies {
       refusal.code === "NoSuchKey" &&
       (operation === "GetObject" || operation === "HeadObject") &&
       !this.#allows(accessKeyId, "s3:ListBucket", bucket)
-    return isHidden ? new Refusal("AccessDenied") : refusal
+    return isHidden ? denial(accessKeyId, "s3:ListBucket") : refusal
   }
 
   #allows(accessKeyId: string, action: string, resource: string): boolean {
@@ -94,6 +91,13 @@ export class Policies {
       )
   }
 }
+
+/** In AWS's words for the account's own users. */
+const denial = (accessKeyId: string, action: string): Refusal =>
+  new Refusal(
+    "AccessDenied",
+    `User: ${accessKeyId} is not authorized to perform: ${action} because no identity-based policy allows the ${action} action`,
+  )
 
 /** `*` stands for any characters, `?` for one. */
 function matches(pattern: string, text: string): boolean {

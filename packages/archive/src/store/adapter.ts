@@ -4,12 +4,14 @@ import { crc32 } from "node:zlib"
 import { UnsealError } from "../errors.ts"
 import type { ArchiveSource, ArchiveStore, OpenedObject, StoredObject, WrittenPart } from "./contract.ts"
 
-/** What the adapter has found out about its store, for a log line or a metric: each once, when it is found or changes. */
+/** What the adapter has found out about its store, for a log line or a metric: when it is found or changes. */
 export type StoreNotice =
   /** The store's clock is so far ahead of this machine's (behind, if negative). Requests are signed by it from now on. */
   | { readonly what: "clock-skew"; readonly seconds: number }
   /** The bucket is in another region than configured. Requests are signed for it from now on. */
   | { readonly what: "other-region"; readonly region: string }
+  /** A look at an object was denied, and nobody can tell whether it is there. Told of each such look. */
+  | { readonly what: "blind" }
 
 /** What `openStore` hands to every adapter. */
 export interface AdapterOptions {

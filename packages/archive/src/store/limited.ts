@@ -154,6 +154,7 @@ export function withRequestLimit(
 
   const limited: ArchiveStore = {
     location: store.location,
+    ...(store.whyBlind && { whyBlind: () => store.whyBlind!() }),
     stat: (key, signal) => once(() => store.stat(key, signal), signal),
     async open(key, length, signal) {
       // Nothing is held from a store that counts what is in flight.

@@ -16,6 +16,12 @@ export interface S3Abilities {
   readonly bucketSeen: boolean
   seeBucket(): void
   /**
+   * Whether the bucket may be listed, and so a missing key answers 404. `allowed` stays for good: if it is denied after that,
+   * permissions were lost. `denied` is asked again after a minute.
+   */
+  readonly listing: "unknown" | "allowed" | "denied"
+  noteListing(allowed: boolean): void
+  /**
    * Whether PutObject heeds `If-None-Match: *`. A store that does not may say so, or replace what is there without a word: so
    * it is known only when an object that is there has been written once more in vain.
    */
@@ -37,6 +43,8 @@ const SEEN_MS = 60_000
 /** Nothing is known yet. */
 export function createAbilities(protection: Protection): S3Abilities {
   let seenUntil = Number.NEGATIVE_INFINITY
+  let listed = false
+  let deniedUntil = Number.NEGATIVE_INFINITY
   const verified = new Set<Checked>()
   return {
     get bucketSeen() {
@@ -44,6 +52,14 @@ export function createAbilities(protection: Protection): S3Abilities {
     },
     seeBucket() {
       seenUntil = performance.now() + SEEN_MS
+    },
+    get listing() {
+      if (listed) return "allowed"
+      return performance.now() < deniedUntil ? "denied" : "unknown"
+    },
+    noteListing(allowed) {
+      if (allowed) listed = true
+      else deniedUntil = performance.now() + SEEN_MS
     },
     verifies: (operation) => verified.has(operation),
     noteChecksum(operation, checksum) {

@@ -14,6 +14,11 @@ export interface S3Bucket {
   /** A call of the SDK, made again where the store's refusal teaches how to ask. */
   call<Result>(request: (client: S3Client) => Promise<Result>, signal?: AbortSignal): Promise<Result>
   destroy(): void
+  /** Whether the last look that found nothing was denied: there may be an object that is not to be seen. */
+  readonly isBlind: boolean
+  turnBlind(): void
+  /** The store has told of a key that it is not there. */
+  seeMissing(): void
   readonly objects: ObjectRequests
   readonly abilities: S3Abilities
   readonly name: string
@@ -50,13 +55,27 @@ export async function openBucket(url: S3StoreUrl, options: AdapterOptions): Prom
     config = { ...config, region: "us-east-1" }
   }
   const location = `s3://${keyUnder(url.bucket, url.prefix).replace(/\/$/, "")}`
+  const { onNotice = () => {} } = options
   const placement = placementHeaders(url)
-  const access = createAccess(url.bucket, config, placement, options.onNotice ?? (() => {}))
+  const access = createAccess(url.bucket, config, placement, onNotice)
+  const abilities = createAbilities(await protectionFor(url, options))
+  let isBlind = false
   return {
+    get isBlind() {
+      return isBlind
+    },
+    turnBlind() {
+      isBlind = true
+      onNotice({ what: "blind" })
+    },
+    seeMissing() {
+      isBlind = false
+      abilities.noteListing(true)
+    },
     call: (request, signal) => access.corrected(() => request(access.client), signal),
     destroy: () => transport.destroy(),
     objects: createObjectRequests(access, placement, transport),
-    abilities: createAbilities(await protectionFor(url, options)),
+    abilities,
     name: url.bucket,
     prefix: url.prefix,
     location,

@@ -91,6 +91,8 @@ export async function commitObject(
       const isRefusal = statusOf(error) === 412 || refusesHeader(error)
       form = isRefusal ? plainer[0] : undefined
       plainer = plainer.slice(1)
+      // Without the condition, an object that may not be seen would be replaced.
+      if (form && fullest.condition && !form.condition && bucket.isBlind) throw blind(commit, where, failure)
       // 412 may also mean that there is an object by now.
       const found = form && statusOf(error) === 412 ? await settle(failure) : null
       if (found) return { object: found, sent: false, refused: NOTHING }
@@ -121,6 +123,13 @@ function plainerForms({ condition, checksums }: CommitForm, error: unknown): rea
         .some((other) => other.condition === form.condition && other.checksums === form.checksums),
   )
 }
+
+const blind = ({ operation }: Commit, where: string, refused: unknown) =>
+  new UnsealError(
+    "ERR_STORE_DENIED",
+    `${operation} of ${where} under the condition that nothing is there answered ${statusOf((refused as Error).cause)}, and the credentials may not look: they need s3:GetObject and s3:ListBucket`,
+    { cause: refused },
+  )
 
 const NOTHING: CommitForm = { condition: false, checksums: false }
 

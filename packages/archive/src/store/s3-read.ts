@@ -7,6 +7,7 @@ import type { OpenedObject, StoredObject } from "./contract.ts"
 import type { IncomingResponse } from "./http-connection.ts"
 import { bareEtag, type S3Bucket, whereIn } from "./s3-client.ts"
 import { nameOf, s3Error, statusOf } from "./s3-errors.ts"
+import { isDenied, judgeDenial } from "./s3-looks.ts"
 
 /** The current version of `key`, or `null`. A 404 to HEAD has no body, so the bucket itself is asked which of the two is missing. */
 export async function statObject(
@@ -25,9 +26,14 @@ export async function statObject(
       throw new UnsealError("ERR_STORE_UNAVAILABLE", `HeadObject of ${where} answered without size or ETag`)
     return { key, size: Number(size), etag, metadata: metadataIn(headers) }
   } catch (error) {
+    if (!signal.aborted && isDenied(error)) {
+      await judgeDenial(bucket, key, error, "HeadObject", signal)
+      return null
+    }
     if (signal.aborted || statusOf(error) !== 404) throw s3Error(error, "HeadObject", where, signal)
   }
   await checkBucket(bucket, where, signal)
+  bucket.seeMissing()
   return null
 }
 
@@ -70,6 +76,11 @@ export async function openObject(
     const status = signal.aborted ? undefined : statusOf(error)
     if (status === 404 && nameOf(error) !== "NoSuchBucket") {
       await checkBucket(bucket, where, signal)
+      bucket.seeMissing()
+      return null
+    }
+    if (status === 403 && isDenied(error)) {
+      await judgeDenial(bucket, key, error, "GetObject", signal)
       return null
     }
     // An empty object has no first byte.

@@ -2,7 +2,7 @@
  * Any S3-compatible store.
  *
  * Calls: HeadObject, HeadBucket, GetObject, PutObject, CreateMultipartUpload, UploadPart, ListParts,
- * CompleteMultipartUpload, AbortMultipartUpload, ListMultipartUploads, DeleteObject.
+ * CompleteMultipartUpload, AbortMultipartUpload, ListMultipartUploads, ListObjectsV2 (of one key), DeleteObject.
  *
  * Limits: parts of 5 MiB and more, but for the last; at most 10,000 of them. An object of one part or none is one PutObject.
  *
@@ -27,6 +27,7 @@ export async function openS3Store(url: S3StoreUrl, options: AdapterOptions): Pro
   const bucket = await openBucket(url, options)
   return {
     location: bucket.location,
+    whyBlind: () => (bucket.isBlind ? "the credentials lack the permission s3:ListBucket" : null),
     stat: (key, signal) => statObject(bucket, key, signal),
     open: (key, length, signal) => openObject(bucket, key, length, signal),
     read: (object, range, signal) => readObject(bucket, object, range, signal),

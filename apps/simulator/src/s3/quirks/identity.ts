@@ -40,6 +40,12 @@ export const IDENTITY_QUIRKS = {
         refusal.code === "NoSuchKey" && isLook(request) ? new Refusal("AccessDenied") : refusal,
     }),
   },
+  "plain-denials": {
+    meaning: "names no permission in its 403 AccessDenied",
+    create: () => ({
+      refusal: (refusal) => (refusal.code === "AccessDenied" ? new Refusal("AccessDenied") : refusal),
+    }),
+  },
   archived: {
     meaning: "answers 403 InvalidObjectState to every GET: the objects are in the storage class GLACIER",
     create: () => ({
