@@ -39,6 +39,7 @@ const done = new Map<string, Done>()
 heading("Starting")
 const system = await startSystem({
   store: options.store,
+  redis: options.redis,
   workers: 2,
   workerEnv: WORKER_SETTINGS,
   simulatorEnv: {

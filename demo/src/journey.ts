@@ -7,7 +7,6 @@ import { basename, dirname, join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { runCli } from "@unseal/test/harness/process"
 import { PROJECT_ID, type System } from "@unseal/test/harness/system"
-import { Redis } from "ioredis"
 import { dim, heading, step } from "./screen.ts"
 
 const MB = 1_000_000
@@ -61,7 +60,7 @@ export async function travel(system: System, decrypted: (count: number) => Promi
     async () =>
       (await system.archives()).filter(({ callbacks }) => wasAccepted(callbacks)).length === before + 10,
   )
-  await forgetEverything(system)
+  await system.redis.forget()
   step("redis", "FLUSHALL: four accepted archives are in no queue any more")
   await system.startWorker()
   await unseal("archives", "reconcile", "--look-back", "1h")
@@ -96,15 +95,6 @@ function commandsFor(system: System) {
 
 const wasAccepted = (callbacks: readonly { status: string; outcome: string }[]): boolean =>
   callbacks.some(({ status, outcome }) => status === "uploaded" && outcome === "accepted")
-
-async function forgetEverything(system: System): Promise<void> {
-  const redis = new Redis(system.redis.url)
-  try {
-    await redis.flushall()
-  } finally {
-    redis.disconnect()
-  }
-}
 
 async function until(isSo: () => Promise<boolean>, seconds = 120): Promise<void> {
   for (const deadline = Date.now() + seconds * 1000; Date.now() < deadline; await sleep(200))

@@ -1,9 +1,11 @@
 import { describeQuirks, isQuirkName, type QuirkName } from "@unseal/simulator/s3/quirks"
+import { REDIS_FORMS, type RedisFormName } from "@unseal/test/harness/redis-form"
 import type { StoreKind } from "@unseal/test/harness/stores"
 import { Command, InvalidArgumentError, Option } from "commander"
 
 export interface DemoOptions {
   readonly store: StoreKind
+  readonly redis: RedisFormName
   readonly archives: number
   readonly keep?: true
   readonly killWorker?: true
@@ -19,6 +21,7 @@ export function readOptions(argv: readonly string[]): DemoOptions {
     .addOption(
       new Option("--store <kind>", "where archives are kept").choices(["s3", "azure", "file"]).default("s3"),
     )
+    .addOption(new Option("--redis <form>", "how Redis is run").choices(REDIS_FORMS).default("plain"))
     .addOption(new Option("--archives <count>", "how many to record").default(12).argParser(wholeNumber))
     .option("--kill-worker", "kill one of the two workers half-way, with SIGKILL")
     .addOption(

@@ -8,7 +8,7 @@ import { openStore } from "@unseal/archive/store/open"
 import { createCertificate } from "@unseal/simulator/openssl"
 import { poisoned } from "./poisoned.ts"
 import { type AppName, type AppProcess, type LogLine, startApp } from "./process.ts"
-import { type RedisServer, startRedis } from "./redis.ts"
+import { type RedisForm, type RedisFormName, startRedisForm } from "./redis-form.ts"
 import {
   azureStores,
   fileStores,
@@ -21,6 +21,8 @@ import {
 export interface SystemOptions {
   readonly store: StoreKind
   readonly workers: number
+  /** `plain` unless given. */
+  readonly redis?: RedisFormName
   /** Settings of the workers, beside those that the system needs. */
   readonly workerEnv?: Readonly<Record<string, string>>
   /** Settings of the simulator, likewise. */
@@ -64,7 +66,7 @@ export interface System {
   readonly projectId: string
   /** Below a temporary directory of its own, removed by `close`. */
   readonly keyFile: string
-  readonly redis: RedisServer
+  readonly redis: RedisForm
   readonly ingest: AppProcess
   readonly simulator: AppProcess
   /** Those started so far, ended ones too. */
@@ -102,9 +104,12 @@ export async function startSystem(options: SystemOptions): Promise<System> {
   }
 
   try {
-    const redis = await startRedis()
+    const redis = await startRedisForm(options.redis ?? "plain")
     closing.push(() => redis.close())
-    ready("redis", redis.url)
+    ready(
+      "redis",
+      redis.url.replace(/\/\/.*@|sentinelPassword=[^&]*/g, (secret) => (secret.startsWith("//") ? "//" : "")),
+    )
 
     const keysDirectory = join(directory, "keys")
     await mkdir(keysDirectory)
@@ -114,7 +119,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
     ready("certificate", "2048 bits, made by the openssl command")
 
     const secret = randomBytes(32).toString("base64url")
-    const common = { REDIS_URL: redis.url, UNSEAL_HOST: "127.0.0.1", UNSEAL_ADMIN_PORT: "0" }
+    const common = { ...redis.env, UNSEAL_HOST: "127.0.0.1", UNSEAL_ADMIN_PORT: "0" }
     const ingest = await start("ingest", "ingest", {
       ...common,
       UNSEAL_PORT: "0",
@@ -173,7 +178,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
       source: await open(stores.source),
       destination: await open(stores.destination),
       stores,
-      env: { REDIS_URL: redis.url, ...stores.env },
+      env: { ...redis.env, ...stores.env },
       startWorker,
       async record(wish) {
         const answer = await fetch(control, {

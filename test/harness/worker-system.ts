@@ -8,13 +8,13 @@ import { openStore } from "@unseal/archive/store/open"
 import { readWhole, writeWhole } from "@unseal/archive/store/whole"
 import { createJobPayload, type JobPayload } from "@unseal/queue/job"
 import { createProducer } from "@unseal/queue/producer"
+import { createRedis, type RedisClient } from "@unseal/service/redis"
 import { createCertificate } from "@unseal/simulator/openssl"
 import { makeRecording } from "@unseal/simulator/recording"
 import { type S3Server, startS3Server } from "@unseal/simulator/s3/server"
-import { Redis } from "ioredis"
 import { poisoned } from "./poisoned.ts"
 import { type AppProcess, type CliResult, runCli, startApp } from "./process.ts"
-import { type RedisServer, startRedis } from "./redis.ts"
+import { type RedisForm, type RedisFormName, startRedisForm } from "./redis-form.ts"
 import { DESTINATION_NAME, S3_CREDENTIAL, SOURCE_NAME, s3Stores } from "./stores.ts"
 import { PROJECT_ID } from "./system.ts"
 
@@ -32,9 +32,9 @@ export interface Archive {
 export interface WorkerSystem {
   readonly directory: string
   readonly keyFile: string
-  readonly redis: RedisServer
+  readonly redis: RedisForm
   /** To the queue's Redis. */
-  readonly client: Redis
+  readonly client: RedisClient
   readonly s3: S3Server
   readonly source: ArchiveStore
   readonly destination: ArchiveStore
@@ -54,7 +54,9 @@ export interface WorkerSystem {
 
 const LIMIT = 2 ** 30
 
-export async function startWorkerSystem(): Promise<WorkerSystem> {
+export async function startWorkerSystem(
+  options: { readonly redis?: RedisFormName } = {},
+): Promise<WorkerSystem> {
   const directory = await mkdtemp(join(tmpdir(), "unseal-workers-"))
   const closing: (() => unknown)[] = [() => rm(directory, { recursive: true, force: true })]
   const close = async () => {
@@ -69,9 +71,11 @@ export async function startWorkerSystem(): Promise<WorkerSystem> {
     const publicKey = new X509Certificate(await readFile(certificateFile)).publicKey
     const sample = await readFile(join(import.meta.dirname, "../vectors/audio-only-12s.mpegts"))
 
-    const redis = await startRedis()
+    const redis = await startRedisForm(options.redis ?? "plain")
     closing.push(() => redis.close())
-    const client = new Redis(redis.url)
+    const client = createRedis({ REDIS_URL: redis.url, ...redis.env }, {})
+    client.on("error", () => {})
+    await client.connect()
     closing.push(() => client.disconnect())
     const s3 = await startS3Server({
       credentials: [
@@ -86,7 +90,7 @@ export async function startWorkerSystem(): Promise<WorkerSystem> {
     const stores = s3Stores(s3.port)
     const env = {
       ...stores.env,
-      REDIS_URL: redis.url,
+      ...redis.env,
       UNSEAL_PROJECT_ID: PROJECT_ID,
       UNSEAL_SOURCE: stores.source,
       UNSEAL_DESTINATION: stores.destination,

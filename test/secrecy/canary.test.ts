@@ -364,7 +364,7 @@ describe("after success, failure, retries, hand-back and kill, no secret is", ()
 
   it("in the files of Redis: its dump, and the append-only file with every command so far", async () => {
     await system.client.save()
-    const files = await filesBelow(system.redis.directory)
+    const files = await filesBelow(system.redis.servers[0]!.directory)
     expect(files.map(([path]) => path).join()).toMatch(/\.rdb.*\.aof|\.aof.*\.rdb/)
     expect(files.some(([, bytes]) => search(bytes).some((label) => label.startsWith("wrapped")))).toBe(true)
     expect(leaked("redis: job data", files)).toEqual([])

@@ -1,4 +1,5 @@
 import { readProjects } from "@unseal/service/projects"
+import { REDIS_SETTINGS } from "@unseal/service/redis-settings"
 import {
   choice,
   type Environment,
@@ -7,7 +8,6 @@ import {
   readSettings,
   readTogether,
   text,
-  url,
 } from "@unseal/service/settings"
 import { z } from "zod"
 
@@ -44,7 +44,7 @@ export const readQueueSettings = () =>
   readSettings(
     "cli",
     z.object({
-      REDIS_URL: url(["redis", "rediss"]),
+      ...REDIS_SETTINGS,
       UNSEAL_QUEUE: text(),
       UNSEAL_ATTEMPTS: integer({ min: 1, max: 1_000 }),
       LOG_LEVEL: logLevel(),

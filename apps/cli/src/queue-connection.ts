@@ -13,7 +13,7 @@ export async function withQueue<T>(
   work: (queue: { connection: ReturnType<typeof connectRedis>; settings: QueueSettings }) => Promise<T>,
 ): Promise<T> {
   const settings = readQueueSettings()
-  const connection = connectRedis(settings.REDIS_URL, "producer", createLogger("cli", "silent"))
+  const connection = connectRedis(settings, "producer", createLogger("cli", "silent"))
   let failure = "no answer"
   connection.on("error", (error: Error) => {
     failure = error.message || (error as NodeJS.ErrnoException).code || failure

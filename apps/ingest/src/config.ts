@@ -1,4 +1,5 @@
 import type { IngestProject } from "@unseal/service/projects"
+import { REDIS_SETTINGS } from "@unseal/service/redis-settings"
 import { openProjects, type ReloadingProjects } from "@unseal/service/reloading-projects"
 import {
   choice,
@@ -11,7 +12,6 @@ import {
   readSettings,
   readTogether,
   text,
-  url,
 } from "@unseal/service/settings"
 import { readTestSettings, type TestSettings } from "@unseal/service/test-settings"
 import { z } from "zod"
@@ -28,7 +28,7 @@ const networks = () =>
   })
 
 const schema = z.object({
-  REDIS_URL: url(["redis", "rediss"]),
+  ...REDIS_SETTINGS,
   LOG_LEVEL: logLevel(),
   UNSEAL_QUEUE: text(),
   UNSEAL_REDIS_DURABILITY: choice(["require", "warn"]),

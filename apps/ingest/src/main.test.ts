@@ -128,7 +128,7 @@ describe("the ingest process", () => {
     expect(answers.map(({ status }) => status).sort()).toEqual([...Array(49).fill(200), 202])
     const { jobId } = (await answers[0]!.json()) as { jobId: string }
 
-    const client = connectRedis(redis.url, "consumer", createLogger("test", "silent"))
+    const client = connectRedis({ REDIS_URL: redis.url }, "consumer", createLogger("test", "silent"))
     const stored = await client.hget(queueKey(queue, jobId), "data")
     client.disconnect()
     expect(JSON.parse(stored ?? "")).toMatchObject({

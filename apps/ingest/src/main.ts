@@ -23,7 +23,7 @@ await runProcess("ingest", async ({ logger, fail }) => {
   logger.level = config.LOG_LEVEL
   if (config.testing) logger.warn(config.testing, "test settings are in effect")
   const registry = createRegistry()
-  const redis = connectRedis(config.REDIS_URL, "producer", logger)
+  const redis = connectRedis(config, "producer", logger)
   watchDurability({
     ...{ redis, logger, policy: config.UNSEAL_REDIS_DURABILITY, problems: durabilityProblems },
     refuse: (error) => fail(error, "redis may lose jobs"),

@@ -1,6 +1,7 @@
 import { parseHostList } from "@unseal/archive/store/https-hosts"
 import { parseStoreUrl, StoreUrlError } from "@unseal/archive/store/url"
 import type { WorkerProject } from "@unseal/service/projects"
+import { REDIS_SETTINGS } from "@unseal/service/redis-settings"
 import { openProjects, type ReloadingProjects } from "@unseal/service/reloading-projects"
 import {
   choice,
@@ -12,7 +13,6 @@ import {
   readSettings,
   readTogether,
   text,
-  url,
 } from "@unseal/service/settings"
 import { readTestSettings, type TestSettings } from "@unseal/service/test-settings"
 import { z } from "zod"
@@ -29,7 +29,7 @@ const hostList = () =>
   })
 
 const schema = z.object({
-  REDIS_URL: url(["redis", "rediss"]),
+  ...REDIS_SETTINGS,
   LOG_LEVEL: logLevel(),
   UNSEAL_QUEUE: text(),
   UNSEAL_REDIS_DURABILITY: choice(["require", "warn"]),

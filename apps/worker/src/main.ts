@@ -16,7 +16,7 @@ await runProcess("worker", async ({ logger, fail }) => {
   if (testing) logger.warn(testing, "test settings are in effect")
   const rig = testing && (await import("./rig/rig.ts")).createRig(testing, logger)
   const registry = createRegistry()
-  const redis = connectRedis(settings.REDIS_URL, "consumer", logger)
+  const redis = connectRedis(settings, "consumer", logger)
   watchDurability({
     ...{ redis, logger, policy: settings.UNSEAL_REDIS_DURABILITY, problems: durabilityProblems },
     refuse: (error) => fail(error, "redis may lose jobs"),

@@ -57,7 +57,7 @@ function start(env: Record<string, string> = {}): Worker {
     ...env,
   })
   const logger = createLogger("worker", "info", { write: (line) => lines.push(JSON.parse(line)) })
-  redis = connectRedis(server.url, "consumer", logger)
+  redis = connectRedis({ REDIS_URL: server.url }, "consumer", logger)
   worker = createWorker({ config, redis, registry, logger })
   return worker
 }

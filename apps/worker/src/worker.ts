@@ -51,7 +51,7 @@ export function createWorker({ config, redis, registry, logger, rig }: WorkerOpt
   const deadLetters = openDeadLetters({ connection: redis, queue })
   createQueueMetrics(registry, {
     status: () => queueStatus(redis, queue),
-    memory: () => readMemory(redis),
+    memory: () => readMemory(redis, queue),
     deadLetters,
   })
   createAccountMetrics(registry, () => readAccounts(redis, queue))

@@ -13,7 +13,7 @@
  * transaction: the identity holds at every moment, whoever is killed. An attempt, a hand-back, a stall or a lost lock moves a
  * job within live. What breaks it is what it is there to find: a job that was removed by hand, or lost by Redis.
  */
-import type { Redis } from "ioredis"
+import type { RedisClient } from "./client.ts"
 import { countersKey, queueKey } from "./names.ts"
 
 /** What `readAccounts` tells; the words are defined at the top of accounting.ts. */
@@ -30,7 +30,7 @@ export interface Accounts {
 export const COMPLETED_METRICS = { maxDataPoints: 24 * 60 }
 
 /** The books as they are now. One round trip, whatever the queue's length. */
-export async function readAccounts(connection: Redis, queue: string): Promise<Accounts> {
+export async function readAccounts(connection: RedisClient, queue: string): Promise<Accounts> {
   const key = (type: string) => queueKey(queue, type)
   const reading = connection.multi()
   reading.hget(countersKey(queue), "accepted")

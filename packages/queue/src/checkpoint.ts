@@ -1,6 +1,6 @@
 import { untilAborted } from "@unseal/archive/waiting"
-import type { Redis } from "ioredis"
 import { z } from "zod"
+import type { RedisClient } from "./client.ts"
 import type { QueueLogger } from "./error-log.ts"
 import { LockLostError } from "./lock.ts"
 import { checkpointKey, lockKey } from "./names.ts"
@@ -50,7 +50,7 @@ export interface CheckpointLog {
 }
 
 export interface CheckpointOptions {
-  readonly connection: Redis
+  readonly connection: RedisClient
   readonly queue: string
   readonly jobId: string
   /** Of the run: what its lock contains. */

@@ -1,14 +1,14 @@
 import type { Job } from "bullmq"
-import type { Redis } from "ioredis"
 import { COMPLETED_METRICS } from "./accounting.ts"
 import { retryDelayMs } from "./backoff.ts"
+import { duplicatePatiently, type RedisClient } from "./client.ts"
 import { withDeadline } from "./deadline.ts"
 import type { RunResult } from "./ending.ts"
 import { createErrorLog, type QueueLogger } from "./error-log.ts"
 import type { JobPayload } from "./job.ts"
 import { holdLock } from "./lock.ts"
 import { queuePrefix } from "./names.ts"
-import { PATIENT, PacedWorker } from "./paced-worker.ts"
+import { PacedWorker } from "./paced-worker.ts"
 import { createRunner, type EndedRun, type JobContext, ShutdownReason, STALL_LIMIT } from "./run.ts"
 import { settle } from "./settle.ts"
 import { createSuspensions } from "./suspension.ts"
@@ -18,7 +18,7 @@ export { type EndedRun, type JobContext, ShutdownReason, STALL_LIMIT }
 
 export interface ConsumerOptions<Result extends RunResult> {
   /** Names the server: the consumer makes connections of its own like this one. */
-  readonly connection: Redis
+  readonly connection: RedisClient
   readonly queue: string
   /** Jobs at once. */
   readonly concurrency: number
@@ -68,7 +68,7 @@ export function createConsumer<Result extends RunResult>(options: ConsumerOption
   const { queue, concurrency, attempts = 12, lockMs = 60_000, stallCheckMs = 15_000, logger } = options
   const renewsByRun = options.lockRenewal !== "by-job"
   const logError = createErrorLog(logger)
-  const connection = options.connection.duplicate(PATIENT)
+  const connection = duplicatePatiently(options.connection)
   connection.on("error", (error) => logError(error, "redis connection failed"))
 
   const active = new Set<ActiveRun>()

@@ -1,5 +1,5 @@
 import { type Job, Queue } from "bullmq"
-import type { Redis } from "ioredis"
+import type { RedisClient } from "./client.ts"
 import { codeOf, type FailureCode } from "./ending.ts"
 import { lineUp } from "./line-up.ts"
 import { queueKey, queuePrefix } from "./names.ts"
@@ -44,7 +44,7 @@ export interface DeadLetters {
 const PAGE = 500
 
 /** The dead letters of a queue. `connection` is not closed. */
-export function openDeadLetters(options: { connection: Redis; queue: string }): DeadLetters {
+export function openDeadLetters(options: { connection: RedisClient; queue: string }): DeadLetters {
   const { connection, queue: name } = options
   const queue = new Queue(name, { connection, prefix: queuePrefix(name), skipVersionCheck: true })
   // Whoever called sees the command fail.

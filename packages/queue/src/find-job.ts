@@ -1,4 +1,4 @@
-import type { Redis } from "ioredis"
+import type { RedisClient } from "./client.ts"
 import { queueKey } from "./names.ts"
 import { redriveIdOf } from "./redrive-id.ts"
 import { IS_STRAY } from "./stray.ts"
@@ -34,7 +34,11 @@ return found`
  * What has become of the job `jobId` and of those that it was redriven as: the live one if one is, else the dead letter if
  * there is one, else the newest completed one, else `null`.
  */
-export async function findJob(connection: Redis, queue: string, jobId: string): Promise<FoundJob | null> {
+export async function findJob(
+  connection: RedisClient,
+  queue: string,
+  jobId: string,
+): Promise<FoundJob | null> {
   const first = jobId.replace(/_r\d+$/, "")
   const keys = [queueKey(queue, first), queueKey(queue, "completed"), queueKey(queue, "failed")]
   const given = [first, MAX_REDRIVES, queueKey(queue, "")]

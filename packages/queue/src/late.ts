@@ -1,5 +1,5 @@
 /** Since when an archive's object has been missing, or archived: kept with its job, so that it outlives runs and workers. */
-import type { Redis } from "ioredis"
+import type { RedisClient } from "./client.ts"
 import { queueKey } from "./names.ts"
 
 /** KEYS: job. ARGV: field, now. */
@@ -10,7 +10,7 @@ return redis.call("HMGET", KEYS[1], ARGV[1], "held")`
 
 /** Milliseconds since the job's first miss of this kind, less what it was held back by suspensions. The first miss is noted. */
 export async function missedFor(
-  connection: Redis,
+  connection: RedisClient,
   queue: string,
   jobId: string,
   kind: "missing" | "archived",

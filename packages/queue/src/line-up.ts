@@ -3,8 +3,9 @@
  * command costs the client more than a job in it does, so one does for any number of jobs; and no job is ever there without its
  * turn or its place in the books.
  */
+
 import { Job, type JobsOptions, type Queue } from "bullmq"
-import type { Redis } from "ioredis"
+import type { RedisClient } from "./client.ts"
 import { checkpointKey, countersKey, JOB_NAME, queueKey, turnsKey } from "./names.ts"
 import { IS_STRAY } from "./stray.ts"
 import { LAST_PRIORITY, TAKE_TURN, unitsOf } from "./turns.ts"
@@ -99,7 +100,7 @@ const COMMAND = "unsealLineUp"
  * which one is in the queue then.
  */
 export async function lineUp(
-  connection: Redis,
+  connection: RedisClient,
   queue: Queue,
   jobs: readonly NewJob[],
   replaced = "",

@@ -165,7 +165,7 @@ test("a full or read-only Redis is a refusal that names it", async () => {
 test("refuses from 80 % of Redis's memory on, while Redis itself would still take jobs", async () => {
   const client = new Redis(redis.url)
   ends.push(() => client.disconnect())
-  const { usedBytes } = await readMemory(client)
+  const { usedBytes } = await readMemory(client, "unseal")
   await client.config("SET", "maxmemory", Math.round(usedBytes / 0.85))
   const producer = open()
   expect((await refusal(producer.enqueue(payload()))).message).toContain("% of its maxmemory")

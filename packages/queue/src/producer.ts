@@ -1,6 +1,6 @@
 import { Queue } from "bullmq"
-import type { Redis } from "ioredis"
 import { batched } from "./batch.ts"
+import type { RedisClient } from "./client.ts"
 import { withDeadline } from "./deadline.ts"
 import { createErrorLog, type QueueLogger } from "./error-log.ts"
 import { type JobPayload, jobIdOf } from "./job.ts"
@@ -15,7 +15,7 @@ export class QueueUnavailableError extends Error {
 
 export interface ProducerOptions {
   /** With `enableOfflineQueue: false`, so that nothing piles up while Redis is away. The producer does not close it. */
-  readonly connection: Redis
+  readonly connection: RedisClient
   /** The queue's name. */
   readonly queue: string
   /** How often a job is tried before it becomes a dead letter: 12. */
@@ -68,7 +68,7 @@ export function createProducer(options: ProducerOptions): Producer {
     stackTraceLimit: 0,
   }
   const logError = createErrorLog(options.logger)
-  const reasonNotToAdd = watchMemory(connection)
+  const reasonNotToAdd = watchMemory(connection, name)
   let live: LiveQueue | undefined
   let closed = false
   let pending = 0
@@ -133,10 +133,10 @@ export function createProducer(options: ProducerOptions): Producer {
   }
 }
 
-const waiting = new WeakMap<Redis, Promise<void>>()
+const waiting = new WeakMap<RedisClient, Promise<void>>()
 
 /** Resolves when `connection` is usable. All that wait share one listener. */
-function untilReady(connection: Redis): Promise<void> {
+function untilReady(connection: RedisClient): Promise<void> {
   if (connection.status === "ready") return Promise.resolve()
   if (connection.status === "end")
     return Promise.reject(new QueueUnavailableError("the connection is closed"))

@@ -1,8 +1,8 @@
 import { isUnsealError, type Side, type UnsealError } from "@unseal/archive/errors"
 import { untilAborted } from "@unseal/archive/waiting"
 import type { Job } from "bullmq"
-import type { Redis } from "ioredis"
 import { type CheckpointLog, openCheckpointLog } from "./checkpoint.ts"
+import type { RedisClient } from "./client.ts"
 import { withDeadline } from "./deadline.ts"
 import { type Ending, endingOf, type FailedRun, type RunResult } from "./ending.ts"
 import type { QueueLogger } from "./error-log.ts"
@@ -54,7 +54,7 @@ export const STALL_LIMIT = 20
 
 /** What all runs of a consumer share. */
 export interface RunnerOptions<Result extends RunResult> {
-  readonly connection: Redis
+  readonly connection: RedisClient
   readonly queue: string
   readonly attempts: number
   readonly lockMs: number

@@ -30,20 +30,20 @@ test("every way to lose acknowledged jobs is named", async () => {
 })
 
 test("memory is what the server says, and full from 80 % of its limit on", async () => {
-  expect((await readMemory(client)).limitBytes).toBe(0)
-  expect(await watchMemory(client)()).toBeNull()
-  const { usedBytes } = await readMemory(client)
+  expect((await readMemory(client, "unseal")).limitBytes).toBe(0)
+  expect(await watchMemory(client, "unseal")()).toBeNull()
+  const { usedBytes } = await readMemory(client, "unseal")
   expect(usedBytes).toBeGreaterThan(100_000)
   await client.config("SET", "maxmemory", Math.round(usedBytes / 0.9))
-  expect(await watchMemory(client)()).toMatch(/^redis uses \d+ % of its maxmemory of \d+ bytes$/)
+  expect(await watchMemory(client, "unseal")()).toMatch(/^redis uses \d+ % of its maxmemory of \d+ bytes$/)
   await client.config("SET", "maxmemory", usedBytes * 2)
-  expect(await watchMemory(client)()).toBeNull()
+  expect(await watchMemory(client, "unseal")()).toBeNull()
 })
 
 test("a failed look is not remembered", async () => {
   const broken = new Redis({ port: 1, lazyConnect: true, enableOfflineQueue: false, retryStrategy: null })
   broken.on("error", () => {})
-  const look = watchMemory(broken)
+  const look = watchMemory(broken, "unseal")
   await expect(look()).rejects.toThrow()
   const again = look()
   await expect(again).rejects.toThrow()

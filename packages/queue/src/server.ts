@@ -1,5 +1,6 @@
 /** What the queue needs of its Redis server: room, and a memory that outlives a crash. */
 import type { Redis } from "ioredis"
+import { infoOf, masters, type RedisClient } from "./client.ts"
 
 export interface ServerMemory {
   readonly usedBytes: number
@@ -7,8 +8,9 @@ export interface ServerMemory {
   readonly limitBytes: number
 }
 
-export async function readMemory(connection: Redis): Promise<ServerMemory> {
-  const info = await connection.info("memory")
+/** Of the server that holds `queue`. */
+export async function readMemory(connection: RedisClient, queue: string): Promise<ServerMemory> {
+  const info = await infoOf(connection, queue, "memory")
   return { usedBytes: Number(fieldOf(info, "used_memory")), limitBytes: Number(fieldOf(info, "maxmemory")) }
 }
 
@@ -17,13 +19,13 @@ const NEARLY_FULL = 0.8
 const GOOD_FOR_MS = 1_000
 
 /** Tells, looking at most once a second, why no more jobs should be added, or `null`. */
-export function watchMemory(connection: Redis): () => Promise<string | null> {
+export function watchMemory(connection: RedisClient, queue: string): () => Promise<string | null> {
   let looking: Promise<string | null> | undefined
   let lookedAt = Number.NEGATIVE_INFINITY
   return () => {
     if (looking && performance.now() - lookedAt < GOOD_FOR_MS) return looking
     lookedAt = performance.now()
-    looking = readMemory(connection).then(({ usedBytes, limitBytes }) => {
+    looking = readMemory(connection, queue).then(({ usedBytes, limitBytes }) => {
       if (limitBytes === 0 || usedBytes < limitBytes * NEARLY_FULL) return null
       return `redis uses ${Math.round((100 * usedBytes) / limitBytes)} % of its maxmemory of ${limitBytes} bytes`
     })
@@ -34,8 +36,13 @@ export function watchMemory(connection: Redis): () => Promise<string | null> {
   }
 }
 
-/** How this Redis may lose jobs that it has acknowledged, one clause each; empty if it is set as it should be. */
-export async function durabilityProblems(connection: Redis): Promise<string[]> {
+/** How this Redis, or any master of this cluster, may lose jobs that it has acknowledged, one clause each; empty if all is set as it should be. */
+export async function durabilityProblems(connection: RedisClient): Promise<string[]> {
+  const problems = await Promise.all(masters(connection).map(problemsOf))
+  return [...new Set(problems.flat())]
+}
+
+async function problemsOf(connection: Redis): Promise<string[]> {
   // In one round trip: asked on a connection that has just become ready, it is known before any job has been acknowledged.
   const [info, fsync] = await Promise.all([
     connection.info(),

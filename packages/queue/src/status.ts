@@ -1,4 +1,4 @@
-import type { Redis } from "ioredis"
+import type { RedisClient } from "./client.ts"
 import { queueKey } from "./names.ts"
 
 export interface QueueStatus {
@@ -12,7 +12,7 @@ export interface QueueStatus {
 const NEXT_IN_LINE = 50
 
 /** How the queue is doing: a few counts, whatever its length. */
-export async function queueStatus(connection: Redis, queue: string): Promise<QueueStatus> {
+export async function queueStatus(connection: RedisClient, queue: string): Promise<QueueStatus> {
   const key = (type: string) => queueKey(queue, type)
   // BullMQ keeps waiting jobs in two places: those with a priority, which new ones have (turns.ts), and those without.
   const [first, prioritized, active, delayed, completed, failed, next, nextByTurn] = await Promise.all([

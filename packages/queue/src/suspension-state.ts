@@ -1,6 +1,7 @@
 /** What a suspension is, as Redis keeps it: for workers, for the metrics and for `unseal queue`. */
+
 import type { Side } from "@unseal/archive/errors"
-import type { Redis } from "ioredis"
+import type { RedisClient } from "./client.ts"
 import type { FailureCode } from "./ending.ts"
 import { endedSuspensionsKey, heldKey, queueKey, suspensionsKey, turnsKey } from "./names.ts"
 import { END } from "./suspension-scripts.ts"
@@ -57,7 +58,7 @@ export function parseName(name: string): { projectId: string; side: Side } {
 
 /** Runs one of suspension-scripts.ts. */
 export function runScript(
-  connection: Redis,
+  connection: RedisClient,
   queue: string,
   script: string,
   given: Readonly<Record<string, unknown>>,
@@ -73,13 +74,16 @@ export function runScript(
 }
 
 /** All suspensions by name, those that are ending included. */
-export async function readStates(connection: Redis, queue: string): Promise<Map<string, SuspensionState>> {
+export async function readStates(
+  connection: RedisClient,
+  queue: string,
+): Promise<Map<string, SuspensionState>> {
   const fields = await connection.hgetall(suspensionsKey(queue))
   return new Map(Object.entries(fields).map(([name, text]) => [name, JSON.parse(text) as SuspensionState]))
 }
 
 /** The suspensions as they are now, the oldest first. */
-export async function listSuspensions(connection: Redis, queue: string): Promise<Suspension[]> {
+export async function listSuspensions(connection: RedisClient, queue: string): Promise<Suspension[]> {
   const states = [...(await readStates(connection, queue))].filter(([, { ending }]) => !ending)
   if (states.length === 0) return []
   const [seconds, micros] = (await connection.time()) as unknown as [string, string]
@@ -105,7 +109,7 @@ export async function listSuspensions(connection: Redis, queue: string): Promise
  * is still there, the first of them begins the suspension anew. Gives those that were ended.
  */
 export async function resumeSuspended(
-  connection: Redis,
+  connection: RedisClient,
   queue: string,
   filter: { readonly projectId?: string | undefined; readonly side?: string | undefined },
 ): Promise<Suspension[]> {

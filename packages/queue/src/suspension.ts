@@ -11,8 +11,9 @@
  * A job that was taken all the same, since its callback is newer, is set aside when it is taken. One that is held for `maxMs` comes
  * due, and is a dead letter. What a process did not do to its end, as it was killed, a sweep does within a minute.
  */
+
 import type { Side, UnsealError } from "@unseal/archive/errors"
-import type { Redis } from "ioredis"
+import type { RedisClient } from "./client.ts"
 import { withDeadline } from "./deadline.ts"
 import { codeOf, type FailureCode, reasonOf } from "./ending.ts"
 import type { QueueLogger } from "./error-log.ts"
@@ -24,7 +25,7 @@ import { nameOf, parseName, readStates, runScript, SIDES, type SuspensionState }
 import { LAST_PRIORITY } from "./turns.ts"
 
 export interface SuspensionOptions {
-  readonly connection: Redis
+  readonly connection: RedisClient
   readonly queue: string
   /** How long an archive may be held. */
   readonly maxMs: number

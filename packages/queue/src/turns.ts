@@ -14,8 +14,9 @@
  * BullMQ's priorities end at 2^21 - 1, so turns are counted in units, and everything that waits is moved back towards 1 when
  * the clock has passed half of that: once in 128 TiB, if the queue is never empty for so long.
  */
+
 import type { Job } from "bullmq"
-import type { Redis } from "ioredis"
+import type { RedisClient } from "./client.ts"
 import type { JobPayload } from "./job.ts"
 import { queueKey, turnsKey } from "./names.ts"
 
@@ -98,7 +99,7 @@ end
 
 /** Whose turn it is about. */
 export interface TurnOptions {
-  readonly connection: Redis
+  readonly connection: RedisClient
   readonly queue: string
 }
 

@@ -1,5 +1,6 @@
 /** Which destinations jobs are working on, or will go on with when they are redriven, from the checkpoints that they keep. */
 import type { Redis } from "ioredis"
+import { masters, type RedisClient } from "./client.ts"
 import { findJob } from "./find-job.ts"
 import { checkpointKey } from "./names.ts"
 
@@ -16,18 +17,27 @@ const SCAN_COUNT = 1_000
  * other keys are forgotten at once, so that memory grows with what was asked for and not with the queue.
  */
 export async function findUploadOwners(
-  connection: Redis,
+  connection: RedisClient,
   queue: string,
   destinationKeys: ReadonlySet<string>,
   signal: AbortSignal,
 ): Promise<UploadOwners> {
   const owners = new Map<string, Set<string>>()
   const prefix = checkpointKey(queue, "")
-  let cursor = "0"
-  do {
-    signal.throwIfAborted()
-    const [next, keys] = await connection.scan(cursor, "MATCH", `${escapeGlob(prefix)}*`, "COUNT", SCAN_COUNT)
-    cursor = next
+  for (const server of masters(connection)) await scan(server)
+
+  async function scan(server: Redis): Promise<void> {
+    const matching = `${escapeGlob(prefix)}*`
+    let cursor = "0"
+    do {
+      signal.throwIfAborted()
+      const [next, keys] = await server.scan(cursor, "MATCH", matching, "COUNT", SCAN_COUNT)
+      cursor = next
+      await look(keys)
+    } while (cursor !== "0")
+  }
+
+  async function look(keys: readonly string[]): Promise<void> {
     const reading = connection.pipeline()
     for (const key of keys) reading.hget(key, "upload")
     for (const [index, [error, upload]] of ((await reading.exec()) ?? []).entries()) {
@@ -37,7 +47,7 @@ export async function findUploadOwners(
       const jobs = owners.get(destinationKey) ?? new Set()
       owners.set(destinationKey, jobs.add(keys[index]!.slice(prefix.length)))
     }
-  } while (cursor !== "0")
+  }
 
   return {
     async isOwned(destinationKey) {

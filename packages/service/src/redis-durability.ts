@@ -1,6 +1,6 @@
 /** Whether the Redis that is there keeps what it acknowledges. */
-import type { Redis } from "ioredis"
 import type { Logger } from "./logger.ts"
+import type { RedisClient } from "./redis.ts"
 
 /** The first Redis that this process met may lose what it acknowledges. */
 export class UnsafeRedisError extends Error {
@@ -8,11 +8,11 @@ export class UnsafeRedisError extends Error {
 }
 
 export interface DurabilityOptions {
-  readonly redis: Redis
+  readonly redis: RedisClient
   /** `require`: the process ends if the first Redis that it meets has problems. `warn`: it only says so. */
   readonly policy: "require" | "warn"
   /** How it may lose jobs, one clause each. */
-  readonly problems: (redis: Redis) => Promise<readonly string[]>
+  readonly problems: (redis: RedisClient) => Promise<readonly string[]>
   readonly logger: Logger
   /** Called at most once, with an `UnsafeRedisError`. */
   readonly refuse: (error: UnsafeRedisError) => void

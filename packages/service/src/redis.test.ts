@@ -1,10 +1,9 @@
 import { once } from "node:events"
 import { type AddressInfo, createServer } from "node:net"
 import { type RedisServer, startRedis } from "@unseal/test/harness/redis"
-import type { Redis } from "ioredis"
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest"
 import { createLogger } from "./logger.ts"
-import { connectRedis } from "./redis.ts"
+import { connectRedis, type RedisClient } from "./redis.ts"
 
 let server: RedisServer
 beforeAll(async () => {
@@ -12,7 +11,7 @@ beforeAll(async () => {
 })
 afterAll(() => server.close())
 
-const clients: Redis[] = []
+const clients: RedisClient[] = []
 afterEach(() => {
   for (const client of clients.splice(0)) client.disconnect()
 })
@@ -20,12 +19,12 @@ afterEach(() => {
 function connect(url: string, role: "producer" | "consumer") {
   const lines: Record<string, unknown>[] = []
   const logger = createLogger("test", "info", { write: (line) => void lines.push(JSON.parse(line)) })
-  const redis = connectRedis(url, role, logger)
+  const redis = connectRedis({ REDIS_URL: url }, role, logger)
   clients.push(redis)
   return { redis, lines }
 }
 
-const ready = (redis: Redis) =>
+const ready = (redis: RedisClient) =>
   redis.status === "ready" ? Promise.resolve() : new Promise<void>((resolve) => redis.once("ready", resolve))
 
 /** A port where nobody listens. */

@@ -23,8 +23,25 @@ export const SETTINGS = {
   REDIS_URL: {
     for: ["ingest", "worker", "console", "cli"],
     default: "redis://127.0.0.1:6379",
-    meaning: "the Redis that holds the queue; `rediss://` for TLS",
+    meaning:
+      "the Redis that holds the queue: `redis://user:password@host:6379/0`, `redis-sentinel://host,host/0?sentinelMasterId=NAME` or `redis-cluster://host,host`; `rediss://`, `rediss-sentinel://`, `rediss-cluster://` for TLS",
     secret: true,
+  },
+  REDIS_TLS_CA_FILE: {
+    for: ["ingest", "worker", "console", "cli"],
+    default: null,
+    meaning:
+      "certificates (PEM) of the authorities that may vouch for Redis, instead of those that Node knows",
+  },
+  REDIS_TLS_CERT_FILE: {
+    for: ["ingest", "worker", "console", "cli"],
+    default: null,
+    meaning: "certificate (PEM) that is shown to Redis, if it asks for one",
+  },
+  REDIS_TLS_KEY_FILE: {
+    for: ["ingest", "worker", "console", "cli"],
+    default: null,
+    meaning: "private key (PEM) of that certificate",
   },
   LOG_LEVEL: {
     for: ALL,

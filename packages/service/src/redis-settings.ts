@@ -1,0 +1,72 @@
+import { readFileSync } from "node:fs"
+import { z } from "zod"
+import { ConfigurationError } from "./configuration-error.ts"
+import { parseRedisUrl } from "./redis-url.ts"
+
+/** Where Redis is and what TLS needs, as a process's settings have it. */
+export interface RedisSettings {
+  readonly REDIS_URL: string
+  readonly REDIS_TLS_CA_FILE?: string | undefined
+  readonly REDIS_TLS_CERT_FILE?: string | undefined
+  readonly REDIS_TLS_KEY_FILE?: string | undefined
+}
+
+const redisUrl = () =>
+  z.string().superRefine((text, context) => {
+    try {
+      parseRedisUrl(text)
+    } catch (error) {
+      context.addIssue((error as RangeError).message)
+    }
+  })
+
+/** The schema's part for `RedisSettings`, for every process that speaks to Redis. */
+export const REDIS_SETTINGS = {
+  REDIS_URL: redisUrl(),
+  REDIS_TLS_CA_FILE: z.string().optional(),
+  REDIS_TLS_CERT_FILE: z.string().optional(),
+  REDIS_TLS_KEY_FILE: z.string().optional(),
+}
+
+const FILES = { ca: "REDIS_TLS_CA_FILE", cert: "REDIS_TLS_CERT_FILE", key: "REDIS_TLS_KEY_FILE" } as const
+
+/** What `tls.connect` is given. */
+export type TlsFiles = { readonly [Name in keyof typeof FILES]?: string }
+
+/**
+ * The contents of the TLS files, read again for each connection, so that a certificate may be renewed under a running process; a
+ * file that can't be read then is as it was. Throws `ConfigurationError` if one can't be read now, or if certificate and key
+ * are not both given.
+ */
+export function openTlsFiles(settings: RedisSettings): TlsFiles {
+  const problems: string[] = []
+  const contents: TlsFiles = {}
+  for (const [name, setting] of Object.entries(FILES)) {
+    const path = settings[setting]
+    if (path === undefined) continue
+    let last = ""
+    try {
+      last = readFileSync(path, "utf8")
+      if (!last.includes("-----BEGIN ")) problems.push(`${setting}: ${path} is no PEM file`)
+    } catch (error) {
+      problems.push(`${setting}: ${path} can't be read (${(error as NodeJS.ErrnoException).code})`)
+    }
+    const read = () => {
+      try {
+        last = readFileSync(path, "utf8")
+      } catch {}
+      return last
+    }
+    Object.defineProperty(contents, name, { get: read, enumerable: true })
+  }
+  if ((settings.REDIS_TLS_CERT_FILE === undefined) !== (settings.REDIS_TLS_KEY_FILE === undefined))
+    problems.push("REDIS_TLS_CERT_FILE and REDIS_TLS_KEY_FILE belong together: one of them is not set")
+  const { tls } = parseRedisUrl(settings.REDIS_URL)
+  for (const setting of Object.values(FILES))
+    if (settings[setting] !== undefined && !tls)
+      problems.push(
+        `${setting} is set, and REDIS_URL has no TLS: write rediss://, rediss-sentinel:// or rediss-cluster://`,
+      )
+  if (problems.length > 0) throw new ConfigurationError(problems)
+  return contents
+}

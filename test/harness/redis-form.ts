@@ -1,0 +1,78 @@
+/** Redis in each form that people run it in, behind one face. */
+
+import { createRedis } from "@unseal/service/redis"
+import { Cluster } from "ioredis"
+import { type RedisServer, startRedis } from "./redis.ts"
+import { type RedisCluster, startCluster } from "./redis-cluster.ts"
+import { type SentinelSet, startSentinel } from "./redis-sentinel.ts"
+import { createTlsFiles, startTlsRedis } from "./redis-tls.ts"
+
+export const REDIS_FORMS = ["plain", "tls", "sentinel", "cluster"] as const
+export type RedisFormName = (typeof REDIS_FORMS)[number]
+
+/** A Redis that a system runs on. */
+export interface RedisForm {
+  readonly url: string
+  /** `REDIS_URL`, and what TLS needs. */
+  readonly env: Readonly<Record<string, string>>
+  readonly servers: readonly RedisServer[]
+  /** Kills the master that holds `queue`; resolves when another has taken over. Rejects where there is none. */
+  failover(queue: string): Promise<void>
+  /** Makes it forget everything. */
+  forget(): Promise<void>
+  readonly cluster?: RedisCluster
+  readonly sentinel?: SentinelSet
+  close(): Promise<void>
+}
+
+const alone = () => Promise.reject(new Error("a single Redis has no other to fail over to"))
+
+/** Empties what `env` leads to. */
+async function forget(env: Readonly<Record<string, string>>): Promise<void> {
+  const client = createRedis({ REDIS_URL: "", ...env }, {})
+  client.on("error", () => {})
+  try {
+    await client.connect()
+    for (const server of client instanceof Cluster ? client.nodes("master") : [client])
+      await server.flushall()
+  } finally {
+    client.disconnect()
+  }
+}
+
+/** Starts one. `tls` has a password, an authority of its own, and asks for a client certificate. */
+export async function startRedisForm(name: RedisFormName): Promise<RedisForm> {
+  const form = await start(name)
+  return { ...form, forget: () => forget(form.env) }
+}
+
+async function start(name: RedisFormName): Promise<Omit<RedisForm, "forget">> {
+  if (name === "sentinel") {
+    const sentinel = await startSentinel({ password: "redis-pw", sentinelPassword: "sentinel-pw" })
+    const { url, servers, close } = sentinel
+    return {
+      ...{ url, env: { REDIS_URL: url }, servers, sentinel, close },
+      failover: () => sentinel.failover(),
+    }
+  }
+  if (name === "cluster") {
+    const cluster = await startCluster({ password: "redis-pw" })
+    const { url, servers, failover, close } = cluster
+    return { ...{ url, env: { REDIS_URL: url }, servers, cluster, failover, close } }
+  }
+  if (name === "tls") {
+    const files = createTlsFiles()
+    const server = await startTlsRedis(files, { settings: ["--requirepass", "redis-pw"] })
+    const url = `${server.url.replace("//", "//:redis-pw@")}/1`
+    return {
+      ...{ url, env: { REDIS_URL: url, ...files.env }, servers: [server], failover: alone },
+      async close() {
+        await server.close()
+        files.close()
+      },
+    }
+  }
+  const server = await startRedis()
+  const { url, close } = server
+  return { ...{ url, env: { REDIS_URL: url }, servers: [server], failover: alone, close } }
+}
