@@ -1,5 +1,5 @@
-import { readFile } from "node:fs/promises"
 import { type Certificate, parseCertificates } from "@unseal/archive/format/certificate"
+import { readSmallFile, whyUnread } from "@unseal/archive/small-file"
 import { encodeCertificate } from "@unseal/vendor/storage"
 import { UsageError } from "./exit.ts"
 
@@ -27,9 +27,9 @@ export async function certificateEncodeCommand(
 export async function readCertificateFile(path: string): Promise<readonly [Certificate, ...Certificate[]]> {
   let pem: Buffer
   try {
-    pem = await readFile(path)
+    pem = (await readSmallFile(path, { pipes: true })).content
   } catch (error) {
-    throw new UsageError(`${path} can't be read: ${(error as NodeJS.ErrnoException).code}`)
+    throw new UsageError(`${path} can't be read: ${whyUnread(error)}`)
   }
   try {
     return parseCertificates(pem, path)

@@ -19,7 +19,8 @@ export async function readKeyRing(options: KeyOptions, oaepHash: OaepHash): Prom
     const beside = `${path.replace(/\.[^./]*$/, "")}.passphrase`
     const passphrasePath = options.passphraseFile ?? ((await isFile(beside)) ? beside : undefined)
     try {
-      keys.push(await readPrivateKey(path, passphrasePath === undefined ? {} : { passphrasePath }))
+      const beside = passphrasePath === undefined ? {} : { passphrasePath }
+      keys.push(await readPrivateKey(path, { pipes: true, ...beside }))
     } catch (error) {
       const { code, path: failed } = error as NodeJS.ErrnoException
       if (failed === undefined) throw error

@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto"
-import { readFile } from "node:fs/promises"
+import { readSmallFile, whyUnread } from "@unseal/archive/small-file"
 import { UsageError } from "./exit.ts"
 import { promptPassphrase } from "./hidden-prompt.ts"
 import { base64Bytes } from "./pem-bytes.ts"
@@ -54,9 +54,9 @@ function generated(): Buffer {
 async function fromFile(path: string): Promise<Buffer> {
   let content: Buffer
   try {
-    content = await readFile(path)
+    content = (await readSmallFile(path, { pipes: true })).content
   } catch (error) {
-    throw new UsageError(`${path} can't be read: ${(error as NodeJS.ErrnoException).code}`)
+    throw new UsageError(`${path} can't be read: ${whyUnread(error)}`)
   }
   let end = content.length
   if (content[end - 1] === 0x0a) end--

@@ -1,6 +1,6 @@
-import { readFile } from "node:fs/promises"
 import { type Callback, readCallback } from "@unseal/archive/callback"
 import { UnsealError } from "@unseal/archive/errors"
+import { readSmallFile, whyUnread } from "@unseal/archive/small-file"
 import { UsageError } from "./exit.ts"
 
 export interface PasswordOptions {
@@ -58,13 +58,11 @@ export async function readCallbackFile(path: string, projectId?: string): Promis
 
 async function readText(path: string): Promise<string> {
   try {
-    if (path !== "-") return await readFile(path, "utf8")
+    if (path !== "-") return (await readSmallFile(path, { pipes: true })).content.toString("utf8")
     const chunks: Buffer[] = []
     for await (const chunk of process.stdin) chunks.push(chunk)
     return Buffer.concat(chunks).toString("utf8")
   } catch (error) {
-    throw new UsageError(
-      `${path} can't be read: ${(error as NodeJS.ErrnoException).code ?? (error as Error).message}`,
-    )
+    throw new UsageError(`${path} can't be read: ${whyUnread(error)}`)
   }
 }

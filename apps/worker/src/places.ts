@@ -89,6 +89,8 @@ export function openPlaces({ config, budget, logger, onRetry, notices }: PlacesO
       const keyRing = await openKeyDirectory(directory, { oaepHash: settings.UNSEAL_OAEP_HASH })
       for (const { name, error } of keyRing.unusable())
         logger.warn({ directory, file: name, err: error }, "key file can't be used")
+      for (const file of keyRing.exposed())
+        logger.warn({ directory, file }, "key file can be read by every user of this machine")
       return keyRing
     },
     close: async () => {},

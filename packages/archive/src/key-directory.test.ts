@@ -1,6 +1,6 @@
 import { execFileSync } from "node:child_process"
 import { createHash } from "node:crypto"
-import { copyFile, mkdtemp, readFile, rm, utimes, writeFile } from "node:fs/promises"
+import { chmod, copyFile, mkdtemp, readFile, rm, symlink, utimes, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterEach, beforeEach, describe, expect, it } from "vitest"
@@ -82,6 +82,33 @@ describe("a key directory", () => {
       code: "ERR_KEY_SERVICE_UNAVAILABLE",
       message: expect.stringContaining("wrong passphrase (5 bytes)"),
     })
+  })
+
+  it("opens no pipe, no device, nothing that is too large for a key, and goes on without", async () => {
+    await place("openssl-zero", "key.pem")
+    execFileSync("mkfifo", [join(directory, "pipe.pem")])
+    await symlink("/dev/zero", join(directory, "zeros.pem"))
+    await writeFile(join(directory, "large.pem"), Buffer.alloc(1024 * 1024 + 1))
+    await place("openssl-passphrase", "protected.pem")
+    execFileSync("mkfifo", [join(directory, "protected.passphrase")])
+    const ring = await openKeyDirectory(directory)
+    expect(await ring.unwrap(await passwordOf("openssl-zero"), never)).not.toBeNull()
+    expect(ring.unusable().map(({ error }) => error.message)).toEqual([
+      "large.pem can't be read: it has 1048577 bytes, more than the 1048576 that are read",
+      "pipe.pem can't be read: it is no regular file",
+      `${join(directory, "protected.passphrase")} is no regular file`,
+      "zeros.pem can't be read: it is no regular file",
+    ])
+  })
+
+  it("tells which keys every user of the machine may read", async () => {
+    await place("openssl-zero", "key.pem")
+    await chmod(join(directory, "key.pem"), 0o640)
+    const ring = await openKeyDirectory(directory)
+    expect(ring.exposed()).toEqual([])
+    await chmod(join(directory, "key.pem"), 0o644)
+    await ring.refresh()
+    expect(ring.exposed()).toEqual(["key.pem"])
   })
 
   it("passes over a certificate, which openssl puts beside its key", async () => {

@@ -1,10 +1,11 @@
 /** A key ring kept in a directory of PEM files, as Kubernetes mounts a secret. */
-import { readdir, readFile, stat } from "node:fs/promises"
+import { readdir, stat } from "node:fs/promises"
 import { join } from "node:path"
 import { isUnsealError, UnsealError } from "./errors.ts"
 import { type Certificate, parseCertificates } from "./format/certificate.ts"
 import { createKeyRing, type KeyRing, type PrivateKey, parsePrivateKey } from "./format/key-ring.ts"
 import { type OaepHash, wipe } from "./format/password.ts"
+import { NotASmallFile, readSmallFile } from "./small-file.ts"
 
 /** A file that holds no usable key at the moment. */
 export interface UnusableKey {
@@ -16,6 +17,8 @@ export interface UnusableKey {
 export interface KeyDirectory extends KeyRing {
   /** Files that can't be used as they are now. A file that was usable before keeps its old key meanwhile. */
   unusable(): readonly UnusableKey[]
+  /** Names of key files that every user of the machine may read. */
+  exposed(): readonly string[]
   /** The certificates of its keys that stand in the directory, too. */
   certificates(): readonly Certificate[]
   /** Looks at the directory now rather than within `refreshMs`. */
@@ -34,6 +37,7 @@ interface Entry {
   readonly modifiedMs: number
   readonly key?: PrivateKey
   readonly certificates: readonly Certificate[]
+  readonly isPublic?: boolean
   readonly error?: Error
 }
 
@@ -79,6 +83,7 @@ export async function openKeyDirectory(
   return {
     unusable,
     refresh,
+    exposed: () => [...entries].flatMap(([name, { key, isPublic }]) => (key && isPublic ? [name] : [])),
     certificates() {
       const ids = new Set(ring.describe().map((key) => key.keyId))
       return [...entries.values()]
@@ -127,16 +132,18 @@ async function readEntry(directory: string, name: string, before: Entry | undefi
     const file = await stat(path)
     const passphraseFile = await stat(passphrasePath).catch(() => undefined)
     modifiedMs = file.mtimeMs
-    version = [file, passphraseFile].map((s) => (s ? `${s.ino}-${s.size}-${s.mtimeMs}` : "none")).join("/")
+    version = [file, passphraseFile]
+      .map((s) => (s ? `${s.ino}-${s.size}-${s.mtimeMs}-${s.mode}` : "none"))
+      .join("/")
     if (before?.version === version) return before
-    const { certificates, onlyCertificates } = await lookInto(path, name)
+    const { certificates, onlyCertificates, isPublic } = await lookInto(path, name)
     if (onlyCertificates) return { version, modifiedMs, certificates }
     const key = await readPrivateKey(path, { name, ...(passphraseFile ? { passphrasePath } : {}) })
-    return { version, modifiedMs, key, certificates }
+    return { version, modifiedMs, key, certificates, isPublic }
   } catch (cause) {
     const error = isUnsealError(cause)
       ? cause
-      : new UnsealError("ERR_KEY_INVALID", `${name} can't be read: ${(cause as Error).message}`, { cause })
+      : new UnsealError("ERR_KEY_INVALID", `${name} can't be read: ${reasonOf(cause)}`, { cause })
     const { key, certificates = [] } = before ?? {}
     return { version, modifiedMs, certificates, error, ...(key ? { key } : {}) }
   }
@@ -144,11 +151,11 @@ async function readEntry(directory: string, name: string, before: Entry | undefi
 
 /** The certificates of a file, and whether it holds nothing else. One that can't be read is no reason to do without the keys. */
 async function lookInto(path: string, name: string) {
-  const pem = await readFile(path)
+  const { content: pem, isPublic } = await readSmallFile(path)
   try {
     const isCertificate = pem.includes("CERTIFICATE-----")
     const onlyCertificates = isCertificate && !pem.includes("PRIVATE KEY-----")
-    return { onlyCertificates, certificates: isCertificate ? readable(pem, name) : [] }
+    return { isPublic, onlyCertificates, certificates: isCertificate ? readable(pem, name) : [] }
   } finally {
     wipe(pem)
   }
@@ -164,22 +171,36 @@ function readable(pem: Buffer, name: string): readonly Certificate[] {
 
 /**
  * Reads one private key file, with its passphrase from `passphrasePath` or as given. `ERR_KEY_INVALID` as `parsePrivateKey`;
- * the file system's own errors pass through.
+ * the file system's own errors pass through, `ERR_KEY_INVALID` too for what is no small file. With `pipes` both may come through a pipe.
  */
 export async function readPrivateKey(
   path: string,
-  options: { name?: string; passphrasePath?: string; passphrase?: Uint8Array } = {},
+  options: { name?: string; passphrasePath?: string; passphrase?: Uint8Array; pipes?: boolean } = {},
 ): Promise<PrivateKey> {
   let pem: Buffer | undefined
   let read: Buffer | undefined
   try {
-    pem = await readFile(path)
-    if (options.passphrasePath !== undefined) read = await readFile(options.passphrasePath)
+    pem = await contentOf(path, options.pipes)
+    if (options.passphrasePath !== undefined) read = await contentOf(options.passphrasePath, options.pipes)
     return parsePrivateKey(pem, options.name ?? path, read ? trimNewline(read) : options.passphrase)
   } finally {
     wipe(pem, read)
   }
 }
+
+/** A file that is not one is named: two are read, and only one of them may be at fault. */
+async function contentOf(path: string, pipes = false): Promise<Buffer> {
+  try {
+    return (await readSmallFile(path, { pipes })).content
+  } catch (error) {
+    throw error instanceof NotASmallFile
+      ? new UnsealError("ERR_KEY_INVALID", `${path} ${error.message}`)
+      : error
+  }
+}
+
+const reasonOf = (error: unknown): string =>
+  error instanceof NotASmallFile ? `it ${error.message}` : (error as Error).message
 
 function trimNewline(bytes: Buffer): Buffer {
   let end = bytes.length

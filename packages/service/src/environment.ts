@@ -1,5 +1,5 @@
-import { readFileSync } from "node:fs"
 import { SETTINGS, type SettingName, settingRow } from "./setting-table.ts"
+import { readSmallFile } from "./small-file.ts"
 
 /** Environment variables, as in `process.env`. */
 export type Environment = Readonly<Record<string, string | undefined>>
@@ -20,11 +20,14 @@ export function readVariable(name: SettingName, env: Environment, problems: stri
   return readSecretFile(path, `${name}_FILE`, problems)
 }
 
+/** Bytes. */
+const LARGEST_SECRET = 1024 * 1024
+
 /** The secret in the file `path`, without its trailing line break. `label` says in `problems` who names the file. */
 export function readSecretFile(path: string, label: string, problems: string[]): string | undefined {
   let content: string
   try {
-    content = readFileSync(path, "utf8")
+    content = readSmallFile(path, LARGEST_SECRET)
   } catch (error) {
     problems.push(`${label}: ${path} can't be read (${(error as NodeJS.ErrnoException).code})`)
     return undefined

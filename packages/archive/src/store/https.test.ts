@@ -137,8 +137,11 @@ test("an object without a strong ETag is held to its date, and one without eithe
     expect(sha256(await readAll())).toBe(sha256(content))
     expect(requests.at(-1)?.headers["if-unmodified-since"]).toBe("Tue, 01 Jul 2025 10:00:00 GMT")
   }
-  version = {}
-  expect(await failure(open().stat(KEY, signal))).toMatch(/^ERR_STORE_DENIED: .*neither an ETag/)
+  // An empty ETag is that of every version.
+  for (const none of [{}, { etag: '""' }, { etag: "" }]) {
+    version = none
+    expect(await failure(open().stat(KEY, signal))).toMatch(/^ERR_STORE_DENIED: .*neither an ETag/)
+  }
 })
 
 test("an object that is not there is null, as is any other key", async () => {

@@ -294,7 +294,8 @@ const DATE = "last-modified: "
 /** Names the version of an answer: its ETag, unless that is a weak one, which two versions may share; else its date. */
 function versionOf({ headers }: IncomingMessage): string | null {
   const { etag, "last-modified": modified } = headers
-  if (etag !== undefined && !etag.startsWith("W/")) return etag
+  // An empty one names every version alike.
+  if (etag !== undefined && /[^"]/.test(etag) && !etag.startsWith("W/")) return etag
   return modified === undefined ? null : `${DATE}${modified}`
 }
 

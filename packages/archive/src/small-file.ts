@@ -1,0 +1,65 @@
+/** Files that people keep beside a program: keys, passphrases, callbacks. What stands under such a name may be anything. */
+import { constants } from "node:fs"
+import { type FileHandle, open } from "node:fs/promises"
+
+/** Bytes; no key and no callback comes near. */
+export const SMALL_FILE_LIMIT = 1024 * 1024
+
+/** What stands under the name is no file, or too large; the message is a clause without the path. */
+export class NotASmallFile extends Error {
+  override readonly name = "NotASmallFile"
+}
+
+export interface SmallFile {
+  /** May be secret: wipe it after use. */
+  readonly content: Buffer
+  /** Whether users beside owner and group may read it. */
+  readonly isPublic: boolean
+}
+
+/**
+ * Reads a regular file of at most 1 MiB; with `pipes` a pipe too, as a shell's `<(…)` makes it. Never waits for a pipe otherwise,
+ * and never reads a device. `NotASmallFile`, or the system's error.
+ */
+export async function readSmallFile(path: string, { pipes = false } = {}): Promise<SmallFile> {
+  // Not blocking: a pipe without a writer would wait for ever, before anybody could see that it is one.
+  const handle = await open(path, constants.O_RDONLY | (pipes ? 0 : constants.O_NONBLOCK))
+  try {
+    const stats = await handle.stat()
+    if (!stats.isFile() && !(pipes && stats.isFIFO()))
+      throw new NotASmallFile(`is ${stats.isDirectory() ? "a directory" : "no regular file"}`)
+    return {
+      content: await readAll(handle, stats.size),
+      isPublic: stats.isFile() && (stats.mode & 0o004) !== 0,
+    }
+  } finally {
+    await handle.close()
+  }
+}
+
+async function readAll(handle: FileHandle, size: number): Promise<Buffer> {
+  if (size > SMALL_FILE_LIMIT)
+    throw new NotASmallFile(`has ${size} bytes, more than the ${SMALL_FILE_LIMIT} that are read`)
+  const chunks: Buffer[] = []
+  const buffer = Buffer.alloc(Math.max(4096, size + 1))
+  try {
+    for (let total = 0; ; ) {
+      const { bytesRead } = await handle.read(buffer, 0, buffer.length, null)
+      if (bytesRead === 0) return chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks)
+      total += bytesRead
+      if (total > SMALL_FILE_LIMIT)
+        throw new NotASmallFile(`has more than the ${SMALL_FILE_LIMIT} bytes that are read`)
+      chunks.push(Buffer.from(buffer.subarray(0, bytesRead)))
+    }
+  } finally {
+    // Pieces of a secret, all of them copied.
+    buffer.fill(0)
+    if (chunks.length > 1) for (const chunk of chunks) chunk.fill(0)
+  }
+}
+
+/** Why a file could not be read, without its path: the system's code, or what `NotASmallFile` says. */
+export const whyUnread = (error: unknown): string =>
+  error instanceof NotASmallFile
+    ? `it ${error.message}`
+    : ((error as NodeJS.ErrnoException).code ?? String(error))

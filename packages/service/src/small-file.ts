@@ -1,0 +1,26 @@
+import { closeSync, constants, fstatSync, openSync, readSync } from "node:fs"
+
+/**
+ * Reads a regular file of at most `limit` bytes as text. Never waits for a pipe, and never reads a device. An error's `code` is the
+ * system's, or says in words what is wrong.
+ */
+export function readSmallFile(path: string, limit: number): string {
+  // Not blocking: a pipe without a writer would wait for ever, before anybody could see that it is one.
+  const file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)
+  try {
+    const stats = fstatSync(file)
+    if (!stats.isFile()) throw refusal(stats.isDirectory() ? "a directory" : "no regular file")
+    // One byte more than may be there: a file that grows meanwhile is found out.
+    const buffer = Buffer.alloc(Math.min(Math.max(stats.size, 4_095), limit) + 1)
+    let size = 0
+    for (let read = -1; read !== 0 && size < buffer.length; size += read)
+      read = readSync(file, buffer, size, buffer.length - size, null)
+    if (size > limit) throw refusal(`more than ${limit} bytes`)
+    if (size === buffer.length) throw refusal("changing")
+    return buffer.toString("utf8", 0, size)
+  } finally {
+    closeSync(file)
+  }
+}
+
+const refusal = (code: string): Error => Object.assign(new Error(code), { code })
