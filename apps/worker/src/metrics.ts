@@ -62,6 +62,11 @@ export function createWorkerMetrics(
     help: "Archives committed, or given up for their size, by whether it is what the callback announced",
     labels: { outcome: ANNOUNCED_SIZES },
   })
+  const stuck = createCounter(registry, {
+    name: "unseal_runs_stuck_total",
+    help: "Runs that were aborted because no part, no step and no byte moved for minutes; the log says what they waited for",
+    labels: {},
+  })
   createGauge(registry, {
     name: "unseal_parts_in_flight",
     help: "Parts in memory now",
@@ -88,6 +93,7 @@ export function createWorkerMetrics(
       tails.increase({ form: tail })
     },
     announcedSize: (outcome: (typeof ANNOUNCED_SIZES)[number]) => announcedSizes.increase({ outcome }),
+    stuck: () => stuck.increase({}),
     retried: (layer: "request" | "job", code: FailureCode) => retries.increase({ layer, code }),
     part(stage: (typeof STAGES)[number], durationSeconds: number, size: number) {
       partSeconds.observe({ stage }, durationSeconds)

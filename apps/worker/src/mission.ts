@@ -1,4 +1,5 @@
 import { type DecryptResult, decryptArchive } from "@unseal/archive/decrypt"
+import { untilAborted } from "@unseal/archive/waiting"
 import type { JobContext } from "@unseal/queue/consumer"
 import type { JobPayload } from "@unseal/queue/job"
 import type { Logger } from "@unseal/service/logger"
@@ -40,7 +41,14 @@ export function createMission({ settings, places, fallback, metrics, logger, rig
     if (starts > 1) logger.debug(line, "archive started again")
     else logger.info(line, "archive started")
 
-    const opened = await places.of(payload)
+    const opening = places.of(payload)
+    const ready = given.progress.begin("opening stores and keys")
+    const opened = await untilAborted(opening, signal)
+      .finally(ready)
+      .catch((error: unknown) => {
+        opening.then(({ release }) => release()).catch(() => {})
+        throw error
+      })
     // Whatever fails from here on: stores that are held are never closed.
     await using held = new AsyncDisposableStack()
     held.defer(opened.release)
@@ -65,7 +73,7 @@ export function createMission({ settings, places, fallback, metrics, logger, rig
         verify: settings.UNSEAL_VERIFY,
         existing: settings.UNSEAL_EXISTING,
         record: true,
-        observe: { part: metrics.part },
+        observe: { part: metrics.part, step: given.progress.begin, moved: given.progress.moved },
       },
       signal,
     )

@@ -76,7 +76,13 @@ export function createWorker({ config, redis, registry, logger, rig }: WorkerOpt
     stallCheckMs: settings.UNSEAL_STALL_CHECK_MS,
     ...(isOff(config.testing, "lock-renewal") && { lockRenewal: "by-job" }),
     run: createMission({ settings, places, fallback, metrics, logger, ...(rig && { rig }) }),
-    observe: { ended: createReport(metrics, logger) },
+    observe: {
+      ended: createReport(metrics, logger),
+      stuck(jobId, err) {
+        metrics.stuck()
+        logger.error({ jobId, err }, "archive is stuck: its run is ended")
+      },
+    },
   })
 
   const limitMs = STUCK_LOCKS * settings.UNSEAL_LOCK_MS

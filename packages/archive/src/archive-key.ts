@@ -17,17 +17,24 @@ export interface ArchiveKey {
 
 export function createArchiveKey(unwrap: () => Promise<UnwrappedContentKey>): ArchiveKey {
   let unlocked: UnlockedKey | undefined
+  let closed = false
+  function wipeAll(): void {
+    unlocked?.prover.close()
+    wipe(unlocked?.contentKey.key, unlocked?.contentKey.iv)
+  }
   return {
     async unlock() {
       if (unlocked === undefined) {
         const unwrapped = await unwrap()
         unlocked = { ...unwrapped, prover: createProver(unwrapped.contentKey) }
+        // The run did not wait for it.
+        if (closed) wipeAll()
       }
       return unlocked
     },
     close() {
-      unlocked?.prover.close()
-      wipe(unlocked?.contentKey.key, unlocked?.contentKey.iv)
+      closed = true
+      wipeAll()
     },
   }
 }

@@ -4,6 +4,7 @@ import { hasMarks, sealRecord } from "./committed.ts"
 import { isUnsealError, UnsealError } from "./errors.ts"
 import type { Prover } from "./proof.ts"
 import type { ArchiveRecord } from "./record.ts"
+import { during, type StepObserver } from "./steps.ts"
 import type { ArchiveStore, CreateOptions, PartWriter, StoredObject } from "./store/contract.ts"
 import { type VerifyRule, verifyCommit } from "./verify.ts"
 
@@ -25,6 +26,7 @@ export interface CommitOptions {
   readonly verify?: VerifyRule
   readonly checkpoint?: CheckpointLog
   readonly fence?: () => Promise<void>
+  readonly observe?: StepObserver
 }
 
 /**
@@ -37,6 +39,7 @@ export async function commit(
   signal: AbortSignal,
 ): Promise<StoredObject> {
   const rule = options.verify ?? "size"
+  const { observe, fence } = options
   if (ours !== null && rule === "size") return ours
   const size = [...receipts.values()].reduce((sum, receipt) => sum + receipt.size, 0)
   if (size !== plaintextSize) throw new RangeError(`${size} bytes were written, not ${plaintextSize}`)
@@ -45,13 +48,15 @@ export async function commit(
   if (writer?.resumable || rule === "content") await options.checkpoint?.seal(sealRecord(record, prover))
   let stored = ours
   if (writer !== undefined) {
-    await options.fence?.()
-    stored = await writer.complete(receipts, signal)
+    if (fence) await during(observe, "confirming the lock", fence)
+    stored = await during(observe, "committing", () => writer.complete(receipts, signal))
     if (rule === "size" && !writer.resumable) return stored
   }
   const found = await destination.stat(record.destination.key, signal)
   try {
-    await verifyCommit(destination, found, record, rule, signal)
+    await during(observe, "reading what was committed", () =>
+      verifyCommit(destination, found, record, rule, signal, observe?.moved),
+    )
   } catch (cause) {
     if (!isUnsealError(cause, "ERR_COMMIT_MISMATCH") || found === null || !isAnothers(found, create))
       throw cause

@@ -33,7 +33,7 @@ export interface Look {
   readonly store: ArchiveStore
   readonly existing: StoredObject
   readonly source: StoredObject
-  readonly create: Pick<CreateOptions, "metadata" | "existing">
+  readonly create: Pick<CreateOptions, "metadata" | "existing" | "moved">
   readonly checkpoint: Checkpoint | null
   readonly key: ArchiveKey
   readonly verify: VerifyRule
@@ -62,7 +62,7 @@ export async function findCommitted(
   const sealed = source.size > 0 ? await unsealRecord(checkpoint?.record, key) : null
   if (sealed?.source.etag !== source.etag || sealed.destination.key !== existing.key) return { found: "ours" }
   try {
-    await verifyCommit(store, existing, sealed, verify, signal)
+    await verifyCommit(store, existing, sealed, verify, signal, create.moved)
     const kept = finishRecord(sealed, existing)
     await writeRecord(store, kept, signal)
     return { found: "ours", record: kept }

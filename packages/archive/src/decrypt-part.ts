@@ -32,7 +32,7 @@ const ownSize = (part: Part): number => sizeOf(part.ciphertext) - (part.number =
 /**
  * Reads and decrypts one part of `archive` into `memory`, of `memoryOf` bytes. `keepCiphertext` keeps its ciphertext there too,
  * for hashing. In the first part the first packets are checked as soon as they are there, so a wrong content key costs no
- * more reading than that. Errors are the source's, `ERR_CIPHERTEXT_INVALID` and, of the first part, `ERR_NOT_MPEG_TS`.
+ * more reading than that. `moved` is told of each chunk. Errors are the source's, `ERR_CIPHERTEXT_INVALID` and, of the first part, `ERR_NOT_MPEG_TS`.
  */
 export async function decryptPart(
   archive: Pick<PinnedArchive, "object" | "read">,
@@ -41,6 +41,7 @@ export async function decryptPart(
   keepCiphertext: boolean,
   memory: Uint8Array,
   signal: AbortSignal,
+  moved?: (bytes: number) => void,
 ): Promise<DecryptedPart> {
   const startedAt = performance.now()
   const { size } = archive.object
@@ -64,6 +65,7 @@ export async function decryptPart(
         ciphertext.set(chunk.subarray(Math.max(0, previous - read)), Math.max(0, read - previous))
       }
       read += chunk.length
+      moved?.(chunk.length)
       const before = decrypted
       decrypted = decryptor.update(chunk, memory, before)
       const kept = memory.subarray(before, Math.min(decrypted, wanted))

@@ -6,11 +6,12 @@ import { UnsealError } from "./errors.ts"
 import { combineCrc32 } from "./format/crc32.ts"
 import { type Part, type PartPlan, sizeOf } from "./format/parts.ts"
 import { createThreadHash } from "./hash-thread.ts"
+import { during, type StepObserver } from "./steps.ts"
 import type { PartWriter } from "./store/contract.ts"
 import { allEnded, createTurns } from "./waiting.ts"
 
-/** Told of every part as it passes a stage. */
-export interface PartObserver {
+/** Told of every part as it passes a stage, and of every step. */
+export interface PartObserver extends StepObserver {
   part?(stage: "read" | "decrypt" | "write", seconds: number, bytes: number): void
   /** Bytes of plaintext accounted for, and of how many. */
   progress?(done: number, total: number): void
@@ -68,13 +69,25 @@ export function checkPartSize(size: number, partSize: number, budget: Pick<ByteB
 
 /** Decrypts the first part by itself, so that it can prove the content key before an upload begins. */
 export async function decryptHead(
-  { plan, decrypt, hash, budget }: Pick<Transfer, "plan" | "decrypt" | "hash" | "budget">,
+  {
+    plan,
+    decrypt,
+    hash,
+    budget,
+    observe,
+  }: Pick<Transfer, "plan" | "decrypt" | "hash" | "budget" | "observe">,
   signal: AbortSignal,
 ): Promise<HeadPart> {
   const part = plan.part(1)
-  const memory = await budget.acquire(memoryOf(part, hash.ciphertext), signal)
+  const memory = await memoryOfBudget(budget, memoryOf(part, hash.ciphertext), observe, signal)
   try {
-    return { decrypted: await decrypt(part, memory.bytes, signal), memory }
+    const decrypted = await during(
+      observe,
+      "reading part 1",
+      () => decrypt(part, memory.bytes, signal),
+      "part",
+    )
+    return { decrypted, memory }
   } catch (error) {
     memory.release()
     throw error
@@ -110,7 +123,12 @@ export async function transferParts(transfer: Transfer, signal: AbortSignal): Pr
     const decrypted =
       part.number === 1 && transfer.head !== undefined
         ? transfer.head.decrypted
-        : await transfer.decrypt(part, memory.bytes, running)
+        : await during(
+            observe,
+            `reading part ${part.number}`,
+            () => transfer.decrypt(part, memory.bytes, running),
+            "part",
+          )
     const size = decrypted.plaintext.length
     if (size !== sizeOf(part.plaintext))
       throw new RangeError(`part ${part.number} gave ${size} bytes, not ${sizeOf(part.plaintext)}`)
@@ -119,7 +137,9 @@ export async function transferParts(transfer: Transfer, signal: AbortSignal): Pr
     // Told at once, so that the other ends soon; but the memory is in use until both have ended.
     const [receipt] = await allEnded([
       write(part, decrypted).catch(stop),
-      hashes.add(part.number, decrypted, running).catch(stop),
+      during(observe, `hashing part ${part.number}`, () => hashes.add(part.number, decrypted, running)).catch(
+        stop,
+      ),
     ])
     if (part.number === plan.count) end = decrypted.end
     settle(part.number, receipt)
@@ -128,7 +148,7 @@ export async function transferParts(transfer: Transfer, signal: AbortSignal): Pr
   /** The part's memory, as soon as there is any. */
   async function memoryFor(part: Part): Promise<PartMemory> {
     if (part.number !== 1 || transfer.head === undefined)
-      return transfer.budget.acquire(memoryOf(part, hash.ciphertext), running)
+      return memoryOfBudget(transfer.budget, memoryOf(part, hash.ciphertext), observe, running)
     // The only part may be in memory until the upload is complete: its memory is the caller's to give back.
     return plan.count === 1 ? { ...transfer.head.memory, release() {} } : transfer.head.memory
   }
@@ -141,10 +161,16 @@ export async function transferParts(transfer: Transfer, signal: AbortSignal): Pr
     if (trusted?.crc32 === crc32 && trusted.size === size) return { ...trusted, syncErrors }
     if (transfer.writer === undefined) return { size, crc32, syncErrors, tag: "" }
     const startedAt = performance.now()
-    const written = await transfer.writer.writePart(part.number, [plaintext], crc32, running)
+    const { writer } = transfer
+    const written = await during(
+      observe,
+      `writing part ${part.number}`,
+      () => writer.writePart(part.number, [plaintext], crc32, running),
+      "part",
+    )
     observe.part?.("write", (performance.now() - startedAt) / 1000, size)
     const receipt = { size, crc32, syncErrors, tag: written.tag }
-    await transfer.onWritten(part.number, receipt)
+    await during(observe, `noting part ${part.number}`, () => transfer.onWritten(part.number, receipt))
     return receipt
   }
 
@@ -178,6 +204,10 @@ export async function transferParts(transfer: Transfer, signal: AbortSignal): Pr
   }
   return { receipts, crc32, syncErrors, end, sha256: await hashes.digests(signal) }
 }
+
+/** Memory for a part, which other archives may hold. */
+const memoryOfBudget = (budget: ByteBudget, bytes: number, observe: PartObserver, signal: AbortSignal) =>
+  during(observe, "waiting for memory", () => budget.acquire(bytes, signal), "shared")
 
 /** SHA-256 wants its bytes in order; parts finish in any. A part waits here, its memory held, until its turn. */
 function createOrderedHashes(wanted: Transfer["hash"], last: number) {

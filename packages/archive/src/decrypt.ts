@@ -28,6 +28,7 @@ import { keptSize, readTail, type Tail, type TailRule } from "./format/tail.ts"
 import { type PinnedArchive, pinArchive } from "./pinned.ts"
 import { receiptFacts } from "./proof.ts"
 import { type ArchiveRecord, checkAnnounced, createRecord, finishRecord } from "./record.ts"
+import { during } from "./steps.ts"
 import type {
   ArchiveSource,
   ArchiveStore,
@@ -37,6 +38,7 @@ import type {
 } from "./store/contract.ts"
 import { discardRun, discardUpload, resumeUpload } from "./upload.ts"
 import type { VerifyRule } from "./verify.ts"
+import { untilAborted } from "./waiting.ts"
 
 /** One archive: where it is, where it goes, and the password that came with it. */
 export interface ArchiveRequest {
@@ -112,17 +114,20 @@ export async function decryptArchive(
   signal: AbortSignal,
 ): Promise<DecryptResult> {
   const startedAt = new Date().toISOString()
+  const { observe, checkpoint } = options
   const held: Held = {}
   try {
-    const found = await look(request, options, held, signal)
+    const found = await during(observe, "looking at the source and the destination", () =>
+      look(request, options, held, signal),
+    )
     if ("record" in found) {
-      await options.checkpoint?.clear()
+      await checkpoint?.clear()
       return { outcome: "already-committed", record: found.record }
     }
     const { object } = found.archive
     if (options.announcedSize === "require") requireAnnouncedSize(object, request.announced)
     checkSize(object, request.announced)
-    const key = await found.key.unlock()
+    const key = await during(observe, "unwrapping the key", () => untilAborted(found.key.unlock(), signal))
     const moved = await move(request, options, found, key, held, signal)
     const record = createRecord({
       archive: request,
@@ -142,11 +147,15 @@ export async function decryptArchive(
       signal,
     )
     const committed = finishRecord(record, stored)
-    if (options.record) await writeRecord(request.destination, committed, signal)
-    await options.checkpoint?.clear()
+    if (options.record)
+      await during(observe, "writing the record", () => writeRecord(request.destination, committed, signal))
+    await checkpoint?.clear()
     return { outcome: object.size === 0 ? "empty" : "committed", record: committed }
   } catch (error) {
-    if (!isKept(error, options)) await discardRun(request.destination, held.writer, options.checkpoint)
+    if (!isKept(error, options))
+      await during(observe, "removing what was uploaded", () =>
+        discardRun(request.destination, held.writer, checkpoint),
+      )
     throw error
   } finally {
     held.head?.memory.release()
@@ -177,6 +186,7 @@ async function look(
     contentType: "video/mp2t",
     metadata: options.record ? metadataOf(request, archive.object, options.tail) : {},
     existing: options.existing,
+    ...(options.observe?.moved && { moved: options.observe.moved }),
   }
   // An empty archive needs no key, and its password may be of any.
   const key = createArchiveKey(async () =>
@@ -219,7 +229,9 @@ async function move(
 ): Promise<Moved> {
   const { archive, checkpoint } = found
   const { object } = archive
-  const readEnd = () => decryptLastBlock(archive, contentKey, signal)
+  const observe = options.observe ?? {}
+  const readEnd = () =>
+    during(observe, "reading the last block", () => decryptLastBlock(archive, contentKey, signal))
   const isDoubtful = options.announcedSize === "require" && needsPadding(object.size, announced)
   const end = options.tail === "trim" || isDoubtful ? await readEnd() : undefined
   if (end && isDoubtful) requireAnnouncedSize(object, announced, readTail(object.size, end).padding)
@@ -233,7 +245,11 @@ async function move(
     sourceSize: object.size,
     plaintextSize,
   }
-  const resumed = ours ? null : await resumeUpload(destination, work, checkpoint, create, prover, signal)
+  const resumed = ours
+    ? null
+    : await during(observe, "resuming the upload", () =>
+        resumeUpload(destination, work, checkpoint, create, prover, signal),
+      )
   if (resumed) held.writer = resumed.writer
   const trusted: ReadonlyMap<number, PartReceipt> = resumed?.trusted ?? new Map()
   const partSize = resumed?.writer.partSize ?? destination.partSizeFor(plaintextSize)
@@ -244,17 +260,19 @@ async function move(
   const isHashable = plan.count > 0 || object.size === 0
   const hash = { plaintext: digest, ciphertext: digest && isHashable && Boolean(announced?.sha256sum) }
   const decrypt = (part: Part, memory: Uint8Array, abort: AbortSignal) =>
-    decryptPart(archive, part, contentKey, hash.ciphertext, memory, abort)
+    decryptPart(archive, part, contentKey, hash.ciphertext, memory, abort, observe.moved)
 
-  const parts = { plan, decrypt, hash, budget: options.budget }
+  const parts = { plan, decrypt, hash, observe, budget: options.budget }
 
   // Before an upload begins, the first part proves the content key.
   if (plan.count > 0 && !trusted.has(1)) held.head = await decryptHead(parts, signal)
   archive.close()
   if (held.writer === undefined && ours === null) {
-    held.writer = await destination.create(destinationKey, plaintextSize, create, signal)
-    const { token, resumable, partSize } = held.writer
-    if (resumable) await options.checkpoint?.begin({ ...work, token, partSize })
+    await during(observe, "beginning the upload", async () => {
+      held.writer = await destination.create(destinationKey, plaintextSize, create, signal)
+      const { token, resumable, partSize } = held.writer
+      if (resumable) await options.checkpoint?.begin({ ...work, token, partSize })
+    })
   }
   const { writer, head } = held
   const keep = async (number: number, receipt: PartReceipt) => {
@@ -270,7 +288,6 @@ async function move(
       writer,
       trusted,
       head,
-      observe: options.observe ?? {},
       onWritten: keep,
     },
     signal,

@@ -19,12 +19,13 @@ export async function verifyCommit(
   expected: Expected,
   rule: VerifyRule,
   signal: AbortSignal,
+  moved?: (bytes: number) => void,
 ): Promise<void> {
   const { key, size } = expected.destination
   if (found === null) throw mismatch(store, `has nothing under ${key}, where ${size} bytes were committed`)
   if (found.size !== size)
     throw mismatch(store, `has ${found.size} bytes under ${key}, where ${size} were committed`)
-  if (rule === "content") await verifyContent(store, found, expected, signal)
+  if (rule === "content") await verifyContent(store, found, expected, signal, moved)
 }
 
 async function verifyContent(
@@ -32,6 +33,7 @@ async function verifyContent(
   found: StoredObject,
   expected: Expected,
   signal: AbortSignal,
+  moved: ((bytes: number) => void) | undefined,
 ): Promise<void> {
   const hash = expected.sha256 && createThreadHash()
   let checksum = 0
@@ -40,9 +42,10 @@ async function verifyContent(
     if (found.size > 0)
       for await (const chunk of store.read(found, { start: 0, end: found.size }, signal)) {
         checksum = crc32(chunk, checksum)
-        await hash?.update(chunk)
+        moved?.(chunk.length)
+        await hash?.update(chunk, signal)
       }
-    sha256 = await hash?.digest()
+    sha256 = await hash?.digest(undefined, signal)
   } finally {
     hash?.close()
   }

@@ -13,6 +13,7 @@ import { createRunner, type EndedRun, type JobContext, ShutdownReason, STALL_LIM
 import { settle } from "./settle.ts"
 import { createSuspensions } from "./suspension.ts"
 import { takeTurnAgain } from "./turns.ts"
+import { createWatchdog, type WatchdogLimits } from "./watchdog.ts"
 
 export { type EndedRun, type JobContext, ShutdownReason, STALL_LIMIT }
 
@@ -36,11 +37,17 @@ export interface ConsumerOptions<Result extends RunResult> {
   readonly suspension?: { readonly firstMs: number; readonly mostMs: number }
   /** `by-job` is BullMQ's own, only for the test that shows why it is not used: `by-run`. */
   readonly lockRenewal?: "by-run" | "by-job"
+  /** When a run is taken to be stuck. */
+  readonly watchdog?: WatchdogLimits
   readonly logger?: QueueLogger
   /** Does one job. What it throws decides what becomes of the job (ending.ts). */
   run(payload: JobPayload, context: JobContext): Promise<Result>
   /** Called inside the processor, before BullMQ records the ending: metrics and logs do not depend on its events, which may not come. */
-  readonly observe: { ended(run: EndedRun<Result>): void }
+  readonly observe: {
+    ended(run: EndedRun<Result>): void
+    /** A run is stuck and was told to end; that it ended is told besides. */
+    stuck?(jobId: string, reason: Error): void
+  }
 }
 
 /** Takes jobs out of the queue until it is closed. */
@@ -82,6 +89,13 @@ export function createConsumer<Result extends RunResult>(options: ConsumerOption
     objectWaitMs: options.objectWaitMs ?? 24 * 3_600_000,
     ...(logger && { logger }),
   })
+  const watchdog = createWatchdog({
+    ...options.watchdog,
+    onHung: (error) => {
+      // Nobody catches it: the process ends, is started anew, and its jobs are found as stalled.
+      throw error
+    },
+  })
   let closing: Promise<void> | undefined
   let lastProgressAt = Date.now()
   const progressed = () => {
@@ -119,6 +133,10 @@ export function createConsumer<Result extends RunResult>(options: ConsumerOption
     const self: ActiveRun = { abort, giveUp: () => givenUp.reject(new ShutdownReason()) }
     active.add(self)
     if (closing) abort.abort(new ShutdownReason())
+    const watched = watchdog.watch(`job ${job.id}`, (reason) => {
+      observe(() => options.observe.stuck?.(job.id ?? "", reason))
+      abort.abort(reason)
+    })
     const lock = holdLock({
       lockMs,
       acquiredAt: performance.now() - Math.max(0, Date.now() - (job.processedOn ?? Date.now())),
@@ -129,13 +147,11 @@ export function createConsumer<Result extends RunResult>(options: ConsumerOption
       onError: (error) => logError(error, "lock renewal failed"),
     })
     try {
-      const run = await runner.runOnce(job, token, lock, abort.signal, givenUp.promise)
-      observe({
-        ...run,
-        jobId: job.id ?? "",
-        attempt: job.attemptsMade + 1,
-        durationMs: performance.now() - startedAt,
-      })
+      const run = await runner.runOnce(job, token, lock, abort.signal, givenUp.promise, watched.progress)
+      watched.end()
+      const attempt = job.attemptsMade + 1
+      const durationMs = performance.now() - startedAt
+      observe(() => options.observe.ended({ ...run, jobId: job.id ?? "", attempt, durationMs }))
       return await settle<Result>(job, token, run.ending, {
         lockRefused: lock.refused,
         async lineUpAgain() {
@@ -145,15 +161,16 @@ export function createConsumer<Result extends RunResult>(options: ConsumerOption
         onError: (error) => logError(error, "job could not be moved"),
       })
     } finally {
+      watched.end()
       lock.release()
       active.delete(self)
       progressed()
     }
   }
 
-  function observe(run: EndedRun<Result>): void {
+  function observe(tell: () => void): void {
     try {
-      options.observe.ended(run)
+      tell()
     } catch (error) {
       logError(error, "observer failed")
     }
@@ -175,6 +192,7 @@ export function createConsumer<Result extends RunResult>(options: ConsumerOption
         .catch(() => {})
     })
     clearTimeout(grace)
+    watchdog.close()
     connection.disconnect()
   }
 

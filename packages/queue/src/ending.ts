@@ -1,12 +1,17 @@
 import { ERROR_CODES, type ErrorKind, isUnsealError, type Side } from "@unseal/archive/errors"
 import { archivedWaitDelayMs, objectWaitDelayMs } from "./backoff.ts"
+import { RunStuckError } from "./watchdog.ts"
 
-/** Every code that a run may fail with: those of the table, and two that only the queue sees. */
+/** Every code that a run may fail with: those of the table, and three that only the queue sees. */
 export const FAILURES = {
   ...ERROR_CODES,
   ERR_STALLED: {
     kind: "permanent",
     remedy: "workers ended while they had this job: look for what ends them (memory, restarts), then redrive",
+  },
+  ERR_RUN_STUCK: {
+    kind: "transient",
+    remedy: "nothing moved for minutes: look at what the message names, a store, a disk or a key directory",
   },
   ERR_UNEXPECTED: {
     kind: "transient",
@@ -70,8 +75,8 @@ export interface FailedRun {
 export function endingOf(run: FailedRun): Ending<never> {
   const { error } = run
   if (run.lockLost) return { kind: "lost" }
-  const code = isUnsealError(error) ? error.code : "ERR_UNEXPECTED"
   const reason = reasonOf(error)
+  const code = isUnsealError(error) ? error.code : codeOf(reason)
 
   const isDeployments = isUnsealError(error) && error.owner === "deployment" && !run.isOwn
   if (isUnsealError(error) && error.kind === "permanent" && !isDeployments)
@@ -98,6 +103,7 @@ const isOneOf = <Code extends string>(code: string, codes: readonly Code[]): cod
 /** What a dead letter says, and every failed attempt: `CODE: message`. Only our own messages are known to hold no secret. */
 export function reasonOf(error: unknown): string {
   if (isUnsealError(error)) return `${error.code}: ${error.message}`.slice(0, 500)
+  if (error instanceof RunStuckError) return `ERR_RUN_STUCK: ${error.message}`.slice(0, 500)
   return `ERR_UNEXPECTED: ${error instanceof Error ? error.name : typeof error}; the worker's log has the rest`
 }
 

@@ -10,6 +10,7 @@ import { type JobPayload, parseJobPayload } from "./job.ts"
 import { missedFor } from "./late.ts"
 import { type JobLock, LockLostError } from "./lock.ts"
 import type { Suspensions, TakenJob } from "./suspension.ts"
+import { type RunProgress, RunStuckError } from "./watchdog.ts"
 
 /** The reason of an abort that is no failure: the process ends, the job goes back. */
 export class ShutdownReason extends Error {
@@ -23,7 +24,9 @@ export interface JobContext {
   readonly attempt: number
   /** How often a run of this job has begun, this one included: also after a hand-back, a wait or a killed worker. */
   readonly starts: number
-  /** Aborted with a `ShutdownReason` or a `LockLostError`: the run must end soon, without an effect. */
+  /** To be told of every step and of every byte: a run that tells nothing for minutes is aborted (watchdog.ts). */
+  readonly progress: RunProgress
+  /** Aborted with a `ShutdownReason`, a `LockLostError` or a `RunStuckError`: the run must end soon, without an effect. */
   readonly signal: AbortSignal
   /** Resolves when the job has just been confirmed to be this run's; else throws `LockLostError`. To be called right before what can't be undone. */
   fence(): Promise<void>
@@ -74,6 +77,7 @@ export interface Runner<Result extends RunResult> {
     lock: JobLock,
     signal: AbortSignal,
     givenUp: Promise<never>,
+    progress: RunProgress,
   ): Promise<Pick<EndedRun<Result>, "payload" | "ending" | "error">>
 }
 
@@ -88,6 +92,7 @@ export function createRunner<Result extends RunResult>(deps: RunnerOptions<Resul
     lock: JobLock,
     signal: AbortSignal,
     givenUp: Promise<never>,
+    progress: RunProgress,
   ): Promise<Pick<EndedRun<Result>, "payload" | "ending" | "error">> {
     const jobId = job.id ?? ""
     const openLog = (signal: AbortSignal) =>
@@ -114,7 +119,7 @@ export function createRunner<Result extends RunResult>(deps: RunnerOptions<Resul
       payload = parseJobPayload(job.data)
       if (!(await predecessorEnded(jobId, signal))) return { ...seen(), ending: HANDED_BACK }
       signal.throwIfAborted()
-      const admission = await admit({ jobId, token, payload })
+      const admission = await admit({ jobId, token, payload }, signal)
       if (admission.kind === "held") return { ...seen(), ending: admission }
       if (admission.kind === "expired") return { ...seen(), ending: { ...admission, kind: "dead" } }
       probeOf = admission.probeOf
@@ -124,6 +129,7 @@ export function createRunner<Result extends RunResult>(deps: RunnerOptions<Resul
         jobId,
         attempt: job.attemptsMade + 1,
         starts: job.attemptsStarted,
+        progress,
         signal,
         fence: () => lock.fence(),
         checkpoint,
@@ -144,7 +150,9 @@ export function createRunner<Result extends RunResult>(deps: RunnerOptions<Resul
       suspensionsLearn()
       if (!checkpoint.empty) await forget(openLog(AbortSignal.timeout(1_000)))
       return { ...seen(), ending: { kind: "completed", result } }
-    } catch (error) {
+    } catch (thrown) {
+      // An aborted run may throw anything; what it was aborted for is what it failed of.
+      const error = signal.reason instanceof RunStuckError ? signal.reason : thrown
       const ending = await judge(error, job, token, lock, signal, payload)
       if (ending.kind === "suspended") worked.delete(ending.side)
       if (ending.kind !== "handed-back" && ending.kind !== "lost") suspensionsLearn()
@@ -168,7 +176,7 @@ export function createRunner<Result extends RunResult>(deps: RunnerOptions<Resul
     const failed: FailedRun = {
       error,
       lockLost: lock.lost,
-      shuttingDown: signal.aborted,
+      shuttingDown: signal.aborted && !(error instanceof RunStuckError),
       attemptsMade: job.attemptsMade,
       attempts,
       waitedMs: 0,
@@ -197,10 +205,11 @@ export function createRunner<Result extends RunResult>(deps: RunnerOptions<Resul
     }
   }
 
-  async function admit(taken: TakenJob): ReturnType<Suspensions["admit"]> {
+  async function admit(taken: TakenJob, signal: AbortSignal): ReturnType<Suspensions["admit"]> {
     try {
-      return await suspensions.admit(taken)
+      return await untilAborted(suspensions.admit(taken), signal)
     } catch (error) {
+      signal.throwIfAborted()
       logError(error, "suspension could not be asked about a job")
       return { kind: "run" }
     }

@@ -108,6 +108,17 @@ describe("an attempt", () => {
     })
   })
 
+  it("is given up when too little moves, however regularly", async () => {
+    const dripping = attempt("doing it", 200, undefined, async (signal, moved) => {
+      const drip = setInterval(() => moved(1), 10)
+      await untilAborted(signal).finally(() => clearInterval(drip))
+    })
+    await expect(dripping).rejects.toMatchObject({
+      code: "ERR_STORE_UNAVAILABLE",
+      message: "doing it: less than 4096 bytes a second moved",
+    })
+  }, 10_000)
+
   it("makes no request after an abort", async () => {
     let requests = 0
     const attempted = attempt("doing it", 60_000, AbortSignal.abort("why"), async () => requests++)

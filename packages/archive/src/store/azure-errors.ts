@@ -5,6 +5,7 @@
  * the message of a refused signature quotes what was signed. A cause keeps only what names the failure.
  */
 import { type ErrorCode, UnsealError } from "../errors.ts"
+import { createPace, graceMs, tooSlow } from "./pace.ts"
 import { retryAfterMs } from "./retry-after.ts"
 
 type Row = readonly [code: ErrorCode, meaning: string]
@@ -88,25 +89,34 @@ export function azureError(error: unknown, doing: string): UnsealError {
 }
 
 /**
- * One request, one attempt: the SDK's retries are off, and a request on which nothing moved for `idleTimeoutMs` is given up;
- * a long one calls `moved` as it goes. Rejects with `signal.reason` after an abort, whatever the SDK made of it, and with
+ * One request, one attempt: the SDK's retries are off, and a request on which nothing moved for `idleTimeoutMs` is given up,
+ * and one on which too little does (pace.ts); a long one calls `moved` with the bytes that went. Rejects with `signal.reason` after an abort, whatever the SDK made of it, and with
  * one of the contract's errors otherwise.
  */
 export async function attempt<T>(
   doing: string,
   idleTimeoutMs: number,
   signal: AbortSignal | undefined,
-  request: (signal: AbortSignal, moved: () => void) => Promise<T>,
+  request: (signal: AbortSignal, moved: (bytes: number) => void) => Promise<T>,
 ): Promise<T> {
   signal?.throwIfAborted()
   const controller = new AbortController()
   const stop = () => controller.abort()
   signal?.addEventListener("abort", stop, { once: true })
   const timer = setTimeout(stop, idleTimeoutMs)
+  const pace = createPace(graceMs(idleTimeoutMs))
+  pace.run()
+  let slow = false
+  const moved = (bytes: number) => {
+    timer.refresh()
+    slow = !pace.moved(bytes)
+    if (slow) stop()
+  }
   try {
-    return await request(controller.signal, () => timer.refresh())
+    return await request(controller.signal, moved)
   } catch (error) {
     signal?.throwIfAborted()
+    if (slow) throw dripping(doing)
     throw controller.signal.aborted ? silent(doing, idleTimeoutMs) : azureError(error, doing)
   } finally {
     clearTimeout(timer)
@@ -117,6 +127,10 @@ export async function attempt<T>(
 /** What a connection on which nothing moves ends in. */
 export const silent = (doing: string, idleTimeoutMs: number): UnsealError =>
   new UnsealError("ERR_STORE_UNAVAILABLE", `${doing}: nothing was heard for ${idleTimeoutMs / 1000} s`)
+
+/** What a connection on which too little moves ends in. */
+export const dripping = (doing: string): UnsealError =>
+  new UnsealError("ERR_STORE_UNAVAILABLE", `${doing}: ${tooSlow()}`)
 
 /** The little of an SDK error that is looked at. The answer to a HEAD has no body: its code is in a header. */
 function facts(error: unknown): {

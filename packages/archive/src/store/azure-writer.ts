@@ -117,14 +117,21 @@ export async function azureWriter(
       throw new UnsealError("ERR_UPLOAD_GONE", `part ${number} of ${to.name}: the upload has ended`)
     const tag = hexCrc32(crc32)
     const checksum = secure ? {} : { transactionalContentMD5: md5Of(body) }
-    await attempt(`writing part ${number} of ${to.name}`, to.idleTimeoutMs, signal, (abortSignal, moved) =>
-      to.blob.stageBlock(blockId({ token, number, tag }), () => Readable.from(inPieces(body)), bytes, {
-        abortSignal,
-        onProgress: moved,
+    await attempt(`writing part ${number} of ${to.name}`, to.idleTimeoutMs, signal, (abortSignal, moved) => {
+      let sent = 0
+      const onProgress = ({ loadedBytes }: { loadedBytes: number }) => {
+        const more = loadedBytes - sent
+        sent = loadedBytes
+        moved(more)
+        options.moved?.(more)
+      }
+      const pieces = () => Readable.from(inPieces(body))
+      return to.blob.stageBlock(blockId({ token, number, tag }), pieces, bytes, {
+        ...{ abortSignal, onProgress },
         ...checksum,
         ...scope,
-      }),
-    )
+      })
+    })
     newest.set(number, tag)
     return { size: bytes, tag }
   }

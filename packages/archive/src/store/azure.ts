@@ -30,9 +30,10 @@ import type { ByteRange } from "../format/parts.ts"
 import { type AdapterOptions, keyUnder, type OpenedStore, openInTwo } from "./adapter.ts"
 import { newToken, parseToken, partSizeFor } from "./azure-blocks.ts"
 import { containerClient } from "./azure-container.ts"
-import { attempt, azureError, silent } from "./azure-errors.ts"
+import { attempt, azureError, dripping, silent } from "./azure-errors.ts"
 import { azureWriter, type Destination, EndedUploads, endUpload, stagedBlocks } from "./azure-writer.ts"
 import type { OpenedObject, OpenUpload, StoredObject } from "./contract.ts"
+import { createPace, graceMs } from "./pace.ts"
 import type { AzureStoreUrl } from "./url.ts"
 
 /** Opens the store of `url`; nothing is asked of Azure yet. `ERR_STORE_DENIED` without an account or a usable credential. */
@@ -117,6 +118,9 @@ export async function openAzureStore(url: AzureStoreUrl, options: AdapterOptions
     // The request's own signal ended with the answer's headers; a stream that is destroyed ends the loop with an error.
     const stop = () => body.destroy()
     signal.addEventListener("abort", stop, { once: true })
+    const pace = createPace(graceMs(idleTimeoutMs))
+    pace.run()
+    let slow = false
     let late = false
     const giveUp = () => {
       late = true
@@ -129,10 +133,14 @@ export async function openAzureStore(url: AzureStoreUrl, options: AdapterOptions
       for await (const chunk of body as AsyncIterable<Uint8Array>) {
         // While the consumer works nothing can move, and that is no fault of the store.
         clearTimeout(idle)
+        slow = !pace.moved(chunk.length)
+        if (slow) break
+        pace.hold()
         received += chunk.length
         if (received > end - start) break
         yield chunk
         signal.throwIfAborted()
+        pace.run()
         idle = setTimeout(giveUp, idleTimeoutMs)
       }
     } catch (error) {
@@ -144,6 +152,7 @@ export async function openAzureStore(url: AzureStoreUrl, options: AdapterOptions
       body.destroy()
     }
     signal.throwIfAborted()
+    if (slow) throw dripping(doing)
     if (received !== end - start)
       throw new UnsealError(
         "ERR_STORE_UNAVAILABLE",

@@ -72,6 +72,8 @@ export interface CreateOptions {
   readonly metadata: Readonly<Record<string, string>>
   /** What `complete` does when the key holds another object by then: `fail` refuses, `replace` replaces it. */
   readonly existing: "fail" | "replace"
+  /** Called with the size of what has left of a part, while it leaves: a store that takes parts at once need not. */
+  readonly moved?: (bytes: number) => void
 }
 
 export interface ArchiveSink {

@@ -316,6 +316,31 @@ test("a body that stops moving is given up, and an abort ends the reading with i
   )
 })
 
+test("a body that drips is given up, however regularly it comes", async () => {
+  const store = open({ idleTimeoutMs: 200 })
+  const object = (await store.stat(KEY, signal))!
+  intercept = (request, response) => {
+    const start = Number(/^bytes=(\d+)-/.exec(String(request.headers.range))?.[1])
+    response.writeHead(206, {
+      ...version,
+      "content-range": `bytes ${start}-999999/1000000`,
+      "content-length": 1_000_000 - start,
+    })
+    const drip = setInterval(() => response.write("x"), 20)
+    response.on("close", () => clearInterval(drip))
+    return true
+  }
+  const reading = (async () => {
+    let bytes = 0
+    for await (const chunk of store.read(object, { start: 0, end: 1_000_000 }, signal)) {
+      bytes += chunk.length
+      // Each beginning is gone on from: five of them are the request layer's.
+      if (bytes > 1_000) throw new Error("not given up")
+    }
+  })()
+  expect(await failure(reading)).toMatch(/^ERR_STORE_UNAVAILABLE: .*less than 4096 bytes a second moved/)
+}, 60_000)
+
 test("it is never written", async () => {
   const store = open()
   const create = { contentType: "video/mp2t", metadata: {}, existing: "fail" } as const

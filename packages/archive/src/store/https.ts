@@ -17,6 +17,7 @@ import { DEFAULT_IDLE_TIMEOUT_MS, type OpenedStore } from "./adapter.ts"
 import type { OpenedObject, StoredObject } from "./contract.ts"
 import { AddressRefused, type HostRule, publicLookup, refusalOf } from "./https-hosts.ts"
 import { withRequestLimit } from "./limited.ts"
+import { createPace, graceMs, tooSlow } from "./pace.ts"
 import { RequestLimit } from "./request-limit.ts"
 import { withRetries } from "./retry.ts"
 import { retryAfterMs } from "./retry-after.ts"
@@ -135,7 +136,7 @@ export function openHttpsStore(options: HttpsStoreOptions): OpenedStore {
     if (error instanceof AddressRefused)
       return new UnsealError("ERR_STORE_DENIED", `${key} may not be fetched: ${error.message}`)
     const { code, message } = error as NodeJS.ErrnoException
-    const reason = error instanceof Silence ? message : (code ?? message)
+    const reason = error instanceof Silence || error instanceof Dripping ? message : (code ?? message)
     return new UnsealError("ERR_STORE_UNAVAILABLE", `${key} could not be fetched: ${reason}`, {
       cause: error,
     })
@@ -206,15 +207,20 @@ export function openHttpsStore(options: HttpsStoreOptions): OpenedStore {
       const wait = () => {
         idle = setTimeout(() => answer.destroy(new Silence(idleTimeoutMs)), idleTimeoutMs)
       }
+      const pace = createPace(graceMs(idleTimeoutMs))
       let received = 0
       wait()
+      pace.run()
       for await (const chunk of answer as AsyncIterable<Uint8Array>) {
         // While the consumer works nothing can move, and that is no fault of the host.
         clearTimeout(idle)
+        if (!pace.moved(chunk.length)) throw new Dripping(tooSlow())
+        pace.hold()
         received += chunk.length
         if (received > length) break
         yield chunk
         signal.throwIfAborted()
+        pace.run()
         wait()
       }
       if (received !== length) throw wrong(answer, `${received} bytes came instead of ${length}`)
@@ -276,6 +282,9 @@ class Silence extends Error {
     super(`nothing came for ${ms} ms`)
   }
 }
+
+/** Too little moved for too long. */
+class Dripping extends Error {}
 
 /** The whole object's size, from the answer to a request of its first `length` bytes; `null` if that does not tell. */
 function sizeOf({ statusCode, headers }: IncomingMessage, length: number): number | null {

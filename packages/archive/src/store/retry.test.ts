@@ -285,9 +285,13 @@ describe("a read", () => {
     expect(store.calls).toEqual(["read 3-90", "read 13-90", "read 13-90", "read 13-90", "read 63-90"])
   })
 
-  it("counts only failures in a row without a byte between them", async () => {
+  it("begins to count anew after enough bytes, and not after a few: a store that drips is given up", async () => {
+    const dripping = faultyStore(bytes, Array<Fate>(99).fill({ after: 1 }))
+    const read = withRetries(dripping, fast).read(object, { start: 0, end: 100 }, never)
+    await expect(collect(read)).rejects.toMatchObject({ code: "ERR_STORE_UNAVAILABLE" })
+    expect(dripping.calls).toHaveLength(5)
     const store = faultyStore(bytes, Array<Fate>(99).fill({ after: 1 }))
-    const retried = withRetries(store, { ...fast, attempts: 2 })
+    const retried = withRetries(store, { ...fast, attempts: 2, progressBytes: 1 })
     expect(await collect(retried.read(object, { start: 0, end: 100 }, never))).toEqual(Buffer.from(bytes))
     expect(store.calls).toHaveLength(100)
   })

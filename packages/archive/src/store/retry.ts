@@ -10,6 +10,8 @@ export interface RetryOptions {
   readonly baseMs?: number | undefined
   /** No pause is longer; 5000 if left out. */
   readonly maxMs?: number | undefined
+  /** A read that gave so many bytes before it failed begins to count anew; fewer, and a peer that drips is asked for ever. 16384 if left out. */
+  readonly progressBytes?: number | undefined
   /** Called before each pause, for the metric. */
   readonly onRetry?: ((code: ErrorCode) => void) | undefined
   /** From 0 up to, not including, 1; `Math.random` if left out. */
@@ -34,7 +36,14 @@ const REFUSALS_ASKED_AGAIN = 3
  * passed through: its caller comes back regularly, and a repeated listing would name uploads twice.
  */
 export function withRetries(store: ArchiveStore, options: RetryOptions = {}): ArchiveStore {
-  const { attempts = 5, baseMs = 100, maxMs = 5_000, onRetry, random = Math.random } = options
+  const {
+    attempts = 5,
+    baseMs = 100,
+    maxMs = 5_000,
+    progressBytes = 16 * 1024,
+    onRetry,
+    random = Math.random,
+  } = options
   let isDenied = false
 
   /** Milliseconds to wait before the next try, or `null` if there is none. */
@@ -87,11 +96,11 @@ export function withRetries(store: ArchiveStore, options: RetryOptions = {}): Ar
     let pieces = begun
     const tries = { failures: 0, refusals: 0 }
     for (;;) {
+      const from = start
       try {
         pieces ??= store.read(object, { start, end: range.end }, signal)
         for await (const piece of pieces) {
           start += piece.length
-          tries.failures = 0
           tries.refusals = 0
           isDenied = false
           yield piece
@@ -100,6 +109,7 @@ export function withRetries(store: ArchiveStore, options: RetryOptions = {}): Ar
       } catch (error) {
         // Nothing is left to ask for again: a store that gave every byte and then failed is to be believed.
         if (start >= range.end) throw error
+        if (start - from >= progressBytes) tries.failures = 0
         await pause(error, tries, attempts, signal)
         pieces = undefined
       }

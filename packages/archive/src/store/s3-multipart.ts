@@ -213,7 +213,7 @@ function multipartWriter(bucket: S3Bucket, upload: Upload): PartWriter {
         const { headers, body: rest } = await sendBody(
           bucket,
           {
-            ...{ method: "PUT", body, crc32, label },
+            ...{ method: "PUT", body, crc32, label, onSent: options.moved },
             key: keyUnder(bucket.prefix, key),
             query: { partNumber: String(number), uploadId },
           },

@@ -85,7 +85,7 @@ async function putObject(
   const { headers, body } = await sendBody(
     bucket,
     {
-      ...{ method: "PUT", crc32, label: whereIn(bucket, key) },
+      ...{ method: "PUT", crc32, label: whereIn(bucket, key), onSent: options.moved },
       key: keyUnder(bucket.prefix, key),
       headers: {
         "content-type": options.contentType,

@@ -18,6 +18,8 @@ export interface ObjectRequest {
   /** Names in lower case. */
   readonly headers?: Readonly<Record<string, string>>
   readonly body?: readonly Uint8Array[]
+  /** Told of each piece of the body that has left, in bytes. */
+  readonly onSent?: ((bytes: number) => void) | undefined
 }
 
 export interface ObjectRequests {
@@ -32,7 +34,7 @@ export function createObjectRequests(
   transport: S3Transport,
 ): ObjectRequests {
   async function sendOnce(
-    { method, key, query = {}, headers = {}, body = [] }: ObjectRequest,
+    { method, key, query = {}, headers = {}, body = [], onSent }: ObjectRequest,
     signal: AbortSignal,
   ): Promise<IncomingResponse> {
     const { request, signer } = await access.place()
@@ -53,7 +55,7 @@ export function createObjectRequests(
       },
     }
     const signed = await signer.sign(unsigned, { signingDate: access.now() })
-    const outgoing = { method, target: targetOf(unsigned), headers: signed.headers, body }
+    const outgoing = { method, target: targetOf(unsigned), headers: signed.headers, body, onSent }
     const answer = await transport.exchange(originOf(unsigned), outgoing, signal)
     if (answer.status < 200 || answer.status > 299) throw await answerError(answer)
     return answer
