@@ -1,42 +1,90 @@
 // Runs a command with what the lockfile pins, installing it first if it is missing or out of date. Plain JavaScript that any
 // Node from 20 on runs, since it is what brings the Node that everything else needs.
-import { spawnSync } from "node:child_process"
-import { createHash } from "node:crypto"
-import { readFileSync, writeFileSync } from "node:fs"
+import { spawn } from "node:child_process"
+import { constants } from "node:os"
 import { delimiter, join } from "node:path"
 import { fileURLToPath } from "node:url"
+import { ensureInstalled } from "./installation.mjs"
 
 const root = fileURLToPath(new URL("..", import.meta.url))
 const modules = join(root, "node_modules")
-const stamp = join(modules, ".installed-lockfile")
 
-const lockfile = createHash("sha256")
-  .update(readFileSync(join(root, "package-lock.json")))
-  .digest("hex")
-if (read(stamp) !== lockfile) {
-  console.error("installing what package-lock.json pins (npm ci) ...")
-  run("npm", ["ci", "--no-fund", "--no-audit", "--loglevel=error"])
-  writeFileSync(stamp, lockfile)
+/** The child that signals are passed on to, while there is one. */
+let child
+/** The signal that came before there was one. */
+let pending
+/** A terminal sends Ctrl-C to the whole process group, and npm passes it on once more. */
+const SAME_SIGNAL_MS = 1_000
+const sentAt = new Map()
+
+for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"]) process.on(signal, () => passOn(signal))
+
+function passOn(signal) {
+  const now = Date.now()
+  if (now - (sentAt.get(signal) ?? 0) < SAME_SIGNAL_MS) return
+  sentAt.set(signal, now)
+  pending ??= signal
+  child?.kill(signal)
+}
+
+// npm that is killed outright passes nothing on: what it started must not outlive it.
+if (process.env.npm_lifecycle_event !== undefined) {
+  const parent = process.ppid
+  setInterval(() => {
+    if (process.ppid !== parent) passOn("SIGTERM")
+  }, 1_000).unref()
 }
 
 const [command, ...args] = process.argv.slice(2)
-if (command !== undefined) run(command, args)
-
-function read(path) {
-  try {
-    return readFileSync(path, "utf8")
-  } catch {
-    return undefined
-  }
+const name = process.env.npm_lifecycle_event ?? [command, ...args].join(" ")
+let runsToo
+try {
+  runsToo = await ensureInstalled({ root, name, install, isStopped: () => pending !== undefined })
+} catch (error) {
+  console.error(error.message)
+  process.exit(1)
+}
+if (pending !== undefined) end(null, pending)
+if (command !== undefined) {
+  const { code, signal } = await run(command, args, runsToo)
+  end(code, signal)
 }
 
-function run(command, args) {
+/** Runs `npm ci`. `onStart` is told its process id. */
+async function install(onStart) {
+  console.error("installing what package-lock.json pins (npm ci) ...")
+  if (Number(process.versions.node.split(".")[0]) < 26)
+    console.error(
+      "npm's EBADENGINE warnings are harmless: the Node that these packages need is installed with them",
+    )
+  const { code, signal } = await run("npm", ["ci", "--no-fund", "--no-audit", "--loglevel=error"], onStart)
+  if (code !== 0) end(code, signal)
+}
+
+function run(command, args, onStart) {
   const PATH = `${join(modules, ".bin")}${delimiter}${process.env.PATH}`
   // What Node has stripped of types and compiled is kept: without it a worker starts in 0.34 s instead of 0.2, and the stripper
   // stays in its memory, 26 MiB. Beside the modules, where only who may change them can write.
   const NODE_COMPILE_CACHE = process.env.NODE_COMPILE_CACHE ?? join(modules, ".cache/compiled")
   const env = { ...process.env, PATH, NODE_COMPILE_CACHE, TURBO_TELEMETRY_DISABLED: "1" }
-  const { status, signal, error } = spawnSync(command, args, { cwd: root, stdio: "inherit", env })
-  if (error) console.error(`${command}: ${error.message}`)
-  if (status !== 0) process.exit(status ?? (signal === "SIGINT" ? 130 : 1))
+  return new Promise((resolve) => {
+    child = spawn(command, args, { cwd: root, stdio: "inherit", env })
+    child.once("error", (error) => {
+      console.error(`${command}: ${error.message}`)
+      resolve({ code: 127, signal: null })
+    })
+    child.once("spawn", () => {
+      onStart(child.pid)
+      if (pending !== undefined) child.kill(pending)
+    })
+    child.once("exit", (code, signal) => {
+      child = undefined
+      resolve({ code, signal })
+    })
+  })
+}
+
+/** Ends as the command did: with its code, or 128 and the number of its signal. */
+function end(code, signal) {
+  process.exit(code ?? 128 + (constants.signals[signal] ?? 1))
 }

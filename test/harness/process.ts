@@ -39,7 +39,7 @@ const INHERITED = ["PATH", "HOME", "TMPDIR", "LANG", "NODE_OPTIONS", "NODE_COMPI
 /** What `npm run start:NAME` gives to the Node that the project pins: its flags, and the entry file. */
 function argumentsOf(name: AppName): string[] {
   const { scripts } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"))
-  return scripts[`start:${name}`].replace("node scripts/bootstrap.mjs node ", "").split(" ")
+  return scripts[`start:${name}`].replace("exec node scripts/bootstrap.mjs node ", "").split(" ")
 }
 
 /** Starts `apps/NAME` and waits until it listens. Rejects with what it said on stderr if it ends before. */

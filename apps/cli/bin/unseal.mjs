@@ -19,6 +19,11 @@ function pinnedModules() {
 }
 
 const modules = pinnedModules()
+// In a checkout nobody installs packages under a command that runs.
+const installation = join(here, "../../../scripts/installation.mjs")
+const runsToo = existsSync(installation)
+  ? (await import(installation)).registerRunning(join(here, "../../.."), "unseal")
+  : () => {}
 // Keeps the stripped and compiled sources, which saves half of the start-up, where only who may change them can write.
 const compiled = modules && join(modules, ".cache/compiled")
 if (Number(process.versions.node.split(".")[0]) >= 26) {
@@ -35,7 +40,16 @@ if (Number(process.versions.node.split(".")[0]) >= 26) {
     stdio: "inherit",
     env: { NODE_COMPILE_CACHE: compiled, ...process.env },
   })
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal))
+  // A terminal's Ctrl-C has reached the child already: passed on at once, it would kill a child that is just ending in order.
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"])
+    process.on(signal, () => setTimeout(() => child.kill(signal), 300))
+  child.once("spawn", () => runsToo(child.pid))
+  child.on("error", (error) => {
+    console.error(
+      `unseal can't run the Node that it needs: ${error.message}. Run "npm ci" again on this machine`,
+    )
+    process.exit(2)
+  })
   child.on("exit", (code, signal) => {
     if (signal === null) process.exit(code)
     process.removeAllListeners(signal)

@@ -6,10 +6,15 @@ import { addStorageCommands } from "./storage-command.ts"
 import { withVendor } from "./vendor-options.ts"
 
 const interrupted = new AbortController()
+/** Ctrl-C arrives twice under npx: from the terminal, and passed on. A later one is somebody who has lost patience. */
+const SAME_SIGNAL_MS = 1_000
+let interruptedAt: number | undefined
 for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const)
-  process.once(name, () =>
-    interrupted.abort(new Interrupted(`interrupted by ${name}; nothing was left behind`)),
-  )
+  process.on(name, () => {
+    interruptedAt ??= performance.now()
+    interrupted.abort(new Interrupted(`interrupted by ${name}; nothing was left behind`))
+    if (performance.now() - interruptedAt > SAME_SIGNAL_MS) process.exit(EXIT.failed)
+  })
 // A reader that has seen enough, as in `unseal decrypt … - | head`.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   if (error.code !== "EPIPE") throw error

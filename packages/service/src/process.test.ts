@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import type { Readable } from "node:stream"
+import { setTimeout as sleep } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 
@@ -65,15 +66,18 @@ function run(main: string) {
 const KEEP_ALIVE = "setInterval(() => {}, 1000);"
 
 describe("runProcess", () => {
-  it.each(["SIGTERM", "SIGINT"] as const)("says where it listens, and stops with 0 on %s", async (signal) => {
-    const main = run(
-      `${KEEP_ALIVE} return { ports: { http: 1234 }, stop: async () => logger.info("closed") }`,
-    )
-    expect((await main.until("listening")).ports).toEqual({ http: 1234 })
-    main.child.kill(signal)
-    expect(await main.end()).toBe(0)
-    expect(main.lines().map(({ msg }) => msg)).toEqual(["listening", "stopping", "closed", "stopped"])
-  })
+  it.each(["SIGTERM", "SIGINT", "SIGHUP"] as const)(
+    "says where it listens, and stops with 0 on %s",
+    async (signal) => {
+      const main = run(
+        `${KEEP_ALIVE} return { ports: { http: 1234 }, stop: async () => logger.info("closed") }`,
+      )
+      expect((await main.until("listening")).ports).toEqual({ http: 1234 })
+      main.child.kill(signal)
+      expect(await main.end()).toBe(0)
+      expect(main.lines().map(({ msg }) => msg)).toEqual(["listening", "stopping", "closed", "stopped"])
+    },
+  )
 
   it("prints every problem of a configuration on its own line and exits with 2", async () => {
     const main = run(`throw new ConfigurationError(["A is wrong", "B is missing"])`)
@@ -103,11 +107,22 @@ describe("runProcess", () => {
     expect(line).toMatchObject({ msg, err: { message } })
   })
 
+  it("takes signals that come together for one", async () => {
+    const main = run(`${KEEP_ALIVE} return { ports: {}, stop: () => new Promise((r) => setTimeout(r, 500)) }`)
+    await main.until("listening")
+    main.child.kill("SIGINT")
+    await main.until("stopping")
+    main.child.kill("SIGINT")
+    main.child.kill("SIGTERM")
+    expect(await main.end()).toBe(0)
+  })
+
   it("exits with 1 when a second signal comes while it stops", async () => {
     const main = run(`${KEEP_ALIVE} return { ports: {}, stop: () => new Promise(() => {}) }`)
     await main.until("listening")
     main.child.kill("SIGTERM")
     await main.until("stopping")
+    await sleep(2_500)
     main.child.kill("SIGTERM")
     expect(await main.end()).toBe(1)
     expect(main.lines().at(-1)?.msg).toBe("killed by a second signal")

@@ -21,10 +21,14 @@ export interface Running {
 /** Shorter than the 10 s after which `docker stop` kills, so that a stop that hangs is logged. */
 const STOP_TIMEOUT_MS = 8_000
 
+/** One signal to a process group arrives several times: from the terminal, from npm and from whatever else passes it on. */
+const SAME_SIGNAL_MS = 2_000
+
 /**
- * Runs `main` as the process `name`: one JSON line `"msg":"listening"` with the ports once it resolves, then until SIGTERM or
- * SIGINT, which stop it. Exit codes: 0 stopped · 1 failed to start, an error that nobody caught, a second signal, or not
- * stopped within 8 s · 2 a `ConfigurationError`, whose problems go to stderr, one a line.
+ * Runs `main` as the process `name`: one JSON line `"msg":"listening"` with the ports once it resolves, then until SIGTERM,
+ * SIGINT or SIGHUP, which stop it. Exit codes: 0 stopped · 1 failed to start, an error that nobody caught, a second signal
+ * later than 2 s after the first, or not stopped within 8 s · 2 a `ConfigurationError`, whose problems go to stderr, one a
+ * line.
  */
 export async function runProcess(
   name: string,
@@ -39,10 +43,13 @@ export async function runProcess(
   process.on("unhandledRejection", (reason) => fail(reason, "unhandled rejection"))
 
   const starting = Promise.resolve().then(() => main({ logger, fail }))
-  let stopping = false
+  let stoppingSince: number | undefined
   const stop = async (signal: NodeJS.Signals): Promise<void> => {
-    if (stopping) fail(new Error(`${signal} while stopping`), "killed by a second signal")
-    stopping = true
+    if (stoppingSince !== undefined) {
+      if (performance.now() - stoppingSince < SAME_SIGNAL_MS) return
+      fail(new Error(`${signal} while stopping`), "killed by a second signal")
+    }
+    stoppingSince = performance.now()
     logger.info({ signal }, "stopping")
     setTimeout(
       () => fail(new Error(`not stopped within ${STOP_TIMEOUT_MS} ms`), "stop failed"),
@@ -58,8 +65,7 @@ export async function runProcess(
       fail(error, "stop failed")
     }
   }
-  process.on("SIGTERM", stop)
-  process.on("SIGINT", stop)
+  for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) process.on(signal, stop)
 
   try {
     const { ports } = await starting

@@ -1,0 +1,271 @@
+/** What `npm run start:…` does around the process that works: real trees with the real scripts, npm and signals. */
+import { type ChildProcess, execFileSync, spawn } from "node:child_process"
+import { once } from "node:events"
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join, resolve } from "node:path"
+import { setTimeout as sleep } from "node:timers/promises"
+import { afterEach, describe, expect, it } from "vitest"
+
+const SCRIPTS = resolve(import.meta.dirname, "../../scripts")
+
+/** Says that it runs, needs its package until the end, and takes a while to drain. */
+const MAIN = `
+  import { appendFileSync } from "node:fs"
+  appendFileSync("started", process.pid + "\\n")
+  process.on("SIGTERM", () => setTimeout(async () => {
+    await import("member/late.mjs")
+    appendFileSync("drained", process.pid + "\\n")
+    process.exit(0)
+  }, 300))
+  setInterval(() => {}, 1000)`
+
+/** The package's install script: each installation leaves a line when it is in the middle of its work and one later. */
+const INSTALL = `
+  import { appendFileSync } from "node:fs"
+  appendFileSync("../installations", "begin " + process.pid + "\\n")
+  setTimeout(() => appendFileSync("../installations", "end\\n"), 1500)`
+
+const trees: string[] = []
+const children: ChildProcess[] = []
+
+afterEach(async () => {
+  for (const child of children.splice(0)) {
+    if (child.exitCode !== null || child.signalCode !== null) continue
+    child.kill("SIGKILL")
+    await once(child, "exit")
+  }
+  for (const tree of trees.splice(0)) {
+    for (const pid of linesOf(tree, "started").map(Number)) if (lives(pid)) process.kill(pid, "SIGKILL")
+    rmSync(tree, { recursive: true, force: true, maxRetries: 5 })
+  }
+})
+
+/** A tree with the project's own scripts and one package, which is not installed yet. */
+function createTree(): string {
+  const tree = mkdtempSync(join(tmpdir(), "unseal-start-"))
+  trees.push(tree)
+  cpSync(SCRIPTS, join(tree, "scripts"), { recursive: true })
+  mkdirSync(join(tree, "member"))
+  writeFileSync(join(tree, "member/late.mjs"), "")
+  writeFileSync(join(tree, "main.mjs"), MAIN)
+  writeFileSync(join(tree, "member/install.mjs"), INSTALL)
+  pin(tree, "1.0.0")
+  return tree
+}
+
+/** What a pull does that brings another version of the package. */
+function pin(tree: string, version: string): void {
+  const write = (path: string, content: object) => writeFileSync(join(tree, path), JSON.stringify(content))
+  const root = { name: "tree", version: "1.0.0", private: true, workspaces: ["member"] }
+  const start = "exec node scripts/bootstrap.mjs node main.mjs"
+  write("package.json", { ...root, scripts: { start } })
+  write("member/package.json", { name: "member", version, scripts: { install: "node install.mjs" } })
+  write("package-lock.json", {
+    ...{ name: "tree", version: "1.0.0", lockfileVersion: 3, requires: true },
+    packages: {
+      "": root,
+      member: { version, hasInstallScript: true },
+      "node_modules/member": { resolved: "member", link: true },
+    },
+  })
+}
+
+function linesOf(tree: string, name: string): string[] {
+  const path = join(tree, name)
+  return existsSync(path) ? readFileSync(path, "utf8").split("\n").filter(Boolean) : []
+}
+
+const beginnings = (tree: string) => linesOf(tree, "installations").filter((line) => line.startsWith("begin"))
+
+function lives(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+  } catch {
+    return false
+  }
+  // A process that has ended stays until its new parent looks.
+  return !/\) Z /.test(readFileSync(`/proc/${pid}/stat`, "utf8"))
+}
+
+async function until(what: string, condition: () => boolean): Promise<void> {
+  for (let waited = 0; !condition(); waited += 50) {
+    if (waited > 60_000) throw new Error(`not within a minute: ${what}`)
+    await sleep(50)
+  }
+}
+
+interface Start {
+  readonly child: ChildProcess
+  readonly output: () => string
+  /** The exit code, or the signal that ended it. */
+  readonly ended: Promise<number | string>
+}
+
+/** `npm run start`, or what it runs, as the leader of a process group. */
+function start(tree: string, how: "npm" | "bootstrap" = "npm", command = ["node", "main.mjs"]): Start {
+  const [program, ...args] =
+    how === "npm" ? ["npm", "run", "start"] : [process.execPath, "scripts/bootstrap.mjs", ...command]
+  const child = spawn(program!, args, { cwd: tree, detached: true, stdio: ["ignore", "pipe", "pipe"] })
+  children.push(child)
+  let output = ""
+  for (const stream of [child.stdout, child.stderr])
+    stream.setEncoding("utf8").on("data", (text: string) => {
+      output += text
+    })
+  const ended = once(child, "exit").then(([code, signal]) => (code ?? signal) as number | string)
+  return { child, output: () => output, ended }
+}
+
+const started = (tree: string, count: number) =>
+  until(`${count} processes have started`, () => linesOf(tree, "started").length === count)
+
+describe("packages are installed", () => {
+  it("once, when two start in the same moment and nothing is installed", async () => {
+    const tree = createTree()
+    const both = [start(tree), start(tree)]
+    await started(tree, 2)
+    expect(beginnings(tree)).toHaveLength(1)
+    for (const { child } of both) child.kill("SIGTERM")
+    expect(await Promise.all(both.map(({ ended }) => ended))).toEqual([0, 0])
+    expect(linesOf(tree, "drained")).toHaveLength(2)
+  })
+
+  it("once, when several start in the same moment after the lockfile has changed", async () => {
+    const tree = createTree()
+    execFileSync("npm", ["ci"], { cwd: tree, stdio: "ignore" })
+    pin(tree, "2.0.0")
+    for (let i = 0; i < 4; i++) start(tree, "bootstrap")
+    await started(tree, 4)
+    expect(beginnings(tree)).toHaveLength(2)
+  })
+
+  it("not at all after a plain npm ci", async () => {
+    const tree = createTree()
+    execFileSync("npm", ["ci"], { cwd: tree, stdio: "ignore" })
+    start(tree)
+    start(tree)
+    await started(tree, 2)
+    expect(beginnings(tree)).toHaveLength(1)
+  })
+
+  it("again, when a package is missing or is one for another machine", async () => {
+    const tree = createTree()
+    execFileSync("npm", ["ci"], { cwd: tree, stdio: "ignore" })
+    rmSync(join(tree, "node_modules/member"))
+    expect(await start(tree, "bootstrap", []).ended).toBe(0)
+    expect(beginnings(tree)).toHaveLength(2)
+
+    rmSync(join(tree, "node_modules/.installed-lockfile"))
+    const list = join(tree, "node_modules/.package-lock.json")
+    writeFileSync(
+      list,
+      readFileSync(list, "utf8").replace('"link": true', '"link": true, "os": ["elsewhere"]'),
+    )
+    expect(await start(tree, "bootstrap", []).ended).toBe(0)
+    expect(beginnings(tree)).toHaveLength(3)
+  })
+
+  it("never under a process that runs: the start is refused and names it", async () => {
+    const tree = createTree()
+    const first = start(tree)
+    await started(tree, 1)
+    pin(tree, "2.0.0")
+    const second = start(tree, "bootstrap")
+    expect(await second.ended).toBe(1)
+    expect(second.output()).toMatch(
+      /node_modules is not what package-lock.json pins, and processes run from it: start \(process \d+\)/,
+    )
+    expect(beginnings(tree)).toHaveLength(1)
+
+    first.child.kill("SIGTERM")
+    expect(await first.ended).toBe(0)
+    start(tree, "bootstrap")
+    await started(tree, 2)
+    expect(beginnings(tree)).toHaveLength(2)
+  })
+
+  it("never under a process whose wrapper was killed", async () => {
+    const tree = createTree()
+    const first = start(tree, "bootstrap")
+    await started(tree, 1)
+    first.child.kill("SIGKILL")
+    await first.ended
+    pin(tree, "2.0.0")
+    expect(await start(tree, "bootstrap").ended).toBe(1)
+    process.kill(Number(linesOf(tree, "started")[0]), "SIGKILL")
+    start(tree, "bootstrap")
+    await started(tree, 2)
+  })
+
+  it("by the next one when an installer was killed, and not before its npm has ended", async () => {
+    const tree = createTree()
+    const killed = start(tree, "bootstrap")
+    await until("it installs", () => beginnings(tree).length === 1)
+    killed.child.kill("SIGKILL")
+    await killed.ended
+    start(tree, "bootstrap")
+    await started(tree, 1)
+    // The npm that was left behind did its work; nobody began beside it.
+    expect(linesOf(tree, "installations").map((line) => line.split(" ")[0])).toEqual(["begin", "end"])
+  })
+
+  it("by the next one when an installer was killed with all that it had started", async () => {
+    const tree = createTree()
+    const killed = start(tree, "bootstrap")
+    await until("it installs", () => beginnings(tree).length === 1)
+    process.kill(-killed.child.pid!, "SIGKILL")
+    await killed.ended
+    const next = [start(tree, "bootstrap"), start(tree, "bootstrap")]
+    await started(tree, 2)
+    expect(beginnings(tree)).toHaveLength(2)
+    expect(next.every(({ child }) => child.exitCode === null)).toBe(true)
+  })
+
+  it("by the next one when an installation was stopped", async () => {
+    const tree = createTree()
+    const stopped = start(tree, "bootstrap")
+    await until("it installs", () => beginnings(tree).length === 1)
+    stopped.child.kill("SIGTERM")
+    expect(await stopped.ended).toBeGreaterThan(0)
+    expect(linesOf(tree, "started")).toEqual([])
+    start(tree, "bootstrap")
+    await started(tree, 1)
+  })
+})
+
+describe("a signal reaches the process that works, nothing is left, and the exit code is 0", () => {
+  it.each([
+    ["SIGTERM to npm", "npm", 1],
+    ["SIGTERM to the script that npm runs", "bootstrap", 1],
+    ["SIGTERM to the process group", "npm", -1],
+  ] as const)("%s", async (_name, how, sign) => {
+    const tree = createTree()
+    const run = start(tree, how)
+    await started(tree, 1)
+    process.kill(sign * run.child.pid!, "SIGTERM")
+    expect(await run.ended).toBe(0)
+    const [pid] = linesOf(tree, "started")
+    expect(linesOf(tree, "drained")).toEqual([pid])
+    expect(lives(Number(pid))).toBe(false)
+  })
+
+  it("even when npm is killed outright, the process that works drains", async () => {
+    const tree = createTree()
+    const { child, ended } = start(tree)
+    await started(tree, 1)
+    child.kill("SIGKILL")
+    await ended
+    await until("it has drained", () => linesOf(tree, "drained").length === 1)
+    const pid = Number(linesOf(tree, "started")[0])
+    await until("it has ended", () => !lives(pid))
+  })
+
+  it.each([
+    ["its exit code", "process.exit(2)", 2],
+    ["the code of the signal that killed it", "process.kill(process.pid, 'SIGKILL')", 137],
+  ])("a command that ends by itself hands on %s", async (_name, script, code) => {
+    const tree = createTree()
+    expect(await start(tree, "bootstrap", ["node", "-e", script]).ended).toBe(code)
+  })
+})
