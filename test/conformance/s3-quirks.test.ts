@@ -14,7 +14,7 @@ import type { PolicyStatement } from "../../apps/simulator/src/s3/policies.ts"
 import type { QuirkName } from "../../apps/simulator/src/s3/quirks.ts"
 import { type S3Server, startS3Server } from "../../apps/simulator/src/s3/server.ts"
 import { poisoned } from "../harness/poisoned.ts"
-import { drain, expectSameBytes, readAll, sampleBytes, write } from "./store-suite.ts"
+import { drain, expectSameBytes, readAll, sampleBytes, write, writePart } from "./store-suite.ts"
 
 const PART = 5 * 1024 * 1024
 const BUCKET = "archives"
@@ -323,6 +323,48 @@ describe("credentials that may not list the bucket", () => {
     permit(list, allow("s3:PutObject"))
     await expect(store.stat("none.ts", never)).rejects.toMatchObject({
       message: expect.stringContaining("not authorized to perform: s3:GetObject"),
+    })
+  })
+})
+
+describe("answers that can't be held to", () => {
+  for (const [quirk, words] of [
+    ["weak-etags", 'answered with the weak ETag W/"'],
+    ["no-etags", "answered without an ETag"],
+  ] as const)
+    for (const size of SIZES)
+      it(`are refused, and name what may be wrong: ${quirk}, ${size} bytes`, async () => {
+        const key = `weak/${size}.ts`
+        await write(raw, key, sampleBytes(key, size), { existing: "replace" })
+        const object = (await raw.stat(key, never))!
+        const { store } = await open1(quirk)
+        const wrong = {
+          code: "ERR_STORE_UNAVAILABLE",
+          message: expect.stringContaining(`${words}`),
+        }
+        for (const look of [
+          () => store.stat(key, never),
+          () => store.open(key, 64, never),
+          () => drain(store.read(object, { start: 0, end: 64 }, never)),
+        ]) {
+          await expect(look()).rejects.toMatchObject(wrong)
+          await expect(look()).rejects.toThrow("something between here and the store")
+        }
+      })
+
+  it("are no listing without an end", async () => {
+    const writer = await raw.create("endless.ts", SIZES[1], PLAIN, never)
+    const bytes = sampleBytes("endless", SIZES[1])
+    for (const number of [1, 2]) await writePart(writer, bytes, number)
+    const { retried } = await open1("endless-listings")
+    const resumed = await retried.create("endless.ts", SIZES[1], { ...PLAIN, token: writer.token }, never)
+    await expect(resumed.written(never)).rejects.toMatchObject({
+      code: "ERR_STORE_UNAVAILABLE",
+      message: expect.stringMatching(/^ListParts of s3:\/\/archives\/endless\.ts does not advance: /),
+    })
+    await expect(Array.fromAsync(retried.openUploads(never))).rejects.toMatchObject({
+      code: "ERR_STORE_UNAVAILABLE",
+      message: expect.stringMatching(/^ListMultipartUploads of s3:\/\/archives does not advance: /),
     })
   })
 })

@@ -31,6 +31,21 @@ function shiftingList(size: number, changes: readonly { added: number; removed: 
   }
 }
 
+it("ends when the list says that it goes on, and gives the same page for ever", async () => {
+  const items = Array.from({ length: 10 }, (_, index) => `item ${index}`)
+  const read: string[] = []
+  const reading = async () => {
+    const fetchPage = async () => items
+    for await (const item of readShiftingList({ pageSize: 10, overlap: 2, fetchPage, idOf: String }))
+      read.push(item)
+  }
+  await expect(reading()).rejects.toMatchObject({
+    code: "ERR_STORE_UNAVAILABLE",
+    message: expect.stringMatching(/^the vendor's list does not advance: 20 pages in a row hold nothing new/),
+  })
+  expect(read).toEqual(items)
+})
+
 const readAll = (
   list: ReturnType<typeof shiftingList>,
   pageSize: number,

@@ -4,6 +4,10 @@
  * read. So pages overlap, and a page that holds nothing known does not prove that nothing was skipped: it is read again
  * further up.
  */
+import { VendorError } from "./vendor-error.ts"
+
+/** So many full pages of known items are no list that grows: nobody records as fast as it is read. */
+const MOST_STALE_PAGES = 20
 
 export interface ListingOptions<Item> {
   /** Items in one page. */
@@ -26,6 +30,7 @@ export async function* readShiftingList<Item>(options: ListingOptions<Item>): As
   let known = 0
   let longest = 0
   let stepBack = pageSize
+  let stale = 0
   for (;;) {
     const page = await fetchPage(offset, pageSize)
     longest = Math.max(longest, page.length)
@@ -45,6 +50,16 @@ export async function* readShiftingList<Item>(options: ListingOptions<Item>): As
     }
     // A short page without news is the end of the list; a full one may be old items that new ones have moved down.
     if (page.length === 0 || (news === 0 && page.length < longest)) return
+    stale = news === 0 ? stale + 1 : 0
+    if (stale === MOST_STALE_PAGES)
+      throw new VendorError(
+        "ERR_STORE_UNAVAILABLE",
+        `the vendor's list does not advance: ${stale} pages in a row hold nothing new, the last at offset ${offset}`,
+        {
+          remedy:
+            "check that nothing between here and the vendor drops the offset from the URL; then try again",
+        },
+      )
     known = Math.min(overlap, page.length >> 1)
     offset += page.length - known
   }

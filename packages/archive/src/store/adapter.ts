@@ -74,6 +74,27 @@ export async function rest(ms: number, signal?: AbortSignal): Promise<void> {
   }
 }
 
+/**
+ * The markers of a listing's pages so far. `advance` gives where the next page begins, or `undefined` at the end;
+ * `ERR_STORE_UNAVAILABLE` if the store says that there is more and names a place that was read already, or none.
+ */
+export function createMarkers(listing: string) {
+  const seen = new Set<string>([""])
+  return {
+    advance(isTruncated: boolean | undefined, marker: string | undefined): string | undefined {
+      if (!isTruncated) return undefined
+      const next = marker ?? ""
+      if (seen.has(next))
+        throw new UnsealError(
+          "ERR_STORE_UNAVAILABLE",
+          `${listing} does not advance: after ${seen.size} pages the store says that there is more, but not where`,
+        )
+      seen.add(next)
+      return next
+    },
+  }
+}
+
 /** The CRC-32 of a body in pieces (ISO 3309, as `zlib.crc32`). */
 export const crc32Of = (body: readonly Uint8Array[]): number =>
   body.reduce((sum, chunk) => crc32(chunk, sum), 0)

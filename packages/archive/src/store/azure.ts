@@ -27,7 +27,7 @@
 import type { BlobItem } from "@azure/storage-blob"
 import { isUnsealError, UnsealError } from "../errors.ts"
 import type { ByteRange } from "../format/parts.ts"
-import { type AdapterOptions, keyUnder, type OpenedStore, openInTwo } from "./adapter.ts"
+import { type AdapterOptions, createMarkers, keyUnder, type OpenedStore, openInTwo } from "./adapter.ts"
 import { newToken, parseToken, partSizeFor } from "./azure-blocks.ts"
 import { containerClient } from "./azure-container.ts"
 import { attempt, azureError, dripping, silent } from "./azure-errors.ts"
@@ -171,6 +171,7 @@ export async function openAzureStore(url: AzureStoreUrl, options: AdapterOptions
 
   /** One page after the other, as the SDK's iterator has a single signal for them all. */
   async function* uncommittedBlobs(signal: AbortSignal): AsyncGenerator<BlobItem> {
+    const markers = createMarkers(`the listing of ${location}`)
     let continuationToken: string | undefined
     do {
       const { value: page } = await attempt(`listing ${location}`, idleTimeoutMs, signal, (abortSignal) =>
@@ -182,7 +183,7 @@ export async function openAzureStore(url: AzureStoreUrl, options: AdapterOptions
       // A blob that nobody committed has no bytes yet; whether it has staged blocks, its block list says.
       for (const item of page.segment.blobItems as BlobItem[])
         if ((item.properties.contentLength ?? 0) === 0) yield item
-      continuationToken = page.continuationToken
+      continuationToken = markers.advance(Boolean(page.continuationToken), page.continuationToken)
     } while (continuationToken)
   }
 

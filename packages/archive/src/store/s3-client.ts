@@ -1,6 +1,7 @@
 import { isIP } from "node:net"
 import { S3Client, type S3ClientConfig } from "@aws-sdk/client-s3"
 import { fromIni, fromNodeProviderChain } from "@aws-sdk/credential-providers"
+import { UnsealError } from "../errors.ts"
 import { type AdapterOptions, keyUnder } from "./adapter.ts"
 import { createAbilities, type Protection, type S3Abilities } from "./s3-abilities.ts"
 import { createAccess } from "./s3-access.ts"
@@ -38,6 +39,25 @@ export const whereIn = (bucket: S3Bucket, key: string): string =>
 
 /** An ETag without the quotes, which some stores leave out of some answers. */
 export const bareEtag = (etag: string | undefined): string => etag?.replaceAll('"', "") ?? ""
+
+/**
+ * The bare ETag of an answer to `operation` on `where`. `ERR_STORE_UNAVAILABLE` if it is none that names one version to the
+ * byte: a weak one can't be held to with `If-Match`.
+ */
+export function strongEtag(etag: string | undefined, operation: string, where: string): string {
+  const bare = bareEtag(etag)
+  const wrong =
+    bare === ""
+      ? "without an ETag"
+      : bare.startsWith("W/")
+        ? `with the weak ETag ${etag?.slice(0, 100)}`
+        : null
+  if (wrong === null) return bare
+  throw new UnsealError(
+    "ERR_STORE_UNAVAILABLE",
+    `${operation} of ${where} answered ${wrong}: something between here and the store, such as a proxy that compresses, changes bodies or validators, and must leave them alone`,
+  )
+}
 
 /** Opens the bucket's client. Nothing is sent. `StoreUrlError` if no region is known for AWS itself. */
 export async function openBucket(url: S3StoreUrl, options: AdapterOptions): Promise<S3Bucket> {

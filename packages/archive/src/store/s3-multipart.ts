@@ -2,14 +2,22 @@ import {
   AbortMultipartUploadCommand,
   type CompletedPart,
   CompleteMultipartUploadCommand,
-  CreateMultipartUploadCommand,
   ListPartsCommand,
   type S3Client,
 } from "@aws-sdk/client-s3"
 import { UnsealError } from "../errors.ts"
-import { bytesOf, checkCrc32, checkLength, checkParts, keyUnder, partBytes } from "./adapter.ts"
+import {
+  bytesOf,
+  checkCrc32,
+  checkLength,
+  checkParts,
+  createMarkers,
+  keyUnder,
+  partBytes,
+} from "./adapter.ts"
 import type { CreateOptions, PartWriter, WrittenPart } from "./contract.ts"
-import { base64Crc32, CRC32_HEADER, refusesChecksum, sendBody } from "./s3-bodies.ts"
+import { beginUpload } from "./s3-begin.ts"
+import { base64Crc32, CRC32_HEADER, sendBody } from "./s3-bodies.ts"
 import { bareEtag, objectIn, type S3Bucket, whereIn } from "./s3-client.ts"
 import { commitObject } from "./s3-commit.ts"
 import { s3Error, statusOf } from "./s3-errors.ts"
@@ -67,51 +75,8 @@ export async function createWriter(
   const { token } = options
   if (token !== undefined && token !== SINGLE_TOKEN) return resume(bucket, key, size, options, token, signal)
   if (size <= partSize) return putWriter(bucket, key, size, partSize, options)
-  const uploadId = await begin(bucket, key, options, signal)
+  const uploadId = await beginUpload(bucket, key, options, signal)
   return multipartWriter(bucket, { key, size, options, uploadId, partSize })
-}
-
-async function begin(
-  bucket: S3Bucket,
-  key: string,
-  options: CreateOptions,
-  signal: AbortSignal,
-): Promise<string> {
-  const where = whereIn(bucket, key)
-  try {
-    const answer = await createUpload(bucket, key, options, signal)
-    if (!answer.UploadId)
-      throw new UnsealError(
-        "ERR_STORE_UNAVAILABLE",
-        `CreateMultipartUpload of ${where} answered without an upload id`,
-      )
-    return answer.UploadId
-  } catch (error) {
-    throw s3Error(error, "CreateMultipartUpload", where, signal)
-  }
-}
-
-/** With the parts' checksum algorithm, which AWS wants to be told beforehand, unless the store does not take it. */
-async function createUpload(bucket: S3Bucket, key: string, options: CreateOptions, signal: AbortSignal) {
-  const { abilities } = bucket
-  const send = (checksum: boolean) => {
-    const command = new CreateMultipartUploadCommand({
-      ...objectIn(bucket, key),
-      ContentType: options.contentType,
-      Metadata: { ...options.metadata },
-      ...(checksum && { ChecksumAlgorithm: "CRC32" }),
-    })
-    return bucket.call((client) => client.send(command, { abortSignal: signal }), signal)
-  }
-  if (abilities.protection !== "crc32") return send(false)
-  try {
-    return await send(true)
-  } catch (error) {
-    if (signal.aborted || !refusesChecksum(error, !abilities.checksumTaken)) throw error
-    const answer = await send(false)
-    abilities.protection = "none"
-    return answer
-  }
 }
 
 async function resume(
@@ -145,6 +110,7 @@ async function* listParts(bucket: S3Bucket, upload: Upload, signal: AbortSignal,
   const where = whereIn(bucket, upload.key)
   const send = (command: ListPartsCommand) =>
     bucket.call((client) => client.send(command, { abortSignal: signal }), signal)
+  const markers = createMarkers(`ListParts of ${where}`)
   let marker: string | undefined
   do {
     try {
@@ -156,8 +122,8 @@ async function* listParts(bucket: S3Bucket, upload: Upload, signal: AbortSignal,
         PartNumberMarker: marker,
       })
       const page: Awaited<ReturnType<typeof send>> = await send(command)
-      marker = page.IsTruncated ? page.NextPartNumberMarker : undefined
       yield page.Parts ?? []
+      marker = markers.advance(page.IsTruncated, page.NextPartNumberMarker)
     } catch (error) {
       throw s3Error(error, "ListParts", where, signal)
     }

@@ -5,7 +5,7 @@ import { type ByteRange, sizeOf } from "../format/parts.ts"
 import { keyUnder, openInTwo } from "./adapter.ts"
 import type { OpenedObject, StoredObject } from "./contract.ts"
 import type { IncomingResponse } from "./http-connection.ts"
-import { bareEtag, type S3Bucket, whereIn } from "./s3-client.ts"
+import { bareEtag, type S3Bucket, strongEtag, whereIn } from "./s3-client.ts"
 import { nameOf, s3Error, statusOf } from "./s3-errors.ts"
 import { isDenied, judgeDenial } from "./s3-looks.ts"
 
@@ -21,9 +21,9 @@ export async function statObject(
     const request = { method: "HEAD", key: keyUnder(bucket.prefix, key) } as const
     const { headers } = await bucket.objects.send(request, signal)
     const size = headers["content-length"]
-    const etag = bareEtag(headers.etag)
-    if (size === undefined || etag === "")
-      throw new UnsealError("ERR_STORE_UNAVAILABLE", `HeadObject of ${where} answered without size or ETag`)
+    if (size === undefined)
+      throw new UnsealError("ERR_STORE_UNAVAILABLE", `HeadObject of ${where} answered without a size`)
+    const etag = strongEtag(headers.etag, "HeadObject", where)
     return { key, size: Number(size), etag, metadata: metadataIn(headers) }
   } catch (error) {
     if (!signal.aborted && isDenied(error)) {
@@ -105,7 +105,8 @@ export async function openObject(
 function objectOf({ status, headers }: IncomingResponse, key: string, length: number): StoredObject | null {
   const [, last, total] = /^bytes 0-(\d{1,15})\/(\d{1,15})$/.exec(headers["content-range"] ?? "") ?? []
   const [size, etag] = [Number(total), bareEtag(headers.etag)]
-  if (status !== 206 || etag === "" || Number(last) + 1 !== Math.min(length, size)) return null
+  if (status !== 206 || etag === "" || etag.startsWith("W/") || Number(last) + 1 !== Math.min(length, size))
+    return null
   return { key, size, etag, metadata: metadataIn(headers) }
 }
 
@@ -185,7 +186,7 @@ function checkAnswer(
 ): void {
   if (status !== 206)
     throw new UnsealError("ERR_STORE_UNAVAILABLE", `GetObject of ${where} answered ${status} instead of 206`)
-  if (bareEtag(headers.etag) !== object.etag) throw changed(object, where)
+  if (strongEtag(headers.etag, "GetObject", where) !== object.etag) throw changed(object, where)
   const asked = `bytes ${range.start}-${range.end - 1}/${object.size}`
   if (headers["content-range"] !== asked)
     throw new UnsealError(

@@ -14,7 +14,7 @@
  * Every body has a known length and its own CRC-32 header, never a trailer or chunked signing, which Ceph and Swift refuse.
  */
 import { DeleteObjectCommand, ListMultipartUploadsCommand } from "@aws-sdk/client-s3"
-import { type AdapterOptions, keyUnder, type OpenedStore } from "./adapter.ts"
+import { type AdapterOptions, createMarkers, keyUnder, type OpenedStore } from "./adapter.ts"
 import type { OpenUpload } from "./contract.ts"
 import { objectIn, openBucket, type S3Bucket, whereIn } from "./s3-client.ts"
 import { s3Error } from "./s3-errors.ts"
@@ -57,6 +57,7 @@ async function removeObject(bucket: S3Bucket, key: string, signal: AbortSignal):
 /** In the order of the store, which is by key and, for one key, oldest first. */
 async function* listUploads(bucket: S3Bucket, signal: AbortSignal): AsyncGenerator<OpenUpload> {
   const prefix = keyUnder(bucket.prefix, "")
+  const advancing = createMarkers(`ListMultipartUploads of ${bucket.location}`)
   let markers: { KeyMarker?: string | undefined; UploadIdMarker?: string | undefined } | undefined = {}
   while (markers) {
     try {
@@ -69,9 +70,9 @@ async function* listUploads(bucket: S3Bucket, signal: AbortSignal): AsyncGenerat
             token: multipartToken(UploadId),
             startedAt: Initiated ?? new Date(0),
           }
-      markers = page.IsTruncated
-        ? { KeyMarker: page.NextKeyMarker, UploadIdMarker: page.NextUploadIdMarker }
-        : undefined
+      const { NextKeyMarker: key, NextUploadIdMarker: id } = page
+      const next = advancing.advance(page.IsTruncated, key && `${key}\n${id ?? ""}`)
+      markers = next === undefined ? undefined : { KeyMarker: key, UploadIdMarker: id }
     } catch (error) {
       throw s3Error(error, "ListMultipartUploads", bucket.location, signal)
     }
