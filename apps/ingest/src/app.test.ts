@@ -6,6 +6,7 @@ import {
   ARCHIVE_ID,
   PASSWORD,
   problemOf,
+  sign,
   startApp,
   type TestApp,
   TOKEN,
@@ -173,6 +174,52 @@ describe("a callback", () => {
     for (let i = 0; i < 50; i++) await app.post("/callbacks/999", uploaded())
     const seconds = Math.ceil((Date.now() - began) / 1_000) + 1
     expect(app.logs.length).toBeLessThanOrEqual(seconds)
+  })
+})
+
+describe("the log of what is refused", () => {
+  it("has the reason that the answer has, each reason apart", async () => {
+    await start()
+    const answers: string[] = []
+    for (const body of [
+      "{",
+      "[]",
+      JSON.stringify(uploaded({ id: 1, size: [] })),
+      JSON.stringify(uploaded({ partnerId: 5 })),
+    ])
+      answers.push((await problemOf(await app.post("/callbacks/100", body))).detail)
+    expect(app.logs.map(({ reason }) => reason)).toEqual(answers)
+    expect(app.logs[2]).toMatchObject({
+      errors: expect.arrayContaining([expect.objectContaining({ pointer: "#/id" })]),
+    })
+  })
+
+  it("has a line for a wrong path and a wrong method, without the path", async () => {
+    await start()
+    await app.post(`/callback/123456/${TOKEN}`, uploaded())
+    await fetch(`${app.base}/callbacks/100`, { method: "PUT" })
+    expect(app.logs).toMatchObject([
+      {
+        msg: "request refused",
+        outcome: "not-found",
+        hint: expect.stringContaining("POST /callbacks/{projectId}"),
+      },
+      { msg: "request refused", outcome: "method-not-allowed", method: "PUT" },
+    ])
+    expect(JSON.stringify(app.logs)).not.toContain(TOKEN)
+  })
+
+  it("has a hint for the commonest mistake, the API secret in place of the signature secret", async () => {
+    await start()
+    const body = JSON.stringify(uploaded({ partnerId: 123_456 }))
+    await app.post("/callbacks/123456", body, {
+      authorization: await sign(body, { secret: "the API secret" }),
+    })
+    expect(app.logs[0]).toMatchObject({
+      reason: "ERR_JWS_SIGNATURE_VERIFICATION_FAILED",
+      hint: expect.stringContaining("not the API secret"),
+      peer: "127.0.0.1",
+    })
   })
 })
 

@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto"
 import { CallbackError, readCallback } from "@unseal/archive/callback"
 import { payloadOf } from "@unseal/queue/job"
 import { type Producer, QueueUnavailableError } from "@unseal/queue/producer"
-import type { Logger } from "@unseal/service/logger"
+import { type Logger, type RateLimitedLog, rateLimited } from "@unseal/service/logger"
 import type { Registry } from "@unseal/service/metrics"
 import type { IngestProject, Projects } from "@unseal/service/projects"
 import express, {
@@ -15,23 +15,28 @@ import express, {
 import { answer } from "./answer.ts"
 import { type AuthenticationOptions, authenticate } from "./authentication.ts"
 import { parseJson, readBody, requireJson } from "./body.ts"
+import { peerOf, type TrustedProxies } from "./networks.ts"
 import { type Answer, openApiDocument } from "./openapi.ts"
-import { createOutcomeRecorder, type Settled } from "./outcome.ts"
+import { createOutcomeRecorder, REFUSED_LINES_PER_SECOND, type Settled } from "./outcome.ts"
 import { Problem, sendProblem } from "./problem.ts"
 
 export interface AppDependencies {
-  readonly projects: Projects<IngestProject>
+  readonly projects: Projects<IngestProject> & { wasRemoved?(id: string): boolean }
   readonly producer: Pick<Producer, "enqueue">
   readonly registry: Registry
   readonly logger: Logger
   readonly authentication: AuthenticationOptions
   /** Once true, callbacks are answered 503. */
   readonly draining: () => boolean
+  /** Who sent a request, if it is not the peer that is connected. */
+  readonly proxies?: TrustedProxies
 }
 
 /** What is recorded of a callback when it ends, gathered while it is handled. */
 interface Locals {
   settled?: Partial<Settled>
+  /** Recorded when it ends: other refusals have a line of their own. */
+  observed?: true
 }
 
 const PATHS = ["/callbacks/:projectId", "/callbacks/:projectId/:token"]
@@ -54,6 +59,7 @@ export function createApp(dependencies: AppDependencies): Express {
   const observe: RequestHandler = (request, response: Response<unknown, Locals>, next) => {
     const start = performance.now()
     const projectId = projectIdOf(request)
+    response.locals.observed = true
     response.once("close", () => {
       const { settled = {} } = response.locals
       record({
@@ -79,24 +85,40 @@ export function createApp(dependencies: AppDependencies): Express {
   app.use(() => {
     throw new Problem("not-found", "there is nothing here")
   })
-  app.use(handleError)
+  app.use(handleError(rateLimited(logger, REFUSED_LINES_PER_SECOND)))
   return app
 }
 
-function receive({ projects, producer, authentication }: AppDependencies) {
+function receive({ projects, producer, authentication, proxies }: AppDependencies) {
   return async (request: Request, response: Response<unknown, Locals>): Promise<void> => {
     const receivedAt = new Date().toISOString()
     const { authorization, traceparent } = request.headers
     const projectId = projectIdOf(request)
     const body: Buffer = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0)
     const { token } = request.params as { token?: string }
-    const address = request.socket.remoteAddress
-    await authenticate(projects.get(projectId), { authorization, token, body, address }, authentication)
+    const peer = proxies === undefined ? peerOf(request.socket) : proxies.peerOf(request)
+    response.locals.settled = { peer: peer.address }
+    if (peer.contradiction !== undefined && authentication.networks !== undefined)
+      throw new Problem("unavailable", "the proxy in front does not say who the sender is", {
+        reason: "contradictory proxy headers",
+        finding: peer.contradiction,
+      })
+    const credentials = {
+      ...{ authorization, token, body, address: peer.address },
+      removed: projects.wasRemoved?.(projectId) ?? false,
+    }
+    await authenticate(projects.get(projectId), credentials, authentication)
 
     const callback = readCallback(parseJson(body), projectId)
     const { archiveId, status } = callback
     if ("ignored" in callback) {
-      response.locals.settled = { outcome: "ignored", reason: callback.ignored, archiveId, status }
+      response.locals.settled = {
+        ...response.locals.settled,
+        outcome: "ignored",
+        reason: callback.ignored,
+        archiveId,
+        status,
+      }
       const ignored: Answer = {
         outcome: "ignored",
         reason: callback.ignored,
@@ -105,7 +127,7 @@ function receive({ projects, producer, authentication }: AppDependencies) {
       return answer(response, 200, ignored)
     }
 
-    response.locals.settled = { archiveId, status }
+    response.locals.settled = { ...response.locals.settled, archiveId, status }
     const payload = payloadOf({
       ...callback,
       projectId,
@@ -114,27 +136,38 @@ function receive({ projects, producer, authentication }: AppDependencies) {
       ...(typeof traceparent === "string" && TRACEPARENT.test(traceparent) ? { traceparent } : {}),
     })
     const { outcome, jobId } = await producer.enqueue(payload)
-    response.locals.settled = { outcome, archiveId, status, jobId }
+    response.locals.settled = { outcome, peer: peer.address, archiveId, status, jobId }
     const taken: Answer = { outcome, jobId, archiveId: callback.archiveId }
     answer(response, outcome === "enqueued" ? 202 : 200, taken)
   }
 }
 
 /** Turns whatever was thrown into a problem document. What is not expected is named in the log, never in the answer. */
-const handleError: ErrorRequestHandler = (error, _request, response: Response<unknown, Locals>, _next) => {
-  if (response.headersSent) {
-    response.destroy()
-    return
+function handleError(limited: RateLimitedLog): ErrorRequestHandler {
+  return (error, request, response: Response<unknown, Locals>, _next) => {
+    if (response.headersSent) {
+      response.destroy()
+      return
+    }
+    const problem = problemOf(error)
+    const { failure, cause, finding, errors } = problem
+    const told = {
+      outcome: failure,
+      // Where the answer says what is wrong, the log says the same.
+      reason: problem.reason ?? problem.message,
+      ...(finding !== undefined && { finding }),
+      ...(errors.length > 0 && { errors }),
+    }
+    response.locals.settled = { ...response.locals.settled, ...told, err: cause }
+    if (!response.locals.observed)
+      // Without the path, which may hold a token.
+      limited("warn", failure, { ...told, method: request.method, hint: PATH_HINT }, "request refused")
+    sendProblem(response, problem)
   }
-  const problem = problemOf(error)
-  response.locals.settled = {
-    ...response.locals.settled,
-    outcome: problem.failure,
-    reason: problem.reason,
-    err: problem.cause,
-  }
-  sendProblem(response, problem)
 }
+
+const PATH_HINT =
+  "callbacks go to POST /callbacks/{projectId}, with the token as one more segment in mode token"
 
 function problemOf(error: unknown): Problem {
   if (error instanceof Problem) return error

@@ -1,6 +1,6 @@
 import { createHmac, generateKeyPairSync } from "node:crypto"
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest"
-import { parseNetworks } from "./networks.ts"
+import { parseNetworks, trustProxies } from "./networks.ts"
 import {
   APPLICATION_ID,
   OLD_SECRET,
@@ -91,11 +91,11 @@ describe("a signed callback", () => {
       "that brings its own key",
       () => forge({ alg: "HS256", jwk: { kty: "oct", k: base64url("mine") } }, hmac("mine")),
     ],
-    ["older than 25 hours", () => sign(BODY, { issuedAt: now() - 25.1 * HOUR })],
-    ["from the future", () => sign(BODY, { issuedAt: now() + 300 })],
+    ["older than 25 hours", () => sign(BODY, { issuedAt: now() - 25.5 * HOUR })],
+    ["from the future", () => sign(BODY, { issuedAt: now() + 3_000 })],
     ["without iat", () => forge({ alg: "HS256" }, hmac(SECRET), { iat: undefined })],
     ["with an iat that is no number", () => forge({ alg: "HS256" }, hmac(SECRET), { iat: "now" })],
-    ["that has expired", () => sign(BODY, { claims: { exp: Math.floor(now() - 120) } })],
+    ["that has expired", () => sign(BODY, { claims: { exp: Math.floor(now() - 1_200) } })],
     ["without payload_hash", () => sign(BODY, { claims: { payload_hash: undefined } })],
     ["with a payload_hash that is a list", () => sign(BODY, { claims: { payload_hash: [sha256(BODY)] } })],
     ["with an empty payload_hash", () => sign(BODY, { claims: { payload_hash: "" } })],
@@ -139,6 +139,65 @@ describe("a signed callback", () => {
     expect(response.headers.get("retry-after")).toMatch(/^\d+$/)
     expect((await problemOf(response)).status).toBe(503)
     expect(app.jobs).toEqual([])
+  })
+})
+
+describe("a callback whose signature fits and whose time does not", () => {
+  it.each([
+    [
+      "made 3 minutes in the future",
+      180,
+      {},
+      /made in the future by this machine's clock \(iat\), by 1\d\d s/,
+    ],
+    ["made 14 minutes in the future", 840, {}, /by 8\d\d s/],
+    ["older than the limit by 10 minutes", -25 * HOUR - 600, {}, /older than UNSEAL_CALLBACK_MAX_AGE_MS/],
+    [
+      "expired 5 minutes ago",
+      -400,
+      { exp: now() - 300 },
+      /has expired by this machine's clock \(exp\), by 3\d\d s/,
+    ],
+    ["valid in 5 minutes only", 0, { nbf: now() + 300 }, /not valid yet by this machine's clock \(nbf\)/],
+  ])(
+    "%s is answered 503, counted as clock, and the log says by how much",
+    async (_name, offset, claims, told) => {
+      const own = await startApp()
+      const authorization = await sign(BODY, { issuedAt: now() + offset, claims })
+      const answer = await own.post(SIGNED, BODY, { authorization })
+      expect((await problemOf(answer)).status).toBe(503)
+      expect(answer.headers.get("retry-after")).toBe("5")
+      await expect.poll(() => own.logs.length).toBe(1)
+      expect(own.logs[0]).toMatchObject({
+        outcome: "clock",
+        reason: "clock",
+        finding: expect.stringMatching(told),
+      })
+      expect(await own.metrics()).toContain('unseal_callbacks_total{project="123456",outcome="clock"} 1')
+      await own.close()
+    },
+  )
+
+  it.each([
+    ["further off than a quarter of an hour", 16 * 60, {}, BODY, SECRET],
+    ["further in the past", -25 * HOUR - 16 * 60, {}, BODY, SECRET],
+    ["of another body", 180, {}, `${BODY} `, SECRET],
+    ["signed with another secret", 180, {}, BODY, "somebody else's secret"],
+    ["without iat", 0, { iat: undefined, exp: now() - 300 }, BODY, SECRET],
+  ])("%s is refused for good", async (_name, offset, claims, body, secret) => {
+    const wrong = { ...claims, ...(body === BODY ? {} : { payload_hash: sha256("something else") }) }
+    const authorization = await sign(BODY, { issuedAt: now() + offset, claims: wrong, secret })
+    const expected = "iat" in claims ? forge({ alg: "HS256" }, hmac(SECRET), claims) : authorization
+    expect((await post(expected, BODY)).status).toBe(401)
+  })
+})
+
+describe("a project that was removed from the configuration", () => {
+  it("is answered 503 for some minutes, so that a half-written file loses nothing", async () => {
+    const own = await startApp({ wasRemoved: (id) => id === "555" })
+    expect((await own.post("/callbacks/555", BODY, { authorization: await sign(BODY) })).status).toBe(503)
+    expect((await own.post("/callbacks/556", BODY, { authorization: await sign(BODY) })).status).toBe(401)
+    await own.close()
   })
 })
 
@@ -189,22 +248,47 @@ describe("an unknown project", () => {
 })
 
 describe("networks that callbacks may come from", () => {
+  const headers = { "x-forwarded-for": "198.51.100.7", forwarded: "for=198.51.100.7" }
+
+  it("cut a connection from elsewhere before it takes a place, whatever its headers say", async () => {
+    const limited = await startApp({ networks: parseNetworks("198.51.100.0/24") })
+    const authorization = await sign(BODY)
+    await expect(limited.post(SIGNED, BODY, { authorization, ...headers })).rejects.toThrow()
+    expect(limited.jobs).toEqual([])
+    expect(limited.logs[0]).toMatchObject({ msg: "connection cut", reason: "network", peer: "127.0.0.1" })
+    expect(await limited.metrics()).toContain('unseal_connections_cut_total{reason="network"} 1')
+    await limited.close()
+  })
+
+  it("let in a connection from inside", async () => {
+    const limited = await startApp({ networks: parseNetworks("198.51.100.0/24,127.0.0.0/8") })
+    const authorization = await sign(BODY)
+    expect((await limited.post(SIGNED, BODY, { authorization, ...headers })).status).toBe(202)
+    await limited.close()
+  })
+
   it.each([
-    ["198.51.100.0/24", 401],
-    ["198.51.100.0/24,127.0.0.0/8", 202],
-  ])("of %s answer a signed callback with %i, whatever its headers say", async (text, status) => {
-    const limited = await startApp({ networks: parseNetworks(text) })
-    try {
-      const answer = await limited.post(SIGNED, BODY, {
-        authorization: await sign(BODY),
-        "x-forwarded-for": "198.51.100.7",
-        forwarded: "for=198.51.100.7",
-      })
-      expect(answer.status).toBe(status)
-      expect(limited.jobs).toHaveLength(status === 202 ? 1 : 0)
-      if (status === 401) expect((await problemOf(answer)).detail).toMatch(/do not fit$/)
-    } finally {
-      await limited.close()
-    }
+    ["198.51.100.7", undefined, 202],
+    ["203.0.113.9, 198.51.100.7", undefined, 202],
+    ["198.51.100.7, 203.0.113.9", undefined, 401],
+    ["198.51.100.7, 10.0.0.1", undefined, 202],
+    [undefined, "for=198.51.100.7;proto=https", 202],
+    [undefined, 'for=198.51.100.7, for="203.0.113.9:80"', 401],
+    ["198.51.100.7", "for=198.51.100.7", 202],
+    ["198.51.100.7", "for=203.0.113.9", 503],
+    [undefined, undefined, 401],
+  ])("count for the sender that a trusted proxy names: %s, %s", async (xff, forwarded, status) => {
+    const proxied = await startApp({
+      networks: parseNetworks("198.51.100.0/24"),
+      proxies: trustProxies(parseNetworks("127.0.0.1,10.0.0.0/8")),
+    })
+    const answer = await proxied.post(SIGNED, BODY, {
+      authorization: await sign(BODY),
+      ...(xff !== undefined && { "x-forwarded-for": xff }),
+      ...(forwarded !== undefined && { forwarded }),
+    })
+    expect(answer.status).toBe(status)
+    if (status === 202) expect(proxied.logs[0]).toMatchObject({ peer: "198.51.100.7" })
+    await proxied.close()
   })
 })

@@ -1,6 +1,6 @@
 import { hash, randomBytes, timingSafeEqual } from "node:crypto"
 import type { IngestProject } from "@unseal/service/projects"
-import { errors, jwtVerify } from "jose"
+import { errors, type JWTPayload, jwtVerify } from "jose"
 import { parseJson } from "./body.ts"
 import type { Networks } from "./networks.ts"
 import { Problem } from "./problem.ts"
@@ -13,8 +13,10 @@ export interface Credentials {
   readonly token: string | undefined
   /** As it came. */
   readonly body: Buffer
-  /** Of the peer that is connected. What headers say of others is anybody's word. */
+  /** Of the sender: the peer that is connected, or whom a trusted proxy names. */
   readonly address: string | undefined
+  /** The project was configured until a few minutes ago. */
+  readonly removed?: boolean
 }
 
 export interface AuthenticationOptions {
@@ -26,6 +28,12 @@ export interface AuthenticationOptions {
 
 /** Clocks differ: a callback may come from so far in the future. */
 const CLOCK_TOLERANCE_SECONDS = 60
+
+/**
+ * What is signed, and off by no more than this, is taken for the work of a clock that is wrong: it is sent again, and a clock
+ * that was set by then lets it in.
+ */
+const WRONG_CLOCK_SECONDS = 15 * 60
 
 /** Stands for a project that isn't there, so that it can't be told from one that is by how long the answer takes. */
 const NOBODY: IngestProject = {
@@ -52,6 +60,10 @@ export async function authenticate(
     const token = credentials.authorization === undefined ? undefined : bearer(credentials.authorization)
     if (token !== undefined) await verifySignature(token, NOBODY, options).catch(() => {})
     else equal(credentials.token ?? "", "")
+    if (credentials.removed)
+      throw new Problem("unavailable", "the project's configuration has just changed", {
+        reason: "the project was removed from the configuration a few minutes ago",
+      })
     throw refuse("unknown project")
   }
   switch (project.callbackAuth) {
@@ -75,20 +87,30 @@ async function authenticateSigned(
   if (authorization === undefined)
     // The vendor may rarely send a callback unsigned, and sends it again, signed, when it is answered so.
     throw new Problem("unsigned", "the callback is not signed", { reason: "unsigned" })
-  const payloadHash = await verifySignature(bearer(authorization), project, options)
+  const { payloadHash, wrongTime } = await verifySignature(bearer(authorization), project, options)
   if (typeof payloadHash !== "string") throw refuse("no payload_hash")
-  for (const hash of hashesOf(body)) if (equal(payloadHash.toLowerCase(), hash)) return
+  for (const hash of hashesOf(body))
+    if (equal(payloadHash.toLowerCase(), hash)) {
+      if (wrongTime === undefined) return
+      throw new Problem("clock", "the callback is signed, but its time does not fit this server's clock", {
+        reason: "clock",
+        finding: `the signature fits, but ${wrongTime}: set this machine's clock (NTP), or the sender's is wrong`,
+      })
+    }
   throw refuse("payload_hash differs")
 }
 
 const bearer = (authorization: string): string => /^Bearer +(\S+) *$/i.exec(authorization)?.[1] ?? ""
 
-/** The `payload_hash` claim of the JWT (RFC 7519), once its HS256 signature fits one of the project's secrets. */
+/**
+ * The `payload_hash` claim of the JWT (RFC 7519), once its HS256 signature fits one of the project's secrets. `wrongTime` says
+ * by how much its time does not fit, if that is all and may be a clock's fault.
+ */
 async function verifySignature(
   jwt: string,
   project: IngestProject,
   { maxAgeMs }: AuthenticationOptions,
-): Promise<unknown> {
+): Promise<{ payloadHash: unknown; wrongTime?: string }> {
   let reason = "no secret"
   for (const secret of project.signatureSecrets) {
     try {
@@ -97,14 +119,32 @@ async function verifySignature(
         maxTokenAge: maxAgeMs / 1_000,
         clockTolerance: CLOCK_TOLERANCE_SECONDS,
       })
-      return payload.payload_hash
+      return { payloadHash: payload.payload_hash }
     } catch (error) {
+      if (error instanceof errors.JWTExpired || error instanceof errors.JWTClaimValidationFailed) {
+        const wrongTime = wrongTimeOf(error.payload, maxAgeMs / 1_000)
+        if (wrongTime !== undefined) return { payloadHash: error.payload.payload_hash, wrongTime }
+      }
       reason = error instanceof errors.JOSEError ? error.code : "signature not verifiable"
       // Another secret can only help against a signature that did not fit.
       if (!(error instanceof errors.JWSSignatureVerificationFailed)) break
     }
   }
   throw refuse(reason)
+}
+
+/** By how much the time of a callback does not fit, as a clause; `undefined` if no clock explains it. */
+function wrongTimeOf({ iat, nbf, exp }: JWTPayload, maxAgeSeconds: number): string | undefined {
+  if (typeof iat !== "number") return undefined
+  const now = Math.floor(Date.now() / 1_000)
+  const deviations: [seconds: number, clause: string][] = [
+    [iat - now, "it was made in the future by this machine's clock (iat)"],
+    [now - iat - maxAgeSeconds, "it is older than UNSEAL_CALLBACK_MAX_AGE_MS (iat)"],
+    [typeof nbf === "number" ? nbf - now : 0, "it is not valid yet by this machine's clock (nbf)"],
+    [typeof exp === "number" ? now - exp : 0, "it has expired by this machine's clock (exp)"],
+  ]
+  const [seconds, clause] = deviations.reduce((most, next) => (next[0] > most[0] ? next : most))
+  return seconds <= 0 || seconds > WRONG_CLOCK_SECONDS ? undefined : `${clause}, by ${Math.round(seconds)} s`
 }
 
 /** A bound against growth, far above the number of secrets of any installation. */

@@ -15,6 +15,9 @@ export const requireJson: RequestHandler = (request, _response, next) => {
     throw new Problem("unsupported", "the body must be application/json in UTF-8")
   if (!/^(identity)?$/i.test(request.headers["content-encoding"] ?? ""))
     throw new Problem("unsupported", "the body must not be compressed")
+  // The reader below would wait for all of it before it says so.
+  if (Number(request.headers["content-length"]) > MAX_BODY_BYTES)
+    throw new Problem("too-large", "the body is larger than 16 kB")
   next()
 }
 

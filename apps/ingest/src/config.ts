@@ -15,7 +15,7 @@ import {
 } from "@unseal/service/settings"
 import { readTestSettings, type TestSettings } from "@unseal/service/test-settings"
 import { z } from "zod"
-import { parseNetworks } from "./networks.ts"
+import { parseNetworks, trustProxies } from "./networks.ts"
 
 const networks = () =>
   text().transform((value, context) => {
@@ -38,6 +38,7 @@ const schema = z.object({
   UNSEAL_ATTEMPTS: integer({ min: 1, max: 1_000 }),
   UNSEAL_CALLBACK_MAX_AGE_MS: milliseconds({ min: 60_000 }),
   UNSEAL_CALLBACK_NETWORKS: networks().optional(),
+  UNSEAL_TRUSTED_PROXIES: networks().transform(trustProxies).optional(),
   // Read with the projects; here it is checked for its form.
   UNSEAL_ALLOW_UNAUTHENTICATED: flag(),
 })

@@ -3,6 +3,7 @@ import { connect, type Socket } from "node:net"
 import { gzipSync } from "node:zlib"
 import { afterEach, describe, expect, it } from "vitest"
 import { MAX_BODY_BYTES } from "./body.ts"
+import { parseNetworks, trustProxies } from "./networks.ts"
 import { ARCHIVE_ID, PASSWORD, problemOf, startApp, type TestApp, uploaded } from "./test-app.ts"
 
 let app: TestApp
@@ -124,6 +125,18 @@ describe("a body", () => {
     expect((await app.post("/callbacks/100", text.replace("1384221380000", "1e400"))).status).toBe(202)
   })
 
+  it.each([
+    [MAX_BODY_BYTES + 1, /^HTTP\/1\.1 413 /],
+    [100, /^HTTP\/1\.1 100 Continue/],
+  ])("of %i bytes that is announced with Expect: 100-continue is answered at once", async (size, answer) => {
+    await start()
+    const socket = await open()
+    const answered = once(socket, "data")
+    socket.write(`${HEAD}Content-Length: ${size}\r\nExpect: 100-continue\r\n\r\n`)
+    expect(String(await answered)).toMatch(answer)
+    socket.destroy()
+  })
+
   it("does not pollute prototypes", async () => {
     await start()
     const body = JSON.stringify(uploaded()).replace(
@@ -227,15 +240,61 @@ describe("a slow sender", () => {
   })
 })
 
+const PROBE = "GET /callbacks/100 HTTP/1.1\r\nHost: x\r\n\r\n"
+
+/** A connection that was answered and is kept open. */
+async function idle(): Promise<Socket> {
+  const socket = await open()
+  const answered = once(socket, "data")
+  socket.write(PROBE)
+  await answered
+  return socket
+}
+
+/** A connection whose request is in hand: it waits for the rest of the body. */
+async function busy(): Promise<Socket> {
+  const socket = await open()
+  const continued = once(socket, "data")
+  socket.write(`${HEAD}Content-Length: 1000\r\nExpect: 100-continue\r\n\r\n`)
+  await continued
+  return socket
+}
+
 describe("a crowd", () => {
+  const patient = { headersTimeoutMs: 60_000, requestTimeoutMs: 60_000 }
+
+  it("of idle connections gives way to who has something to say, the longest idle one first", async () => {
+    await start({ limits: { ...patient, maxConnections: 3 } })
+    const oldest = await idle()
+    const ended = readToEnd(oldest)
+    const others = [await busy(), await idle()]
+    await works()
+    await ended
+    expect(others.every((socket) => !socket.destroyed)).toBe(true)
+    expect(app.logs.find(({ msg }) => msg === "connection cut")).toMatchObject({ reason: "idle" })
+    for (const socket of others) socket.destroy()
+  })
+
+  it("of one address has a cap of its own, which its proxy has not", async () => {
+    await start({ limits: { ...patient, maxConnections: 10, maxConnectionsPerAddress: 2 } })
+    const held = [await busy(), await busy()]
+    expect(await readToEnd(await open())).toBe("")
+    expect(app.logs.at(-1)).toMatchObject({ msg: "connection cut", reason: "address" })
+    for (const socket of held) socket.destroy()
+    await app.close()
+
+    const proxies = trustProxies(parseNetworks("127.0.0.1"))
+    await start({ proxies, limits: { ...patient, maxConnections: 10, maxConnectionsPerAddress: 2 } })
+    const behind = [await busy(), await busy()]
+    await works()
+    for (const socket of behind) socket.destroy()
+  })
+
   it("gets no more connections than the cap, and its room is free again when it goes", async () => {
     await start({ limits: { maxConnections: 3, headersTimeoutMs: 60_000, requestTimeoutMs: 60_000 } })
-    const held = [await open(), await open(), await open()]
+    const held = [await busy(), await busy(), await busy()]
     expect(await readToEnd(await open())).toBe("")
-    const [first] = held
-    const answer = once(first!, "data")
-    first!.write("GET /callbacks/100 HTTP/1.1\r\nHost: x\r\n\r\n")
-    expect(String(await answer)).toMatch(/^HTTP\/1\.1 200 /)
+    expect(app.logs.at(-1)).toMatchObject({ msg: "connection cut", reason: "full" })
     for (const socket of held) {
       socket.destroy()
       await once(socket, "close")

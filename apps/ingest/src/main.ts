@@ -10,6 +10,7 @@ import { watchDurability } from "@unseal/service/redis-durability"
 import { isOff } from "@unseal/service/test-settings"
 import { createApp } from "./app.ts"
 import { readConfig } from "./config.ts"
+import { createCutRecorder } from "./outcome.ts"
 import { createLimitedServer } from "./server.ts"
 
 /** A callback is answered within this time, or 503: legacy senders give up after four tries, so a late 202 is worth little. */
@@ -38,6 +39,7 @@ await runProcess("ingest", async ({ logger, fail }) => {
     logger,
   })
 
+  const { UNSEAL_CALLBACK_NETWORKS: networks, UNSEAL_TRUSTED_PROXIES: proxies } = config
   let draining = false
   const app = createApp({
     projects: config.projects,
@@ -46,11 +48,16 @@ await runProcess("ingest", async ({ logger, fail }) => {
     logger,
     authentication: {
       maxAgeMs: config.UNSEAL_CALLBACK_MAX_AGE_MS,
-      ...(config.UNSEAL_CALLBACK_NETWORKS && { networks: config.UNSEAL_CALLBACK_NETWORKS }),
+      ...(networks && { networks }),
     },
     draining: () => draining,
+    ...(proxies && { proxies }),
   })
-  const { server, drain } = createLimitedServer(app)
+  const { server, drain } = createLimitedServer(app, {
+    admits: (address) => networks?.has(address) !== false || proxies?.has(address) === true,
+    isProxy: (address) => proxies?.has(address) === true,
+    onCut: createCutRecorder(registry, logger),
+  })
   await listen(server, config.UNSEAL_PORT, config.UNSEAL_HOST)
   const admin = await startAdminServer({
     port: config.UNSEAL_ADMIN_PORT,

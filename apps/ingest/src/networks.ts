@@ -1,4 +1,5 @@
-import { BlockList, isIP } from "node:net"
+import type { IncomingMessage } from "node:http"
+import { BlockList, isIP, type Socket } from "node:net"
 
 /** Whether an address belongs to one of some networks. */
 export interface Networks {
@@ -26,4 +27,83 @@ export function parseNetworks(text: string): Networks {
       return version !== 0 && list.check(address!, version === 4 ? "ipv4" : "ipv6")
     },
   }
+}
+
+/** Who sent a request. */
+export interface Peer {
+  /** `undefined` if it can't be told. */
+  readonly address: string | undefined
+  /** Why it can't, when the headers of a trusted proxy contradict each other. */
+  readonly contradiction?: string
+}
+
+export interface TrustedProxies extends Networks {
+  /**
+   * The last address in `X-Forwarded-For` or `Forwarded` (RFC 7239) that is not a trusted proxy, if the peer that is connected
+   * is one. What anybody else says in such a header counts for nothing.
+   */
+  peerOf(request: Pick<IncomingMessage, "socket" | "headersDistinct">): Peer
+}
+
+/** The peer that is connected; an IPv4 address on an IPv6 socket as it is written elsewhere. */
+export const peerOf = ({ remoteAddress }: Pick<Socket, "remoteAddress">): Peer => ({
+  address: remoteAddress?.replace(/^::ffff:(?=\d+\.)/, ""),
+})
+
+/** Reads who sent a request from what proxies of `networks` say. */
+export function trustProxies(networks: Networks): TrustedProxies {
+  return {
+    has: (address) => networks.has(address),
+    peerOf({ socket, headersDistinct }) {
+      const { address } = peerOf(socket)
+      if (!networks.has(address)) return { address }
+      const found = [
+        headersDistinct["x-forwarded-for"]?.join(",").split(",").map(addressOf),
+        headersDistinct.forwarded && forwardedFor(headersDistinct.forwarded.join(",")),
+      ].flatMap((hops) => (hops === undefined ? [] : [senderOf(hops, networks) ?? address]))
+      const [first = address, second = first] = found
+      if (first === second) return { address: first }
+      return {
+        address: undefined,
+        contradiction:
+          "X-Forwarded-For and Forwarded of the proxy name different senders: let it remove the one that it does not write",
+      }
+    },
+  }
+}
+
+/** From the end, the first hop that is no trusted proxy; the outermost one if all are. */
+const senderOf = (hops: readonly string[], trusted: Networks): string | undefined =>
+  hops.findLast((hop) => !trusted.has(hop)) ?? hops[0]
+
+/** The `for` of each hop, in order. */
+const forwardedFor = (header: string): string[] =>
+  splitFromEnd(header, ",").map((hop) => {
+    const pair = splitFromEnd(hop, ";").find((text) => /^\s*for\s*=/i.test(text)) ?? ""
+    return addressOf(pair.slice(pair.indexOf("=") + 1))
+  })
+
+/**
+ * `text` at each `separator` outside of quotes, read from its end: that part is the trusted proxy's, and a quote that a sender
+ * left open before it must not swallow it.
+ */
+function splitFromEnd(text: string, separator: string): string[] {
+  const parts: string[] = []
+  let end = text.length
+  let quoted = false
+  for (let index = text.length - 1; index >= 0; index--) {
+    if (text[index] === '"' && text[index - 1] !== "\\") quoted = !quoted
+    else if (text[index] === separator && !quoted) {
+      parts.unshift(text.slice(index + 1, end))
+      end = index
+    }
+  }
+  return [text.slice(0, end), ...parts]
+}
+
+/** The address of a hop, without quotes, brackets and port: `"[2001:db8::1]:4711"`, `192.0.2.1:80`. */
+function addressOf(hop: string): string {
+  const text = hop.trim().replace(/^"(.*)"$/, "$1")
+  const bracketed = /^\[([^\]]*)\]/.exec(text)?.[1]
+  return bracketed ?? (/^[\d.]+:\d+$/.test(text) ? text.slice(0, text.indexOf(":")) : text)
 }

@@ -2,6 +2,7 @@ import { type Logger, rateLimited } from "@unseal/service/logger"
 import { createCounter, createHistogram, type Registry, UNKNOWN } from "@unseal/service/metrics"
 import type { IngestProject, Projects } from "@unseal/service/projects"
 import { FAILURES, type Failure } from "./problem.ts"
+import type { CutReason } from "./server.ts"
 
 /** How a callback ended. `aborted`: the sender was gone before the answer. */
 export type Outcome = "enqueued" | "duplicate" | "ignored" | "aborted" | Failure
@@ -13,8 +14,19 @@ const OUTCOMES: readonly Outcome[] = [
   ),
 ]
 
+/** What is commonly wrong, for whoever reads the log. */
+const HINTS: Readonly<Record<string, string>> = {
+  ERR_JWS_SIGNATURE_VERIFICATION_FAILED:
+    "the signature was made with another secret: the project needs the signature secret of the dashboard's secure callbacks, not the API secret",
+  "unknown project":
+    "no project with the id of the callback's URL is configured: compare the URL in the dashboard with UNSEAL_PROJECT_ID or the projects file",
+  unsigned: "switch secure callbacks on in the dashboard, or set UNSEAL_CALLBACK_AUTH",
+  "token where a signature is needed":
+    "the callback's URL has a segment after the project's id, which only UNSEAL_CALLBACK_AUTH=token has",
+}
+
 /** Lines a second for each kind of refusal: a flood, or a Redis that is away, must not become a flood of lines. */
-const REFUSED_LINES_PER_SECOND = 1
+export const REFUSED_LINES_PER_SECOND = 1
 
 export interface Settled {
   /** As in the route; shown only if the project exists. */
@@ -25,8 +37,32 @@ export interface Settled {
   readonly archiveId?: string | undefined
   readonly jobId?: string | undefined
   readonly status?: string | undefined
+  /** Of a closed set: lines are limited for each. */
   readonly reason?: string | undefined
+  readonly finding?: string | undefined
+  /** The address of the sender. */
+  readonly peer?: string | undefined
+  readonly errors?: readonly { pointer: string; detail: string }[] | undefined
   readonly err?: unknown
+}
+
+const CUT_REASONS: readonly CutReason[] = ["network", "address", "full", "idle"]
+
+/** Counts and logs connections that were cut before their request was answered. */
+export function createCutRecorder(
+  registry: Registry,
+  logger: Logger,
+): (reason: CutReason, address: string | undefined) => void {
+  const cuts = createCounter(registry, {
+    name: "unseal_connections_cut_total",
+    help: "Connections cut: from outside UNSEAL_CALLBACK_NETWORKS, too many of one address, too many in all, idle when room was needed",
+    labels: { reason: CUT_REASONS },
+  })
+  const limited = rateLimited(logger, REFUSED_LINES_PER_SECOND)
+  return (reason, peer) => {
+    cuts.increase({ reason })
+    limited("warn", reason, { reason, peer }, "connection cut")
+  }
 }
 
 /** Counts, times and logs the end of one callback: one line each for what was accepted, a few for what was refused. */
@@ -53,6 +89,15 @@ export function createOutcomeRecorder(
     seconds.observe({ outcome: rest.outcome }, duration)
     const line = { ...rest, projectId: project, duration, ...(err === undefined ? {} : { err }) }
     if (["enqueued", "duplicate", "ignored"].includes(rest.outcome)) logger.info(line, "callback")
-    else limited(rest.outcome === "failed" ? "error" : "warn", rest.outcome, line, "callback")
+    else {
+      const hint = HINTS[rest.reason ?? ""]
+      const kind = `${rest.outcome} ${rest.reason}`
+      limited(
+        rest.outcome === "failed" ? "error" : "warn",
+        kind,
+        { ...line, ...(hint && { hint }) },
+        "callback",
+      )
+    }
   }
 }

@@ -24,6 +24,7 @@ export const FAILURES = {
   unsupported: { status: 415, title: "Unsupported Media Type" },
   failed: { status: 500, title: "Internal Server Error" },
   unsigned: { status: 503, title: "Service Unavailable" },
+  clock: { status: 503, title: "Service Unavailable" },
   unavailable: { status: 503, title: "Service Unavailable" },
   draining: { status: 503, title: "Service Unavailable" },
 } as const
@@ -35,18 +36,21 @@ export class Problem extends Error {
   override readonly name = "Problem"
   readonly failure: Failure
   readonly errors: readonly FieldError[]
-  /** For the log only. */
+  /** For the log only, one of a closed set: lines are limited for each reason. */
   readonly reason: string | undefined
+  /** For the log only: what of this one callback belongs to the reason. */
+  readonly finding: string | undefined
 
   constructor(
     failure: Failure,
     detail: string,
-    options: { errors?: readonly FieldError[]; reason?: string; cause?: unknown } = {},
+    options: { errors?: readonly FieldError[]; reason?: string; finding?: string; cause?: unknown } = {},
   ) {
     super(detail, options.cause === undefined ? {} : { cause: options.cause })
     this.failure = failure
     this.errors = options.errors ?? []
     this.reason = options.reason
+    this.finding = options.finding
   }
 }
 

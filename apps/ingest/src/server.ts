@@ -1,5 +1,14 @@
-import { createServer, type RequestListener, type Server, type ServerResponse, STATUS_CODES } from "node:http"
+import {
+  createServer,
+  type IncomingMessage,
+  type RequestListener,
+  type Server,
+  type ServerResponse,
+  STATUS_CODES,
+} from "node:http"
 import type { Socket } from "node:net"
+import { MAX_BODY_BYTES } from "./body.ts"
+import { peerOf } from "./networks.ts"
 
 /** Bounds on what one sender can hold. Slow senders end by these, and so can't crowd out the others. */
 export interface ServerLimits {
@@ -11,7 +20,22 @@ export interface ServerLimits {
   readonly checkIntervalMs: number
   /** Longer than the usual 60 s of a load balancer, which else would send into a connection that closes just then. */
   readonly keepAliveTimeoutMs: number
+  /** At this number the connection that has been idle for longest gives way to a new one. */
   readonly maxConnections: number
+  /** Of one address (an IPv6 network of 64 bits), unless it is a proxy's. */
+  readonly maxConnectionsPerAddress: number
+}
+
+/** Why a connection was cut without an answer. */
+export type CutReason = "network" | "address" | "full" | "idle"
+
+export interface ServerOptions {
+  readonly limits?: Partial<ServerLimits>
+  /** Where connections may come from; from anywhere if absent. Others take no place. */
+  readonly admits?: (address: string | undefined) => boolean
+  /** Whose connections are many senders'. */
+  readonly isProxy?: (address: string | undefined) => boolean
+  readonly onCut?: (reason: CutReason, address: string | undefined) => void
 }
 
 export const DEFAULT_LIMITS: ServerLimits = {
@@ -20,6 +44,7 @@ export const DEFAULT_LIMITS: ServerLimits = {
   checkIntervalMs: 1_000,
   keepAliveTimeoutMs: 65_000,
   maxConnections: 2_000,
+  maxConnectionsPerAddress: 500,
 }
 
 /** Bytes of headers: a signature takes about 400. */
@@ -34,11 +59,22 @@ const DRAIN_MS = 4_000
  */
 export function createLimitedServer(
   listener: RequestListener,
-  limits: Partial<ServerLimits> = {},
+  { limits = {}, admits = () => true, isProxy = () => false, onCut = () => {} }: ServerOptions = {},
 ): { server: Server; drain(): Promise<void> } {
   const all = { ...DEFAULT_LIMITS, ...limits }
   const answering = new Set<ServerResponse>()
   let draining = false
+  const handle = (request: IncomingMessage, response: ServerResponse): void => {
+    if (draining) response.setHeader("Connection", "close")
+    answering.add(response)
+    places.busy(request.socket)
+    response.once("close", () => {
+      answering.delete(response)
+      places.idle(request.socket)
+    })
+    listener(request, response)
+  }
+  const places = createPlaces(all, isProxy, onCut)
   const server = createServer(
     {
       headersTimeout: all.headersTimeoutMs,
@@ -47,14 +83,22 @@ export function createLimitedServer(
       keepAliveTimeout: all.keepAliveTimeoutMs,
       maxHeaderSize: MAX_HEADER_BYTES,
     },
-    (request, response) => {
-      if (draining) response.setHeader("Connection", "close")
-      answering.add(response)
-      response.once("close", () => answering.delete(response))
-      listener(request, response)
-    },
+    handle,
   )
-  server.maxConnections = all.maxConnections
+  server.on("connection", (socket: Socket) => {
+    const { address } = peerOf(socket)
+    if (admits(address)) places.take(socket)
+    else {
+      onCut("network", address)
+      socket.destroy()
+    }
+  })
+  server.on("checkContinue", (request: IncomingMessage, response: ServerResponse) => {
+    // What is too large anyway is answered before it is sent.
+    if (Number(request.headers["content-length"]) > MAX_BODY_BYTES) response.setHeader("Connection", "close")
+    else response.writeContinue()
+    handle(request, response)
+  })
   server.on("clientError", answerBrokenRequest)
   return {
     server,
@@ -70,6 +114,77 @@ export function createLimitedServer(
         })
       }),
   }
+}
+
+/** Keeps the number of connections, in all and of each address, within `limits`; who is idle gives way. */
+function createPlaces(
+  limits: ServerLimits,
+  isProxy: (address: string | undefined) => boolean,
+  onCut: (reason: CutReason, address: string | undefined) => void,
+) {
+  const open = new Set<Socket>()
+  /** In the order in which they became so. */
+  const idle = new Set<Socket>()
+  const byAddress = new Map<string, Set<Socket>>()
+
+  /** Makes room among `some` by cutting one that is idle, or says that there is none. */
+  function makeRoom(some: ReadonlySet<Socket>): boolean {
+    for (const socket of idle)
+      if (some.has(socket)) {
+        onCut("idle", peerOf(socket).address)
+        leave(socket)
+        socket.destroy()
+        return true
+      }
+    return false
+  }
+
+  function leave(socket: Socket): void {
+    open.delete(socket)
+    idle.delete(socket)
+    const own = byAddress.get(keyOf(socket))
+    own?.delete(socket)
+    if (own?.size === 0) byAddress.delete(keyOf(socket))
+  }
+
+  const keys = new WeakMap<Socket, string>()
+  function keyOf(socket: Socket): string {
+    // A socket that is closed no longer knows its peer.
+    const key = keys.get(socket) ?? networkOf(peerOf(socket).address ?? "")
+    keys.set(socket, key)
+    return key
+  }
+
+  return {
+    take(socket: Socket): void {
+      const { address } = peerOf(socket)
+      const own = byAddress.get(keyOf(socket)) ?? new Set()
+      const crowded = own.size >= limits.maxConnectionsPerAddress && !isProxy(address) && !makeRoom(own)
+      if (crowded || (open.size >= limits.maxConnections && !makeRoom(open))) {
+        onCut(crowded ? "address" : "full", address)
+        socket.destroy()
+        return
+      }
+      byAddress.set(keyOf(socket), own.add(socket))
+      open.add(socket)
+      idle.add(socket)
+      socket.once("close", () => leave(socket))
+    },
+    busy: (socket: Socket): void => void idle.delete(socket),
+    idle(socket: Socket): void {
+      if (open.has(socket)) idle.add(socket)
+    },
+  }
+}
+
+/** An IPv4 address, or the 64 bits of an IPv6 address that one subscriber has. */
+function networkOf(address: string): string {
+  if (!address.includes(":")) return address
+  const [head = "", tail] = address.split("::")
+  const first = head.split(":").filter(Boolean)
+  const last = tail?.split(":").filter(Boolean) ?? []
+  const zeros = tail === undefined ? [] : Array<string>(Math.max(0, 8 - first.length - last.length)).fill("0")
+  return [...first, ...zeros, ...last].slice(0, 4).join(":")
 }
 
 /** What Node found wrong with a request before it was one. The rest is malformed. */

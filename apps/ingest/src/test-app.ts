@@ -9,7 +9,8 @@ import { createRegistry } from "@unseal/service/metrics"
 import type { IngestProject } from "@unseal/service/projects"
 import { SignJWT } from "jose"
 import { createApp } from "./app.ts"
-import type { Networks } from "./networks.ts"
+import type { Networks, TrustedProxies } from "./networks.ts"
+import { createCutRecorder } from "./outcome.ts"
 import { createLimitedServer, type ServerLimits } from "./server.ts"
 
 export const ARCHIVE_ID = "30b3ebf1-ba36-4f5b-8def-6f70d9986fe9"
@@ -78,15 +79,22 @@ export async function startApp(
     enqueue?: (payload: JobPayload) => Promise<Enqueued>
     limits?: Partial<ServerLimits>
     networks?: Networks
+    proxies?: TrustedProxies
+    wasRemoved?: (id: string) => boolean
   } = {},
 ): Promise<TestApp> {
   const jobs: JobPayload[] = []
   const logs: Record<string, unknown>[] = []
   const registry = createRegistry()
+  const logger = createLogger("ingest", "debug", { write: (line) => void logs.push(JSON.parse(line)) })
   const projects = new Map(PROJECTS.map((project) => [project.id, project]))
   let draining = false
   const app = createApp({
-    projects: { get: (id) => projects.get(id), ids: [...projects.keys()] },
+    projects: {
+      get: (id) => projects.get(id),
+      ids: [...projects.keys()],
+      ...(options.wasRemoved && { wasRemoved: options.wasRemoved }),
+    },
     producer: {
       enqueue:
         options.enqueue ??
@@ -98,14 +106,21 @@ export async function startApp(
         }),
     },
     registry,
-    logger: createLogger("ingest", "debug", { write: (line) => void logs.push(JSON.parse(line)) }),
+    logger,
     authentication: {
       maxAgeMs: 25 * 3_600_000,
       ...(options.networks && { networks: options.networks }),
     },
     draining: () => draining,
+    ...(options.proxies && { proxies: options.proxies }),
   })
-  const { server, drain } = createLimitedServer(app, options.limits)
+  const { networks, proxies, limits = {} } = options
+  const { server, drain } = createLimitedServer(app, {
+    limits,
+    admits: (address) => networks?.has(address) !== false || proxies?.has(address) === true,
+    isProxy: (address) => proxies?.has(address) === true,
+    onCut: createCutRecorder(registry, logger),
+  })
   await listen(server, 0, "127.0.0.1")
   const { port } = server.address() as AddressInfo
   const base = `http://127.0.0.1:${port}`

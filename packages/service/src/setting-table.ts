@@ -164,7 +164,13 @@ export const SETTINGS = {
     for: ["ingest"],
     default: null,
     meaning:
-      "networks that callbacks may come from, as in `216.147.0.0/18` (the vendor's), separated by commas, beside what `UNSEAL_CALLBACK_AUTH` asks for; the peer of the connection counts, so not behind a proxy. Unset, any",
+      "networks that callbacks may come from, as in `216.147.0.0/18` (the vendor's), separated by commas, beside what `UNSEAL_CALLBACK_AUTH` asks for. Connections from elsewhere are cut; behind a proxy, `UNSEAL_TRUSTED_PROXIES` is needed too. Unset, any",
+  },
+  UNSEAL_TRUSTED_PROXIES: {
+    for: ["ingest", "console"],
+    default: null,
+    meaning:
+      "networks of the proxies in front, as in `10.0.0.0/8`, separated by commas: the last address in their `X-Forwarded-For` or `Forwarded` that is not one of theirs is the sender. The headers of anybody else count for nothing",
   },
   UNSEAL_CALLBACK_MAX_AGE_MS: {
     for: ["ingest"],
