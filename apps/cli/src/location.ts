@@ -33,7 +33,7 @@ function openHttpsSource(name: string): Location {
   if (url === null || url.username !== "" || url.password !== "")
     throw new UsageError("the https URL is malformed, or holds credentials before an @: leave them out")
   const key = `${url.origin}${url.pathname}`
-  return { store: openHttpsStore({ key, url: name }), key, name: key, marks: false }
+  return { store: openHttpsStore({ key, url: name, env }), key, name: key, marks: false }
 }
 
 /** Opens DESTINATION. */

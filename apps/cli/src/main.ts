@@ -1,10 +1,13 @@
 import { VERSION } from "@unseal/service/version"
+import { useProxies } from "@unseal/vendor/proxy"
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander"
 import { addCertificateCommands } from "./certificate-command.ts"
+import { env } from "./config.ts"
 import { EXIT, explain, Interrupted } from "./exit.ts"
 import { addStorageCommands } from "./storage-command.ts"
 import { withVendor } from "./vendor-options.ts"
 
+useProxies(env)
 const interrupted = new AbortController()
 /** Ctrl-C arrives twice under npx: from the terminal, and passed on. A later one is somebody who has lost patience. */
 const SAME_SIGNAL_MS = 1_000

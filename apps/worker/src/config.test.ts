@@ -67,3 +67,14 @@ test("a store URL with a parameter that no store has is refused before anything 
   expect(problem).toContain("source of project 100001")
   expect(problem).toContain("regoin")
 })
+
+test("a proxy that can't be used is refused before anything is connected, without its password", () => {
+  const [problem] = problemsOf({ HTTPS_PROXY: "socks5://ops:hunter2hunter2@proxy:1080" })
+  expect(problem).toMatch(/HTTPS_PROXY is no proxy: http:\/\/host:port or https:\/\/host:port/)
+  expect(problem).not.toContain("hunter2")
+})
+
+test("a parameter for the other side is refused, with the project's name", () => {
+  const [problem] = problemsOf({ UNSEAL_SOURCE: "s3://in?region=eu-west-1&acl=private" })
+  expect(problem).toMatch(/source of project 100001: acl is for the destination/)
+})

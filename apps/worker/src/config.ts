@@ -1,4 +1,5 @@
 import { parseHostList } from "@unseal/archive/store/https-hosts"
+import { proxyProblems } from "@unseal/archive/store/proxy"
 import { parseStoreUrl, StoreUrlError } from "@unseal/archive/store/url"
 import type { WorkerProject } from "@unseal/service/projects"
 import { REDIS_SETTINGS } from "@unseal/service/redis-settings"
@@ -70,7 +71,8 @@ export function readConfig(env: Environment = process.env): Config {
   const [settings, [projects, vendors], testing] = readTogether(
     () => readSettings("worker", schema, env),
     () => {
-      const projects = openProjects({ for: "worker", env, check: storeUrlProblems })
+      const check = (all: readonly WorkerProject[]) => [...proxyProblems(env), ...storeUrlProblems(all)]
+      const projects = openProjects({ for: "worker", env, check })
       return [projects, openVendorProjects(projects, env)] as const
     },
     () => readTestSettings(env),

@@ -11,7 +11,7 @@ import type { Place } from "./places.ts"
 import { sided, type Worked } from "./sides.ts"
 
 export interface FallbackOptions {
-  readonly config: Pick<Config, "vendors" | "settings">
+  readonly config: Pick<Config, "vendors" | "settings" | "env">
   readonly onRetry: NonNullable<OpenStoreOptions["onRetry"]>
 }
 
@@ -36,7 +36,7 @@ export function createFallback({ config, onRetry }: FallbackOptions): Fallback {
     const limit = limits.get(projectId) ?? new RequestLimit()
     limits.set(projectId, limit)
     const opened = openHttpsStore({
-      ...{ key, url, onRetry, limit },
+      ...{ key, url, onRetry, limit, env: config.env },
       hosts: config.settings.UNSEAL_FALLBACK_HOSTS,
       renew: (signal) => askForUrl(projectId, archiveId, signal),
     })

@@ -6,12 +6,14 @@ import { runProcess } from "@unseal/service/process"
 import { connectRedis } from "@unseal/service/redis"
 import { watchDurability } from "@unseal/service/redis-durability"
 import { isOff } from "@unseal/service/test-settings"
+import { useProxies } from "@unseal/vendor/proxy"
 import { readConfig } from "./config.ts"
 import { createWorker } from "./worker.ts"
 
 await runProcess("worker", async ({ logger, fail }) => {
   const config = readConfig()
   const { settings, testing } = config
+  useProxies(config.env)
   logger.level = settings.LOG_LEVEL
   if (testing) logger.warn(testing, "test settings are in effect")
   const rig = testing && (await import("./rig/rig.ts")).createRig(testing, logger)

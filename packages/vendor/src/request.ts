@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises"
 import { retryAfterMs } from "@unseal/archive/store/retry-after"
 import type { Authorizer } from "./authorization.ts"
+import { proxyReason } from "./proxy.ts"
 import { refusal, VendorError } from "./vendor-error.ts"
 
 export interface RequestOptions {
@@ -126,5 +127,5 @@ async function textOf(response: Response): Promise<string> {
 /** What `fetch` says is "fetch failed"; the reason is its cause. */
 function reasonOf(error: unknown): string {
   const { cause, message } = error as { cause?: { code?: string; message?: string }; message?: string }
-  return cause?.code ?? cause?.message ?? message ?? "the connection failed"
+  return proxyReason(error) ?? cause?.code ?? cause?.message ?? message ?? "the connection failed"
 }

@@ -37,6 +37,14 @@ export interface ConnectionLimits {
   readonly floorBytesPerSecond?: number
 }
 
+/** How to get there, where that is not the straight way. */
+export interface Route {
+  /** A proxy's tunnel to the origin. Its pieces are copied once more on their way. */
+  readonly tunnel?: Socket
+  /** The certificates (PEM) by which the store is known, instead of the system's. */
+  readonly ca?: string | undefined
+}
+
 export interface ConnectionEvents {
   /** An exchange is over, and another may begin; or the connection has ended, whatever ended it. */
   usable(connection: Connection): void
@@ -88,22 +96,32 @@ export class Connection {
   #exchange: Exchange | undefined
   #failure: unknown
   #unsent = 0
+  readonly #sliceSize: number
   readonly #tlsBuffer: TlsReadBuffer | undefined
 
   /** Connects in the background. */
-  constructor(origin: Origin, limits: ConnectionLimits, events: ConnectionEvents) {
+  constructor(
+    origin: Origin,
+    limits: ConnectionLimits,
+    events: ConnectionEvents,
+    { tunnel, ca }: Route = {},
+  ) {
     this.#limits = limits
     this.#events = events
     const { host, port } = origin
-    this.#tlsBuffer = origin.secure ? new TlsReadBuffer() : undefined
+    this.#sliceSize = origin.secure ? SLICE_SIZE.tls : SLICE_SIZE.plain
+    this.#tlsBuffer = origin.secure && !tunnel ? new TlsReadBuffer() : undefined
     const onread = {
       buffer: this.#tlsBuffer?.next ?? Buffer.allocUnsafeSlow(READ_BUFFER_SIZE),
       callback: (size: number, buffer: Uint8Array) => this.#onRead(buffer.subarray(0, size)),
     }
     const servername = isIP(host) === 0 ? { servername: host } : {}
-    const options = { host, port, onread, noDelay: true }
-    const secureOptions: ConnectionOptions = { ...options, ALPNProtocols: ["http/1.1"], ...servername }
+    const options = { host, port, noDelay: true, ...(tunnel ? { socket: tunnel } : { onread }) }
+    const protocols = { ALPNProtocols: ["http/1.1"] }
+    const secureOptions: ConnectionOptions = { ...options, ...protocols, ...servername, ...(ca && { ca }) }
     this.#socket = origin.secure ? connectTls(secureOptions) : connect(options)
+    // `onread` is not for a socket over another.
+    if (tunnel) this.#socket.on("data", (bytes: Buffer) => this.#onRead(bytes) || this.#socket.pause())
     const late = () => this.#fail(new ConnectionError(`no connection within ${limits.connectTimeoutMs} ms`))
     const connecting = setTimeout(late, limits.connectTimeoutMs)
     this.#socket
@@ -186,7 +204,7 @@ export class Connection {
     pace: Pace,
     onSent: OutgoingRequest["onSent"],
   ): Promise<void> {
-    const size = this.#tlsBuffer ? SLICE_SIZE.tls : SLICE_SIZE.plain
+    const size = this.#sliceSize
     const floor = this.#limits.floorBytesPerSecond
     // Corked, so that the head and the first slice leave together.
     this.#socket.cork()

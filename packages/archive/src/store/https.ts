@@ -10,7 +10,10 @@
  */
 import { lookup } from "node:dns"
 import type { IncomingMessage } from "node:http"
-import { Agent, request } from "node:https"
+import { Agent, type AgentOptions, type RequestOptions, request } from "node:https"
+import { isIP, type LookupFunction } from "node:net"
+import type { Duplex } from "node:stream"
+import { type ConnectionOptions, connect as connectTls } from "node:tls"
 import { type ErrorCode, UnsealError } from "../errors.ts"
 import type { ByteRange } from "../format/parts.ts"
 import { DEFAULT_IDLE_TIMEOUT_MS, type OpenedStore } from "./adapter.ts"
@@ -18,6 +21,7 @@ import type { OpenedObject, StoredObject } from "./contract.ts"
 import { AddressRefused, type HostRule, publicLookup, refusalOf } from "./https-hosts.ts"
 import { withRequestLimit } from "./limited.ts"
 import { createPace, graceMs, tooSlow } from "./pace.ts"
+import { type FindProxy, openTunnel, readProxies } from "./proxy.ts"
 import { RequestLimit } from "./request-limit.ts"
 import { withRetries } from "./retry.ts"
 import { retryAfterMs } from "./retry-after.ts"
@@ -32,6 +36,8 @@ export interface HttpsStoreOptions {
    * that find the URL expired. Absent, an expired URL is `ERR_STORE_DENIED`.
    */
   readonly renew?: ((signal: AbortSignal) => Promise<string | null>) | undefined
+  /** The environment, for the proxy that it names; without it none is asked. */
+  readonly env?: Readonly<Record<string, string | undefined>> | undefined
   /** The hosts that may be asked. Absent, any, with any address: whoever named the URL is whoever runs this. */
   readonly hosts?: readonly HostRule[] | undefined
   /** A connection on which nothing moved for so long is given up; 30 s if left out. */
@@ -50,7 +56,12 @@ const EXPIRED = [401, 403, 410]
 /** A store that holds the one object `options.key`, with the request layer's retries. Nothing is asked yet. */
 export function openHttpsStore(options: HttpsStoreOptions): OpenedStore {
   const { key, hosts, idleTimeoutMs = DEFAULT_IDLE_TIMEOUT_MS } = options
-  const agent = new Agent({ keepAlive: true, ...(hosts && { lookup: publicLookup(lookup) }) })
+  const findProxy = readProxies(options.env ?? {})
+  const agent = new ProxiedAgent(
+    { keepAlive: true, ...(hosts && { lookup: publicLookup(lookup) }) },
+    findProxy,
+    idleTimeoutMs,
+  )
   const readOnly = () => new UnsealError("ERR_STORE_DENIED", `${key} is read by https, and can't be written`)
   let current = options.url
   let renewing: Promise<string> | undefined
@@ -274,6 +285,52 @@ export function openHttpsStore(options: HttpsStoreOptions): OpenedStore {
   const { onRetry, limit = new RequestLimit() } = options
   const limited = withRequestLimit(store, limit, { onRetry })
   return { ...withRetries(limited, { onRetry }), close: () => store.close() }
+}
+
+/**
+ * Node's agent, but for hosts to which a proxy leads. The proxy resolves the name, so that its own rules are what keeps it from
+ * private addresses; a name that this machine knows, too, is held to `lookup` before the proxy is asked.
+ */
+class ProxiedAgent extends Agent {
+  readonly #findProxy: FindProxy
+  readonly #timeoutMs: number
+  readonly #lookup: LookupFunction | undefined
+
+  constructor(options: AgentOptions, findProxy: FindProxy, timeoutMs: number) {
+    super(options)
+    this.#findProxy = findProxy
+    this.#timeoutMs = timeoutMs
+    this.#lookup = options.lookup
+  }
+
+  override createConnection(
+    options: RequestOptions,
+    done?: (error: Error | null, socket: Duplex) => void,
+  ): Duplex | null | undefined {
+    const origin = { secure: true, host: options.host ?? "", port: Number(options.port ?? 443) }
+    const proxy = this.#findProxy(origin)
+    if (proxy === undefined) return super.createConnection(options, done)
+    const connect = async () => {
+      await this.#check(origin.host)
+      const socket = await openTunnel(proxy, origin, this.#timeoutMs)
+      const servername = isIP(origin.host) === 0 ? { servername: origin.host } : {}
+      return connectTls({ ...(options as ConnectionOptions), ...servername, socket })
+    }
+    connect().then(
+      (socket) => done?.(null, socket),
+      // The callback has no socket to give.
+      (error: Error) => done?.(error, undefined as unknown as Duplex),
+    )
+    return undefined
+  }
+
+  #check(host: string): Promise<void> {
+    const look = this.#lookup
+    if (look === undefined || isIP(host) !== 0) return Promise.resolve()
+    return new Promise((resolve, reject) =>
+      look(host, {}, (error) => (error instanceof AddressRefused ? reject(error) : resolve())),
+    )
+  }
 }
 
 /** Nothing moved for too long. */

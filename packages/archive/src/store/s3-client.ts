@@ -1,8 +1,10 @@
+import { readFileSync } from "node:fs"
 import { isIP } from "node:net"
 import { S3Client, type S3ClientConfig } from "@aws-sdk/client-s3"
 import { fromIni, fromNodeProviderChain } from "@aws-sdk/credential-providers"
 import { UnsealError } from "../errors.ts"
 import { type AdapterOptions, keyUnder } from "./adapter.ts"
+import { readProxies } from "./proxy.ts"
 import { createAbilities, type Protection, type S3Abilities } from "./s3-abilities.ts"
 import { createAccess } from "./s3-access.ts"
 import { createObjectRequests, type ObjectRequests } from "./s3-signed.ts"
@@ -63,7 +65,9 @@ export function strongEtag(etag: string | undefined, operation: string, where: s
 export async function openBucket(url: S3StoreUrl, options: AdapterOptions): Promise<S3Bucket> {
   const endpoint = url.endpoint ?? options.env.AWS_ENDPOINT_URL_S3 ?? options.env.AWS_ENDPOINT_URL
   const { idleTimeoutMs } = options
-  const transport = new S3Transport({ connectTimeoutMs: Math.min(5_000, idleTimeoutMs), idleTimeoutMs })
+  const limits = { connectTimeoutMs: Math.min(5_000, idleTimeoutMs), idleTimeoutMs }
+  const routes = { findProxy: readProxies(options.env), ca: readBundle(options.env) }
+  const transport = new S3Transport(limits, routes)
   let config = clientConfig(url, endpoint, options, transport)
   const probe = new S3Client(config)
   // The SDK's own chain (environment, profile) goes first; a store that is not AWS ignores the region but for the signature.
@@ -107,6 +111,20 @@ async function protectionFor(url: S3StoreUrl, { env }: AdapterOptions): Promise<
   const { requestChecksumCalculation } = new S3Client(url.profile ? { profile: url.profile } : {}).config
   const wanted = env.AWS_REQUEST_CHECKSUM_CALCULATION ?? (await requestChecksumCalculation())
   return wanted.toLowerCase() === "when_required" ? "none" : "crc32"
+}
+
+/** The certificates that the AWS CLI and SDKs take instead of the system's. */
+function readBundle({ AWS_CA_BUNDLE: path }: AdapterOptions["env"]): string | undefined {
+  if (!path) return undefined
+  try {
+    const bundle = readFileSync(path, "utf8")
+    if (bundle.includes("-----BEGIN CERTIFICATE-----")) return bundle
+  } catch (error) {
+    throw new StoreUrlError(
+      `AWS_CA_BUNDLE names ${path}, which can't be read (${(error as { code?: string }).code})`,
+    )
+  }
+  throw new StoreUrlError(`AWS_CA_BUNDLE names ${path}, which holds no certificate (PEM)`)
 }
 
 const knowsRegion = (client: S3Client): Promise<boolean> =>

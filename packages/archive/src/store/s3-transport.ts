@@ -1,4 +1,5 @@
 /** The SDK's way to the store: its requests over connections that hand bodies on without copying them. */
+import type { Socket } from "node:net"
 import { Readable } from "node:stream"
 import {
   Connection,
@@ -8,6 +9,7 @@ import {
   type Origin,
   type OutgoingRequest,
 } from "./http-connection.ts"
+import { type FindProxy, type HttpProxy, isOfProxy, openTunnel, proxyRefusal } from "./proxy.ts"
 
 /** A request as the SDK has built and signed it. */
 export interface SdkRequest {
@@ -58,16 +60,27 @@ class AnswerStream extends Readable {
   }
 }
 
+/** How a store is reached, where that is not the straight way. */
+export interface TransportRoutes {
+  readonly findProxy?: FindProxy
+  /** The certificates (PEM) by which the store is known, instead of the system's. */
+  readonly ca?: string | undefined
+}
+
 /** An HTTP handler for the SDK's clients. Connections are kept and used again; how many there are, the callers' budget decides. */
 export class S3Transport {
   readonly metadata = { handlerProtocol: "http/1.1" }
   readonly #limits: ConnectionLimits
+  readonly #findProxy: FindProxy
+  readonly #ca: string | undefined
   readonly #connections = new Set<Connection>()
   /** By origin, in the order of their last use. One that ends leaves at once, and its read buffer with it. */
   readonly #reserve = new Map<string, Set<Connection>>()
 
-  constructor(limits: ConnectionLimits) {
+  constructor(limits: ConnectionLimits, { findProxy = () => undefined, ca }: TransportRoutes = {}) {
     this.#limits = limits
+    this.#findProxy = findProxy
+    this.#ca = ca
   }
 
   async handle(
@@ -93,25 +106,61 @@ export class S3Transport {
 
   /** One exchange over a connection that is free, or a new one. */
   exchange(origin: Origin, request: OutgoingRequest, signal?: AbortSignal): Promise<IncomingResponse> {
-    return this.#connectionTo(origin).exchange(request, signal)
+    const proxy = this.#findProxy(origin)
+    if (proxy === undefined) {
+      const name = nameOf(origin)
+      return (this.#keptTo(name) ?? this.#connect(name, origin)).exchange(request, signal)
+    }
+    return origin.secure
+      ? this.#exchangeByTunnel(proxy, origin, request, signal)
+      : this.#exchangeByProxy(proxy, origin, request, signal)
   }
 
-  #connectionTo(origin: Origin): Connection {
-    const name = `${origin.secure ? "https" : "http"}://${origin.host}:${origin.port}`
+  async #exchangeByTunnel(proxy: HttpProxy, origin: Origin, request: OutgoingRequest, signal?: AbortSignal) {
+    const name = nameOf(origin)
+    const kept = this.#keptTo(name)
+    if (kept !== undefined) return kept.exchange(request, signal)
+    const tunnel = await openTunnel(proxy, origin, this.#limits.idleTimeoutMs, signal)
+    return this.#connect(name, origin, tunnel).exchange(request, signal)
+  }
+
+  /** Without TLS the proxy is told the whole URL (RFC 9112, section 3.2.2). */
+  async #exchangeByProxy(proxy: HttpProxy, origin: Origin, request: OutgoingRequest, signal?: AbortSignal) {
+    const name = `proxy ${nameOf(proxy)}`
+    const { authorization } = proxy
+    const outgoing = {
+      ...request,
+      target: `${nameOf(origin)}${request.target}`,
+      headers: { ...request.headers, ...(authorization && { "proxy-authorization": authorization }) },
+    }
+    const connection = this.#keptTo(name) ?? this.#connect(name, proxy)
+    const answer = await connection.exchange(outgoing, signal)
+    if (!isOfProxy(answer.status, answer.headers)) return answer
+    await answer.body.return?.()
+    throw proxyRefusal(proxy, origin, answer.status)
+  }
+
+  #keptTo(name: string): Connection | undefined {
+    const reserve = this.#reserve.get(name)
+    // The one used last is the one least likely to have been closed by the store meanwhile.
+    const kept = reserve && [...reserve].findLast((connection) => connection.usable)
+    if (kept !== undefined) reserve!.delete(kept)
+    return kept
+  }
+
+  #connect(name: string, origin: Origin, tunnel?: Socket): Connection {
     const reserve = this.#reserve.get(name) ?? new Set()
     this.#reserve.set(name, reserve)
-    // The one used last is the one least likely to have been closed by the store meanwhile.
-    const kept = [...reserve].findLast((connection) => connection.usable)
-    if (kept !== undefined) {
-      reserve.delete(kept)
-      return kept
-    }
-    const connection = new Connection(origin, this.#limits, {
-      usable: (usable) => void reserve.add(usable),
-      closed: (closed) => {
+    const events = {
+      usable: (usable: Connection) => void reserve.add(usable),
+      closed: (closed: Connection) => {
         reserve.delete(closed)
         this.#connections.delete(closed)
       },
+    }
+    const connection = new Connection(origin, this.#limits, events, {
+      ...(tunnel && { tunnel }),
+      ca: this.#ca,
     })
     this.#connections.add(connection)
     return connection
@@ -134,6 +183,9 @@ export class S3Transport {
     return {}
   }
 }
+
+const nameOf = ({ secure, host, port }: Origin): string =>
+  `${secure ? "https" : "http"}://${host.includes(":") ? `[${host}]` : host}:${port}`
 
 export function originOf({ protocol, hostname, port }: SdkRequest): Origin {
   const secure = protocol !== "http:"
