@@ -5,9 +5,11 @@ import type { TailRule } from "@unseal/archive/format/tail"
 import { readArchiveSettings } from "./config.ts"
 import { UsageError } from "./exit.ts"
 import { type KeyOptions, readKeyRing } from "./key-options.ts"
-import { openDestination, openSource } from "./location.ts"
+import { removeLeftovers } from "./leftovers.ts"
+import { type Location, openDestination, openSource } from "./location.ts"
 import { type PasswordOptions, readGivenPassword } from "./password-options.ts"
 import { bytes, createProgress } from "./progress.ts"
+import { isSameObject } from "./same-object.ts"
 
 export interface DecryptCommandOptions extends PasswordOptions, KeyOptions {
   readonly tail?: TailRule
@@ -28,6 +30,10 @@ export async function decryptCommand(
   signal: AbortSignal,
 ): Promise<void> {
   const settings = readArchiveSettings()
+  if (from === "-" && [options.callback, options.passwordFile].includes("-"))
+    throw new UsageError(
+      "standard input can't be both the archive and its password: give one of them as a file",
+    )
   const given = await readGivenPassword(options)
   // Where plaintext goes to standard output, everything else must not.
   const print = (text: string) => (to === "-" ? process.stderr : process.stdout).write(`${text}\n`)
@@ -56,8 +62,15 @@ export async function decryptCommand(
   const startedAt = performance.now()
   try {
     if (!options.overwrite) await refuseExisting(destination, signal)
-    const source = await openSource(from, signal)
+    const source = await openSource(from, signal, (done) =>
+      progress.count(done, "reading before anything is decrypted:"),
+    )
     try {
+      if (await isSameObject(source, destination))
+        throw new UsageError(
+          `${from} and ${to} are the same object: the plaintext would replace the ciphertext`,
+        )
+      await cleanUp(destination, signal)
       const { outcome, record } = await decryptArchive(
         {
           archiveId: given.archiveId ?? "",
@@ -119,6 +132,13 @@ async function refuseExisting(
       "ERR_DESTINATION_EXISTS",
       `${name} exists already (${existing.size} bytes): give --overwrite to replace it`,
     )
+}
+
+/** Removes what earlier runs to this file left when they were killed. */
+async function cleanUp({ store, path }: Location, signal: AbortSignal): Promise<void> {
+  if (path === undefined) return
+  for (const { name, bytes: left } of await removeLeftovers(store, path, signal))
+    process.stderr.write(`removed ${name} (${bytes(left)} of plaintext), which a killed run had left\n`)
 }
 
 function describeTail(tail: { form: string; padding: number }): string {

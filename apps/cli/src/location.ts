@@ -1,6 +1,8 @@
 /** The SOURCE and DESTINATION of a command: a path, `-`, a store URL that ends in the key, or (SOURCE only) an https URL. */
-import { basename, dirname, resolve } from "node:path"
-import { pathToFileURL } from "node:url"
+import { createReadStream, createWriteStream, type Stats } from "node:fs"
+import { readlink, stat } from "node:fs/promises"
+import { basename, dirname, join, resolve } from "node:path"
+import { fileURLToPath, pathToFileURL } from "node:url"
 import type { OpenedStore } from "@unseal/archive/store/adapter"
 import { openHttpsStore } from "@unseal/archive/store/https"
 import { openStore } from "@unseal/archive/store/open"
@@ -8,7 +10,8 @@ import { parseStoreUrl, splitObjectUrl } from "@unseal/archive/store/url"
 import type { StoreSide } from "@unseal/archive/store/url-parameters"
 import { env } from "./config.ts"
 import { UsageError } from "./exit.ts"
-import { spoolStandardInput } from "./standard-input.ts"
+import { withOwner } from "./leftovers.ts"
+import { spool } from "./standard-input.ts"
 import { createStandardOutput } from "./standard-output.ts"
 
 export interface Location {
@@ -16,14 +19,30 @@ export interface Location {
   readonly key: string
   /** As the user gave it, without the query of an https URL, which may be a signature. */
   readonly name: string
+  /** Of the store, without the key; absent if there is none. */
+  readonly url?: string
+  /** Of a file of this machine. */
+  readonly path?: string
   /** Plain files and standard output carry no marks of where their bytes came from. */
   readonly marks: boolean
 }
 
-/** Opens SOURCE. Standard input is kept in a private temporary file meanwhile: it is ciphertext, and must be read in ranges. */
-export async function openSource(name: string, signal: AbortSignal): Promise<Location> {
-  if (name === "-") return { ...(await spoolStandardInput(signal)), name: "standard input", marks: false }
+/**
+ * Opens SOURCE. A pipe (standard input, a shell's `<(…)`) is kept in a temporary file meanwhile: it is ciphertext, and must be
+ * read in ranges. `onBytes` hears how far that is.
+ */
+export async function openSource(
+  name: string,
+  signal: AbortSignal,
+  onBytes?: (done: number) => void,
+): Promise<Location> {
+  const spooled = async (label: string, input: AsyncIterable<Buffer>) => ({
+    ...(await spool({ name: label, input, ...(onBytes && { onBytes }) }, signal)),
+    ...{ name: label, marks: false },
+  })
+  if (name === "-") return spooled("standard input", process.stdin)
   if (/^https:/i.test(name)) return openHttpsSource(name)
+  if (!isUrl(name) && (await statOf(name))?.isFIFO()) return spooled(name, createReadStream(name))
   return openLocation(name, "source")
 }
 
@@ -36,19 +55,39 @@ function openHttpsSource(name: string): Location {
   return { store: openHttpsStore({ key, url: name, env }), key, name: key, marks: false }
 }
 
-/** Opens DESTINATION. */
+/** Opens DESTINATION. A device or a pipe takes what it gets, as standard output does. */
 export async function openDestination(name: string): Promise<Location> {
   if (name === "-") return { store: createStandardOutput(), key: "-", name: "standard output", marks: false }
   if (/^https:/i.test(name))
     throw new UsageError("an https URL can be a source, but nothing can be written to it")
-  return openLocation(name, "destination")
+  if (!isUrl(name)) {
+    const stats = await statOf(name)
+    if (stats?.isFIFO() || stats?.isCharacterDevice())
+      return { store: createStandardOutput(createWriteStream(name), name), key: "-", name, marks: false }
+    if (stats?.isDirectory()) throw new UsageError(`${name} is a directory: name the file in it`)
+    const link = stats === null ? await readlink(name).catch(() => null) : null
+    if (link !== null)
+      throw new UsageError(
+        `${name} is a symbolic link to ${link}, which does not exist: name the file itself, or remove the link`,
+      )
+  }
+  const location = await openLocation(name, "destination")
+  return location.path === undefined
+    ? location
+    : { ...location, store: withOwner(location.store, location.path) }
 }
 
+const isUrl = (name: string): boolean => /^[a-z][a-z0-9+.-]*:\/\//i.test(name)
+const statOf = (path: string): Promise<Stats | null> => stat(path).catch(() => null)
+
 async function openLocation(name: string, side: StoreSide): Promise<Location> {
-  const isUrl = /^[a-z][a-z0-9+.-]*:\/\//i.test(name)
-  const { store, key } = isUrl ? splitObjectUrl(name) : splitPath(name)
-  parseStoreUrl(store, side)
-  return { store: await openStore(store, { env }), key, name, marks: !store.startsWith("file:") }
+  const { store: url, key } = isUrl(name) ? splitObjectUrl(name) : splitPath(name)
+  parseStoreUrl(url, side)
+  const isFile = url.startsWith("file:")
+  return {
+    ...{ store: await openStore(url, { env }), url, key, name, marks: !isFile },
+    ...(isFile && { path: join(fileURLToPath(url), key) }),
+  }
 }
 
 function splitPath(path: string): { store: string; key: string } {

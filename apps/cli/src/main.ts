@@ -20,7 +20,10 @@ for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const)
   })
 // A reader that has seen enough, as in `unseal decrypt … - | head`.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  if (error.code !== "EPIPE") throw error
+  if (error.code === "EPIPE") process.exit(EXIT.failed)
+  // Whoever listens as well has more to say.
+  if (process.stdout.listenerCount("error") > 1) return
+  process.stderr.write(`unseal: standard output can't be written: ${error.code}\n`)
   process.exit(EXIT.failed)
 })
 const { signal } = interrupted

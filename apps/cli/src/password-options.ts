@@ -27,8 +27,9 @@ export async function readGivenPassword(options: PasswordOptions): Promise<Given
     throw new UsageError(
       "give exactly one of --password BASE64, --password-file FILE and --callback FILE.json",
     )
-  if (options.password !== undefined) return { encryptedPassword: options.password }
-  if (options.passwordFile !== undefined) return { encryptedPassword: await readText(options.passwordFile) }
+  if (options.password !== undefined) return { encryptedPassword: unquoted(options.password) }
+  if (options.passwordFile !== undefined)
+    return { encryptedPassword: passwordIn(await readBytes(options.passwordFile), options.passwordFile) }
   const callback = await readCallbackFile(options.callback!)
   return "ignored" in callback ? refuseOrPass(callback) : callback
 }
@@ -56,12 +57,36 @@ export async function readCallbackFile(path: string, projectId?: string): Promis
   return readCallback(json, projectId)
 }
 
-async function readText(path: string): Promise<string> {
+/** The password in a file as people have it: base64, in quotes, or as the bytes that base64 stands for. */
+function passwordIn(content: Buffer, path: string): string {
+  const text = decode(content).trim()
+  if (text.startsWith("{"))
+    throw new UsageError(`${path} holds JSON: if it is the callback, give --callback ${path}`)
+  // Of the 128 bytes and more of an RSA ciphertext some are no text.
+  const isBinary = content.some((byte) => byte > 0x7e || (byte < 0x20 && ![0x09, 0x0a, 0x0d].includes(byte)))
+  return isBinary && text === content.toString("utf8").trim() ? content.toString("base64") : unquoted(text)
+}
+
+const unquoted = (text: string): string => /^\s*(["'])(.*)\1\s*$/s.exec(text)?.[2] ?? text
+
+const readText = async (path: string): Promise<string> => decode(await readBytes(path))
+
+/** Text as editors and shells of every system write it: UTF-8 or UTF-16, with a byte order mark or without. */
+function decode(content: Buffer): string {
+  if (content[0] === 0xff && content[1] === 0xfe) return content.toString("utf16le", 2)
+  if (content[0] === 0xfe && content[1] === 0xff)
+    return Buffer.from(content.subarray(2, content.length & ~1))
+      .swap16()
+      .toString("utf16le")
+  return content.toString("utf8").replace(/^\uFEFF/, "")
+}
+
+async function readBytes(path: string): Promise<Buffer> {
   try {
-    if (path !== "-") return (await readSmallFile(path, { pipes: true })).content.toString("utf8")
+    if (path !== "-") return (await readSmallFile(path, { pipes: true })).content
     const chunks: Buffer[] = []
     for await (const chunk of process.stdin) chunks.push(chunk)
-    return Buffer.concat(chunks).toString("utf8")
+    return Buffer.concat(chunks)
   } catch (error) {
     throw new UsageError(`${path} can't be read: ${whyUnread(error)}`)
   }

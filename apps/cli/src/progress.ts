@@ -1,6 +1,8 @@
 /** How far a command is, on a terminal: one line, drawn over itself. Nothing if stderr is no terminal. */
 export interface Progress {
   update(done: number, total: number): void
+  /** Bytes so far of what nobody knows the size of. */
+  count(done: number, what: string): void
   /** Removes the line. */
   end(): void
 }
@@ -8,7 +10,7 @@ export interface Progress {
 const INTERVAL_MS = 100
 
 export function createProgress(label: string, output: NodeJS.WriteStream = process.stderr): Progress {
-  if (!output.isTTY) return { update() {}, end() {} }
+  if (!output.isTTY) return { update() {}, count() {}, end() {} }
   const startedAt = performance.now()
   let drawnAt = 0
   return {
@@ -19,6 +21,12 @@ export function createProgress(label: string, output: NodeJS.WriteStream = proce
       output.write(
         `\r\x1b[K${progressLine(label, done, total, (now - startedAt) / 1000, output.columns || 80)}`,
       )
+    },
+    count(done, what) {
+      const now = performance.now()
+      if (now - drawnAt < INTERVAL_MS) return
+      drawnAt = now
+      output.write(`\r\x1b[K${what} ${bytes(done)}`)
     },
     end() {
       if (drawnAt > 0) output.write("\r\x1b[K")

@@ -1,28 +1,93 @@
-import { createWriteStream } from "node:fs"
-import { mkdtemp, rm } from "node:fs/promises"
+import { constants } from "node:fs"
+import { type FileHandle, mkdtemp, open, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { pipeline } from "node:stream/promises"
-import { pathToFileURL } from "node:url"
-import type { OpenedStore } from "@unseal/archive/store/adapter"
-import { openStore } from "@unseal/archive/store/open"
-import { env } from "./config.ts"
+import { isUnsealError, UnsealError } from "@unseal/archive/errors"
+import { type OpenedStore, openInTwo } from "@unseal/archive/store/adapter"
+import type { ArchiveSource } from "@unseal/archive/store/contract"
+import { fileError } from "@unseal/archive/store/file-errors"
 
-const KEY = "standard-input"
+const READ_SIZE = 512 * 1024
+
+/** What comes from a pipe: its name in messages, and how far it is. */
+export interface Spooling {
+  readonly name: string
+  readonly input: AsyncIterable<Buffer>
+  onBytes?(done: number): void
+}
 
 /**
- * Copies standard input to a file of a private temporary directory, which goes with `close`. Its size must be known, and the
- * first packets checked, before the first byte of plaintext leaves; a stream allows neither.
+ * Copies a pipe to a temporary file. Its size must be known, and the first packets checked, before the first byte of plaintext
+ * leaves; a pipe allows neither. The file has no name as soon as it is open, so that nothing is left however the process ends.
+ * `ERR_STORE_FULL` if the temporary folder is too small.
  */
-export async function spoolStandardInput(signal: AbortSignal): Promise<{ store: OpenedStore; key: string }> {
-  const directory = await mkdtemp(join(tmpdir(), "unseal-"))
-  const remove = () => rm(directory, { recursive: true, force: true })
+export async function spool(
+  { name, input, onBytes }: Spooling,
+  signal: AbortSignal,
+): Promise<{ store: OpenedStore; key: string }> {
+  const handle = await openNameless()
+  let size = 0
   try {
-    await pipeline(process.stdin, createWriteStream(join(directory, KEY), { mode: 0o600 }), { signal })
-    const store = await openStore(pathToFileURL(directory).href, { env })
-    return { key: KEY, store: { ...store, close: () => store.close().finally(remove) } }
+    for await (const chunk of input) {
+      signal.throwIfAborted()
+      await handle.writeFile(chunk)
+      size += chunk.length
+      onBytes?.(size)
+    }
+    signal.throwIfAborted()
+    return { key: name, store: spoolStore(name, handle, size) }
   } catch (error) {
-    await remove()
-    throw signal.aborted ? signal.reason : error
+    await handle.close()
+    const translated = fileError(error, "write", join(tmpdir(), "unseal"), signal)
+    if (!isUnsealError(translated, "ERR_STORE_FULL")) throw translated
+    throw new UnsealError(
+      "ERR_STORE_FULL",
+      `${name} does not fit in the temporary folder ${tmpdir()}, which was full after ${size} bytes: set TMPDIR to a larger one, or name the file itself`,
+      { cause: error },
+    )
+  }
+}
+
+async function openNameless(): Promise<FileHandle> {
+  const directory = await mkdtemp(join(tmpdir(), "unseal-")).catch((error) => {
+    throw fileError(error, "create", join(tmpdir(), "unseal"))
+  })
+  try {
+    const flags = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL
+    return await open(join(directory, "input"), flags, 0o600)
+  } finally {
+    await rm(directory, { recursive: true, force: true })
+  }
+}
+
+function spoolStore(name: string, handle: FileHandle, size: number): OpenedStore {
+  const object = { key: name, size, etag: "spooled", metadata: {} }
+  const readOnly = async () => {
+    throw new UnsealError("ERR_STORE_DENIED", `${name} can't be written`)
+  }
+  const source: Pick<ArchiveSource, "stat" | "read"> = {
+    stat: async (key) => (key === name ? object : null),
+    async *read(_, { start, end }, signal) {
+      const buffer = Buffer.allocUnsafeSlow(Math.min(READ_SIZE, end - start))
+      for (let at = start; at < end; ) {
+        signal.throwIfAborted()
+        const { bytesRead } = await handle.read(buffer, 0, Math.min(buffer.length, end - at), at)
+        if (bytesRead === 0)
+          throw new UnsealError("ERR_STORE_UNAVAILABLE", `${name} gave ${at} bytes instead of ${end}`)
+        at += bytesRead
+        yield buffer.subarray(0, bytesRead)
+      }
+    },
+  }
+  return {
+    ...source,
+    location: name,
+    partSizeFor: () => READ_SIZE,
+    open: (key, length, signal) => openInTwo(source, key, length, signal),
+    openUploads: async function* () {},
+    abortUpload: readOnly,
+    remove: readOnly,
+    create: readOnly,
+    close: () => handle.close(),
   }
 }

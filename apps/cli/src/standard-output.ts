@@ -1,6 +1,8 @@
-import { UnsealError } from "@unseal/archive/errors"
+import { readlinkSync } from "node:fs"
+import { isUnsealError, UnsealError } from "@unseal/archive/errors"
 import type { OpenedStore } from "@unseal/archive/store/adapter"
 import type { WrittenPart } from "@unseal/archive/store/contract"
+import { fileError } from "@unseal/archive/store/file-errors"
 import { createTurns, untilAborted } from "@unseal/archive/waiting"
 
 const PART_SIZE = 1024 * 1024
@@ -9,10 +11,13 @@ const PART_SIZE = 1024 * 1024
  * Standard output as a sink of one object. Parts may come in any order and leave in theirs. What is written can't be taken
  * back: here, alone of all sinks, a failure may leave a beginning behind, which the exit code tells.
  */
-export function createStandardOutput(output: NodeJS.WritableStream = process.stdout): OpenedStore {
+export function createStandardOutput(
+  output: NodeJS.WritableStream = process.stdout,
+  name = "standard output",
+): OpenedStore {
   const nothing = async function* () {}
   return {
-    location: "standard output",
+    location: name,
     partSizeFor: () => PART_SIZE,
     stat: async () => null,
     open: async () => null,
@@ -20,12 +25,17 @@ export function createStandardOutput(output: NodeJS.WritableStream = process.std
     openUploads: nothing,
     abortUpload: async () => {},
     async remove() {
-      throw new UnsealError("ERR_STORE_DENIED", "standard output takes nothing back")
+      throw new UnsealError("ERR_STORE_DENIED", `${name} takes nothing back`)
     },
-    close: async () => {},
+    close: async () => {
+      if (output !== process.stdout) await new Promise<void>((resolve) => output.end(() => resolve()))
+    },
     async create(key, size, { metadata }) {
       const written = new Map<number, WrittenPart>()
       const turns = createTurns()
+      let done = 0
+      // The write that fails tells it.
+      output.on("error", () => {})
       return {
         token: "standard-output",
         resumable: false,
@@ -33,7 +43,12 @@ export function createStandardOutput(output: NodeJS.WritableStream = process.std
         written: async () => written,
         async writePart(number, body, _crc32, signal) {
           await turns.of(number, signal)
-          for (const chunk of body) await untilAborted(write(output, chunk), signal)
+          for (const chunk of body) {
+            await untilAborted(write(output, chunk), signal).catch((error) => {
+              throw outputError(error, name, done, size, signal)
+            })
+            done += chunk.length
+          }
           const part = { size: body.reduce((sum, chunk) => sum + chunk.length, 0), tag: String(number) }
           written.set(number, part)
           turns.pass()
@@ -43,6 +58,29 @@ export function createStandardOutput(output: NodeJS.WritableStream = process.std
         abort: async () => {},
       }
     },
+  }
+}
+
+/** A system's error as a sentence with what got through; a reader that has gone is main's to see. */
+function outputError(error: unknown, name: string, done: number, size: number, signal: AbortSignal): unknown {
+  const translated = fileError(error, "write", name, signal)
+  if (!isUnsealError(translated)) return translated
+  const { code } = error as NodeJS.ErrnoException
+  const why = translated.code === "ERR_STORE_FULL" ? "no space is left" : code
+  return new UnsealError(
+    translated.code,
+    `${name}${targetOfOutput(name)} took ${done} of ${size} bytes: ${why}`,
+    { cause: error },
+  )
+}
+
+/** Where standard output goes, if the system tells. */
+function targetOfOutput(name: string): string {
+  if (name !== "standard output") return ""
+  try {
+    return ` (${readlinkSync("/proc/self/fd/1")})`
+  } catch {
+    return ""
   }
 }
 

@@ -1,0 +1,223 @@
+/** `unseal decrypt` where the shell, the disk and the user are not as one would like. */
+import { execFile, spawn } from "node:child_process"
+import { existsSync } from "node:fs"
+import { copyFile, link, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { promisify } from "node:util"
+import { afterEach, beforeEach, describe, expect, it } from "vitest"
+import { runCli } from "../harness/process.ts"
+
+const VECTOR = join(import.meta.dirname, "../vectors/openssl-zero")
+const MAIN = join(import.meta.dirname, "../../apps/cli/src/main.ts")
+const file = (name: string) => join(VECTOR, name)
+const KEY = ["--key", file("key.pem")]
+const PASSWORD = ["--password-file", file("password.b64"), ...KEY]
+const execute = promisify(execFile)
+
+let directory: string
+let plaintext: Buffer
+const path = (name: string) => join(directory, name)
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), "unseal-edges-"))
+  await mkdir(path("temporary"))
+  await copyFile(file("archive.enc"), path("archive.enc"))
+  const { stdout } = await runCli(["decrypt", path("archive.enc"), "-", ...PASSWORD])
+  plaintext = stdout
+})
+afterEach(() => rm(directory, { recursive: true }))
+
+/** As a user types it; `unseal` stands for the command. */
+async function shell(line: string, env: Record<string, string> = {}) {
+  const unseal = `'${process.execPath}' '${MAIN}'`
+  const script = line.replaceAll("unseal ", `${unseal} `)
+  return execute("bash", ["--norc", "-c", script], {
+    env: { PATH: process.env.PATH, TMPDIR: path("temporary"), ...env },
+    encoding: "buffer",
+    maxBuffer: 2 ** 26,
+  }).then(
+    ({ stdout, stderr }) => ({ code: 0, stdout, stderr: stderr.toString() }),
+    (error) => ({ code: error.code as number, stdout: error.stdout as Buffer, stderr: `${error.stderr}` }),
+  )
+}
+const args = PASSWORD.map((arg) => `'${arg}'`).join(" ")
+
+describe("unseal decrypt", () => {
+  it("does not replace the ciphertext by the plaintext, however it is spelt", async () => {
+    await symlink(path("archive.enc"), path("link"))
+    await link(path("archive.enc"), path("hard"))
+    const before = await readFile(path("archive.enc"))
+    const source = path("archive.enc")
+    for (const name of [
+      source,
+      `${directory}/./temporary/../archive.enc`,
+      path("link"),
+      path("hard"),
+      `file://${source}`,
+    ]) {
+      const refused = await runCli(["decrypt", source, name, "--overwrite", ...PASSWORD])
+      expect(refused, name).toMatchObject({ code: 2, stderr: expect.stringContaining("are the same object") })
+    }
+    const redirected = await shell(`unseal decrypt - '${source}' --overwrite ${args} < '${source}'`)
+    expect(redirected).toMatchObject({ code: 2, stderr: expect.stringContaining("are the same object") })
+    expect((await readFile(source)).equals(before)).toBe(true)
+  })
+
+  it("leaves nothing in the temporary folder when the reader of its output has seen enough", async () => {
+    const big = path("big.enc")
+    // Larger than what pipes hold, so that the command is still writing.
+    const { encryptedPassword } = await bigArchive(big)
+    const line = `cat '${big}' | unseal decrypt - - --password '${encryptedPassword}' ${KEY.map((arg) => `'${arg}'`).join(" ")} | head -c 10 | wc -c`
+    const { stdout, stderr } = await shell(line)
+    expect({ stdout: stdout.toString().trim(), stderr }).toEqual({ stdout: "10", stderr: "" })
+    expect(await readdir(path("temporary"))).toEqual([])
+  })
+
+  it("says where there is no space, and how far it came", async () => {
+    const full = await shell(`unseal decrypt '${path("archive.enc")}' - ${args} > /dev/full`)
+    expect(full.code).toBe(3)
+    expect(full.stderr).toMatch(
+      /ERR_STORE_FULL: standard output \(\/dev\/full\) took 0 of \d+ bytes: no space is left/,
+    )
+    expect(full.stderr).not.toContain("    at ")
+  })
+
+  it.runIf(process.getuid?.() === 0)("names a temporary folder that is full", async () => {
+    await execute("mount", ["-t", "tmpfs", "-o", "size=64k", "tmpfs", path("temporary")])
+    try {
+      const full = await shell(`cat '${path("archive.enc")}' | unseal decrypt - '${path("out.ts")}' ${args}`)
+      expect(full.code).toBe(3)
+      expect(full.stderr).toMatch(/standard input does not fit in the temporary folder .*temporary, .*TMPDIR/)
+      expect(full.stderr).not.toContain("    at ")
+    } finally {
+      await execute("umount", [path("temporary")])
+    }
+    expect(existsSync(path("out.ts"))).toBe(false)
+  })
+
+  it("removes what a killed run left of its destination, and nothing that somebody still writes", async () => {
+    const owner = spawn("sleep", ["60"], { stdio: "ignore" })
+    const gone = spawn("true")
+    await new Promise((resolve) => gone.once("exit", resolve))
+    try {
+      const left = async (token: string, pid: number, host: string) => {
+        const name = path(`.out.ts.unseal-${token}`)
+        await writeFile(name, "plaintext")
+        await writeFile(`${name}.parts`, "unseal-parts 1 9 16\n")
+        const text = await readFile(`/proc/${pid}/stat`, "latin1").catch(() => "")
+        const startedAt = text.slice(text.lastIndexOf(")") + 2).split(" ")[19] ?? ""
+        await writeFile(`${name}.owner`, JSON.stringify({ host, pid, startedAt }))
+      }
+      const { stdout } = await execute("hostname")
+      const host = stdout.trim()
+      await left("0000000000000001", gone.pid!, host)
+      await left("0000000000000002", owner.pid!, host)
+      await left("0000000000000003", gone.pid!, "another-host")
+      await writeFile(path(".out.ts.unseal-0000000000000004"), "a worker's")
+      const { code, stderr } = await runCli(["decrypt", path("archive.enc"), path("out.ts"), ...PASSWORD])
+      expect({ code, stderr }).toEqual({
+        code: 0,
+        stderr: expect.stringMatching(/removed .*\.out\.ts\.unseal-0000000000000001 \(9 B of plaintext\)/),
+      })
+      const names = await readdir(directory)
+      const kept = ["2", "3"].flatMap((end) =>
+        ["", ".owner", ".parts"].map((kind) => `.out.ts.unseal-000000000000000${end}${kind}`),
+      )
+      expect(names.filter((name) => name.startsWith(".")).sort()).toEqual([
+        ...kept,
+        ".out.ts.unseal-0000000000000004",
+      ])
+    } finally {
+      owner.kill()
+    }
+  })
+
+  it("leaves its note with what it wrote when it is killed, for the next run to find", async () => {
+    const big = path("big.enc")
+    const { encryptedPassword } = await bigArchive(big)
+    const child = spawn(
+      process.execPath,
+      [MAIN, "decrypt", big, path("out.ts"), "--password", encryptedPassword, ...KEY],
+      { stdio: "ignore" },
+    )
+    await expect
+      .poll(async () => (await readdir(directory)).some((name) => name.endsWith(".owner")), {
+        timeout: 30_000,
+        interval: 1,
+      })
+      .toBe(true)
+    child.kill("SIGKILL")
+    await new Promise((resolve) => child.once("exit", resolve))
+    const again = await runCli(["decrypt", path("archive.enc"), path("out.ts"), "--overwrite", ...PASSWORD])
+    expect(again).toMatchObject({ code: 0 })
+    expect((await readdir(directory)).filter((name) => name.startsWith("."))).toEqual([])
+  })
+
+  it("names a destination that is a link to nothing, or a directory", async () => {
+    await symlink(path("absent.ts"), path("dangling.ts"))
+    const refused = await runCli(["decrypt", path("archive.enc"), path("dangling.ts"), ...PASSWORD])
+    expect(refused).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(/dangling\.ts is a symbolic link to .*absent\.ts, which does not exist/),
+    })
+    const folder = await runCli(["decrypt", path("archive.enc"), path("temporary"), ...PASSWORD])
+    expect(folder).toMatchObject({ code: 2, stderr: expect.stringContaining("is a directory") })
+  })
+
+  it("reads a process substitution, and writes to one and to /dev/null", async () => {
+    const line = `unseal decrypt <(cat '${path("archive.enc")}') >(cat > '${path("out.ts")}') --password-file <(cat '${file("password.b64")}') --key <(cat '${file("key.pem")}'); wait; sleep 0.2`
+    expect(await shell(line)).toMatchObject({ code: 0 })
+    await expect.poll(async () => (await readFile(path("out.ts"))).equals(plaintext)).toBe(true)
+    expect(await runCli(["decrypt", path("archive.enc"), "/dev/null", ...PASSWORD])).toMatchObject({
+      code: 0,
+    })
+  })
+
+  it("refuses standard input for two things at once", async () => {
+    for (const option of ["--callback", "--password-file"])
+      expect(await runCli(["decrypt", "-", "-", option, "-", ...KEY])).toMatchObject({
+        code: 2,
+        stderr: expect.stringContaining("can't be both the archive and its password"),
+      })
+  })
+
+  it("takes a callback and a password as people have them", async () => {
+    const callback = await readFile(file("callback.json"), "utf8")
+    const password = (await readFile(file("password.b64"), "utf8")).trim()
+    const utf16 = Buffer.from(`\uFEFF${callback}`, "utf16le")
+    const forms: [string, string, Buffer][] = [
+      ["--callback", "bom.json", Buffer.from(`\uFEFF${callback}`)],
+      ["--callback", "utf16le.json", utf16],
+      ["--callback", "utf16be.json", Buffer.from(utf16).swap16()],
+      ["--password-file", "quoted", Buffer.from(`"${password}"\n`)],
+      ["--password-file", "utf16.txt", Buffer.from(`\uFEFF${password}\r\n`, "utf16le")],
+      ["--password-file", "binary", Buffer.from(password, "base64")],
+    ]
+    for (const [option, name, content] of forms) {
+      await writeFile(path(name), content)
+      const result = await runCli(["decrypt", path("archive.enc"), "-", option, path(name), ...KEY])
+      expect({ name, code: result.code, stderr: result.stderr }).toMatchObject({ name, code: 0 })
+      expect(result.stdout.equals(plaintext), name).toBe(true)
+    }
+    const quoted = ["--password", `'${password}'`]
+    expect(await runCli(["decrypt", path("archive.enc"), "-", ...quoted, ...KEY])).toMatchObject({ code: 0 })
+    const mistaken = ["--password-file", file("callback.json")]
+    expect(await runCli(["decrypt", path("archive.enc"), "-", ...mistaken, ...KEY])).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining("holds JSON: if it is the callback, give --callback"),
+    })
+  })
+})
+
+/** Larger than a pipe and a part, with the vector's key. */
+async function bigArchive(to: string): Promise<{ encryptedPassword: string }> {
+  const { X509Certificate } = await import("node:crypto")
+  const { createWriteStream } = await import("node:fs")
+  const { pipeline } = await import("node:stream/promises")
+  const { makeRecording } = await import("@unseal/simulator/recording")
+  const { publicKey } = new X509Certificate(await readFile(file("cert.pem")))
+  const sample = await readFile(join(VECTOR, "../audio-only-12s.mpegts"))
+  const recording = makeRecording({ sample, publicKey, size: 188 * 4 * 80_000, exact: true, tail: "none" })
+  await pipeline(recording.ciphertext, createWriteStream(to))
+  return recording
+}
