@@ -1,6 +1,7 @@
 import { QueueUnavailableError } from "@unseal/queue/producer"
 import { createLogger } from "@unseal/service/logger"
 import { connectRedis } from "@unseal/service/redis"
+import { reachRedis } from "@unseal/service/redis-reach"
 import { readQueueSettings } from "./config.ts"
 
 type QueueSettings = ReturnType<typeof readQueueSettings>
@@ -13,6 +14,7 @@ export async function withQueue<T>(
   work: (queue: { connection: ReturnType<typeof connectRedis>; settings: QueueSettings }) => Promise<T>,
 ): Promise<T> {
   const settings = readQueueSettings()
+  await reachRedis(settings)
   const connection = connectRedis(settings, "producer", createLogger("cli", "silent"))
   let failure = "no answer"
   connection.on("error", (error: Error) => {

@@ -1,4 +1,5 @@
 import type { AddressInfo } from "node:net"
+import { watchRedis } from "@unseal/queue/health"
 import type { JobPayload } from "@unseal/queue/job"
 import { createProducer } from "@unseal/queue/producer"
 import { durabilityProblems } from "@unseal/queue/server"
@@ -7,6 +8,7 @@ import { createRegistry } from "@unseal/service/metrics"
 import { runProcess } from "@unseal/service/process"
 import { connectRedis } from "@unseal/service/redis"
 import { watchDurability } from "@unseal/service/redis-durability"
+import { reachRedis } from "@unseal/service/redis-reach"
 import { isOff } from "@unseal/service/test-settings"
 import { createApp } from "./app.ts"
 import { readConfig } from "./config.ts"
@@ -24,7 +26,9 @@ await runProcess("ingest", async ({ logger, fail }) => {
   logger.level = config.LOG_LEVEL
   if (config.testing) logger.warn(config.testing, "test settings are in effect")
   const registry = createRegistry()
+  await reachRedis(config)
   const redis = connectRedis(config, "producer", logger)
+  const health = watchRedis({ connection: redis, queue: config.UNSEAL_QUEUE, logger })
   watchDurability({
     ...{ redis, logger, policy: config.UNSEAL_REDIS_DURABILITY, problems: durabilityProblems },
     refuse: (error) => fail(error, "redis may lose jobs"),
@@ -64,10 +68,7 @@ await runProcess("ingest", async ({ logger, fail }) => {
     host: config.UNSEAL_HOST,
     registry,
     logger,
-    ready: async () => [
-      ...(draining ? ["draining"] : []),
-      ...(redis.status === "ready" ? [] : [`redis is not connected (${redis.status})`]),
-    ],
+    ready: async () => [...(draining ? ["draining"] : []), ...(await health.problems())],
   })
 
   return {
@@ -76,6 +77,7 @@ await runProcess("ingest", async ({ logger, fail }) => {
       draining = true
       await drain()
       await watch.close()
+      health.close()
       await producer.close()
       redis.disconnect()
       await admin.close()

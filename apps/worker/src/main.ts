@@ -5,6 +5,7 @@ import { createRegistry } from "@unseal/service/metrics"
 import { runProcess } from "@unseal/service/process"
 import { connectRedis } from "@unseal/service/redis"
 import { watchDurability } from "@unseal/service/redis-durability"
+import { reachRedis } from "@unseal/service/redis-reach"
 import { isOff } from "@unseal/service/test-settings"
 import { useProxies } from "@unseal/vendor/proxy"
 import { readConfig } from "./config.ts"
@@ -18,6 +19,7 @@ await runProcess("worker", async ({ logger, fail }) => {
   if (testing) logger.warn(testing, "test settings are in effect")
   const rig = testing && (await import("./rig/rig.ts")).createRig(testing, logger)
   const registry = createRegistry()
+  await reachRedis(settings)
   const redis = connectRedis(settings, "consumer", logger)
   watchDurability({
     ...{ redis, logger, policy: settings.UNSEAL_REDIS_DURABILITY, problems: durabilityProblems },

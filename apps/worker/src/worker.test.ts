@@ -85,7 +85,9 @@ const line = (message: string) =>
 
 test("an archive that comes after its job is decrypted to what openssl gives, once there is a key", async () => {
   const { ready } = start()
-  expect(await ready()).toEqual([`project ${PROJECT} has no usable key in ${join(directory, "keys")}`])
+  await expect
+    .poll(ready, { timeout: 30_000 })
+    .toEqual([`project ${PROJECT} has no usable key in ${join(directory, "keys")}`])
   await copyFile(join(VECTOR, "key.pem"), join(directory, "keys", "key.pem"))
   await expect.poll(ready, { timeout: 30_000 }).toEqual([])
 
@@ -214,7 +216,7 @@ test("is not ready while Redis is away, but alive", async () => {
   await expect.poll(ready, { timeout: 30_000 }).toEqual([])
   process.kill(server.pid, "SIGSTOP")
   try {
-    expect(await ready()).toEqual(["redis: no answer within 1000 ms"])
+    expect(await ready()).toEqual(["redis did not answer within 1500 ms"])
     expect(live()).toBeNull()
   } finally {
     process.kill(server.pid, "SIGCONT")
@@ -222,10 +224,16 @@ test("is not ready while Redis is away, but alive", async () => {
 })
 
 test("is stuck only if it makes no progress although it could", () => {
-  const consumer = (active: number) => ({ active, lastProgressAt: 1_000 })
-  expect(whyStuck(consumer(2), true, 5_000, 6_000)).toBeNull()
-  expect(whyStuck(consumer(2), true, 5_000, 6_001)).toBe("no progress for 5001 ms with 2 jobs in hand")
-  expect(whyStuck(consumer(2), false, 5_000, 6_001)).not.toBeNull()
-  expect(whyStuck(consumer(0), true, 5_000, 6_001)).not.toBeNull()
-  expect(whyStuck(consumer(0), false, 5_000, 6_001)).toBeNull()
+  const consumer = (active: number, lastTrouble = "") => ({ active, lastProgressAt: 1_000, lastTrouble })
+  const ok = { okSince: 0 }
+  expect(whyStuck(consumer(2), ok, 5_000, 6_000)).toBeNull()
+  expect(whyStuck(consumer(2), ok, 5_000, 6_001)).toBe(
+    "no progress for 5001 ms with 2 jobs in hand, although redis takes work",
+  )
+  expect(whyStuck(consumer(0, "redis connection failed: x"), ok, 5_000, 6_001)).toMatch(
+    /; the last error of its connections: redis connection failed: x$/,
+  )
+  expect(whyStuck(consumer(2), { okSince: null }, 5_000, 6_001)).toBeNull()
+  expect(whyStuck(consumer(0), { okSince: 2_000 }, 5_000, 7_000)).toBeNull()
+  expect(whyStuck(consumer(0), { okSince: 2_000 }, 5_000, 7_001)).not.toBeNull()
 })

@@ -2,8 +2,8 @@ import { createByteBudget } from "@unseal/archive/budget"
 import { readAccounts } from "@unseal/queue/accounting"
 import { type Consumer, createConsumer } from "@unseal/queue/consumer"
 import { openDeadLetters } from "@unseal/queue/dead-letters"
-import { withDeadline } from "@unseal/queue/deadline"
 import type { FailureCode } from "@unseal/queue/ending"
+import { type RedisHealth, watchRedis } from "@unseal/queue/health"
 import { readMemory } from "@unseal/queue/server"
 import { queueStatus } from "@unseal/queue/status"
 import { listSuspensions } from "@unseal/queue/suspension-state"
@@ -23,6 +23,8 @@ import { createStoreNotices } from "./store-notices.ts"
 
 /** Without any progress for so many times the lock's length, the process is stuck: every lock is lost after one. */
 const STUCK_LOCKS = 5
+/** But not before the consumer's connections have had time to notice that they are dead, and to be made anew. */
+const STUCK_MS = 60_000
 
 export interface Worker {
   /** Why it can't work now, each a clause. */
@@ -85,8 +87,9 @@ export function createWorker({ config, redis, registry, logger, rig }: WorkerOpt
     },
   })
 
-  const limitMs = STUCK_LOCKS * settings.UNSEAL_LOCK_MS
-  const live = () => whyStuck(consumer, redis.status === "ready", limitMs)
+  const health = watchRedis({ connection: redis, queue, logger })
+  const limitMs = Math.max(STUCK_LOCKS * settings.UNSEAL_LOCK_MS, STUCK_MS)
+  const live = () => whyStuck(consumer, health, limitMs)
   const watchdog = setInterval(() => {
     const reason = live()
     // Nobody catches it: the process ends with 1 and is started anew, and its jobs are found as stalled.
@@ -97,18 +100,12 @@ export function createWorker({ config, redis, registry, logger, rig }: WorkerOpt
   return {
     live,
     async ready() {
-      const redisAnswers = withDeadline(redis.ping(), 1_000, () => new Error("no answer within 1000 ms"))
-      const [redisProblem, keyProblems] = await Promise.all([
-        redisAnswers.then(
-          () => [],
-          (error: Error) => [`redis: ${error.message}`],
-        ),
-        places.unready(),
-      ])
-      return [...redisProblem, ...keyProblems]
+      const [redisProblems, keyProblems] = await Promise.all([health.problems(), places.unready()])
+      return [...redisProblems, ...keyProblems]
     },
     async close() {
       clearInterval(watchdog)
+      health.close()
       await consumer.close()
       await Promise.all([places.close(), deadLetters.close()])
     },
@@ -116,16 +113,18 @@ export function createWorker({ config, redis, registry, logger, rig }: WorkerOpt
 }
 
 /**
- * Whether a worker makes no progress although it could: it has jobs, whose locks it would lose long before, or a Redis that
- * answers, which it would ask for jobs. With Redis away and nothing in hand it just waits: a restart would not help.
+ * Whether a worker makes no progress although Redis takes work all that time, as another connection of this process sees it: then the
+ * consumer's own connections are stuck. While Redis is away or refuses, it just waits: a restart would not help.
  */
 export function whyStuck(
-  { lastProgressAt, active }: Pick<Consumer, "lastProgressAt" | "active">,
-  redisReady: boolean,
+  { lastProgressAt, lastTrouble, active }: Pick<Consumer, "lastProgressAt" | "lastTrouble" | "active">,
+  { okSince }: Pick<RedisHealth, "okSince">,
   limitMs: number,
   now: number = Date.now(),
 ): string | null {
-  if (active === 0 && !redisReady) return null
-  const idleMs = now - lastProgressAt
-  return idleMs > limitMs ? `no progress for ${idleMs} ms with ${active} jobs in hand` : null
+  if (okSince === null) return null
+  const idleMs = now - Math.max(lastProgressAt, okSince)
+  if (idleMs <= limitMs) return null
+  const last = lastTrouble === "" ? "" : `; the last error of its connections: ${lastTrouble}`
+  return `no progress for ${idleMs} ms with ${active} jobs in hand, although redis takes work${last}`
 }

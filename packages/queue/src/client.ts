@@ -1,6 +1,6 @@
 /** The Redis clients that the queue works with: of one Redis, found by sentinels or not, or of a cluster. */
 import type { Cluster, Redis, RedisOptions } from "ioredis"
-import { queuePrefix } from "./names.ts"
+import { queueKey } from "./names.ts"
 
 export type RedisClient = Redis | Cluster
 
@@ -47,6 +47,6 @@ export async function infoOf(client: RedisClient, queue: string, section: string
   // By key: a client whose map of the slots is old learns the new one by a command that has some.
   return (await client.eval(
     "return redis.call('INFO', ARGV[1])",
-    ...[1, queuePrefix(queue), section],
+    ...[1, queueKey(queue, "meta"), section],
   )) as string
 }

@@ -54,6 +54,8 @@ export interface ConsumerOptions<Result extends RunResult> {
 export interface Consumer {
   /** When it last did something: a job ended, a lock was renewed, the queue answered. Milliseconds since the epoch. */
   readonly lastProgressAt: number
+  /** What failed since then, or "". */
+  readonly lastTrouble: string
   /** Jobs whose run has not ended yet. */
   readonly active: number
   /** Takes no more jobs, aborts all runs and hands their jobs back. Resolves within 5 s. */
@@ -74,7 +76,12 @@ const CLOSE_MS = 4_500
 export function createConsumer<Result extends RunResult>(options: ConsumerOptions<Result>): Consumer {
   const { queue, concurrency, attempts = 12, lockMs = 60_000, stallCheckMs = 15_000, logger } = options
   const renewsByRun = options.lockRenewal !== "by-job"
-  const logError = createErrorLog(logger)
+  const writeError = createErrorLog(logger)
+  let lastTrouble = ""
+  const logError: typeof writeError = (error, message) => {
+    lastTrouble = `${message}: ${(error as Error).message}`.split("\n", 1)[0]!.slice(0, 200)
+    writeError(error, message)
+  }
   const connection = duplicatePatiently(options.connection)
   connection.on("error", (error) => logError(error, "redis connection failed"))
 
@@ -100,6 +107,7 @@ export function createConsumer<Result extends RunResult>(options: ConsumerOption
   let lastProgressAt = Date.now()
   const progressed = () => {
     lastProgressAt = Date.now()
+    lastTrouble = ""
   }
 
   const worker = new PacedWorker(queue, process, {
@@ -199,6 +207,9 @@ export function createConsumer<Result extends RunResult>(options: ConsumerOption
   return {
     get lastProgressAt() {
       return lastProgressAt
+    },
+    get lastTrouble() {
+      return lastTrouble
     },
     get active() {
       return active.size

@@ -68,7 +68,7 @@ export function createProducer(options: ProducerOptions): Producer {
     stackTraceLimit: 0,
   }
   const logError = createErrorLog(options.logger)
-  const reasonNotToAdd = watchMemory(connection, name)
+  const reasonNotToAdd = watchMemory(connection, name, options.logger)
   let live: LiveQueue | undefined
   let closed = false
   let pending = 0

@@ -49,3 +49,20 @@ test("a failed look is not remembered", async () => {
   await expect(again).rejects.toThrow()
   broken.disconnect()
 })
+
+test("a user without INFO adds jobs all the same, and is told once", async () => {
+  const redis = await startRedis()
+  const admin = new Redis(redis.url)
+  await admin.call("ACL", "SETUSER", "unseal", "on", ">pw", "~*", "+@all", "-info")
+  const client = new Redis(redis.url.replace("//", "//unseal:pw@"), { enableReadyCheck: false })
+  const said: string[] = []
+  const say = (_: object, message: string) => void said.push(message)
+  try {
+    const reasonNotToAdd = watchMemory(client, "unseal", { info: say, warn: say, error: say })
+    expect([await reasonNotToAdd(), await reasonNotToAdd()]).toEqual([null, null])
+    expect(said).toEqual(["redis does not tell how full it is: INFO is forbidden"])
+  } finally {
+    for (const one of [admin, client]) one.disconnect()
+    await redis.close()
+  }
+})

@@ -1,6 +1,7 @@
 /** What the queue needs of its Redis server: room, and a memory that outlives a crash. */
 import type { Redis } from "ioredis"
 import { infoOf, masters, type RedisClient } from "./client.ts"
+import type { QueueLogger } from "./error-log.ts"
 
 export interface ServerMemory {
   readonly usedBytes: number
@@ -18,17 +19,32 @@ export async function readMemory(connection: RedisClient, queue: string): Promis
 const NEARLY_FULL = 0.8
 const GOOD_FOR_MS = 1_000
 
-/** Tells, looking at most once a second, why no more jobs should be added, or `null`. */
-export function watchMemory(connection: RedisClient, queue: string): () => Promise<string | null> {
+/** Tells, looking at most once a second, why no more jobs should be added, or `null`: also if Redis does not let us ask, which is logged once. */
+export function watchMemory(
+  connection: RedisClient,
+  queue: string,
+  logger?: QueueLogger,
+): () => Promise<string | null> {
+  let told = false
   let looking: Promise<string | null> | undefined
   let lookedAt = Number.NEGATIVE_INFINITY
   return () => {
     if (looking && performance.now() - lookedAt < GOOD_FOR_MS) return looking
     lookedAt = performance.now()
-    looking = readMemory(connection, queue).then(({ usedBytes, limitBytes }) => {
-      if (limitBytes === 0 || usedBytes < limitBytes * NEARLY_FULL) return null
-      return `redis uses ${Math.round((100 * usedBytes) / limitBytes)} % of its maxmemory of ${limitBytes} bytes`
-    })
+    looking = readMemory(connection, queue).then(
+      ({ usedBytes, limitBytes }) => {
+        if (limitBytes === 0 || usedBytes < limitBytes * NEARLY_FULL) return null
+        return `redis uses ${Math.round((100 * usedBytes) / limitBytes)} % of its maxmemory of ${limitBytes} bytes`
+      },
+      (error: Error) => {
+        // On a cluster, a script says it in other words.
+        if (!/NOPERM|unknown command|no permissions/i.test(error.message)) throw error
+        if (!told)
+          logger?.warn({ reason: error.message }, "redis does not tell how full it is: INFO is forbidden")
+        told = true
+        return null
+      },
+    )
     looking.catch(() => {
       looking = undefined
     })

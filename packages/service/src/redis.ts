@@ -35,6 +35,8 @@ const CLUSTER_ROLES = {
 const FIRST_RECONNECT_MS = 50
 const LAST_RECONNECT_MS = 2_000
 const ERROR_LINES_PER_SECOND = 2
+/** What does not change is said again after so long. */
+const SAME_ERROR_MS = 60_000
 
 /** Without the random part, all processes would come back to a restarted Redis in step. */
 const retryDelay = (attempt: number): number =>
@@ -58,14 +60,23 @@ export function connectRedis(
 ): RedisClient {
   const redis = createRedis(settings, ROLES[role], CLUSTER_ROLES[role])
   const log = rateLimited(logger, ERROR_LINES_PER_SECOND)
+  let lastSaid = { text: "", at: 0 }
   const failed = (err: unknown) => {
-    log("error", "redis", { err, role }, "redis connection failed")
+    const text = String(err)
+    const isNew = text !== lastSaid.text || Date.now() - lastSaid.at > SAME_ERROR_MS
+    if (isNew) {
+      lastSaid = { text, at: Date.now() }
+      log("error", "redis", { err, role }, "redis connection failed")
+    }
     // ioredis would go on in database 0.
     if (isWrongDatabase(err)) redis.disconnect(true)
   }
   redis.on("error", failed)
   redis.on("node error", failed)
-  redis.on("ready", () => log("info", "redis ready", { role }, "redis connected"))
+  redis.on("ready", () => {
+    lastSaid = { text: "", at: 0 }
+    log("info", "redis ready", { role }, "redis connected")
+  })
   // The failure is reported by the error event as well, and reconnecting goes on.
   redis.connect().catch(() => {})
   return redis
@@ -78,7 +89,7 @@ type ConnectionOptions = Omit<RedisOptions, "replyMapping">
 export function createRedis(
   settings: RedisSettings,
   role: ConnectionOptions,
-  cluster: (typeof CLUSTER_ROLES)[keyof typeof CLUSTER_ROLES] | object = {},
+  cluster: Pick<ClusterOptions, "clusterRetryStrategy" | "maxRedirections"> = {},
 ): RedisClient {
   const location = parseRedisUrl(settings.REDIS_URL)
   const { form, hosts, username, password, db, family, masterName } = location
