@@ -35,8 +35,14 @@ export async function createFileWriter(
     const files = uploadFilesOf(target, begun)
     const partSize = choosePartSize(preferredPartSize)
     await mkdir(dirname(target), { recursive: true })
-    await (await open(files.temporary, "wx", FILE_MODE)).close()
-    await beginJournal(files.journal, size, partSize)
+    try {
+      await (await open(files.temporary, "wx", FILE_MODE)).close()
+      await beginJournal(files.journal, size, partSize)
+    } catch (error) {
+      // Nobody has been told of its token, so nobody else would end it.
+      await removeUpload(target, begun).catch(() => {})
+      throw error
+    }
     return fileWriter({ directory, target, key, size, partSize, options, token: begun, ...files })
   } catch (error) {
     throw await uploadError(error, "create", target, directory, signal)
