@@ -8,6 +8,7 @@ import { PROJECT } from "./settings.ts"
 
 /** An archive that the system was, or will be, told of. */
 export interface Tracked {
+  readonly projectId: string
   readonly archiveId: string
   readonly encryptedPassword: string
   /** Bytes. */
@@ -22,11 +23,11 @@ export const recordKeyOf = ({ destinationKey }: Tracked): string => destinationK
 
 export interface Archives {
   /** A description of `recorded`, whose object is not stored yet. */
-  track(recorded: Omit<Recorded, "ciphertext">, expected?: Expected): Tracked
+  track(recorded: Omit<Recorded, "ciphertext">, expected?: Expected, projectId?: string): Tracked
   /** Stores the object of an archive, over one that is there. */
   upload(key: string, ciphertext: Uint8Array): Promise<void>
-  /** Records, stores and tracks an archive of about `size` bytes, in whole mebibytes. */
-  record(size: number): Promise<Tracked>
+  /** Records, stores and tracks an archive of about `size` bytes, in whole mebibytes; of the first project if none is named. */
+  record(size: number, projectId?: string): Promise<Tracked>
   /** The same for an archive that memory need not hold: made as it is stored. */
   recordLarge(size: number): Promise<Tracked>
 }
@@ -34,23 +35,24 @@ export interface Archives {
 /** What the logs must not hold goes into `secrets`. */
 export function createArchives(studio: Studio, source: ArchiveStore, secrets: Set<string>): Archives {
   const archives: Archives = {
-    track({ archiveId, encryptedPassword, size, plaintext }, expected) {
+    track({ archiveId, encryptedPassword, size, plaintext }, expected, projectId = PROJECT) {
       secrets.add(encryptedPassword)
       return {
+        projectId,
         archiveId,
         encryptedPassword,
         size,
-        sourceKey: `${PROJECT}/${archiveId}/archive.ts`,
-        destinationKey: `plain/${PROJECT}/${archiveId}/archive.ts`,
+        sourceKey: `${projectId}/${archiveId}/archive.ts`,
+        destinationKey: `plain/${projectId}/${archiveId}/archive.ts`,
         expected: expected ?? { output: new Set([plaintext]) },
       }
     },
     async upload(key, ciphertext) {
       await writeWhole(source, key, ciphertext, "video/mp2t", AbortSignal.timeout(300_000))
     },
-    async record(size) {
+    async record(size, projectId) {
       const recorded = studio.recordLike(size)
-      const archive = archives.track(recorded)
+      const archive = archives.track(recorded, undefined, projectId)
       await archives.upload(archive.sourceKey, recorded.ciphertext)
       return archive
     },

@@ -4,7 +4,7 @@ import { createCallbackSender } from "@unseal/simulator/callbacks"
 import type { Tracked } from "./archives.ts"
 import type { History } from "./history.ts"
 import type { Member } from "./members.ts"
-import { PROJECT, SIGNATURE_SECRET } from "./settings.ts"
+import { SIGNATURE_SECRET } from "./settings.ts"
 
 /** What came of one callback. */
 export interface Answered {
@@ -17,9 +17,9 @@ export interface Answered {
 }
 
 /** What the vendor tells of an archive: in a callback, and when it is asked. */
-export const subjectOf = ({ archiveId, encryptedPassword, size }: Tracked) => ({
+export const subjectOf = ({ projectId, archiveId, encryptedPassword, size }: Tracked) => ({
   id: archiveId,
-  projectId: PROJECT,
+  projectId,
   sessionId: "chaos",
   name: "chaos",
   createdAt: Date.now(),
@@ -34,24 +34,25 @@ export function createCaller(
   history: History,
   answers: Answered[],
 ): (archive: Tracked, ingest: Member) => Promise<Answered> {
-  const senders = new Map<Member, ReturnType<typeof createCallbackSender>>()
+  const senders = new Map<string, ReturnType<typeof createCallbackSender>>()
 
-  function senderTo(ingest: Member) {
+  function senderTo(ingest: Member, projectId: string) {
+    const name = `${ingest.name} ${projectId}`
     const sender =
-      senders.get(ingest) ??
+      senders.get(name) ??
       createCallbackSender({
-        url: `http://127.0.0.1:${ingest.ports.http}/callbacks/${PROJECT}`,
+        url: `http://127.0.0.1:${ingest.ports.http}/callbacks/${projectId}`,
         signatureSecret: SIGNATURE_SECRET,
         timeScale: 0.05,
       })
-    senders.set(ingest, sender)
+    senders.set(name, sender)
     return sender
   }
 
   return async (archive, ingest) => {
     const startedAt = performance.now()
     const body = callbackBody(subjectOf(archive), "uploaded")
-    const sending = senderTo(ingest).send(body, AbortSignal.timeout(300_000))
+    const sending = senderTo(ingest, archive.projectId).send(body, AbortSignal.timeout(300_000))
     await sending.firstAttempt
     const ms = performance.now() - startedAt
     const { outcome, attempts, answer } = await sending.delivery

@@ -69,12 +69,19 @@ export async function endedJobs(world: QueueView, jobIds: readonly string[]): Pr
   return jobIds.map((_, index) => [0, 1].some((which) => scores[2 * index + which]?.[1] != null))
 }
 
-/** Resolves when every accepted job is done for good; rejects after `ms`. */
-export async function untilSettled(world: QueueView, ms: number): Promise<void> {
+/** Likewise, or it is not there any more. */
+async function endedOrGone(world: QueueView, jobIds: readonly string[]): Promise<boolean[]> {
+  const ended = await endedJobs(world, jobIds)
+  const present = await Promise.all(jobIds.map((jobId) => world.client.exists(keyOf(jobId))))
+  return ended.map((isEnded, index) => isEnded || present[index] === 0)
+}
+
+/** Resolves when every accepted job is done for good; rejects after `ms`. One that is gone counts as done if it is `forgotten`. */
+export async function untilSettled(world: QueueView, ms: number, forgotten = false): Promise<void> {
   const deadline = Date.now() + ms
   for (;;) {
     const open = [...acceptedJobs(world).keys()]
-    const ended = await endedJobs(world, open)
+    const ended = await (forgotten ? endedOrGone : endedJobs)(world, open)
     const left = open.filter((_, index) => !ended[index])
     if (left.length === 0) return
     if (Date.now() > deadline)

@@ -1,4 +1,4 @@
-/** A TCP proxy between processes and their Redis, which does to the traffic what a network can. */
+/** A TCP proxy between processes and a server of theirs, which does to the traffic what a network can. */
 import { type AddressInfo, connect, createServer, type Socket } from "node:net"
 
 /** What happens to the traffic of every connection, old and new, until the next word. */
@@ -14,7 +14,9 @@ export type NetworkFault =
   | { readonly kind: "refuse" }
 
 export interface RedisProxy {
+  /** Of a Redis behind it. */
   readonly url: string
+  readonly port: number
   fault(fault: NetworkFault): void
   honest(): void
   /** Cuts every connection that is open now. */
@@ -67,8 +69,10 @@ export async function startRedisProxy(targetPort: number): Promise<RedisProxy> {
   const cut = () => {
     for (const socket of sockets) socket.destroy()
   }
+  const { port } = server.address() as AddressInfo
   return {
-    url: `redis://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    url: `redis://127.0.0.1:${port}`,
+    port,
     fault(fault) {
       current = fault
       if (fault.kind === "refuse") cut()

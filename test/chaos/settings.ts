@@ -3,6 +3,8 @@ import type { Protection } from "@unseal/service/test-settings"
 import type { SystemStores } from "@unseal/test/harness/stores"
 
 export const PROJECT = "123456"
+/** The one that has trouble, in worlds of two. */
+export const SECOND_PROJECT = "654321"
 export const QUEUE = "unseal"
 /** As reliability.md has them. */
 export const LOCK_MS = 3_000
@@ -12,29 +14,59 @@ export const PARTS_IN_FLIGHT = 4
 
 export const SIGNATURE_SECRET = "chaos-signature-secret-0123456789"
 
+/** With which the second project may sign, so that its permissions are its own. */
+export const SECOND_CREDENTIAL = {
+  accessKeyId: "SECONDPROJECT",
+  secretAccessKey: "second-project-secret-key-0123456789",
+}
+
 export type Env = Readonly<Record<string, string>>
 
-/** Of every process. */
-export const settingsOf = (redisUrl: string, protectionsOff: readonly Protection[]): Env => ({
+/** Of every process, whose projects are `projects`. */
+export const settingsOf = (redisUrl: string, protectionsOff: readonly Protection[], projects: Env): Env => ({
   REDIS_URL: redisUrl,
   UNSEAL_QUEUE: QUEUE,
   UNSEAL_HOST: "127.0.0.1",
   UNSEAL_ADMIN_PORT: "0",
   UNSEAL_TEST: "1",
   ...(protectionsOff.length > 0 && { UNSEAL_TEST_PROTECTIONS_OFF: protectionsOff.join(",") }),
-  UNSEAL_PROJECT_ID: PROJECT,
+  ...projects,
 })
 
 /** What a worker needs beside these. */
-export const workerSettings = (stores: SystemStores, keysDirectory: string): Env => ({
+export const workerSettings = (stores: SystemStores): Env => ({
   ...stores.env,
-  UNSEAL_SOURCE: stores.source,
-  UNSEAL_DESTINATION: stores.destination,
-  UNSEAL_DESTINATION_KEY: "plain/{projectId}/{archiveId}/archive.ts",
-  UNSEAL_KEYS_DIR: keysDirectory,
   UNSEAL_CONCURRENCY: "4",
   UNSEAL_PARTS_IN_FLIGHT: String(PARTS_IN_FLIGHT),
   UNSEAL_PART_SIZE_BYTES: String(PART_SIZE),
   UNSEAL_LOCK_MS: String(LOCK_MS),
   UNSEAL_STALL_CHECK_MS: String(STALL_CHECK_MS),
 })
+
+/** Where the plaintext of a project goes. */
+const DESTINATION_KEY = "plain/{projectId}/{archiveId}/archive.ts"
+
+/** A project's stores and keys. */
+export interface ProjectSetup {
+  readonly id: string
+  readonly source: string
+  readonly destination: string
+  readonly keysDirectory: string
+}
+
+/** The one project of most worlds, as a worker is told of it. */
+export const singleProject = ({ source, destination, keysDirectory }: ProjectSetup): Env => ({
+  UNSEAL_SOURCE: source,
+  UNSEAL_DESTINATION: destination,
+  UNSEAL_DESTINATION_KEY: DESTINATION_KEY,
+  UNSEAL_KEYS_DIR: keysDirectory,
+})
+
+/** A projects file, for ingest and workers alike. */
+export const projectsFile = (projects: readonly ProjectSetup[], signatureSecretFile: string): string =>
+  JSON.stringify({
+    projects: projects.map(({ id, source, destination, keysDirectory }) => ({
+      ...{ id, source, destination, destinationKey: DESTINATION_KEY, keysDir: keysDirectory },
+      signatureSecretFile,
+    })),
+  })

@@ -36,6 +36,14 @@ const SCALES: Readonly<Record<string, number>> = {
   late: 0.1,
   unreadable: 0.2,
   large: 0.01,
+  "credentials-gone": 0.02,
+  "credentials-refused": 0.02,
+  "permissions-gone": 0.02,
+  "keys-away": 0.02,
+  "disk-full": 0.02,
+  "silent-store": 0.02,
+  "names-away": 0.02,
+  "clock-wrong": 0.02,
 }
 
 describe(`under fire (seed ${seed})`, { timeout: 15 * MINUTES }, () => {

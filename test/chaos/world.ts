@@ -2,6 +2,7 @@
  * The system under test: real processes, a Redis that may be killed, the simulator's S3 server in this process, so that its
  * fault plan and its log are at hand, and a network to Redis that can fail.
  */
+import { readdirSync } from "node:fs"
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -11,7 +12,13 @@ import type { Protection } from "@unseal/service/test-settings"
 import { type S3Server, startS3Server } from "@unseal/simulator/s3/server"
 import { poisoned } from "@unseal/test/harness/poisoned"
 import { type RedisOptions, type RedisServer, startRedis } from "@unseal/test/harness/redis"
-import { DESTINATION_NAME, S3_CREDENTIAL, SOURCE_NAME, s3Stores } from "@unseal/test/harness/stores"
+import {
+  DESTINATION_NAME,
+  S3_CREDENTIAL,
+  SOURCE_NAME,
+  type SystemStores,
+  s3Stores,
+} from "@unseal/test/harness/stores"
 import { Redis } from "ioredis"
 import { type Archives, createArchives, type Tracked } from "./archives.ts"
 import { type Answered, createCaller } from "./callbacks.ts"
@@ -22,7 +29,19 @@ import { lastingPort } from "./ports.ts"
 import { createRandom, type Random } from "./random.ts"
 import { openStudio, type Studio } from "./recordings.ts"
 import { type RedisProxy, startRedisProxy } from "./redis-proxy.ts"
-import { type Env, PART_SIZE, SIGNATURE_SECRET, settingsOf, workerSettings } from "./settings.ts"
+import {
+  type Env,
+  PART_SIZE,
+  PROJECT,
+  type ProjectSetup,
+  projectsFile,
+  SECOND_CREDENTIAL,
+  SECOND_PROJECT,
+  SIGNATURE_SECRET,
+  settingsOf,
+  singleProject,
+  workerSettings,
+} from "./settings.ts"
 import { type Versions, watchVersions } from "./versions.ts"
 
 export interface WorldOptions {
@@ -37,6 +56,22 @@ export interface WorldOptions {
   readonly workerEnv?: Env
   readonly ingestEnv?: Env
   readonly protectionsOff?: readonly Protection[]
+  /** Adds the second project; what it does not name is as the first's, but for its keys' directory, which is its own. */
+  readonly second?: (places: {
+    /** Below which it may keep what it needs. */
+    readonly directory: string
+    readonly s3: S3Server
+    readonly stores: SystemStores
+    readonly closing: Closing
+  }) => Promise<SecondProject>
+}
+
+/** Where the second project's archives come from and go to. */
+export interface SecondProject {
+  readonly source?: string
+  readonly destination?: string
+  /** What workers need beside, to reach them. */
+  readonly env?: Env
 }
 
 export interface World extends Archives {
@@ -51,8 +86,14 @@ export interface World extends Archives {
   readonly s3: S3Server
   readonly source: OpenedStore
   readonly destination: OpenedStore
+  /** Of the second project, where that is another: as a person who looks at it sees it. */
+  readonly secondDestination?: OpenedStore
+  /** Its archives there, if it is a directory. */
+  secondCommitted(): number
   readonly versions: Versions
   readonly keysDirectory: string
+  /** The second project's. */
+  readonly secondKeysDirectory: string
   /** What reaches the queue and the stores: a worker's settings. */
   readonly workerEnv: Env
   /** Those that ever were. */
@@ -76,7 +117,8 @@ export interface World extends Archives {
   close(): Promise<void>
 }
 
-type Closing = (() => Promise<unknown>)[]
+/** What is undone at the end, the last first. */
+export type Closing = (() => Promise<unknown>)[]
 
 let studio: Promise<Studio> | undefined
 
@@ -109,20 +151,42 @@ async function assemble(
   const history = createHistory()
   const random = createRandom(options.seed)
   const { redis, proxy, client } = await openRedis(options, closing)
-  const keysDirectory = join(directory, "keys")
-  await mkdir(keysDirectory)
-  await writeFile(join(keysDirectory, "key.pem"), studio.privateKeyPem)
+  const [keysDirectory, secondKeysDirectory] = [join(directory, "keys"), join(directory, "keys-2")]
+  for (const keys of [keysDirectory, secondKeysDirectory]) {
+    await mkdir(keys)
+    await writeFile(join(keys, "key.pem"), studio.privateKeyPem)
+  }
   const stores = await openStores(options, directory, history, closing)
 
-  const common = settingsOf(options.proxied ? proxy.url : redis.url, options.protectionsOff ?? [])
-  const workerEnv = { ...common, ...workerSettings(stores.locations, keysDirectory) }
+  const first = { id: PROJECT, ...stores.locations, keysDirectory }
+  const second = await options.second?.({ directory, s3: stores.s3, stores: stores.locations, closing })
+  const secondSetup = second && {
+    ...{ ...first, id: SECOND_PROJECT, keysDirectory: secondKeysDirectory },
+    ...(second.source && { source: second.source }),
+    ...(second.destination && { destination: second.destination }),
+  }
+  const projects = secondSetup
+    ? { UNSEAL_PROJECTS_FILE: await writeProjects(directory, [first, secondSetup]) }
+    : { UNSEAL_PROJECT_ID: PROJECT }
+  const secondDestination = second?.destination?.startsWith("file:")
+    ? poisoned(await openStore(second.destination, { env: {} }))
+    : undefined
+  if (secondDestination) closing.push(() => secondDestination.close())
+
+  const common = settingsOf(options.proxied ? proxy.url : redis.url, options.protectionsOff ?? [], projects)
+  const workerEnv = {
+    ...{ ...common, ...workerSettings(stores.locations), ...second?.env },
+    ...(secondSetup ? {} : singleProject(first)),
+  }
   const members = createMembers(history, common)
   closing.push(() => members.close())
   const living = (app: "ingest" | "worker") =>
     members.all.filter((member) => member.alive && member.name.startsWith(app))
 
   const answers: Answered[] = []
-  const secrets = new Set([SIGNATURE_SECRET, S3_CREDENTIAL.AWS_SECRET_ACCESS_KEY])
+  const secrets = new Set([
+    ...[SIGNATURE_SECRET, S3_CREDENTIAL.AWS_SECRET_ACCESS_KEY, SECOND_CREDENTIAL.secretAccessKey],
+  ])
   for (const line of studio.privateKeyPem.toString().split("\n")) if (line.length === 64) secrets.add(line)
   const call = createCaller(history, answers)
 
@@ -130,7 +194,9 @@ async function assemble(
     ...createArchives(studio, stores.source, secrets),
     ...{ seed: options.seed, random, history, studio, redis, proxy, client },
     ...{ s3: stores.s3, source: stores.source, destination: stores.destination, versions: stores.versions },
-    ...{ keysDirectory, workerEnv, members: members.all, answers, secrets },
+    ...(secondDestination && { secondDestination }),
+    secondCommitted: () => countFiles(second?.destination),
+    ...{ keysDirectory, secondKeysDirectory, workerEnv, members: members.all, answers, secrets },
     get workers() {
       return living("worker")
     },
@@ -141,7 +207,7 @@ async function assemble(
     startIngest: async (port) =>
       members.start("ingest", {
         UNSEAL_PORT: String(port ?? (await lastingPort())),
-        UNSEAL_SIGNATURE_SECRET: SIGNATURE_SECRET,
+        ...(second ? {} : { UNSEAL_SIGNATURE_SECRET: SIGNATURE_SECRET }),
         ...options.ingestEnv,
       }),
     call: async (archive, ingest = random.pick(living("ingest"))) => call(archive, ingest),
@@ -155,6 +221,20 @@ async function assemble(
     close: () => closeAll(closing),
   }
   return world
+}
+
+/** The visible archives below a `file:` URL. */
+function countFiles(url: string | undefined): number {
+  if (!url?.startsWith("file:")) return 0
+  return readdirSync(new URL(url), { recursive: true }).filter((name) => `${name}`.endsWith("/archive.ts"))
+    .length
+}
+
+async function writeProjects(directory: string, projects: readonly ProjectSetup[]): Promise<string> {
+  const [path, secret] = [join(directory, "projects.json"), join(directory, "signature-secret")]
+  await writeFile(secret, SIGNATURE_SECRET)
+  await writeFile(path, projectsFile(projects, secret))
+  return path
 }
 
 async function openRedis(options: WorldOptions, closing: Closing) {
@@ -172,7 +252,7 @@ async function openRedis(options: WorldOptions, closing: Closing) {
 async function openStores({ seed }: WorldOptions, directory: string, history: History, closing: Closing) {
   const { AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey } = S3_CREDENTIAL
   const s3 = await startS3Server({
-    credentials: [{ accessKeyId, secretAccessKey }],
+    credentials: [{ accessKeyId, secretAccessKey }, SECOND_CREDENTIAL],
     buckets: [SOURCE_NAME, DESTINATION_NAME],
     directory,
     etags: "random",

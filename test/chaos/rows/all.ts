@@ -1,8 +1,13 @@
 /** The rows of the fault matrix that can be injected on one Linux machine, in the order of the table. */
 import type { Row } from "../row.ts"
+import { namesAway, silentStore } from "./away.ts"
 import { block } from "./block.ts"
 import { duplicates, forged, ingestRestart, late } from "./callbacks.ts"
+import { clockWrong } from "./clock.ts"
+import { credentialsGone, credentialsRefused, permissionsGone } from "./credentials.ts"
+import { diskFull } from "./disk-full.ts"
 import { keyRotation } from "./keys.ts"
+import { keysAway } from "./keys-away.ts"
 import { kill } from "./kill.ts"
 import { large } from "./large.ts"
 import { lockLost, twoContents } from "./overtaken.ts"
@@ -21,6 +26,8 @@ export const ROWS: readonly Row[] = [
   ...[redisCrash, redisEverysec, redisTorn, redisFlushed, redisAway],
   ...[storeFaults, shortBody, emptyBody, midway, swapped, ambiguous],
   ...[duplicates, forged, late, unreadable, large, keyRotation, ingestRestart, rollingRestart],
+  ...[credentialsGone, credentialsRefused, permissionsGone, keysAway, diskFull],
+  ...[silentStore, namesAway, clockWrong],
 ]
 
 /** `Error` with the names there are. */

@@ -45,6 +45,8 @@ export interface FaultRule {
   readonly operation: OperationName | "*"
   /** The whole key, or a pattern found in it. Without it every key matches, and operations that have none. */
   readonly key?: string | RegExp
+  /** Requests that are signed with this key only. */
+  readonly accessKeyId?: string
   /** Hits, after which the rule is spent. Default 1; `Infinity` for good. */
   readonly times?: number
   /** Of a hit at each matching request. Default 1. Drawn from the server's seed, the same in every run. */
@@ -54,6 +56,9 @@ export interface FaultRule {
   readonly action: FaultAction
 }
 
+/** Who signed it may be left out. */
+type StruckRequest = readonly [operation: OperationName, key: string, accessKeyId?: string]
+
 export interface FaultHandle {
   /** Requests that the rule has hit so far. */
   readonly hits: number
@@ -62,7 +67,7 @@ export interface FaultHandle {
 
 /** Which requests go wrong, and how. */
 export class FaultPlan {
-  readonly #rules = new Set<(operation: OperationName, key: string) => FaultAction | undefined>()
+  readonly #rules = new Set<(...request: StruckRequest) => FaultAction | undefined>()
   readonly #seed: number
   #added = 0
 
@@ -78,8 +83,8 @@ export class FaultPlan {
     const random = randomSequence(this.#seed + ++this.#added * 0x9e3779b9)
     let matched = 0
     let hits = 0
-    const strike = (operation: OperationName, key: string): FaultAction | undefined => {
-      if (!matches(rule, operation, key)) return undefined
+    const strike = (...request: StruckRequest): FaultAction | undefined => {
+      if (!matches(rule, ...request)) return undefined
       if (++matched <= after || random() >= probability) return undefined
       hits++
       if (hits >= times) this.#rules.delete(strike)
@@ -99,15 +104,14 @@ export class FaultPlan {
   }
 
   /** The merged action of the rules that a request hits; counts the hits. */
-  strike(operation: OperationName, key: string): FaultAction | undefined {
-    const actions = [...this.#rules]
-      .map((rule) => rule(operation, key))
-      .filter((action) => action !== undefined)
+  strike(...request: StruckRequest): FaultAction | undefined {
+    const actions = [...this.#rules].map((rule) => rule(...request)).filter((action) => action !== undefined)
     return actions.length === 0 ? undefined : Object.assign({}, ...actions)
   }
 }
 
-function matches(rule: FaultRule, operation: OperationName, key: string): boolean {
+function matches(rule: FaultRule, ...[operation, key, accessKeyId]: StruckRequest): boolean {
+  if (rule.accessKeyId !== undefined && rule.accessKeyId !== accessKeyId) return false
   if (rule.operation !== "*" && rule.operation !== operation) return false
   if (rule.key === undefined) return true
   // search, unlike test, keeps no state in a global pattern.

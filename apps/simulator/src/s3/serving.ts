@@ -161,7 +161,7 @@ async function findReply(
     context.policies.check(accessKeyId, arriving)
     refuseUnsupported(headers)
 
-    const struck = faults.strike(operation, target.key)
+    const struck = faults.strike(operation, target.key, accessKeyId)
     if (struck) entry.fault = Object.keys(struck).join(",")
     fault = { ...fault, ...struck }
     const instead = await strikeBefore(fault, response, requestId, signal)

@@ -1,0 +1,61 @@
+import { existsSync } from "node:fs"
+import { ensureProgram } from "@unseal/test/harness/programs"
+import { readJobs } from "../jobs.ts"
+import { inWorld, type Row } from "../row.ts"
+import { DEMAND, throughTrouble } from "../trouble.ts"
+
+/** Where Debian, Fedora and Alpine put it. */
+const LIBRARIES = [
+  `/usr/lib/${process.arch === "arm64" ? "aarch64" : "x86_64"}-linux-gnu/faketime/libfaketimeMT.so.1`,
+  ...["/usr/lib64/faketime/libfaketimeMT.so.1", "/usr/lib/faketime/libfaketimeMT.so.1"],
+]
+
+/** `LD_PRELOAD` of the library, which the package system brings if it is not there. */
+async function faketime(): Promise<string> {
+  await ensureProgram("faketime", {
+    packages: { apt: "faketime", dnf: "libfaketime", apk: "libfaketime" },
+  })
+  const found = LIBRARIES.find((path) => existsSync(path))
+  if (found === undefined)
+    throw new Error(`faketime is there, its library is none of ${LIBRARIES.join(", ")}`)
+  return found
+}
+
+/** What a worker needs to have a clock that is `offset` off (`+1h`). What it measures by is as ever. */
+async function clockOff(offset: string): Promise<Record<string, string>> {
+  return { LD_PRELOAD: await faketime(), FAKETIME: offset, FAKETIME_DONT_FAKE_MONOTONIC: "1" }
+}
+
+/** Two workers of four whose clocks are an hour off, one each way, for as long as the others would be in trouble. */
+export const clockWrong: Row = {
+  name: "clock-wrong",
+  fault: "one worker's clock is an hour ahead and another's an hour behind, beside two that are right",
+  demand: DEMAND,
+  run: (options) =>
+    inWorld(options, { workers: 2, second: async () => ({}) }, async (world) => {
+      const findings = await throughTrouble(world, options, {
+        what: "two clocks are wrong",
+        stops: false,
+        // An ended job is kept for an hour, by the clock of whoever ends one.
+        forgets: true,
+        async begin() {
+          await world.startWorker(await clockOff("+1h"))
+          await world.startWorker(await clockOff("-1h"))
+        },
+        async end() {
+          for (const worker of world.workers.slice(2)) await worker.stop()
+        },
+      })
+      const jobs = await readJobs(world)
+      const idle = world.members
+        .filter(({ name }) => name === "worker 3" || name === "worker 4")
+        .filter(({ log }) => !log.some(({ msg }) => msg === "archive committed"))
+      return {
+        ...findings,
+        failures: [
+          ...(findings.failures ?? []),
+          ...idle.map(({ name }) => `${name}, whose clock is wrong, has committed nothing of ${jobs.length}`),
+        ],
+      }
+    }),
+}

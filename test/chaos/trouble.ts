@@ -1,0 +1,146 @@
+/** A project that has trouble beside one that has none: what comes of both, and how the other fares meanwhile. */
+import { setTimeout as sleep } from "node:timers/promises"
+import { listSuspensions } from "@unseal/queue/suspension-state"
+import { openUploads } from "./check.ts"
+import { readJobs, untilSettled } from "./jobs.ts"
+import { type Findings, type RowOptions, scaled, until } from "./row.ts"
+import { PROJECT, QUEUE, SECOND_PROJECT } from "./settings.ts"
+import type { World } from "./world.ts"
+
+const MIB = 1024 * 1024
+
+/** Archives of each project in a second. Far below what the workers can do: a rate that falls was hindered. */
+const PER_SECOND = 2
+/** The trouble lasts for so many windows, one of which is measured before it. */
+const WINDOW_MS = 20_000
+const WINDOWS = 6
+/** Everything is done so long after the end of the trouble. */
+const RECOVERY_MS = 60_000
+/** Of the full form: a machine may be busy otherwise for a moment. */
+const LEAST_RATE = 0.9
+
+export interface Trouble {
+  /** In the history. */
+  readonly what: string
+  begin(): unknown
+  /** After half of its time. */
+  halfway?(): unknown
+  end(): unknown
+  /** How long workers may go on with what they had before: the short form's windows are as long, at least. */
+  readonly feltAfterMs?: number
+  /** Whether jobs that are done are forgotten early: then only the stores can tell that they are. */
+  readonly forgets?: boolean
+  /** Whether it is one that stops the second project: then it must have, or the row has shown nothing. Default true. */
+  readonly stops?: boolean
+}
+
+/** Demanded of every such row. */
+export const DEMAND =
+  "0 dead letters, no attempt used, nothing left open; the other project at ≥ 90 % of its rate; all done within 60 s of the end"
+
+/**
+ * Lets the second project have `trouble` for two minutes, while archives of both come at one rate. An archive needs one attempt,
+ * whatever happened while it waited.
+ */
+export async function throughTrouble(world: World, options: RowOptions, trouble: Trouble): Promise<Findings> {
+  const windowMs = scaled(WINDOW_MS, options, trouble.feltAfterMs ?? 4_000)
+  const windows = scaled(WINDOWS, options, 2)
+  const failures: string[] = []
+  const codes = new Set<string>()
+  const load = startLoad(world)
+  const counts: number[] = []
+  let stuck = 0
+  try {
+    // What came while the workers were starting is not the usual.
+    await until("the usual rate", 60_000, () =>
+      [PROJECT, SECOND_PROJECT].every((project) => {
+        const done = committed(world, project)
+        return done > 1 && load.called() - done <= PER_SECOND
+      }),
+    )
+    const usual = await within(windowMs, () => committed(world, PROJECT))
+    counts.push(usual)
+    world.fault(trouble.what)
+    await trouble.begin()
+    try {
+      for (let window = 1; window <= windows; window++) {
+        if (window === Math.floor(windows / 2) + 1) await trouble.halfway?.()
+        const before = committed(world, SECOND_PROJECT)
+        counts.push(await within(windowMs, () => committed(world, PROJECT)))
+        stuck = committed(world, SECOND_PROJECT) - before
+        for (const { projectId, side, code } of await listSuspensions(world.client, QUEUE))
+          codes.add(`${projectId === PROJECT ? "the other project's " : ""}${side} ${code}`)
+        options.progress?.(`window ${window} of ${windows}: ${counts.at(-1)} of the other project`)
+      }
+    } finally {
+      await trouble.end()
+      world.fault(`end of: ${trouble.what}`)
+    }
+  } finally {
+    await load.stop()
+  }
+  const endedAt = performance.now()
+  await untilSettled(world, RECOVERY_MS, trouble.forgets)
+  const recoveryMs = Math.round(performance.now() - endedAt)
+
+  const [usual = 0, ...during] = counts
+  const rate = during.reduce((sum, count) => sum + count, 0) / during.length / usual
+  const isFull = options.scale >= 0.5
+  if (isFull ? rate < LEAST_RATE : during.some((count) => count === 0))
+    failures.push(`the other project fell to ${percent(rate)} of its rate: ${counts.join(", ")}`)
+  if (trouble.stops !== false && stuck > 0)
+    failures.push(`the trouble did not stop its project: ${stuck} archives in the last window`)
+  if ([...codes].some((code) => code.startsWith("the other")))
+    failures.push(`the other project was suspended: ${[...codes].join(", ")}`)
+  const jobs = await readJobs(world)
+  const retried = jobs.filter(({ attempts }) => attempts > 1)
+  if (retried.length > 0)
+    failures.push(
+      `${retried.length} archives have used attempts, up to ${Math.max(...retried.map(({ attempts }) => attempts)) - 1}`,
+    )
+  const left = openUploads(world)
+  if (left.length > 0) failures.push(`${left.length} uploads are open, e.g. of ${left[0]!.key}`)
+  return {
+    runs: `${jobs.length} archives of two projects, ${Math.round((windows * windowMs) / 1000)} s of trouble`,
+    measured: `the other project at ${percent(rate)} of its rate, ${counts.join(" ")} archives a window; suspended: ${[...codes].join(", ") || "nothing"}; all done ${recoveryMs} ms after the end, after ${most(jobs)} starts at most`,
+    failures,
+    ...(trouble.forgets && { check: { redisForgot: true } }),
+  }
+}
+
+const percent = (part: number): string => `${Math.round(part * 100)} %`
+const most = (jobs: readonly { readonly starts: number }[]): number =>
+  Math.max(...jobs.map(({ starts }) => starts))
+
+/** Archives of a project that were made visible. */
+const committed = (world: World, projectId: string): number =>
+  projectId === SECOND_PROJECT && world.secondDestination
+    ? world.secondCommitted()
+    : world.versions.keys.filter((key) => key.startsWith(`plain/${projectId}/`) && key.endsWith(".ts")).length
+
+async function within(ms: number, count: () => number): Promise<number> {
+  const before = count()
+  await sleep(ms)
+  return count() - before
+}
+
+/** Archives of both projects, at one rate, until it is stopped. */
+function startLoad(world: World): { called(): number; stop(): Promise<void> } {
+  const calls: Promise<unknown>[] = []
+  const one = async (projectId: string) => world.call(await world.record(MIB, projectId))
+  const timer = setInterval(() => {
+    for (const projectId of [PROJECT, SECOND_PROJECT]) {
+      const call = one(projectId)
+      // Seen by `stop`, which comes later.
+      call.catch(() => {})
+      calls.push(call)
+    }
+  }, 1000 / PER_SECOND)
+  return {
+    called: () => calls.length / 2,
+    async stop() {
+      clearInterval(timer)
+      await Promise.all(calls)
+    },
+  }
+}
