@@ -31,6 +31,8 @@ let destination: OpenedStore
 let vendor: Awaited<ReturnType<typeof startVendorStorage>>
 let archive: Archive
 let renewed: number
+/** The vendor's. */
+let clock = 0
 let opened: OpenedStore[]
 const path = (name: string) => join(directory, name)
 
@@ -42,8 +44,8 @@ beforeAll(async () => {
   await createCertificate({ certificateFile: path("cert.pem"), keyFile: path("key.pem") })
   vendor = await startVendorStorage({
     ...{ host: "127.0.0.1", port: 0, publicHost: "127.0.0.1", tls },
-    // Shorter than any part takes together with the pause before it.
-    lifetimeMs: 100,
+    lifetimeMs: 600_000,
+    now: () => clock,
   })
 })
 afterAll(async () => {
@@ -68,8 +70,11 @@ afterEach(async () => {
   await destination.close()
 })
 
-/** The vendor's copy as a worker reads it; `before` is awaited before each read but the first. */
-function copyOf(before: (reads: number) => Promise<unknown>): ArchiveStore {
+/**
+ * The vendor's copy as a worker reads it; `before` is awaited before each read but the first. Reads begin one after the other, so
+ * that no URL expires between its renewal and its use.
+ */
+function copyOf(before: (reads: number) => unknown): ArchiveStore {
   const store = openHttpsStore({
     ...{ key: "vendor://123456/archive", url: archive.url! },
     hosts: parseHostList(`127.0.0.1:${vendor.port}`),
@@ -80,11 +85,23 @@ function copyOf(before: (reads: number) => Promise<unknown>): ArchiveStore {
   })
   opened.push(store)
   let reads = 0
+  let begun = Promise.resolve()
   return poisoned({
     ...store,
     async *read(object, range, signal) {
-      await before(++reads)
-      yield* store.read(object, range, signal)
+      const { promise, resolve } = Promise.withResolvers<void>()
+      const earlier = begun
+      begun = promise
+      try {
+        await earlier
+        await before(++reads)
+        for await (const chunk of store.read(object, range, signal)) {
+          resolve()
+          yield chunk
+        }
+      } finally {
+        resolve()
+      }
     },
   })
 }
@@ -105,14 +122,15 @@ async function decrypt(source: ArchiveStore) {
   )
 }
 
-const pause = () => new Promise((resolve) => setTimeout(resolve, 120))
-
 test("a copy of 24 MB is read part by part, by another URL whenever the last one has expired", async () => {
-  const { outcome, record } = await decrypt(copyOf(pause))
+  const expire = (reads: number) => {
+    if (reads % 3 === 0) clock += 600_000
+  }
+  const { outcome, record } = await decrypt(copyOf(expire))
   expect(outcome).toBe("committed")
   expect(record.source.size).toBe(archive.recording!.size)
-  // 23 parts, three at a time: one URL can't have served more than three of them.
-  expect(renewed).toBeGreaterThanOrEqual(7)
+  // 23 parts, the first of them opened: each third read finds its URL expired.
+  expect(renewed).toBe(7)
   const plain = await readWhole(destination, (await destination.stat(KEY, never))!, 2 ** 30, never)
   expect(createHash("sha256").update(plain).digest("hex")).toBe(archive.sha256!.plaintext)
   expect(record.sha256?.plaintext).toBe(archive.sha256!.plaintext)

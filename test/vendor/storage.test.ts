@@ -221,7 +221,11 @@ describe("unseal storage", () => {
   })
 
   it("--verify tells of a test object that may not be removed, and goes on", async () => {
-    const fault = customer.vendor.s3.faults.add({ operation: "DeleteObject", action: { status: 403 } })
+    const fault = customer.vendor.s3.faults.add({
+      operation: "DeleteObject",
+      times: Number.POSITIVE_INFINITY,
+      action: { status: 403 },
+    })
     const { code, stderr } = await customer.run(["storage", "disable", ...customer.toS3(), "--verify"])
     fault.remove()
     expect(code).toBe(0)

@@ -15,6 +15,8 @@ export interface DownloadOptions {
   readonly lifetimeMs: number
   /** Scheme, host and port of the URLs. Asked for each, since a server knows its port only when it listens. */
   baseUrl(): string
+  /** Milliseconds since the epoch; `Date.now` if left out. */
+  readonly now?: (() => number) | undefined
 }
 
 export interface Downloads {
@@ -24,7 +26,7 @@ export interface Downloads {
 
 const PATH = "/archives/"
 
-export function createDownloads({ store, lifetimeMs, baseUrl }: DownloadOptions): Downloads {
+export function createDownloads({ store, lifetimeMs, baseUrl, now = Date.now }: DownloadOptions): Downloads {
   const secret = randomBytes(32)
   const signatureOf = (key: string, expires: string): Buffer =>
     createHmac("sha256", secret).update(`${expires}\n${key}`).digest()
@@ -37,12 +39,12 @@ export function createDownloads({ store, lifetimeMs, baseUrl }: DownloadOptions)
     const expected = signatureOf(key, expires)
     if (signature.length !== expected.length || !timingSafeEqual(signature, expected))
       return { refused: "the signature is wrong" }
-    return Number(expires) <= Date.now() ? { refused: "the URL has expired" } : { key }
+    return Number(expires) <= now() ? { refused: "the URL has expired" } : { key }
   }
 
   return {
     urlOf({ key }) {
-      const expires = String(Date.now() + lifetimeMs)
+      const expires = String(now() + lifetimeMs)
       const query = new URLSearchParams({
         Expires: expires,
         Signature: signatureOf(key, expires).toString("base64url"),

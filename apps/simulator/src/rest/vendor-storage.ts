@@ -21,6 +21,8 @@ export interface VendorStorageOptions {
   readonly lifetimeMs: number
   /** Serves HTTPS with this certificate and key (PEM files), else HTTP. */
   readonly tls?: CertificateFiles
+  /** By which URLs expire, in milliseconds; `Date.now` if left out. */
+  readonly now?: () => number
 }
 
 /** Starts the vendor's own storage: a private temporary directory, and a server for what is in it. */
@@ -41,6 +43,7 @@ export async function startVendorStorage(
   const downloads = createDownloads({
     store,
     lifetimeMs: options.lifetimeMs,
+    now: options.now,
     baseUrl: () => `${tls ? "https" : "http"}://${options.publicHost}:${portOf()}`,
   })
   await listen(server, options.port, options.host)
