@@ -32,7 +32,7 @@ const schema = z.object({
   LOG_LEVEL: logLevel(),
   UNSEAL_QUEUE: text(),
   UNSEAL_REDIS_DURABILITY: choice(["require", "warn"]),
-  UNSEAL_HOST: text(),
+  UNSEAL_HOST: text().optional(),
   UNSEAL_PORT: port(),
   UNSEAL_ADMIN_PORT: port(),
   UNSEAL_ATTEMPTS: integer({ min: 1, max: 1_000 }),

@@ -62,7 +62,7 @@ await runProcess("ingest", async ({ logger, fail }) => {
     isProxy: (address) => proxies?.has(address) === true,
     onCut: createCutRecorder(registry, logger),
   })
-  await listen(server, config.UNSEAL_PORT, config.UNSEAL_HOST)
+  await listen(server, config.UNSEAL_PORT, config.UNSEAL_HOST, "UNSEAL_PORT")
   const admin = await startAdminServer({
     port: config.UNSEAL_ADMIN_PORT,
     host: config.UNSEAL_HOST,

@@ -26,7 +26,6 @@ test("four settings are enough, and the rest has the documented defaults", () =>
     LOG_LEVEL: "info",
     UNSEAL_QUEUE: "unseal",
     UNSEAL_REDIS_DURABILITY: "require",
-    UNSEAL_HOST: "0.0.0.0",
     UNSEAL_ADMIN_PORT: 9091,
     UNSEAL_CONCURRENCY: 8,
     UNSEAL_PARTS_IN_FLIGHT: 8,

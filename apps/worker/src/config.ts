@@ -34,7 +34,7 @@ const schema = z.object({
   LOG_LEVEL: logLevel(),
   UNSEAL_QUEUE: text(),
   UNSEAL_REDIS_DURABILITY: choice(["require", "warn"]),
-  UNSEAL_HOST: text(),
+  UNSEAL_HOST: text().optional(),
   UNSEAL_ADMIN_PORT: port(),
   UNSEAL_CONCURRENCY: integer({ min: 1, max: 1_000 }),
   UNSEAL_PARTS_IN_FLIGHT: integer({ min: 1, max: 10_000 }),

@@ -1,3 +1,4 @@
+import { networkInterfaces } from "node:os"
 import { afterEach, describe, expect, it } from "vitest"
 import { type AdminOptions, startAdminServer } from "./admin.ts"
 import { createLogger } from "./logger.ts"
@@ -69,7 +70,16 @@ describe("startAdminServer", () => {
     expect(await response.json()).toMatchObject({ title: "Not Found", status: 404 })
   })
 
-  it("rejects when the port is taken", async () => {
+  it("listens on IPv6 as well as on IPv4, unless told otherwise", async () => {
+    const { port } = new URL(await start({ host: undefined }))
+    expect((await fetch(`http://127.0.0.1:${port}/healthz`)).status).toBe(200)
+    const hasIpv6 = Object.values(networkInterfaces()).some((list) =>
+      list?.some(({ address }) => address === "::1"),
+    )
+    if (hasIpv6) expect((await fetch(`http://[::1]:${port}/healthz`)).status).toBe(200)
+  })
+
+  it("rejects when the port is taken or the address is another machine's, and names the setting", async () => {
     const port = Number(new URL(await start()).port)
     await expect(
       startAdminServer({
@@ -79,6 +89,9 @@ describe("startAdminServer", () => {
         logger: createLogger("test", "silent"),
         ready: async () => [],
       }),
-    ).rejects.toMatchObject({ code: "EADDRINUSE" })
+    ).rejects.toThrow(`UNSEAL_ADMIN_PORT: port ${port} is taken by another process`)
+    await expect(start({ host: "192.0.2.1" })).rejects.toThrow(
+      "UNSEAL_HOST: 192.0.2.1 is no address of this machine",
+    )
   })
 })

@@ -1,13 +1,15 @@
 import { createServer, type Server, type ServerResponse } from "node:http"
 import type { AddressInfo } from "node:net"
+import { ConfigurationError } from "./configuration-error.ts"
 import type { Logger } from "./logger.ts"
 import type { Registry } from "./metrics.ts"
+import type { SettingName } from "./setting-table.ts"
 
 export interface AdminOptions {
   /** 0 takes any free port. */
   readonly port: number
-  /** All interfaces unless told otherwise: probes and scrapes come from outside the pod. It shows no secret and changes nothing. */
-  readonly host?: string
+  /** All addresses if absent: probes and scrapes come from outside the pod. It shows no secret and changes nothing. */
+  readonly host?: string | undefined
   readonly registry: Registry
   readonly logger: Logger
   /** The reasons why no work should be sent here, each a clause; none if the process is ready. */
@@ -26,7 +28,7 @@ export async function startAdminServer(options: AdminOptions): Promise<{
   port: number
   close(): Promise<void>
 }> {
-  const { port, host = "0.0.0.0", registry, logger, live = () => null } = options
+  const { port, host, registry, logger, live = () => null } = options
   const routes: Readonly<Record<string, (response: ServerResponse) => Promise<void>>> = {
     "/healthz": async (response) => {
       const reason = live()
@@ -63,7 +65,7 @@ export async function startAdminServer(options: AdminOptions): Promise<{
     })
   })
   Object.assign(server, { headersTimeout: 5_000, requestTimeout: 10_000, maxConnections: 100 })
-  await listen(server, port, host)
+  await listen(server, port, host, "UNSEAL_ADMIN_PORT")
   return {
     port: (server.address() as AddressInfo).port,
     close: () =>
@@ -74,15 +76,47 @@ export async function startAdminServer(options: AdminOptions): Promise<{
   }
 }
 
-/** Listens, or rejects with the reason why it can't. */
-export function listen(server: Server, port: number, host: string): Promise<void> {
+/**
+ * Listens on `host`, or on every address of the machine, IPv4 and IPv6. Rejects if that can't be had: with a
+ * `ConfigurationError` that names `setting`, the setting of the port, if there is one.
+ */
+export function listen(
+  server: Server,
+  port: number,
+  host: string | undefined,
+  setting?: SettingName,
+): Promise<void> {
   return new Promise((resolve, reject) => {
-    server.once("error", reject)
-    server.listen(port, host, () => {
-      server.off("error", reject)
+    const refused = (error: NodeJS.ErrnoException): void => {
+      const problem = setting === undefined ? undefined : listenProblem(error, port, host, setting)
+      reject(problem === undefined ? error : new ConfigurationError([problem]))
+    }
+    server.once("error", refused)
+    server.listen({ port, ...(host !== undefined && { host }) }, () => {
+      server.off("error", refused)
       resolve()
     })
   })
+}
+
+function listenProblem(
+  { code }: NodeJS.ErrnoException,
+  port: number,
+  host: string | undefined,
+  setting: SettingName,
+): string | undefined {
+  switch (code) {
+    case "EADDRINUSE":
+      return `${setting}: port ${port} is taken by another process: stop that one, or give another port (0 takes any free one)`
+    case "EACCES":
+      return `${setting}: this user may not listen on port ${port}: give one from 1024 up`
+    case "EADDRNOTAVAIL":
+    case "EAFNOSUPPORT":
+    case "ENOTFOUND":
+      return `UNSEAL_HOST: ${host} is no address of this machine (${code})`
+    default:
+      return undefined
+  }
 }
 
 async function readyWithin(ready: AdminOptions["ready"], timeoutMs: number): Promise<readonly string[]> {

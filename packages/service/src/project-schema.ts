@@ -107,6 +107,16 @@ const callbackToken = z
   .string()
   .regex(/^[\w.~-]{16,256}$/, { error: "must have 16 to 256 characters, only letters, digits and - . _ ~" })
 
+const MIN_SECRET_BYTES = 16
+
+/** The vendor's have more than 30 characters: what has half as many was cut, or is a placeholder. */
+const signatureSecret = words.check(({ value, issues }) => {
+  const bytes = Buffer.byteLength(value)
+  if (bytes === 0 || bytes >= MIN_SECRET_BYTES) return
+  const message = `has ${bytes} bytes, and a signature secret has at least ${MIN_SECRET_BYTES}: copy all of it`
+  issues.push({ code: "custom", message, input: undefined })
+})
+
 const PLATFORMS = ["opentok", "vonage"] as const
 const API_SCHEMES = ["opentok", "vonage", "basic"] as const
 
@@ -181,7 +191,7 @@ export const ingestProject = (allowUnauthenticated: boolean) =>
         .enum(["signed", "token", "none"], { error: "must be signed, token or none" })
         .default("signed"),
       signatureSecrets: z
-        .array(words)
+        .array(signatureSecret)
         .max(2, { error: "holds more than two secrets: the old one and the new one are enough to rotate" })
         .default([]),
       callbackToken: callbackToken.optional(),

@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs"
+import { readFileSync, statSync } from "node:fs"
 import { dirname, resolve } from "node:path"
 import { parseDocument } from "yaml"
 import { readSecretFile } from "./environment.ts"
@@ -19,6 +19,11 @@ const SECRET_FIELDS = {
   apiSecret: "apiSecretFile",
   applicationKey: "applicationKeyFile",
 } as const
+
+/** Room for 5,000 projects with long store URLs, and little enough to be read while callbacks wait. */
+const MAX_BYTES = 4 * 2 ** 20
+const MAX_PROJECTS = 20_000
+
 const KNOWN: readonly string[] = Object.values(FIELDS).flat()
 
 const isRecord = (value: unknown): value is Record<string, unknown> =>
@@ -39,6 +44,10 @@ export function readProjectsFile(
   const content = parse(path, problems)
   if (content === undefined) return []
   const list = isRecord(content) ? content.projects : undefined
+  if (Array.isArray(list) && list.length > MAX_PROJECTS) {
+    problems.push(`${path} holds ${list.length} projects, and ${MAX_PROJECTS} are the most that are read`)
+    return []
+  }
   if (!Array.isArray(list) || list.length === 0) {
     problems.push(`${path} must hold a list named projects with at least one project`)
     return []
@@ -56,11 +65,18 @@ export function readProjectsFile(
 function parse(path: string, problems: string[]): unknown {
   let text: string
   try {
+    const { size } = statSync(path)
+    if (size > MAX_BYTES) {
+      problems.push(`${path} has ${size} bytes, and ${MAX_BYTES} are the most that are read`)
+      return undefined
+    }
     text = readFileSync(path, "utf8")
   } catch (error) {
     problems.push(`UNSEAL_PROJECTS_FILE: ${path} can't be read (${(error as NodeJS.ErrnoException).code})`)
     return undefined
   }
+  const json = parseJson(text)
+  if (json !== undefined) return json
   const document = parseDocument(text)
   // The parser's own message would quote the line, which may hold what should have been in a file of its own.
   for (const { code, linePos } of document.errors)
@@ -70,6 +86,16 @@ function parse(path: string, problems: string[]): unknown {
     return document.toJS()
   } catch {
     problems.push(`${path} holds an alias without an anchor, or too many of them`)
+    return undefined
+  }
+}
+
+/** JSON is YAML too, and fifty times as fast to read as such. `undefined` if it is none. */
+function parseJson(text: string): unknown {
+  if (!/^\s*\{/.test(text.slice(0, 1_000))) return undefined
+  try {
+    return JSON.parse(text)
+  } catch {
     return undefined
   }
 }

@@ -84,8 +84,16 @@ export function tryProjects<R extends ProjectsReader>(
       problems.push(`${draft.label(["id"])} is ${result.data.id}, as that of a project before it`)
     projects.set(result.data.id, result.data)
   }
-  return { projects, problems, files }
+  return { projects, problems: firstOf(problems), files }
 }
+
+/** Nobody reads a thousand lines: the first show what is wrong. */
+const MAX_PROBLEMS = 20
+
+const firstOf = (problems: readonly string[]): readonly string[] =>
+  problems.length <= MAX_PROBLEMS
+    ? problems
+    : [...problems.slice(0, MAX_PROBLEMS), `and ${problems.length - MAX_PROBLEMS} more problems`]
 
 function schemaOf<R extends ProjectsReader>(reader: R, env: Environment): z.ZodType<ProjectOf[R]> {
   const schemas: { readonly [Reader in ProjectsReader]: () => z.ZodType<ProjectOf[Reader]> } = {

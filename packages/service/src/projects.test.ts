@@ -20,8 +20,8 @@ let directory: string
 beforeAll(() => {
   directory = mkdtempSync(join(tmpdir(), "unseal-projects-"))
   mkdirSync(join(directory, "secrets"))
-  writeFileSync(join(directory, "secrets/old"), "old-secret\n")
-  writeFileSync(join(directory, "secrets/new"), "new-secret\n")
+  writeFileSync(join(directory, "secrets/old"), "the old secret of callbacks\n")
+  writeFileSync(join(directory, "secrets/new"), "the new secret of callbacks\n")
   writeFileSync(join(directory, "secrets/token"), `${TOKEN}\n`)
 })
 afterAll(() => rmSync(directory, { recursive: true, force: true }))
@@ -64,11 +64,14 @@ describe("a single project", () => {
   })
 
   it("has what ingest needs, and two secrets while one is rotated", () => {
-    const env = { UNSEAL_PROJECT_ID: UUID.toUpperCase(), UNSEAL_SIGNATURE_SECRET: "old, new" }
+    const env = {
+      UNSEAL_PROJECT_ID: UUID.toUpperCase(),
+      UNSEAL_SIGNATURE_SECRET: "the old secret of callbacks, the new secret of callbacks",
+    }
     expect(readProjects({ for: "ingest", env }).get(UUID)).toEqual({
       id: UUID,
       callbackAuth: "signed",
-      signatureSecrets: ["old", "new"],
+      signatureSecrets: ["the old secret of callbacks", "the new secret of callbacks"],
     })
   })
 
@@ -93,7 +96,7 @@ describe("a single project", () => {
       UNSEAL_CALLBACK_TOKEN_FILE: "/no/such/token",
     }
     expect(readProjects({ for: "worker", env }).get("123456")).not.toHaveProperty("signatureSecrets")
-    const ingest = { ...WORKER, UNSEAL_SOURCE: "nonsense", UNSEAL_SIGNATURE_SECRET: "s" }
+    const ingest = { ...WORKER, UNSEAL_SOURCE: "nonsense", UNSEAL_SIGNATURE_SECRET: "s".repeat(16) }
     expect(Object.keys(readProjects({ for: "ingest", env: ingest }).get("123456") ?? {})).toEqual([
       "id",
       "callbackAuth",
@@ -125,13 +128,21 @@ describe("a single project", () => {
     ],
     [
       "an empty second secret",
-      { UNSEAL_PROJECT_ID: "1", UNSEAL_SIGNATURE_SECRET: "a," },
+      { UNSEAL_PROJECT_ID: "1", UNSEAL_SIGNATURE_SECRET: "a secret that is long," },
       "UNSEAL_SIGNATURE_SECRET is missing",
     ],
     [
       "three secrets",
-      { UNSEAL_PROJECT_ID: "1", UNSEAL_SIGNATURE_SECRET: "hunter2,b,c" },
+      {
+        UNSEAL_PROJECT_ID: "1",
+        UNSEAL_SIGNATURE_SECRET: "hunter2-hunter2-hunter2,b-123456789012345,c-123456789012345",
+      },
       "UNSEAL_SIGNATURE_SECRET holds more than two secrets: the old one and the new one are enough to rotate",
+    ],
+    [
+      "a secret that was cut",
+      { UNSEAL_PROJECT_ID: "1", UNSEAL_SIGNATURE_SECRET: "hunter2-hunter2" },
+      "UNSEAL_SIGNATURE_SECRET has 15 bytes, and a signature secret has at least 16: copy all of it",
     ],
     [
       "no token",
@@ -150,7 +161,7 @@ describe("a single project", () => {
     ],
     [
       "an id of another form",
-      { UNSEAL_PROJECT_ID: "../1", UNSEAL_SIGNATURE_SECRET: "s" },
+      { UNSEAL_PROJECT_ID: "../1", UNSEAL_SIGNATURE_SECRET: "s".repeat(16) },
       "UNSEAL_PROJECT_ID must be an OpenTok API key (digits) or a Vonage application id (UUID)",
     ],
     [
@@ -271,7 +282,7 @@ projects:
     expect(projects.get("123456")).toEqual({
       id: "123456",
       callbackAuth: "signed",
-      signatureSecrets: ["new-secret"],
+      signatureSecrets: ["the new secret of callbacks"],
     })
     expect(projects.get(UUID)).toMatchObject({ callbackAuth: "token", callbackToken: TOKEN })
   })
@@ -302,10 +313,14 @@ projects:
 `
     const projects = readProjects({ for: "vendor", env: { UNSEAL_PROJECTS_FILE: file(content) } })
     expect(projects.ids.map((id) => projects.get(id))).toEqual([
-      { id: "1", platform: "opentok", credentials: { scheme: "opentok", apiSecret: "new-secret" } },
+      {
+        id: "1",
+        platform: "opentok",
+        credentials: { scheme: "opentok", apiSecret: "the new secret of callbacks" },
+      },
       {
         ...{ id: "2", platform: "opentok", apiUrl: "https://eu.example.com" },
-        credentials: { scheme: "basic", apiSecret: "old-secret" },
+        credentials: { scheme: "basic", apiSecret: "the old secret of callbacks" },
       },
       { id: UUID, platform: "vonage", credentials: { scheme: "vonage", privateKey: key } },
       { id: "3", platform: "opentok" },
@@ -353,9 +368,37 @@ projects:
     })
     const env = { UNSEAL_PROJECTS_FILE: file(content, "projects.json") }
     expect(readProjects({ for: "ingest", env }).get("7")?.signatureSecrets).toEqual([
-      "old-secret",
-      "new-secret",
+      "the old secret of callbacks",
+      "the new secret of callbacks",
     ])
+  })
+
+  it("with a million bad entries is refused in one line, whether JSON or YAML", () => {
+    for (const text of [`{"projects":[${"0,".repeat(1_000_000)}0]}`, `projects: [${"0,".repeat(50_000)}0]`])
+      expect(problemsOfFile("ingest", text)).toEqual([
+        expect.stringMatching(/ holds (1000001|50001) projects, and 20000 are the most that are read$/),
+      ])
+    expect(problemsOfFile("ingest", `projects:\n${"  - {}\n".repeat(1_000_000)}`)).toEqual([
+      expect.stringMatching(/ has 7000010 bytes, and 4194304 are the most that are read$/),
+    ])
+  })
+
+  it("with many problems shows the first twenty and how many more there are", () => {
+    const problems = problemsOfFile("ingest", `projects:\n${"  - text\n".repeat(30)}`)
+    expect(problems).toHaveLength(21)
+    expect(problems.at(-1)).toBe("and 10 more problems")
+  })
+
+  it("of 5,000 projects with long store URLs is read", () => {
+    const project = (id: number) => ({
+      id,
+      source: `s3://recordings-${id}/a/prefix/that/is/long?region=eu-central-1&profile=profile-of-${id}`,
+      destination: `s3://decrypted-${id}?region=eu-central-1&serverSideEncryption=aws:kms&sseKmsKeyId=${"k".repeat(80)}`,
+      keysDir: `/run/secrets/keys-of-project-${id}`,
+    })
+    const projects = Array.from({ length: 5_000 }, (_, index) => project(index))
+    const env = { UNSEAL_PROJECTS_FILE: file(JSON.stringify({ projects }, null, 2)) }
+    expect(readProjects({ for: "worker", env }).ids).toHaveLength(5_000)
   })
 
   it("is judged as a whole: every problem with its path, no value of a secret", () => {

@@ -19,6 +19,7 @@ import type { IngestProject } from "./projects.ts"
 import { openProjects, type ReloadingProjects } from "./reloading-projects.ts"
 
 const INTERVAL_MS = 20
+const SETTLE_MS = 200
 
 let directory: string
 let registry: Registry
@@ -47,7 +48,7 @@ function open(file = path("projects.yaml")): ReloadingProjects<IngestProject> {
     check: (all) => (all.some(({ id }) => id === "666") ? ["project 666 is not wanted"] : []),
   })
   const logger = createLogger("test", "info", { write: (line) => lines.push(JSON.parse(line)) })
-  close = projects.watch({ logger, registry, intervalMs: INTERVAL_MS }).close
+  close = projects.watch({ logger, registry, intervalMs: INTERVAL_MS, settleMs: SETTLE_MS }).close
   return projects
 }
 
@@ -61,8 +62,8 @@ const sample = async (name: string) =>
   )
 
 test("a new project, another secret and a project that is gone are known without a restart", async () => {
-  write("secret", "one")
-  write("other", "two")
+  write("secret", "one that is long enough")
+  write("other", "two that is long enough")
   configured(project(1))
   const projects = open()
   expect(projects.ids).toEqual(["1"])
@@ -70,10 +71,10 @@ test("a new project, another secret and a project that is gone are known without
   configured(project(1), project(2, "other"))
   await soon(() => projects.ids).toEqual(["1", "2"])
   expect(before).toEqual(["1"])
-  expect(projects.get("2")?.signatureSecrets).toEqual(["two"])
+  expect(projects.get("2")?.signatureSecrets).toEqual(["two that is long enough"])
 
-  write("other", "three")
-  await soon(() => projects.get("2")?.signatureSecrets).toEqual(["three"])
+  write("other", "three that is long enough")
+  await soon(() => projects.get("2")?.signatureSecrets).toEqual(["three that is long enough"])
   configured(project(2, "other"))
   await soon(() => projects.get("1")).toBeUndefined()
   await soon(() => lines.filter(({ msg }) => msg === "projects were read again")).toMatchObject([
@@ -86,7 +87,7 @@ test("a new project, another secret and a project that is gone are known without
 })
 
 test("a bad file keeps the projects, tells every problem once, and is a metric until it is mended", async () => {
-  write("secret", "one")
+  write("secret", "one that is long enough")
   configured(project(1))
   const projects = open()
   configured(
@@ -108,13 +109,13 @@ test("a bad file keeps the projects, tells every problem once, and is a metric u
   // The file that was missing may be all that it takes.
   configured("  - { id: 2, signatureSecretFile: absent }\n")
   await soon(() => problems().length).toBe(3)
-  write("absent", "two")
+  write("absent", "two that is long enough")
   await soon(() => projects.ids).toEqual(["2"])
   expect(await sample("unseal_projects_file_invalid")).toBe(0)
 })
 
 test("what the process itself refuses is refused at a change as at the start", async () => {
-  write("secret", "one")
+  write("secret", "one that is long enough")
   configured(project(666))
   expect(() => open()).toThrow(new ConfigurationError(["project 666 is not wanted"]))
   configured(project(1))
@@ -127,7 +128,7 @@ test("what the process itself refuses is refused at a change as at the start", a
 test("a swapped symbolic link is a change, as Kubernetes makes it", async () => {
   for (const [version, id] of Object.entries({ v1: 1, v2: 2 })) {
     mkdirSync(path(version))
-    write(`${version}/secret`, "s")
+    write(`${version}/secret`, "one that is long enough")
     write(`${version}/projects.yaml`, `projects:\n${project(id)}`)
     utimesSync(path(`${version}/projects.yaml`), 1_000, 1_000)
   }
@@ -141,8 +142,66 @@ test("a swapped symbolic link is a change, as Kubernetes makes it", async () => 
   await soon(() => projects.ids).toEqual(["2"])
 })
 
+test("a list that is cut between two projects while it is written is not taken", async () => {
+  write("secret", "one that is long enough")
+  configured(project(1), project(2))
+  const projects = open()
+  await sleep(2 * SETTLE_MS)
+  const whole = `projects:\n${project(1)}${project(2)}${project(3)}`
+  // As a slow writer does: each state stays for several looks, none for as long as it takes to settle.
+  for (let end = whole.indexOf(project(2)); end < whole.length; end += 12) {
+    write("projects.yaml", whole.slice(0, end))
+    await sleep(SETTLE_MS / 4)
+    expect(projects.ids).toEqual(["1", "2"])
+  }
+  write("projects.yaml", whole)
+  await soon(() => projects.ids).toEqual(["1", "2", "3"])
+  expect(lines.map(({ msg }) => msg)).toEqual(["projects were read again"])
+})
+
+test("a secret of which half is written is not taken, nor one of a file that is new", async () => {
+  write("secret", "the secret of before")
+  configured(project(1))
+  const projects = open()
+  await sleep(2 * SETTLE_MS)
+  const secret = "the secret of from now on"
+  for (let end = 17; end < secret.length; end++) {
+    write("secret", secret.slice(0, end))
+    await sleep(SETTLE_MS / 4)
+    expect(projects.get("1")?.signatureSecrets).toEqual(["the secret of before"])
+  }
+  write("secret", secret)
+  await soon(() => projects.get("1")?.signatureSecrets).toEqual([secret])
+
+  write("new", secret.slice(0, 17))
+  configured(project(1), project(2, "new"))
+  await soon(() => projects.get("2") ?? lines.length).toBeDefined()
+  for (let end = 18; end <= secret.length; end++) {
+    write("new", secret.slice(0, end))
+    await sleep(SETTLE_MS / 4)
+  }
+  await soon(() => projects.get("2")?.signatureSecrets).toEqual([secret])
+  expect(lines.filter(({ msg }) => msg === "projects were read again")).toHaveLength(2)
+})
+
+test("a project that was removed is known as such for some minutes, until it is back", async () => {
+  write("secret", "one that is long enough")
+  configured(project(1), project(2))
+  const projects = open()
+  expect(projects.wasRemoved("2")).toBe(false)
+  configured(project(1))
+  await soon(() => projects.get("2")).toBeUndefined()
+  expect([projects.wasRemoved("2"), projects.wasRemoved("1"), projects.wasRemoved("3")]).toEqual([
+    true,
+    false,
+    false,
+  ])
+  configured(project(1), project(2))
+  await soon(() => projects.wasRemoved("2")).toBe(false)
+})
+
 test("a file that is gone, or touched without a change, changes nothing", async () => {
-  write("secret", "one")
+  write("secret", "one that is long enough")
   configured(project(1))
   const projects = open()
   utimesSync(path("projects.yaml"), 5_000, 5_000)
@@ -154,11 +213,11 @@ test("a file that is gone, or touched without a change, changes nothing", async 
 })
 
 test("a look that is asked for finds a new project at once, whatever the interval", async () => {
-  write("secret", "the secret")
+  write("secret", "the secret of all")
   configured(project(100))
   const projects = openProjects({ for: "ingest", env: { UNSEAL_PROJECTS_FILE: path("projects.yaml") } })
   const logger = createLogger("test", "silent")
-  close = projects.watch({ logger, registry, intervalMs: 3_600_000 }).close
+  close = projects.watch({ logger, registry, intervalMs: 3_600_000, settleMs: SETTLE_MS }).close
   configured(project(100), project(200))
   expect(projects.get("200")).toBeUndefined()
   await projects.refresh()

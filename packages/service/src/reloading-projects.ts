@@ -1,4 +1,5 @@
-import { stat } from "node:fs/promises"
+import { realpath, stat } from "node:fs/promises"
+import { setTimeout as sleep } from "node:timers/promises"
 import { isDeepStrictEqual } from "node:util"
 import { ConfigurationError } from "./configuration-error.ts"
 import type { Environment } from "./environment.ts"
@@ -11,19 +12,25 @@ import { type ProjectsReading, tryProjects } from "./projects-reading.ts"
 /** Projects that follow their files. */
 export interface ReloadingProjects<P extends Project> extends Projects<P> {
   /**
-   * Looks every `intervalMs` (5 s) whether a file has changed, the projects file or that of a secret, and reads all anew if
-   * so. Projects that can't be used are not taken: those before stay, each problem is logged, and
+   * Looks every `intervalMs` (5 s) whether a file has changed, the projects file or that of a secret, and reads all anew once
+   * two looks at least `settleMs` (3 s) apart agree, or at once when only symbolic links were swapped. Projects that can't be used are not taken: those before stay, each problem is logged, and
    * `unseal_projects_file_invalid` is 1 until the files are mended. Call it once.
    */
   watch(options: WatchOptions): { close(): Promise<void> }
-  /** Looks now rather than within the interval: another process may have seen a change first. */
+  /** Looks now rather than within the interval, and waits until a change has settled: another process may have seen it first. */
   refresh(): Promise<void>
+  /** Whether the project was configured until a few minutes ago: a file that was cut short while it was written is mended soon. */
+  wasRemoved(id: string): boolean
 }
+
+/** So long the removal of a project may be a mistake. */
+const REMOVED_MS = 5 * 60_000
 
 export interface WatchOptions {
   readonly logger: Logger
   readonly registry: Registry
   readonly intervalMs?: number
+  readonly settleMs?: number
 }
 
 export interface ReloadingProjectsOptions<R extends ProjectsReader> {
@@ -49,21 +56,23 @@ export function openProjects<R extends ProjectsReader>(
   let { projects, files } = first
   let ids: readonly string[] = [...projects.keys()]
   let problems: readonly string[] = []
+  const removed = new Map<string, number>()
 
-  /** Reads all anew. `null` if nothing has changed but a file's date. */
-  function reload(): "taken" | "invalid" | null {
-    const next = read()
-    files = next.files
+  /** Takes what was read. `null` if nothing has changed but a file's date. */
+  function take(next: ProjectsReading<P>): "taken" | "invalid" | null {
     const sameProblems = isDeepStrictEqual(next.problems, problems)
     problems = next.problems
     if (problems.length > 0) return sameProblems ? null : "invalid"
     if (sameProblems && isDeepStrictEqual(next.projects, projects)) return null
+    const now = performance.now()
+    for (const [id, since] of removed) if (now - since > REMOVED_MS) removed.delete(id)
+    for (const id of ids) if (!next.projects.has(id)) removed.set(id, now)
     projects = next.projects
     ids = [...projects.keys()]
     return "taken"
   }
 
-  let refresh = async (): Promise<void> => void reload()
+  let refresh = async (): Promise<void> => void take(read())
 
   return {
     refresh: () => refresh(),
@@ -71,7 +80,11 @@ export function openProjects<R extends ProjectsReader>(
     get ids() {
       return ids
     },
-    watch({ logger, registry, intervalMs = 5_000 }) {
+    wasRemoved(id) {
+      const since = removed.get(id)
+      return since !== undefined && !projects.has(id) && performance.now() - since <= REMOVED_MS
+    },
+    watch({ logger, registry, intervalMs = 5_000, settleMs = 3_000 }) {
       const invalid = createGauge(registry, {
         name: "unseal_projects_file_invalid",
         help: "1 while the files of the projects can't be used as they are, and the projects of before are in effect",
@@ -83,15 +96,36 @@ export function openProjects<R extends ProjectsReader>(
         labels: { outcome: ["taken", "invalid"] },
       })
 
-      // The first look reads them as well: they may have changed since they were opened.
-      let seen = ""
+      /** The files as they were when their content was taken. */
+      let seen: FileStates | undefined
+      /** A change that is not taken yet: somebody may still be writing. */
+      let pending: { readonly states: FileStates; readonly since: number } | null = null
+
       async function look(): Promise<void> {
-        const signature = (await Promise.all(files.map(signatureOf))).join()
-        if (signature === seen) return
-        // As it was before the reading, so that what changes meanwhile is found by the next look.
-        seen = signature
+        const states = await statesOf(files)
+        if (seen !== undefined && isDeepStrictEqual(states, seen)) {
+          pending = null
+          return
+        }
+        const now = performance.now()
+        if (pending === null || !isDeepStrictEqual(states, pending.states)) pending = { states, since: now }
+        const isSwap = seen !== undefined && onlySwapped(seen, states)
+        if (!isSwap && now - pending.since < settleMs) return
+
+        const next = read()
+        files = next.files
+        const after = await statesOf(files)
+        // Written while it was read: it has to settle anew. So does a file that it names and that was not looked at yet.
+        const settled = files.every((path) => after[path] === states[path] || (isSwap && !(path in states)))
+        if (!settled) {
+          pending = { states: after, since: performance.now() }
+          return
+        }
+        seen = after
+        pending = null
+
         const before = projects
-        const outcome = reload()
+        const outcome = take(next)
         invalid.set({}, problems.length > 0 ? 1 : 0)
         if (outcome === null) return
         reloads.increase({ outcome })
@@ -100,13 +134,21 @@ export function openProjects<R extends ProjectsReader>(
       }
 
       let looking = Promise.resolve()
-      refresh = () => {
+      const lookOnce = (): Promise<void> => {
         looking = looking
           .then(look)
           .catch((err: unknown) => logger.error({ err }, "projects were not read again"))
         return looking
       }
-      const timer = setInterval(refresh, intervalMs)
+      refresh = async () => {
+        await lookOnce()
+        // A new file that it names settles after the file itself.
+        for (let rounds = 0; pending !== null && rounds < 2; rounds++) {
+          await sleep(settleMs, undefined, { ref: false })
+          await lookOnce()
+        }
+      }
+      const timer = setInterval(lookOnce, intervalMs)
       timer.unref()
       return {
         async close() {
@@ -128,12 +170,32 @@ function difference(before: ReadonlyMap<string, Project>, after: ReadonlyMap<str
   }
 }
 
-/** Changes whenever the file does, also by a symbolic link on its way, as Kubernetes swaps them. */
-async function signatureOf(path: string): Promise<string> {
+/** What each file is: where its path leads to, and what is there. */
+type FileStates = Readonly<Record<string, string>>
+
+const statesOf = async (paths: readonly string[]): Promise<FileStates> =>
+  Object.fromEntries(await Promise.all(paths.map(async (path) => [path, await stateOf(path)] as const)))
+
+/** Changes whenever the file does, also by a symbolic link on its way. */
+async function stateOf(path: string): Promise<string> {
   try {
-    const { dev, ino, size, mtimeMs } = await stat(path)
-    return `${dev}-${ino}-${size}-${mtimeMs}`
+    const real = await realpath(path)
+    const { dev, ino, size, mtimeMs } = await stat(real)
+    return `${dev}-${ino}-${size}-${mtimeMs} ${real}`
   } catch (error) {
     return String((error as NodeJS.ErrnoException).code)
   }
+}
+
+/**
+ * Whether every change is that a path leads to another file than before, by a symbolic link: a mounted volume is swapped so, all
+ * at once, when it is whole. Anything else may be half-written.
+ */
+function onlySwapped(before: FileStates, after: FileStates): boolean {
+  const target = (state: string | undefined) => state?.split(" ").slice(1).join(" ") ?? ""
+  return Object.entries(after).every(
+    ([path, state]) =>
+      state === before[path] ||
+      (target(state) !== "" && target(before[path]) !== "" && target(state) !== target(before[path])),
+  )
 }

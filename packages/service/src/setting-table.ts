@@ -61,8 +61,9 @@ export const SETTINGS = {
   },
   UNSEAL_HOST: {
     for: [...SERVERS, "simulator"],
-    default: "0.0.0.0",
-    meaning: "address that the process listens on, its admin port included",
+    default: null,
+    meaning:
+      "address that the process listens on, its admin port included, which shows no secret and changes nothing: probes and scrapes come from outside a pod. Unset, every address of the machine, IPv4 and IPv6",
   },
   UNSEAL_PORT: {
     for: ["ingest", "console"],

@@ -21,7 +21,7 @@ import {
 const schema = z.object({
   REDIS_URL: url(["redis", "rediss"]),
   UNSEAL_PORT: port(),
-  UNSEAL_HOST: text(),
+  UNSEAL_HOST: text().optional(),
   UNSEAL_SIGNATURE_SECRET: text().optional(),
   UNSEAL_ALLOW_UNAUTHENTICATED: flag(),
 })
@@ -48,7 +48,6 @@ describe("readSettings", () => {
     expect(read({})).toEqual({
       REDIS_URL: "redis://127.0.0.1:6379",
       UNSEAL_PORT: 8080,
-      UNSEAL_HOST: "0.0.0.0",
       UNSEAL_ALLOW_UNAUTHENTICATED: false,
     })
     expect(readSettings("worker", z.object({ UNSEAL_ADMIN_PORT: port() }), {}).UNSEAL_ADMIN_PORT).toBe(9091)
