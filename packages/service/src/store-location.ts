@@ -1,10 +1,17 @@
 const SCHEMES = ["s3:", "azure:", "file:"]
 
+/** With dots for the colons of an access point's ARN, which a URL's parser would take for a port. */
+const readable = (text: string): string =>
+  text.replace(
+    /^(s3:\/\/)(arn:[^/?#]*)/i,
+    (_, scheme: string, arn: string) => scheme + arn.replaceAll(":", "."),
+  )
+
 /** What is wrong with `text` as a store URL, as a clause, or `null`. The URL is not repeated: its query may hold a credential. */
 export function storeUrlProblem(text: string): string | null {
-  if (!URL.canParse(text))
+  if (!URL.canParse(readable(text)))
     return "is not a URL: s3://bucket/prefix, azure://container/prefix or file:///directory"
-  const url = new URL(text)
+  const url = new URL(readable(text))
   if (!SCHEMES.includes(url.protocol))
     return `has the scheme ${url.protocol}// where s3://, azure:// or file:// is needed`
   if (url.username || url.password)
@@ -43,7 +50,7 @@ export function keyTemplateProblem(template: string): string | null {
  * divided between the two. Settings that only say how to get there (region, profile) don't take part.
  */
 export function locationOf(storeUrl: string, template: string): string {
-  const url = new URL(storeUrl)
+  const url = new URL(readable(storeUrl))
   const place = ["endpoint", "account"].map((name) => url.searchParams.get(name) ?? "")
   const path = `${decoded(url.pathname)}/${template}`.replace(/\/+/g, "/")
   return [url.protocol, url.host, ...place, path].join(" ")

@@ -10,18 +10,16 @@
  */
 import { lookup } from "node:dns"
 import type { IncomingMessage } from "node:http"
-import { Agent, type AgentOptions, type RequestOptions, request } from "node:https"
-import { isIP, type LookupFunction } from "node:net"
-import type { Duplex } from "node:stream"
-import { type ConnectionOptions, connect as connectTls } from "node:tls"
+import { request } from "node:https"
 import { type ErrorCode, UnsealError } from "../errors.ts"
 import type { ByteRange } from "../format/parts.ts"
 import { DEFAULT_IDLE_TIMEOUT_MS, type OpenedStore } from "./adapter.ts"
 import type { OpenedObject, StoredObject } from "./contract.ts"
+import { ProxiedAgent } from "./https-agent.ts"
 import { AddressRefused, type HostRule, publicLookup, refusalOf } from "./https-hosts.ts"
 import { withRequestLimit } from "./limited.ts"
 import { createPace, graceMs, tooSlow } from "./pace.ts"
-import { type FindProxy, openTunnel, readProxies } from "./proxy.ts"
+import { readProxies } from "./proxy.ts"
 import { RequestLimit } from "./request-limit.ts"
 import { withRetries } from "./retry.ts"
 import { retryAfterMs } from "./retry-after.ts"
@@ -285,52 +283,6 @@ export function openHttpsStore(options: HttpsStoreOptions): OpenedStore {
   const { onRetry, limit = new RequestLimit() } = options
   const limited = withRequestLimit(store, limit, { onRetry })
   return { ...withRetries(limited, { onRetry }), close: () => store.close() }
-}
-
-/**
- * Node's agent, but for hosts to which a proxy leads. The proxy resolves the name, so that its own rules are what keeps it from
- * private addresses; a name that this machine knows, too, is held to `lookup` before the proxy is asked.
- */
-class ProxiedAgent extends Agent {
-  readonly #findProxy: FindProxy
-  readonly #timeoutMs: number
-  readonly #lookup: LookupFunction | undefined
-
-  constructor(options: AgentOptions, findProxy: FindProxy, timeoutMs: number) {
-    super(options)
-    this.#findProxy = findProxy
-    this.#timeoutMs = timeoutMs
-    this.#lookup = options.lookup
-  }
-
-  override createConnection(
-    options: RequestOptions,
-    done?: (error: Error | null, socket: Duplex) => void,
-  ): Duplex | null | undefined {
-    const origin = { secure: true, host: options.host ?? "", port: Number(options.port ?? 443) }
-    const proxy = this.#findProxy(origin)
-    if (proxy === undefined) return super.createConnection(options, done)
-    const connect = async () => {
-      await this.#check(origin.host)
-      const socket = await openTunnel(proxy, origin, this.#timeoutMs)
-      const servername = isIP(origin.host) === 0 ? { servername: origin.host } : {}
-      return connectTls({ ...(options as ConnectionOptions), ...servername, socket })
-    }
-    connect().then(
-      (socket) => done?.(null, socket),
-      // The callback has no socket to give.
-      (error: Error) => done?.(error, undefined as unknown as Duplex),
-    )
-    return undefined
-  }
-
-  #check(host: string): Promise<void> {
-    const look = this.#lookup
-    if (look === undefined || isIP(host) !== 0) return Promise.resolve()
-    return new Promise((resolve, reject) =>
-      look(host, {}, (error) => (error instanceof AddressRefused ? reject(error) : resolve())),
-    )
-  }
 }
 
 /** Nothing moved for too long. */

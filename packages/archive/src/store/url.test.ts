@@ -61,6 +61,22 @@ describe("a store URL", () => {
     })
   })
 
+  it("of S3 may name an access point, by its ARN or its alias", () => {
+    const arn = "arn:aws:s3:eu-west-1:111122223333:accesspoint/media"
+    const expected = { bucket: arn, region: "eu-west-1", prefix: "a/b" }
+    expect(parseStoreUrl(`s3://${arn}/a/b`)).toMatchObject(expected)
+    expect(parseStoreUrl("s3://arn:aws:s3:eu-west-1:111122223333:accesspoint:media/a/b")).toMatchObject(
+      expected,
+    )
+    expect(parseStoreUrl(`s3://${arn}?region=eu-west-2`)).toMatchObject({ region: "eu-west-2", prefix: "" })
+    expect(splitObjectUrl(`s3://${arn}/a/b.ts?profile=x`)).toEqual({
+      store: `s3://${arn}?profile=x`,
+      key: "a/b.ts",
+    })
+    const alias = "media-1234567890abcdefghij-s3alias"
+    expect(parseStoreUrl(`s3://${alias}/a`)).toMatchObject({ bucket: alias, prefix: "a" })
+  })
+
   it("of Azure says what is to be done with what is written", () => {
     expect(
       parseStoreUrl(
@@ -104,6 +120,13 @@ describe("a store URL", () => {
     ["azure://a--b", /names no usable container/],
     ["s3://bucket?regoin=x", /unknown parameter "regoin": did you mean "region"\?/],
     ["s3://bucket?path-style=true", /unknown parameter "path-style": did you mean "pathStyle"\?/],
+    ["s3://bucket--use1-az4--x-s3/a", /directory bucket \(S3 Express\)/],
+    ["s3://arn:aws:s3::111122223333:accesspoint/abc.mrap/a", /multi-region access point, whose signature/],
+    ["s3://abc.mrap", /multi-region access point/],
+    ["s3://arn:aws:s3-object-lambda:eu-west-1:111122223333:accesspoint/x", /belongs to S3 Object Lambda/],
+    ["s3://name-abc--ol-s3", /belongs to S3 Object Lambda/],
+    ["s3://arn:aws:s3:::bucket/a", /multi-region|is no access point/],
+    ["s3://arn:aws:s3:eu-west-1:111122223333:accesspoint", /is no access point: arn:aws:s3:region:account/],
     ["s3://bucket?colour=x", /unknown parameter "colour": known are region, endpoint, pathStyle, profile/],
     ["s3://bucket?sseKmsKeyID=x", /unknown parameter "sseKmsKeyID": did you mean "sseKmsKeyId"\?/],
     ["s3://bucket?serverSideEncryption=kms", /is "kms" instead of AES256, aws:kms, aws:kms:dsse/],

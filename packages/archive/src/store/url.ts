@@ -1,4 +1,5 @@
 import { nearest } from "./nearest.ts"
+import { checkBucket, regionOfArn, splitArn } from "./s3-names.ts"
 import { StoreUrlError } from "./url-error.ts"
 import {
   type AzurePlacement,
@@ -53,7 +54,6 @@ const PARAMETERS = {
 const SECRET_PARAMETER =
   /key|secret|password|passwd|token|credential|signature|^sig$|^sas$|^s[a-z]$|connectionstring/i
 
-const BUCKET = /^[A-Za-z0-9][A-Za-z0-9._-]{1,254}$/
 const CONTAINER = /^(?:\$root|\$web|\$logs|[a-z0-9](?:-?[a-z0-9]){2,62})$/
 
 interface UrlPieces {
@@ -79,12 +79,13 @@ export function parseStoreUrl(url: string, side?: StoreSide): StoreUrl {
 
   const prefix = parsePath(path).replaceAll(/^\/+|\/+$/g, "")
   if (kind === "s3") {
-    if (!BUCKET.test(host)) throw new StoreUrlError(`store URL names no usable bucket: "${host}"`)
+    checkBucket(host)
+    const region = parameters.get("region") ?? regionOfArn(host)
     return {
       kind,
       bucket: host,
       prefix,
-      ...given("region", parameters.get("region")),
+      ...given("region", region),
       ...given("endpoint", endpoint),
       ...given("pathStyle", parseBoolean("pathStyle", parameters.get("pathStyle"))),
       ...given("profile", parameters.get("profile")),
@@ -143,6 +144,7 @@ function splitPieces(url: string): UrlPieces {
     )
   if (fragment !== undefined)
     throw new StoreUrlError(`${kind} URL has a fragment: a # in a key is written %23`)
+  if (kind === "s3" && authority.startsWith("arn:")) return { kind, query, ...splitArn(authority, path) }
   return { kind, host: authority, path, query }
 }
 
