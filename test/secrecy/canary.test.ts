@@ -10,6 +10,7 @@ import { encodePassword, wrapPassword } from "@unseal/archive/format/password"
 import { readWhole, writeWhole } from "@unseal/archive/store/whole"
 import { signCallback } from "@unseal/simulator/callbacks"
 import { createCertificate } from "@unseal/simulator/openssl"
+import type { FaultAction } from "@unseal/simulator/s3/faults"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { type AppProcess, type CliResult, startApp } from "../harness/process.ts"
 import { DESTINATION_NAME, S3_CREDENTIAL, SOURCE_NAME } from "../harness/stores.ts"
@@ -196,20 +197,19 @@ beforeAll(async () => {
     ["ERR_CIPHERTEXT_INVALID", await record(64_000, { cut: 3 })],
     ["ERR_DIGEST_MISMATCH", await record(64_000), { sha256sum: randomBytes(32).toString("base64") }],
     ["ERR_DESTINATION_EXISTS", await record(64_000)],
-    ["ERR_STORE_UNAVAILABLE", await record(64_000)],
-    ["ERR_STORE_DENIED", await record(64_000)],
     ["ERR_NO_MATCHING_KEY", await record(64_000, { wrapped: randomBytes(256).toString("base64") })],
   ]
-  const keyOf = (index: number) => `${PROJECT_ID}/${dead[index]![1].archiveId}/archive.ts`
-  await writeWhole(system.destination, keyOf(4), Buffer.from("other"), "video/mp2t", signal)
-  system.s3.faults.add({ operation: "*", key: keyOf(5), times: 1_000, action: { status: 503 } })
-  system.s3.faults.add({
-    operation: "*",
-    key: keyOf(6),
-    times: 1_000,
-    action: { status: 403, code: "AccessDenied" },
-  })
+  // What suspends the project, for a while.
+  const held: [string, Archive, FaultAction][] = [
+    ["ERR_STORE_UNAVAILABLE", await record(64_000), { status: 500 }],
+    ["ERR_STORE_DENIED", await record(64_000), { status: 403, code: "AccessDenied" }],
+  ]
+  const keyOf = ({ archiveId }: Archive) => `${PROJECT_ID}/${archiveId}/archive.ts`
+  await writeWhole(system.destination, keyOf(dead[4]![1]), Buffer.from("other"), "video/mp2t", signal)
+  for (const [, archive, action] of held)
+    system.s3.faults.add({ operation: "PutObject", key: keyOf(archive), times: 1_000, action })
   for (const [, archive, more] of dead) await callBack(archive, more)
+  for (const [, archive] of held) await callBack(archive)
 
   // Callbacks that are refused, for every reason.
   const good = await record(64_000)
@@ -276,6 +276,9 @@ beforeAll(async () => {
   committed.push(good, submitted, slow)
   for (const [code, archive] of dead)
     await until(code, () => logged("archive is a dead letter", archive, code))
+  for (const [code, archive] of held)
+    await until(code, () => logged("archive waits: its project is suspended", archive, code))
+  expect(await cli(["queue", "resume"])).toMatchObject({ code: 0 })
   expect(await cli(["queue", "dead-letters", "--json"])).toMatchObject({ code: 0 })
   expect(await cli(["queue", "redrive", "--code", "ERR_NOT_MPEG_TS"])).toMatchObject({ code: 0 })
   expect(await cli(["queue", "status"])).toMatchObject({ code: 0 })

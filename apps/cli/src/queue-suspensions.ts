@@ -1,6 +1,5 @@
 /** What the deployment's trouble holds back, and how to end that by hand. */
-import { listSuspensions, resumeSuspended, type Suspension } from "@unseal/queue/suspension-state"
-import { UsageError } from "./exit.ts"
+import { resumeSuspended, type Suspension } from "@unseal/queue/suspension-state"
 import { withQueue } from "./queue-connection.ts"
 
 /** One suspension in two lines: what is held and since when, why, and what to do about it. */
@@ -24,21 +23,17 @@ export async function resumeCommand(options: {
 }): Promise<void> {
   await withQueue(async ({ connection, settings }) => {
     const queue = settings.UNSEAL_QUEUE
-    const suspended = await listSuspensions(connection, queue)
     const { project, side } = options
-    if (project !== undefined && !suspended.some(({ projectId }) => projectId === project))
-      throw new UsageError(
-        `project ${project} is not suspended; ${
-          suspended.length === 0
-            ? "none is"
-            : `suspended: ${suspended.map(({ projectId }) => projectId).join(", ")}`
-        }`,
-      )
     const resumed = await resumeSuspended(connection, queue, { projectId: project, side })
     if (options.json) process.stdout.write(`${JSON.stringify({ resumed })}\n`)
     else
       for (const { projectId, side, held } of resumed)
         process.stdout.write(`resumed project ${projectId}, ${side}: ${held} archives go back in line\n`)
+    // Not a mistake: it may have ended by itself a moment ago.
+    if (project !== undefined && resumed.length === 0)
+      process.stderr.write(
+        `project ${project} is not suspended${side === undefined ? "" : ` on that side`}\n`,
+      )
     process.stderr.write(`${resumed.length} ${resumed.length === 1 ? "suspension" : "suspensions"} ended\n`)
   })
 }

@@ -10,6 +10,10 @@ import type { Config } from "./config.ts"
 import type { Place } from "./places.ts"
 import { sided, type Worked } from "./sides.ts"
 
+/** How long a vendor who refuses for the rate of requests is not asked again, if it does not say; and at most, if it does. */
+const QUIET_MS = 5_000
+const LONGEST_QUIET_MS = 300_000
+
 export interface FallbackOptions {
   readonly config: Pick<Config, "vendors" | "settings" | "env">
   readonly onRetry: NonNullable<OpenStoreOptions["onRetry"]>
@@ -29,6 +33,7 @@ export type Fallback = (
 export function createFallback({ config, onRetry }: FallbackOptions): Fallback {
   // A project's copies lie with one vendor, who counts the requests for all of them.
   const limits = new Map<string, RequestLimit>()
+  const quietUntil = new Map<string, { readonly until: number; readonly error: VendorError }>()
   return (place, { projectId, archiveId, status, url }, worked) => {
     if (status !== "available" || (url === undefined && credentialsOf(projectId) === undefined))
       return { place, close: async () => {} }
@@ -73,6 +78,8 @@ export function createFallback({ config, onRetry }: FallbackOptions): Fallback {
         "ERR_STORE_DENIED",
         `the URL of archive ${archiveId} has expired, and project ${projectId} has no credentials to ask the vendor for another`,
       )
+    const quiet = quietUntil.get(projectId)
+    if (quiet !== undefined && performance.now() < quiet.until) throw quiet.error
     const client = createVendorClient({
       ...{ projectId, platform: project.platform, credentials: project.credentials },
       baseUrl: project.apiUrl,
@@ -83,9 +90,13 @@ export function createFallback({ config, onRetry }: FallbackOptions): Fallback {
       return (await client.getArchive(archiveId, signal))?.url ?? null
     } catch (error) {
       if (isUnsealError(error, "ERR_STORE_DENIED")) config.vendors.refused()
-      // A slot is not held for as long as the vendor asks to be left alone: the project's suspension waits instead.
+      // The layers around repeat a request that failed. Who asked to be left alone is left alone, and no slot sleeps for it: the
+      // archive goes back, and the project's suspension waits.
       if (error instanceof VendorError && (error.status === 429 || error.retryAfterMs !== undefined))
-        throw new UnsealError("ERR_STORE_BUSY", error.message, { cause: error })
+        quietUntil.set(projectId, {
+          until: performance.now() + Math.min(error.retryAfterMs ?? QUIET_MS, LONGEST_QUIET_MS),
+          error,
+        })
       throw error
     }
   }

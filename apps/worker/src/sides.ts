@@ -7,8 +7,8 @@ import type { KeyDirectory } from "@unseal/archive/key-directory"
 import type { OpenedStore } from "@unseal/archive/store/adapter"
 import type { PartWriter } from "@unseal/archive/store/contract"
 
-/** Told whenever a side has done what was asked of it. */
-export type Worked = (side: Side) => void
+/** Told whenever a side has done what was asked of it at `since`: an answer to an old question tells nothing of now. */
+export type Worked = (side: Side, since: number) => void
 
 /** What an archive needs of its project, by side. */
 interface Sides {
@@ -60,13 +60,15 @@ function bytesOf(bytes: AsyncIterable<Uint8Array>, side: Side, worked: Worked): 
   return {
     [Symbol.asyncIterator]() {
       const iterator = bytes[Symbol.asyncIterator]()
+      let since = 0
       const fail = (error: unknown): never => {
         throw ofSide(error, side)
       }
       return {
         async next() {
+          since ||= Date.now()
           const step = await iterator.next().catch(fail)
-          if (step.done) worked(side)
+          if (step.done) worked(side, since)
           return step
         },
         return: async (value) => (await iterator.return?.(value)) ?? { done: true, value },
@@ -84,13 +86,15 @@ export function sided<Store extends OpenedStore>(store: Store, side: Side, worke
     ...writer,
     written: (signal) => on(side, writer.written(signal)),
     async writePart(number, body, crc32, signal) {
+      const since = Date.now()
       const part = await on(side, writer.writePart(number, body, crc32, signal))
-      worked(side)
+      worked(side, since)
       return part
     },
     async complete(parts, signal) {
+      const since = Date.now()
       const object = await on(side, writer.complete(parts, signal))
-      worked(side)
+      worked(side, since)
       return object
     },
     abort: () => on(side, writer.abort()),
@@ -115,9 +119,10 @@ export function sidedKeys(keyRing: KeyDirectory, directory: string, worked: Work
   return {
     ...keyRing,
     async unwrap(encryptedPassword, signal) {
+      const since = Date.now()
       const unwrapped = await on("keys", keyRing.unwrap(encryptedPassword, signal))
       if (unwrapped === null && keyRing.describe().length === 0) throw withoutKeys(keyRing, directory)
-      worked("keys")
+      worked("keys", since)
       return unwrapped
     },
   }

@@ -20,6 +20,7 @@ import { createAccountMetrics, createQueueMetrics, createSuspensionMetrics } fro
 import { createReport } from "./report.ts"
 import type { Rig } from "./rig/rig.ts"
 import { createStoreNotices } from "./store-notices.ts"
+import { surveyProjects } from "./survey.ts"
 
 /** Without any progress for so many times the lock's length, the process is stuck: every lock is lost after one. */
 const STUCK_LOCKS = 5
@@ -90,6 +91,9 @@ export function createWorker({ config, redis, registry, logger, rig }: WorkerOpt
   const health = watchRedis({ connection: redis, queue, logger })
   const limitMs = Math.max(STUCK_LOCKS * settings.UNSEAL_LOCK_MS, STUCK_MS)
   const live = () => whyStuck(consumer, health, limitMs)
+  const closing = new AbortController()
+  void surveyProjects({ projectIds: projects.ids, places, settings, logger, signal: closing.signal })
+
   const watchdog = setInterval(() => {
     const reason = live()
     // Nobody catches it: the process ends with 1 and is started anew, and its jobs are found as stalled.
@@ -106,6 +110,7 @@ export function createWorker({ config, redis, registry, logger, rig }: WorkerOpt
     async close() {
       clearInterval(watchdog)
       health.close()
+      closing.abort()
       await consumer.close()
       await Promise.all([places.close(), deadLetters.close()])
     },

@@ -67,7 +67,7 @@ export const ERROR_CODES = {
   ERR_STORE_DENIED: {
     kind: "permanent",
     owner: "deployment",
-    remedy: "check the credentials, the bucket or container, and the permissions of the store, then redrive",
+    remedy: "check the credentials, the bucket or container, and the permissions of the store",
   },
   ERR_OBJECT_NOT_FOUND: {
     kind: "transient",

@@ -31,8 +31,11 @@ export interface JobContext {
   /** Resolves when the job has just been confirmed to be this run's; else throws `LockLostError`. To be called right before what can't be undone. */
   fence(): Promise<void>
   readonly checkpoint: CheckpointLog
-  /** To be called whenever a side has done what was asked of it: it ends a suspension of that side (suspension.ts). */
-  worked(side: Side): void
+  /**
+   * To be called whenever a side has done what was asked of it, at `since` on the clock of `Date.now` (now, if left out): it ends
+   * a suspension of that side (suspension.ts).
+   */
+  worked(side: Side, since?: number): void
 }
 
 /** A run that ended. */
@@ -124,6 +127,7 @@ export function createRunner<Result extends RunResult>(deps: RunnerOptions<Resul
       if (admission.kind === "expired") return { ...seen(), ending: { ...admission, kind: "dead" } }
       probeOf = admission.probeOf
       const startedAt = Date.now()
+      const taken = payload
       const checkpoint = openLog(signal)
       const running = deps.run(payload, {
         jobId,
@@ -133,7 +137,10 @@ export function createRunner<Result extends RunResult>(deps: RunnerOptions<Resul
         signal,
         fence: () => lock.fence(),
         checkpoint,
-        worked: (side) => void worked.set(side, Date.now()),
+        worked(side, since = Date.now()) {
+          worked.set(side, since)
+          suspensions.works(taken, side, since)
+        },
       })
       const ended = running.then(
         () => {},

@@ -369,3 +369,56 @@ test("a worker that is killed with the probe in hand leaves no suspension that n
   await poll(async () => (await completed()).length).toBe(5)
   expect(await books()).toMatchObject({ committed: 5, live: 0, deadLetters: 0 })
 })
+
+test("a probe that takes long ends the suspension as soon as it works, not when it is done", async () => {
+  let down = true
+  let goOn = () => {}
+  const done = new Promise<void>((resolve) => {
+    goOn = resolve
+  })
+  ends.push(goOn)
+  let probe: string | undefined
+  consume(async (_, { jobId, worked }) => {
+    if (down) throw fails("ERR_STORE_UNAVAILABLE", "source")
+    probe ??= jobId
+    worked("source")
+    if (jobId === probe) await done
+    return {}
+  })
+  await enqueue(SICK, 10)
+  await poll(async () => (await listSuspensions(client, queue))[0]?.held).toBe(10)
+  down = false
+  await poll(async () => (await completed()).length).toBe(9)
+  goOn()
+  await poll(async () => (await completed()).length).toBe(10)
+})
+
+test("an answer to a question that is older than the suspension does not end it", async () => {
+  const consumer = consume(
+    async (_, { worked }) => {
+      worked("source", Date.now() - 60_000)
+      throw fails("ERR_STORE_UNAVAILABLE", "source")
+    },
+    { suspension: { firstMs: 300, mostMs: 300 } },
+  )
+  await enqueue(SICK, 3)
+  await poll(() => consumer.ended.length).toBeGreaterThanOrEqual(6)
+  const told = consumer.lines.filter(({ message }) => message.includes("suspen"))
+  expect(told.map(({ level }) => level)).toEqual(["warn"])
+})
+
+test("a probe that another worker finished without a word is replaced within seconds", async () => {
+  let down = true
+  consume(async () => {
+    if (down) throw fails("ERR_STORE_DENIED", "source")
+    return {}
+  })
+  await enqueue(SICK, 5)
+  await poll(async () => (await listSuspensions(client, queue))[0]?.held).toBe(5)
+  const state = JSON.parse((await client.hget(`{${queue}}:suspensions`, `${SICK}:source`))!) as {
+    probe: string
+  }
+  await client.zrem(queueKey(queue, "delayed"), state.probe)
+  down = false
+  await poll(async () => (await completed()).length).toBe(4)
+})

@@ -63,7 +63,9 @@ export interface Suspensions {
   admit(job: TakenJob): Promise<Admission>
   /** A run failed by the deployment's trouble on `side`. */
   hit(job: TakenJob, side: Side, error: UnsealError): Promise<Verdict>
-  /** A run ended. `worked`: when each side did, on the clock of `Date.now`. */
+  /** `side` has done what was asked of it at `since`, on the clock of `Date.now`: that ends a suspension that is no younger. */
+  works(payload: JobPayload, side: Side, since: number): void
+  /** A run ended. `worked`: since when each side did. */
   ended(job: TakenJob, worked: ReadonlyMap<Side, number>, probeOf: string | undefined): Promise<void>
   close(): void
 }
@@ -72,6 +74,8 @@ export interface Suspensions {
 const OWN_HITS = 3
 const POLL_MS = 2_000
 const SWEEP_MS = 60_000
+/** A probe is looked after when it should have begun so long ago. */
+const OVERDUE_MS = 5_000
 const ANSWER_MS = 1_000
 const PAGE = 500
 /** The first batch of what goes back in line, and the pause between two. */
@@ -87,6 +91,7 @@ export function createSuspensions(options: SuspensionOptions): Suspensions {
   let sweptAt = performance.now()
   let singles = { since: 0, count: 0 }
   const releasing = new Set<string>()
+  const endingNow = new Set<string>()
 
   const script = (lua: string, given: Readonly<Record<string, unknown>>) =>
     withDeadline(
@@ -98,13 +103,15 @@ export function createSuspensions(options: SuspensionOptions): Suspensions {
   const inBackground = (work: Promise<unknown>) =>
     void work.catch((error) => logError(error, "suspended archives could not be moved"))
 
-  let timer = setTimeout(poll, POLL_MS * Math.random())
+  let timer = setTimeout(poll, 0)
   timer.unref()
 
   async function poll(): Promise<void> {
     try {
       known = await readStates(connection, queue)
-      for (const [name, state] of known) if (state.ending) inBackground(release(name))
+      for (const [name, state] of known)
+        if (state.ending) inBackground(release(name))
+        else if (Date.now() - (state.nextProbeAt ?? 0) > OVERDUE_MS) inBackground(tend(name))
       if (known.size > 0 && performance.now() - sweptAt > SWEEP_MS) {
         sweptAt = performance.now()
         inBackground(sweep())
@@ -126,6 +133,12 @@ export function createSuspensions(options: SuspensionOptions): Suspensions {
       if (ending) continue
       await setAside(name)
     }
+  }
+
+  /** The probe may be under way for long, or lost with its worker. */
+  async function tend(name: string): Promise<void> {
+    if (!(await hasLock(`tend:${name}`, OVERDUE_MS))) return
+    if ((await script(TEND, { name })) === 1) known.delete(name)
   }
 
   /** Everything that waits of what `name` suspends. */
@@ -234,6 +247,13 @@ export function createSuspensions(options: SuspensionOptions): Suspensions {
         inBackground(setAside(name))
       }
       return { kind: "held" }
+    },
+
+    works(payload, side, since) {
+      const name = nameOf(payload.projectId, side)
+      if (!isOn(name) || endingNow.has(name)) return
+      endingNow.add(name)
+      inBackground(end(name, Math.max(0, Date.now() - since)).finally(() => endingNow.delete(name)))
     },
 
     async ended({ jobId, payload }, worked, probeOf) {

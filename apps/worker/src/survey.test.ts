@@ -1,0 +1,94 @@
+import { UnsealError } from "@unseal/archive/errors"
+import { createLogger } from "@unseal/service/logger"
+import { beforeEach, expect, test } from "vitest"
+import type { Place, Places } from "./places.ts"
+import { surveyProjects } from "./survey.ts"
+
+let lines: Record<string, unknown>[]
+beforeEach(() => {
+  lines = []
+})
+const logger = createLogger("worker", "info", { write: (line) => void lines.push(JSON.parse(line)) })
+const KEY = { keyId: "ab".repeat(32), name: "2026.pem", modulusBits: 2_048 }
+
+function placeOf(more: { stat?: () => Promise<null>; keys?: readonly (typeof KEY)[] } = {}): Place {
+  const store = (location: string) => ({ location, stat: more.stat ?? (async () => null) })
+  return {
+    ...{ source: store("s3://in"), destination: store("s3://out") },
+    ...{ sourceKeys: ["a.ts"], destinationKey: "b.ts", keysDir: "/keys", release() {} },
+    keyRing: {
+      describe: () => more.keys ?? [KEY],
+      unusable: () => [],
+      certificates: () => [{ keyId: KEY.keyId, notAfter: new Date("2027-01-02T03:04:05Z") }],
+    },
+  } as unknown as Place
+}
+
+const survey = (projectIds: readonly string[], of: (id: string) => Promise<Place>, lookMs = 1_000) =>
+  surveyProjects({
+    ...{
+      projectIds,
+      logger,
+      lookMs,
+      settings: { UNSEAL_TAIL: "keep" },
+      signal: new AbortController().signal,
+    },
+    places: { of: ({ projectId }) => of(projectId) } as Pick<Places, "of">,
+  })
+
+test("a project that is set up is one line: stores, key ids with expiry, tail rule", async () => {
+  await survey(["100001"], async () => placeOf())
+  expect(lines).toMatchObject([
+    {
+      ...{ level: "info", msg: "project is set up", projectId: "100001", tail: "keep" },
+      ...{ source: "s3://in", destination: "s3://out" },
+      keys: [{ keyId: KEY.keyId, file: "2026.pem", expires: "2027-01-02T03:04:05.000Z" }],
+    },
+  ])
+})
+
+test("what is missing is named: keys, a store that refuses, one that does not answer, one that can't be opened", async () => {
+  const denied = async () => {
+    throw new UnsealError("ERR_STORE_DENIED", "bucket s3://in does not exist")
+  }
+  const places: Record<string, () => Promise<Place>> = {
+    1: async () => placeOf({ keys: [] }),
+    2: async () => placeOf({ stat: denied }),
+    3: async () => placeOf({ stat: () => new Promise(() => {}) }),
+    4: async () => {
+      throw new UnsealError("ERR_KEY_SERVICE_UNAVAILABLE", "key directory /keys can't be read: ENOENT")
+    },
+  }
+  await survey(Object.keys(places), (id) => places[id]!(), 50)
+  const told = Object.fromEntries(lines.map(({ projectId, problems }) => [projectId, problems]))
+  const refusal = "ERR_STORE_DENIED: bucket s3://in does not exist"
+  expect(told).toEqual({
+    1: ["keys: /keys holds no usable key"],
+    2: [`source: ${refusal}`, `destination: ${refusal}`],
+    3: ["source: no answer within 50 ms", "destination: no answer within 50 ms"],
+    4: ["ERR_KEY_SERVICE_UNAVAILABLE: key directory /keys can't be read: ENOENT"],
+  })
+  expect(lines.every(({ level }) => level === "warn")).toBe(true)
+})
+
+test("of five thousand projects only what is wrong is told, a thousand are looked at, and four at once", async () => {
+  let now = 0
+  let most = 0
+  let looked = 0
+  await survey(
+    Array.from({ length: 5_000 }, (_, index) => String(index)),
+    async (id) => {
+      looked++
+      most = Math.max(most, ++now)
+      await new Promise(setImmediate)
+      now--
+      return placeOf(id === "7" ? { keys: [] } : {})
+    },
+  )
+  expect(looked).toBe(1_000)
+  expect(most).toBeLessThanOrEqual(4)
+  expect(lines).toMatchObject([
+    { projectId: "7", level: "warn" },
+    { msg: "projects were looked at", projects: 5_000, lookedAt: 1_000, wrong: 1 },
+  ])
+})

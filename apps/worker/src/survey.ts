@@ -1,0 +1,109 @@
+/** What each project has, told once at start: whoever set it up wrongly learns it before the first archive does. */
+import { isUnsealError } from "@unseal/archive/errors"
+import { rest } from "@unseal/archive/store/adapter"
+import type { Logger } from "@unseal/service/logger"
+import type { Settings } from "./config.ts"
+import type { Place, Places } from "./places.ts"
+
+export interface SurveyOptions {
+  readonly projectIds: readonly string[]
+  readonly places: Pick<Places, "of">
+  readonly settings: Pick<Settings, "UNSEAL_TAIL">
+  readonly logger: Logger
+  readonly signal: AbortSignal
+  /** How long a store may take to answer: 10000. */
+  readonly lookMs?: number
+}
+
+/** Beyond, only problems are told. */
+const TOLD_PROJECTS = 100
+/** Beyond, projects are not looked at before their first archive. */
+const MOST_PROJECTS = 1_000
+const AT_ONCE = 4
+/** Of no archive: looked for to see whether the stores answer. */
+const NO_ARCHIVE = "00000000-0000-0000-0000-000000000000"
+
+/**
+ * One line for each project: its stores, the keys by id and when their certificates expire, and the tail rule; or what is wrong with
+ * it. Beside the work, a few projects at a time. Does not throw.
+ */
+export async function surveyProjects(options: SurveyOptions): Promise<void> {
+  const { projectIds, logger, signal } = options
+  const pending = projectIds.slice(0, MOST_PROJECTS)
+  const tellsAll = projectIds.length <= TOLD_PROJECTS
+  let wrong = 0
+  const work = async () => {
+    for (let id = pending.shift(); id !== undefined && !signal.aborted; id = pending.shift()) {
+      const { problems, ...found } = await lookAt(id, options)
+      if (signal.aborted) return
+      const line = { projectId: id, ...found, tail: options.settings.UNSEAL_TAIL }
+      if (problems.length > 0) {
+        wrong++
+        logger.warn({ ...line, problems }, "project is not set up: its archives will wait")
+      } else if (tellsAll) logger.info(line, "project is set up")
+    }
+  }
+  await Promise.all(Array.from({ length: AT_ONCE }, work))
+  if (!tellsAll && !signal.aborted)
+    logger.info(
+      { projects: projectIds.length, lookedAt: Math.min(projectIds.length, MOST_PROJECTS), wrong },
+      "projects were looked at",
+    )
+}
+
+interface Found {
+  readonly source?: string
+  readonly destination?: string
+  readonly keys?: readonly { readonly keyId: string; readonly file: string; readonly expires?: string }[]
+  readonly problems: readonly string[]
+}
+
+async function lookAt(projectId: string, { places, signal, lookMs = 10_000 }: SurveyOptions): Promise<Found> {
+  let place: Place
+  try {
+    place = await places.of({ projectId, archiveId: NO_ARCHIVE })
+  } catch (error) {
+    return { problems: [clauseOf(error)] }
+  }
+  try {
+    const { source, destination, keyRing, keysDir } = place
+    const expiries = new Map(keyRing.certificates().map(({ keyId, notAfter }) => [keyId, notAfter]))
+    const keys = keyRing.describe().map(({ keyId, name }) => {
+      const expires = expiries.get(keyId)?.toISOString()
+      return { keyId, file: name, ...(expires !== undefined && { expires }) }
+    })
+    const answers = async (side: string, look: (signal: AbortSignal) => Promise<unknown>) => {
+      const limit = new AbortController()
+      const looking = look(AbortSignal.any([signal, limit.signal]))
+      const late = rest(lookMs, AbortSignal.any([signal, limit.signal])).then(
+        () => [`${side}: no answer within ${lookMs} ms`],
+        () => [],
+      )
+      const answered = looking.then(
+        () => [],
+        (error: unknown) => (signal.aborted ? [] : [`${side}: ${clauseOf(error)}`]),
+      )
+      return await Promise.race([answered, late]).finally(() => limit.abort())
+    }
+    const looks = await Promise.all([
+      answers("source", (signal) => source.stat(place.sourceKeys[0]!, signal)),
+      answers("destination", (signal) => destination.stat(place.destinationKey, signal)),
+    ])
+    return {
+      ...{ source: source.location, destination: destination.location, keys },
+      problems: [
+        ...looks.flat(),
+        ...(keys.length === 0 ? [`keys: ${keysDir} holds no usable key`] : []),
+        ...keyRing.unusable().map(({ name, error }) => `keys: ${name} can't be used: ${clauseOf(error)}`),
+      ],
+    }
+  } finally {
+    place.release()
+  }
+}
+
+/** Only our own messages are known to hold no secret. */
+const clauseOf = (error: unknown): string => {
+  if (isUnsealError(error)) return `${error.code}: ${error.message}`
+  return error instanceof Error ? error.name : typeof error
+}
