@@ -254,17 +254,21 @@ describe("the other requests", () => {
     await start()
     const document = (await (await fetch(`${app.base}/openapi.json`)).json()) as {
       openapi: string
-      info: { version: string }
-      paths: Record<string, { post: { responses: object }; get: object }>
+      info: { version: string; license: object }
+      servers: object[]
+      paths: Record<string, Record<"post" | "get", { operationId: string; responses: object }>>
       components: { schemas: Record<string, { properties?: Record<string, object>; required?: string[] }> }
     }
     expect(document.openapi).toBe("3.1.0")
-    expect(document.info.version).toBe(VERSION)
+    expect(document.info).toMatchObject({ version: VERSION, license: { identifier: "Apache-2.0" } })
+    expect(document.servers).toHaveLength(1)
     expect(Object.keys(document.paths)).toEqual(["/callbacks/{projectId}", "/callbacks/{projectId}/{token}"])
     for (const { post, get } of Object.values(document.paths)) {
       expect(Object.keys(post.responses)).toEqual(["200", "202", "400", "401", "413", "415", "503"])
-      expect(get).toBeDefined()
+      expect(Object.keys(get.responses)).toEqual(["200", "400"])
     }
+    const operations = Object.values(document.paths).flatMap(Object.values<{ operationId: string }>)
+    expect(new Set(operations.map(({ operationId }) => operationId)).size).toBe(4)
     const callback = document.components.schemas.ArchiveStatusCallback
     expect(Object.keys(callback?.properties ?? {})).toEqual(
       expect.arrayContaining(["id", "status", "password", "size"]),

@@ -46,13 +46,24 @@ export function openApiDocument(): object {
       "HS256 with the project's signature secret; the claim payload_hash is the SHA-256 of the body, in hex",
   })
   const routes = [
-    { path: "/callbacks/{projectId}", params: z.object({ projectId }), security: [{ signature: [] }, {}] },
-    { path: "/callbacks/{projectId}/{token}", params: z.object({ projectId, token }), security: [] },
+    {
+      path: "/callbacks/{projectId}",
+      name: "",
+      params: z.object({ projectId }),
+      security: [{ signature: [] }, {}],
+    },
+    {
+      path: "/callbacks/{projectId}/{token}",
+      name: "WithToken",
+      params: z.object({ projectId, token }),
+      security: [],
+    },
   ]
-  for (const { path, params, security } of routes) {
+  for (const { path, params, name, security } of routes) {
     registry.registerPath({
       method: "post",
       path,
+      operationId: `receiveCallback${name}`,
       summary: "Receive an archive-status callback",
       security,
       request: {
@@ -80,14 +91,24 @@ export function openApiDocument(): object {
     registry.registerPath({
       method: "get",
       path,
+      operationId: `answerProbe${name}`,
       summary: "Answer the probe that registers the URL",
       security: [],
       request: { params },
-      responses: { 200: { description: "Callbacks are received here" } },
+      responses: {
+        200: { description: "Callbacks are received here" },
+        400: problem("The path is malformed"),
+      },
     })
   }
   return new OpenApiGeneratorV31(registry.definitions).generateDocument({
     openapi: "3.1.0",
-    info: { title: "Unseal ingest", version: VERSION },
+    info: {
+      title: "Unseal ingest",
+      description: "Takes the archive-status callbacks of Vonage's OpenTok and Video platforms.",
+      version: VERSION,
+      license: { name: "Apache-2.0", identifier: "Apache-2.0" },
+    },
+    servers: [{ url: "/", description: "Where this document came from" }],
   })
 }
