@@ -168,6 +168,22 @@ describe("a callback", () => {
     expect(metrics).not.toContain('project="1005"')
   })
 
+  it("has only series that can be: an unknown project enqueues nothing, and a token has no clock", async () => {
+    await start()
+    const metrics = await app.metrics()
+    const series = (project: string) =>
+      [
+        ...metrics.matchAll(
+          new RegExp(`unseal_callbacks_total{project="${project}",outcome="([a-z-]+)"}`, "g"),
+        ),
+      ].map(([, outcome]) => outcome)
+    expect(series("unknown")).toContain("unauthenticated")
+    expect(series("unknown")).not.toContain("enqueued")
+    expect(series("123456")).toEqual(expect.arrayContaining(["enqueued", "clock", "unsigned"]))
+    expect(series("777")).toContain("enqueued")
+    expect(series("777").filter((outcome) => ["clock", "unsigned"].includes(outcome ?? ""))).toEqual([])
+  })
+
   it("of a flood of refused ones does not become a flood of log lines", async () => {
     await start()
     const began = Date.now()

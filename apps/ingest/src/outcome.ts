@@ -46,6 +46,13 @@ export interface Settled {
   readonly err?: unknown
 }
 
+/** Whether a callback can end so. The series of what can't would only be in the way. */
+function isPossible(project: IngestProject | undefined, outcome: Outcome): boolean {
+  if (project === undefined)
+    return !["enqueued", "duplicate", "ignored", "unsigned", "clock"].includes(outcome)
+  return project.callbackAuth === "signed" || !["unsigned", "clock"].includes(outcome)
+}
+
 const CUT_REASONS: readonly CutReason[] = ["network", "address", "full", "idle"]
 
 /** Counts and logs connections that were cut before their request was answered. */
@@ -75,6 +82,7 @@ export function createOutcomeRecorder(
     name: "unseal_callbacks_total",
     help: "Callbacks received, by project and by how they ended",
     labels: { project: () => projects.ids, outcome: OUTCOMES },
+    possible: ({ project, outcome }) => isPossible(projects.get(project), outcome),
   })
   const seconds = createHistogram(registry, {
     name: "unseal_callback_seconds",

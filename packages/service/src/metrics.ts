@@ -39,12 +39,22 @@ interface Definition<Sets extends LabelSets> {
   readonly labels: Sets
 }
 
-/** A counter whose labels are closed sets; all its series begin at 0, those of new values too. A value of no set counts as `unknown`. */
+/**
+ * A counter whose labels are closed sets; all its series that are `possible` begin at 0, those of new values too. A value of no
+ * set counts as `unknown`.
+ */
 export function createCounter<const Sets extends LabelSets>(
   registry: Registry,
-  { name, help, labels }: Definition<Sets>,
+  {
+    name,
+    help,
+    labels,
+    possible = () => true,
+  }: Definition<Sets> & { readonly possible?: (values: Labels<Sets>) => boolean },
 ): { increase(values: Labels<Sets>, by?: number): void } {
-  const begin = whenChanged(labels, (combination) => counter.inc(combination, 0))
+  const begin = whenChanged(labels, (combination) => {
+    if (possible(combination as Labels<Sets>)) counter.inc(combination, 0)
+  })
   const counter = new Counter({
     ...{ name, help, labelNames: Object.keys(labels), registers: [registry] },
     collect: begin,
