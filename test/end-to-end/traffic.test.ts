@@ -58,6 +58,8 @@ for (const quirk of ["slow-down", "slow-down-writes", "retry-after"] as const)
     const { s3, counted } = await run(quirk)
     expect(counted('unseal_retries_total{layer="job"')).toBe(0)
     expect(counted('unseal_retries_total{layer="request",code="ERR_STORE_BUSY"}')).toBeGreaterThan(0)
+    // Still there: nobody has waited for less than a minute.
+    expect(counted('unseal_store_requests_limit{project="123456",side="destination"}')).toBeGreaterThan(0)
     const refused = s3.operations.count("*", ({ status }) => status === 503)
     const taken = s3.operations.count("*", ({ status }) => status < 300)
     expect(refused).toBeGreaterThan(0)
