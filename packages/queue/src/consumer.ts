@@ -6,8 +6,9 @@ import { withDeadline } from "./deadline.ts"
 import type { RunResult } from "./ending.ts"
 import { createErrorLog, type QueueLogger } from "./error-log.ts"
 import type { JobPayload } from "./job.ts"
+import { JOB_OPTIONS } from "./job-options.ts"
 import { holdLock } from "./lock.ts"
-import { queuePrefix } from "./names.ts"
+import { queueKey, queuePrefix } from "./names.ts"
 import { PacedWorker } from "./paced-worker.ts"
 import { createRunner, type EndedRun, type JobContext, ShutdownReason, STALL_LIMIT } from "./run.ts"
 import { settle } from "./settle.ts"
@@ -134,7 +135,12 @@ export function createConsumer<Result extends RunResult>(options: ConsumerOption
   async function process(job: Job, token = ""): Promise<Result> {
     const startedAt = performance.now()
     // The worker's setting, not the one of the ingest that added the job.
-    job.opts.attempts = attempts
+    Object.assign(job.opts, { attempts, ...JOB_OPTIONS })
+    // BullMQ counts on in Redis, by a command that fails half-way through its script if this is no number.
+    if (!Number.isInteger(job.attemptsMade)) {
+      job.attemptsMade = 0
+      await connection.hset(queueKey(queue, job.id ?? ""), "atm", 0)
+    }
     const abort = new AbortController()
     const givenUp = Promise.withResolvers<never>()
     givenUp.promise.catch(() => {})

@@ -1,6 +1,7 @@
-import { type Job, Queue } from "bullmq"
+import { Queue } from "bullmq"
 import type { RedisClient } from "./client.ts"
 import { codeOf, type FailureCode } from "./ending.ts"
+import { JOB_OPTIONS } from "./job-options.ts"
 import { lineUp } from "./line-up.ts"
 import { queueKey, queuePrefix } from "./names.ts"
 import { redriveIdOf } from "./redrive-id.ts"
@@ -17,6 +18,8 @@ export interface DeadLetter {
   /** ISO 8601, as `failedAt`. */
   readonly addedAt: string
   readonly failedAt: string
+  /** Its payload is lost: it can't be redriven. The next callback for the archive takes its place. */
+  readonly damaged?: true
 }
 
 export interface DeadLetterCounts {
@@ -35,7 +38,7 @@ export interface DeadLetters {
   /**
    * Puts the job into the queue again under a new id, with all its counters at their beginning (BullMQ's own retry keeps the
    * count of stalls), and removes the dead letter, in one script. Done twice at once, it comes to the same.
-   * `null` if there is no such dead letter.
+   * `null` if there is no such dead letter, or its payload is lost.
    */
   redrive(jobId: string): Promise<{ jobId: string } | null>
   close(): Promise<void>
@@ -56,8 +59,14 @@ export function openDeadLetters(options: { connection: RedisClient; queue: strin
       if (!Number.isInteger(offset) || offset < 0) throw new RangeError(`offset ${offset} is not 0 or more`)
       if (!Number.isInteger(limit) || limit < 1 || limit > 1_000)
         throw new RangeError(`limit ${limit} is not between 1 and 1000`)
-      const jobs = await queue.getJobs(["failed"], offset, offset + limit - 1, false)
-      return jobs.map(deadLetterOf)
+      const ids = await connection.zrevrange(failed, offset, offset + limit - 1)
+      if (ids.length === 0) return []
+      // Field by field, as what is damaged must not hide what is not: BullMQ reads all of a job or throws.
+      const reading = connection.pipeline()
+      for (const id of ids) reading.hmget(queueKey(name, id), ...FIELDS)
+      return ((await reading.exec()) ?? []).map(([error, fields], index) =>
+        deadLetterOf(ids[index]!, error ? [] : (fields as (string | null)[])),
+      )
     },
 
     async count(limit = 2_000) {
@@ -79,15 +88,12 @@ export function openDeadLetters(options: { connection: RedisClient; queue: strin
     },
 
     async redrive(jobId) {
-      const job = await queue.getJob(jobId)
-      if (!job || !(await job.isFailed())) return null
+      const isDead = (await connection.zscore(failed, jobId)) !== null
+      const payload = isDead ? parsed(await connection.hget(queueKey(name, jobId), "data")) : null
+      if (payload === null) return null
       const next = redriveIdOf(jobId)
-      const { attempts, backoff, removeOnComplete, removeOnFail, stackTraceLimit } = job.opts
-      const options = {
-        jobId: next,
-        ...withoutUndefined({ attempts, backoff, removeOnComplete, removeOnFail, stackTraceLimit }),
-      }
-      const [linedUp] = await lineUp(connection, queue, [{ payload: job.data ?? {}, options }], jobId)
+      const options = { jobId: next, ...JOB_OPTIONS }
+      const [linedUp] = await lineUp(connection, queue, [{ payload, options }], jobId)
       if (linedUp === "empty") throw new Error(`job ${next} has lost its payload in redis; remove it`)
       return { jobId: next }
     },
@@ -96,22 +102,41 @@ export function openDeadLetters(options: { connection: RedisClient; queue: strin
   }
 }
 
-function withoutUndefined<T extends object>(fields: T): { [K in keyof T]: Exclude<T[K], undefined> } {
-  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as never
+const FIELDS = ["data", "failedReason", "atm", "timestamp", "finishedOn"] as const
+
+/** The object in `data`; `null` if there is none, or it is not JSON. */
+function parsed(data: string | null | undefined): Record<string, unknown> | null {
+  try {
+    const value: unknown = JSON.parse(data ?? "null")
+    return typeof value === "object" ? (value as Record<string, unknown> | null) : null
+  } catch {
+    return null
+  }
 }
 
-/** Field by field: the encrypted password stays where it is. */
-function deadLetterOf(job: Job): DeadLetter {
-  const text = (value: unknown) => (typeof value === "string" ? value : "")
-  const data = (job.data ?? {}) as { projectId?: unknown; archiveId?: unknown }
+/** Field by field: the encrypted password stays where it is. What is lost of a damaged one is what its id tells, and the beginning of time. */
+function deadLetterOf(jobId: string, fields: readonly (string | null | undefined)[]): DeadLetter {
+  const [data, failedReason, attempts, timestamp, finishedOn] = fields
+  const payload = parsed(data)
+  const text = (value: unknown, otherwise = "") => (typeof value === "string" ? value : otherwise)
+  const time = (...candidates: (string | null | undefined)[]) => {
+    const found = candidates
+      .map((text) => Number(text ?? Number.NaN))
+      .find((number) => Math.abs(number) < 8.64e15)
+    return new Date(found ?? 0).toISOString()
+  }
+  const [projectId, archiveId] = jobId.split("_")
+  const isWhole = payload !== null && !!failedReason && Number(timestamp ?? Number.NaN) > 0
+  const reason = failedReason || "ERR_JOB_INVALID: the reason is lost"
   return {
-    jobId: job.id ?? "",
-    projectId: text(data.projectId),
-    archiveId: text(data.archiveId),
-    code: codeOf(job.failedReason),
-    reason: job.failedReason ?? "",
-    attempts: job.attemptsMade,
-    addedAt: new Date(job.timestamp).toISOString(),
-    failedAt: new Date(job.finishedOn ?? job.timestamp).toISOString(),
+    jobId,
+    projectId: text(payload?.projectId, projectId),
+    archiveId: text(payload?.archiveId, archiveId),
+    code: codeOf(reason),
+    reason: isWhole ? reason : `${reason} (damaged in redis)`,
+    attempts: Number.parseInt(attempts ?? "", 10) || 0,
+    addedAt: time(timestamp, finishedOn),
+    failedAt: time(finishedOn, timestamp),
+    ...(payload === null && { damaged: true as const }),
   }
 }

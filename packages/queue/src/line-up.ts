@@ -57,6 +57,15 @@ local function lineUpAgain(id, priority)
   redis.call("ZADD", prefix .. "marker", 0, "0")
 end
 
+-- The place of a job that has lost its payload is free for a callback, which has all that is needed. True if it was accepted for good:
+-- what is in another list than that of the completed goes on living as the new job.
+local function makeRoom(id)
+  for _, set in ipairs({ "prioritized", "delayed", "failed" }) do redis.call("ZREM", prefix .. set, id) end
+  for _, list in ipairs({ "active", "wait", "paused" }) do redis.call("LREM", prefix .. list, 0, id) end
+  redis.call("DEL", prefix .. id, prefix .. id .. ":lock")
+  return redis.call("ZREM", prefix .. "completed", id) == 1
+end
+
 -- Before the job can start: what is written already need not be written again.
 if replaced ~= "" then redis.call("COPY", checkpoints .. replaced, checkpoints .. ARGV[5]) end
 
@@ -66,7 +75,11 @@ for i = 5, #ARGV, 7 do
   local job = prefix .. id
   local isThere = redis.call("EXISTS", job) == 1
   local held = isThere and redis.call("HGET", job, "data")
-  local answer = THIS
+  local answer, isCounted = THIS, false
+  if isThere and not held and replaced == "" then
+    isCounted = not makeRoom(id)
+    isThere = false
+  end
   if isThere and not held then
     answer = EMPTY
   elseif isThere and not isStray(prefix, id) then
@@ -82,7 +95,7 @@ for i = 5, #ARGV, 7 do
     end
   end
   local isNew = answer ~= EMPTY and redis.call("HSETNX", job, "counted", 1) == 1
-  if isNew and replaced == "" then redis.call("HINCRBY", counters, "accepted", 1) end
+  if isNew and replaced == "" and not isCounted then redis.call("HINCRBY", counters, "accepted", 1) end
   table.insert(answers, answer)
 end
 

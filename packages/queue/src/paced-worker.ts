@@ -5,6 +5,16 @@ export class PacedWorker extends Worker {
   /** Called whenever the queue has answered, with a job or without. */
   onPoll: () => void = () => {}
 
+  /** BullMQ's throws when the data are not JSON, and leaves the job active until it has stalled too often. */
+  protected override createJob(...[json, jobId]: Parameters<Worker["createJob"]>) {
+    try {
+      return super.createJob(json, jobId)
+    } catch (error) {
+      if (!(error instanceof SyntaxError)) throw error
+      return super.createJob({ ...json, data: "{}" }, jobId)
+    }
+  }
+
   protected override async moveToActive(token: string, name?: string) {
     try {
       const job = await super.moveToActive(token, name)

@@ -4,6 +4,7 @@ import type { RedisClient } from "./client.ts"
 import { withDeadline } from "./deadline.ts"
 import { createErrorLog, type QueueLogger } from "./error-log.ts"
 import { type JobPayload, jobIdOf } from "./job.ts"
+import { JOB_OPTIONS } from "./job-options.ts"
 import { type LinedUp, lineUp, type NewJob } from "./line-up.ts"
 import { queuePrefix } from "./names.ts"
 import { watchMemory } from "./server.ts"
@@ -59,14 +60,7 @@ interface LiveQueue {
 /** A producer. Waits for nothing: with Redis away it refuses, and works as soon as Redis is back. */
 export function createProducer(options: ProducerOptions): Producer {
   const { connection, queue: name, attempts = 12, deadlineMs = 2_000, pendingLimit = 1_000 } = options
-  const jobOptions = {
-    attempts,
-    backoff: { type: "unseal" },
-    removeOnComplete: { age: 3_600, limit: 100 },
-    removeOnFail: false,
-    // The reason says what is needed; stack traces would fill Redis.
-    stackTraceLimit: 0,
-  }
+  const jobOptions = { attempts, ...JOB_OPTIONS }
   const logError = createErrorLog(options.logger)
   const reasonNotToAdd = watchMemory(connection, name, options.logger)
   let live: LiveQueue | undefined

@@ -1,4 +1,4 @@
-import { isUnsealError, type Side, type UnsealError } from "@unseal/archive/errors"
+import { isUnsealError, type Side, UnsealError } from "@unseal/archive/errors"
 import { untilAborted } from "@unseal/archive/waiting"
 import type { Job } from "bullmq"
 import { type CheckpointLog, openCheckpointLog } from "./checkpoint.ts"
@@ -71,6 +71,14 @@ export interface RunnerOptions<Result extends RunResult> {
   run(payload: JobPayload, context: JobContext): Promise<Result>
 }
 
+/** The payload of `job`. `ERR_JOB_INVALID` if it is malformed, or another job's: it would be published under a name that is not its own. */
+function readPayload(job: Job): JobPayload {
+  const payload = parseJobPayload(job.data)
+  if (!(job.id ?? "").startsWith(`${payload.projectId}_${payload.archiveId}`))
+    throw new UnsealError("ERR_JOB_INVALID", "the job is damaged: its data name another archive than its id")
+  return payload
+}
+
 /** Runs jobs from the payload to the ending; what becomes of the job then is not its business. */
 export interface Runner<Result extends RunResult> {
   /** One run. Does not throw. `givenUp` rejects when a run that was aborted has taken too long to end. */
@@ -119,7 +127,7 @@ export function createRunner<Result extends RunResult>(deps: RunnerOptions<Resul
         const reason = `ERR_STALLED: ${job.stalledCounter} workers ended while they had this job`
         return { ending: { kind: "dead", code: "ERR_STALLED", reason } }
       }
-      payload = parseJobPayload(job.data)
+      payload = readPayload(job)
       if (!(await predecessorEnded(jobId, signal))) return { ...seen(), ending: HANDED_BACK }
       signal.throwIfAborted()
       const admission = await admit({ jobId, token, payload }, signal)

@@ -1,0 +1,11 @@
+/**
+ * What becomes of every job, whatever the options say that it holds in Redis: those may have been tampered with, or torn.
+ * A dead letter stays; a completed job is remembered for an hour.
+ */
+export const JOB_OPTIONS = {
+  backoff: { type: "unseal" },
+  removeOnComplete: { age: 3_600, limit: 100 },
+  removeOnFail: false,
+  // The reason says what is needed; stack traces would fill Redis.
+  stackTraceLimit: 0,
+} as const
