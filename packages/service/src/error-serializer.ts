@@ -31,5 +31,5 @@ export function serializeError(error: unknown, causes: number = MAX_CAUSES): Ser
 /** `text` with the credentials and the query of every URL in it removed. */
 export const withoutQueries = (text: string): string =>
   text
-    .replace(/(\b[a-z][a-z0-9+.-]*:\/\/)[^\s/@"']*@/gi, "$1")
-    .replace(/(\b[a-z][a-z0-9+.-]*:\/\/[^\s?"'<>]*)\?[^\s"'<>)]*/gi, "$1?…")
+    .replace(/(\b[a-z][a-z0-9+.-]{0,30}:\/\/)[^\s/@"']*@/gi, "$1")
+    .replace(/(\b[a-z][a-z0-9+.-]{0,30}:\/\/[^\s?"'<>]{0,2000})\?[^\s"'<>)]*/gi, "$1?…")
