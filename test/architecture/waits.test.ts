@@ -14,6 +14,7 @@ const ENDED_BY: Readonly<Record<string, string>> = {
   "packages/archive/src/slot-pool.ts": "the signal, which is looked at first, or the thread's end",
   "packages/archive/src/store/http-connection.ts": "the timers of the connection's state, and its pace",
   "packages/archive/src/store/https.ts": "the limit of silence, and the signal",
+  "packages/archive/src/store/proxy.ts": "its timeout, and the signal, which is looked at first",
   "packages/archive/src/store/request-limit.ts": "the signal, which is looked at first",
   "packages/archive/src/waiting.ts": "the signal, which is looked at first",
   "packages/queue/src/batch.ts": "the producer's deadline, for one batch as for one job",
@@ -22,6 +23,7 @@ const ENDED_BY: Readonly<Record<string, string>> = {
   "packages/queue/src/producer.ts": "the deadline around it",
   "packages/queue/src/suspension.ts": "its timer",
   "packages/service/src/admin.ts": "the kernel's answer, the connections it closes, or its timer",
+  "packages/service/src/redis-reach.ts": "its timer, and that of the socket",
 }
 
 const waiting = readSources().filter(
