@@ -172,6 +172,26 @@ test("a job whose object is missing waits without using attempts, and is done wh
   ])
 })
 
+test("the wait for an object is counted from the first miss, not since the job was added", async () => {
+  const jobId = await enqueue()
+  // After a weekend's backlog.
+  await client.hset(queueKey(queue, jobId), "timestamp", String(Date.now() - 3 * 24 * 3_600_000))
+  let looked = 0
+  const consumer = consume({
+    objectWaitMs: 60_000,
+    run: async () => {
+      if (++looked < 3) throw new UnsealError("ERR_OBJECT_NOT_FOUND", "neither of 2 keys exists")
+      return {}
+    },
+  })
+  await until("completed", jobId)
+  const waits = consumer.ended.flatMap(({ ending }) => (ending.kind === "waiting" ? [ending.waitedMs] : []))
+  expect(waits).toHaveLength(2)
+  // Kept with the job, so that the second run knows of the first.
+  expect(waits[0]).toBeLessThan(1_000)
+  expect(waits[1]).toBeGreaterThanOrEqual(1_000)
+})
+
 test("a job whose object does not appear in its time is a dead letter", async () => {
   consume({
     objectWaitMs: 500,

@@ -8,7 +8,7 @@ import { readAccounts } from "./accounting.ts"
 import { type Consumer, type ConsumerOptions, createConsumer, type EndedRun } from "./consumer.ts"
 import type { RunResult } from "./ending.ts"
 import { createJobPayload, type JobPayload } from "./job.ts"
-import { heldKey, queueKey } from "./names.ts"
+import { heldKey, queueKey, turnsKey } from "./names.ts"
 import { createProducer } from "./producer.ts"
 import { queueStatus } from "./status.ts"
 import { listSuspensions, resumeSuspended } from "./suspension-state.ts"
@@ -421,4 +421,31 @@ test("a probe that another worker finished without a word is replaced within sec
   await client.zrem(queueKey(queue, "delayed"), state.probe)
   down = false
   await poll(async () => (await completed()).length).toBe(4)
+})
+
+test("what is held keeps its order, and goes on, although turns were moved back meanwhile", async () => {
+  let down = true
+  const order: string[] = []
+  consume(
+    async (_, { jobId }) => {
+      if (down) throw fails("ERR_STORE_DENIED", "source")
+      order.push(jobId)
+      return {}
+    },
+    { concurrency: 1 },
+  )
+  const early = await enqueue(SICK, 20)
+  await poll(() => client.zcard(heldKey(queue, `${SICK}:source`))).toBe(20)
+  // As turns.ts leaves it: all turns are smaller by as much as `base` has grown.
+  await client.hset(turnsKey(queue), { base: 1_000_000, clock: 0, end: 0, [SICK]: 0 })
+  const late = await enqueue(SICK, 5)
+  await poll(() => client.zcard(heldKey(queue, `${SICK}:source`))).toBe(25)
+  expect((await client.zrange(heldKey(queue, `${SICK}:source`), 0, "-1")).slice(-5).sort()).toEqual(
+    late.sort(),
+  )
+  down = false
+  await poll(() => order.length).toBe(25)
+  expect(order.slice(-5).sort()).toEqual(late.sort())
+  expect(new Set(order)).toEqual(new Set([...early, ...late]))
+  expect(await books()).toMatchObject({ committed: 25, live: 0 })
 })
