@@ -223,6 +223,7 @@ describe("a slow sender", () => {
     clearInterval(dribble)
     // 503, so that the vendor sends it again, unless the connection is gone before the answer could be read.
     expect(answer).toMatch(/^(HTTP\/1\.1 503 Service Unavailable\r\nRetry-After: 5\r\n|$)/)
+    expect(app.logs).toContainEqual(expect.objectContaining({ msg: "connection cut", reason: "slow" }))
     expect(app.jobs).toHaveLength(1)
   })
 

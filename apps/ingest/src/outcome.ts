@@ -53,7 +53,7 @@ function isPossible(project: IngestProject | undefined, outcome: Outcome): boole
   return project.callbackAuth === "signed" || !["unsigned", "clock"].includes(outcome)
 }
 
-const CUT_REASONS: readonly CutReason[] = ["network", "address", "full", "idle"]
+const CUT_REASONS: readonly CutReason[] = ["network", "address", "full", "idle", "slow", "malformed"]
 
 /** Counts and logs connections that were cut before their request was answered. */
 export function createCutRecorder(
@@ -62,7 +62,7 @@ export function createCutRecorder(
 ): (reason: CutReason, address: string | undefined) => void {
   const cuts = createCounter(registry, {
     name: "unseal_connections_cut_total",
-    help: "Connections cut: from outside UNSEAL_CALLBACK_NETWORKS, too many of one address, too many in all, idle when room was needed",
+    help: "Connections cut: from outside UNSEAL_CALLBACK_NETWORKS, too many of one address, too many in all, idle when room was needed, too slow with a request, or malformed",
     labels: { reason: CUT_REASONS },
   })
   const limited = rateLimited(logger, REFUSED_LINES_PER_SECOND)

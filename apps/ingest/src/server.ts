@@ -26,8 +26,8 @@ export interface ServerLimits {
   readonly maxConnectionsPerAddress: number
 }
 
-/** Why a connection was cut without an answer. */
-export type CutReason = "network" | "address" | "full" | "idle"
+/** Why a connection was cut before it brought a whole request. */
+export type CutReason = "network" | "address" | "full" | "idle" | "slow" | "malformed"
 
 export interface ServerOptions {
   readonly limits?: Partial<ServerLimits>
@@ -99,7 +99,12 @@ export function createLimitedServer(
     else response.writeContinue()
     handle(request, response)
   })
-  server.on("clientError", answerBrokenRequest)
+  server.on("clientError", (error: NodeJS.ErrnoException, socket: Socket) => {
+    // Who hangs up has cut the connection, not us.
+    if (!["ECONNRESET", "HPE_INVALID_EOF_STATE"].includes(error.code ?? ""))
+      onCut(error.code === "ERR_HTTP_REQUEST_TIMEOUT" ? "slow" : "malformed", peerOf(socket).address)
+    answerBrokenRequest(error, socket)
+  })
   return {
     server,
     drain: () =>
