@@ -32,6 +32,16 @@ function opensslAgrees(...passin: string[]): void {
 }
 const OAEP = ["-pkeyopt", "rsa_padding_mode:oaep"]
 
+it("makes the folder that the key is to be in, for its owner alone", async () => {
+  const key = path("keys/deep/key.pem")
+  const result = await runCli([
+    ...["certificate", "create", "--no-passphrase", "--out", path("made.pem"), "--keyout", key],
+  ])
+  expect(result).toMatchObject({ code: 0 })
+  expect((await stat(path("keys/deep"))).mode & 0o777).toBe(0o700)
+  expect((await stat(key)).mode & 0o777).toBe(0o600)
+})
+
 describe("create", () => {
   it("makes what the guide's openssl command makes", async () => {
     const { code, stdout } = await create(

@@ -173,6 +173,19 @@ describe("unseal decrypt", () => {
     })
   })
 
+  it("takes its keys from UNSEAL_KEYS_DIR, and asks for them if there is none", async () => {
+    await mkdir(path("keys"))
+    await copyFile(file("key.pem"), path("keys/key.pem"))
+    const command = ["decrypt", path("archive.enc"), "-", "--password-file", file("password.b64")]
+    const found = await runCli(command, { env: { UNSEAL_KEYS_DIR: path("keys") } })
+    expect(found).toMatchObject({ code: 0 })
+    expect(found.stdout.equals(plaintext)).toBe(true)
+    expect(await runCli(command)).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(/which private key\? give --key FILE, or set UNSEAL_KEYS_DIR/),
+    })
+  })
+
   it("refuses standard input for two things at once", async () => {
     for (const option of ["--callback", "--password-file"])
       expect(await runCli(["decrypt", "-", "-", option, "-", ...KEY])).toMatchObject({

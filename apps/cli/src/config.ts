@@ -23,6 +23,8 @@ export const readArchiveSettings = () =>
       UNSEAL_OAEP_HASH: choice(["sha1", "sha256", "sha384", "sha512"]),
       UNSEAL_ANNOUNCED_SIZE: choice(["record", "require"]),
       UNSEAL_VERIFY: choice(["size", "content"]),
+      UNSEAL_MAX_DAMAGE: integer({ min: 0, max: 100 }),
+      UNSEAL_KEYS_DIR: text().optional(),
     }),
     env,
   )

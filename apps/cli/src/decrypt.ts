@@ -15,6 +15,8 @@ export interface DecryptCommandOptions extends PasswordOptions, KeyOptions {
   readonly tail?: TailRule
   readonly overwrite?: true
   readonly requireSize?: true
+  /** Percent. */
+  readonly maxDamage?: number
   readonly digest?: true
   readonly json?: true
 }
@@ -49,7 +51,7 @@ export async function decryptCommand(
         ? "--require-size compares with the size in a callback: give --callback FILE.json"
         : `--require-size has nothing to compare with: ${options.callback} announces no size`,
     )
-  const keyRing = await readKeyRing(options, settings.UNSEAL_OAEP_HASH)
+  const keyRing = await readKeyRing(options, settings.UNSEAL_OAEP_HASH, settings.UNSEAL_KEYS_DIR)
   const destination = await openDestination(to)
   const progress = createProgress(
     from === "-"
@@ -90,6 +92,7 @@ export async function decryptCommand(
           budget: createByteBudget(BUDGET_BYTES),
           tail: options.tail ?? settings.UNSEAL_TAIL,
           digest: options.digest || options.json ? "sha256" : "none",
+          maxDamage: (options.maxDamage ?? settings.UNSEAL_MAX_DAMAGE) / 100,
           announcedSize: options.requireSize ? "require" : settings.UNSEAL_ANNOUNCED_SIZE,
           // What went to standard output can't be looked at.
           verify: to === "-" ? "size" : settings.UNSEAL_VERIFY,

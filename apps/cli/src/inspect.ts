@@ -24,7 +24,7 @@ export async function inspectCommand(
   if (given.encryptedPassword === undefined) return void print({ ...archive, encrypted: "no" })
 
   const wrapped = decodeEncryptedPassword(given.encryptedPassword)
-  const ring = await readKeyRing(options, settings.UNSEAL_OAEP_HASH)
+  const ring = await readKeyRing(options, settings.UNSEAL_OAEP_HASH, settings.UNSEAL_KEYS_DIR)
   const unwrapped = await ring.unwrap(wrapped, signal)
   if (unwrapped === null) throw new UnsealError("ERR_NO_MATCHING_KEY", explainNoMatch(ring, wrapped))
   try {

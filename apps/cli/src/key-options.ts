@@ -1,7 +1,7 @@
 import { stat } from "node:fs/promises"
 import { createKeyRing, type KeyRing, type PrivateKey } from "@unseal/archive/format/key-ring"
 import type { OaepHash } from "@unseal/archive/format/password"
-import { readPrivateKey } from "@unseal/archive/key-directory"
+import { openKeyDirectory, readPrivateKey } from "@unseal/archive/key-directory"
 import { UsageError } from "./exit.ts"
 
 export interface KeyOptions {
@@ -10,10 +10,19 @@ export interface KeyOptions {
 }
 
 /**
- * The ring of the keys given by `--key`, in that order. A protected key takes the passphrase of `--passphrase-file`, or else of
+ * The ring of the keys given by `--key`, in that order; without any, of those in the directory `keysDir`. A protected key takes the passphrase of `--passphrase-file`, or else of
  * the file beside it (`key.passphrase` for `key.pem`). Errors of `readPrivateKey`, and `UsageError` for an unreadable file.
  */
-export async function readKeyRing(options: KeyOptions, oaepHash: OaepHash): Promise<KeyRing> {
+export async function readKeyRing(
+  options: KeyOptions,
+  oaepHash: OaepHash,
+  keysDir?: string,
+): Promise<KeyRing> {
+  if (options.key.length === 0) {
+    if (keysDir === undefined)
+      throw new UsageError("which private key? give --key FILE, or set UNSEAL_KEYS_DIR to their directory")
+    return openKeyDirectory(keysDir, { oaepHash })
+  }
   const keys: PrivateKey[] = []
   for (const path of options.key) {
     const beside = `${path.replace(/\.[^./]*$/, "")}.passphrase`

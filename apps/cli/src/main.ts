@@ -32,13 +32,23 @@ function wholeNumber(text: string): number {
   if (!/^[1-9]\d{0,8}$/.test(text)) throw new InvalidArgumentError("must be a whole number, 1 or more")
   return Number(text)
 }
+function percent(text: string): number {
+  const value = /^\d{1,3}$/.test(text) ? Number(text) : Number.NaN
+  if (!(value <= 100)) throw new InvalidArgumentError("must be a whole number from 0 to 100")
+  return value
+}
 const collect = (value: string, before: string[]) => [...before, value]
 const withPassword = (command: Command) =>
   command
     .option("--password <base64>", "the encrypted password, as the callback has it")
     .option("--password-file <file>", "a file with the encrypted password; - for standard input")
     .option("--callback <file>", "a file with the archive-status callback (JSON); - for standard input")
-    .option("--key <file>", "a private key (PEM); may be repeated, tried in this order", collect, [])
+    .option(
+      "--key <file>",
+      "a private key (PEM); may be repeated, tried in this order; default: those in UNSEAL_KEYS_DIR",
+      collect,
+      [],
+    )
     .option("--passphrase-file <file>", "the passphrase of the key; default: key.passphrase beside key.pem")
     .option("--json", "print the result as JSON")
 
@@ -63,6 +73,12 @@ withPassword(program.command("decrypt"))
     ]),
   )
   .option("--overwrite", "replace an existing destination")
+  .addOption(
+    new Option(
+      "--max-damage <percent>",
+      "fail if more packets are without a sync byte (default: UNSEAL_MAX_DAMAGE, 50)",
+    ).argParser(percent),
+  )
   .option("--require-size", "fail unless the source has the size that the callback announced")
   .option("--digest", "print the SHA-256 of the plaintext")
   .action(async (from, to, options) =>

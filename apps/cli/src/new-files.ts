@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto"
-import { link, lstat, open, rename, unlink } from "node:fs/promises"
+import { link, lstat, mkdir, open, rename, unlink } from "node:fs/promises"
 import { dirname, join } from "node:path"
 import { UsageError } from "./exit.ts"
 
@@ -48,6 +48,8 @@ const isThere = (path: string): Promise<boolean> =>
   )
 
 async function writeNewFile({ path, content, isSecret }: NewFile): Promise<void> {
+  // What is made for a secret is for its owner alone.
+  await mkdir(dirname(path), { recursive: true, mode: isSecret ? 0o700 : 0o755 })
   const temporary = join(dirname(path), `.unseal-${randomBytes(6).toString("hex")}.tmp`)
   const file = await open(temporary, "wx", isSecret ? 0o600 : 0o644)
   try {

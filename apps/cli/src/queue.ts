@@ -62,7 +62,7 @@ export async function deadLettersCommand(
       const remedy = ERROR_CODES[letter.code as keyof typeof ERROR_CODES]?.remedy
       if (remedy !== undefined) process.stdout.write(`  ${remedy}\n`)
     }
-    process.stderr.write(`${chosen.length} dead letters\n`)
+    process.stderr.write(`${chosen.length} ${chosen.length === 1 ? "dead letter" : "dead letters"}\n`)
   })
 }
 
@@ -85,7 +85,7 @@ export async function redriveCommand(
     if (options.json)
       process.stdout.write(`${JSON.stringify({ dryRun: Boolean(options.dryRun), redriven })}\n`)
     process.stderr.write(
-      `${redriven.length} dead letters ${options.dryRun ? "would be redriven" : "redriven"}\n`,
+      `${redriven.length} ${redriven.length === 1 ? "dead letter" : "dead letters"} ${options.dryRun ? "would be redriven" : "redriven"}\n`,
     )
   })
 }

@@ -39,6 +39,7 @@ test("four settings are enough, and the rest has the documented defaults", () =>
     UNSEAL_DIGEST: "sha256",
     UNSEAL_ANNOUNCED_DIGEST: "record",
     UNSEAL_ANNOUNCED_SIZE: "record",
+    UNSEAL_MAX_DAMAGE: 50,
     UNSEAL_VERIFY: "size",
     UNSEAL_EXISTING: "fail",
     UNSEAL_FALLBACK_HOSTS: [

@@ -49,6 +49,7 @@ const schema = z.object({
   UNSEAL_DIGEST: choice(["sha256", "none"]),
   UNSEAL_ANNOUNCED_DIGEST: choice(["record", "require"]),
   UNSEAL_ANNOUNCED_SIZE: choice(["record", "require"]),
+  UNSEAL_MAX_DAMAGE: integer({ min: 0, max: 100 }),
   UNSEAL_VERIFY: choice(["size", "content"]),
   UNSEAL_EXISTING: choice(["fail", "replace"]),
   UNSEAL_FALLBACK_HOSTS: hostList(),

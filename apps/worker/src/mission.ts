@@ -71,6 +71,7 @@ export function createMission({ settings, places, fallback, metrics, logger, rig
         announcedDigest: settings.UNSEAL_ANNOUNCED_DIGEST,
         announcedSize: settings.UNSEAL_ANNOUNCED_SIZE,
         verify: settings.UNSEAL_VERIFY,
+        maxDamage: settings.UNSEAL_MAX_DAMAGE / 100,
         existing: settings.UNSEAL_EXISTING,
         record: true,
         observe: { part: metrics.part, step: given.progress.begin, moved: given.progress.moved },

@@ -598,6 +598,36 @@ describe("decryptArchive", () => {
   })
 })
 
+describe("an archive with many damaged packets", () => {
+  const damaged = (share: number) => {
+    const plaintext = transportStream(188 * 4000)
+    for (let packet = 64; packet < 64 + share * 4000; packet++) plaintext[packet * 188] = 0
+    return encrypt(plaintext)
+  }
+
+  it("is refused, and nothing appears", async () => {
+    const { ciphertext, encryptedPassword } = damaged(0.87)
+    await put("source", KEY, ciphertext)
+    await expect(decryptArchive(request(encryptedPassword), options(), never)).rejects.toMatchObject({
+      code: "ERR_CIPHERTEXT_INVALID",
+      message: expect.stringMatching(/3480 of the 4000 packets .*\(87 %\).* at most 50 %/),
+    })
+    expect(await leftovers()).toEqual([])
+    await decryptArchive(request(encryptedPassword), options({ maxDamage: 1 }), never)
+    expect((await record()).media.syncErrors).toBe(3480)
+  })
+
+  it.each([
+    [0.5, 0.5],
+    [0.01, 0.01],
+  ])("is taken up to the limit (%d of %d)", async (share, maxDamage) => {
+    const { ciphertext, encryptedPassword } = damaged(share)
+    await put("source", KEY, ciphertext)
+    await decryptArchive(request(encryptedPassword), options({ maxDamage }), never)
+    expect((await record()).media.syncErrors).toBe(share * 4000)
+  })
+})
+
 describe("a run that was cut short", () => {
   const plaintext = transportStream(10 * PART)
   const { ciphertext, encryptedPassword } = encrypt(plaintext)

@@ -20,14 +20,13 @@ import {
   type TransferResult,
   transferParts,
 } from "./decrypt-parts.ts"
-import { isUnsealError } from "./errors.ts"
 import { NO_CONTENT_KEY, unwrapContentKey } from "./format/content-key.ts"
 import type { KeyRing } from "./format/key-ring.ts"
 import { type Part, planParts } from "./format/parts.ts"
 import { keptSize, readTail, type Tail, type TailRule } from "./format/tail.ts"
 import { type PinnedArchive, pinArchive } from "./pinned.ts"
 import { receiptFacts } from "./proof.ts"
-import { type ArchiveRecord, checkAnnounced, createRecord, finishRecord } from "./record.ts"
+import { type ArchiveRecord, checkAnnounced, checkDamage, createRecord, finishRecord } from "./record.ts"
 import { during } from "./steps.ts"
 import type {
   ArchiveSource,
@@ -36,7 +35,7 @@ import type {
   PartWriter,
   StoredObject,
 } from "./store/contract.ts"
-import { discardRun, discardUpload, resumeUpload } from "./upload.ts"
+import { discardRun, discardUpload, isKept, resumeUpload } from "./upload.ts"
 import type { VerifyRule } from "./verify.ts"
 import { untilAborted } from "./waiting.ts"
 
@@ -67,6 +66,8 @@ export interface DecryptOptions {
   readonly announcedDigest?: "record" | "require"
   /** `require` waits (`ERR_OBJECT_INCOMPLETE`) for an object of the announced size, give or take a block. */
   readonly announcedSize?: "record" | "require"
+  /** Of the packets, how many may be without a sync byte: 0 to 1. Default: a half. */
+  readonly maxDamage?: number
   /** How far the destination's word is taken that an object is complete. Default: `size`. */
   readonly verify?: VerifyRule
   /** Leave the record and the marks that tell a later run what the object was made from. Off for a single archive by hand. */
@@ -140,6 +141,7 @@ export async function decryptArchive(
       attempts: options.attempt ?? 1,
       startedAt,
     })
+    checkDamage(record, options.maxDamage)
     if (options.announcedDigest === "require") checkAnnounced(record)
     const stored = await commit(
       { ...moved, ...request, writer: held.writer, record, prover: key.prover },
@@ -152,7 +154,7 @@ export async function decryptArchive(
     await checkpoint?.clear()
     return { outcome: object.size === 0 ? "empty" : "committed", record: committed }
   } catch (error) {
-    if (!isKept(error, options))
+    if (!isKept(error, options.checkpoint))
       await during(observe, "removing what was uploaded", () =>
         discardRun(request.destination, held.writer, checkpoint),
       )
@@ -294,15 +296,4 @@ async function move(
   )
   const tail = readTail(object.size, end ?? transferred.end ?? (await readEnd()))
   return { ...transferred, plaintextSize, tail, ours, create }
-}
-
-/**
- * Whether what was uploaded stays for the next run. Anything but an `UnsealError` ends the run without judging the archive:
- * a shutdown, a lost lock (the upload may be another run's by now).
- */
-function isKept(error: unknown, options: DecryptOptions): boolean {
-  if (options.checkpoint === undefined) return false
-  if (!isUnsealError(error)) return true
-  // Also after the last attempt: a redriven archive goes on where it was. The janitor removes what nobody goes on with.
-  return error.owner === "deployment" || (error.kind === "transient" && error.code !== "ERR_OBJECT_CHANGED")
 }

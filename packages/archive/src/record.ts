@@ -120,6 +120,22 @@ export function checkAnnounced({ sha256 }: ArchiveRecord): void {
     )
 }
 
+/** Real recordings have next to none: with more than this, less is left than is lost. */
+const MAX_DAMAGE = 0.5
+
+/** `ERR_CIPHERTEXT_INVALID` if more than `most` (0 to 1) of the packets have no sync byte. */
+export function checkDamage(
+  { source, media: { packets, syncErrors } }: ArchiveRecord,
+  most: number = MAX_DAMAGE,
+): void {
+  if (syncErrors <= packets * most) return
+  const percent = (share: number) => `${Math.floor(share * 100)} %`
+  throw new UnsealError(
+    "ERR_CIPHERTEXT_INVALID",
+    `${syncErrors} of the ${packets} packets in ${source.key} (${percent(syncErrors / packets)}) have no sync byte 0x47, and at most ${percent(most)} are accepted`,
+  )
+}
+
 function compareAnnounced(
   sha256sum: string | undefined,
   plaintext: string,

@@ -76,3 +76,14 @@ export async function discardRun(
     // The run's own error is what the caller must learn of; the janitor removes what is left.
   }
 }
+
+/**
+ * Whether what was uploaded stays for the next run. Anything but an `UnsealError` ends the run without judging the archive:
+ * a shutdown, a lost lock (the upload may be another run's by now).
+ */
+export function isKept(error: unknown, checkpoint: CheckpointLog | undefined): boolean {
+  if (checkpoint === undefined) return false
+  if (!isUnsealError(error)) return true
+  // Also after the last attempt: a redriven archive goes on where it was. The janitor removes what nobody goes on with.
+  return error.owner === "deployment" || (error.kind === "transient" && error.code !== "ERR_OBJECT_CHANGED")
+}

@@ -238,6 +238,12 @@ export const SETTINGS = {
     meaning:
       "an object whose size differs by more than a block from what the callback announced is decrypted, logged and recorded (`record`), or waited for like one that is missing, a day at most (`require`)",
   },
+  UNSEAL_MAX_DAMAGE: {
+    for: ["worker", "cli"],
+    default: "50",
+    meaning:
+      "percent of an archive's packets that may be without their sync byte: with more it is `ERR_CIPHERTEXT_INVALID`, and nothing is published. Real recordings have next to none; `100` accepts any",
+  },
   UNSEAL_VERIFY: {
     for: ["worker", "cli"],
     default: "size",
