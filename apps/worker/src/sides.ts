@@ -6,6 +6,7 @@ import { isUnsealError, type Side, UnsealError } from "@unseal/archive/errors"
 import type { KeyDirectory } from "@unseal/archive/key-directory"
 import type { OpenedStore } from "@unseal/archive/store/adapter"
 import type { PartWriter } from "@unseal/archive/store/contract"
+import { type Silence, silenceOf } from "./silence.ts"
 
 /** Told whenever a side has done what was asked of it at `since`: an answer to an old question tells nothing of now. */
 export type Worked = (side: Side, since: number) => void
@@ -56,7 +57,12 @@ export async function opening<T>(side: Side, what: string, work: Promise<T>): Pr
 }
 
 /** The bytes of `side`, which has worked when they have all come. Nothing is copied, and no generator stands in between. */
-function bytesOf(bytes: AsyncIterable<Uint8Array>, side: Side, worked: Worked): AsyncIterable<Uint8Array> {
+function bytesOf(
+  bytes: AsyncIterable<Uint8Array>,
+  side: Side,
+  worked: Worked,
+  silence: Silence,
+): AsyncIterable<Uint8Array> {
   return {
     [Symbol.asyncIterator]() {
       const iterator = bytes[Symbol.asyncIterator]()
@@ -68,6 +74,7 @@ function bytesOf(bytes: AsyncIterable<Uint8Array>, side: Side, worked: Worked): 
         async next() {
           since ||= Date.now()
           const step = await iterator.next().catch(fail)
+          silence.heard()
           if (step.done) worked(side, since)
           return step
         },
@@ -82,33 +89,40 @@ function bytesOf(bytes: AsyncIterable<Uint8Array>, side: Side, worked: Worked): 
  * it can be looked at proves neither.
  */
 export function sided<Store extends OpenedStore>(store: Store, side: Side, worked: Worked): Store {
+  const silence = silenceOf(store)
+  const looking = <T>(what: string, look: (signal: AbortSignal) => Promise<T>, signal: AbortSignal) =>
+    on(side, silence.limited(`${what} in ${store.location}`, look, signal))
+  const wrote = (since: number) => {
+    silence.heard()
+    worked(side, since)
+  }
   const writerOf = (writer: PartWriter): PartWriter => ({
     ...writer,
-    written: (signal) => on(side, writer.written(signal)),
+    written: (signal) => looking("parts of an upload", (limited) => writer.written(limited), signal),
     async writePart(number, body, crc32, signal) {
       const since = Date.now()
       const part = await on(side, writer.writePart(number, body, crc32, signal))
-      worked(side, since)
+      wrote(since)
       return part
     },
     async complete(parts, signal) {
       const since = Date.now()
       const object = await on(side, writer.complete(parts, signal))
-      worked(side, since)
+      wrote(since)
       return object
     },
     abort: () => on(side, writer.abort()),
   })
   return {
     ...store,
-    stat: (key, signal) => on(side, store.stat(key, signal)),
+    stat: (key, signal) => looking(key, (limited) => store.stat(key, limited), signal),
     async open(key, length, signal) {
-      const opened = await on(side, store.open(key, length, signal))
-      return opened && { ...opened, head: bytesOf(opened.head, side, worked) }
+      const opened = await looking(key, (limited) => store.open(key, length, limited), signal)
+      return opened && { ...opened, head: bytesOf(opened.head, side, worked, silence) }
     },
-    read: (object, range, signal) => bytesOf(store.read(object, range, signal), side, worked),
+    read: (object, range, signal) => bytesOf(store.read(object, range, signal), side, worked, silence),
     create: async (key, size, options, signal) =>
-      writerOf(await on(side, store.create(key, size, options, signal))),
+      writerOf(await looking(key, (limited) => store.create(key, size, options, limited), signal)),
     abortUpload: (upload, signal) => on(side, store.abortUpload(upload, signal)),
     remove: (key, signal) => on(side, store.remove(key, signal)),
   }
