@@ -97,7 +97,15 @@ export function openCheckpointLog(options: CheckpointOptions): CheckpointLog & {
 
   return {
     async load() {
-      const fields = await untilAborted(connection.hgetall(key), signal)
+      let fields: Record<string, string>
+      try {
+        fields = await untilAborted(connection.hgetall(key), signal)
+      } catch (error) {
+        if (!(error instanceof Error && error.message.startsWith("WRONGTYPE"))) throw error
+        options.logger?.warn({ jobId, err: error }, "checkpoint is damaged: starting anew")
+        await write(true)
+        return null
+      }
       empty = Object.keys(fields).length === 0
       if (empty) return null
       try {

@@ -4,10 +4,10 @@ import { UnsealError } from "@unseal/archive/errors"
 import { afterEach, expect, test } from "vitest"
 import { useQueue } from "../../../test/harness/queue.ts"
 import { readAccounts } from "./accounting.ts"
-import { type Consumer, createConsumer } from "./consumer.ts"
+import { type Consumer, createConsumer, type JobContext } from "./consumer.ts"
 import { openDeadLetters } from "./dead-letters.ts"
 import { createJobPayload } from "./job.ts"
-import { queueKey } from "./names.ts"
+import { checkpointKey, queueKey } from "./names.ts"
 import { queueStatus } from "./status.ts"
 
 const current = useQueue("damage")
@@ -78,6 +78,20 @@ test("options and counters in a job decide nothing", async () => {
   const listed = await deadLetters(fail)
   expect(listed.map(({ jobId }) => jobId).sort()).toEqual([removed, garbage].sort())
   expect(await missing()).toBe(0)
+})
+
+test("a checkpoint that is none is removed, and the run begins anew", async () => {
+  const jobId = await enqueue()
+  const key = checkpointKey(current.name, jobId)
+  await current.client.set(key, "no hash")
+  const loaded: unknown[] = []
+  await deadLetters((async (_: unknown, { checkpoint }: JobContext) => {
+    loaded.push(await checkpoint.load())
+    return {}
+  }) as never)
+  expect(loaded).toEqual([null])
+  expect((await jobs()).completed).toBe(1)
+  expect(await current.client.exists(key)).toBe(0)
 })
 
 test("a callback takes the place of a job that has lost its payload, wherever that one was", async () => {
