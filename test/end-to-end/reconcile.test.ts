@@ -5,11 +5,13 @@ import { mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { readWhole, writeWhole } from "@unseal/archive/store/whole"
+import { queueKey } from "@unseal/queue/names"
 import { queueStatus } from "@unseal/queue/status"
 import { listSuspensions, resumeSuspended } from "@unseal/queue/suspension-state"
 import { Redis } from "ioredis"
 import { afterEach, beforeEach, describe, expect, test } from "vitest"
 import { isStopped } from "../chaos/members.ts"
+import { startRedisProxy } from "../chaos/redis-proxy.ts"
 import { type CliResult, runCli } from "../harness/process.ts"
 import { type ArchiveSummary, PROJECT_ID, type System, startSystem } from "../harness/system.ts"
 
@@ -178,6 +180,33 @@ describe("an archive in the vendor's storage", { timeout: 200_000 }, () => {
     const [archive] = await stored()
     expect(archive!.size).toBeGreaterThan(20_000_000)
     expect(await isRight(archive!)).toBe(true)
+  })
+
+  test("waits without using an attempt while the vendor is down, and goes on by itself", async () => {
+    const proxy = await startRedisProxy(system.simulator.ports.rest!)
+    try {
+      workerEnv.UNSEAL_API_URL = `http://127.0.0.1:${proxy.port}`
+      await system.record({ size: 300_000, count: 3, statuses: AVAILABLE })
+      await untilRecorded(3)
+      // Their URLs have expired, so that each has to be asked for.
+      await new Promise((resolve) => setTimeout(resolve, 3_100))
+      proxy.fault({ kind: "refuse" })
+      await system.startWorker()
+      const suspended = async () => (await listSuspensions(client, "unseal")).map(({ side }) => side)
+      await expect.poll(suspended, { timeout: 30_000 }).toEqual(["vendor"])
+      await new Promise((resolve) => setTimeout(resolve, 3_000))
+      expect(await jobs()).toMatchObject({ completed: 0, failed: 0 })
+
+      proxy.honest()
+      await expect.poll(jobs, { timeout: 60_000, interval: 200 }).toMatchObject({ completed: 3, failed: 0 })
+      for (const archive of await stored()) expect(await isRight(archive)).toBe(true)
+      const ids = await client.zrange(queueKey("unseal", "completed"), 0, "-1")
+      const attempts = await Promise.all(ids.map((id) => client.hget(queueKey("unseal", id), "atm")))
+      expect(attempts).toEqual(["1", "1", "1"])
+      expect(await suspended()).toEqual([])
+    } finally {
+      await proxy.close()
+    }
   })
 
   test("is read from the source store if it is there after all", async () => {
