@@ -22,15 +22,16 @@ let now: number
 beforeEach(async () => {
   directory = await mkdtemp(join(tmpdir(), "unseal-key-metrics-"))
   for (const name of ["a", "b"]) await mkdir(join(directory, name))
-  const project = (id: number, keys: string) => ({
-    id,
-    source: "file:///in",
-    destination: "file:///out",
-    keysDir: keys,
-  })
+  await setUp({ 1: "a", 2: "b", 3: "b" })
+})
+
+/** Projects by id, each with the directory of its keys. */
+async function setUp(keys: Readonly<Record<string, string>>): Promise<void> {
+  const stores = { source: `file://${directory}/in`, destination: `file://${directory}/out` }
+  await Promise.all(["in", "out"].map((name) => mkdir(join(directory, name), { recursive: true })))
   await writeFile(
     join(directory, "projects.json"),
-    JSON.stringify({ projects: [project(1, "a"), project(2, "b"), project(3, "b")] }),
+    JSON.stringify({ projects: Object.entries(keys).map(([id, keysDir]) => ({ id, ...stores, keysDir })) }),
   )
   const config = readConfig({ UNSEAL_PROJECTS_FILE: join(directory, "projects.json") })
   const logger = createLogger("worker", "silent")
@@ -40,15 +41,20 @@ beforeEach(async () => {
   createKeyMetrics(registry, config.projects, places, () => now)
   scrape = async () =>
     (await registry.metrics()).split("\n").filter((line) => /^unseal_(certificate|key)/.test(line))
-})
+}
 afterEach(async () => {
   await places.close()
   await rm(directory, { recursive: true, force: true })
 })
 
+/** As an archive of the project does. */
+const need = async (projectId: string) =>
+  (await places.of({ projectId, archiveId: "00000000-0000-4000-8000-000000000000" })).release()
+
 const place = (name: string, file: string, at: string) => copyFile(vector(name, file), join(directory, at))
 
 test("a scrape shows until when the certificates of the keys are valid, as they are now", async () => {
+  await need("1")
   expect((await scrape()).filter((line) => line.startsWith("unseal_certificate"))).toEqual([])
   await place("openssl-zero", "key.pem", "a/key.pem")
   await place("openssl-zero", "cert.pem", "a/cert.pem")
@@ -69,6 +75,7 @@ test("a scrape shows until when the certificates of the keys are valid, as they 
 
 test("a key file that can't be used is counted for each project that needs it, until it is mended", async () => {
   await place("openssl-passphrase", "key.pem", "b/key.pem")
+  for (const id of ["1", "2"]) await need(id)
   const unusable = async () => (await scrape()).filter((line) => line.startsWith("unseal_key_files"))
   expect((await unusable()).sort()).toEqual([
     'unseal_key_files_unusable{project="1"} 0',
@@ -78,6 +85,33 @@ test("a key file that can't be used is counted for each project that needs it, u
   await writeFile(join(directory, "b/key.passphrase"), "correct-horse\n")
   expect(await unusable()).toContain('unseal_key_files_unusable{project="2"} 0')
   await rm(join(directory, "a"), { recursive: true })
-  // A directory that can't be read has no number; readiness tells why.
+  // A directory that can't be read has no number: its project is suspended with its next archive.
   expect((await unusable()).join()).not.toContain('project="1"')
+  await mkdir(join(directory, "a"))
+  expect(await unusable()).toContain('unseal_key_files_unusable{project="1"} 0')
+})
+
+test("a scrape opens no keys, however often it is asked", async () => {
+  await place("openssl-passphrase", "key.pem", "b/key.pem")
+  for (let each = 0; each < 3; each++) expect(await scrape()).toEqual([])
+  await need("3")
+  expect((await scrape()).sort()).toEqual([
+    'unseal_key_files_unusable{project="2"} 1',
+    'unseal_key_files_unusable{project="3"} 1',
+  ])
+})
+
+test("of many open keys a scrape looks at fifty, and each scrape at those that have waited longest", async () => {
+  const ids = Array.from({ length: 120 }, (_, index) => String(index + 1))
+  await places.close()
+  await setUp(Object.fromEntries(ids.map((id) => [id, `k${id}`])))
+  for (const id of ids) await mkdir(join(directory, `k${id}`))
+  for (const id of ids) await need(id)
+  expect(await scrape()).toHaveLength(120)
+  for (const id of ids) await writeFile(join(directory, `k${id}`, "key.pem"), "no key")
+  const found = async () => (await scrape()).filter((line) => line.endsWith(" 1")).length
+  expect(await found()).toBe(50)
+  expect(await found()).toBe(100)
+  expect(await found()).toBe(120)
+  expect(await scrape()).toHaveLength(120)
 })

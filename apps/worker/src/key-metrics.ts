@@ -1,10 +1,11 @@
-import { createGauge, type Registry } from "@unseal/service/metrics"
+import { createGauge, type Registry, sharedByOneScrape } from "@unseal/service/metrics"
 import type { Projects, WorkerProject } from "@unseal/service/projects"
 import type { Places } from "./places.ts"
 
 /**
- * The keys as they are at each scrape: until when the certificates beside them are valid, and which files hold a key that can't
- * be used. A key without a certificate beside it has no series: the vendor has it, but the worker does not need it.
+ * The keys that are open, at each scrape: until when the certificates beside them are valid, and which files hold a key that can't
+ * be used. A project whose keys this worker has not needed yet has no series, and neither has a key without a certificate beside
+ * it: the vendor has it, but the worker does not need it.
  */
 export function createKeyMetrics(
   registry: Registry,
@@ -13,14 +14,15 @@ export function createKeyMetrics(
   now: () => number = Date.now,
 ): void {
   let keyIds: readonly string[] = []
+  const open = sharedByOneScrape(() => places.keys())
   createGauge(registry, {
     name: "unseal_certificate_expiry_seconds",
-    help: "Until the certificate of a key is no longer valid, negative after that; old archives are decrypted all the same",
+    help: "Until the certificate of a key that is open here is no longer valid, negative after that; old archives are decrypted all the same",
     labels: { key_id: () => keyIds },
     async collect(set) {
       // A renewed certificate has the same key: the later date counts.
       const expiries = new Map<string, number>()
-      for (const { keyRing } of await places.keys())
+      for (const { keyRing } of await open())
         for (const { keyId, notAfter } of keyRing.certificates())
           expiries.set(keyId, Math.max(expiries.get(keyId) ?? Number.NEGATIVE_INFINITY, notAfter.getTime()))
       keyIds = [...expiries.keys()]
@@ -29,10 +31,10 @@ export function createKeyMetrics(
   })
   createGauge(registry, {
     name: "unseal_key_files_unusable",
-    help: "Files in the project's key directory that hold no usable key; one that was usable before keeps its old key meanwhile",
+    help: "Files in the project's key directory that hold no usable key, once this worker has opened it; one that was usable before keeps its old key meanwhile",
     labels: { project: () => projects.ids },
     async collect(set) {
-      for (const { projectIds, keyRing } of await places.keys())
+      for (const { projectIds, keyRing } of await open())
         for (const project of projectIds) set({ project }, keyRing.unusable().length)
     },
   })

@@ -27,8 +27,9 @@ export function createWorkerMetrics(
 ) {
   const archives = createCounter(registry, {
     name: "unseal_archives_total",
-    help: "Runs by project and by how they ended; the code is that of a dead letter",
+    help: "Runs by project and by how they ended since this process started, the code being that of a dead letter; to compare what was accepted with what became of it, take unseal_queue_accounts",
     labels: { project: () => projects.ids, outcome: OUTCOMES, code: ["none", ...FAILURE_CODES] },
+    possible: ({ outcome, code }) => (outcome === "dead-letter") !== (code === "none"),
   })
   const seconds = createHistogram(registry, {
     name: "unseal_archive_seconds",

@@ -51,6 +51,20 @@ test("what nobody wants any more is closed when the last that holds it lets go, 
   await expect.poll(() => log).toEqual(["open a", "open b", "close A"])
 })
 
+test("what is open is told, and neither what is being opened nor what could not be", async () => {
+  const { things, fail } = setUp("a", "b", "c")
+  await things.hold("a").opened
+  const second = things.hold("b")
+  expect(things.open()).toEqual([["a", "A"]])
+  await second.opened
+  fail(true)
+  await things.hold("c").opened.catch(() => {})
+  expect(things.open()).toEqual([
+    ["a", "A"],
+    ["b", "B"],
+  ])
+})
+
 test("what could not be opened is tried again by the next", async () => {
   const { things, log, fail } = setUp("a")
   fail(true)

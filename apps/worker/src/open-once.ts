@@ -2,6 +2,8 @@
 export interface OpenOnce<T> {
   /** Opens what `name` stands for, unless it is open; after a failure, anew. To be released once, whatever became of it. */
   hold(name: string): { readonly opened: Promise<T>; release(): void }
+  /** What is open now, held or not, by name. */
+  open(): [name: string, one: T][]
   /** Closes all, held or not. */
   close(): Promise<void>
 }
@@ -9,6 +11,8 @@ export interface OpenOnce<T> {
 interface Entry<T> {
   readonly opened: Promise<T>
   holders: number
+  /** Once it is open. */
+  one?: T
 }
 
 export function openOnce<T>(options: {
@@ -48,7 +52,12 @@ export function openOnce<T>(options: {
       if (!entry) {
         const opening: Entry<T> = { opened: options.open(name), holders: 0 }
         entries.set(name, opening)
-        opening.opened.catch(() => entries.get(name) === opening && entries.delete(name))
+        opening.opened.then(
+          (one) => {
+            opening.one = one
+          },
+          () => entries.get(name) === opening && entries.delete(name),
+        )
         entry = opening
       }
       entry.holders++
@@ -64,6 +73,10 @@ export function openOnce<T>(options: {
         },
       }
     },
+    open: () =>
+      [...entries].flatMap(([name, { one }]) =>
+        one === undefined ? [] : [[name, one] satisfies [string, T]],
+      ),
     async close() {
       const all = [...entries]
       entries.clear()

@@ -8,6 +8,7 @@ import { fillKeyTemplate } from "@unseal/service/key-template"
 import type { Logger } from "@unseal/service/logger"
 import type { Projects, WorkerProject } from "@unseal/service/projects"
 import type { Config } from "./config.ts"
+import { createKeyLooks } from "./key-looks.ts"
 import { openOnce } from "./open-once.ts"
 import { createProjectBudgets } from "./project-budgets.ts"
 import { opening } from "./sides.ts"
@@ -49,9 +50,7 @@ export interface Places {
   of(archive: Pick<JobPayload, "projectId" | "archiveId">): Promise<Place>
   /** The limits that stores have brought on themselves: requests in flight, by project and side. */
   requestLimits(): RequestLimitInForce[]
-  /** Why an archive of some project could not be decrypted now: one clause for each project without a usable key. */
-  unready(): Promise<string[]>
-  /** The key directories that can be read, each looked at anew. */
+  /** The key directories that are open and can be read, looked at as `createKeyLooks` says. None is opened for it. */
   keys(): Promise<ProjectKeys[]>
   close(): Promise<void>
 }
@@ -82,8 +81,10 @@ export function openPlaces({ config, budget, logger, onRetry, notices }: PlacesO
       limits.delete(url)
       return store.close().catch(logFailure)
     },
-    wanted: wantedBy(projects, ({ source, destination }) => [source, destination]),
+    wanted: whenOthers(projects, () => new Set(configured().flatMap((one) => [one.source, one.destination]))),
   })
+  const usersOf = whenOthers(projects, () => Map.groupBy(configured(), ({ keysDir }) => keysDir))
+  const lookAtKeys = createKeyLooks()
   const keyRings = openOnce({
     async open(directory) {
       const keyRing = await openKeyDirectory(directory, { oaepHash: settings.UNSEAL_OAEP_HASH })
@@ -94,7 +95,7 @@ export function openPlaces({ config, budget, logger, onRetry, notices }: PlacesO
       return keyRing
     },
     close: async () => {},
-    wanted: wantedBy(projects, ({ keysDir }) => [keysDir]),
+    wanted: whenOthers(projects, () => new Set(configured().map(({ keysDir }) => keysDir))),
   })
 
   return {
@@ -133,60 +134,34 @@ export function openPlaces({ config, budget, logger, onRetry, notices }: PlacesO
       }
     },
     requestLimits() {
+      const inForce = new Set(
+        [...limits].flatMap(([url, { limit }]) => (Number.isFinite(limit) ? [url] : [])),
+      )
+      if (inForce.size === 0) return []
       const all = configured().flatMap(({ id, source, destination }) => [
-        { projectId: id, side: "source" as const, limit: limits.get(source)?.limit ?? Infinity },
-        { projectId: id, side: "destination" as const, limit: limits.get(destination)?.limit ?? Infinity },
+        { projectId: id, side: "source" as const, url: source },
+        { projectId: id, side: "destination" as const, url: destination },
       ])
-      return all.filter(({ limit }) => Number.isFinite(limit))
-    },
-    async unready() {
-      return (await Promise.all(configured().map(unusable))).flat()
+      return all.flatMap(({ url, ...of }) =>
+        inForce.has(url) ? [{ ...of, limit: limits.get(url)!.limit }] : [],
+      )
     },
     async keys() {
-      const byDirectory = Map.groupBy(configured(), ({ keysDir }) => keysDir)
-      const opened = await Promise.all(
-        [...byDirectory].map(async ([directory, users]) => {
-          const keyRing = await lookAt(directory).catch(() => null)
-          return keyRing ? [{ projectIds: users.map(({ id }) => id), keyRing }] : []
-        }),
-      )
-      return opened.flat()
+      const readable = await lookAtKeys(keyRings.open())
+      return readable.flatMap(([directory, keyRing]) => {
+        const users = usersOf().get(directory) ?? []
+        return users.length === 0 ? [] : [{ projectIds: users.map(({ id }) => id), keyRing }]
+      })
     },
     close: () => stores.close(),
   }
-
-  async function lookAt(directory: string): Promise<KeyDirectory> {
-    const held = keyRings.hold(directory)
-    try {
-      const keyRing = await held.opened
-      await keyRing.refresh()
-      return keyRing
-    } finally {
-      held.release()
-    }
-  }
-
-  async function unusable({ id, keysDir }: WorkerProject): Promise<string[]> {
-    try {
-      const keyRing = await lookAt(keysDir)
-      return keyRing.describe().length > 0 ? [] : [`project ${id} has no usable key in ${keysDir}`]
-    } catch (error) {
-      return [`project ${id}: ${(error as Error).message}`]
-    }
-  }
 }
 
-/** What all projects name, gathered anew only when they have changed. */
-function wantedBy(
-  projects: Projects<WorkerProject>,
-  named: (project: WorkerProject) => readonly string[],
-): () => ReadonlySet<string> {
-  let ids: readonly string[] = []
-  let names: ReadonlySet<string> = new Set()
+/** What `make` makes of all projects, made anew only when they have changed. */
+function whenOthers<T>(projects: Pick<Projects<WorkerProject>, "ids">, make: () => T): () => T {
+  let made: { readonly ids: readonly string[]; readonly value: T } | undefined
   return () => {
-    if (ids === projects.ids) return names
-    ids = projects.ids
-    names = new Set(ids.flatMap((id) => projects.get(id) ?? []).flatMap(named))
-    return names
+    if (made?.ids !== projects.ids) made = { ids: projects.ids, value: make() }
+    return made.value
   }
 }

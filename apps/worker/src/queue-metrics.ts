@@ -5,7 +5,7 @@ import { FAILURES, type FailureCode } from "@unseal/queue/ending"
 import type { ServerMemory } from "@unseal/queue/server"
 import type { QueueStatus } from "@unseal/queue/status"
 import { SIDES, type Suspension } from "@unseal/queue/suspension-state"
-import { createGauge, type Registry } from "@unseal/service/metrics"
+import { createGauge, type Registry, sharedByOneScrape } from "@unseal/service/metrics"
 
 /** A scrape waits no longer than this for Redis. */
 const DEADLINE_MS = 1_000
@@ -31,7 +31,7 @@ export function createQueueMetrics(
     deadLetters: Pick<DeadLetters, "count">
   },
 ): void {
-  const status = sharedByOneScrape(queue.status)
+  const status = sharedByOneScrape(() => inTime(queue.status()))
 
   createGauge(registry, {
     name: "unseal_queue_jobs",
@@ -67,7 +67,7 @@ export function createQueueMetrics(
 
 /** The identity of accounting.ts, in the four numbers and what is missing between them. */
 export function createAccountMetrics(registry: Registry, readAccounts: () => Promise<Accounts>): void {
-  const accounts = sharedByOneScrape(readAccounts)
+  const accounts = sharedByOneScrape(() => inTime(readAccounts()))
   createGauge(registry, {
     name: "unseal_queue_accounts",
     help: "Archives accepted so far, and what has become of them: committed, dead letters, live",
@@ -88,17 +88,6 @@ export function createAccountMetrics(registry: Registry, readAccounts: () => Pro
 const inTime = <T>(work: Promise<T>): Promise<T | null> =>
   withDeadline(work, DEADLINE_MS, () => new Error("timeout")).catch(() => null)
 
-/** Gauges are collected at the same time: they share the answer. */
-function sharedByOneScrape<T>(ask: () => Promise<T>): () => Promise<T | null> {
-  let asking: Promise<T | null> | undefined
-  return () => {
-    asking ??= inTime(ask()).finally(() => {
-      asking = undefined
-    })
-    return asking
-  }
-}
-
 /**
  * The suspensions as they are at each scrape: the queue's, not this worker's. A project's code changes while it is suspended, so
  * codes are labels and not values; what is over has no series.
@@ -108,7 +97,7 @@ export function createSuspensionMetrics(
   projects: { readonly ids: readonly string[] },
   list: () => Promise<readonly Suspension[]>,
 ): void {
-  const suspensions = sharedByOneScrape(list)
+  const suspensions = sharedByOneScrape(() => inTime(list()))
   const labels = { project: () => projects.ids, side: SIDES, code: CODES }
   createGauge(registry, {
     name: "unseal_suspended",

@@ -71,24 +71,29 @@ test("what is missing is named: keys, a store that refuses, one that does not an
   expect(lines.every(({ level }) => level === "warn")).toBe(true)
 })
 
-test("of five thousand projects only what is wrong is told, a thousand are looked at, and four at once", async () => {
+const ids = (count: number) => Array.from({ length: count }, (_, index) => String(index))
+
+test("a hundred projects are looked at, four at once", async () => {
   let now = 0
   let most = 0
-  let looked = 0
-  await survey(
-    Array.from({ length: 5_000 }, (_, index) => String(index)),
-    async (id) => {
-      looked++
-      most = Math.max(most, ++now)
-      await new Promise(setImmediate)
-      now--
-      return placeOf(id === "7" ? { keys: [] } : {})
-    },
-  )
-  expect(looked).toBe(1_000)
+  await survey(ids(100), async () => {
+    most = Math.max(most, ++now)
+    await new Promise(setImmediate)
+    now--
+    return placeOf()
+  })
   expect(most).toBeLessThanOrEqual(4)
+  expect(lines.map(({ projectId }) => projectId).sort()).toEqual(ids(100).sort())
+})
+
+test("with more, nobody's stores and keys are opened, and one line says how many there are", async () => {
+  let opened = 0
+  await survey(ids(101), async () => {
+    opened++
+    return placeOf()
+  })
+  expect(opened).toBe(0)
   expect(lines).toMatchObject([
-    { projectId: "7", level: "warn" },
-    { msg: "projects were looked at", projects: 5_000, lookedAt: 1_000, wrong: 1 },
+    { level: "info", projects: 101, msg: expect.stringContaining("first archive") },
   ])
 })

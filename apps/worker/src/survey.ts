@@ -15,40 +15,36 @@ export interface SurveyOptions {
   readonly lookMs?: number
 }
 
-/** Beyond, only problems are told. */
-const TOLD_PROJECTS = 100
-/** Beyond, projects are not looked at before their first archive. */
-const MOST_PROJECTS = 1_000
+/** With more, none is looked at before its first archive: a start must not open the stores and keys of everybody. */
+const MOST_PROJECTS = 100
 const AT_ONCE = 4
 /** Of no archive: looked for to see whether the stores answer. */
 const NO_ARCHIVE = "00000000-0000-0000-0000-000000000000"
 
 /**
  * One line for each project: its stores, the keys by id and when their certificates expire, and the tail rule; or what is wrong with
- * it. Beside the work, a few projects at a time. Does not throw.
+ * it. Beside the work, a few projects at a time. With more than 100 projects, one line that says how many there are. Does not throw.
  */
 export async function surveyProjects(options: SurveyOptions): Promise<void> {
   const { projectIds, logger, signal } = options
-  const pending = projectIds.slice(0, MOST_PROJECTS)
-  const tellsAll = projectIds.length <= TOLD_PROJECTS
-  let wrong = 0
+  if (projectIds.length > MOST_PROJECTS) {
+    logger.info(
+      { projects: projectIds.length, mostLookedAt: MOST_PROJECTS },
+      "too many projects to look at each now: the stores and keys of a project are opened when its first archive comes",
+    )
+    return
+  }
+  const pending = [...projectIds]
   const work = async () => {
     for (let id = pending.shift(); id !== undefined && !signal.aborted; id = pending.shift()) {
       const { problems, ...found } = await lookAt(id, options)
       if (signal.aborted) return
       const line = { projectId: id, ...found, tail: options.settings.UNSEAL_TAIL }
-      if (problems.length > 0) {
-        wrong++
-        logger.warn({ ...line, problems }, "project is not set up: its archives will wait")
-      } else if (tellsAll) logger.info(line, "project is set up")
+      if (problems.length === 0) logger.info(line, "project is set up")
+      else logger.warn({ ...line, problems }, "project is not set up: its archives will wait")
     }
   }
   await Promise.all(Array.from({ length: AT_ONCE }, work))
-  if (!tellsAll && !signal.aborted)
-    logger.info(
-      { projects: projectIds.length, lookedAt: Math.min(projectIds.length, MOST_PROJECTS), wrong },
-      "projects were looked at",
-    )
 }
 
 interface Found {

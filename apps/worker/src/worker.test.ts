@@ -83,13 +83,21 @@ async function upload(): Promise<void> {
 const line = (message: string) =>
   expect.poll(() => lines.find(({ msg }) => msg === message), { timeout: 30_000 }).toBeDefined()
 
-test("an archive that comes after its job is decrypted to what openssl gives, once there is a key", async () => {
+test("a project without keys, whose directory is missing even, is no reason for the process not to be ready", async () => {
+  await rm(join(directory, "keys"), { recursive: true })
   const { ready } = start()
-  await expect
-    .poll(ready, { timeout: 30_000 })
-    .toEqual([`project ${PROJECT} has no usable key in ${join(directory, "keys")}`])
-  await copyFile(join(VECTOR, "key.pem"), join(directory, "keys", "key.pem"))
   await expect.poll(ready, { timeout: 30_000 }).toEqual([])
+  await line("project is not set up: its archives will wait")
+  expect(lines.find(({ msg }) => String(msg).startsWith("project is not set up"))).toMatchObject({
+    projectId: PROJECT,
+    problems: [expect.stringContaining(`key directory ${join(directory, "keys")} can't be read`)],
+  })
+  expect(await ready()).toEqual([])
+})
+
+test("an archive that comes after its job is decrypted to what openssl gives, once there is a key", async () => {
+  start()
+  await copyFile(join(VECTOR, "key.pem"), join(directory, "keys", "key.pem"))
 
   const jobId = await submit()
   await line("archive's object is not there yet")

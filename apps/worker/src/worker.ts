@@ -28,8 +28,11 @@ const STUCK_LOCKS = 5
 const STUCK_MS = 60_000
 
 export interface Worker {
-  /** Why it can't work now, each a clause. */
-  ready(): Promise<string[]>
+  /**
+   * Why the process can't work now, each a clause. What is wrong with one project is not among them: that project is suspended, and
+   * a process that serves many must not be taken out of service for one.
+   */
+  ready(): Promise<readonly string[]>
   /** Why it should be restarted, or `null`. */
   live(): string | null
   close(): Promise<void>
@@ -103,10 +106,7 @@ export function createWorker({ config, redis, registry, logger, rig }: WorkerOpt
 
   return {
     live,
-    async ready() {
-      const [redisProblems, keyProblems] = await Promise.all([health.problems(), places.unready()])
-      return [...redisProblems, ...keyProblems]
-    },
+    ready: () => health.problems(),
     async close() {
       clearInterval(watchdog)
       health.close()

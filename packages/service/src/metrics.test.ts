@@ -63,6 +63,31 @@ describe("closed label sets", () => {
     expect(after).toContain('c_total{project="unknown",outcome="x"} 1')
   })
 
+  it("leave out what can't be, also when it is counted how many there are", async () => {
+    const registry = createRegistry()
+    const values = Array.from({ length: 100 }, (_, index) => String(index))
+    const labels = { a: values, b: values }
+    createCounter(registry, { name: "c_total", help: "c", labels, possible: ({ a, b }) => a === b })
+    expect((await registry.metrics()).match(/^c_total\{.*\} 0$/gm)).toHaveLength(100)
+  })
+
+  it("begin with their first event when there are thousands of them, and a scrape stays small", async () => {
+    const registry = createRegistry()
+    const projects = Array.from({ length: 5_000 }, (_, index) => String(100_000 + index))
+    let judged = 0
+    const counter = createCounter(registry, {
+      ...{ name: "c_total", help: "c", labels: { project: () => projects, outcome: ["x", "y", "z"] } },
+      possible: () => ++judged > 0,
+    })
+    const before = await registry.metrics()
+    expect(before).not.toContain("c_total{")
+    expect(judged).toBeLessThan(1_000)
+    for (const project of projects.slice(0, 1_000)) counter.increase({ project, outcome: "x" })
+    const after = await registry.metrics()
+    expect(after.match(/^c_total\{/gm)).toHaveLength(1_000)
+    expect(after.length - before.length).toBeLessThan(100_000)
+  })
+
   it("let a gauge forget the values that are gone", async () => {
     const registry = createRegistry()
     let keys = ["a", "b"]

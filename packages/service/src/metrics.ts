@@ -17,7 +17,10 @@ export type Labels<Sets extends LabelSets> = {
 /** What a label says when its value is in no set: a scrape never grows with what comes in from outside. */
 export const UNKNOWN = "unknown"
 
-/** Series that are shown as 0 before anything happened, so that a rate sees the first event. */
+/**
+ * So many series of a metric are shown as 0 before anything happened, so that a rate sees the first event. With more of them, each
+ * begins with its first event: a scrape grows with what happened, not with what could.
+ */
 const MAX_INITIAL_SERIES = 500
 
 /** A registry with Node's process metrics and `unseal_build_info{version,node}`. */
@@ -40,8 +43,8 @@ interface Definition<Sets extends LabelSets> {
 }
 
 /**
- * A counter whose labels are closed sets; all its series that are `possible` begin at 0, those of new values too. A value of no
- * set counts as `unknown`.
+ * A counter whose labels are closed sets; all its series that are `possible` begin at 0, those of new values too, while there are
+ * at most 500. A value of no set counts as `unknown`.
  */
 export function createCounter<const Sets extends LabelSets>(
   registry: Registry,
@@ -52,9 +55,11 @@ export function createCounter<const Sets extends LabelSets>(
     possible = () => true,
   }: Definition<Sets> & { readonly possible?: (values: Labels<Sets>) => boolean },
 ): { increase(values: Labels<Sets>, by?: number): void } {
-  const begin = whenChanged(labels, (combination) => {
-    if (possible(combination as Labels<Sets>)) counter.inc(combination, 0)
-  })
+  const begin = whenChanged(
+    labels,
+    (combination) => possible(combination as Labels<Sets>),
+    (combination) => counter.inc(combination, 0),
+  )
   const counter = new Counter({
     ...{ name, help, labelNames: Object.keys(labels), registers: [registry] },
     collect: begin,
@@ -143,24 +148,54 @@ function closed<Sets extends LabelSets>(sets: Sets): (values: Labels<Sets>) => R
   }
 }
 
-/** Calls `begin` with every combination of labels that has not been there before, at each call. */
-function whenChanged(sets: LabelSets, begin: (combination: Record<string, string>) => void): () => void {
+/** Calls `begin` with every combination of labels that is `possible`, at each call after which a set has changed. */
+function whenChanged(
+  sets: LabelSets,
+  possible: (combination: Record<string, string>) => boolean,
+  begin: (combination: Record<string, string>) => void,
+): () => void {
   const known = Object.values(sets).map(valuesOf)
   let seen: readonly ReadonlySet<string>[] = []
   return () => {
     const now = known.map((values) => values())
     if (seen.length > 0 && now.every((values, index) => values === seen[index])) return
-    const fixed = Object.keys(sets).map((name, index) => [name, [...(now[index] ?? [])]] as const)
-    for (const combination of combinations(Object.fromEntries(fixed))) begin(combination)
+    for (const combination of combinations(sets, possible)) begin(combination)
     seen = now
   }
 }
 
-function combinations(sets: LabelSets): Record<string, string>[] {
+/** Every combination of labels that is `possible`, or none if there are too many to be shown before anything happened. */
+function combinations(
+  sets: LabelSets,
+  possible: (combination: Record<string, string>) => boolean = () => true,
+): Record<string, string>[] {
   const entries = Object.entries(sets).map(([name, set]) => [name, [...valuesOf(set)()]] as const)
-  if (entries.reduce((count, [, values]) => count * values.length, 1) > MAX_INITIAL_SERIES) return []
-  return entries.reduce<Record<string, string>[]>(
-    (rows, [name, values]) => rows.flatMap((row) => values.map((value) => ({ ...row, [name]: value }))),
-    [{}],
-  )
+  const found: Record<string, string>[] = []
+  for (const combination of product(entries)) {
+    if (!possible(combination)) continue
+    // Thousands of projects: nobody looks at the rest of them.
+    if (found.length === MAX_INITIAL_SERIES) return []
+    found.push(combination)
+  }
+  return found
+}
+
+function* product(
+  entries: readonly (readonly [name: string, values: readonly string[]])[],
+): Generator<Record<string, string>> {
+  const [first, ...others] = entries
+  if (first === undefined) return yield {}
+  const [name, values] = first
+  for (const value of values) for (const rest of product(others)) yield { [name]: value, ...rest }
+}
+
+/** Gauges that are collected by the same scrape share one answer. */
+export function sharedByOneScrape<T>(ask: () => Promise<T>): () => Promise<T> {
+  let asking: Promise<T> | undefined
+  return () => {
+    asking ??= ask().finally(() => {
+      asking = undefined
+    })
+    return asking
+  }
 }
