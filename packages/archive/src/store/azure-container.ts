@@ -14,6 +14,7 @@ import {
   StorageSharedKeyCredential,
 } from "@azure/storage-blob"
 import { UnsealError } from "../errors.ts"
+import { limitAnswers } from "./azure-answers.ts"
 import type { AzureStoreUrl } from "./url.ts"
 
 type Environment = Readonly<Record<string, string | undefined>>
@@ -26,7 +27,7 @@ const PIPELINE: StoragePipelineOptions = {
 
 /** The client of the URL's container. No request is made. `ERR_STORE_DENIED` without an account or a usable credential. */
 export async function containerClient(url: AzureStoreUrl, env: Environment): Promise<ContainerClient> {
-  return (await serviceClient(url, env)).getContainerClient(url.container)
+  return limitAnswers(await serviceClient(url, env)).getContainerClient(url.container)
 }
 
 async function serviceClient(url: AzureStoreUrl, env: Environment): Promise<BlobServiceClient> {

@@ -5,6 +5,7 @@
  * the message of a refused signature quotes what was signed. A cause keeps only what names the failure.
  */
 import { type ErrorCode, UnsealError } from "../errors.ts"
+import { AnswerTooLongError } from "./azure-answers.ts"
 import { createPace, graceMs, tooSlow } from "./pace.ts"
 import { retryAfterMs } from "./retry-after.ts"
 
@@ -67,6 +68,8 @@ const NO_CREDENTIAL = new Set([
 /** What the SDK threw while `doing`, as one of the contract's errors; an `UnsealError` stays itself. */
 export function azureError(error: unknown, doing: string): UnsealError {
   if (error instanceof UnsealError) return error
+  if (error instanceof AnswerTooLongError)
+    return new UnsealError("ERR_STORE_UNAVAILABLE", `${doing}: ${error.message}`, { cause: error })
   const { name, status, code, pauseMs } = facts(error)
   const cause = summary(error)
   if (NO_CREDENTIAL.has(name))

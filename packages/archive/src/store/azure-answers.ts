@@ -1,0 +1,73 @@
+/** Answers that Azure's SDK reads whole before it looks at them: listings, block lists and errors. It sets no limit to them. */
+import type { BlobServiceClient } from "@azure/storage-blob"
+
+/** The longest, a block list of 50,000 blocks or a listing of 5,000 long names, takes less than 10 MiB. */
+const ANSWER_LIMIT = 16 * 1024 * 1024
+
+/** A peer whose answer does not end. */
+export class AnswerTooLongError extends Error {
+  override readonly name = "AnswerTooLongError"
+  constructor() {
+    super(`the answer has more than ${ANSWER_LIMIT} bytes`)
+  }
+}
+
+interface PipelineRequest {
+  streamResponseStatusCodes?: Set<number>
+}
+
+interface PipelineResponse {
+  readonly status: number
+  bodyAsText?: string | null
+  readableStreamBody?: NodeJS.ReadableStream
+}
+
+type Next = (request: PipelineRequest) => Promise<PipelineResponse>
+
+/** The part of a client's insides that takes a policy. The SDK's own options take only those that see an answer once it is read. */
+interface Insides {
+  readonly storageClientContext: {
+    readonly pipeline: {
+      addPolicy(
+        policy: {
+          name: string
+          sendRequest(request: PipelineRequest, next: Next): Promise<PipelineResponse>
+        },
+        options: { afterPhase: "Sign" },
+      ): void
+    }
+  }
+}
+
+/** `service`, whose answers, and those of all clients that it makes, end in an `AnswerTooLongError` after 16 MiB; an object's bytes do not count. */
+export function limitAnswers(service: BlobServiceClient): BlobServiceClient {
+  const { pipeline } = (service as unknown as Insides).storageClientContext
+  // The innermost place: what lies further out finds the text that the SDK would have read.
+  pipeline.addPolicy({ name: "limitAnswers", sendRequest: sendLimited }, { afterPhase: "Sign" })
+  return service
+}
+
+async function sendLimited(request: PipelineRequest, next: Next): Promise<PipelineResponse> {
+  const streamed = request.streamResponseStatusCodes
+  request.streamResponseStatusCodes = new Set([Number.POSITIVE_INFINITY])
+  const response = await next(request).finally(() => {
+    if (streamed) request.streamResponseStatusCodes = streamed
+    else delete request.streamResponseStatusCodes
+  })
+  const body = response.readableStreamBody
+  if (body === undefined || streamed?.has(response.status)) return response
+  response.bodyAsText = await readWhole(body)
+  delete response.readableStreamBody
+  return response
+}
+
+async function readWhole(body: NodeJS.ReadableStream): Promise<string> {
+  const pieces: Buffer[] = []
+  let size = 0
+  for await (const piece of body as AsyncIterable<Buffer>) {
+    size += piece.length
+    if (size > ANSWER_LIMIT) throw new AnswerTooLongError()
+    pieces.push(piece)
+  }
+  return Buffer.concat(pieces).toString("utf8")
+}
