@@ -102,7 +102,8 @@ export function sided<Store extends OpenedStore>(store: Store, side: Side, worke
     async writePart(number, body, crc32, signal) {
       const since = Date.now()
       const part = await on(side, writer.writePart(number, body, crc32, signal))
-      wrote(since)
+      // One that is kept for the commit has not been sent yet: the store has said nothing.
+      if (writer.resumable) wrote(since)
       return part
     },
     async complete(parts, signal) {
