@@ -111,6 +111,40 @@ test("a job is completed with its result, and observed once", async () => {
   expect(consumer.active).toBe(0)
 })
 
+test("a completed job keeps neither the password nor the URL, and its callback is a duplicate all the same", async () => {
+  const one = { ...payload(), url: "https://copies.example/signed-canary" }
+  const run = Promise.withResolvers<RunResult>()
+  consume({ run: () => run.promise })
+  const jobId = await enqueue(one)
+  await until("active", jobId)
+  const secrets = [one.encryptedPassword, "signed-canary"]
+  for (const secret of secrets) expect(await field(jobId, "data")).toContain(secret)
+  run.resolve({})
+  await until("completed", jobId)
+  const kept = JSON.stringify(await client.hgetall(queueKey(queue, jobId)))
+  for (const secret of secrets) expect(kept).not.toContain(secret)
+  expect(kept).toContain(one.archiveId)
+
+  const producer = createProducer({ connection: client, queue, deadlineMs: 10_000 })
+  ends.push(() => producer.close())
+  // The same callback once more, as after an answer that was lost, and another one.
+  expect(await producer.enqueue(one)).toEqual({ outcome: "enqueued", jobId })
+  expect(await producer.enqueue({ ...one, nonce: randomUUID() })).toEqual({ outcome: "duplicate", jobId })
+  expect(await stateOf(jobId)).toBe("completed")
+})
+
+test("a dead letter keeps the password that it needs when it is redriven", async () => {
+  consume({
+    run: async () => {
+      throw new UnsealError("ERR_NO_MATCHING_KEY", "none of 3 keys fits")
+    },
+  })
+  const one = payload()
+  const jobId = await enqueue(one)
+  await until("failed", jobId)
+  expect(JSON.parse((await field(jobId, "data"))!)).toEqual(one)
+})
+
 test("a permanent failure is a dead letter after one attempt, with code and message, and nothing else", async () => {
   const consumer = consume({
     run: async () => {

@@ -58,6 +58,17 @@ test("a job whose data are not JSON is a dead letter at once, and its neighbours
   expect(await missing()).toBe(0)
 })
 
+test("a job whose options, progress or parent are not JSON runs as any other", async () => {
+  const damaged = [await enqueue(), await enqueue(), await enqueue(), await enqueue()]
+  await set(damaged[0]!, "opts", '{"attempts":')
+  await set(damaged[1]!, "opts", "null")
+  await set(damaged[2]!, "progress", "{")
+  await set(damaged[3]!, "parent", "{")
+  expect(await deadLetters()).toEqual([])
+  expect((await jobs()).completed).toBe(4)
+  expect(await missing()).toBe(0)
+})
+
 test("a job whose data name another archive does not run", async () => {
   const jobId = await enqueue()
   await set(jobId, "data", JSON.stringify(payload()))

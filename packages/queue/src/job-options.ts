@@ -1,6 +1,7 @@
 /**
  * What becomes of every job, whatever the options say that it holds in Redis: those may have been tampered with, or torn.
- * A dead letter stays; a completed job is remembered for an hour.
+ * A dead letter stays; a completed job is remembered for an hour, without its
+ * secrets (worker-backend.ts).
  */
 export const JOB_OPTIONS = {
   backoff: { type: "unseal" },

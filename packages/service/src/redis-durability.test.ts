@@ -64,3 +64,12 @@ test("one that could not be asked is asked again when it is back, and refused th
   await connect()
   expect(refused).toHaveLength(1)
 })
+
+test("a Redis that never tells is complained of once, and again for another reason", async () => {
+  const forbidden = new Error("NOPERM this user has no permissions to run the 'info' command")
+  const { lines, connect } = watch("require", "connecting", [forbidden, forbidden, new Error("away"), []])
+  for (let times = 0; times < 2; times++) await connect()
+  expect(lines).toHaveLength(1)
+  await connect()
+  expect(lines).toHaveLength(2)
+})

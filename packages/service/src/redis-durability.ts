@@ -24,6 +24,7 @@ export interface DurabilityOptions {
  */
 export function watchDurability({ redis, policy, problems, logger, refuse }: DurabilityOptions): void {
   let first = true
+  let lastSaid = ""
   async function look(): Promise<void> {
     const found = await problems(redis)
     if (first && policy === "require" && found.length > 0)
@@ -34,9 +35,14 @@ export function watchDurability({ redis, policy, problems, logger, refuse }: Dur
       )
     for (const problem of found) logger.warn({ problem }, "redis may lose jobs")
     first = false
+    lastSaid = ""
   }
   const begin = () =>
-    void look().catch((err: unknown) => logger.warn({ err }, "redis did not tell how safe it is"))
+    void look().catch((err: unknown) => {
+      // What Redis forbids, it forbids at every connection.
+      if (String(err) !== lastSaid) logger.warn({ err }, "redis did not tell how safe it is")
+      lastSaid = String(err)
+    })
   redis.on("ready", begin)
   if (redis.status === "ready") begin()
 }

@@ -1,0 +1,64 @@
+import type { Worker } from "bullmq"
+
+/** What is used of BullMQ's backend, as it is inside. */
+interface BackendInside {
+  moveToFinishedArgs(job: { readonly data: unknown }, ...given: unknown[]): unknown[]
+  execCommand(client: { runCommand: unknown }, command: string, given: unknown[]): Promise<unknown>
+  readonly client: Promise<{ hdel(key: string, ...fields: string[]): Promise<unknown> }>
+  toKey(type: string): string
+}
+
+/** Where the fields to update are among what `moveToFinishedArgs` is given beside the job, and where the new state is. */
+const FIELDS = 7
+const TARGET = 3
+
+/**
+ * Mends two habits of a worker's backend. A completed job keeps all of its data: here the script that completes it takes the secrets away,
+ * and leaves what tells duplicates apart. A job with a field that is not JSON stalls until it is given up: here that field is removed
+ * before it is read, since none of these decides anything.
+ */
+export function mendBackend(worker: Worker): void {
+  const backend = worker.getBackend() as unknown as BackendInside
+  const { moveToFinishedArgs, execCommand } = backend
+
+  backend.moveToFinishedArgs = (job, ...given) => {
+    if (given[TARGET] === "completed") given[FIELDS] = { data: JSON.stringify(withoutSecrets(job.data)) }
+    return moveToFinishedArgs.call(backend, job, ...given)
+  }
+
+  backend.execCommand = (client, command, given) => {
+    const answer = execCommand.call(backend, client, command, given)
+    return command === "moveToActive" || command === "moveToFinished" ? answer.then(mendNextJob) : answer
+  }
+
+  /** `[[field, value, …], job id, …]`, if there is a next job. */
+  async function mendNextJob(answer: unknown): Promise<unknown> {
+    if (!Array.isArray(answer) || !Array.isArray(answer[0])) return answer
+    const fields: string[] = answer[0]
+    const damaged = MUST_BE_JSON.filter((name) => {
+      const at = fields.findIndex((each, index) => index % 2 === 0 && each === name)
+      if (at < 0 || isReadable(name, fields[at + 1]!)) return false
+      fields.splice(at, 2)
+      return true
+    })
+    if (damaged.length > 0) await (await backend.client).hdel(backend.toKey(String(answer[1])), ...damaged)
+    return answer
+  }
+}
+
+/** `data` is not among them: a job without them is damaged, and becomes a dead letter. */
+const MUST_BE_JSON = ["opts", "progress", "parent"]
+
+function isReadable(name: string, text: string): boolean {
+  try {
+    const value: unknown = JSON.parse(text)
+    return name !== "opts" || (typeof value === "object" && value !== null)
+  } catch {
+    return false
+  }
+}
+
+function withoutSecrets(data: unknown): unknown {
+  const { encryptedPassword: _, url: __, ...kept } = data as Record<string, unknown>
+  return kept
+}
