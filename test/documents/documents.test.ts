@@ -1,4 +1,6 @@
-import { readFileSync, statSync } from "node:fs"
+import { spawnSync } from "node:child_process"
+import { copyFileSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs"
+import { tmpdir } from "node:os"
 import { join, resolve } from "node:path"
 import { FAILURES } from "@unseal/queue/ending"
 import { describe, expect, it } from "vitest"
@@ -23,6 +25,26 @@ describe("the documents", () => {
   it("explain every error code", () => {
     const explained = [...read("README.md").matchAll(/^\| `(ERR_[A-Z_]+)` \|/gm)].map(([, code]) => code)
     expect(explained.toSorted()).toEqual(Object.keys(FAILURES).toSorted())
+  })
+
+  it("make no key and no secret that git would take up", async () => {
+    const told = [
+      ...read("README.md").matchAll(
+        /(?:--(?:out|keyout|key|callback|certificate|[a-z-]+-file)|_FILE=|_KEYS_DIR=)[ =]?([\w./-]*[\w/])/g,
+      ),
+    ].map(([, path]) => path!.replace(/^keys$/, "keys/"))
+    const names = [...new Set(told)].filter((name) => !name.startsWith("/") && /[a-z]/.test(name))
+    expect(names).toEqual(expect.arrayContaining(["keys/key.pem", "api-secret", "callback.json"]))
+    const checkout = mkdtempSync(join(tmpdir(), "unseal-ignored-"))
+    try {
+      const git = (...args: string[]) => spawnSync("git", ["-C", checkout, ...args], { encoding: "utf8" })
+      git("init", "--quiet")
+      copyFileSync(join(root, ".gitignore"), join(checkout, ".gitignore"))
+      const { stdout } = git("check-ignore", "--no-index", ...names)
+      expect(stdout.trim().split("\n").toSorted()).toEqual(names.toSorted())
+    } finally {
+      rmSync(checkout, { recursive: true })
+    }
   })
 
   it("lead to files that exist", () => {

@@ -153,6 +153,73 @@ describe("unseal decrypt", () => {
     expect((await readdir(directory)).filter((name) => name.startsWith("."))).toEqual([])
   })
 
+  it("names a source that is not there, and a folder that is missing, as mistakes in the command", async () => {
+    const cases = [
+      [path("misspelt.enc"), path("out.ts"), "misspelt.enc does not exist: check the name"],
+      [path("no/archive.enc"), path("out.ts"), `nor does its folder ${path("no")}`],
+      [`file://${path("no/archive.enc")}`, path("out.ts"), `nor does its folder ${path("no")}`],
+      [directory, path("out.ts"), "is a directory: name the archive in it"],
+      [path("archive.enc"), path("no/out.ts"), `the folder ${path("no")} does not exist: make it (mkdir -p)`],
+    ]
+    for (const [source, destination, words] of cases) {
+      const { code, stderr } = await runCli(["decrypt", source!, destination!, ...PASSWORD])
+      expect({ code, stderr }).toEqual({ code: 2, stderr: expect.stringContaining(words!) })
+    }
+  })
+
+  it("gives advice for a terminal, not for workers", async () => {
+    const openssl = (...args: string[]) => execute("openssl", args)
+    const out = path("other.pem")
+    await openssl("genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out", out)
+    const foreign = await runCli([
+      ...["decrypt", path("archive.enc"), path("out.ts"), "--key", out],
+      ...["--password-file", file("password.b64")],
+    ])
+    expect(foreign).toMatchObject({ code: 1, stderr: expect.stringContaining("--key FILE, several if need") })
+    expect(foreign.stderr).not.toMatch(/redrive|key directory/)
+
+    await openssl("rsa", "-aes256", "-passout", "pass:x", "-in", file("key.pem"), "-out", path("locked.pem"))
+    const locked = await runCli([
+      ...["inspect", "--password-file", file("password.b64"), "--key", path("locked.pem")],
+    ])
+    expect(locked).toMatchObject({ code: 2, stderr: expect.stringContaining("--passphrase-file FILE") })
+  })
+
+  it("names keys in other forms than PEM, and the command that converts each", async () => {
+    const openssl = (...args: string[]) => execute("openssl", args)
+    await openssl("rsa", "-in", file("key.pem"), "-outform", "DER", "-out", path("pkcs8.der"))
+    await openssl("rsa", "-in", file("key.pem"), "-traditional", "-outform", "DER", "-out", path("pkcs1.der"))
+    await openssl(
+      ...["pkcs12", "-export", "-inkey", file("key.pem"), "-in", file("cert.pem"), "-passout", "pass:x"],
+      ...["-out", path("key.p12")],
+    )
+    for (const [name, command] of [
+      ["pkcs8.der", `openssl pkey -inform DER -in ${path("pkcs8.der")} -out NAME.pem`],
+      ["pkcs1.der", `openssl pkey -inform DER -in ${path("pkcs1.der")} -out NAME.pem`],
+      ["key.p12", `openssl pkcs12 -in ${path("key.p12")} -nocerts -out NAME.pem`],
+    ]) {
+      const args = ["inspect", "--password-file", file("password.b64"), "--key", path(name!)]
+      expect(await runCli(args)).toMatchObject({ code: 2, stderr: expect.stringContaining(command!) })
+    }
+    await writeFile(path("flat.pem"), (await readFile(file("key.pem"), "utf8")).replaceAll("\n", "\\n"))
+    const flat = await runCli([
+      ...["inspect", "--password-file", file("password.b64"), "--key", path("flat.pem")],
+    ])
+    expect(flat).toMatchObject({ code: 0, stderr: "" })
+  })
+
+  it("says of a source that is MPEG-TS already that there is nothing to decrypt", async () => {
+    for (const size of [188 * 16, 188 * 16 + 4]) {
+      await writeFile(path("plain.ts"), plaintext.subarray(0, size))
+      const { code, stderr } = await runCli(["decrypt", path("plain.ts"), path("out.ts"), ...PASSWORD])
+      expect({ code, stderr }).toEqual({
+        code: 1,
+        stderr: expect.stringContaining("plain.ts is not encrypted: it is MPEG-TS already, so copy it"),
+      })
+    }
+    expect(existsSync(path("out.ts"))).toBe(false)
+  })
+
   it("names a destination that is a link to nothing, or a directory", async () => {
     await symlink(path("absent.ts"), path("dangling.ts"))
     const refused = await runCli(["decrypt", path("archive.enc"), path("dangling.ts"), ...PASSWORD])

@@ -273,8 +273,8 @@ describe("unseal decrypt", () => {
       ],
       [
         "a missing source",
-        3,
-        /ERR_OBJECT_NOT_FOUND: no object under absent\.enc/,
+        2,
+        /absent\.enc does not exist: check the name/,
         () => ["absent.enc", "--password", good],
       ],
       [

@@ -75,6 +75,28 @@ test("they are chosen by code, project, archive and number", async () => {
   expect(await list("--id", randomUUID())).toEqual([])
 })
 
+test("a code that no failure has is refused, with the one that was meant", async () => {
+  for (const command of ["dead-letters", "redrive"])
+    expect(await system.cli(["queue", command, "--code", "ERR_STALED"])).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining("no failure has the code ERR_STALED: did you mean ERR_STALLED?"),
+    })
+  expect(await system.cli(["queue", "redrive", "--code", "toString"])).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining("there are ERR_JOB_INVALID, "),
+  })
+})
+
+test("a failure that only the queue sees is listed with its remedy, too", async () => {
+  const [letter] = await list("--project", "654321")
+  const job = queueKey("unseal", letter!.jobId)
+  const reason = (await system.client.hget(job, "failedReason"))!
+  await system.client.hset(job, "failedReason", "ERR_STALLED: its worker ended 21 times")
+  const { stdout } = await system.cli(["queue", "dead-letters", "--code", "ERR_STALLED"])
+  await system.client.hset(job, "failedReason", reason)
+  expect(stdout.toString()).toContain("workers ended while they had this job: look for what ends them")
+})
+
 test("redriving asks for a choice, and a dry run changes nothing", async () => {
   expect(await system.cli(["queue", "redrive"])).toMatchObject({
     code: 2,

@@ -1,6 +1,7 @@
 import { isUnsealError, type UnsealError } from "@unseal/archive/errors"
 import { StoreUrlError } from "@unseal/archive/store/url"
 import { ConfigurationError } from "@unseal/service/settings"
+import { remedyAtTerminal } from "./remedies.ts"
 
 /** What the exit code tells a script: 1 and 2 need a person, 3 may be tried again. */
 export const EXIT = { done: 0, failed: 1, usage: 2, retry: 3 } as const
@@ -42,7 +43,7 @@ export function explain(error: unknown): number {
   }
   if (isUnsealError(error)) {
     say(`${error.code}: ${error.message}`)
-    say(error.remedy)
+    say(remedyAtTerminal(error))
     // A key file that can't be opened is a wrong argument, not a wrong archive.
     if (error.code === "ERR_KEY_INVALID") return EXIT.usage
     // Only who waits for an upload has a reason to try this one again.

@@ -43,7 +43,9 @@ export async function openSource(
   if (name === "-") return spooled("standard input", process.stdin)
   if (/^https:/i.test(name)) return openHttpsSource(name)
   if (!isUrl(name) && (await statOf(name))?.isFIFO()) return spooled(name, createReadStream(name))
-  return openLocation(name, "source")
+  const location = await openLocation(name, "source")
+  if (location.path !== undefined) await requireFile(name, location.path)
+  return location
 }
 
 /** Whoever names the URL decides where it leads, so that any host may be asked; plain http stays refused. */
@@ -72,9 +74,25 @@ export async function openDestination(name: string): Promise<Location> {
       )
   }
   const location = await openLocation(name, "destination")
+  const folder = location.path === undefined ? undefined : dirname(location.path)
+  if (folder !== undefined && !(await statOf(folder)))
+    throw new UsageError(`the folder ${folder} does not exist: make it (mkdir -p), or name another`)
   return location.path === undefined
     ? location
     : { ...location, store: withOwner(location.store, location.path) }
+}
+
+/** Nobody uploads to this machine's own disk: what is not there now is misspelt. */
+async function requireFile(name: string, path: string): Promise<void> {
+  const stats = await statOf(path)
+  if (stats?.isDirectory()) throw new UsageError(`${name} is a directory: name the archive in it`)
+  if (stats !== null) return
+  const folder = dirname(path)
+  throw new UsageError(
+    (await statOf(folder))?.isDirectory()
+      ? `${name} does not exist: check the name`
+      : `${name} does not exist, nor does its folder ${folder}: check the path`,
+  )
 }
 
 const isUrl = (name: string): boolean => /^[a-z][a-z0-9+.-]*:\/\//i.test(name)

@@ -1,6 +1,7 @@
-import { ERROR_CODES } from "@unseal/archive/errors"
+import { nearest } from "@unseal/archive/store/nearest"
 import { readAccounts } from "@unseal/queue/accounting"
 import { type DeadLetter, type DeadLetters, openDeadLetters } from "@unseal/queue/dead-letters"
+import { FAILURES } from "@unseal/queue/ending"
 import { queueStatus } from "@unseal/queue/status"
 import { listSuspensions } from "@unseal/queue/suspension-state"
 import { Unaccounted, UsageError } from "./exit.ts"
@@ -42,6 +43,16 @@ export async function queueStatusCommand(options: JsonOption & { readonly check?
   })
 }
 
+/** `UsageError` for a code that no failure has: a misspelt one would look like nothing to do. */
+function requireCode(code: string | undefined): void {
+  if (code === undefined || Object.hasOwn(FAILURES, code)) return
+  const codes = Object.keys(FAILURES)
+  const meant = nearest(code, codes)
+  throw new UsageError(
+    `no failure has the code ${code}: ${meant === undefined ? `there are ${codes.join(", ")}` : `did you mean ${meant}?`}`,
+  )
+}
+
 export interface DeadLetterFilter {
   readonly code?: string
   readonly project?: string
@@ -52,6 +63,7 @@ export interface DeadLetterFilter {
 export async function deadLettersCommand(
   options: DeadLetterFilter & JsonOption & { readonly limit: number },
 ): Promise<void> {
+  requireCode(options.code)
   await withDeadLetters(async (deadLetters) => {
     const chosen = await choose(deadLetters, options, options.limit)
     if (options.json) return void process.stdout.write(`${JSON.stringify(chosen)}\n`)
@@ -59,8 +71,7 @@ export async function deadLettersCommand(
       process.stdout.write(
         `${letter.failedAt}  ${letter.jobId}  ${letter.attempts} attempts\n  ${letter.reason}\n`,
       )
-      const remedy = ERROR_CODES[letter.code as keyof typeof ERROR_CODES]?.remedy
-      if (remedy !== undefined) process.stdout.write(`  ${remedy}\n`)
+      process.stdout.write(`  ${FAILURES[letter.code].remedy}\n`)
     }
     process.stderr.write(`${chosen.length} ${chosen.length === 1 ? "dead letter" : "dead letters"}\n`)
   })
@@ -72,6 +83,7 @@ export async function redriveCommand(
 ): Promise<void> {
   if (!options.all && !options.code && !options.project && !options.id)
     throw new UsageError("say which dead letters: --code CODE, --project ID, --id JOB or ARCHIVE, or --all")
+  requireCode(options.code)
   await withDeadLetters(async (deadLetters) => {
     const chosen = await choose(deadLetters, options, Number.POSITIVE_INFINITY)
     const redriven: { from: string; to: string }[] = []

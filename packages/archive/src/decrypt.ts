@@ -25,6 +25,7 @@ import type { KeyRing } from "./format/key-ring.ts"
 import { type Part, planParts } from "./format/parts.ts"
 import { keptSize, readTail, type Tail, type TailRule } from "./format/tail.ts"
 import { type PinnedArchive, pinArchive } from "./pinned.ts"
+import { namePlain } from "./plain.ts"
 import { receiptFacts } from "./proof.ts"
 import { type ArchiveRecord, checkAnnounced, checkDamage, createRecord, finishRecord } from "./record.ts"
 import { during } from "./steps.ts"
@@ -153,7 +154,8 @@ export async function decryptArchive(
       await during(observe, "writing the record", () => writeRecord(request.destination, committed, signal))
     await checkpoint?.clear()
     return { outcome: object.size === 0 ? "empty" : "committed", record: committed }
-  } catch (error) {
+  } catch (cause) {
+    const error = await namePlain(cause, held.archive, signal)
     if (!isKept(error, options.checkpoint))
       await during(observe, "removing what was uploaded", () =>
         discardRun(request.destination, held.writer, checkpoint),

@@ -142,9 +142,18 @@ export const vendorProject = () =>
       apiAuth: z.enum(API_SCHEMES, { error: "must be opentok, vonage or basic" }).optional(),
       apiSecret: words.optional(),
       applicationKey: words
-        .regex(/-----BEGIN (RSA )?PRIVATE KEY-----/, {
-          error: "holds no private key (PEM) without a passphrase",
-        })
+        // Dashboards and .env files have the line breaks as \n, and the whole in quotes.
+        .transform((text) =>
+          text
+            .trim()
+            .replace(/^(["'])(.*)\1$/s, "$2")
+            .replaceAll(/(\\r)?\\n/g, "\n"),
+        )
+        .pipe(
+          z.string().regex(/-----BEGIN (RSA )?PRIVATE KEY-----/, {
+            error: "holds no private key (PEM) without a passphrase",
+          }),
+        )
         .optional(),
       apiUrl: z
         .string()

@@ -327,6 +327,17 @@ projects:
     ])
   })
 
+  it("takes an application's key with literal line breaks, and in quotes", () => {
+    const pem = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----"
+    for (const written of [pem.replaceAll("\n", "\\n"), `"${pem.replaceAll("\n", "\\r\\n")}"`]) {
+      const env = { UNSEAL_PROJECT_ID: UUID, UNSEAL_APPLICATION_KEY: written }
+      expect(readProjects({ for: "vendor", env }).get(UUID)?.credentials).toEqual({
+        scheme: "vonage",
+        privateKey: pem,
+      })
+    }
+  })
+
   it("is refused where a project's platform, credentials and limits do not fit", () => {
     const content = `
 projects:

@@ -38,12 +38,22 @@ export interface KeyRing {
  * or legacy `DEK-Info`). `ERR_KEY_INVALID` if it is no RSA private key, or the passphrase is missing or wrong.
  */
 export function parsePrivateKey(pem: Uint8Array, name: string, passphrase?: Uint8Array): PrivateKey {
-  const text = bufferOf(pem)
+  const text = withLineBreaks(bufferOf(pem))
+  try {
+    return privateKeyOf(text, name, passphrase)
+  } finally {
+    if (text.buffer !== pem.buffer) text.fill(0)
+  }
+}
+
+function privateKeyOf(text: Buffer, name: string, passphrase?: Uint8Array): PrivateKey {
   const isProtected = text.includes("ENCRYPTED")
   if (!text.includes("PRIVATE KEY-----"))
+    throw new UnsealError("ERR_KEY_INVALID", `${name} holds no PEM private key${whatInstead(text, name)}`)
+  if (text.includes("BEGIN OPENSSH PRIVATE KEY"))
     throw new UnsealError(
       "ERR_KEY_INVALID",
-      `${name} holds no PEM private key${text.includes("CERTIFICATE-----") ? ", only a certificate" : ""}`,
+      `${name} is in OpenSSH's own form: convert it with ssh-keygen -p -m PKCS8 -f ${name}`,
     )
   if (isProtected && (passphrase === undefined || passphrase.length === 0))
     throw new UnsealError("ERR_KEY_INVALID", `${name} is protected by a passphrase and none was given`)
@@ -63,6 +73,31 @@ export function parsePrivateKey(pem: Uint8Array, name: string, passphrase?: Uint
   if (key.asymmetricKeyType !== "rsa")
     throw new UnsealError("ERR_KEY_INVALID", `${name} is a key of type ${key.asymmetricKeyType}, not rsa`)
   return { key, name, keyId: keyIdOf(key), modulusBits: key.asymmetricKeyDetails?.modulusLength ?? 0 }
+}
+
+/** What is known of a file without a PEM private key, and how to make one of it. */
+function whatInstead(content: Buffer, name: string): string {
+  if (content.includes("CERTIFICATE-----")) return ", only a certificate"
+  // A SEQUENCE: of version 3 it is PKCS#12; of version 0, a key (PKCS#1, PKCS#8).
+  if (content[0] !== 0x30) return ""
+  const lengthBytes = content[1]! > 0x80 ? content[1]! - 0x80 : 0
+  const version = content.subarray(2 + lengthBytes, 5 + lengthBytes).toString("hex")
+  if (version === "020103")
+    return `, but is a PKCS#12 file: convert it with openssl pkcs12 -in ${name} -nocerts -out NAME.pem`
+  return `, but is a DER file: convert it with openssl pkey -inform DER -in ${name} -out NAME.pem`
+}
+
+/** A PEM whose line breaks are spelt \n, as an environment variable often has them, with real ones; a copy, then. */
+function withLineBreaks(pem: Buffer): Buffer {
+  if (!pem.includes("-----\\n")) return pem
+  const copy = Buffer.alloc(pem.length)
+  let length = 0
+  for (let at = 0; at < pem.length; at++) {
+    const isBreak = pem[at] === 0x5c && (pem[at + 1] === 0x6e || pem[at + 1] === 0x72)
+    copy[length++] = isBreak ? 0x0a : pem[at]!
+    if (isBreak) at++
+  }
+  return copy.subarray(0, length)
 }
 
 /** The same bytes as a `Buffer`: a copy of a secret is one more to wipe. */

@@ -1,0 +1,35 @@
+/** What to do about a failure, as somebody at a terminal can: there is no worker that tries again, and no job to redrive. */
+import type { ErrorCode, UnsealError } from "@unseal/archive/errors"
+
+const AT_A_TERMINAL: Readonly<Partial<Record<ErrorCode, string>>> = {
+  ERR_JOB_INVALID: "compare the callback with the one that the vendor sent",
+  ERR_NO_MATCHING_KEY:
+    "give the private key of the certificate that was registered when the archive was recorded: --key FILE, several if need be",
+  ERR_KEY_INVALID:
+    "give a private key that openssl can read; its passphrase comes from --passphrase-file FILE, or from NAME.passphrase beside NAME.pem",
+  ERR_CIPHERTEXT_INVALID: "fetch the archive again, and compare its size with the callback's",
+  ERR_NOT_MPEG_TS: "check that the password and the source belong to the same archive",
+  ERR_DESTINATION_EXISTS: "move it away, or give --overwrite",
+  ERR_OBJECT_NOT_FOUND: "check the name of the source; if the archive is yet to come, try again later",
+  ERR_OBJECT_INCOMPLETE:
+    "fetch the archive again; without --require-size, and without UNSEAL_ANNOUNCED_SIZE=require, it is decrypted as it is",
+  ERR_COMMIT_MISMATCH: "look at the destination, then run the command again; nothing was removed",
+  ERR_OBJECT_ARCHIVED: "restore the object (S3 RestoreObject, Azure rehydration), then run the command again",
+  ERR_UPLOAD_GONE:
+    "run the command again; if it happens again, look for what aborts uploads (lifecycle rule, janitor)",
+  ERR_OBJECT_CHANGED: "run the command again: it reads the new version from its beginning",
+  ERR_STORE_BUSY: "run the command again in a minute",
+  ERR_STORE_FULL: "free some space, or write to somewhere else, then run the command again",
+  ERR_KEY_SERVICE_UNAVAILABLE: "check UNSEAL_KEYS_DIR, or give the key with --key FILE",
+}
+
+/** The remedy of `error` for somebody at a terminal. */
+export function remedyAtTerminal(error: UnsealError): string {
+  if (error.code !== "ERR_STORE_DENIED") return AT_A_TERMINAL[error.code] ?? error.remedy
+  if (error.message.startsWith("https://")) return "check the URL: a signed one is valid for minutes"
+  // The system's own word for it, which no bucket has.
+  const { code } = (error.cause ?? {}) as NodeJS.ErrnoException
+  return code !== undefined && /^E[A-Z]+$/.test(code)
+    ? "check the path, and who may read and write there"
+    : error.remedy
+}
