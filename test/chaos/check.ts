@@ -244,7 +244,7 @@ function checkLogs(world: World): Violation[] {
   return violations
 }
 
-/** I8: accepted = committed + dead-lettered + live, by the callbacks' answers and by the queue's own books. */
+/** I8: accepted = committed + dead-lettered + live + discarded, by the callbacks' answers and by the queue's own books. */
 async function checkAccounts(
   world: World,
   jobs: readonly JobState[],

@@ -28,6 +28,7 @@ beforeAll(async () => {
         committed: 1,
         deadLetters: 4,
         live: 0,
+        discarded: 0,
         missing: 0,
       }),
     { timeout: 120_000, interval: 500 },
@@ -120,7 +121,7 @@ test("a redriven archive is decrypted once its cause is mended, and is accepted 
   await json("queue", "redrive", "--code", "ERR_CIPHERTEXT_INVALID")
   await expect
     .poll(async () => (await status()).accounts, { timeout: 60_000, interval: 500 })
-    .toEqual({ accepted: 5, committed: 2, deadLetters: 3, live: 0, missing: 0 })
+    .toEqual({ accepted: 5, committed: 2, deadLetters: 3, live: 0, discarded: 0, missing: 0 })
   expect((await list("--code", "ERR_CIPHERTEXT_INVALID")).every(({ jobId }) => jobId.endsWith("_r2"))).toBe(
     true,
   )
@@ -146,6 +147,39 @@ test("the status says what was accepted and what became of it, and fails if some
     stderr: expect.stringMatching(/^unseal: 1 accepted archives are missing: /),
   })
   expect(checked.stdout.toString()).toContain("+ 1 missing")
+})
+
+test("a discarded dead letter is gone for good, named in the output, and in the books", async () => {
+  const before = (await status()).accounts
+  const [first, second] = await list()
+  const none = await system.cli(["queue", "discard", first!.jobId])
+  expect(none).toMatchObject({ code: 2, stderr: expect.stringContaining("--reason") })
+  const wrong = await system.cli(["queue", "discard", first!.jobId, "nobody", "--reason", "gone"])
+  expect({ code: wrong.code, stderr: wrong.stderr }).toEqual({
+    code: 2,
+    stderr: expect.stringContaining("archive nobody; nothing was discarded"),
+  })
+  expect((await status()).accounts).toEqual(before)
+
+  // As damage leaves it: the archive's id is still known.
+  await system.client.hset(queueKey("unseal", second!.jobId), "data", "{")
+  const ids = [first!.jobId, second!.archiveId]
+  const { code, stdout, stderr } = await system.cli(["queue", "discard", ...ids, "--reason", "deleted there"])
+  const text = stdout.toString()
+  expect({ code, stderr }).toEqual({ code: 0, stderr: "2 dead letters discarded\n" })
+  for (const { jobId, archiveId } of [first!, second!])
+    expect(text).toMatch(new RegExp(`^discarded ${jobId}: project \\w+, archive ${archiveId}$`, "m"))
+  expect(text).toContain("discarded because: deleted there")
+  const { deadLetters, missing } = before as { deadLetters: number; missing: number }
+  expect((await status()).accounts).toEqual({
+    ...before,
+    deadLetters: deadLetters - 2,
+    discarded: 2,
+    missing,
+  })
+  expect((await system.cli(["queue", "status"])).stdout.toString()).toContain("+ 2 discarded")
+  const again = await system.cli(["queue", "discard", first!.jobId, "--reason", "again"])
+  expect(again.code).toBe(2)
 })
 
 test("a Redis that is away is exit code 3", async () => {

@@ -129,7 +129,7 @@ const queue = program.command("queue").description("look after the queue")
 queue
   .command("status")
   .description("count the jobs by state, and account for every archive that was accepted")
-  .option("--check", "fail if an accepted archive is neither committed, a dead letter nor live")
+  .option("--check", "fail if an accepted archive is neither committed, a dead letter, live nor discarded")
   .option("--json", "print the result as JSON")
   .action(async (options) => (await import("./queue.ts")).queueStatusCommand(options))
 
@@ -163,6 +163,14 @@ withFilter(queue.command("redrive"))
   .option("--all", "all of them")
   .option("--dry-run", "only say which")
   .action(async (options) => (await import("./queue.ts")).redriveCommand(options))
+
+queue
+  .command("discard")
+  .description("remove dead letters for good, and count them as discarded; the janitor aborts their uploads")
+  .argument("<id...>", "ids of jobs or archives")
+  .requiredOption("--reason <text>", "why nobody will need them; part of the output")
+  .option("--json", "print the result as JSON")
+  .action(async (ids, options) => (await import("./queue.ts")).discardCommand(ids, options))
 
 program
   .command("janitor")

@@ -21,7 +21,7 @@ export async function queueStatusCommand(options: JsonOption & { readonly check?
       readAccounts(connection, queue),
       listSuspensions(connection, queue),
     ])
-    const { accepted, committed, deadLetters, live, missing } = accounts
+    const { accepted, committed, deadLetters, live, discarded, missing } = accounts
     if (options.json) process.stdout.write(`${JSON.stringify({ ...status, accounts, suspensions })}\n`)
     else {
       const { failed, ...jobs } = status.jobs
@@ -29,9 +29,10 @@ export async function queueStatusCommand(options: JsonOption & { readonly check?
       for (const [state, count] of rows) process.stdout.write(`${state.padEnd(14)} ${count}\n`)
       process.stdout.write(`${"oldest waits".padEnd(14)} ${status.oldestWaitingSeconds.toFixed(0)} s\n`)
       const sum = `${committed} committed + ${deadLetters} dead letters + ${live} live`
-      process.stdout.write(
-        `${"accepted".padEnd(14)} ${accepted} = ${sum}${missing === 0 ? "" : ` + ${missing} missing`}\n`,
-      )
+      const rest = [[discarded, "discarded"] as const, [missing, "missing"] as const]
+        .filter(([count]) => count !== 0)
+        .map(([count, name]) => ` + ${count} ${name}`)
+      process.stdout.write(`${"accepted".padEnd(14)} ${accepted} = ${sum}${rest.join("")}\n`)
       for (const suspension of suspensions) process.stdout.write(describeSuspension(suspension))
     }
     if (options.check && missing !== 0)
@@ -98,6 +99,39 @@ export async function redriveCommand(
       process.stdout.write(`${JSON.stringify({ dryRun: Boolean(options.dryRun), redriven })}\n`)
     process.stderr.write(
       `${redriven.length} ${redriven.length === 1 ? "dead letter" : "dead letters"} ${options.dryRun ? "would be redriven" : "redriven"}\n`,
+    )
+  })
+}
+
+/** `unseal queue discard`: removes dead letters for good, all that are named or none. */
+export async function discardCommand(
+  ids: readonly string[],
+  options: JsonOption & { readonly reason: string },
+): Promise<void> {
+  const reason = options.reason.trim()
+  if (reason === "") throw new UsageError("--reason is empty; say why nobody will need these archives")
+  await withDeadLetters(async (deadLetters) => {
+    const named = (letter: DeadLetter) => ids.filter((id) => id === letter.jobId || id === letter.archiveId)
+    const all = await choose(deadLetters, {}, Number.POSITIVE_INFINITY)
+    const found = new Set(all.flatMap(named))
+    const unknown = ids.filter((id) => !found.has(id))
+    if (unknown.length > 0)
+      throw new UsageError(
+        `no dead letter has the id of a job or an archive ${unknown.join(", ")}; nothing was discarded`,
+      )
+    const discarded: DeadLetter[] = []
+    for (const letter of all.filter((letter) => named(letter).length > 0)) {
+      if (!(await deadLetters.discard(letter.jobId))) continue
+      discarded.push(letter)
+      const { jobId, projectId, archiveId } = letter
+      if (!options.json)
+        process.stdout.write(
+          `discarded ${jobId}: project ${projectId}, archive ${archiveId}\n  ${letter.reason}\n  discarded because: ${reason}\n`,
+        )
+    }
+    if (options.json) process.stdout.write(`${JSON.stringify({ reason, discarded })}\n`)
+    process.stderr.write(
+      `${discarded.length} ${discarded.length === 1 ? "dead letter" : "dead letters"} discarded\n`,
     )
   })
 }

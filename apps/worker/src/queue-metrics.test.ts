@@ -54,17 +54,18 @@ test("a scrape is answered while Redis is not: what is not known is not a number
 test("a scrape shows what was accepted and what became of it, or that it is not known", async () => {
   const registry = createRegistry()
   let away = false
-  const accounts = { accepted: 9, committed: 4, deadLetters: 3, live: 1, missing: 1 }
+  const accounts = { accepted: 11, committed: 4, deadLetters: 3, live: 1, discarded: 2, missing: 1 }
   createAccountMetrics(registry, async () => {
     if (away) throw new Error("away")
     return accounts
   })
   const text = await registry.metrics()
   for (const sample of [
-    `unseal_queue_accounts{account="accepted"} 9`,
+    `unseal_queue_accounts{account="accepted"} 11`,
     `unseal_queue_accounts{account="committed"} 4`,
     `unseal_queue_accounts{account="dead-letters"} 3`,
     `unseal_queue_accounts{account="live"} 1`,
+    `unseal_queue_accounts{account="discarded"} 2`,
     "unseal_queue_missing 1",
   ])
     expect(text).toContain(sample)

@@ -10,12 +10,13 @@ import { createGauge, type Registry, sharedByOneScrape } from "@unseal/service/m
 /** A scrape waits no longer than this for Redis. */
 const DEADLINE_MS = 1_000
 const STATES = ["waiting", "active", "delayed", "completed", "failed"] as const
-const ACCOUNTS = ["accepted", "committed", "dead-letters", "live"] as const
+const ACCOUNTS = ["accepted", "committed", "dead-letters", "live", "discarded"] as const
 const FIELD_OF = {
   accepted: "accepted",
   committed: "committed",
   "dead-letters": "deadLetters",
   live: "live",
+  discarded: "discarded",
 } as const satisfies Record<(typeof ACCOUNTS)[number], keyof Accounts>
 const CODES = Object.keys(FAILURES) as FailureCode[]
 
@@ -65,12 +66,12 @@ export function createQueueMetrics(
   })
 }
 
-/** The identity of accounting.ts, in the four numbers and what is missing between them. */
+/** The identity of accounting.ts, in its numbers and what is missing between them. */
 export function createAccountMetrics(registry: Registry, readAccounts: () => Promise<Accounts>): void {
   const accounts = sharedByOneScrape(() => inTime(readAccounts()))
   createGauge(registry, {
     name: "unseal_queue_accounts",
-    help: "Archives accepted so far, and what has become of them: committed, dead letters, live",
+    help: "Archives accepted so far, and what has become of them: committed, dead letters, live, discarded",
     labels: { account: ACCOUNTS },
     async collect(set) {
       const now = await accounts()
@@ -79,7 +80,7 @@ export function createAccountMetrics(registry: Registry, readAccounts: () => Pro
   })
   createGauge(registry, {
     name: "unseal_queue_missing",
-    help: "Accepted archives that are neither committed, dead letters nor live: always 0, unless a job was removed or lost",
+    help: "Accepted archives that are neither committed, dead letters, live nor discarded: always 0, unless a job was removed or lost",
     labels: {},
     collect: async (set) => set({}, (await accounts())?.missing ?? Number.NaN),
   })

@@ -69,7 +69,7 @@ function bullmq(): Queue {
 
 const accounts = () => readAccounts(client, queue)
 const books = (fields: Partial<Accounts>): Accounts => ({
-  ...{ accepted: 0, committed: 0, deadLetters: 0, live: 0, missing: 0 },
+  ...{ accepted: 0, committed: 0, deadLetters: 0, live: 0, discarded: 0, missing: 0 },
   ...fields,
 })
 

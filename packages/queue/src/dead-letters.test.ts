@@ -3,6 +3,7 @@ import { UnsealError } from "@unseal/archive/errors"
 import { Redis } from "ioredis"
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest"
 import { type RedisServer, startRedis } from "../../../test/harness/redis.ts"
+import { readAccounts } from "./accounting.ts"
 import { type Consumer, createConsumer, type EndedRun, STALL_LIMIT } from "./consumer.ts"
 import { type DeadLetters, openDeadLetters } from "./dead-letters.ts"
 import type { RunResult } from "./ending.ts"
@@ -10,6 +11,7 @@ import { createJobPayload } from "./job.ts"
 import { checkpointKey, queueKey } from "./names.ts"
 import { createProducer, type Producer } from "./producer.ts"
 import { queueStatus } from "./status.ts"
+import { findUploadOwners } from "./upload-owners.ts"
 
 let redis: RedisServer
 let client: Redis
@@ -135,6 +137,58 @@ test("a redriven job begins anew under another id, from its checkpoint, and its 
     ["completed", 1],
   ])
   expect(ended).toHaveLength(1)
+})
+
+test("a discarded dead letter leaves nothing but its place in the books, and its archive may come again", async () => {
+  consume(fail)
+  const one = payload("1")
+  const { jobId } = await producer.enqueue(one)
+  const damaged = (await producer.enqueue(payload("1"))).jobId
+  await expect.poll(failed, { timeout: 20_000 }).toBe(2)
+  await consumer?.close()
+  const upload = JSON.stringify({ destinationKey: "100001/archive" })
+  await client.hset(checkpointKey(queue, jobId), "upload", upload)
+  await client.del(queueKey(queue, damaged))
+  const isOwned = async () => {
+    const keys = new Set(["100001/archive"])
+    return await (await findUploadOwners(client, queue, keys, AbortSignal.timeout(5_000))).isOwned(
+      "100001/archive",
+    )
+  }
+  expect(await isOwned()).toBe(true)
+
+  expect(await letters.discard(jobId)).toBe(true)
+  expect(await letters.discard(jobId)).toBe(false)
+  expect(await letters.discard(damaged)).toBe(true)
+  expect(await letters.redrive(jobId)).toBeNull()
+  expect(await client.exists(queueKey(queue, jobId), checkpointKey(queue, jobId))).toBe(0)
+  expect(await isOwned()).toBe(false)
+  const books = { accepted: 2, committed: 0, deadLetters: 0, live: 0, discarded: 2, missing: 0 }
+  expect(await readAccounts(client, queue)).toEqual(books)
+
+  expect((await producer.enqueue(one)).outcome).toBe("enqueued")
+  expect(await readAccounts(client, queue)).toEqual({ ...books, accepted: 3, live: 1 })
+  expect(await letters.discard(jobId)).toBe(false)
+})
+
+test("a dead letter that is redriven and discarded at once is one of both", async () => {
+  consume(fail)
+  const jobs = await Promise.all(Array.from({ length: 20 }, () => producer.enqueue(payload("1"))))
+  await expect.poll(failed, { timeout: 20_000 }).toBe(jobs.length)
+  await consumer?.close()
+  const both = await Promise.all(
+    jobs.map(async ({ jobId }, index) => {
+      // Its payload is read before it is discarded, and its place in line is taken after.
+      const redriving = letters.redrive(jobId)
+      for (let turn = 0; turn < index % 5; turn++) await client.ping()
+      return [await letters.discard(jobId), (await redriving) !== null]
+    }),
+  )
+  expect(both.every(([discarded, redriven]) => discarded !== redriven)).toBe(true)
+  expect(await readAccounts(client, queue)).toMatchObject({
+    live: both.filter(([, redriven]) => redriven).length,
+    ...{ deadLetters: 0, missing: 0 },
+  })
 })
 
 test("a dead letter whose redrive fails stays, and so does its checkpoint", async () => {

@@ -3,7 +3,7 @@ import type { RedisClient } from "./client.ts"
 import { codeOf, type FailureCode } from "./ending.ts"
 import { JOB_OPTIONS } from "./job-options.ts"
 import { lineUp } from "./line-up.ts"
-import { queueKey, queuePrefix } from "./names.ts"
+import { checkpointKey, countersKey, queueKey, queuePrefix } from "./names.ts"
 import { redriveIdOf } from "./redrive-id.ts"
 
 /** A job that was given up. */
@@ -41,10 +41,22 @@ export interface DeadLetters {
    * `null` if there is no such dead letter, or its payload is lost.
    */
   redrive(jobId: string): Promise<{ jobId: string } | null>
+  /**
+   * Removes the dead letter with its checkpoint for good, also a damaged one, and counts it as discarded, in one script: its upload
+   * is the janitor's from then on, and a callback that comes for its archive is accepted anew. False if there is no such dead letter.
+   */
+  discard(jobId: string): Promise<boolean>
   close(): Promise<void>
 }
 
 const PAGE = 500
+
+/** KEYS: dead letters, job, checkpoint, counters. ARGV: id. */
+const DISCARD = `
+if redis.call("ZREM", KEYS[1], ARGV[1]) == 0 then return 0 end
+redis.call("DEL", KEYS[2], KEYS[2] .. ":logs", KEYS[2] .. ":lock", KEYS[3])
+redis.call("HINCRBY", KEYS[4], "discarded", 1)
+return 1`
 
 /** The dead letters of a queue. `connection` is not closed. */
 export function openDeadLetters(options: { connection: RedisClient; queue: string }): DeadLetters {
@@ -94,8 +106,14 @@ export function openDeadLetters(options: { connection: RedisClient; queue: strin
       const next = redriveIdOf(jobId)
       const options = { jobId: next, ...JOB_OPTIONS }
       const [linedUp] = await lineUp(connection, queue, [{ payload, options }], jobId)
+      if (linedUp === undefined) return null
       if (linedUp === "empty") throw new Error(`job ${next} has lost its payload in redis; remove it`)
       return { jobId: next }
+    },
+
+    async discard(jobId) {
+      const keys = [failed, queueKey(name, jobId), checkpointKey(name, jobId), countersKey(name)]
+      return (await connection.eval(DISCARD, keys.length, ...keys, jobId)) === 1
     },
 
     close: () => queue.close(),

@@ -66,6 +66,10 @@ local function makeRoom(id)
   return redis.call("ZREM", prefix .. "completed", id) == 1
 end
 
+-- A dead letter that was discarded, or redriven and done, meanwhile does not live again.
+if replaced ~= "" and not redis.call("ZSCORE", prefix .. "failed", replaced) and redis.call("EXISTS", prefix .. ARGV[5]) == 0 then
+  return {}
+end
 -- Before the job can start: what is written already need not be written again.
 if replaced ~= "" then redis.call("COPY", checkpoints .. replaced, checkpoints .. ARGV[5]) end
 
@@ -110,7 +114,7 @@ const COMMAND = "unsealLineUp"
 /**
  * Puts `jobs`, one at least, into the line at their projects' turns, unless they are there, and counts them as accepted; or puts
  * one there in place of the dead letter `replaced`, whose checkpoint it gets, and which stays if that one is empty. Gives for each
- * which one is in the queue then.
+ * which one is in the queue then; nothing if the dead letter is gone, and nothing took its place.
  */
 export async function lineUp(
   connection: RedisClient,
