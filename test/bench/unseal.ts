@@ -16,7 +16,7 @@ export const PROJECT_ID = "123456"
 const root = join(import.meta.dirname, "../..")
 const TIMEOUT_SECONDS = 600
 
-const storeUrl = (bucket: string, { url }: Origin, key = ""): string =>
+export const storeUrl = (bucket: string, { url }: Origin, key = ""): string =>
   `s3://${bucket}${key}?${new URLSearchParams({ endpoint: url, region: "us-east-1", pathStyle: "true" })}`
 
 const environment = (bench: Bench, origin: Origin): Record<string, string> => ({
@@ -60,6 +60,8 @@ export interface WorkersOptions extends Passage {
   readonly processes?: number
   /** Before those of the command line (`--env`), which override them. */
   readonly env?: Readonly<Record<string, string>>
+  /** The projects of a file, and those whose archives come, in turn; a single project if absent. */
+  readonly projects?: { readonly file: string; readonly active: readonly string[] }
 }
 
 /** One or more worker processes on a queue of their own. */
@@ -93,10 +95,14 @@ export async function startWorkers(bench: Bench, options: WorkersOptions): Promi
           UNSEAL_QUEUE: queue,
           UNSEAL_HOST: "127.0.0.1",
           UNSEAL_ADMIN_PORT: "0",
-          UNSEAL_PROJECT_ID: PROJECT_ID,
-          UNSEAL_SOURCE: storeUrl(sourceBucket(archiveBytes), origin),
-          UNSEAL_DESTINATION: storeUrl("decrypted", origin),
-          UNSEAL_KEYS_DIR: bench.recording.keysDirectory,
+          ...(options.projects
+            ? { UNSEAL_PROJECTS_FILE: options.projects.file }
+            : {
+                UNSEAL_PROJECT_ID: PROJECT_ID,
+                UNSEAL_SOURCE: storeUrl(sourceBucket(archiveBytes), origin),
+                UNSEAL_DESTINATION: storeUrl("decrypted", origin),
+                UNSEAL_KEYS_DIR: bench.recording.keysDirectory,
+              }),
           ...options.env,
           ...environment(bench, origin),
         },
@@ -135,10 +141,11 @@ export async function startWorkers(bench: Bench, options: WorkersOptions): Promi
   }
 
   async function enqueue(count: number): Promise<void> {
+    const active = options.projects?.active ?? [PROJECT_ID]
     for (let index = 0; index < count; index++)
       await producer.enqueue(
         createJobPayload({
-          projectId: PROJECT_ID,
+          projectId: active[index % active.length]!,
           archiveId: randomUUID(),
           encryptedPassword: bench.recording.encryptedPassword(),
           status: "uploaded",

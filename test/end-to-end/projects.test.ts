@@ -9,7 +9,7 @@ import { createCertificate } from "@unseal/simulator/openssl"
 import { makeRecording } from "@unseal/simulator/recording"
 import { type S3Server, startS3Server } from "@unseal/simulator/s3/server"
 import { Redis } from "ioredis"
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest"
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from "vitest"
 import { type AppProcess, startApp } from "../harness/process.ts"
 import { type RedisServer, startRedis } from "../harness/redis.ts"
 import { S3_CREDENTIAL } from "../harness/stores.ts"
@@ -70,6 +70,9 @@ beforeAll(async () => {
   ends.push(() => ingest.stop())
   worker = await startApp("worker", { env: { ...env, ...S3_CREDENTIAL } })
   ends.push(() => worker.stop())
+  // What it looks at by itself when it starts is no archive's doing.
+  const looked = () => worker.log.filter(({ msg }) => String(msg).startsWith("project is ")).length
+  await vi.waitFor(() => expect(looked()).toBe(2), { timeout: 60_000 })
 }, 120_000)
 afterAll(async () => {
   for (const end of ends.reverse()) await end()

@@ -75,8 +75,20 @@ function parse(path: string, problems: string[]): unknown {
     problems.push(`UNSEAL_PROJECTS_FILE: ${path} can't be read (${(error as NodeJS.ErrnoException).code})`)
     return undefined
   }
-  const json = parseJson(text)
-  if (json !== undefined) return json
+  if (lastParsed?.text === text) return lastParsed.content
+  const content = parseJson(text) ?? parseYaml(text, path, problems)
+  // A worker reads the file twice at its start, for its own fields and for those of the vendor's API.
+  if (content !== undefined) lastParsed = { text, content }
+  setImmediate(() => {
+    lastParsed = undefined
+  })
+  return content
+}
+
+/** What was read in this turn of the event loop: parsing YAML is what costs most of reading thousands of projects. */
+let lastParsed: { readonly text: string; readonly content: unknown } | undefined
+
+function parseYaml(text: string, path: string, problems: string[]): unknown {
   const document = parseDocument(text)
   // The parser's own message would quote the line, which may hold what should have been in a file of its own.
   for (const { code, linePos } of document.errors)

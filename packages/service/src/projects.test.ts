@@ -484,3 +484,25 @@ more: 1
     expect(problems).toEqual(["projects[0].sourceKeys[1] must hold {archiveId}"])
   })
 })
+
+describe("a file that two readers read at once", () => {
+  it("is told to both when it can't be used", () => {
+    const env = { UNSEAL_PROJECTS_FILE: file("projects: [ {", "broken.yaml") }
+    const problem = expect.stringMatching(/line 1 is neither JSON nor YAML/)
+    for (const reader of ["worker", "vendor"] as const)
+      expect(problemsOf(reader, env)).toEqual(expect.arrayContaining([problem]))
+  })
+
+  it("gives each its own fields, and another file in the same turn is another file", () => {
+    const content = (id: number) => `projects:
+  - { id: ${id}, source: "file:///in", destination: "file:///out", keysDir: keys, apiSecretFile: secrets/new }
+`
+    for (const id of [1, 2]) {
+      const env = { UNSEAL_PROJECTS_FILE: file(content(id), `shared-${id}.yaml`) }
+      expect(readProjects({ for: "worker", env }).get(String(id))).toMatchObject({ source: "file:///in" })
+      expect(readProjects({ for: "vendor", env }).get(String(id))).toMatchObject({
+        credentials: { apiSecret: "the new secret of callbacks" },
+      })
+    }
+  })
+})

@@ -223,3 +223,15 @@ test("a look that is asked for finds a new project at once, whatever the interva
   await projects.refresh()
   expect(projects.get("200")?.id).toBe("200")
 })
+
+test("one of thousands of secrets is taken when it changes, like the first and the last", async () => {
+  const ids = Array.from({ length: 2_000 }, (_, index) => 1_000 + index)
+  for (const id of ids) write(`s${id}`, "one that is long enough")
+  configured(...ids.map((id) => project(id, `s${id}`)))
+  const projects = open()
+  for (const id of [1_000, 1_999, 2_999]) {
+    write(`s${id}`, "another that is long enough")
+    await soon(() => projects.get(String(id))?.signatureSecrets).toEqual(["another that is long enough"])
+  }
+  expect(projects.get("1002")?.signatureSecrets).toEqual(["one that is long enough"])
+})

@@ -134,10 +134,13 @@ export function openProjects<R extends ProjectsReader>(
       }
 
       let looking = Promise.resolve()
+      let pendingLooks = 0
       const lookOnce = (): Promise<void> => {
+        pendingLooks++
         looking = looking
           .then(look)
           .catch((err: unknown) => logger.error({ err }, "projects were not read again"))
+          .finally(() => pendingLooks--)
         return looking
       }
       refresh = async () => {
@@ -148,7 +151,8 @@ export function openProjects<R extends ProjectsReader>(
           await lookOnce()
         }
       }
-      const timer = setInterval(lookOnce, intervalMs)
+      // A look that takes longer than the interval, on a file system that is slow, is not followed by a line of others.
+      const timer = setInterval(() => pendingLooks === 0 && void lookOnce(), intervalMs)
       timer.unref()
       return {
         async close() {
@@ -173,8 +177,19 @@ function difference(before: ReadonlyMap<string, Project>, after: ReadonlyMap<str
 /** What each file is: where its path leads to, and what is there. */
 type FileStates = Readonly<Record<string, string>>
 
-const statesOf = async (paths: readonly string[]): Promise<FileStates> =>
-  Object.fromEntries(await Promise.all(paths.map(async (path) => [path, await stateOf(path)] as const)))
+/** So many files are looked at at once: thousands of answers in one turn of the event loop would hold up callbacks. */
+const LOOKS_AT_ONCE = 16
+
+async function statesOf(paths: readonly string[]): Promise<FileStates> {
+  const states: [path: string, state: string][] = []
+  let next = 0
+  const work = async () => {
+    for (let path = paths[next++]; path !== undefined; path = paths[next++])
+      states.push([path, await stateOf(path)])
+  }
+  await Promise.all(Array.from({ length: LOOKS_AT_ONCE }, work))
+  return Object.fromEntries(states)
+}
 
 /** Changes whenever the file does, also by a symbolic link on its way. */
 async function stateOf(path: string): Promise<string> {

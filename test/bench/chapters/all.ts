@@ -6,6 +6,7 @@ import { ingest } from "./ingest.ts"
 import { large } from "./large.ts"
 import { memory } from "./memory.ts"
 import { processes } from "./processes.ts"
+import { projects } from "./projects.ts"
 import { small } from "./small.ts"
 import { tls } from "./tls.ts"
 
@@ -15,6 +16,7 @@ export const CHAPTERS: readonly Chapter[] = [
   memory,
   processes,
   small,
+  projects,
   ingest,
   distance,
   tls,

@@ -1,0 +1,172 @@
+import { mkdirSync, symlinkSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { startApp } from "../../harness/process.ts"
+import type { Bench } from "../bench-context.ts"
+import { SECRET } from "../callbacks.ts"
+import { contest, timesAsFast, timesTheCpu } from "../contest.ts"
+import { CREDENTIAL, sourceBucket } from "../peers.ts"
+import { failuresOf, mebibytes, type Section, settingsOf, type Target } from "../report.ts"
+import { type Spread, show, spreadOf } from "../statistics.ts"
+import { storeUrl, workerContender } from "../unseal.ts"
+import type { Chapter } from "./chapter.ts"
+
+const COUNTS = [1, 100, 5_000] as const
+type Count = (typeof COUNTS)[number]
+const APPS = ["worker", "ingest"] as const
+type App = (typeof APPS)[number]
+
+const ARCHIVE_BYTES = 1024 * 1024
+/** Projects whose archives come while it is measured. */
+const MOST_ACTIVE = 100
+const LIMIT = 1.2
+const LIMIT_SECONDS = 1
+
+interface ProjectsFile {
+  readonly file: string
+  /** Spread over the file. */
+  readonly active: readonly string[]
+}
+
+/** Seconds from the start of a process to its line `listening`. */
+type Starts = Readonly<Record<App, Readonly<Record<Count, number[]>>>>
+
+export const projects: Chapter = {
+  name: "projects",
+  title: "One project and thousands",
+  async run(bench) {
+    const archives = bench.options.quick ? 300 : 3_000
+    const files = new Map(COUNTS.map((count) => [count, writeProjects(bench, count)] as const))
+    const open: Awaited<ReturnType<typeof workerContender>>[] = []
+    try {
+      for (const count of COUNTS)
+        open.push(
+          await workerContender(bench, String(count), {
+            ...{ origin: bench.endpoint, archiveBytes: ARCHIVE_BYTES, archives, projects: files.get(count)! },
+          }),
+        )
+      const standings = await contest(
+        bench,
+        ARCHIVE_BYTES,
+        open.map(({ contender }) => contender),
+      )
+      const scrapes = await Promise.all(open.map(({ workers }) => scrapeBytes(workers.processes[0]!.ports)))
+      for (const { workers } of open.splice(0)) await workers.close()
+      return report(standings, scrapes, await measureStarts(bench, files), archives)
+    } finally {
+      for (const { workers } of open) await workers.close()
+    }
+  },
+}
+
+/** Each project has stores, a key directory and a secret of its own. */
+function writeProjects({ directory, recording, endpoint }: Bench, count: Count): ProjectsFile {
+  const base = join(directory, `projects-${count}`)
+  mkdirSync(base)
+  const ids = Array.from({ length: count }, (_, index) => String(100_000 + index))
+  const entries = ids.map((id) => {
+    mkdirSync(join(base, id))
+    symlinkSync(recording.keyFile, join(base, id, "key.pem"))
+    writeFileSync(join(base, `${id}.secret`), SECRET)
+    return `  - id: "${id}"
+    signatureSecretFile: ${id}.secret
+    keysDir: ./${id}
+    source: ${storeUrl(sourceBucket(ARCHIVE_BYTES), endpoint, `/${id}`)}
+    destination: ${storeUrl("decrypted", endpoint, `/${id}`)}
+`
+  })
+  const file = join(base, "projects.yaml")
+  writeFileSync(file, `projects:\n${entries.join("")}`)
+  const step = Math.max(1, Math.floor(count / MOST_ACTIVE))
+  return { file, active: ids.filter((_, index) => index % step === 0) }
+}
+
+async function measureStarts(bench: Bench, files: ReadonlyMap<Count, ProjectsFile>): Promise<Starts> {
+  const each = () => ({ 1: [], 100: [], 5000: [] }) as Record<Count, number[]>
+  const starts = { worker: each(), ingest: each() }
+  // Round 0 warms the disk's cache.
+  for (let round = 0; round <= bench.options.rounds; round++)
+    for (const count of COUNTS)
+      for (const app of APPS) {
+        const seconds = await startSeconds(bench, app, files.get(count)!.file)
+        bench.say(`  round ${round}: ${app} with ${count} projects listens after ${seconds.toFixed(2)} s`)
+        if (round > 0) starts[app][count].push(seconds)
+      }
+  return starts
+}
+
+async function startSeconds(bench: Bench, app: App, file: string): Promise<number> {
+  const env = {
+    ...{ REDIS_URL: (await bench.redis()).url, UNSEAL_QUEUE: "bench-starts", UNSEAL_PROJECTS_FILE: file },
+    ...{ UNSEAL_HOST: "127.0.0.1", UNSEAL_ADMIN_PORT: "0" },
+    ...(app === "worker" ? CREDENTIAL : { UNSEAL_PORT: "0" }),
+    ...bench.options.env,
+  }
+  const startedAt = performance.now()
+  const process = await startApp(app, { env })
+  const seconds = (performance.now() - startedAt) / 1_000
+  await process.stop()
+  return seconds
+}
+
+const scrapeBytes = async (ports: Readonly<Record<string, number>>): Promise<number> =>
+  (await (await fetch(`http://127.0.0.1:${ports.admin}/metrics`)).text()).length
+
+function report(
+  standings: Awaited<ReturnType<typeof contest>>,
+  scrapes: readonly number[],
+  starts: Starts,
+  archives: number,
+): Section {
+  const one = standings[0]!
+  const more = (app: App, count: Count): Spread =>
+    spreadOf(starts[app][count].map((seconds, round) => seconds - starts[app][1][round]!))
+  const comparable = standings.every(({ costs }) => costs.length > 0)
+  const cpu = standings.map((standing) => (comparable ? timesTheCpu(standing, one) : undefined))
+  const time = standings.map((standing) => (comparable ? timesAsFast(one, standing) : undefined))
+  const times = (spread: Spread | undefined) => (spread ? `${show(spread, 2)}×` : "failed")
+  const targets = COUNTS.slice(1).flatMap((count, index): Target[] => {
+    const cost = cpu[index + 1]
+    return [
+      ...(cost
+        ? [
+            {
+              claim: `${count} projects: ≤ ${LIMIT}× the CPU of an archive with one`,
+              measured: times(cost),
+              reached: cost.median <= LIMIT,
+            },
+          ]
+        : []),
+      ...APPS.map((app) => {
+        const later = more(app, count)
+        return {
+          claim: `${count} projects: ${app} starts within ${LIMIT_SECONDS} s of one with a single project`,
+          measured: `${show(later, 2)} s`,
+          reached: later.median <= LIMIT_SECONDS,
+        }
+      }),
+    ]
+  })
+  return {
+    conditions: `${archives} archives of ${mebibytes(ARCHIVE_BYTES)}, of up to ${MOST_ACTIVE} projects in turn, through one worker process; each project has stores, keys and a secret of its own, in one YAML file. Ratios are to one project; starts are from the process's start to its line \`listening\`, and what they take more than with one project.`,
+    columns: [
+      "projects",
+      "CPU/archive",
+      "time/archive",
+      "worker's start s",
+      "more s",
+      "ingest's start s",
+      "more s",
+      "worker's scrape KiB",
+    ],
+    rows: COUNTS.map((count, index) => [
+      String(count),
+      times(cpu[index]),
+      times(time[index]),
+      ...APPS.flatMap((app) => [show(spreadOf(starts[app][count]), 2), show(more(app, count), 2)]),
+      (scrapes[index]! / 1_024).toFixed(0),
+    ]),
+    targets,
+    settings: settingsOf(standings.slice(0, 1)).map(([, settings]) => ["worker", settings] as const),
+    failures: failuresOf(standings),
+  }
+}
