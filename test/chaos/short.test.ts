@@ -42,6 +42,7 @@ const SCALES: Readonly<Record<string, number>> = {
   "keys-away": 0.02,
   "disk-full": 0.02,
   "silent-store": 0.02,
+  "peer-vanished": 0.02,
   "names-away": 0.02,
   "clock-wrong": 0.02,
 }

@@ -11,6 +11,8 @@ const MIB = 1024 * 1024
 
 /** Archives of each project in a second. Far below what the workers can do: a rate that falls was hindered. */
 const PER_SECOND = 2
+/** One in so many is large, where a row has large ones. */
+const LARGE_EVERY = 8
 /** The trouble lasts for so many windows, one of which is measured before it. */
 const WINDOW_MS = 20_000
 const WINDOWS = 6
@@ -32,6 +34,8 @@ export interface Trouble {
   readonly forgets?: boolean
   /** Whether it is one that stops the second project: then it must have, or the row has shown nothing. Default true. */
   readonly stops?: boolean
+  /** The size of one archive in eight, in mebibytes; absent where all have one. Above 5 it takes several parts. */
+  readonly largeMib?: number
 }
 
 /** Demanded of every such row. */
@@ -47,7 +51,7 @@ export async function throughTrouble(world: World, options: RowOptions, trouble:
   const windows = scaled(WINDOWS, options, 2)
   const failures: string[] = []
   const codes = new Set<string>()
-  const load = startLoad(world)
+  const load = startLoad(world, trouble.largeMib)
   const counts: number[] = []
   let stuck = 0
   try {
@@ -125,12 +129,14 @@ async function within(ms: number, count: () => number): Promise<number> {
 }
 
 /** Archives of both projects, at one rate, until it is stopped. */
-function startLoad(world: World): { called(): number; stop(): Promise<void> } {
+function startLoad(world: World, largeMib = 1): { called(): number; stop(): Promise<void> } {
   const calls: Promise<unknown>[] = []
-  const one = async (projectId: string) => world.call(await world.record(MIB, projectId))
+  const one = async (size: number, projectId: string) => world.call(await world.record(size, projectId))
+  let ticks = 0
   const timer = setInterval(() => {
+    const size = (ticks++ % LARGE_EVERY === 0 ? largeMib : 1) * MIB
     for (const projectId of [PROJECT, SECOND_PROJECT]) {
-      const call = one(projectId)
+      const call = one(size, projectId)
       // Seen by `stop`, which comes later.
       call.catch(() => {})
       calls.push(call)

@@ -1,6 +1,6 @@
 /** The rows of the fault matrix that can be injected on one Linux machine, in the order of the table. */
 import type { Row } from "../row.ts"
-import { namesAway, silentStore } from "./away.ts"
+import { namesAway, peerVanished, silentStore } from "./away.ts"
 import { block } from "./block.ts"
 import { duplicates, forged, ingestRestart, late } from "./callbacks.ts"
 import { clockWrong } from "./clock.ts"
@@ -27,7 +27,7 @@ export const ROWS: readonly Row[] = [
   ...[storeFaults, shortBody, emptyBody, midway, swapped, ambiguous],
   ...[duplicates, forged, late, unreadable, large, keyRotation, ingestRestart, rollingRestart],
   ...[credentialsGone, credentialsRefused, permissionsGone, keysAway, diskFull],
-  ...[silentStore, namesAway, clockWrong],
+  ...[silentStore, peerVanished, namesAway, clockWrong],
 ]
 
 /** `Error` with the names there are. */

@@ -4,8 +4,10 @@ import { rm, writeFile } from "node:fs/promises"
 import { join, resolve } from "node:path"
 import { pathToFileURL } from "node:url"
 import { type RedisProxy, startRedisProxy } from "../redis-proxy.ts"
-import { inWorld, type Row } from "../row.ts"
+import { inWorld, type Row, until } from "../row.ts"
+import { SECOND_PROJECT } from "../settings.ts"
 import { DEMAND, throughTrouble } from "../trouble.ts"
+import { startVanishingPeer, type VanishingPeer } from "../vanishing-peer.ts"
 import type { WorldOptions } from "../world.ts"
 
 /** `url` by another way to its server. */
@@ -46,6 +48,48 @@ export const silentStore: Row = {
         end: () => proxy().honest(),
       }),
     )
+  },
+}
+
+const MIB = 1024 * 1024
+
+/** A cable, a firewall, a machine without power: what was in flight is gone, and nobody says so. */
+export const peerVanished: Row = {
+  name: "peer-vanished",
+  fault: "a project's store vanishes without FIN for two minutes, amid bodies and with idle connections",
+  demand: DEMAND,
+  async run(options) {
+    let peer: VanishingPeer
+    let [flowing, idle] = [0, 0]
+    const result = await inWorld(
+      options,
+      {
+        async second({ s3, stores, closing }) {
+          peer = await startVanishingPeer(s3.port)
+          closing.push(() => peer.close())
+          // Slow enough to vanish from the midst of.
+          s3.faults.add({
+            ...{ operation: "GetObject", key: new RegExp(`^${SECOND_PROJECT}/`) },
+            ...{ times: Number.POSITIVE_INFINITY, action: { throttleBytesPerSecond: 2 * MIB } },
+          })
+          return { source: by(stores.source, peer.url), destination: by(stores.destination, peer.url) }
+        },
+      },
+      (world) =>
+        throughTrouble(world, options, {
+          what: "the store's packets are dropped",
+          largeMib: 11,
+          async begin() {
+            await until("bodies and idle connections", 30_000, () => {
+              ;({ flowing, idle } = peer.connections())
+              return flowing > 0 && idle > 0
+            })
+            await peer.vanish()
+          },
+          end: () => peer.comeBack(),
+        }),
+    )
+    return { ...result, measured: `vanished from ${flowing} bodies, ${idle} idle; ${result.measured}` }
   },
 }
 
