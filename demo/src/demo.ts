@@ -1,11 +1,13 @@
 /** `npm run demo`: the whole system on one machine, on real input, compared with the openssl command. */
 import { setTimeout as sleep } from "node:timers/promises"
+import { inspect } from "node:util"
 import type { LogLine } from "@unseal/test/harness/process"
 import { type RecordWish, type System, startSystem } from "@unseal/test/harness/system"
 import { compareWithOpenssl } from "./compare.ts"
 import { API_SECRET, type KeyPair, travel } from "./journey.ts"
 import { type DemoOptions, readOptions } from "./options.ts"
 import { bold, green, heading, progress, red, step, table } from "./screen.ts"
+import { createStandstill } from "./standstill.ts"
 
 const MB = 1_000_000
 /** Small, awkward and large ones; a dozen, then over again. */
@@ -28,6 +30,9 @@ const DEADLINE_MS = 180_000
 /** As in the chaos tests: a killed worker's archive is taken up by the other one within seconds. */
 const WORKER_SETTINGS = { UNSEAL_LOCK_MS: "5000", UNSEAL_STALL_CHECK_MS: "2000" }
 
+/** The demo can't go on, and the processes have said why. */
+class Stopped extends Error {}
+
 interface Done {
   readonly worker: string
   readonly seconds: number
@@ -36,6 +41,7 @@ interface Done {
 
 const options = readOptions(process.argv)
 const done = new Map<string, Done>()
+const standstill = createStandstill()
 heading("Starting")
 const system = await startSystem({
   store: options.store,
@@ -48,7 +54,10 @@ const system = await startSystem({
     ...(options.quirk.length > 0 && { SIMULATOR_S3_QUIRKS: options.quirk.join(",") }),
   },
   onReady: step,
-  onLine: noteCommitted,
+  onLine(name, line) {
+    noteCommitted(name, line)
+    standstill.note(line)
+  },
 })
 const interrupted = new Promise<"interrupted">((resolve) =>
   process.once("SIGINT", () => resolve("interrupted")),
@@ -64,7 +73,7 @@ try {
     await interrupted
   }
 } catch (error) {
-  process.stdout.write(`\n${red(error instanceof Error ? (error.stack ?? error.message) : String(error))}\n`)
+  process.stdout.write(`\n\n${red(error instanceof Stopped ? error.message : inspect(error))}\n`)
   process.exitCode = 1
 } finally {
   await system.close()
@@ -88,9 +97,13 @@ async function run(system: System, { archives: count, killWorker, store }: DemoO
 /** Waits until `count` archives are decrypted, showing how far that is. */
 async function decrypted(system: System, count: number, onProgress: () => void = () => {}): Promise<void> {
   for (const deadline = Date.now() + DEADLINE_MS; done.size < count; await sleep(200)) {
-    if (Date.now() > deadline) throw await stuck(system, count)
+    if (Date.now() > deadline) throw stuck(system, count)
     const recorded = (await system.archives()).filter((archive) => archive.size !== null).length
-    progress(`${recorded} of ${count} recorded, ${done.size} decrypted`)
+    const state = `${recorded} of ${count} recorded, ${done.size} decrypted`
+    progress(state)
+    const why = standstill.whyStill(state)
+    if (why !== null)
+      throw new Stopped(`${count - done.size} of ${count} archives can't be decrypted:\n${why}`)
     onProgress()
   }
 }
@@ -134,7 +147,7 @@ async function compareAll(
   return equal === count
 }
 
-async function stuck(system: System, count: number): Promise<Error> {
+function stuck(system: System, count: number): Error {
   const lines = system.workers.flatMap((worker) => worker.log.slice(-5)).map((line) => JSON.stringify(line))
   const reason = `${count - done.size} of ${count} archives were not decrypted within ${DEADLINE_MS / 1000} s`
   return new Error([`${reason}; the workers' last lines:`, ...lines].join("\n"))

@@ -1,0 +1,38 @@
+import type { LogLine } from "@unseal/test/harness/process"
+import { expect, test } from "vitest"
+import { createStandstill } from "./standstill.ts"
+
+const trouble = (reason: string): LogLine =>
+  ({
+    level: "warn",
+    msg: "project suspended",
+    code: "ERR_STORE_DENIED",
+    reason,
+    remedy: "mend it",
+  }) as LogLine
+
+test("says what the processes said last, when nothing has moved for too long", () => {
+  let now = 0
+  const standstill = createStandstill(() => now)
+  standstill.note(trouble("ERR_STORE_DENIED: first"))
+  standstill.note(trouble("ERR_STORE_DENIED: second"))
+  standstill.note({ level: "error", msg: "recording failed", err: { message: "no bucket" } } as LogLine)
+  expect(standstill.whyStill("1 of 2")).toBeNull()
+  now = 74_000
+  expect(standstill.whyStill("1 of 2")).toBeNull()
+  now = 76_000
+  expect(standstill.whyStill("1 of 2")).toMatch(
+    /^ {2}ERR_STORE_DENIED: second\n {4}mend it\n {2}the simulated vendor could not upload: no bucket\n/,
+  )
+})
+
+test("what moves is no standstill, and neither is what nobody complains of", () => {
+  let now = 0
+  const standstill = createStandstill(() => now)
+  standstill.note(trouble("ERR_STORE_DENIED: passing"))
+  for (const state of ["1 of 3", "2 of 3"]) {
+    expect(standstill.whyStill(state)).toBeNull()
+    now += 70_000
+  }
+  expect(createStandstill(() => now).whyStill("2 of 3")).toBeNull()
+})

@@ -1,0 +1,43 @@
+/** Why nothing moves: what the processes themselves have said, one sentence for each code. */
+import type { LogLine } from "@unseal/test/harness/process"
+
+/** Longer than any wait of the demo: a killed worker's lock, a request that is sent again, a store's Retry-After. */
+const STANDSTILL_MS = 75_000
+
+export interface Standstill {
+  /** Keeps what a line of a process says of its trouble. */
+  note(line: LogLine): void
+  /** Told what is done so far; says why nothing moves once nothing has for too long, with what to do. */
+  whyStill(state: string): string | null
+}
+
+export function createStandstill(now: () => number = Date.now): Standstill {
+  /** By code, the newest last. */
+  const troubles = new Map<string, { readonly reason: string; readonly remedy: string }>()
+  let last = ""
+  let since = now()
+
+  return {
+    note(line) {
+      const { code, reason, remedy, err, msg } = line
+      if (typeof code === "string" && typeof reason === "string" && typeof remedy === "string") {
+        troubles.delete(code)
+        troubles.set(code, { reason: reason.startsWith(code) ? reason : `${code}: ${reason}`, remedy })
+      } else if (msg === "recording failed") {
+        const { message = "unknown" } = (err ?? {}) as { message?: string }
+        troubles.set("recording", {
+          reason: `the simulated vendor could not upload: ${message}`,
+          remedy: "a store that refuses the vendor as well holds no archives to decrypt",
+        })
+      }
+    },
+    whyStill(state) {
+      if (state !== last) {
+        last = state
+        since = now()
+      }
+      if (troubles.size === 0 || now() - since < STANDSTILL_MS) return null
+      return [...troubles.values()].map(({ reason, remedy }) => `  ${reason}\n    ${remedy}`).join("\n")
+    },
+  }
+}
