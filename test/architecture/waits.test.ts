@@ -19,6 +19,7 @@ const ENDED_BY: Readonly<Record<string, string>> = {
   "packages/archive/src/store/proxy.ts": "its timeout, and the signal, which is looked at first",
   "packages/archive/src/store/request-limit.ts": "the signal, which is looked at first",
   "packages/archive/src/waiting.ts": "the signal, which is looked at first",
+  "packages/queue/src/alone.ts": "the signal, and the ends of the runs it waits for",
   "packages/queue/src/batch.ts": "the producer's deadline, for one batch as for one job",
   "packages/queue/src/consumer.ts": "the end of the run, which it is raced with",
   "packages/queue/src/deadline.ts": "its timer",

@@ -1,10 +1,12 @@
 import type { Job } from "bullmq"
 import { COMPLETED_METRICS } from "./accounting.ts"
+import { createRoom, noteFreeze } from "./alone.ts"
 import { retryDelayMs } from "./backoff.ts"
 import { duplicatePatiently, type RedisClient } from "./client.ts"
 import { withDeadline } from "./deadline.ts"
 import type { RunResult } from "./ending.ts"
 import { createErrorLog, type QueueLogger } from "./error-log.ts"
+import { createFreezeWatch } from "./freeze.ts"
 import type { JobPayload } from "./job.ts"
 import { JOB_OPTIONS } from "./job-options.ts"
 import { holdLock } from "./lock.ts"
@@ -92,8 +94,31 @@ export function createConsumer<Result extends RunResult>(options: ConsumerOption
     ...options.suspension,
     ...(logger && { logger }),
   })
+  const room = createRoom({
+    close(jobId) {
+      logger?.info({ jobId }, "a job that may end its worker runs alone; no other is taken meanwhile")
+      worker.pause(true).catch((error) => logError(error, "queue failed"))
+    },
+    open: () => {
+      if (!closing) void worker.resume()
+    },
+  })
+  const freezes = createFreezeWatch({
+    lockMs,
+    onFroze(blockedMs) {
+      logger?.warn(
+        { blockedMs: Math.round(blockedMs), jobIds: [...room.inside.keys()] },
+        "event loop was blocked for longer than a lock",
+      )
+      for (const [jobId, alone] of room.inside)
+        noteFreeze(connection, queue, jobId, alone).catch((error) =>
+          logError(error, "a freeze was not noted"),
+        )
+    },
+  })
   const runner = createRunner({
-    ...{ connection, queue, attempts, lockMs, logError, suspensions, run: options.run },
+    ...{ connection, queue, attempts, lockMs, logError, suspensions, room, run: options.run },
+    onEnding: freezes.check,
     objectWaitMs: options.objectWaitMs ?? 24 * 3_600_000,
     ...(logger && { logger }),
   })
@@ -207,6 +232,7 @@ export function createConsumer<Result extends RunResult>(options: ConsumerOption
     })
     clearTimeout(grace)
     watchdog.close()
+    freezes.close()
     connection.disconnect()
   }
 

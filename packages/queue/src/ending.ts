@@ -7,7 +7,8 @@ export const FAILURES = {
   ...ERROR_CODES,
   ERR_STALLED: {
     kind: "permanent",
-    remedy: "workers ended while they had this job: look for what ends them (memory, restarts), then redrive",
+    remedy:
+      "workers ended or froze while they had this job: look for what did it (memory, restarts, a loop), then redrive",
   },
   ERR_RUN_STUCK: {
     kind: "transient",

@@ -1,6 +1,14 @@
 import { isUnsealError, type Side, UnsealError } from "@unseal/archive/errors"
 import { untilAborted } from "@unseal/archive/waiting"
 import type { Job } from "bullmq"
+import {
+  ALONE_FROM_FREEZES,
+  ALONE_FROM_STALLS,
+  FREEZE_LIMIT,
+  type FreezeRecord,
+  type Room,
+  readFreezes,
+} from "./alone.ts"
 import { type CheckpointLog, openCheckpointLog } from "./checkpoint.ts"
 import type { RedisClient } from "./client.ts"
 import { withDeadline } from "./deadline.ts"
@@ -66,6 +74,9 @@ export interface RunnerOptions<Result extends RunResult> {
   readonly lockMs: number
   readonly objectWaitMs: number
   readonly suspensions: Suspensions
+  readonly room: Room
+  /** Called while a run is still in the room: one that blocked its worker may end before any timer has told of it. */
+  onEnding(): void
   readonly logger?: QueueLogger
   logError(error: unknown, message: string): void
   run(payload: JobPayload, context: JobContext): Promise<Result>
@@ -93,7 +104,7 @@ export interface Runner<Result extends RunResult> {
 }
 
 export function createRunner<Result extends RunResult>(deps: RunnerOptions<Result>): Runner<Result> {
-  const { connection, queue, attempts, lockMs, objectWaitMs, suspensions, logger, logError } = deps
+  const { connection, queue, attempts, lockMs, objectWaitMs, suspensions, room, logger, logError } = deps
   /** By job id: the end of a run, whatever has become of its job meanwhile. */
   const runs = new Map<string, Promise<void>>()
 
@@ -115,6 +126,7 @@ export function createRunner<Result extends RunResult>(deps: RunnerOptions<Resul
     let payload: JobPayload | undefined
     let probeOf: string | undefined
     const worked = new Map<Side, number>()
+    let leave: (() => void) | null = () => {}
     const seen = () => (payload ? { payload } : {})
     const suspensionsLearn = () => {
       if (payload)
@@ -130,6 +142,15 @@ export function createRunner<Result extends RunResult>(deps: RunnerOptions<Resul
       payload = readPayload(job)
       if (!(await predecessorEnded(jobId, signal))) return { ...seen(), ending: HANDED_BACK }
       signal.throwIfAborted()
+      const { froze, frozeAlone } = await freezesOf(job, signal)
+      if (frozeAlone >= FREEZE_LIMIT) {
+        const reason = `ERR_STALLED: it ran alone and blocked its worker for longer than ${lockMs / 1_000} s, ${frozeAlone} times`
+        return { ...seen(), ending: { kind: "dead", code: "ERR_STALLED", reason } }
+      }
+      const alone = job.stalledCounter >= ALONE_FROM_STALLS || froze >= ALONE_FROM_FREEZES
+      const entered = progress.begin("waiting for its worker's other runs", "shared")
+      leave = await room.enter(jobId, alone, signal).finally(entered)
+      if (leave === null) return { ...seen(), ending: HANDED_BACK }
       const admission = await admit({ jobId, token, payload }, signal)
       if (admission.kind === "held") return { ...seen(), ending: admission }
       if (admission.kind === "expired") return { ...seen(), ending: { ...admission, kind: "dead" } }
@@ -175,6 +196,22 @@ export function createRunner<Result extends RunResult>(deps: RunnerOptions<Resul
       if (ending.kind === "dead" && isUnsealError(error) && isFinal(error))
         await forget(openLog(AbortSignal.timeout(1_000)))
       return { ...seen(), ending, error }
+    } finally {
+      deps.onEnding()
+      leave?.()
+    }
+  }
+
+  /** What is known of freezes. A job that never lost its worker has none, and costs no question. */
+  async function freezesOf(job: Job, signal: AbortSignal): Promise<FreezeRecord> {
+    const none = { froze: 0, frozeAlone: 0 }
+    if (job.stalledCounter === 0) return none
+    try {
+      return await untilAborted(readFreezes(connection, queue, job.id ?? ""), signal)
+    } catch (error) {
+      signal.throwIfAborted()
+      logError(error, "a job's freezes could not be read")
+      return none
     }
   }
 
