@@ -103,6 +103,32 @@ test.each([
   60_000,
 )
 
+test("a worker that closes hands back both the job that waits to be alone and the one that it waits for", async () => {
+  const first = await enqueue("1")
+  const suspect = await enqueue("0")
+  await client.hset(queueKey(queue, suspect), "stc", ALONE_FROM_STALLS)
+  const begun: string[] = []
+  const start = () =>
+    createConsumer({
+      ...{ connection: client, queue, concurrency: 4, lockMs: 2_000, stallCheckMs: 200 },
+      async run(_, { jobId, signal }: JobContext) {
+        begun.push(jobId)
+        if (begun.length === 1) await sleep(60_000, undefined, { signal })
+        return {}
+      },
+      observe: { ended() {} },
+    })
+  const closed = start()
+  await expect.poll(() => closed.active, { timeout: 10_000 }).toBe(2)
+  await closed.close()
+  expect([begun, closed.active]).toEqual([[first], 0])
+  const consumer = start()
+  ends.push(() => consumer.close())
+  await expect.poll(() => count("completed"), { timeout: 10_000 }).toBe(2)
+  expect([begun.length, new Set(begun)]).toEqual([3, new Set([first, suspect])])
+  expect(await client.hget(queueKey(queue, suspect), "stc")).toBe(String(ALONE_FROM_STALLS))
+}, 30_000)
+
 describe("a room", () => {
   const signal = new AbortController().signal
   const door: string[] = []
