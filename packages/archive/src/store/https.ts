@@ -16,13 +16,13 @@ import type { ByteRange } from "../format/parts.ts"
 import { DEFAULT_IDLE_TIMEOUT_MS, type OpenedStore } from "./adapter.ts"
 import type { OpenedObject, StoredObject } from "./contract.ts"
 import { ProxiedAgent } from "./https-agent.ts"
+import { pinOf, sizeOf, versionOf, wrongAnswer } from "./https-answer.ts"
 import { AddressRefused, type HostRule, publicLookup, refusalOf } from "./https-hosts.ts"
 import { withRequestLimit } from "./limited.ts"
 import { createPace, graceMs, tooSlow } from "./pace.ts"
 import { readProxies } from "./proxy.ts"
 import { RequestLimit } from "./request-limit.ts"
 import { withRetries } from "./retry.ts"
-import { retryAfterMs } from "./retry-after.ts"
 
 export interface HttpsStoreOptions {
   /** What the object is called in messages and records: nothing secret, and the same in every run. */
@@ -207,6 +207,8 @@ export function openHttpsStore(options: HttpsStoreOptions): OpenedStore {
     yield* pieces(answer, end - start, signal)
   }
 
+  const wrong = (answer: IncomingMessage, what: string) => wrongAnswer(key, answer, what)
+
   /** The body of `answer`, which must be `length` bytes. */
   async function* pieces(answer: IncomingMessage, length: number, signal: AbortSignal) {
     let idle: NodeJS.Timeout | undefined
@@ -240,19 +242,6 @@ export function openHttpsStore(options: HttpsStoreOptions): OpenedStore {
       // Whole, it has given its connection back already.
       answer.destroy()
     }
-  }
-
-  function wrong(
-    { statusCode: status = 0, statusMessage, headers }: IncomingMessage,
-    what: string,
-  ): UnsealError {
-    const pauseMs = retryAfterMs(headers["retry-after"])
-    const isBusy =
-      status === 429 || (status === 503 && (pauseMs !== undefined || statusMessage === "Slow Down"))
-    if (isBusy) return new UnsealError("ERR_STORE_BUSY", `${key}: ${what}`, { retryAfterMs: pauseMs })
-    // What the host refuses for another reason than the URL's age stays refused.
-    const refused = status >= 400 && status < 500 && ![408, 425].includes(status)
-    return new UnsealError(refused ? "ERR_STORE_DENIED" : "ERR_STORE_UNAVAILABLE", `${key}: ${what}`)
   }
 
   const store: OpenedStore = {
@@ -294,30 +283,3 @@ class Silence extends Error {
 
 /** Too little moved for too long. */
 class Dripping extends Error {}
-
-/** The whole object's size, from the answer to a request of its first `length` bytes; `null` if that does not tell. */
-function sizeOf({ statusCode, headers }: IncomingMessage, length: number): number | null {
-  const range = headers["content-range"] ?? ""
-  if (statusCode === 206) {
-    const [, last, size] = /^bytes 0-(\d{1,15})\/(\d{1,15})$/.exec(range) ?? []
-    return Number(last) + 1 === Math.min(length, Number(size)) ? Number(size) : null
-  }
-  // An empty object has no first byte: the range can't be satisfied, or is ignored.
-  if (statusCode === 416 && range === "bytes */0") return 0
-  return statusCode === 200 && headers["content-length"] === "0" ? 0 : null
-}
-
-const DATE = "last-modified: "
-
-/** Names the version of an answer: its ETag, unless that is a weak one, which two versions may share; else its date. */
-function versionOf({ headers }: IncomingMessage): string | null {
-  const { etag, "last-modified": modified } = headers
-  // An empty one names every version alike.
-  if (etag !== undefined && /[^"]/.test(etag) && !etag.startsWith("W/")) return etag
-  return modified === undefined ? null : `${DATE}${modified}`
-}
-
-function pinOf(version: string): Record<string, string> {
-  if (version.startsWith(DATE)) return { "if-unmodified-since": version.slice(DATE.length) }
-  return { "if-match": version }
-}
