@@ -446,9 +446,33 @@ more: 1
     expect(problems.join()).not.toContain("hunter2")
   })
 
+  it.each([
+    ["a key twice", "projects:\n  - id: 1\n    id: hunter2", 3],
+    ["an alias of nothing", "projects:\n  - *hunter2", 2],
+    ["a tag", "projects: !hunter2 []", 1],
+    ["a hundred thousand brackets", "[".repeat(100_000), 1],
+    ["a tab", "projects:\n\t- id: 1", 2],
+  ])("with %s is refused with the line", (_name, content, line) => {
+    expect(problemsOfFile("ingest", content)).toContain(`line ${line} is neither JSON nor YAML`)
+  })
+
+  it("reads what YAML 1.2 reads, and one document of it", () => {
+    const text = `%YAML 1.2
+---
+defaults: &limits { partsInFlight: 4 } # shared
+projects:
+  - { id: 0123, source: "file:///in", destination: "file:///out", keysDir: no, limits: *limits }
+`
+    expect(problemsOfFile("worker", text)).toEqual(["defaults is not known beside projects"])
+    const many = "projects: [{ id: 1 }]\n---\nprojects: [{ id: 2 }]\n"
+    expect(problemsOfFile("ingest", many)[0]).toMatch(
+      / holds 2 YAML documents: keep one, without lines of ---$/,
+    )
+  })
+
   it("says where it is not YAML, without quoting the line", () => {
     const problems = problemsOfFile("ingest", "projects:\n  - id: 1\n    x: [hunter2\n  - {")
-    expect(problems[0]).toMatch(/^line \d+ is neither JSON nor YAML \([A-Z_]+\)$/)
+    expect(problems[0]).toMatch(/^line \d+ is neither JSON nor YAML$/)
     expect(problems.join()).not.toContain("hunter2")
   })
 
@@ -473,7 +497,14 @@ more: 1
         return `${to}: &${to} [${Array(9).fill(`*${from}`)}]`
       }),
     ].join("\n")
-    expect(problemsOf("worker", { UNSEAL_PROJECTS_FILE: file(bomb) })[0]).toMatch(/too many of them$/)
+    expect(problemsOfFile("worker", bomb)[0]).toMatch(/must hold a list named projects/)
+    const fields = `source: "file:///in", destination: "file:///out", keysDir: keys, sourceKeys: *j`
+    expect(problemsOfFile("worker", `${bomb}\nprojects: [ { id: 1, ${fields} } ]`)).toContain(
+      "projects[0].sourceKeys[8] must be text: a number is put in quotes",
+    )
+    expect(problemsOfFile("worker", "projects: [ &a { id: 1, limits: *a } ]")).toContain(
+      "projects[0].limits may only hold partsInFlight",
+    )
   })
 
   it("names the item of a list that is wrong", () => {
