@@ -46,6 +46,7 @@ heading("Starting")
 const system = await startSystem({
   store: options.store,
   redis: options.redis,
+  policies: options.policies === true,
   workers: 2,
   workerEnv: WORKER_SETTINGS,
   simulatorEnv: {

@@ -5,6 +5,7 @@
 import { copyFile } from "node:fs/promises"
 import { basename, dirname, join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
+import { as } from "@unseal/test/harness/policies"
 import { runCli } from "@unseal/test/harness/process"
 import { PROJECT_ID, type System } from "@unseal/test/harness/system"
 import { dim, heading, step } from "./screen.ts"
@@ -45,7 +46,7 @@ export async function travel(system: System, decrypted: (count: number) => Promi
   step("keys", "the new key now lies beside the old one; no process was restarted")
   const target = new URL(system.stores.source.replace(/^s3:/, "https:"))
   const endpoint = target.searchParams.get("endpoint")!
-  await unseal(
+  await unseal.with(system.vendorEnv)(
     ...["storage", "set", "s3", "--bucket", target.hostname, "--endpoint", endpoint, "--region", "us-east-1"],
     ...["--certificate", certificate, "--verify"],
   )
@@ -63,7 +64,8 @@ export async function travel(system: System, decrypted: (count: number) => Promi
   await system.redis.forget()
   step("redis", "FLUSHALL: four accepted archives are in no queue any more")
   await system.startWorker()
-  await unseal("archives", "reconcile", "--look-back", "1h")
+  const destination = as("reconcile", system.stores.destination)
+  await unseal.with({ UNSEAL_DESTINATION: destination })("archives", "reconcile", "--look-back", "1h")
   await decrypted(before + 10)
 
   for (const { id } of await system.archives())
@@ -71,7 +73,7 @@ export async function travel(system: System, decrypted: (count: number) => Promi
   return { archives: 10, keys }
 }
 
-/** Runs `unseal ARGS` against the system, shows the command and the last line of what it says. Throws if it fails. */
+/** Runs `unseal ARGS` against the system, shows the command and the last line of what it says. Throws if it fails. `with` adds settings. */
 function commandsFor(system: System) {
   const env = {
     ...system.env,
@@ -82,15 +84,18 @@ function commandsFor(system: System) {
     UNSEAL_API_SECRET: API_SECRET,
     UNSEAL_API_URL: `http://127.0.0.1:${system.simulator.ports.rest}`,
   }
-  return async (...args: string[]): Promise<void> => {
-    const { code, stdout, stderr } = await runCli(args, { env })
-    const shown = args.map((arg) => (arg.startsWith("/") ? basename(arg) : arg)).join(" ")
-    if (code !== 0) throw new Error(`unseal ${shown} ended with ${code}:\n${stdout}${stderr}`)
-    process.stdout.write(`  $ unseal ${shown}\n`)
-    const said = `${stdout}${stderr}`.trim().split("\n")
-    for (const line of said.slice(-3))
-      process.stdout.write(`    ${dim(line.replaceAll(`${dirname(dirname(system.keyFile))}/`, ""))}\n`)
-  }
+  const run =
+    (more: Readonly<Record<string, string>>) =>
+    async (...args: string[]): Promise<void> => {
+      const { code, stdout, stderr } = await runCli(args, { env: { ...env, ...more } })
+      const shown = args.map((arg) => (arg.startsWith("/") ? basename(arg) : arg)).join(" ")
+      if (code !== 0) throw new Error(`unseal ${shown} ended with ${code}:\n${stdout}${stderr}`)
+      process.stdout.write(`  $ unseal ${shown}\n`)
+      const said = `${stdout}${stderr}`.trim().split("\n")
+      for (const line of said.slice(-3))
+        process.stdout.write(`    ${dim(line.replaceAll(`${dirname(dirname(system.keyFile))}/`, ""))}\n`)
+    }
+  return Object.assign(run({}), { with: run })
 }
 
 const wasAccepted = (callbacks: readonly { status: string; outcome: string }[]): boolean =>

@@ -9,6 +9,8 @@ export interface DemoOptions {
   readonly archives: number
   readonly keep?: true
   readonly killWorker?: true
+  /** Whether the S3 server lets nobody do more than docs/permissions.md prints. */
+  readonly policies?: true
   /** How the S3 server differs from S3. */
   readonly quirk: readonly QuirkName[]
 }
@@ -29,11 +31,14 @@ export function readOptions(argv: readonly string[]): DemoOptions {
         .default([], "none")
         .argParser(oneMoreQuirk),
     )
+    .option("--policies", "let nobody do more on the S3 server than docs/permissions.md prints")
     .option("--keep", "leave everything running in the end, until Ctrl-C")
     .parse(argv)
   const options = command.opts<DemoOptions>()
   if (options.quirk.length > 0 && options.store !== "s3")
     command.error(`error: --quirk is for --store s3, not ${options.store}`, { exitCode: 2 })
+  if (options.policies && options.store !== "s3")
+    command.error(`error: --policies is for --store s3, not ${options.store}`, { exitCode: 2 })
   return options
 }
 

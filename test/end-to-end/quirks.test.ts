@@ -39,7 +39,7 @@ const SENTENCES: Partial<Record<QuirkName, RegExp>> = {
   "demands-tagging": /answered 403 AccessDenied/,
   "demands-storage-class": /answered 403 AccessDenied/,
   "demands-owner": /or it may not be seen: the credentials lack/,
-  "requester-pays": /answered 403 AccessDenied/,
+  "requester-pays": /answered 403 AccessDenied.*s3:GetObject, and requestPayer=requester in the store's URL/,
 }
 /** Of several parts alone: what is one PutObject is not struck. */
 const SENTENCES_OF_SEVERAL: Partial<Record<QuirkName, RegExp>> = {

@@ -7,6 +7,7 @@ import type { ArchiveStore } from "@unseal/archive/store/contract"
 import { openStore } from "@unseal/archive/store/open"
 import { createCertificate } from "@unseal/simulator/openssl"
 import { poisoned } from "./poisoned.ts"
+import { credentialOf, withProfile, writePolicies, writeProfiles } from "./policies.ts"
 import { type AppName, type AppProcess, type LogLine, startApp } from "./process.ts"
 import { type RedisForm, type RedisFormName, startRedisForm } from "./redis-form.ts"
 import {
@@ -23,6 +24,8 @@ export interface SystemOptions {
   readonly workers: number
   /** `plain` unless given. */
   readonly redis?: RedisFormName
+  /** Whether the S3 server lets nobody do more than docs/permissions.md prints. */
+  readonly policies?: boolean
   /** Settings of the workers, beside those that the system needs. */
   readonly workerEnv?: Readonly<Record<string, string>>
   /** Settings of the simulator, likewise. */
@@ -74,6 +77,8 @@ export interface System {
   readonly source: ArchiveStore
   readonly destination: ArchiveStore
   readonly stores: SystemStores
+  /** What the vendor's own credential is in the environment of a command. */
+  readonly vendorEnv: Readonly<Record<string, string>>
   /** Settings that reach this system's queue, for the CLI. */
   readonly env: Readonly<Record<string, string>>
   startWorker(): Promise<AppProcess>
@@ -128,6 +133,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
     })
     const given = await openGivenStores(options.store, directory)
     if (given) closing.push(() => given.close())
+    const vendorEnv = options.policies ? credentialOf("upload") : S3_CREDENTIAL
     const simulator = await start("simulator", "simulator", {
       SIMULATOR_PORT: "0",
       SIMULATOR_PROJECT_ID: PROJECT_ID,
@@ -135,12 +141,12 @@ export async function startSystem(options: SystemOptions): Promise<System> {
       SIMULATOR_CALLBACK_URL: `http://127.0.0.1:${ingest.ports.http}/callbacks/${PROJECT_ID}`,
       SIMULATOR_SIGNATURE_SECRET: secret,
       SIMULATOR_TIME_SCALE: "0.05",
-      ...(given
-        ? { SIMULATOR_STORE: given.source, ...given.env }
-        : { SIMULATOR_S3_PORT: "0", ...S3_CREDENTIAL }),
+      ...(given ? { SIMULATOR_STORE: given.source, ...given.env } : { SIMULATOR_S3_PORT: "0", ...vendorEnv }),
+      ...(options.policies && { SIMULATOR_S3_POLICIES_FILE: await writePolicies(directory) }),
       ...options.simulatorEnv,
     })
-    const stores = given ?? s3Stores(simulator.ports.s3!)
+    const unlimited = given ?? s3Stores(simulator.ports.s3!)
+    const stores = options.policies ? await policed(unlimited, directory) : unlimited
     ready("store", stores.source.replace(/\?.*/, ""))
 
     const workers: AppProcess[] = []
@@ -178,6 +184,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
       source: await open(stores.source),
       destination: await open(stores.destination),
       stores,
+      vendorEnv,
       env: { ...redis.env, ...stores.env },
       startWorker,
       async record(wish) {
@@ -198,6 +205,14 @@ export async function startSystem(options: SystemOptions): Promise<System> {
     throw error
   }
 }
+
+/** The same stores, each for a user who may do only what is printed. */
+const policed = async (stores: SystemStores, directory: string): Promise<SystemStores> => ({
+  ...stores,
+  source: withProfile("source", stores.source),
+  destination: withProfile("destination", stores.destination),
+  env: await writeProfiles(directory),
+})
 
 async function openGivenStores(kind: StoreKind, directory: string): Promise<SystemStores | null> {
   if (kind === "azure") return azureStores()

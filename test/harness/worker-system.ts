@@ -13,6 +13,7 @@ import { createCertificate } from "@unseal/simulator/openssl"
 import { makeRecording } from "@unseal/simulator/recording"
 import { type S3Server, startS3Server } from "@unseal/simulator/s3/server"
 import { poisoned } from "./poisoned.ts"
+import { printedPolicies, S3_USERS, withProfile, writeProfiles } from "./policies.ts"
 import { type AppProcess, type CliResult, runCli, startApp } from "./process.ts"
 import { type RedisForm, type RedisFormName, startRedisForm } from "./redis-form.ts"
 import { DESTINATION_NAME, S3_CREDENTIAL, SOURCE_NAME, s3Stores } from "./stores.ts"
@@ -55,7 +56,11 @@ export interface WorkerSystem {
 const LIMIT = 2 ** 30
 
 export async function startWorkerSystem(
-  options: { readonly redis?: RedisFormName } = {},
+  options: {
+    readonly redis?: RedisFormName
+    /** Whether workers and commands are users who may do only what docs/permissions.md prints. */
+    readonly policies?: boolean
+  } = {},
 ): Promise<WorkerSystem> {
   const directory = await mkdtemp(join(tmpdir(), "unseal-workers-"))
   const closing: (() => unknown)[] = [() => rm(directory, { recursive: true, force: true })]
@@ -83,17 +88,20 @@ export async function startWorkerSystem(
           accessKeyId: S3_CREDENTIAL.AWS_ACCESS_KEY_ID,
           secretAccessKey: S3_CREDENTIAL.AWS_SECRET_ACCESS_KEY,
         },
+        ...S3_USERS,
       ],
+      policies: Object.fromEntries(S3_USERS.map((user) => [user.accessKeyId, printedPolicies()[user.name]])),
       buckets: [SOURCE_NAME, DESTINATION_NAME],
     })
     closing.push(() => s3.close())
     const stores = s3Stores(s3.port)
+    const { policies = false } = options
     const env = {
-      ...stores.env,
+      ...(policies ? await writeProfiles(directory) : stores.env),
       ...redis.env,
       UNSEAL_PROJECT_ID: PROJECT_ID,
-      UNSEAL_SOURCE: stores.source,
-      UNSEAL_DESTINATION: stores.destination,
+      UNSEAL_SOURCE: policies ? withProfile("source", stores.source) : stores.source,
+      UNSEAL_DESTINATION: policies ? withProfile("destination", stores.destination) : stores.destination,
       UNSEAL_KEYS_DIR: keysDirectory,
     }
     // The SDK's own chain reads the environment of this process.

@@ -338,6 +338,19 @@ describe("a server with policies", () => {
     expect((await request(get(""))).status).toBe(200)
   })
 
+  it("asks for a permission of its own where a header asks for tags or an ACL", async () => {
+    for (const [name, value, action] of [
+      ["x-amz-tagging", "team=media", "s3:PutObjectTagging"],
+      ["x-amz-acl", "private", "s3:PutObjectAcl"],
+    ] as const) {
+      const asked = { ...put("object"), headers: { [name]: value } }
+      server.policies.set(CREDENTIALS.accessKeyId, allow("s3:PutObject"))
+      expect((await request(asked)).body.toString()).toContain(`not authorized to perform: ${action}`)
+      server.policies.set(CREDENTIALS.accessKeyId, allow("s3:PutObject", action))
+      expect((await request(asked)).status).toBe(200)
+    }
+  })
+
   it("keeps to the resource", async () => {
     server.policies.set(CREDENTIALS.accessKeyId, {
       Statement: { Effect: "Allow", Action: "s3:*", Resource: "arn:aws:s3:::archives/allowed/*" },

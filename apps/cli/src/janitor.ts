@@ -23,6 +23,7 @@ import { env, readProjectSettings } from "./config.ts"
 import { readDuration } from "./duration.ts"
 import { throwWorst } from "./exit.ts"
 import { withQueue } from "./queue-connection.ts"
+import { sayNotices } from "./store-notices.ts"
 
 export interface JanitorCommandOptions {
   readonly olderThan: string
@@ -59,7 +60,7 @@ export async function janitorCommand(options: JanitorCommandOptions, signal: Abo
     const findOwners = (keys: ReadonlySet<string>) =>
       findUploadOwners(connection, settings.UNSEAL_QUEUE, keys, signal)
     for (const [url, sharers] of byStore) {
-      const store = await openStore(url, { env })
+      const store = await openStore(url, { env, onNotice: sayNotices(url) })
       const sweep: Sweep = { store: store.location, open: 0, foreign: 0, young: 0, owned: 0, aborted: [] }
       sweeps.push(sweep)
       const bornBefore = new Date(Date.now() - olderThanMs)

@@ -13,6 +13,7 @@ import { UsageError } from "./exit.ts"
 import { withOwner } from "./leftovers.ts"
 import { spool } from "./standard-input.ts"
 import { createStandardOutput } from "./standard-output.ts"
+import { sayNotices } from "./store-notices.ts"
 
 export interface Location {
   readonly store: OpenedStore
@@ -103,7 +104,7 @@ async function openLocation(name: string, side: StoreSide): Promise<Location> {
   parseStoreUrl(url, side)
   const isFile = url.startsWith("file:")
   return {
-    ...{ store: await openStore(url, { env }), url, key, name, marks: !isFile },
+    ...{ store: await openStore(url, { env, onNotice: sayNotices(url) }), url, key, name, marks: !isFile },
     ...(isFile && { path: join(fileURLToPath(url), key) }),
   }
 }

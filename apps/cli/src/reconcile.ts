@@ -26,6 +26,7 @@ import { env, readReconcileSettings } from "./config.ts"
 import { readDuration } from "./duration.ts"
 import { throwWorst, UsageError } from "./exit.ts"
 import { withQueue } from "./queue-connection.ts"
+import { sayNotices } from "./store-notices.ts"
 import { openVendor } from "./vendor.ts"
 
 export interface ReconcileCommandOptions {
@@ -88,7 +89,8 @@ export async function reconcileCommand(options: ReconcileCommandOptions, signal:
     try {
       for (const id of able) {
         const project = projects.get(id)!
-        const store = await openStore(project.destination, { env })
+        const { destination } = project
+        const store = await openStore(destination, { env, onNotice: sayNotices(destination) })
         const found: Findings = {
           ...{ projectId: id, archives: 0, encrypted: 0, done: 0, live: 0 },
           ...{ enqueued: [], deadLetters: [], expired: [] },

@@ -4,6 +4,7 @@ import type { OpenedStore } from "@unseal/archive/store/adapter"
 import { openStore } from "@unseal/archive/store/open"
 import type { AzureTarget, S3Target } from "@unseal/vendor/storage"
 import { env } from "./config.ts"
+import { sayNotices } from "./store-notices.ts"
 
 const BODY = new TextEncoder().encode("written by unseal storage set --verify; may be removed\n")
 
@@ -50,8 +51,10 @@ function openTarget({ type, config }: S3Target | AzureTarget, region?: string): 
   if (type === "s3") {
     const where = region ?? (env.AWS_REGION || env.AWS_DEFAULT_REGION || "us-east-1")
     const endpoint = config.endpoint ?? `https://s3.${where}.amazonaws.com`
-    return openStore(`s3://${config.bucket}?${new URLSearchParams({ region: where, endpoint })}`, {
+    const url = `s3://${config.bucket}?${new URLSearchParams({ region: where, endpoint })}`
+    return openStore(url, {
       env: {},
+      onNotice: sayNotices(url),
       credentials: { accessKeyId: config.accessKey, secretAccessKey: config.secretKey },
     })
   }

@@ -40,6 +40,28 @@ describe("the simulator's configuration", () => {
     })
   })
 
+  test("reads who may do what with the S3 server, and says what is wrong with it", () => {
+    const file = join(directory, "policies.json")
+    const Statement = { Effect: "Allow", Action: "s3:GetObject", Resource: "arn:aws:s3:::recordings/*" }
+    const users = { reader: { secretAccessKey: "made up", policies: [{ Statement }] } }
+    const given = {
+      ...{ ...enough, SIMULATOR_S3_PORT: "0", SIMULATOR_S3_POLICIES_FILE: file },
+      ...{ AWS_ACCESS_KEY_ID: "id", AWS_SECRET_ACCESS_KEY: "secret" },
+    }
+    writeFileSync(file, JSON.stringify(users))
+    expect(readConfig(given).users).toEqual(users)
+    expect(problemsOf({ ...given, SIMULATOR_S3_PORT: "" })).toEqual([
+      expect.stringContaining("SIMULATOR_S3_POLICIES_FILE is set, but not the SIMULATOR_S3_PORT"),
+    ])
+    const denying = {
+      reader: { ...users.reader, policies: [{ Statement: { ...Statement, Effect: "Deny" } }] },
+    }
+    writeFileSync(file, JSON.stringify(denying))
+    expect(problemsOf(given)).toEqual([expect.stringMatching(/policies\.json: reader\.policies\.0/)])
+    writeFileSync(file, "{")
+    expect(problemsOf(given)).toEqual([expect.stringContaining("can't be read as JSON")])
+  })
+
   test("tells all problems at once", () => {
     const problems = problemsOf({
       SIMULATOR_PORT: "many",

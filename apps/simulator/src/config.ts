@@ -1,4 +1,4 @@
-import { existsSync } from "node:fs"
+import { existsSync, readFileSync } from "node:fs"
 import { readSecretFile } from "@unseal/service/environment"
 import {
   ConfigurationError,
@@ -76,6 +76,11 @@ const SETTINGS = z.object({
   SIMULATOR_S3_BUCKETS: list(text().min(1)).prefault("recordings,decrypted"),
   /** How that server differs from S3: names of quirks (s3/quirks.ts). */
   SIMULATOR_S3_QUIRKS: list(quirk()).optional(),
+  /**
+   * Who else may do what with that server: by access key, `secretAccessKey` and `policies`, a list of IAM documents. Named
+   * there, `AWS_ACCESS_KEY_ID` may do no more than its documents allow.
+   */
+  SIMULATOR_S3_POLICIES_FILE: text().optional(),
   /** The customer's upload target, a store URL. */
   SIMULATOR_STORE: text().optional(),
   SIMULATOR_KEY_TEMPLATE: text().prefault(DEFAULT_KEY_TEMPLATE),
@@ -120,12 +125,13 @@ export type SimulatorConfig = ReturnType<typeof readConfig>
 
 /** The simulator's configuration. Throws `ConfigurationError` with every problem at once. */
 export function readConfig(env: Environment = process.env) {
-  const [own, { LOG_LEVEL }, credential] = readTogether(
+  const [own, { LOG_LEVEL }, credential, users] = readTogether(
     () => readOwnSettings(env),
     () => readSettings("simulator", z.object({ LOG_LEVEL: logLevel() }), env),
     () => readCredential(env),
+    () => readUsers(env.SIMULATOR_S3_POLICIES_FILE),
   )
-  return { ...own, LOG_LEVEL, credential, env }
+  return { ...own, LOG_LEVEL, credential, users, env }
 }
 
 function readOwnSettings(env: Environment): z.output<typeof SETTINGS> {
@@ -158,6 +164,10 @@ function contradictions(settings: z.output<typeof SETTINGS>): string[] {
   const problems: string[] = []
   if (settings.SIMULATOR_S3_QUIRKS !== undefined && settings.SIMULATOR_S3_PORT === undefined)
     problems.push("SIMULATOR_S3_QUIRKS is set, but not the SIMULATOR_S3_PORT of the server that they are for")
+  if (settings.SIMULATOR_S3_POLICIES_FILE !== undefined && settings.SIMULATOR_S3_PORT === undefined)
+    problems.push(
+      "SIMULATOR_S3_POLICIES_FILE is set, but not the SIMULATOR_S3_PORT of the server that they are for",
+    )
   if (settings.SIMULATOR_STORE === undefined && settings.SIMULATOR_S3_PORT === undefined)
     problems.push(
       "SIMULATOR_STORE is not set: it names the upload target, unless SIMULATOR_S3_PORT starts one",
@@ -190,6 +200,39 @@ function restContradictions(settings: z.output<typeof SETTINGS>): string[] {
   )
     problems.push("SIMULATOR_TLS_CERTIFICATE_FILE and SIMULATOR_TLS_KEY_FILE must be set together")
   return problems
+}
+
+const oneOrMore = z.union([z.string(), z.array(z.string())])
+const STATEMENT = z.strictObject({
+  Sid: z.string().optional(),
+  Effect: z.literal("Allow"),
+  Action: oneOrMore,
+  Resource: oneOrMore,
+})
+const DOCUMENT = z.strictObject({
+  Version: z.string().optional(),
+  Statement: z.union([STATEMENT, z.array(STATEMENT)]),
+})
+const USERS = z.record(
+  z.string(),
+  z.strictObject({ secretAccessKey: z.string().min(1), policies: z.array(DOCUMENT) }),
+)
+
+/** By access key. */
+export type S3Users = z.output<typeof USERS>
+
+function readUsers(path: string | undefined): S3Users {
+  if (!path) return {}
+  let value: unknown
+  try {
+    value = JSON.parse(readFileSync(path, "utf8"))
+  } catch {
+    throw new ConfigurationError([`SIMULATOR_S3_POLICIES_FILE: ${path} can't be read as JSON`])
+  }
+  const { data, error } = USERS.safeParse(value)
+  if (data !== undefined) return data
+  const [{ path: at, message }] = error.issues as [z.core.$ZodIssue]
+  throw new ConfigurationError([`SIMULATOR_S3_POLICIES_FILE: ${path}: ${at.join(".")}: ${message}`])
 }
 
 /** What the S3 server accepts: the very names that the SDKs read, so that the simulator's own uploads use them too. */

@@ -16,6 +16,7 @@ import { readConfig, type SimulatorConfig } from "./config.ts"
 import { startControlServer } from "./control.ts"
 import { createCertificate } from "./openssl.ts"
 import { startRest, startStorage } from "./rest/start.ts"
+import { joined } from "./s3/policies.ts"
 import { startS3Server } from "./s3/server.ts"
 
 await runProcess("simulator", async ({ logger }) => {
@@ -80,10 +81,15 @@ await runProcess("simulator", async ({ logger }) => {
 
 async function startBuckets(config: SimulatorConfig) {
   if (config.SIMULATOR_S3_PORT === undefined || config.credential === null) return null
+  const users = Object.entries(config.users)
   return startS3Server({
     host: config.SIMULATOR_HOST,
     port: config.SIMULATOR_S3_PORT,
-    credentials: [config.credential],
+    credentials: [
+      config.credential,
+      ...users.map(([accessKeyId, { secretAccessKey }]) => ({ accessKeyId, secretAccessKey })),
+    ],
+    policies: Object.fromEntries(users.map(([id, { policies }]) => [id, joined(policies)])),
     buckets: config.SIMULATOR_S3_BUCKETS,
     quirks: config.SIMULATOR_S3_QUIRKS ?? [],
   })

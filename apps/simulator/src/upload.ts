@@ -28,7 +28,8 @@ export async function uploadArchive(
   const writer = await store.create(
     key,
     size,
-    { contentType: "video/mp2t", metadata: {}, existing: "fail" },
+    // The vendor only writes: it may not look at what is there.
+    { contentType: "video/mp2t", metadata: {}, existing: "replace" },
     signal,
   )
   const written = new Map<number, WrittenPart>()

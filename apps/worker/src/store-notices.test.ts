@@ -37,6 +37,19 @@ test("a bucket in another region is a line that says what to set", () => {
   expect(lines[0]?.[1]).toContain("add region=eu-central-1 to the store's URL")
 })
 
+test("kinds that take turns are each told once", () => {
+  const { notices, lines } = watched()
+  const notice = notices("s3://decrypted")
+  for (let i = 0; i < 2; i++) {
+    notice({ what: "blind" })
+    notice({ what: "abort-denied", permission: "s3:AbortMultipartUpload" })
+  }
+  expect(lines.map(([, line]) => line)).toEqual([
+    expect.stringContaining("grant s3:ListBucket"),
+    expect.stringContaining("grant s3:AbortMultipartUpload, or their parts stay"),
+  ])
+})
+
 test("every look that was denied is counted, and the first one told", async () => {
   const { notices, lines, sampleOf } = watched()
   const notice = notices("s3://recordings")

@@ -1,5 +1,6 @@
 /** What the stores' adapters find out, in a log line and in metrics. */
 import type { StoreNotice } from "@unseal/archive/store/adapter"
+import { describeNotice } from "@unseal/archive/store/notices"
 import type { Logger } from "@unseal/service/logger"
 import { createCounter, createGauge, type Registry } from "@unseal/service/metrics"
 
@@ -20,28 +21,14 @@ export function createStoreNotices(registry: Registry, logger: Pick<Logger, "war
   })
   return (url) => {
     const [store] = url.split("?", 1)
-    let said = ""
+    const said = new Map<StoreNotice["what"], string>()
     return (notice) => {
       if (notice.what === "clock-skew") skew.set({}, notice.seconds)
       if (notice.what === "blind") blindLooks.increase({})
-      const line = sentence(notice)
-      if (line === said) return
-      said = line
+      const line = describeNotice(notice)
+      if (said.get(notice.what) === line) return
+      said.set(notice.what, line)
       logger.warn({ store, notice: notice.what }, line)
     }
-  }
-}
-
-function sentence(notice: StoreNotice): string {
-  switch (notice.what) {
-    case "clock-skew": {
-      const { seconds } = notice
-      if (Math.abs(seconds) < 60) return "the store's clock agrees with this machine's again"
-      return `the store's clock is ${Math.abs(seconds)} s ${seconds > 0 ? "ahead of" : "behind"} this machine's: requests are signed by the store's; set the wrong one right`
-    }
-    case "other-region":
-      return `the bucket is in region ${notice.region}: requests are signed for it; add region=${notice.region} to the store's URL`
-    case "blind":
-      return "the store denies the look at objects that are not there: grant s3:ListBucket, or a missing object can't be told from a forbidden one"
   }
 }

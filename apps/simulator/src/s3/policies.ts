@@ -4,7 +4,7 @@ import { Refusal } from "./refusals.ts"
 import type { OperationName } from "./routing.ts"
 
 export interface PolicyStatement {
-  readonly Sid?: string
+  readonly Sid?: string | undefined
   /** There is no other: what is not allowed is denied. */
   readonly Effect: "Allow"
   /** `s3:GetObject` and the like; `*` stands for any characters. */
@@ -14,7 +14,7 @@ export interface PolicyStatement {
 }
 
 export interface PolicyDocument {
-  readonly Version?: string
+  readonly Version?: string | undefined
   readonly Statement: PolicyStatement | readonly PolicyStatement[]
 }
 
@@ -43,7 +43,18 @@ const ACTIONS: Readonly<Record<Exclude<OperationName, "Unknown">, string>> = {
   AbortMultipartUpload: "s3:AbortMultipartUpload",
 }
 
-type Asked = Pick<S3Request, "operation" | "bucket" | "key">
+/** What a header asks for, a write needs beside its own permission. */
+const BY_HEADER: Readonly<Record<string, string>> = {
+  "x-amz-tagging": "s3:PutObjectTagging",
+  "x-amz-acl": "s3:PutObjectAcl",
+}
+
+type Asked = Pick<S3Request, "operation" | "bucket" | "key" | "headers">
+
+/** What the owner of several documents may do. */
+export const joined = (documents: readonly PolicyDocument[]): PolicyDocument => ({
+  Statement: documents.flatMap(({ Statement }) => Statement),
+})
 
 /** The policies of a server, by access key. A change takes effect with the next request. */
 export class Policies {
@@ -63,11 +74,14 @@ export class Policies {
   }
 
   /** Throws `AccessDenied` if the owner of the key may not do this. */
-  check(accessKeyId: string, { operation, bucket, key }: Asked): void {
+  check(accessKeyId: string, { operation, bucket, key, headers }: Asked): void {
     if (operation === "Unknown") return
     const action = ACTIONS[operation]
-    if (!this.#allows(accessKeyId, action, key === "" ? bucket : `${bucket}/${key}`))
-      throw denial(accessKeyId, action)
+    const asked = Object.keys(BY_HEADER).filter((name) => headers[name] !== undefined)
+    const more = action === "s3:PutObject" ? asked.map((name) => BY_HEADER[name]!) : []
+    for (const needed of [action, ...more])
+      if (!this.#allows(accessKeyId, needed, key === "" ? bucket : `${bucket}/${key}`))
+        throw denial(accessKeyId, needed)
   }
 
   /** Who may not list a bucket is not told that a key is missing. */

@@ -12,6 +12,8 @@ export type StoreNotice =
   | { readonly what: "other-region"; readonly region: string }
   /** A look at an object was denied, and nobody can tell whether it is there. Told of each such look. */
   | { readonly what: "blind" }
+  /** An upload that was given up may not be ended: its parts stay. */
+  | { readonly what: "abort-denied"; readonly permission: string }
 
 /** What `openStore` hands to every adapter. */
 export interface AdapterOptions {

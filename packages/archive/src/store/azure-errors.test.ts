@@ -56,6 +56,27 @@ describe("an error of the SDK", () => {
     })
   }
 
+  for (const [ahead, words] of [
+    [3600, "3600 s ahead of"],
+    [-1800, "1800 s behind"],
+  ] as const)
+    it(`names the clocks if they are ${ahead} s apart`, () => {
+      const headers = { get: () => new Date(Date.now() + ahead * 1000 + 400).toUTCString() }
+      const error = Object.assign(restError(403, "AuthenticationFailed"), { response: { headers } })
+      const { code, message } = azureError(error, "doing it")
+      expect(code).toBe("ERR_STORE_UNAVAILABLE")
+      expect(message).toContain("this machine's")
+      const [, seconds] = /clock is (\d+) s (?:ahead|behind)/.exec(message) ?? []
+      expect(Math.abs(Number(seconds) - Math.abs(ahead))).toBeLessThanOrEqual(2)
+      expect(message).toContain(words.replace(/^\d+ s /, ""))
+    })
+
+  it("is a denial where the clocks agree", () => {
+    const headers = { get: () => new Date(Date.now() + 60_000).toUTCString() }
+    const error = Object.assign(restError(403, "AuthenticationFailed"), { response: { headers } })
+    expect(azureError(error, "doing it").code).toBe("ERR_STORE_DENIED")
+  })
+
   it("has its code in a header if it is the answer to a HEAD", () => {
     const headers = { get: (name: string) => (name === "x-ms-error-code" ? "ContainerNotFound" : undefined) }
     const error = Object.assign(restError(404), { response: { headers } })

@@ -65,12 +65,20 @@ const NO_CREDENTIAL = new Set([
   "AuthenticationRequiredError",
 ])
 
+/** Azure refuses requests, and tokens, that are off by a quarter of an hour; the answer took a moment, too. */
+const TOLERATED_SKEW_MS = 14 * 60_000
+
+function skewed(clockAheadMs: number): string {
+  const seconds = Math.round(Math.abs(clockAheadMs) / 1000)
+  return `the store's clock is ${seconds} s ${clockAheadMs > 0 ? "ahead of" : "behind"} this machine's, and Azure takes no request that is off by more than 15 minutes: set this machine's clock right`
+}
+
 /** What the SDK threw while `doing`, as one of the contract's errors; an `UnsealError` stays itself. */
 export function azureError(error: unknown, doing: string): UnsealError {
   if (error instanceof UnsealError) return error
   if (error instanceof AnswerTooLongError)
     return new UnsealError("ERR_STORE_UNAVAILABLE", `${doing}: ${error.message}`, { cause: error })
-  const { name, status, code, pauseMs } = facts(error)
+  const { name, status, code, pauseMs, clockAheadMs } = facts(error)
   const cause = summary(error)
   if (NO_CREDENTIAL.has(name))
     return new UnsealError(
@@ -78,6 +86,11 @@ export function azureError(error: unknown, doing: string): UnsealError {
       `${doing}: no Azure credential can be had at the moment (connection string, account key, SAS token or identity)`,
       { cause },
     )
+  if (code === "AuthenticationFailed" && Math.abs(clockAheadMs) > TOLERATED_SKEW_MS)
+    return new UnsealError("ERR_STORE_UNAVAILABLE", `${doing}: ${skewed(clockAheadMs)} (${status} ${code})`, {
+      cause,
+      refused: true,
+    })
   const [unsealCode, meaning] =
     BY_CODE[code] ??
     (status === undefined
@@ -141,6 +154,8 @@ function facts(error: unknown): {
   status: number | undefined
   code: string
   pauseMs: number | undefined
+  /** 0 if the answer has no date. */
+  clockAheadMs: number
 } {
   const { name, statusCode, code, response } = (error ?? {}) as {
     name?: string
@@ -153,6 +168,7 @@ function facts(error: unknown): {
     status: statusCode,
     code: code ?? response?.headers?.get?.("x-ms-error-code") ?? "",
     pauseMs: retryAfterMs(response?.headers?.get?.("retry-after")),
+    clockAheadMs: Date.parse(response?.headers?.get?.("date") ?? "") - Date.now() || 0,
   }
 }
 

@@ -3,7 +3,7 @@ import { isIP } from "node:net"
 import { S3Client, type S3ClientConfig } from "@aws-sdk/client-s3"
 import { fromIni, fromNodeProviderChain } from "@aws-sdk/credential-providers"
 import { UnsealError } from "../errors.ts"
-import { type AdapterOptions, keyUnder } from "./adapter.ts"
+import { type AdapterOptions, keyUnder, type StoreNotice } from "./adapter.ts"
 import { readProxies } from "./proxy.ts"
 import { createAbilities, type Protection, type S3Abilities } from "./s3-abilities.ts"
 import { createAccess } from "./s3-access.ts"
@@ -20,6 +20,7 @@ export interface S3Bucket {
   /** Whether the last look that found nothing was denied: there may be an object that is not to be seen. */
   readonly isBlind: boolean
   turnBlind(): void
+  notify(notice: StoreNotice): void
   /** The store has told of a key that it is not there. */
   seeMissing(): void
   readonly objects: ObjectRequests
@@ -88,6 +89,7 @@ export async function openBucket(url: S3StoreUrl, options: AdapterOptions): Prom
     get isBlind() {
       return isBlind
     },
+    notify: onNotice,
     turnBlind() {
       isBlind = true
       onNotice({ what: "blind" })

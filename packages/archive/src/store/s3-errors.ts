@@ -153,7 +153,13 @@ function adviceOn(error: unknown, operation: string): string {
   if (status !== 403 || !/^(403|Unknown.*|AccessDenied)$/.test(name)) return ""
   const [operationName = ""] = operation.split(" ")
   const permission = PERMISSIONS[operationName] ?? `s3:${operationName}`
-  return wordsOf(error).includes(permission) ? "" : ` (this needs the permission ${permission})`
+  if (wordsOf(error).includes(permission)) return ""
+  // The refusal does not say which of the two it is.
+  const payer =
+    operationName === "GetObject"
+      ? ", and requestPayer=requester in the store's URL if its readers pay for the bucket"
+      : ""
+  return ` (this needs the permission ${permission}${payer})`
 }
 
 /** A header of the store's answer; its name is in lower case. */

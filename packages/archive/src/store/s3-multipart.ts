@@ -21,6 +21,7 @@ import { base64Crc32, CRC32_HEADER, sendBody } from "./s3-bodies.ts"
 import { bareEtag, objectIn, type S3Bucket, whereIn } from "./s3-client.ts"
 import { commitObject } from "./s3-commit.ts"
 import { s3Error, statusOf } from "./s3-errors.ts"
+import { isDenied } from "./s3-looks.ts"
 import { putWriter, SINGLE_TOKEN } from "./s3-put.ts"
 import { exhaust } from "./s3-signed.ts"
 
@@ -259,6 +260,7 @@ async function abortMultipart(bucket: S3Bucket, key: string, uploadId: string, s
     await bucket.call((client) => client.send(command, signal ? { abortSignal: signal } : {}), signal)
   } catch (error) {
     if (!signal?.aborted && statusOf(error) === 404) return
+    if (isDenied(error)) bucket.notify({ what: "abort-denied", permission: "s3:AbortMultipartUpload" })
     throw s3Error(error, "AbortMultipartUpload", whereIn(bucket, key), signal)
   }
 }
