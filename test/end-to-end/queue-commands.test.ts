@@ -1,12 +1,15 @@
 /** `unseal queue` on the dead letters that a real worker makes. */
 import { randomUUID } from "node:crypto"
+import { setTimeout as sleep } from "node:timers/promises"
 import { queueKey } from "@unseal/queue/names"
 import { afterAll, beforeAll, expect, test, vi } from "vitest"
+import type { AppProcess } from "../harness/process.ts"
 import { PROJECT_ID } from "../harness/system.ts"
 import { type Archive, startWorkerSystem, type WorkerSystem } from "../harness/worker-system.ts"
 
 let system: WorkerSystem
 let cut: Archive[]
+let worker: AppProcess
 
 /** Three archives whose object was cut short, one of a project that the worker does not know, and one that is well. */
 beforeAll(async () => {
@@ -20,7 +23,7 @@ beforeAll(async () => {
   const well = system.make(188 * 16)
   await system.upload(well)
   await system.enqueue(well)
-  await system.startWorker()
+  worker = await system.startWorker()
   await vi.waitFor(
     async () =>
       expect((await status()).accounts).toEqual({
@@ -180,6 +183,33 @@ test("a discarded dead letter is gone for good, named in the output, and in the 
   expect((await system.cli(["queue", "status"])).stdout.toString()).toContain("+ 2 discarded")
   const again = await system.cli(["queue", "discard", first!.jobId, "--reason", "again"])
   expect(again.code).toBe(2)
+})
+
+test("a paused queue keeps its worker ready and live, takes what comes, and goes on when it is resumed", async () => {
+  const pause = await system.cli(["queue", "pause"])
+  expect(pause.code).toBe(0)
+  expect(pause.stdout.toString()).toMatch(/^paused since \S+Z: /)
+  const archive = system.make(188 * 16)
+  await system.upload(archive)
+  await system.enqueue(archive)
+  const shown = (await system.cli(["queue", "status"])).stdout.toString()
+  expect(shown).toMatch(/^paused +since \S+Z: nothing begins until "unseal queue resume"$/m)
+  expect(shown).toMatch(/^waiting +1$/m)
+  // Longer than a worker waits for the queue to answer.
+  for (let look = 0; look < 12; look++) {
+    for (const path of ["/healthz", "/readyz"])
+      expect((await fetch(`http://127.0.0.1:${worker.ports.admin}${path}`)).status).toBe(200)
+    await sleep(500)
+  }
+  expect(await system.digest(archive)).toBeNull()
+
+  const chosen = await system.cli(["queue", "resume", "--project", PROJECT_ID])
+  expect(chosen.stderr).toContain("the queue is paused")
+  const resumed = await system.cli(["queue", "resume"])
+  expect(resumed.stdout.toString()).toMatch(/^resumed the queue, which was paused since \S+Z$/m)
+  await expect.poll(() => system.digest(archive), { timeout: 30_000 }).toBe(archive.plaintextSha256)
+  expect(await json("queue", "resume")).toEqual({ resumed: [], pause: null })
+  expect(await status()).toMatchObject({ paused: null })
 })
 
 test("a Redis that is away is exit code 3", async () => {

@@ -134,11 +134,19 @@ queue
   .action(async (options) => (await import("./queue.ts")).queueStatusCommand(options))
 
 queue
+  .command("pause")
+  .description("begin nothing until `unseal queue resume`; what runs goes on to its end, what comes is kept")
+  .option("--json", "print the result as JSON")
+  .action(async (options) => (await import("./queue-suspensions.ts")).pauseCommand(options))
+
+queue
   .command("resume")
-  .description("end the suspensions that hold archives back; what is still broken is suspended again")
-  .option("--project <id>", "only those of this project")
+  .description(
+    "end the pause, and the suspensions that hold archives back; what is still broken is suspended again",
+  )
+  .option("--project <id>", "only suspensions of this project")
   .addOption(
-    new Option("--side <side>", "only those of this side").choices([
+    new Option("--side <side>", "only suspensions of this side").choices([
       "source",
       "destination",
       "keys",

@@ -2,11 +2,12 @@ import { nearest } from "@unseal/archive/store/nearest"
 import { readAccounts } from "@unseal/queue/accounting"
 import { type DeadLetter, type DeadLetters, openDeadLetters } from "@unseal/queue/dead-letters"
 import { FAILURES } from "@unseal/queue/ending"
+import { readPause } from "@unseal/queue/pause"
 import { queueStatus } from "@unseal/queue/status"
 import { listSuspensions } from "@unseal/queue/suspension-state"
 import { Unaccounted, UsageError } from "./exit.ts"
 import { withQueue } from "./queue-connection.ts"
-import { describeSuspension } from "./queue-suspensions.ts"
+import { describePause, describeSuspension } from "./queue-suspensions.ts"
 
 interface JsonOption {
   readonly json?: true
@@ -16,13 +17,15 @@ interface JsonOption {
 export async function queueStatusCommand(options: JsonOption & { readonly check?: true }): Promise<void> {
   await withQueue(async ({ connection, settings }) => {
     const queue = settings.UNSEAL_QUEUE
-    const [status, accounts, suspensions] = await Promise.all([
+    const [status, accounts, suspensions, paused] = await Promise.all([
       queueStatus(connection, queue),
       readAccounts(connection, queue),
       listSuspensions(connection, queue),
+      readPause(connection, queue),
     ])
     const { accepted, committed, deadLetters, live, discarded, missing } = accounts
-    if (options.json) process.stdout.write(`${JSON.stringify({ ...status, accounts, suspensions })}\n`)
+    if (options.json)
+      process.stdout.write(`${JSON.stringify({ ...status, accounts, suspensions, paused })}\n`)
     else {
       const { failed, ...jobs } = status.jobs
       const rows = [...Object.entries(jobs), ["dead letters", failed] as const]
@@ -33,6 +36,10 @@ export async function queueStatusCommand(options: JsonOption & { readonly check?
         .filter(([count]) => count !== 0)
         .map(([count, name]) => ` + ${count} ${name}`)
       process.stdout.write(`${"accepted".padEnd(14)} ${accepted} = ${sum}${rest.join("")}\n`)
+      if (paused !== null)
+        process.stdout.write(
+          `${"paused".padEnd(14)} ${describePause(paused)}: nothing begins until "unseal queue resume"\n`,
+        )
       for (const suspension of suspensions) process.stdout.write(describeSuspension(suspension))
     }
     if (options.check && missing !== 0)
