@@ -5,97 +5,38 @@
  * work is done already, prove the content key on the first packets, and only then begin an upload; complete it only after
  * every byte is accounted for and the caller has confirmed (`fence`) that this run still owns the job.
  */
-import { type Announced, checkSize, needsPadding, requireAnnouncedSize } from "./announced.ts"
-import { type ArchiveKey, createArchiveKey, type UnlockedKey } from "./archive-key.ts"
-import type { ByteBudget } from "./budget.ts"
-import type { Checkpoint, CheckpointLog, PartReceipt } from "./checkpoint.ts"
+import { checkSize, needsPadding, requireAnnouncedSize } from "./announced.ts"
+import type { ArchiveKey, UnlockedKey } from "./archive-key.ts"
+import type { PartReceipt } from "./checkpoint.ts"
 import { commit } from "./commit.ts"
-import { findCommitted, metadataOf, writeRecord } from "./committed.ts"
+import { writeRecord } from "./committed.ts"
 import { decryptLastBlock, decryptPart } from "./decrypt-part.ts"
 import {
   checkPartSize,
   decryptHead,
   type HeadPart,
-  type PartObserver,
   type TransferResult,
   transferParts,
 } from "./decrypt-parts.ts"
-import { NO_CONTENT_KEY, unwrapContentKey } from "./format/content-key.ts"
-import type { KeyRing } from "./format/key-ring.ts"
 import { type Part, planParts } from "./format/parts.ts"
-import { keptSize, readTail, type Tail, type TailRule } from "./format/tail.ts"
-import { type PinnedArchive, pinArchive } from "./pinned.ts"
+import { keptSize, readTail, type Tail } from "./format/tail.ts"
+import { type Found, look, replacing } from "./look.ts"
+import type { PinnedArchive } from "./pinned.ts"
 import { namePlain } from "./plain.ts"
 import { receiptFacts } from "./proof.ts"
 import { type ArchiveRecord, checkAnnounced, checkDamage, createRecord, finishRecord } from "./record.ts"
+import type { ArchiveRequest, DecryptOptions } from "./request.ts"
 import { during } from "./steps.ts"
-import type {
-  ArchiveSource,
-  ArchiveStore,
-  CreateOptions,
-  PartWriter,
-  StoredObject,
-} from "./store/contract.ts"
-import { discardRun, discardUpload, isKept, resumeUpload } from "./upload.ts"
-import type { VerifyRule } from "./verify.ts"
+import type { PartWriter } from "./store/contract.ts"
+import { discardRun, isKept, resumeUpload } from "./upload.ts"
 import { untilAborted } from "./waiting.ts"
 
-/** One archive: where it is, where it goes, and the password that came with it. */
-export interface ArchiveRequest {
-  readonly archiveId: string
-  readonly projectId: string
-  /** As the callback brought it: base64. */
-  readonly encryptedPassword: string
-  readonly source: ArchiveSource
-  /** Keys to look under, in this order. */
-  readonly sourceKeys: readonly string[]
-  readonly destination: ArchiveStore
-  readonly destinationKey: string
-  /** What the callback said of the archive. */
-  readonly announced?: Announced
-}
-
-export interface DecryptOptions {
-  readonly keyRing: KeyRing
-  readonly budget: ByteBudget
-  readonly tail: TailRule
-  /** `none` leaves the CRC-32, which costs less and need not be in order. */
-  readonly digest: "sha256" | "none"
-  /** A destination with other content: refuse it, or replace it. */
-  readonly existing: "fail" | "replace"
-  /** `require` refuses an archive whose announced `sha256sum` is neither the ciphertext's nor the plaintext's. */
-  readonly announcedDigest?: "record" | "require"
-  /** `require` waits (`ERR_OBJECT_INCOMPLETE`) for an object of the announced size, give or take a block. */
-  readonly announcedSize?: "record" | "require"
-  /** Of the packets, how many may be without a sync byte: 0 to 1. Default: a half. */
-  readonly maxDamage?: number
-  /** How far the destination's word is taken that an object is complete. Default: `size`. */
-  readonly verify?: VerifyRule
-  /** Leave the record and the marks that tell a later run what the object was made from. Off for a single archive by hand. */
-  readonly record: boolean
-  /** Where to resume from and to leave a trace; absent, any failure removes what was uploaded. */
-  readonly checkpoint?: CheckpointLog
-  /** Confirms, right before the object becomes visible, that this run still owns the archive; throws if not. */
-  readonly fence?: () => Promise<void>
-  /** 1 for the first. */
-  readonly attempt?: number
-  readonly observe?: PartObserver
-}
+export type { ArchiveRequest, DecryptOptions }
 
 export interface DecryptResult {
   /** `already-committed`: an earlier run had done it · `empty`: nothing was published in the session, and 0 bytes are right. */
   readonly outcome: "committed" | "already-committed" | "empty"
   readonly record: ArchiveRecord
-}
-
-/** An archive whose pieces have been found: what the steps after it work on. */
-interface Found {
-  readonly archive: PinnedArchive
-  readonly key: ArchiveKey
-  readonly checkpoint: Checkpoint | null
-  /** The object at the destination, if it is this archive's: only its record is missing. */
-  readonly ours: StoredObject | null
-  readonly create: CreateOptions
 }
 
 /** What a run holds until it ends, however it ends. */
@@ -170,51 +111,6 @@ export async function decryptArchive(
     held.key?.close()
   }
 }
-
-/** Pins the source's version, and looks whether the destination holds its plaintext already. */
-async function look(
-  request: ArchiveRequest,
-  options: DecryptOptions,
-  held: Held,
-  signal: AbortSignal,
-): Promise<Found | { record: ArchiveRecord }> {
-  const { source, sourceKeys, destination } = request
-  // What most archives are written in, or their first part.
-  held.archive = pinArchive(source, sourceKeys, destination.partSizeFor(0), signal)
-  const [archive, existing, checkpoint] = await Promise.all([
-    held.archive,
-    destination.stat(request.destinationKey, signal),
-    options.checkpoint?.load() ?? null,
-  ])
-  const create = {
-    contentType: "video/mp2t",
-    metadata: options.record ? metadataOf(request, archive.object, options.tail) : {},
-    existing: options.existing,
-    ...(options.observe?.moved && { moved: options.observe.moved }),
-  }
-  // An empty archive needs no key, and its password may be of any.
-  const key = createArchiveKey(async () =>
-    archive.object.size === 0
-      ? { contentKey: NO_CONTENT_KEY }
-      : unwrapContentKey(options.keyRing, request.encryptedPassword, signal),
-  )
-  held.key = key
-  const looked = { archive, key, checkpoint, create, ours: null }
-  if (existing === null) return looked
-  const rule = options.verify ?? "size"
-  const { found, record } = await findCommitted(
-    { store: destination, existing, source: archive.object, create, checkpoint, key, verify: rule },
-    signal,
-  )
-  // Whoever made the object, nobody will complete the upload that the checkpoint still names.
-  if (found !== "another" && checkpoint?.upload) await discardUpload(destination, checkpoint.upload)
-  if (record !== undefined) return { record }
-  if (found === "broken") return { ...looked, create: replacing(create) }
-  return { ...looked, ours: found === "ours" ? existing : null }
-}
-
-/** An object with this archive's marks and other bytes is one of a commit that went wrong. */
-const replacing = (create: CreateOptions): CreateOptions => ({ ...create, existing: "replace" })
 
 interface Moved extends TransferResult, Pick<Found, "ours" | "create"> {
   /** Bytes. */
