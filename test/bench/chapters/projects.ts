@@ -4,6 +4,7 @@ import { startApp } from "../../harness/process.ts"
 import type { Bench } from "../bench-context.ts"
 import { SECRET } from "../callbacks.ts"
 import { contest, timesAsFast, timesTheCpu } from "../contest.ts"
+import { cpuSecondsOf } from "../measure.ts"
 import { CREDENTIAL, sourceBucket } from "../peers.ts"
 import { failuresOf, mebibytes, type Section, settingsOf, type Target } from "../report.ts"
 import { type Spread, show, spreadOf } from "../statistics.ts"
@@ -27,8 +28,12 @@ interface ProjectsFile {
   readonly active: readonly string[]
 }
 
-/** Seconds from the start of a process to its line `listening`. */
-type Starts = Readonly<Record<App, Readonly<Record<Count, number[]>>>>
+/** From the start of a process to its line `listening`. */
+interface Start {
+  readonly seconds: number
+  readonly cpuSeconds: number
+}
+type Starts = Readonly<Record<App, Readonly<Record<Count, Start[]>>>>
 
 export const projects: Chapter = {
   name: "projects",
@@ -81,20 +86,22 @@ function writeProjects({ directory, recording, endpoint }: Bench, count: Count):
 }
 
 async function measureStarts(bench: Bench, files: ReadonlyMap<Count, ProjectsFile>): Promise<Starts> {
-  const each = () => ({ 1: [], 100: [], 5000: [] }) as Record<Count, number[]>
+  const each = () => ({ 1: [], 100: [], 5000: [] }) as Record<Count, Start[]>
   const starts = { worker: each(), ingest: each() }
   // Round 0 warms the disk's cache.
   for (let round = 0; round <= bench.options.rounds; round++)
     for (const count of COUNTS)
       for (const app of APPS) {
-        const seconds = await startSeconds(bench, app, files.get(count)!.file)
-        bench.say(`  round ${round}: ${app} with ${count} projects listens after ${seconds.toFixed(2)} s`)
-        if (round > 0) starts[app][count].push(seconds)
+        const start = await measureStart(bench, app, files.get(count)!.file)
+        bench.say(
+          `  round ${round}: ${app} with ${count} projects listens after ${start.seconds.toFixed(2)} s`,
+        )
+        if (round > 0) starts[app][count].push(start)
       }
   return starts
 }
 
-async function startSeconds(bench: Bench, app: App, file: string): Promise<number> {
+async function measureStart(bench: Bench, app: App, file: string): Promise<Start> {
   const env = {
     ...{ REDIS_URL: (await bench.redis()).url, UNSEAL_QUEUE: "bench-starts", UNSEAL_PROJECTS_FILE: file },
     ...{ UNSEAL_HOST: "127.0.0.1", UNSEAL_ADMIN_PORT: "0" },
@@ -104,8 +111,9 @@ async function startSeconds(bench: Bench, app: App, file: string): Promise<numbe
   const startedAt = performance.now()
   const process = await startApp(app, { env })
   const seconds = (performance.now() - startedAt) / 1_000
+  const cpuSeconds = cpuSecondsOf(process.pid)
   await process.stop()
-  return seconds
+  return { seconds, cpuSeconds }
 }
 
 const scrapeBytes = async (ports: Readonly<Record<string, number>>): Promise<number> =>
@@ -118,8 +126,8 @@ function report(
   archives: number,
 ): Section {
   const one = standings[0]!
-  const more = (app: App, count: Count): Spread =>
-    spreadOf(starts[app][count].map((seconds, round) => seconds - starts[app][1][round]!))
+  const more = (app: App, count: Count, of: keyof Start): Spread =>
+    spreadOf(starts[app][count].map((start, round) => start[of] - starts[app][1][round]![of]))
   const comparable = standings.every(({ costs }) => costs.length > 0)
   const cpu = standings.map((standing) => (comparable ? timesTheCpu(standing, one) : undefined))
   const time = standings.map((standing) => (comparable ? timesAsFast(one, standing) : undefined))
@@ -137,7 +145,7 @@ function report(
           ]
         : []),
       ...APPS.map((app) => {
-        const later = more(app, count)
+        const later = more(app, count, "seconds")
         return {
           claim: `${count} projects: ${app} starts within ${LIMIT_SECONDS} s of one with a single project`,
           measured: `${show(later, 2)} s`,
@@ -147,22 +155,25 @@ function report(
     ]
   })
   return {
-    conditions: `${archives} archives of ${mebibytes(ARCHIVE_BYTES)}, of up to ${MOST_ACTIVE} projects in turn, through one worker process; each project has stores, keys and a secret of its own, in one YAML file. Ratios are to one project; starts are from the process's start to its line \`listening\`, and what they take more than with one project.`,
+    conditions: `${archives} archives of ${mebibytes(ARCHIVE_BYTES)}, of up to ${MOST_ACTIVE} projects in turn, through one worker process; each project has stores, keys and a secret of its own, in one YAML file. Ratios are to one project; starts are what it takes more than with one project from the process's start to its line \`listening\`: time, and processor time, which the neighbours don't change.`,
     columns: [
       "projects",
       "CPU/archive",
       "time/archive",
-      "worker's start s",
-      "more s",
-      "ingest's start s",
-      "more s",
+      "worker's start, more s",
+      "more CPU s",
+      "ingest's start, more s",
+      "more CPU s",
       "worker's scrape KiB",
     ],
     rows: COUNTS.map((count, index) => [
       String(count),
       times(cpu[index]),
       times(time[index]),
-      ...APPS.flatMap((app) => [show(spreadOf(starts[app][count]), 2), show(more(app, count), 2)]),
+      ...APPS.flatMap((app) => [
+        show(more(app, count, "seconds"), 2),
+        show(more(app, count, "cpuSeconds"), 2),
+      ]),
       (scrapes[index]! / 1_024).toFixed(0),
     ]),
     targets,
