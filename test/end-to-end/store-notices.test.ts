@@ -1,4 +1,6 @@
 /** A worker on a store whose clock is another and whose bucket it may not list: it works, and says what is wrong. */
+import { writeFile } from "node:fs/promises"
+import { join } from "node:path"
 import { afterEach, beforeEach, expect, test } from "vitest"
 import { startWorkerSystem, type WorkerSystem } from "../harness/worker-system.ts"
 
@@ -47,4 +49,29 @@ test("archives of one part and of three are decrypted, and the operator is told 
     .toContain("or it may not be seen: the credentials lack the permission s3:ListBucket")
   await system.upload(missing)
   await expect.poll(() => system.digest(missing), SOON).toBe(missing.plaintextSha256)
+})
+
+test("by hand, each thing to mend is one line on stderr, whatever the number of requests", async () => {
+  const archive = system.make(12 * MIB + 16)
+  await system.upload(archive)
+  for (const quirk of ["clock-ahead", "hidden-keys"] as const) system.s3.quirks.add(quirk)
+  const objectIn = (url: string) => url.replace("?", `/${archive.key}?`).replace("us-east-1", "eu-west-1")
+  const password = join(system.directory, "password.b64")
+  await writeFile(password, archive.encryptedPassword)
+  const { code, stdout, stderr } = await system.cli([
+    ...["decrypt", objectIn(system.env.UNSEAL_SOURCE!), objectIn(system.env.UNSEAL_DESTINATION!)],
+    ...["--password-file", password, "--key", system.keyFile],
+  ])
+  expect({ code, stderr }).toEqual({ code: 0, stderr: expect.any(String) })
+  expect(await system.digest(archive)).toBe(archive.plaintextSha256)
+  expect(stdout.toString()).toBe("")
+  const said = stderr.split("\n").filter((line) => line.startsWith("unseal: s3://"))
+  const about = (store: string, words: RegExp) =>
+    said.filter((line) => line.startsWith(`unseal: s3://${store}`) && words.test(line))
+  for (const store of ["recordings", "decrypted"]) {
+    expect(about(store, /clock is \d+ s ahead of this machine's/)).toHaveLength(1)
+    expect(about(store, /add region=us-east-1 to the store's URL/)).toHaveLength(1)
+  }
+  expect(about("decrypted", /grant s3:ListBucket/)).toHaveLength(1)
+  expect(said).toHaveLength(5)
 })
