@@ -16,12 +16,7 @@ const EVERY_MS = 1_000
 const MOST_VIOLATIONS = 5
 
 /** Begins to look. A moment when Redis does not answer is skipped: what it has on its disk is looked at when it is back. */
-export function watchBooks({ client, history }: Pick<World, "client" | "history">): Books {
-  // A transaction must not be sent again over a new connection, nor wait for one: what it tells is of one moment.
-  const connection = client.duplicate({
-    ...{ autoResendUnfulfilledCommands: false, enableOfflineQueue: false, maxRetriesPerRequest: 0 },
-  })
-  connection.on("error", () => {})
+export function watchBooks({ hasty: connection, history }: Pick<World, "hasty" | "history">): Books {
   const violations: Violation[] = []
   let looks = 0
   let looking = false
@@ -52,7 +47,6 @@ export function watchBooks({ client, history }: Pick<World, "client" | "history"
     violations,
     stop() {
       clearInterval(timer)
-      connection.disconnect()
     },
   }
 }

@@ -1,13 +1,13 @@
 /** What Redis knows of the jobs that callbacks were accepted for. */
 import { setTimeout as sleep } from "node:timers/promises"
-import type { Redis } from "ioredis"
+import type { RedisClient } from "@unseal/service/redis"
 import type { Answered } from "./callbacks.ts"
 import { QUEUE } from "./settings.ts"
 
 /** What is known of the queue: what callers were answered, and Redis itself. */
 export interface QueueView {
   readonly answers: readonly Answered[]
-  readonly client: Redis
+  readonly client: RedisClient
 }
 
 export interface JobState {

@@ -26,6 +26,7 @@ const SCALES: Readonly<Record<string, number>> = {
   "redis-crash": 0.04,
   "redis-flushed": 0.1,
   "redis-away": 0.04,
+  "sentinel-failover": 0.1,
   "store-faults": 0.1,
   "empty-body": 0.05,
   midway: 0.05,

@@ -8,10 +8,12 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import type { OpenedStore } from "@unseal/archive/store/adapter"
 import { openStore } from "@unseal/archive/store/open"
+import type { RedisClient } from "@unseal/service/redis"
 import type { Protection } from "@unseal/service/test-settings"
 import { type S3Server, startS3Server } from "@unseal/simulator/s3/server"
 import { poisoned } from "@unseal/test/harness/poisoned"
-import { type RedisOptions, type RedisServer, startRedis } from "@unseal/test/harness/redis"
+import type { RedisServer } from "@unseal/test/harness/redis"
+import type { RedisForm } from "@unseal/test/harness/redis-form"
 import {
   DESTINATION_NAME,
   S3_CREDENTIAL,
@@ -19,7 +21,6 @@ import {
   type SystemStores,
   s3Stores,
 } from "@unseal/test/harness/stores"
-import { Redis } from "ioredis"
 import { type Archives, createArchives, type Tracked } from "./archives.ts"
 import { type Answered, createCaller } from "./callbacks.ts"
 import { createHistory, type History } from "./history.ts"
@@ -28,7 +29,8 @@ import { createMembers, type Member } from "./members.ts"
 import { lastingPort } from "./ports.ts"
 import { createRandom, type Random } from "./random.ts"
 import { openStudio, type Studio } from "./recordings.ts"
-import { type RedisProxy, startRedisProxy } from "./redis-proxy.ts"
+import { openRedis, type RedisChoice } from "./redis-of-world.ts"
+import type { RedisProxy } from "./redis-proxy.ts"
 import {
   type Env,
   PART_SIZE,
@@ -50,7 +52,7 @@ export interface WorldOptions {
   readonly workers?: number
   /** 1. */
   readonly ingests?: number
-  readonly redis?: RedisOptions
+  readonly redis?: RedisChoice
   /** Whether processes reach Redis through the proxy. */
   readonly proxied?: boolean
   readonly workerEnv?: Env
@@ -79,10 +81,15 @@ export interface World extends Archives {
   readonly random: Random
   readonly history: History
   readonly studio: Studio
+  /** The one; of several the first, whatever it is now. */
   readonly redis: RedisServer
+  /** All of them, where there are several. */
+  readonly redisForm?: RedisForm
   readonly proxy: RedisProxy
   /** Straight to Redis, whatever the proxy does. */
-  readonly client: Redis
+  readonly client: RedisClient
+  /** A client that sends nothing again and waits for nothing: what it reads is of one moment. */
+  readonly hasty: RedisClient
   readonly s3: S3Server
   readonly source: OpenedStore
   readonly destination: OpenedStore
@@ -150,7 +157,7 @@ async function assemble(
 ): Promise<World> {
   const history = createHistory()
   const random = createRandom(options.seed)
-  const { redis, proxy, client } = await openRedis(options, closing)
+  const { redisUrl, ...redis } = await openRedis(options.redis, closing)
   const [keysDirectory, secondKeysDirectory] = [join(directory, "keys"), join(directory, "keys-2")]
   for (const keys of [keysDirectory, secondKeysDirectory]) {
     await mkdir(keys)
@@ -173,7 +180,11 @@ async function assemble(
     : undefined
   if (secondDestination) closing.push(() => secondDestination.close())
 
-  const common = settingsOf(options.proxied ? proxy.url : redis.url, options.protectionsOff ?? [], projects)
+  const common = settingsOf(
+    options.proxied ? redis.proxy.url : redisUrl,
+    options.protectionsOff ?? [],
+    projects,
+  )
   const workerEnv = {
     ...{ ...common, ...workerSettings(stores.locations), ...second?.env },
     ...(secondSetup ? {} : singleProject(first)),
@@ -192,7 +203,7 @@ async function assemble(
 
   const world: World = {
     ...createArchives(studio, stores.source, secrets),
-    ...{ seed: options.seed, random, history, studio, redis, proxy, client },
+    ...{ seed: options.seed, random, history, studio, ...redis },
     ...{ s3: stores.s3, source: stores.source, destination: stores.destination, versions: stores.versions },
     ...(secondDestination && { secondDestination }),
     secondCommitted: () => countFiles(second?.destination),
@@ -235,18 +246,6 @@ async function writeProjects(directory: string, projects: readonly ProjectSetup[
   await writeFile(secret, SIGNATURE_SECRET)
   await writeFile(path, projectsFile(projects, secret))
   return path
-}
-
-async function openRedis(options: WorldOptions, closing: Closing) {
-  const redis = await startRedis(options.redis)
-  closing.push(() => redis.close())
-  const proxy = await startRedisProxy(redis.port)
-  closing.push(() => proxy.close())
-  const client = new Redis(redis.url, { maxRetriesPerRequest: null })
-  // Redis goes away on purpose here.
-  client.on("error", () => {})
-  closing.push(async () => client.disconnect())
-  return { redis, proxy, client }
 }
 
 async function openStores({ seed }: WorldOptions, directory: string, history: History, closing: Closing) {

@@ -2,6 +2,7 @@ import type { LogLine } from "@unseal/test/harness/process"
 import { wastedParts } from "../check.ts"
 import { countEnded, readJobs } from "../jobs.ts"
 import { inWorld, many, type Row, type RowOptions, scaled, sizeOf } from "../row.ts"
+import { PROJECT } from "../settings.ts"
 import type { World } from "../world.ts"
 
 /** Archives that were called and not ended, at most: the workers always have some, and the memory stays small. */
@@ -44,16 +45,21 @@ export const kill: Row = {
 const isLockLost = ({ msg }: LogLine): boolean => `${msg}`.startsWith("archive's lock was lost")
 
 /**
- * Records archives and calls back, never too far ahead of the workers. A failure is seen by who awaits it, which may be later:
+ * Records archives of each project in turn and calls back, never too far ahead of the workers. A failure is seen by who awaits it, which may be later:
  * until then it is no unhandled rejection.
  */
-export function feed(world: World, archives: number, largestMib: number): Promise<unknown> {
+export function feed(
+  world: World,
+  archives: number,
+  largestMib: number,
+  projects: readonly string[] = [PROJECT],
+): Promise<unknown> {
   let called = 0
   const feeding = many(archives, 4, async () => {
     while (called - (await countEnded(world)) >= AHEAD)
       await new Promise((resolve) => setTimeout(resolve, 100))
-    called++
-    await world.call(await world.record(sizeOf(world, largestMib)))
+    const projectId = projects[called++ % projects.length]
+    await world.call(await world.record(sizeOf(world, largestMib), projectId))
   })
   feeding.catch(() => {})
   return feeding

@@ -133,10 +133,15 @@ export const redisFlushed: Row = {
 }
 
 /** When the queue is empty: a reconciler then finds nothing more to do, and I1 is held against the stores. */
-async function findings(world: World, vendor: Vendor, found: Findings): Promise<Findings> {
+export async function findings(
+  world: World,
+  vendor: Vendor,
+  found: Findings,
+  withinMs = 120_000,
+): Promise<Findings> {
   await until(
     "the end of all jobs",
-    120_000,
+    withinMs,
     async () => (await readAccounts(world.client, QUEUE)).live === 0,
   )
   const again = await vendor.reconcile()

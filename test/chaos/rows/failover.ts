@@ -1,0 +1,89 @@
+/** A master of Redis that dies, and a replica that takes its place without all that was acknowledged. */
+import { setTimeout as sleep } from "node:timers/promises"
+import { readAccounts } from "@unseal/queue/accounting"
+import { readJobs } from "../jobs.ts"
+import { inWorld, type Row, type RowOptions, type RowResult, scaled, until } from "../row.ts"
+import { PROJECT, QUEUE, SECOND_PROJECT } from "../settings.ts"
+import { startVendor } from "../vendor.ts"
+import type { World } from "../world.ts"
+import { feed } from "./kill.ts"
+import { findings } from "./redis-forgets.ts"
+import { slowSource } from "./signals.ts"
+
+const MIB = 1024 * 1024
+const PER_FAILOVER = 12
+const SENTINELS_AWAY_MS = 45_000
+const RECOVERY_MS = 60_000
+const BOTH = [PROJECT, SECOND_PROJECT]
+
+const DEMAND = "10: the reconciler restores 100 %, 0 wrong, 0 left open, all done within 60 s of the end"
+
+export const sentinelFailover: Row = {
+  name: "sentinel-failover",
+  fault: "`kill -9` of the master that sentinels watch; all sentinels away for 45 s, connections cut",
+  demand: DEMAND,
+  run: (options) => failovers(options, "sentinel", withoutSentinels),
+}
+
+/** Archives of two projects are called and decrypted while masters die. Replication is asynchronous: what is lost is counted. */
+const failovers = (
+  options: RowOptions,
+  redis: "sentinel" | "cluster",
+  afterwards: (world: World, options: RowOptions) => Promise<void> = async () => {},
+): Promise<RowResult> =>
+  inWorld(options, { workers: 2, redis, second: async () => ({}) }, async (world) => {
+    const count = scaled(10, options)
+    const vendor = await startVendor(world)
+    try {
+      // Slow enough for a master to die in the midst of parts.
+      slowSource(world, 4 * MIB)
+      for (let index = 0; index < count; index++) {
+        const due = world.answers.length + world.random.integer(3, PER_FAILOVER / 2)
+        const feeding = feed(world, PER_FAILOVER, 11, BOTH)
+        await until("more callbacks", 60_000, () => world.answers.length >= due)
+        world.fault("SIGKILL of the master")
+        await world.redisForm!.failover(QUEUE)
+        await feeding
+        options.progress?.(`${index + 1} of ${count} failovers`)
+      }
+      await afterwards(world, options)
+
+      const endedAt = performance.now()
+      await until(
+        "the end of what was left",
+        RECOVERY_MS,
+        async () => (await readAccounts(world.client, QUEUE)).live === 0,
+      )
+      const jobs = await readJobs(world)
+      const lost = jobs.filter(({ state }) => state === "missing").length
+      const unanswered = world.answers.filter(({ accepted }) => !accepted).length
+      const again = jobs.filter(({ attempts }) => attempts > 1).length
+      const restored = await vendor.reconcile()
+      const found = await findings(world, vendor, { runs: "", measured: "" }, RECOVERY_MS)
+      const recoveryMs = Math.round(performance.now() - endedAt)
+      return {
+        ...found,
+        runs: `${count} failovers over ${world.answers.length} archives of two projects`,
+        measured: `${lost} jobs lost, ${unanswered} callbacks given up, ${restored} restored by the reconciler${found.measured}; ${again} have used attempts; all done ${recoveryMs} ms after the end`,
+        failures: [
+          ...(found.failures ?? []),
+          ...(recoveryMs > RECOVERY_MS ? [`all was done only ${recoveryMs} ms after the end`] : []),
+        ],
+      }
+    } finally {
+      await vendor.close()
+    }
+  })
+
+/** Connections are cut while nobody can say who the master is: the queue is out of reach until somebody can. */
+async function withoutSentinels(world: World, options: RowOptions): Promise<void> {
+  const { sentinel } = world.redisForm!
+  const feeding = feed(world, PER_FAILOVER, 11, BOTH)
+  world.fault("all sentinels SIGKILL")
+  await sentinel!.stopSentinels()
+  await world.client.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+  await sleep(scaled(SENTINELS_AWAY_MS, options, 4_000))
+  await sentinel!.startSentinels()
+  world.fault("the sentinels are back")
+  await feeding
+}
