@@ -6,7 +6,7 @@ import { duplicates, forged, ingestRestart, late } from "./callbacks.ts"
 import { clockWrong } from "./clock.ts"
 import { credentialsGone, credentialsRefused, permissionsGone } from "./credentials.ts"
 import { diskFull } from "./disk-full.ts"
-import { sentinelFailover } from "./failover.ts"
+import { clusterFailover, sentinelFailover } from "./failover.ts"
 import { keyRotation } from "./keys.ts"
 import { keysAway } from "./keys-away.ts"
 import { kill } from "./kill.ts"
@@ -24,7 +24,8 @@ import { unreadable } from "./unreadable.ts"
 
 export const ROWS: readonly Row[] = [
   ...[kill, steps, sigterm, sigstop, block, lockLost, twoContents, quarantine],
-  ...[redisCrash, redisEverysec, redisTorn, redisFlushed, redisAway, sentinelFailover],
+  ...[redisCrash, redisEverysec, redisTorn, redisFlushed, redisAway],
+  ...[sentinelFailover, clusterFailover],
   ...[storeFaults, shortBody, emptyBody, midway, swapped, ambiguous],
   ...[duplicates, forged, late, unreadable, large, keyRotation, ingestRestart, rollingRestart],
   ...[credentialsGone, credentialsRefused, permissionsGone, keysAway, diskFull],

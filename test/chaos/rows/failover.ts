@@ -25,6 +25,13 @@ export const sentinelFailover: Row = {
   run: (options) => failovers(options, "sentinel", withoutSentinels),
 }
 
+export const clusterFailover: Row = {
+  name: "cluster-failover",
+  fault: "`kill -9` of the queue's master in a Redis Cluster",
+  demand: DEMAND,
+  run: (options) => failovers(options, "cluster"),
+}
+
 /** Archives of two projects are called and decrypted while masters die. Replication is asynchronous: what is lost is counted. */
 const failovers = (
   options: RowOptions,
