@@ -355,14 +355,22 @@ describe("after success, failure, retries, hand-back and kill, no secret is", ()
     const fields = all.flatMap(([key, hash]) =>
       Object.entries(hash).map(([name, value]) => [key, name, value] as const),
     )
-    expect(fields.filter(([, name]) => name === "failedReason").length).toBeGreaterThanOrEqual(7)
+    // Six dead letters, of which the redriven one may be under way.
+    expect(fields.filter(([, name]) => name === "failedReason").length).toBeGreaterThanOrEqual(5)
     const outside = fields
       .filter(([, name]) => name !== "data")
       .map(([key, name, value]) => [`${key} ${name}`, value] as const)
     expect(leaked("redis", outside)).toEqual([])
     const data = fields.filter(([, name]) => name === "data").map(([key, , value]) => [key, value] as const)
     expect(leaked("redis: job data", data)).toEqual([])
-    expect(data.every(([, value]) => search(Buffer.from(value)).length > 0)).toBe(true)
+    // What is done needs its password no more.
+    const done = new Set(await system.client.zrange("{unseal}:unseal:completed", 0, "-1"))
+    expect(done.size).toBeGreaterThan(0)
+    for (const [key, value] of data) {
+      const found = search(Buffer.from(value))
+      if (done.has(key.slice("{unseal}:unseal:".length))) expect(found, key).toEqual([])
+      else expect(found.length, key).toBeGreaterThan(0)
+    }
   })
 
   it("in the files of Redis: its dump, and the append-only file with every command so far", async () => {
