@@ -71,6 +71,15 @@ test("orphans are aborted; young uploads, and those under keys that are not Unse
   ])
 })
 
+test("it needs no source and no keys, and counts nothing where it could not look", async () => {
+  const without = { UNSEAL_SOURCE: "", UNSEAL_SOURCE_KEYS: "", UNSEAL_KEYS_DIR: "" }
+  expect(await system.cli(["janitor"], without)).toMatchObject({ code: 0 })
+  const nowhere = { ...without, UNSEAL_DESTINATION: "file:///nowhere/at/all" }
+  const { code, stdout, stderr } = await system.cli(["janitor"], nowhere)
+  expect({ code, stdout: stdout.toString() }).toEqual({ code: 1, stdout: "" })
+  expect(stderr).not.toContain("0 open uploads")
+})
+
 test("a directory is swept like any other store", async () => {
   const directory = join(system.directory, "decrypted")
   await mkdir(directory)

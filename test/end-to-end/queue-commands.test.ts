@@ -1,5 +1,7 @@
 /** `unseal queue` on the dead letters that a real worker makes. */
 import { randomUUID } from "node:crypto"
+import { writeFile } from "node:fs/promises"
+import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { queueKey } from "@unseal/queue/names"
 import { afterAll, beforeAll, expect, test, vi } from "vitest"
@@ -10,6 +12,7 @@ import { type Archive, startWorkerSystem, type WorkerSystem } from "../harness/w
 let system: WorkerSystem
 let cut: Archive[]
 let worker: AppProcess
+let well: Archive
 
 /** Three archives whose object was cut short, one of a project that the worker does not know, and one that is well. */
 beforeAll(async () => {
@@ -20,7 +23,7 @@ beforeAll(async () => {
     await system.enqueue(archive)
   }
   await system.enqueue(system.make(188 * 16), { projectId: "654321" })
-  const well = system.make(188 * 16)
+  well = system.make(188 * 16)
   await system.upload(well)
   await system.enqueue(well)
   worker = await system.startWorker()
@@ -101,6 +104,27 @@ test("a failure that only the queue sees is listed with its remedy, too", async 
   expect(stdout.toString()).toContain("workers ended while they had this job: look for what ends them")
 })
 
+test("a queue that is not there is told from an empty one", async () => {
+  const empty = await system.cli(["queue", "status"], { UNSEAL_QUEUE: "misspelt" })
+  expect(empty).toMatchObject({ code: 0, stderr: expect.stringContaining("there is no queue misspelt in") })
+  expect((await system.cli(["queue", "status"])).stderr).toBe("")
+})
+
+test("a callback of another project than the environment's is refused with both", async () => {
+  const archive = system.make(188 * 16)
+  const { archiveId: id, encryptedPassword: password } = archive
+  const file = join(system.directory, "callback.json")
+  await writeFile(file, JSON.stringify({ id, status: "uploaded", partnerId: Number(PROJECT_ID), password }))
+  for (const [args, env, origin] of [
+    [[], { UNSEAL_PROJECT_ID: "777" }, "UNSEAL_PROJECT_ID"],
+    [["--project", "777"], {}, "--project"],
+  ] as const)
+    expect(await system.cli(["submit", file, ...args], { ...env })).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining(`is of project ${PROJECT_ID}, and ${origin} is 777: give --project`),
+    })
+})
+
 test("redriving asks for a choice, and a dry run changes nothing", async () => {
   expect(await system.cli(["queue", "redrive"])).toMatchObject({
     code: 2,
@@ -130,13 +154,53 @@ test("a redriven archive is decrypted once its cause is mended, and is accepted 
   )
 })
 
+test("what was committed is decrypted once more if that is asked for, and accepted anew", {
+  timeout: 120_000,
+}, async () => {
+  const { archiveId: id, encryptedPassword: password } = well
+  const file = join(system.directory, "again.json")
+  await writeFile(file, JSON.stringify({ id, status: "uploaded", partnerId: Number(PROJECT_ID), password }))
+  const before = (await status()).accounts.accepted!
+  const committed = async (count: number) =>
+    expect
+      .poll(async () => (await status()).accounts, { timeout: 60_000, interval: 500 })
+      .toMatchObject({ accepted: before + count, live: 0, missing: 0 })
+
+  const { stdout } = await system.cli(["submit", file])
+  expect(stdout.toString()).toMatch(/^duplicate \S+: committed 20\d\d-\S+; --again decrypts it once more\n$/)
+  for (const key of [`${PROJECT_ID}/${id}/archive.ts`, `${PROJECT_ID}/${id}/archive.json`])
+    await system.destination.remove(key, AbortSignal.timeout(10_000))
+  const again = await json<{ outcome: string; jobId: string }>("submit", file, "--again")
+  expect(again).toMatchObject({ outcome: "enqueued", jobId: expect.stringMatching(/_r2$/) })
+  await committed(1)
+  expect(await system.digest(well)).toBe(well.plaintextSha256)
+
+  // The queue keeps no password of what is done, and there are no credentials to ask the vendor with.
+  expect(await system.cli(["queue", "redrive", "--committed", id])).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining("has no credentials for the REST API"),
+  })
+
+  const dead = cut[1]!
+  await writeFile(
+    file,
+    JSON.stringify({
+      ...{ id: dead.archiveId, status: "uploaded", partnerId: Number(PROJECT_ID) },
+      password: dead.encryptedPassword,
+    }),
+  )
+  expect((await system.cli(["submit", file, "--again"])).stdout.toString()).toMatch(
+    /^duplicate \S+: a dead letter since \S+; give it a new life with unseal queue redrive --id \S+_r2\n$/,
+  )
+})
+
 test("the status says what was accepted and what became of it, and fails if something is missing", {
   timeout: 120_000,
 }, async () => {
   const { code, stdout } = await system.cli(["queue", "status", "--check"])
   expect({ code, text: stdout.toString() }).toEqual({
     code: 0,
-    text: expect.stringMatching(/^accepted\s+5 = 2 committed \+ 3 dead letters \+ 0 live$/m),
+    text: expect.stringMatching(/^accepted\s+6 = 3 committed \+ 3 dead letters \+ 0 live$/m),
   })
   // As a tool of an operator would.
   const { jobId } = (await list("--project", "654321"))[0]!

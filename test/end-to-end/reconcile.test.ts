@@ -1,10 +1,11 @@
 /** What no callback told of, or Redis forgot: found with the vendor's REST API, and decrypted from wherever the vendor has it. */
 
-import { createHash } from "node:crypto"
+import { createHash, randomUUID } from "node:crypto"
 import { mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { readWhole, writeWhole } from "@unseal/archive/store/whole"
+import { readAccounts } from "@unseal/queue/accounting"
 import { queueKey } from "@unseal/queue/names"
 import { queueStatus } from "@unseal/queue/status"
 import { listSuspensions, resumeSuspended } from "@unseal/queue/suspension-state"
@@ -272,6 +273,34 @@ describe("an archive in the vendor's storage", { timeout: 200_000 }, () => {
   })
 })
 
+test("what is committed is decrypted once more by its id, with the password from the vendor", async () => {
+  await system.startWorker()
+  await system.record({ size: 100_000 })
+  await untilRecorded(1)
+  const [archive] = await stored()
+  const id = archive!.id
+  const committed = (count: number) =>
+    expect
+      .poll(() => readAccounts(client, "unseal"), { timeout: 60_000, interval: 300 })
+      .toMatchObject({ accepted: count, committed: count, live: 0, missing: 0 })
+  await committed(1)
+  const whole = await digest(id)
+  await system.destination.remove(`${PROJECT_ID}/${id}/archive.json`, signal)
+  await system.destination.remove(`${PROJECT_ID}/${id}/archive.ts`, signal)
+
+  const dry = await cli(["queue", "redrive", "--committed", id, "--dry-run"])
+  expect(dry).toMatchObject({ code: 0, stderr: "1 committed archive would be redriven\n" })
+  const { code, stdout } = await cli(["queue", "redrive", "--committed", id])
+  expect({ code, stdout: stdout.toString() }).toEqual({
+    code: 0,
+    stdout: expect.stringMatching(new RegExp(`^redriven ${id} as ${PROJECT_ID}_${id}_[0-9a-f]{16}_r2\\n$`)),
+  })
+  await committed(2)
+  expect(await digest(id)).toBe(whole)
+  const unknown = await cli(["queue", "redrive", "--committed", randomUUID()])
+  expect(unknown).toMatchObject({ code: 2, stderr: expect.stringContaining("the vendor knows no archive") })
+}, 120_000)
+
 test("what can't be reconciled says what is missing", async () => {
   const run = async (args: string[], env?: Record<string, string>) => {
     const { code, stderr } = await cli(["archives", "reconcile", ...args], env)
@@ -280,10 +309,12 @@ test("what can't be reconciled says what is missing", async () => {
   expect(await run(["--look-back", "never"])).toEqual([2, expect.stringContaining("--look-back must be")])
   expect(await run(["--project", "999"])).toEqual([2, expect.stringContaining("no project 999")])
   expect(await run([], { UNSEAL_API_SECRET: "" })).toEqual([2, expect.stringContaining("UNSEAL_API_SECRET")])
-  expect(await run([], { UNSEAL_API_SECRET: "wrong" })).toEqual([
-    1,
-    expect.stringContaining("refused to list"),
-  ])
+  const [code, stderr] = await run([], { UNSEAL_API_SECRET: "wrong" })
+  expect([code, stderr]).toEqual([1, expect.stringContaining("refused to list")])
+  expect(stderr).not.toContain("0 archives")
+  // What it does not use it does not ask for.
+  const without = { UNSEAL_SOURCE: "", UNSEAL_KEYS_DIR: "" }
+  expect(await run([], without)).toEqual([0, expect.stringContaining("0 archives")])
   expect(await run([], { UNSEAL_API_URL: "http://127.0.0.1:1" })).toEqual([3, expect.anything()])
   expect(await run([], { REDIS_URL: "redis://127.0.0.1:1" })).toEqual([3, expect.stringContaining("redis")])
 }, 120_000)

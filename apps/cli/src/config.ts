@@ -54,14 +54,18 @@ export const readQueueSettings = () =>
     env,
   )
 
-/** The settings of a command that asks the vendor what the queue and the stores of all projects lack. Throws `ConfigurationError`. */
+/** The settings of a command that asks the vendor what the queue and the destinations of all projects lack. Throws `ConfigurationError`. */
 export function readReconcileSettings() {
-  const { settings, projects } = readProjectSettings()
-  return { settings, projects, vendors: readProjects({ for: "vendor", env }) }
+  const [{ settings, projects }, vendors] = readTogether(readDestinationSettings, () =>
+    readProjects({ for: "vendor", env }),
+  )
+  return { settings, projects, vendors }
 }
 
-/** The settings of a command that works on the queue and on the stores of all projects. Throws `ConfigurationError`. */
-export function readProjectSettings() {
-  const [settings, projects] = readTogether(readQueueSettings, () => readProjects({ for: "worker", env }))
+/** The settings of a command that works on the queue and on the destinations of all projects. Throws `ConfigurationError`. */
+export function readDestinationSettings() {
+  const [settings, projects] = readTogether(readQueueSettings, () =>
+    readProjects({ for: "destination", env }),
+  )
   return { settings, projects }
 }

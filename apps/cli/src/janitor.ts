@@ -18,8 +18,8 @@ import type { ArchiveStore, OpenUpload } from "@unseal/archive/store/contract"
 import { openStore } from "@unseal/archive/store/open"
 import { findUploadOwners } from "@unseal/queue/upload-owners"
 import { matchesKeyTemplate } from "@unseal/service/key-template"
-import type { WorkerProject } from "@unseal/service/projects"
-import { env, readProjectSettings } from "./config.ts"
+import type { DestinationProject } from "@unseal/service/projects"
+import { env, readDestinationSettings } from "./config.ts"
 import { readDuration } from "./duration.ts"
 import { throwWorst } from "./exit.ts"
 import { withQueue } from "./queue-connection.ts"
@@ -49,7 +49,7 @@ const BATCH = 1_000
 
 export async function janitorCommand(options: JanitorCommandOptions, signal: AbortSignal): Promise<void> {
   const olderThanMs = readDuration("--older-than", options.olderThan)
-  const { projects } = readProjectSettings()
+  const { projects } = readDestinationSettings()
   const byStore = Map.groupBy(
     projects.ids.map((id) => projects.get(id)!),
     ({ destination }) => destination,
@@ -62,7 +62,7 @@ export async function janitorCommand(options: JanitorCommandOptions, signal: Abo
     for (const [url, sharers] of byStore) {
       const store = await openStore(url, { env, onNotice: sayNotices(url) })
       const sweep: Sweep = { store: store.location, open: 0, foreign: 0, young: 0, owned: 0, aborted: [] }
-      sweeps.push(sweep)
+      const failed = failures.length
       const bornBefore = new Date(Date.now() - olderThanMs)
       try {
         for await (const batch of candidates(store, sharers, bornBefore, sweep, signal)) {
@@ -86,6 +86,8 @@ export async function janitorCommand(options: JanitorCommandOptions, signal: Abo
         if (signal.aborted || !isUnsealError(error)) throw error
         failures.push(error)
       } finally {
+        // What could not be looked at has not none.
+        if (failures.length === failed || sweep.open > 0) sweeps.push(sweep)
         await store.close()
       }
     }
@@ -102,7 +104,7 @@ export async function janitorCommand(options: JanitorCommandOptions, signal: Abo
 /** The open uploads that may be orphans, in batches; the others are counted. */
 async function* candidates(
   store: ArchiveStore,
-  projects: readonly WorkerProject[],
+  projects: readonly DestinationProject[],
   bornBefore: Date,
   sweep: Sweep,
   signal: AbortSignal,

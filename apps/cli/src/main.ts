@@ -93,7 +93,8 @@ program
   .command("submit")
   .description("enqueue the archive of a callback, as if the vendor had just sent it")
   .argument("<callback>", "a file with the archive-status callback (JSON); - for standard input")
-  .option("--project <id>", "the project, if the callback names none")
+  .option("--project <id>", "the project, if the callback names none, or not that of UNSEAL_PROJECT_ID")
+  .option("--again", "also if it was committed: as a new job, under the rule of UNSEAL_EXISTING")
   .option("--json", "print the result as JSON")
   .action(async (path, options) => (await import("./submit.ts")).submitCommand(path, options))
 
@@ -169,8 +170,12 @@ withFilter(queue.command("dead-letters"))
 withFilter(queue.command("redrive"))
   .description("give dead letters a new life, with fresh counters")
   .option("--all", "all of them")
+  .option(
+    "--committed <ids...>",
+    "archives that were committed, as new jobs; the vendor is asked for their passwords",
+  )
   .option("--dry-run", "only say which")
-  .action(async (options) => (await import("./queue.ts")).redriveCommand(options))
+  .action(async (options) => (await import("./queue.ts")).redriveCommand(options, signal))
 
 queue
   .command("discard")

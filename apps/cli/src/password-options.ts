@@ -45,16 +45,19 @@ function refuseOrPass(callback: Extract<Callback, { ignored: string }>): GivenPa
 }
 
 /** The callback in a JSON file, or in standard input (`-`). */
-export async function readCallbackFile(path: string, projectId?: string): Promise<Callback> {
-  let json: unknown
+export async function readCallbackFile(path: string): Promise<Callback> {
+  return readCallback(await readJsonFile(path))
+}
+
+/** The JSON in a file, or in standard input (`-`). */
+export async function readJsonFile(path: string): Promise<unknown> {
   try {
-    json = JSON.parse(await readText(path))
+    return JSON.parse(await readText(path))
   } catch (error) {
     if (error instanceof UsageError) throw error
     // The parser's message quotes the text, which may hold the password.
     throw new UnsealError("ERR_JOB_INVALID", `${path} is not JSON`)
   }
-  return readCallback(json, projectId)
 }
 
 /** The password in a file as people have it: base64, in quotes, or as the bytes that base64 stands for. */

@@ -3,8 +3,9 @@ import { readAccounts } from "@unseal/queue/accounting"
 import { type DeadLetter, type DeadLetters, openDeadLetters } from "@unseal/queue/dead-letters"
 import { FAILURES } from "@unseal/queue/ending"
 import { readPause } from "@unseal/queue/pause"
-import { queueStatus } from "@unseal/queue/status"
+import { queueExists, queueStatus } from "@unseal/queue/status"
 import { listSuspensions } from "@unseal/queue/suspension-state"
+import { redriveCommitted } from "./again.ts"
 import { Unaccounted, UsageError } from "./exit.ts"
 import { withQueue } from "./queue-connection.ts"
 import { describePause, describeSuspension } from "./queue-suspensions.ts"
@@ -17,13 +18,19 @@ interface JsonOption {
 export async function queueStatusCommand(options: JsonOption & { readonly check?: true }): Promise<void> {
   await withQueue(async ({ connection, settings }) => {
     const queue = settings.UNSEAL_QUEUE
-    const [status, accounts, suspensions, paused] = await Promise.all([
+    const [isThere, status, accounts, suspensions, paused] = await Promise.all([
+      queueExists(connection, queue),
       queueStatus(connection, queue),
       readAccounts(connection, queue),
       listSuspensions(connection, queue),
       readPause(connection, queue),
     ])
     const { accepted, committed, deadLetters, live, discarded, missing } = accounts
+    // No mistake in a new installation.
+    if (!isThere)
+      process.stderr.write(
+        `there is no queue ${queue} in this Redis: nothing was ever enqueued, unless UNSEAL_QUEUE or REDIS_URL is another's\n`,
+      )
     if (options.json)
       process.stdout.write(`${JSON.stringify({ ...status, accounts, suspensions, paused })}\n`)
     else {
@@ -87,10 +94,23 @@ export async function deadLettersCommand(
 
 /** `unseal queue redrive`: gives dead letters a new life with fresh counters. */
 export async function redriveCommand(
-  options: DeadLetterFilter & JsonOption & { readonly all?: true; readonly dryRun?: true },
+  options: DeadLetterFilter &
+    JsonOption & {
+      readonly all?: true
+      readonly dryRun?: true
+      readonly committed?: readonly string[]
+    },
+  signal: AbortSignal,
 ): Promise<void> {
+  if (options.committed !== undefined) {
+    if (options.all || options.code || options.id)
+      throw new UsageError("--committed names archives that are no dead letters: leave out the other choices")
+    return redriveCommitted(options.committed, options, signal)
+  }
   if (!options.all && !options.code && !options.project && !options.id)
-    throw new UsageError("say which dead letters: --code CODE, --project ID, --id JOB or ARCHIVE, or --all")
+    throw new UsageError(
+      "say which dead letters: --code CODE, --project ID, --id JOB or ARCHIVE, or --all; --committed ID for what was committed",
+    )
   requireCode(options.code)
   await withDeadLetters(async (deadLetters) => {
     const chosen = await choose(deadLetters, options, Number.POSITIVE_INFINITY)

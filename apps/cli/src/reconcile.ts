@@ -11,17 +11,17 @@
  * - An archive that has expired with the vendor, without a record, is lost, and is named as well.
  */
 
-import { randomUUID } from "node:crypto"
 import { isUnsealError, type UnsealError } from "@unseal/archive/errors"
 import { recordKeyOf } from "@unseal/archive/record"
 import type { OpenedStore } from "@unseal/archive/store/adapter"
 import { openStore } from "@unseal/archive/store/open"
 import { findJob } from "@unseal/queue/find-job"
-import { createJobPayload, jobIdOf } from "@unseal/queue/job"
+import { jobIdOf } from "@unseal/queue/job"
 import { createProducer, type Producer } from "@unseal/queue/producer"
 import { fillKeyTemplate } from "@unseal/service/key-template"
-import type { WorkerProject } from "@unseal/service/projects"
+import type { DestinationProject } from "@unseal/service/projects"
 import type { VendorArchive } from "@unseal/vendor/client"
+import { payloadOfArchive } from "./again.ts"
 import { env, readReconcileSettings } from "./config.ts"
 import { readDuration } from "./duration.ts"
 import { throwWorst, UsageError } from "./exit.ts"
@@ -95,7 +95,7 @@ export async function reconcileCommand(options: ReconcileCommandOptions, signal:
           ...{ projectId: id, archives: 0, encrypted: 0, done: 0, live: 0 },
           ...{ enqueued: [], deadLetters: [], expired: [] },
         }
-        findings.push(found)
+        const failed = failures.length
         const judge = (archive: VendorArchive) =>
           reconcile(archive, found, { project, store, connection, queue, producer, options }, signal)
         try {
@@ -105,6 +105,8 @@ export async function reconcileCommand(options: ReconcileCommandOptions, signal:
           if (signal.aborted || !isUnsealError(error)) throw error
           failures.push(error)
         } finally {
+          // What could not be looked at has not none.
+          if (failures.length === failed || found.archives > 0) findings.push(found)
           await store.close()
         }
       }
@@ -143,7 +145,7 @@ async function* recent(
 }
 
 interface Surroundings {
-  readonly project: WorkerProject
+  readonly project: DestinationProject
   readonly store: OpenedStore
   readonly connection: Parameters<typeof findJob>[0]
   readonly queue: string
@@ -157,7 +159,7 @@ async function reconcile(
   { project, store, connection, queue, producer, options }: Surroundings,
   signal: AbortSignal,
 ): Promise<void> {
-  const { archiveId, status, url } = archive
+  const { archiveId, status } = archive
   const identity = { projectId: project.id, archiveId, encryptedPassword: archive.encryptedPassword! }
   const job = await findJob(connection, queue, jobIdOf(identity))
   if (job?.state === "live") {
@@ -169,12 +171,7 @@ async function reconcile(
   else if (job?.state === "dead") found.deadLetters.push({ archiveId, jobId: job.jobId })
   else if (status === "expired") found.expired.push(archiveId)
   else {
-    const payload = createJobPayload({
-      ...{ ...identity, status, receivedAt: new Date().toISOString(), nonce: randomUUID() },
-      ...(archive.size === undefined ? {} : { size: archive.size }),
-      ...(archive.sha256sum === undefined ? {} : { sha256sum: archive.sha256sum }),
-      ...(url?.startsWith("https://") ? { url } : {}),
-    })
+    const payload = payloadOfArchive(project.id, archive)
     const jobId = job?.nextId ?? jobIdOf(identity)
     const { outcome } = options.dryRun ? { outcome: "enqueued" } : await producer.enqueue(payload, jobId)
     // Somebody else was faster: a callback, or another reconciler.

@@ -1,23 +1,32 @@
 import { randomUUID } from "node:crypto"
+import { readCallback } from "@unseal/archive/callback"
 import { createJobPayload } from "@unseal/queue/job"
-import { createProducer } from "@unseal/queue/producer"
+import { describeDuplicate, submitPayload } from "./again.ts"
+import { env } from "./config.ts"
 import { UsageError } from "./exit.ts"
-import { readCallbackFile } from "./password-options.ts"
+import { readJsonFile } from "./password-options.ts"
 import { withQueue } from "./queue-connection.ts"
 
 /** `unseal submit callback.json`: what ingest does with a callback, without its authentication. */
 export async function submitCommand(
   path: string,
-  options: { readonly project?: string; readonly json?: true },
+  options: { readonly project?: string; readonly again?: true; readonly json?: true },
 ): Promise<void> {
-  const callback = await readCallbackFile(path, options.project?.toLowerCase())
+  const json = await readJsonFile(path)
+  const wanted = (options.project ?? env.UNSEAL_PROJECT_ID)?.toLowerCase() || undefined
+  const named = readCallback(json)
+  if (wanted !== undefined && "projectId" in named && named.projectId !== wanted)
+    throw new UsageError(
+      `the callback is of project ${named.projectId}, and ${options.project === undefined ? "UNSEAL_PROJECT_ID" : "--project"} is ${wanted}: give --project ${named.projectId} if that one is meant`,
+    )
+  const callback = wanted === undefined ? named : readCallback(json, wanted)
   const print = (result: Record<string, string>, line: string) =>
     void process.stdout.write(`${options.json ? JSON.stringify(result) : line}\n`)
   if ("ignored" in callback) {
     const { archiveId = "" } = callback
     return print({ outcome: "ignored", reason: callback.ignored, archiveId }, `ignored: ${callback.ignored}`)
   }
-  const projectId = options.project?.toLowerCase() ?? callback.projectId
+  const projectId = wanted ?? callback.projectId
   if (projectId === undefined) throw new UsageError(`${path} does not name one project: give --project ID`)
   const payload = createJobPayload({
     projectId,
@@ -31,16 +40,12 @@ export async function submitCommand(
     nonce: randomUUID(),
   })
   await withQueue(async ({ connection, settings }) => {
-    const producer = createProducer({
-      connection,
-      queue: settings.UNSEAL_QUEUE,
-      attempts: settings.UNSEAL_ATTEMPTS,
-    })
-    try {
-      const { outcome, jobId } = await producer.enqueue(payload)
-      print({ outcome, jobId, archiveId: callback.archiveId }, `${outcome} ${jobId}`)
-    } finally {
-      await producer.close()
-    }
+    const { outcome, jobId, of } = await submitPayload(connection, settings, payload, options.again === true)
+    const what = of && describeDuplicate(of)
+    if (options.json)
+      process.stdout.write(
+        `${JSON.stringify({ outcome, jobId, archiveId: callback.archiveId, ...(of && { state: of.state, since: of.since }) })}\n`,
+      )
+    else process.stdout.write(`${outcome} ${jobId}${what === undefined ? "" : `: ${what}`}\n`)
   })
 }

@@ -1,5 +1,5 @@
 import type { RedisClient } from "./client.ts"
-import { queueKey } from "./names.ts"
+import { countersKey, queueKey } from "./names.ts"
 
 export interface QueueStatus {
   /** Jobs by state. `waiting` has all that could begin now; `failed` are the dead letters; `completed` are kept for an hour. */
@@ -33,4 +33,9 @@ export async function queueStatus(connection: RedisClient, queue: string): Promi
     jobs: { waiting: first + prioritized, active, delayed, completed, failed },
     oldestWaitingSeconds: times.length > 0 ? Math.max(0, (Date.now() - Math.min(...times)) / 1_000) : 0,
   }
+}
+
+/** Whether anything was ever put into `queue`, or a worker ever waited for it. */
+export async function queueExists(connection: RedisClient, queue: string): Promise<boolean> {
+  return (await connection.exists(countersKey(queue), queueKey(queue, "meta"))) > 0
 }

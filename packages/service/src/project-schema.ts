@@ -58,14 +58,18 @@ export interface ProjectLimits {
   readonly partsInFlight?: number
 }
 
+/** What a command that looks at what is done knows of a project: neither its source nor its keys. */
+export type DestinationProject = Pick<WorkerProject, "id" | "destination" | "destinationKey">
+
 /** A project as one of the processes knows it. */
-export type Project = IngestProject | WorkerProject | VendorProject
+export type Project = IngestProject | WorkerProject | VendorProject | DestinationProject
 
 /** The part of a project that each reader needs. */
 export interface ProjectOf {
   readonly ingest: IngestProject
   readonly worker: WorkerProject
   readonly vendor: VendorProject
+  readonly destination: DestinationProject
 }
 
 /** Who reads projects: each process its own part, and whoever speaks with the vendor's REST API. */
@@ -229,6 +233,21 @@ export const ingestProject = (allowUnauthenticated: boolean) =>
       }
     })
 
+const destinationKey = () =>
+  checked(keyTemplateProblem).default(() => defaultOf("UNSEAL_DESTINATION_KEY", "worker") ?? "")
+
+/** The part of a project that says where its plaintext is. */
+export const destinationProject = () =>
+  z
+    .object({
+      id: projectId,
+      platform,
+      destination: checked(storeUrlProblem),
+      destinationKey: destinationKey(),
+    })
+    .check(checkPlatform)
+    .transform(({ platform: _, ...project }): DestinationProject => project)
+
 /** The part of a project that the worker needs. */
 export const workerProject = () =>
   z
@@ -241,9 +260,7 @@ export const workerProject = () =>
         .array(checked(keyTemplateProblem))
         .min(1, { error: "must hold at least one template" })
         .default(() => defaultOf("UNSEAL_SOURCE_KEYS", "worker")?.split(",") ?? []),
-      destinationKey: checked(keyTemplateProblem).default(
-        () => defaultOf("UNSEAL_DESTINATION_KEY", "worker") ?? "",
-      ),
+      destinationKey: destinationKey(),
       keysDir: words,
       limits: z
         .strictObject(

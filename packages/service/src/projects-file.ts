@@ -10,6 +10,7 @@ const FIELDS = {
   ingest: ["callbackAuth", "signatureSecretFile", "signatureSecretFiles", "callbackTokenFile"],
   worker: ["source", "destination", "sourceKeys", "destinationKey", "keysDir", "limits"],
   vendor: ["apiAuth", "apiSecretFile", "applicationKeyFile", "apiUrl"],
+  destination: ["destination", "destinationKey"],
 } as const
 
 /** The fields that name the file of a secret. */
@@ -24,7 +25,7 @@ const SECRET_FIELDS = {
 const MAX_BYTES = 4 * 2 ** 20
 const MAX_PROJECTS = 20_000
 
-const KNOWN: readonly string[] = Object.values(FIELDS).flat()
+const KNOWN: readonly string[] = [...new Set(Object.values(FIELDS).flat())]
 
 const isRecord = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value)

@@ -2,6 +2,7 @@ import type { z } from "zod"
 import { type Environment, readVariable } from "./environment.ts"
 import {
   type DraftProject,
+  destinationProject,
   ingestProject,
   type Project,
   type ProjectOf,
@@ -35,6 +36,11 @@ const VARIABLES = {
     apiSecret: "UNSEAL_API_SECRET",
     applicationKey: "UNSEAL_APPLICATION_KEY",
     apiUrl: "UNSEAL_API_URL",
+  },
+  destination: {
+    id: "UNSEAL_PROJECT_ID",
+    destination: "UNSEAL_DESTINATION",
+    destinationKey: "UNSEAL_DESTINATION_KEY",
   },
 } as const satisfies Record<ProjectsReader, Record<string, SettingName>>
 
@@ -100,6 +106,7 @@ function schemaOf<R extends ProjectsReader>(reader: R, env: Environment): z.ZodT
     ingest: () => ingestProject(["1", "true"].includes(env.UNSEAL_ALLOW_UNAUTHENTICATED ?? "")),
     worker: workerProject,
     vendor: vendorProject,
+    destination: destinationProject,
   }
   return schemas[reader]()
 }

@@ -5,6 +5,7 @@ import { tryProjects } from "./projects-reading.ts"
 
 export type {
   CallbackAuth,
+  DestinationProject,
   IngestProject,
   Platform,
   Project,
@@ -25,7 +26,7 @@ export interface Projects<P extends Project> {
 /**
  * Reads the projects from `UNSEAL_PROJECTS_FILE`, or the single one of `UNSEAL_PROJECT_ID` and the variables beside it. Only
  * what the reader needs is read: secrets of callbacks for `ingest`, stores and keys for `worker`, what the REST API asks for
- * `vendor`. `env` may hold the rest as well, as may the file. Throws `ConfigurationError` with every problem and where it is.
+ * `vendor`, where the plaintext is for `destination`. `env` may hold the rest as well, as may the file. Throws `ConfigurationError` with every problem and where it is.
  */
 export function readProjects<R extends ProjectsReader>(options: {
   for: R
