@@ -3,6 +3,7 @@ import { randomUUID } from "node:crypto"
 import { writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
+import { FAILURES } from "@unseal/queue/ending"
 import { queueKey } from "@unseal/queue/names"
 import { afterAll, beforeAll, expect, test, vi } from "vitest"
 import type { AppProcess } from "../harness/process.ts"
@@ -101,7 +102,7 @@ test("a failure that only the queue sees is listed with its remedy, too", async 
   await system.client.hset(job, "failedReason", "ERR_STALLED: its worker ended 21 times")
   const { stdout } = await system.cli(["queue", "dead-letters", "--code", "ERR_STALLED"])
   await system.client.hset(job, "failedReason", reason)
-  expect(stdout.toString()).toContain("workers ended while they had this job: look for what ends them")
+  expect(stdout.toString()).toContain(FAILURES.ERR_STALLED.remedy)
 })
 
 test("a queue that is not there is told from an empty one", async () => {
