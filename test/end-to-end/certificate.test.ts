@@ -134,18 +134,19 @@ describe("create", () => {
     expect(await text("cert.pem")).toBe("precious")
     expect(await readdir(directory)).toEqual(["cert.pem"])
 
-    const absent = path("absent/cert.pem")
+    // A folder that is missing is made, but a file is in the way of this one.
+    const blocked = path("cert.pem/new.pem")
     const failed = await runCli([
       "certificate",
       "create",
       "--no-passphrase",
       "--out",
-      absent,
+      blocked,
       "--keyout",
       path("k.pem"),
     ])
     expect(failed.code).toBe(2)
-    expect(failed.stderr).toContain("can't be written: ENOENT")
+    expect(failed.stderr).toMatch(/cert.pem can't be written: EEXIST/)
     expect(await readdir(directory)).toEqual(["cert.pem"])
   })
 

@@ -234,7 +234,9 @@ describe("a user of Redis", () => {
       const ingest = await startApp("ingest", { env: { ...PROJECT, ...env } })
       const reason = "redis forbids its user what the queue needs: copy, zpopmin"
       await until(async () => (await readiness(ingest)).reasons.includes(reason))
-      expect(ingest.log.filter((line) => line.reason === reason)).toHaveLength(1)
+      const told = () => ingest.log.filter((line) => line.reason === reason)
+      await until(async () => told().length > 0)
+      expect(told()).toHaveLength(1)
       await ingest.stop()
       const worker = await system.startWorker(env)
       await until(async () => (await readiness(worker)).reasons.includes(reason))
