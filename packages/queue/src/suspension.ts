@@ -31,11 +31,14 @@ export interface SuspensionOptions {
   readonly maxMs: number
   /** Until the first probe: 1000. */
   readonly firstMs?: number
-  /** Between two probes at most: 60000. */
+  /** Between two probes at most: 20000, so that archives flow within a minute of the end, though a probe takes its time to fail. */
   readonly mostMs?: number
   readonly logger?: QueueLogger
   logError(error: unknown, message: string): void
 }
+
+/** Whoever asks to be left alone for longer is asked all the same. */
+const LONGEST_RETRY_AFTER_MS = 60_000
 
 /** A job that this worker has taken. */
 export interface TakenJob {
@@ -85,7 +88,7 @@ const BATCH_PAUSE_MS = 200
 const SINGLES_PER_SECOND = 20
 
 export function createSuspensions(options: SuspensionOptions): Suspensions {
-  const { connection, queue, maxMs, firstMs = 1_000, mostMs = 60_000, logger, logError } = options
+  const { connection, queue, maxMs, firstMs = 1_000, mostMs = 20_000, logger, logError } = options
   let known = new Map<string, SuspensionState>()
   let closed = false
   let sweptAt = performance.now()
@@ -230,7 +233,7 @@ export function createSuspensions(options: SuspensionOptions): Suspensions {
       const { code, remedy } = error
       const given = {
         ...{ name, id: jobId, token, code, reason, remedy, maxMs, mostMs, ownHits: OWN_HITS },
-        firstMs: Math.min(Math.max(firstMs, retryAfterMsOf(error)), mostMs),
+        firstMs: Math.max(Math.min(firstMs, mostMs), Math.min(retryAfterMsOf(error), LONGEST_RETRY_AFTER_MS)),
       }
       const [verdict, heldMs] = (await script(HIT, given)) as string[]
       if (verdict === "own" || verdict === "lost") return { kind: verdict }
