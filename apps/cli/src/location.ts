@@ -2,6 +2,7 @@
 import { createReadStream, createWriteStream, type Stats } from "node:fs"
 import { readlink, stat } from "node:fs/promises"
 import { basename, dirname, join, resolve } from "node:path"
+import type { Readable } from "node:stream"
 import { fileURLToPath, pathToFileURL } from "node:url"
 import type { OpenedStore } from "@unseal/archive/store/adapter"
 import { openHttpsStore } from "@unseal/archive/store/https"
@@ -37,7 +38,7 @@ export async function openSource(
   signal: AbortSignal,
   onBytes?: (done: number) => void,
 ): Promise<Location> {
-  const spooled = async (label: string, input: AsyncIterable<Buffer>) => ({
+  const spooled = async (label: string, input: Readable) => ({
     ...(await spool({ name: label, input, ...(onBytes && { onBytes }) }, signal)),
     ...{ name: label, marks: false },
   })

@@ -2,6 +2,7 @@ import { constants } from "node:fs"
 import { type FileHandle, mkdtemp, open, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { addAbortSignal, type Readable } from "node:stream"
 import { isUnsealError, UnsealError } from "@unseal/archive/errors"
 import { type OpenedStore, openInTwo } from "@unseal/archive/store/adapter"
 import type { ArchiveSource } from "@unseal/archive/store/contract"
@@ -12,7 +13,7 @@ const READ_SIZE = 512 * 1024
 /** What comes from a pipe: its name in messages, and how far it is. */
 export interface Spooling {
   readonly name: string
-  readonly input: AsyncIterable<Buffer>
+  readonly input: Readable
   onBytes?(done: number): void
 }
 
@@ -28,7 +29,9 @@ export async function spool(
   const handle = await openNameless()
   let size = 0
   try {
-    for await (const chunk of input) {
+    // A pipe that says nothing must not outlast Ctrl-C.
+    addAbortSignal(signal, input)
+    for await (const chunk of input as AsyncIterable<Buffer>) {
       signal.throwIfAborted()
       await handle.writeFile(chunk)
       size += chunk.length
