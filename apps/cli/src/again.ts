@@ -18,7 +18,7 @@ export interface Submitted {
 }
 
 type Connection = Parameters<typeof findJob>[0]
-type QueueSettings = { readonly UNSEAL_QUEUE: string; readonly UNSEAL_ATTEMPTS: number }
+type QueueSettings = { readonly UNSEAL_QUEUE: string }
 
 /**
  * Enqueues `payload`. With `again`, a job of it that was completed is none to stop at: a new one follows. One that is live or a dead
@@ -31,7 +31,7 @@ export async function submitPayload(
   again: boolean,
 ): Promise<Submitted> {
   const queue = settings.UNSEAL_QUEUE
-  const producer = createProducer({ connection, queue, attempts: settings.UNSEAL_ATTEMPTS })
+  const producer = createProducer({ connection, queue })
   try {
     const first = jobIdOf(payload)
     const found = await findJob(connection, queue, first)

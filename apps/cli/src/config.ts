@@ -48,7 +48,6 @@ export const readQueueSettings = () =>
     z.object({
       ...REDIS_SETTINGS,
       UNSEAL_QUEUE: text(),
-      UNSEAL_ATTEMPTS: integer({ min: 1, max: 1_000 }),
       LOG_LEVEL: logLevel(),
     }),
     env,

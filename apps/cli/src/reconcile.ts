@@ -82,10 +82,7 @@ export async function reconcileCommand(options: ReconcileCommandOptions, signal:
   const failures: UnsealError[] = []
   await withQueue(async ({ connection, settings }) => {
     const queue = settings.UNSEAL_QUEUE
-    const producer = createProducer({
-      ...{ connection, queue, attempts: settings.UNSEAL_ATTEMPTS },
-      deadlineMs: ENQUEUE_DEADLINE_MS,
-    })
+    const producer = createProducer({ connection, queue, deadlineMs: ENQUEUE_DEADLINE_MS })
     try {
       for (const id of able) {
         const project = projects.get(id)!

@@ -37,7 +37,6 @@ await runProcess("ingest", async ({ logger, fail }) => {
   const producer = createProducer({
     connection: redis,
     queue: config.UNSEAL_QUEUE,
-    attempts: config.UNSEAL_ATTEMPTS,
     deadlineMs: ENQUEUE_DEADLINE_MS,
     ...(isOff(config.testing, "password-in-job-id") && { jobIdOf: jobIdWithoutPassword }),
     logger,

@@ -1,7 +1,7 @@
 /**
- * What becomes of every job, whatever the options say that it holds in Redis: those may have been tampered with, or torn.
- * A dead letter stays; a completed job is remembered for an hour, without its
- * secrets (worker-backend.ts).
+ * What becomes of every job, whatever options it holds in Redis: those may have been tampered with, or torn. A dead letter
+ * stays; a completed job is remembered for an hour, without its secrets (worker-backend.ts). How often a job is tried is the
+ * setting of the worker that runs it.
  */
 export const JOB_OPTIONS = {
   backoff: { type: "unseal" },

@@ -19,8 +19,6 @@ export interface ProducerOptions {
   readonly connection: RedisClient
   /** The queue's name. */
   readonly queue: string
-  /** How often a job is tried before it becomes a dead letter: 12. */
-  readonly attempts?: number
   /** How long `enqueue` may take: 2000. */
   readonly deadlineMs?: number
   /** Adds that wait for an answer of Redis at most; more are refused at once: 1000. */
@@ -59,8 +57,7 @@ interface LiveQueue {
 
 /** A producer. Waits for nothing: with Redis away it refuses, and works as soon as Redis is back. */
 export function createProducer(options: ProducerOptions): Producer {
-  const { connection, queue: name, attempts = 12, deadlineMs = 2_000, pendingLimit = 1_000 } = options
-  const jobOptions = { attempts, ...JOB_OPTIONS }
+  const { connection, queue: name, deadlineMs = 2_000, pendingLimit = 1_000 } = options
   const logError = createErrorLog(options.logger)
   const reasonNotToAdd = watchMemory(connection, name, options.logger)
   let live: LiveQueue | undefined
@@ -91,7 +88,7 @@ export function createProducer(options: ProducerOptions): Producer {
     if (full !== null) throw new QueueUnavailableError(full)
     // Whoever asked has been answered by now.
     if (isLate()) throw tooLate()
-    const linedUp = await add({ payload, options: { ...jobOptions, jobId } })
+    const linedUp = await add({ payload, options: { ...JOB_OPTIONS, jobId } })
     // To call it a duplicate would be to lose the recording.
     if (linedUp === "empty")
       throw new QueueUnavailableError(`job ${jobId} has lost its payload in redis; remove it`)

@@ -200,7 +200,7 @@ export const SETTINGS = {
     meaning: "how often stalled jobs are looked for",
   },
   UNSEAL_ATTEMPTS: {
-    for: ["ingest", "worker", "cli"],
+    for: ["worker"],
     default: "12",
     meaning: "attempts before a job with a transient failure becomes a dead letter",
   },
