@@ -7,8 +7,11 @@ export type VendorCredentials =
   | { readonly scheme: "opentok" | "basic"; readonly apiSecret: string }
   | { readonly scheme: "vonage"; readonly privateKey: string | Uint8Array | KeyObject }
 
-/** The vendor refuses more than 5 minutes; its own example takes 3, which leaves room for a clock that is behind. */
+/** From now on. The vendor refuses a token whose `exp` is more than 5 minutes after its `iat`; its own example takes 3. */
 const LIFETIME_SECONDS = 180
+
+/** A token that was issued in the future is refused, and a clock that is a few seconds ahead is common. */
+const BACKDATED_SECONDS = 60
 
 /** The headers that authenticate one request. Ask anew for each: a token is good for three minutes and for one use. */
 export type Authorizer = () => Promise<Readonly<Record<string, string>>>
@@ -42,7 +45,7 @@ function lasting(token: SignJWT, alg: string): SignJWT {
   const now = Math.floor(Date.now() / 1_000)
   return token
     .setProtectedHeader({ alg, typ: "JWT" })
-    .setIssuedAt(now)
+    .setIssuedAt(now - BACKDATED_SECONDS)
     .setExpirationTime(now + LIFETIME_SECONDS)
     .setJti(randomUUID())
 }

@@ -3,6 +3,7 @@ import type { AddressInfo } from "node:net"
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest"
 import { createVendorClient, type VendorClientOptions } from "./client.ts"
 import type { Storage } from "./storage.ts"
+import { VendorError } from "./vendor-error.ts"
 
 const PROJECT = "123456"
 const ARCHIVE = "b40ef09b-3811-4726-b508-e41a0f96c68f"
@@ -178,10 +179,11 @@ describe("a storage", () => {
     [418, "ERR_STORE_DENIED", /418/],
     [500, "ERR_STORE_UNAVAILABLE", /500/],
   ])("is not put again after %d, which is a plain sentence without secrets", async (status, code, words) => {
-    answers = [{ status, body: "canary-answer" }]
+    answers = [{ status, body: { message: `no bucket archives\nfor ${SECRET} and canary-secret-key` } }]
     const failure = client().setStorage(storage, never)
     await expect(failure).rejects.toMatchObject({ name: "UnsealError", code, status })
     await expect(failure).rejects.toThrow(words)
+    await expect(failure).rejects.toThrow("; it says: no bucket archives for *** and ***")
     await expect(failure).rejects.not.toThrow(/canary/)
     await expect(failure).rejects.toHaveProperty("remedy", expect.not.stringContaining("bucket"))
     expect(requests).toHaveLength(1)
@@ -275,6 +277,88 @@ describe("a question", () => {
     await expect(asked).rejects.toMatchObject({ code: "ERR_STORE_UNAVAILABLE", status: null })
     await expect(asked).rejects.toThrow(`127.0.0.1:${port} could not be asked to tell of archive`)
     await expect(asked).rejects.toThrow("ECONNREFUSED")
+  })
+})
+
+describe("a refusal", () => {
+  const refused = async (answer: Answer) => {
+    answers = [{ status: 403, ...answer }]
+    const failure: unknown = await client({ attempts: 1 })
+      .getArchive(ARCHIVE, never)
+      .catch((error: unknown) => error)
+    if (failure instanceof VendorError) return failure
+    throw new Error(`not refused: ${failure}`)
+  }
+
+  it.each<[string, unknown, string | null]>([
+    [
+      "of OpenTok's form",
+      { code: -1, message: "Invalid token", description: "issued time cannot be greater than current time" },
+      "Invalid token; issued time cannot be greater than current time",
+    ],
+    [
+      "of Vonage's form",
+      {
+        type: "https://developer.vonage.com",
+        title: "Unauthorized",
+        detail: "You did not provide correct credentials.",
+      },
+      "You did not provide correct credentials.; Unauthorized",
+    ],
+    ["of plain text", "no such\u0000 key\n", "no such key"],
+    ["that is a JSON string", JSON.stringify("quota exceeded"), "quota exceeded"],
+    ["of a page of a gateway", "<html>Forbidden</html>", null],
+    ["of nothing", "", null],
+    ["without a sentence", { code: 403, message: 7 }, null],
+    ["without end", { message: "x".repeat(100_000) }, `${"x".repeat(300)}…`],
+  ])("shows the words of the vendor %s", async (_, body, words) => {
+    const { message } = await refused({ body })
+    expect(message).toBe(
+      `the vendor refused to tell of archive ${ARCHIVE}: the project id or the secret is wrong, or the project may not do this (403)${words === null ? "" : `; it says: ${words}`}`,
+    )
+  })
+
+  it("shows them for a busy vendor and a wrong path, too", async () => {
+    expect((await refused({ status: 503, body: { message: "maintenance" } })).message).toContain(
+      "maintenance",
+    )
+    answers = [{ status: 404, body: { message: "Not Found: /v2" } }]
+    await expect(Array.fromAsync(client().listArchives({}, never))).rejects.toThrow(
+      "; it says: Not Found: /v2",
+    )
+  })
+
+  it("never repeats the token", async () => {
+    answers = [{ status: 403, body: { message: "bad" } }]
+    const echo = createServer((request, response) => {
+      response.writeHead(403).end(`you sent ${request.headers.authorization}`)
+    })
+    await new Promise<void>((resolve) => echo.listen(0, "127.0.0.1", resolve))
+    const credentials = { scheme: "basic", apiSecret: SECRET } as const
+    const url = `http://127.0.0.1:${(echo.address() as AddressInfo).port}`
+    const failure = client({ baseUrl: url, credentials }).getArchive(ARCHIVE, never)
+    await expect(failure).rejects.toThrow("; it says: you sent ***")
+    await new Promise((resolve) => echo.close(resolve))
+  })
+
+  it.each([
+    [-95, "this machine's clock is 95 s ahead of the vendor's, or the project id"],
+    [600, "this machine's clock is 600 s behind the vendor's, or the project id"],
+  ])("says how far the clock is off when the vendor's is %d s off ours", async (seconds, words) => {
+    const date = new Date(Math.round(Date.now() / 1_000 + seconds) * 1_000).toUTCString()
+    const { message, remedy } = await refused({ headers: { date } })
+    expect(message.replace(/clock is \d+ s/, (found) => rounded(found, Math.abs(seconds)))).toContain(words)
+    expect(remedy).toMatch(/^set this machine's clock \(NTP\); if that does not help, check the project id/)
+  })
+
+  /** A second more or less is the time that the test took. */
+  const rounded = (found: string, seconds: number) =>
+    Math.abs(Number(/\d+/.exec(found)![0]) - seconds) <= 9 ? `clock is ${seconds} s` : found
+
+  it("blames no clock that is right, and none where it can't be the reason", async () => {
+    expect((await refused({})).message).not.toContain("clock")
+    const date = new Date(Date.now() - 3_600_000).toUTCString()
+    expect((await refused({ status: 400, headers: { date } })).message).not.toContain("clock")
   })
 })
 

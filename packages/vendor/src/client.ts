@@ -5,7 +5,7 @@ import { PLATFORM_DEFAULTS, type Platform } from "./platform.ts"
 import { type RequestOptions, sendRequest, type VendorAnswer, type VendorRequest } from "./request.ts"
 import type { Storage } from "./storage.ts"
 import { archiveListSchema, parseVendorArchive, type VendorArchive } from "./vendor-archive.ts"
-import { refusal, VendorError } from "./vendor-error.ts"
+import { VendorError } from "./vendor-error.ts"
 
 export type { VendorCredentials } from "./authorization.ts"
 export type { Storage } from "./storage.ts"
@@ -50,13 +50,18 @@ export function createVendorClient(options: VendorClientOptions): VendorClient {
   const authorize: Authorizer = createAuthorizer(projectId, options.credentials)
   const base = projectUrl(options.baseUrl ?? PLATFORM_DEFAULTS[options.platform].baseUrl, projectId)
   const send = (request: VendorRequest, signal: AbortSignal) =>
-    sendRequest(request, authorize, options, signal)
+    sendRequest(
+      { ...request, secrets: [...secretsOf(options), ...(request.secrets ?? [])] },
+      authorize,
+      options,
+      signal,
+    )
 
   async function fetchPage(offset: number, count: number, signal: AbortSignal): Promise<VendorArchive[]> {
     const what = `list the archives of project ${projectId}`
     const url = `${base}?${new URLSearchParams({ offset: String(offset), count: String(count) })}`
     const answer = await send({ method: "GET", url, what }, signal)
-    if (answer.status === 404) throw refusal(what, 404)
+    if (answer.refusal) throw answer.refusal
     return understand(what, answer, (json) =>
       archiveListSchema.parse(json).items.map((item) => parseVendorArchive(item, projectId)),
     )
@@ -66,8 +71,10 @@ export function createVendorClient(options: VendorClientOptions): VendorClient {
     projectId,
     async setStorage(storage, signal) {
       const what = `set the storage of project ${projectId}`
-      const answer = await send({ method: "PUT", url: `${base}/storage`, what, body: storage }, signal)
-      if (answer.status === 404) throw refusal(what, 404)
+      const url = `${base}/storage`
+      const secrets = [storage.type === "s3" ? storage.config.secretKey : storage.config.accountKey]
+      const answer = await send({ method: "PUT", url, what, body: storage, secrets }, signal)
+      if (answer.refusal) throw answer.refusal
     },
     async getArchive(archiveId, signal) {
       const what = `tell of archive ${archiveId}`
@@ -88,6 +95,9 @@ export function createVendorClient(options: VendorClientOptions): VendorClient {
     },
   }
 }
+
+const secretsOf = ({ credentials }: VendorClientOptions): string[] =>
+  "apiSecret" in credentials ? [credentials.apiSecret] : []
 
 /** The URL of the project's archives. The messages leave the base URL out: people paste user:password@ there. */
 function projectUrl(baseUrl: string, projectId: string): string {

@@ -3,6 +3,7 @@ import { retryAfterMs } from "@unseal/archive/store/retry-after"
 import type { Authorizer } from "./authorization.ts"
 import { proxyReason } from "./proxy.ts"
 import { refusal, VendorError } from "./vendor-error.ts"
+import { wordsOf } from "./words.ts"
 
 export interface RequestOptions {
   /** One attempt, from the connection to the last byte of the answer; 30 s if left out. */
@@ -22,12 +23,16 @@ export interface VendorRequest {
   readonly what: string
   /** Sent as JSON. */
   readonly body?: unknown
+  /** What an error must not repeat, even if the vendor does. */
+  readonly secrets?: readonly string[]
 }
 
 /** An answer of success, or 404, which only the caller can judge. */
 export interface VendorAnswer {
   readonly status: number
   readonly text: string
+  /** With a 404: the error that it is where the vendor can't have none. */
+  readonly refusal?: VendorError
 }
 
 /** A thousand archives with their streams take a few of them. */
@@ -68,14 +73,15 @@ function mayRepeat({ method }: VendorRequest, { code, status, retryAfterMs }: Ve
 }
 
 async function sendOnce(
-  { method, url, what, body }: VendorRequest,
+  { method, url, what, body, secrets = [] }: VendorRequest,
   authorize: Authorizer,
   timeoutMs: number,
   signal: AbortSignal,
 ): Promise<VendorAnswer> {
+  const authorization = await authorize()
   const headers = {
     accept: "application/json",
-    ...(await authorize()),
+    ...authorization,
     ...(body === undefined ? {} : { "content-type": "application/json" }),
   }
   const timeout = AbortSignal.timeout(timeoutMs)
@@ -101,8 +107,15 @@ async function sendOnce(
       { remedy: UNREACHABLE_REMEDY, cause },
     )
   }
-  if (response.ok || response.status === 404) return { status: response.status, text }
-  throw refusal(what, response.status, retryAfterMs(response.headers.get("retry-after")))
+  if (response.ok) return { status: response.status, text }
+  const clockAheadMs = Date.now() - Date.parse(response.headers.get("date") ?? "")
+  const error = refusal(what, response.status, {
+    retryAfterMs: retryAfterMs(response.headers.get("retry-after")),
+    words: wordsOf(text, [...Object.values(authorization), ...secrets]),
+    ...(Number.isFinite(clockAheadMs) && { clockAheadMs }),
+  })
+  if (response.status === 404) return { status: 404, text, refusal: error }
+  throw error
 }
 
 async function textOf(response: Response): Promise<string> {

@@ -3,7 +3,7 @@ import { type ErrorCode, UnsealError } from "@unseal/archive/errors"
 /**
  * A request that the vendor's REST API did not fulfil: `ERR_STORE_DENIED` (permanent: 400, 401, 403 and whatever else no
  * repetition can fix) or `ERR_STORE_UNAVAILABLE` (transient: unreachable, timeout, 5xx, 429, an answer that can't be
- * understood). The message is a plain sentence without any header, body or secret.
+ * understood). The message is a plain sentence with what the vendor said, and without what was sent: no header, no secret.
  */
 export class VendorError extends UnsealError {
   /** Of the last answer; `null` if there was none. */
@@ -32,35 +32,56 @@ export class VendorError extends UnsealError {
   }
 }
 
+/** What comes with an answer that is not a success. */
+export interface RefusalDetails {
+  readonly retryAfterMs?: number | undefined
+  /** What the vendor says; see `wordsOf`. */
+  readonly words?: string | undefined
+  /** This machine's clock less the answer's `Date`. */
+  readonly clockAheadMs?: number
+}
+
+/** The vendor's `Date` has whole seconds, and the answer was on its way: less is no clock that is wrong. */
+const NOTICEABLE_MS = 10_000
+
 /** What an answer that is not a success means; `what` says what was asked, e.g. "list the archives of project 123456". */
-export function refusal(what: string, status: number, retryAfterMs?: number): VendorError {
+export function refusal(what: string, status: number, details: RefusalDetails = {}): VendorError {
+  const { retryAfterMs, words, clockAheadMs = 0 } = details
+  const saying = words === undefined ? "" : `; it says: ${words}`
   const known = ANSWERS[status]
-  if (known !== undefined)
+  if (known !== undefined) {
+    const off = Math.abs(clockAheadMs) > NOTICEABLE_MS && (status === 401 || status === 403)
+    const clock = `this machine's clock is ${Math.round(Math.abs(clockAheadMs) / 1_000)} s ${clockAheadMs > 0 ? "ahead of" : "behind"} the vendor's`
     return new VendorError(
       "ERR_STORE_DENIED",
-      `the vendor refused to ${what}: ${known.sentence} (${status})`,
+      `the vendor refused to ${what}: ${off ? `${clock}, or ` : ""}${known.sentence} (${status})${saying}`,
       {
         status,
-        remedy: known.remedy,
+        remedy: off ? `set this machine's clock (NTP); if that does not help, ${known.remedy}` : known.remedy,
       },
     )
+  }
   if (status === 429 || status >= 500) {
     const wait =
       retryAfterMs === undefined ? "" : `, and asks for ${Math.ceil(retryAfterMs / 1_000)} s of patience`
     return new VendorError(
       "ERR_STORE_UNAVAILABLE",
-      `the vendor could not ${what}: it answered ${status}${wait}`,
+      `the vendor could not ${what}: it answered ${status}${wait}${saying}`,
       { status, retryAfterMs, remedy: "try again later; the vendor's status page tells of outages" },
     )
   }
-  return new VendorError("ERR_STORE_DENIED", `the vendor refused to ${what}: it answered ${status}`, {
-    status,
-    remedy: "check the base URL and the platform",
-  })
+  return new VendorError(
+    "ERR_STORE_DENIED",
+    `the vendor refused to ${what}: it answered ${status}${saying}`,
+    {
+      status,
+      remedy: "check the base URL and the platform",
+    },
+  )
 }
 
 const CREDENTIALS_REMEDY =
-  "check the project id, the API secret or private key, the platform and the auth scheme; a clock that is minutes off makes every token invalid"
+  "check the project id, the API secret or private key, the platform and the auth scheme"
 
 const ANSWERS: Readonly<Record<number, { readonly sentence: string; readonly remedy: string }>> = {
   400: {
