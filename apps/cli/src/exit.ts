@@ -1,4 +1,4 @@
-import { isUnsealError, type UnsealError } from "@unseal/archive/errors"
+import { ERROR_CODES, type ErrorCode, isUnsealError, type UnsealError } from "@unseal/archive/errors"
 import { StoreUrlError } from "@unseal/archive/store/url"
 import { ConfigurationError } from "@unseal/service/settings"
 import { remedyAtTerminal } from "./remedies.ts"
@@ -30,6 +30,15 @@ export function throwWorst(failures: readonly UnsealError[]): void {
   throw worst
 }
 
+/** How a command ends that failed with `code`. */
+export function exitCodeOf(code: ErrorCode): number {
+  // A key file that can't be opened is a wrong argument, not a wrong archive.
+  if (code === "ERR_KEY_INVALID") return EXIT.usage
+  // Only who waits for an upload has a reason to try this one again.
+  if (code === "ERR_OBJECT_INCOMPLETE") return EXIT.failed
+  return ERROR_CODES[code].kind === "transient" ? EXIT.retry : EXIT.failed
+}
+
 /** Says on stderr what went wrong and what to do, and answers with the exit code. */
 export function explain(error: unknown): number {
   const say = (line: string) => process.stderr.write(`unseal: ${line}\n`)
@@ -44,11 +53,7 @@ export function explain(error: unknown): number {
   if (isUnsealError(error)) {
     say(`${error.code}: ${error.message}`)
     say(remedyAtTerminal(error))
-    // A key file that can't be opened is a wrong argument, not a wrong archive.
-    if (error.code === "ERR_KEY_INVALID") return EXIT.usage
-    // Only who waits for an upload has a reason to try this one again.
-    if (error.code === "ERR_OBJECT_INCOMPLETE") return EXIT.failed
-    return error.kind === "transient" ? EXIT.retry : EXIT.failed
+    return exitCodeOf(error.code)
   }
   if (error instanceof Unaccounted) {
     say(error.message)

@@ -19,6 +19,7 @@ export function createKeyMetrics(
     name: "unseal_certificate_expiry_seconds",
     help: "Until the certificate of a key that is open here is no longer valid, negative after that; old archives are decrypted all the same",
     labels: { key_id: () => keyIds },
+    overReplicas: "min",
     async collect(set) {
       // A renewed certificate has the same key: the later date counts.
       const expiries = new Map<string, number>()
@@ -33,6 +34,7 @@ export function createKeyMetrics(
     name: "unseal_key_files_unusable",
     help: "Files in the project's key directory that hold no usable key, once this worker has opened it; one that was usable before keeps its old key meanwhile",
     labels: { project: () => projects.ids },
+    overReplicas: "max",
     async collect(set) {
       for (const { projectIds, keyRing } of await open())
         for (const project of projectIds) set({ project }, keyRing.unusable().length)

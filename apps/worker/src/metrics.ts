@@ -72,6 +72,7 @@ export function createWorkerMetrics(
     name: "unseal_parts_in_flight",
     help: "Parts in memory now",
     labels: {},
+    overReplicas: "sum",
     collect: (set) => set({}, budget.holders),
   })
 
@@ -82,6 +83,7 @@ export function createWorkerMetrics(
         name: "unseal_store_requests_limit",
         help: "Requests in flight that a store gets while it refuses more (503 SlowDown, 429); absent without a limit",
         labels: { project: () => projects.ids, side: ["source", "destination"] },
+        overReplicas: "sum",
         collect(set) {
           for (const { projectId, side, limit } of limits()) set({ project: projectId, side }, limit)
         },

@@ -38,6 +38,7 @@ export function createQueueMetrics(
     name: "unseal_queue_jobs",
     help: "Jobs by state; waiting are all that could begin now, failed are the dead letters",
     labels: { state: STATES },
+    overReplicas: "max",
     async collect(set) {
       const jobs = (await status())?.jobs
       for (const state of STATES) set({ state }, jobs?.[state] ?? Number.NaN)
@@ -47,18 +48,21 @@ export function createQueueMetrics(
     name: "unseal_queue_oldest_seconds",
     help: "How long the oldest of the jobs that are next in line has waited",
     labels: {},
+    overReplicas: "max",
     collect: async (set) => set({}, (await status())?.oldestWaitingSeconds ?? Number.NaN),
   })
   createGauge(registry, {
     name: "unseal_queue_bytes",
     help: "Memory that Redis uses, for the queue and whatever else it holds",
     labels: {},
+    overReplicas: "max",
     collect: async (set) => set({}, (await inTime(queue.memory()))?.usedBytes ?? Number.NaN),
   })
   createGauge(registry, {
     name: "unseal_dead_letters",
     help: "Dead letters by code, of the newest 2000",
     labels: { code: CODES },
+    overReplicas: "max",
     async collect(set) {
       const counts = await inTime(queue.deadLetters.count())
       for (const code of CODES) set({ code }, counts ? (counts.byCode.get(code) ?? 0) : Number.NaN)
@@ -73,6 +77,7 @@ export function createAccountMetrics(registry: Registry, readAccounts: () => Pro
     name: "unseal_queue_accounts",
     help: "Archives accepted so far, and what has become of them: committed, dead letters, live, discarded",
     labels: { account: ACCOUNTS },
+    overReplicas: "max",
     async collect(set) {
       const now = await accounts()
       for (const account of ACCOUNTS) set({ account }, now?.[FIELD_OF[account]] ?? Number.NaN)
@@ -82,6 +87,7 @@ export function createAccountMetrics(registry: Registry, readAccounts: () => Pro
     name: "unseal_queue_missing",
     help: "Accepted archives that are neither committed, dead letters, live nor discarded: always 0, unless a job was removed or lost",
     labels: {},
+    overReplicas: "max",
     collect: async (set) => set({}, (await accounts())?.missing ?? Number.NaN),
   })
 }
@@ -104,6 +110,7 @@ export function createSuspensionMetrics(
     name: "unseal_suspended",
     help: "1 while archives of the project wait for the end of the deployment's trouble; the queue's, the same in every worker: use max, not sum",
     labels,
+    overReplicas: "max",
     async collect(set) {
       for (const { projectId, side, code } of (await suspensions()) ?? [])
         set({ project: projectId, side, code }, 1)
@@ -113,6 +120,7 @@ export function createSuspensionMetrics(
     name: "unseal_suspended_seconds",
     help: "Since when the project is suspended; the queue's, the same in every worker: use max, not sum",
     labels,
+    overReplicas: "max",
     async collect(set) {
       for (const { projectId, side, code, seconds } of (await suspensions()) ?? [])
         set({ project: projectId, side, code }, seconds)

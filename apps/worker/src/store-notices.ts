@@ -13,6 +13,7 @@ export function createStoreNotices(registry: Registry, logger: Pick<Logger, "war
     name: "unseal_clock_skew_seconds",
     help: "How far a store's clock is ahead of this machine's (negative: behind), as last learned from a refusal; 0 before",
     labels: {},
+    overReplicas: "each",
   })
   const blindLooks = createCounter(registry, {
     name: "unseal_blind_looks_total",

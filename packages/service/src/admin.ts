@@ -20,6 +20,28 @@ export interface AdminOptions {
   readonly readyTimeoutMs?: number
 }
 
+/** What the admin port answers: by path, what it tells, and what each status says. */
+export const ADMIN_ENDPOINTS = {
+  "/healthz": {
+    tells: "whether the process makes progress, for a liveness probe",
+    answers: {
+      200: "it does",
+      503: "it is stuck, with the reason: restart it. Never because Redis, a store or a key is missing, which a restart would not help",
+    },
+  },
+  "/readyz": {
+    tells: "whether the process can work, for a readiness probe",
+    answers: {
+      200: "it can",
+      503: "it can't, with every reason: Redis does not take what it writes, or ingest is draining. What is wrong with one project (keys, a store) is not among them: that project is suspended, and `unseal_suspended` and the log tell",
+    },
+  },
+  "/metrics": {
+    tells: "the metrics, as Prometheus text",
+    answers: { 200: "the metrics; what Redis does not tell within a second is `NaN`" },
+  },
+} as const satisfies Record<string, { tells: string; answers: Readonly<Record<number, string>> }>
+
 /**
  * Serves `/healthz` (alive?), `/readyz` (ready, and if not, why) and `/metrics` (Prometheus text) to GET and HEAD; anything
  * else is a 404 problem document (RFC 9457). Rejects if the port can't be had.
@@ -29,23 +51,24 @@ export async function startAdminServer(options: AdminOptions): Promise<{
   close(): Promise<void>
 }> {
   const { port, host, registry, logger, live = () => null } = options
-  const routes: Readonly<Record<string, (response: ServerResponse) => Promise<void>>> = {
-    "/healthz": async (response) => {
-      const reason = live()
-      send(response, reason === null ? 200 : 503, { status: reason === null ? "alive" : "stuck", reason })
-    },
-    "/readyz": async (response) => {
-      const reasons = await readyWithin(options.ready, options.readyTimeoutMs ?? 2_000)
-      send(response, reasons.length === 0 ? 200 : 503, {
-        status: reasons.length === 0 ? "ready" : "not ready",
-        reasons,
-      })
-    },
-    "/metrics": async (response) => {
-      const text = await registry.metrics()
-      response.writeHead(200, { "content-type": registry.contentType }).end(text)
-    },
-  }
+  const routes: Readonly<Record<keyof typeof ADMIN_ENDPOINTS, (response: ServerResponse) => Promise<void>>> =
+    {
+      "/healthz": async (response) => {
+        const reason = live()
+        send(response, reason === null ? 200 : 503, { status: reason === null ? "alive" : "stuck", reason })
+      },
+      "/readyz": async (response) => {
+        const reasons = await readyWithin(options.ready, options.readyTimeoutMs ?? 2_000)
+        send(response, reasons.length === 0 ? 200 : 503, {
+          status: reasons.length === 0 ? "ready" : "not ready",
+          reasons,
+        })
+      },
+      "/metrics": async (response) => {
+        const text = await registry.metrics()
+        response.writeHead(200, { "content-type": registry.contentType }).end(text)
+      },
+    }
   const server = createServer((request, response) => {
     const path = (request.url ?? "").split("?", 1)[0] ?? ""
     const route = ["GET", "HEAD"].includes(request.method ?? "")

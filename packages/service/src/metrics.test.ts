@@ -38,6 +38,7 @@ describe("closed label sets", () => {
       name: "g",
       help: "g",
       labels: { state: ["wait"] },
+      overReplicas: "sum",
       collect: async (set) => set({ state: "wait" }, depth++),
     })
     expect(await registry.metrics()).toContain('g{state="wait"} 1')
@@ -95,6 +96,7 @@ describe("closed label sets", () => {
       name: "g",
       help: "g",
       labels: { key: () => keys },
+      overReplicas: "sum",
       collect: (set) => keys.forEach((key, index) => void set({ key }, index)),
     })
     expect(await registry.metrics()).toContain('g{key="b"} 1')
@@ -106,7 +108,7 @@ describe("closed label sets", () => {
 
   it("work without labels", async () => {
     const registry = createRegistry()
-    const gauge = createGauge(registry, { name: "g", help: "g", labels: {} })
+    const gauge = createGauge(registry, { name: "g", help: "g", labels: {}, overReplicas: "sum" })
     gauge.set({}, 4)
     expect(await registry.metrics()).toMatch(/^g 4$/m)
   })

@@ -23,15 +23,37 @@ export const UNKNOWN = "unknown"
  */
 const MAX_INITIAL_SERIES = 500
 
+/**
+ * What makes one number of those of several replicas: their sum, or, where each shows the same or the worst counts, the largest or
+ * smallest. `each`: nothing does.
+ */
+export type OverReplicas = "sum" | "max" | "min" | "each"
+
+/** What a document says about a metric. */
+export interface MetricDescription {
+  readonly name: string
+  readonly type: "counter" | "gauge" | "histogram"
+  readonly help: string
+  readonly labels: LabelSets
+  readonly overReplicas: OverReplicas
+}
+
+const DESCRIPTIONS = new WeakMap<Registry, MetricDescription[]>()
+
+/** The metrics of Unseal's own that `registry` has, in the order in which they were made. */
+export const describeMetrics = (registry: Registry): readonly MetricDescription[] =>
+  DESCRIPTIONS.get(registry) ?? []
+
 /** A registry with Node's process metrics and `unseal_build_info{version,node}`. */
 export function createRegistry(): Registry {
   const registry = new Registry()
+  DESCRIPTIONS.set(registry, [])
   collectDefaultMetrics({ register: registry })
-  new Gauge({
+  createGauge(registry, {
     name: "unseal_build_info",
     help: "Always 1; the labels say which version runs on which Node",
-    labelNames: ["version", "node"],
-    registers: [registry],
+    labels: { version: [VERSION], node: [process.versions.node] },
+    overReplicas: "sum",
   }).set({ version: VERSION, node: process.versions.node }, 1)
   return registry
 }
@@ -40,6 +62,15 @@ interface Definition<Sets extends LabelSets> {
   readonly name: string
   readonly help: string
   readonly labels: Sets
+}
+
+function describe(
+  registry: Registry,
+  type: MetricDescription["type"],
+  { name, help, labels }: Definition<LabelSets>,
+  overReplicas: OverReplicas = "sum",
+): void {
+  DESCRIPTIONS.get(registry)?.push({ name, type, help, labels, overReplicas })
 }
 
 /**
@@ -55,6 +86,7 @@ export function createCounter<const Sets extends LabelSets>(
     possible = () => true,
   }: Definition<Sets> & { readonly possible?: (values: Labels<Sets>) => boolean },
 ): { increase(values: Labels<Sets>, by?: number): void } {
+  describe(registry, "counter", { name, help, labels })
   const begin = whenChanged(
     labels,
     (combination) => possible(combination as Labels<Sets>),
@@ -79,11 +111,14 @@ export function createGauge<const Sets extends LabelSets>(
     name,
     help,
     labels,
+    overReplicas,
     collect,
   }: Definition<Sets> & {
+    readonly overReplicas: OverReplicas
     collect?: (set: (values: Labels<Sets>, value: number) => void) => Promise<void> | void
   },
 ): { set(values: Labels<Sets>, value: number): void } {
+  describe(registry, "gauge", { name, help, labels }, overReplicas)
   const changes = Object.values(labels).some((values) => typeof values === "function")
   const close = closed(labels)
   const set = (values: Labels<Sets>, value: number) => gauge.set(close(values), value)
@@ -110,6 +145,7 @@ export function createHistogram<const Sets extends LabelSets>(
   registry: Registry,
   { name, help, labels, buckets }: Definition<Sets> & { readonly buckets: readonly number[] },
 ): { observe(values: Labels<Sets>, value: number): void } {
+  describe(registry, "histogram", { name, help, labels })
   const histogram = new Histogram({
     name,
     help,

@@ -85,16 +85,7 @@ export function openProjects<R extends ProjectsReader>(
       return since !== undefined && !projects.has(id) && performance.now() - since <= REMOVED_MS
     },
     watch({ logger, registry, intervalMs = 5_000, settleMs = 3_000 }) {
-      const invalid = createGauge(registry, {
-        name: "unseal_projects_file_invalid",
-        help: "1 while the files of the projects can't be used as they are, and the projects of before are in effect",
-        labels: {},
-      })
-      const reloads = createCounter(registry, {
-        name: "unseal_projects_reloads_total",
-        help: "Changes of the projects' files: taken, or invalid, so that the projects stayed as they were",
-        labels: { outcome: ["taken", "invalid"] },
-      })
+      const { invalid, reloads } = createReloadMetrics(registry)
 
       /** The files as they were when their content was taken. */
       let seen: FileStates | undefined
@@ -162,6 +153,22 @@ export function openProjects<R extends ProjectsReader>(
       }
     },
   }
+}
+
+/** What `watch` counts. */
+export function createReloadMetrics(registry: Registry) {
+  const invalid = createGauge(registry, {
+    name: "unseal_projects_file_invalid",
+    help: "1 while the files of the projects can't be used as they are, and the projects of before are in effect",
+    labels: {},
+    overReplicas: "max",
+  })
+  const reloads = createCounter(registry, {
+    name: "unseal_projects_reloads_total",
+    help: "Changes of the projects' files: taken, or invalid, so that the projects stayed as they were",
+    labels: { outcome: ["taken", "invalid"] },
+  })
+  return { invalid, reloads }
 }
 
 /** The ids, for the log. */

@@ -1,19 +1,19 @@
 /** The processes that read settings from their environment. */
-export type ProcessName = "ingest" | "worker" | "console" | "simulator" | "cli"
+export type ProcessName = "ingest" | "worker" | "simulator" | "cli"
 
 interface SettingRow {
   /** The processes that read it. */
   readonly for: readonly ProcessName[]
   /** What an unset variable stands for, as it would be written in the environment; `null` if there is nothing. */
   readonly default: string | null | Partial<Record<ProcessName, string>>
-  /** One sentence, for the table in the README. */
+  /** One sentence, for docs/settings.md. */
   readonly meaning: string
   /** May also be given as a file (`NAME_FILE`), and never appears in a message. */
   readonly secret?: true
 }
 
-const ALL = ["ingest", "worker", "console", "simulator", "cli"] as const
-const SERVERS = ["ingest", "worker", "console"] as const
+const ALL = ["ingest", "worker", "simulator", "cli"] as const
+const SERVERS = ["ingest", "worker"] as const
 
 /**
  * Every setting there is. One `.env` serves all processes, so each of them knows all the names, and refuses an `UNSEAL_…`
@@ -21,25 +21,25 @@ const SERVERS = ["ingest", "worker", "console"] as const
  */
 export const SETTINGS = {
   REDIS_URL: {
-    for: ["ingest", "worker", "console", "cli"],
+    for: ["ingest", "worker", "cli"],
     default: "redis://127.0.0.1:6379",
     meaning:
       "the Redis that holds the queue: `redis://user:password@host:6379/0`, `redis-sentinel://host,host/0?sentinelMasterId=NAME` or `redis-cluster://host,host`; `rediss://`, `rediss-sentinel://`, `rediss-cluster://` for TLS",
     secret: true,
   },
   REDIS_TLS_CA_FILE: {
-    for: ["ingest", "worker", "console", "cli"],
+    for: ["ingest", "worker", "cli"],
     default: null,
     meaning:
       "certificates (PEM) of the authorities that may vouch for Redis, instead of those that Node knows",
   },
   REDIS_TLS_CERT_FILE: {
-    for: ["ingest", "worker", "console", "cli"],
+    for: ["ingest", "worker", "cli"],
     default: null,
     meaning: "certificate (PEM) that is shown to Redis, if it asks for one",
   },
   REDIS_TLS_KEY_FILE: {
-    for: ["ingest", "worker", "console", "cli"],
+    for: ["ingest", "worker", "cli"],
     default: null,
     meaning: "private key (PEM) of that certificate",
   },
@@ -49,7 +49,7 @@ export const SETTINGS = {
     meaning: "`trace`, `debug`, `info`, `warn`, `error`, `fatal` or `silent`",
   },
   UNSEAL_QUEUE: {
-    for: ["ingest", "worker", "console", "cli"],
+    for: ["ingest", "worker", "cli"],
     default: "unseal",
     meaning: "name of the queue; its keys in Redis begin with `{unseal}`",
   },
@@ -60,19 +60,19 @@ export const SETTINGS = {
       "whether a Redis that may lose what it acknowledged (no AOF, not `appendfsync always`, an eviction policy) is refused at start-up, `require`, or only complained of, `warn`",
   },
   UNSEAL_HOST: {
-    for: [...SERVERS, "simulator"],
+    for: SERVERS,
     default: null,
     meaning:
       "address that the process listens on, its admin port included, which shows no secret and changes nothing: probes and scrapes come from outside a pod. Unset, every address of the machine, IPv4 and IPv6",
   },
   UNSEAL_PORT: {
-    for: ["ingest", "console"],
-    default: { ingest: "8080", console: "8081" },
+    for: ["ingest"],
+    default: "8080",
     meaning: "port of the process; 0 takes any free one",
   },
   UNSEAL_ADMIN_PORT: {
     for: SERVERS,
-    default: { ingest: "9090", worker: "9091", console: "9092" },
+    default: { ingest: "9090", worker: "9091" },
     meaning: "port of `/healthz`, `/readyz` and `/metrics`; 0 takes any free one",
   },
   UNSEAL_PROJECTS_FILE: {
@@ -114,22 +114,22 @@ export const SETTINGS = {
     meaning: "base URL of the vendor's REST API, if it is not the platform's",
   },
   UNSEAL_SOURCE: {
-    for: ["worker", "console", "cli"],
+    for: ["worker", "cli"],
     default: null,
     meaning: "store URL that the vendor uploads encrypted archives to",
   },
   UNSEAL_DESTINATION: {
-    for: ["worker", "console", "cli"],
+    for: ["worker", "cli"],
     default: null,
     meaning: "store URL that the plaintext is written to",
   },
   UNSEAL_SOURCE_KEYS: {
-    for: ["worker", "console", "cli"],
+    for: ["worker", "cli"],
     default: "{projectId}/{archiveId}/archive.ts,{projectId}/{archiveId}/archive.mp4",
     meaning: "templates of the source key, tried in this order, separated by commas",
   },
   UNSEAL_DESTINATION_KEY: {
-    for: ["worker", "console", "cli"],
+    for: ["worker", "cli"],
     default: "{projectId}/{archiveId}/archive.ts",
     meaning: "template of the destination key",
   },
@@ -168,7 +168,7 @@ export const SETTINGS = {
       "networks that callbacks may come from, as in `216.147.0.0/18` (the vendor's), separated by commas, beside what `UNSEAL_CALLBACK_AUTH` asks for. Connections from elsewhere are cut; behind a proxy, `UNSEAL_TRUSTED_PROXIES` is needed too. Unset, any",
   },
   UNSEAL_TRUSTED_PROXIES: {
-    for: ["ingest", "console"],
+    for: ["ingest"],
     default: null,
     meaning:
       "networks of the proxies in front, as in `10.0.0.0/8`, separated by commas: the last address in their `X-Forwarded-For` or `Forwarded` that is not one of theirs is the sender. The headers of anybody else count for nothing",
@@ -302,14 +302,14 @@ export function defaultOf(name: SettingName, process: ProcessName): string | und
   return typeof value === "object" ? value?.[process] : value
 }
 
-/** The settings as a Markdown table: name, processes, default, meaning. The README's table is made from it. */
+/** The settings as a Markdown table: name, processes, default, meaning. docs/settings.md is made from it. */
 export function settingsTable(): string {
   const rows = (Object.keys(SETTINGS) as SettingName[]).map((name) => {
     const row = settingRow(name)
     const processes = ALL.every((process) => row.for.includes(process)) ? "all" : row.for.join(", ")
     const defaults =
       row.default === null
-        ? ""
+        ? "–"
         : typeof row.default === "string"
           ? `\`${row.default}\``
           : Object.entries(row.default)

@@ -201,7 +201,7 @@ describe("the table of settings", () => {
     expect(lines).toHaveLength(Object.keys(SETTINGS).length + 2)
     for (const line of lines) expect(line.split("|").length, line).toBe(6)
     expect(lines).toContain(
-      "| `UNSEAL_PORT` | ingest, console | ingest `8080`, console `8081` | port of the process; 0 takes any free one |",
+      "| `UNSEAL_ADMIN_PORT` | ingest, worker | ingest `9090`, worker `9091` | port of `/healthz`, `/readyz` and `/metrics`; 0 takes any free one |",
     )
   })
 })

@@ -1,0 +1,57 @@
+/** `docs/endpoints.md`: what ingest and the admin ports answer, from `openapi.json` and the routes. */
+
+import { ADMIN_ENDPOINTS } from "@unseal/service/admin"
+import { openApiDocument } from "../../apps/ingest/src/openapi.ts"
+import { FAILURES } from "../../apps/ingest/src/problem.ts"
+import { code, generated, table } from "./markdown.ts"
+
+interface Operation {
+  readonly summary?: string
+  readonly security?: readonly Readonly<Record<string, unknown>>[]
+  readonly responses: Readonly<Record<string, { readonly description: string }>>
+}
+
+/** Who may call, by what `openapi.json` says of its security. */
+function callerOf(method: string, path: string, { security = [] }: Operation): string {
+  if (method === "get") return "anybody"
+  if (security.some((scheme) => Object.keys(scheme).length > 0))
+    return "the vendor: signed (mode `signed`); anybody in mode `none`"
+  return path.includes("{token}") ? "the vendor: by the token in the path (mode `token`)" : "anybody"
+}
+
+const answersOf = (responses: Operation["responses"] | Readonly<Record<number, string>>): string =>
+  Object.entries(responses)
+    .map(([status, answer]) => `**${status}** ${typeof answer === "string" ? answer : answer.description}`)
+    .join("<br>")
+
+export function endpointsDocument(): string {
+  const { paths } = openApiDocument() as { paths: Record<string, Record<string, Operation>> }
+  const routes = Object.entries(paths).flatMap(([path, methods]) =>
+    Object.entries(methods).map(([method, operation]) => [
+      code(`${method.toUpperCase()} ${path}`),
+      callerOf(method, path, operation),
+      operation.summary ?? "",
+      answersOf(operation.responses),
+    ]),
+  )
+  const admin = Object.entries(ADMIN_ENDPOINTS).map(([path, { tells, answers }]) => [
+    code(`GET ${path}`),
+    tells,
+    answersOf(answers),
+  ])
+  const failures = Object.entries(FAILURES).map(([name, { status, title }]) => [
+    code(name),
+    `${status} ${title}`,
+  ])
+  return generated(
+    "Endpoints",
+    "## Ingest",
+    "On `UNSEAL_PORT`, for the vendor. `UNSEAL_CALLBACK_NETWORKS` limits where connections may come from. `GET /openapi.json` has the schemas of what is sent and answered. Errors are `application/problem+json` (RFC 9457).",
+    table(["endpoint", "who may call", "does", "answers"], routes),
+    "What is refused counts in `unseal_callbacks_total` under its outcome. Each 503 has a `Retry-After`.",
+    table(["outcome", "answer"], failures),
+    "## Admin port",
+    "On `UNSEAL_ADMIN_PORT` of ingest and of each worker, for probes and scrapes. Anybody who reaches the port may call; it shows no secret and changes nothing. `HEAD` works as `GET`; anything else is 404.",
+    table(["endpoint", "tells", "answers"], admin),
+  )
+}

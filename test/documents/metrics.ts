@@ -1,0 +1,117 @@
+/** `docs/metrics.md`: what ingest and worker show at `/metrics`, as they register it. */
+
+import { createLogger } from "@unseal/service/logger"
+import {
+  createRegistry,
+  describeMetrics,
+  type MetricDescription,
+  type Registry,
+} from "@unseal/service/metrics"
+import { createReloadMetrics } from "@unseal/service/reloading-projects"
+import { createCutRecorder, createOutcomeRecorder } from "../../apps/ingest/src/outcome.ts"
+import { createKeyMetrics } from "../../apps/worker/src/key-metrics.ts"
+import { createWorkerMetrics } from "../../apps/worker/src/metrics.ts"
+import {
+  createAccountMetrics,
+  createQueueMetrics,
+  createSuspensionMetrics,
+} from "../../apps/worker/src/queue-metrics.ts"
+import { createStoreNotices } from "../../apps/worker/src/store-notices.ts"
+import { code, generated, table } from "./markdown.ts"
+
+const logger = createLogger("documents", "silent")
+const NO_PROJECTS = { ids: [], get: () => undefined }
+const never = () => new Promise<never>(() => {})
+
+/** A registry with what ingest shows; nothing is behind it. */
+export function ingestRegistry(
+  projects: Parameters<typeof createOutcomeRecorder>[2] = NO_PROJECTS,
+): Registry {
+  const registry = createRegistry()
+  createReloadMetrics(registry)
+  createOutcomeRecorder(registry, logger, projects)
+  createCutRecorder(registry, logger)
+  return registry
+}
+
+/** A registry with what a worker shows; nothing is behind it. */
+export function workerRegistry(projects: { readonly ids: readonly string[] } = NO_PROJECTS): Registry {
+  const registry = createRegistry()
+  createReloadMetrics(registry)
+  const metrics = createWorkerMetrics(registry, projects, { holders: 0 })
+  metrics.watchRequestLimits(() => [])
+  createQueueMetrics(registry, { status: never, memory: never, deadLetters: { count: never } })
+  createAccountMetrics(registry, never)
+  createSuspensionMetrics(registry, projects, never)
+  createStoreNotices(registry, logger)
+  createKeyMetrics(registry, projects, { keys: async () => [] })
+  return registry
+}
+
+/** What the labels whose values are not in the code say. */
+const CHANGING: Readonly<Record<string, string>> = {
+  project: "each configured project, or `unknown`",
+  key_id: "each key that is open: SHA-256 of its public key, hex",
+}
+
+/** Sets that would fill a line. */
+const KNOWN_SETS: readonly (readonly [is: (values: readonly string[]) => boolean, text: string])[] = [
+  [(values) => values.some((value) => value.startsWith("ERR_")), "an [error code](errors.md)"],
+]
+
+function labelsOf({ labels }: MetricDescription): string {
+  if (Object.keys(labels).length === 0) return "–"
+  return Object.entries(labels)
+    .map(([name, set]) => {
+      if (typeof set === "function") {
+        const text = CHANGING[name]
+        if (text === undefined) throw new Error(`the document has no text for the values of label ${name}`)
+        return `${code(name)}: ${text}`
+      }
+      if (name === "version" || name === "node") return `${code(name)}: as installed`
+      const known = KNOWN_SETS.find(([is]) => is(set))?.[1]
+      const none = known !== undefined && set.includes("none") ? ", or `none`" : ""
+      return `${code(name)}: ${known ? known + none : set.map(code).join(", ")}`
+    })
+    .join("; ")
+}
+
+/** By the convention of Prometheus, a metric's name ends in its unit. */
+function unitOf({ name, type, help }: MetricDescription): string {
+  const [, unit] = /_(seconds|bytes)(?:_total)?$/.exec(name) ?? []
+  if (unit) return unit
+  return type === "counter" || !/^(Always )?1\b/.test(help) ? "count" : "0 or 1"
+}
+
+const OVER_REPLICAS = { sum: "`sum`", max: "`max`", min: "`min`", each: "look at each" }
+
+export function metricsDocument(): string {
+  const found = new Map<string, { metric: MetricDescription; processes: string[] }>()
+  for (const [process, registry] of [
+    ["ingest", ingestRegistry()],
+    ["worker", workerRegistry()],
+  ] as const)
+    for (const metric of describeMetrics(registry)) {
+      if (metric.help.trim() === "") throw new Error(`metric ${metric.name} has no help text`)
+      const entry = found.get(metric.name) ?? { metric, processes: [] }
+      entry.processes.push(process)
+      found.set(metric.name, entry)
+    }
+  const rows = [...found.values()].map(({ metric, processes }) => [
+    code(metric.name),
+    processes.join(", "),
+    metric.type,
+    unitOf(metric),
+    labelsOf(metric),
+    OVER_REPLICAS[metric.overReplicas],
+    metric.help,
+  ])
+  return generated(
+    "Metrics",
+    "Ingest and workers show these at `/metrics` of their admin port, as Prometheus text. Labels come from closed sets: a value from outside is `unknown`, so that nothing that comes in becomes a series.",
+    "*Over replicas* says what makes one number of those of several processes. Counters and histograms add up. A gauge of the queue is the same in every worker, so a sum would count it several times.",
+    "Up to 500 series of a counter begin at 0, so that a rate sees the first event; with more, of many projects, each begins with its first event. What Redis does not tell within a second is `NaN`.",
+    "Beside these, each process shows `process_…` and `nodejs_…`: CPU, memory, descriptors, lag of the event loop and garbage collection, as [prom-client](https://github.com/siimon/prom-client) names them.",
+    table(["metric", "process", "type", "unit", "labels", "over replicas", "meaning"], rows),
+  )
+}
