@@ -43,6 +43,18 @@ describe.each(["opentok", "vonage"] as const)("the client of %s", (platform) => 
     expect(vendor.rest.requests.some(({ status }) => status === 429)).toBe(true)
   })
 
+  it("is let in with a clock that is half a minute ahead, and told by how much with one that is two", async () => {
+    let behindMs = 30_000
+    vendor = await startSimulatedVendor(platform, { now: () => Date.now() - behindMs })
+    const { id } = await vendor.cloud.record({ size: 752 })
+    expect(await vendor.client.getArchive(id, never)).toMatchObject({ archiveId: id })
+    behindMs = 120_000
+    const refused = vendor.client.getArchive(id, never)
+    await expect(refused).rejects.toThrow(/this machine's clock is 1[12]\d s ahead of the vendor's/)
+    await expect(refused).rejects.toThrow("it says: issued time cannot be greater than current time")
+    await expect(refused).rejects.toHaveProperty("remedy", expect.stringMatching(/^set this machine's clock/))
+  })
+
   it("is denied with the credentials of another", async () => {
     vendor = await startSimulatedVendor(platform)
     const { env: _, ...options } = vendor

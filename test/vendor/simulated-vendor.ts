@@ -35,7 +35,7 @@ export interface SimulatedVendor {
 
 export async function startSimulatedVendor(
   platform: Platform,
-  options: Pick<RestServerOptions, "refuse"> = {},
+  options: Pick<RestServerOptions, "refuse" | "now"> = {},
 ): Promise<SimulatedVendor> {
   const directory = await mkdtemp(join(tmpdir(), "unseal-vendor-"))
   const certificate = { certificateFile: join(directory, "cert.pem"), keyFile: join(directory, "key.pem") }

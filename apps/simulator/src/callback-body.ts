@@ -29,12 +29,32 @@ export const DEFAULT_CALLBACK_FORM: CallbackForm = {
   sha256sum: "absent",
 }
 
+/** What a customer may ask of an archive, and is told again. */
+export interface ArchiveSettings {
+  readonly hasAudio: boolean
+  readonly hasVideo: boolean
+  /** As `640x480`. */
+  readonly resolution: string
+  readonly streamMode: "auto" | "manual"
+  /** Tells archives of one session apart that are recorded at the same time. */
+  readonly multiArchiveTag?: string
+}
+
+export const USUAL_SETTINGS: ArchiveSettings = {
+  hasAudio: true,
+  hasVideo: true,
+  resolution: "640x480",
+  streamMode: "auto",
+}
+
 /** What of an archive a callback tells. */
 export interface CallbackSubject {
   readonly id: string
   readonly projectId: string
   readonly sessionId: string
   readonly name: string
+  /** The usual ones if left out. */
+  readonly settings?: ArchiveSettings
   /** Milliseconds since 1970, as all times in callbacks. */
   readonly createdAt: number
   readonly reason: string
@@ -65,6 +85,7 @@ export function archiveFields(
   now: number = Date.now(),
 ) {
   const stored = STORED.has(status)
+  const { settings = USUAL_SETTINGS } = subject
   const size = stored ? (subject.recording?.size ?? 0) : 0
   return {
     id: subject.id,
@@ -83,11 +104,8 @@ export function archiveFields(
     ...sha256sum(form.sha256sum, stored ? subject.sha256 : null),
     url: status === "available" ? subject.url : null,
     outputMode: "composed",
-    hasAudio: true,
-    hasVideo: true,
-    resolution: "640x480",
-    streamMode: "auto",
-    streams: [{ streamId: subject.id, hasAudio: true, hasVideo: true }],
+    ...settings,
+    streams: [{ streamId: subject.id, hasAudio: settings.hasAudio, hasVideo: settings.hasVideo }],
   }
 }
 

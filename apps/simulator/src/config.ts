@@ -106,7 +106,7 @@ const SETTINGS = z.object({
   SIMULATOR_TIME_SCALE: scale().prefault("1"),
   /** Archives that are recorded at the start, without being asked. */
   SIMULATOR_ARCHIVES: integer().prefault("0"),
-  /** Their sizes in bytes, in turn. */
+  /** Their sizes in bytes, in turn, and those of archives that are started through the REST API. */
   SIMULATOR_SIZES_BYTES: list(integer()).prefault("1000000,5000000,20000000"),
   SIMULATOR_TAIL: choice(["pkcs7", "zero", "none"]).prefault("pkcs7"),
   /** How many of them begin in a minute. */

@@ -58,8 +58,10 @@ await runProcess("simulator", async ({ logger }) => {
     archives: cloud.archives,
     record,
   })
-  const rest = vendorStorage && (await startRest(config, { cloud, form, urlOf: vendorStorage.urlOf }))
-  record(recordingsAtStart(config, stopping.signal))
+  const nextRecording = recordingsInTurn(config)
+  const rest =
+    vendorStorage && (await startRest(config, { cloud, form, urlOf: vendorStorage.urlOf, nextRecording }))
+  record(recordingsAtStart(config, nextRecording, stopping.signal))
 
   return {
     ports: {
@@ -127,19 +129,26 @@ function callbacksOf(config: SimulatorConfig): Pick<RecordingCloudOptions, "call
   }
 }
 
+/** What becomes of one archive after the other, of those at the start and of those that a customer starts. */
+function recordingsInTurn(config: SimulatorConfig): () => RecordOptions {
+  const sizes = config.SIMULATOR_SIZES_BYTES
+  let index = 0
+  return () => ({
+    size: sizes[index++ % sizes.length]!,
+    tail: config.SIMULATOR_TAIL,
+    statuses: config.SIMULATOR_DISORDER ? DISORDERED_STATUSES : USUAL_STATUSES,
+    duplicates: config.SIMULATOR_DUPLICATES,
+  })
+}
+
 async function* recordingsAtStart(
   config: SimulatorConfig,
+  nextRecording: () => RecordOptions,
   signal: AbortSignal,
 ): AsyncGenerator<RecordOptions> {
-  const sizes = config.SIMULATOR_SIZES_BYTES
   for (let index = 0; index < config.SIMULATOR_ARCHIVES; index++) {
     if (index > 0) await sleep(60_000 / config.SIMULATOR_ARCHIVES_PER_MINUTE, undefined, { signal })
-    yield {
-      size: sizes[index % sizes.length]!,
-      tail: config.SIMULATOR_TAIL,
-      statuses: config.SIMULATOR_DISORDER ? DISORDERED_STATUSES : USUAL_STATUSES,
-      duplicates: config.SIMULATOR_DUPLICATES,
-    }
+    yield nextRecording()
   }
 }
 

@@ -1,7 +1,7 @@
 /** Whom the REST API lets in: the tokens of both platforms, and HTTP Basic, which one of the vendor's pages asks for. */
 import { createPublicKey, timingSafeEqual } from "node:crypto"
 import type { IncomingHttpHeaders } from "node:http"
-import { type JWTPayload, jwtVerify } from "jose"
+import { type JWTPayload, type JWTVerifyResult, jwtVerify } from "jose"
 
 /** What a project's requests are checked with. */
 export type RestCredentials =
@@ -17,17 +17,21 @@ const LONGEST_LIFETIME_SECONDS = 300
 /** How far a customer's clock may be off. */
 const LEEWAY_SECONDS = 5
 
-export function createAuthenticator(projectId: string, credentials: RestCredentials): Authenticator {
+/** An authenticator with a clock, in milliseconds since the epoch. */
+export function createAuthenticator(
+  projectId: string,
+  credentials: RestCredentials,
+  now: () => number = Date.now,
+): Authenticator {
+  const options = () => ({ clockTolerance: LEEWAY_SECONDS, currentDate: new Date(now()) })
   if (credentials.scheme === "vonage") {
     const key = createPublicKey(credentials.publicKey)
     return async ({ authorization = "" }) => {
       const token = /^Bearer (\S+)$/.exec(authorization)?.[1]
       if (token === undefined) return "no bearer token"
       return judge(
-        () => jwtVerify(token, key, { algorithms: ["RS256"], clockTolerance: LEEWAY_SECONDS }),
-        (claims) =>
-          commonFault(claims) ??
-          (claims.application_id === projectId ? null : "application_id is not the application"),
+        () => jwtVerify(token, key, { ...options(), algorithms: ["RS256"] }),
+        ({ payload }) => vonageFault(payload, projectId, now() / 1_000),
       )
     }
   }
@@ -40,37 +44,48 @@ export function createAuthenticator(projectId: string, credentials: RestCredenti
     const token = headers["x-opentok-auth"]
     if (typeof token !== "string") return "no X-OPENTOK-AUTH header"
     return judge(
-      () => jwtVerify(token, key, { algorithms: ["HS256"], clockTolerance: LEEWAY_SECONDS }),
-      (claims) => opentokFault(claims, projectId),
+      () => jwtVerify(token, key, { ...options(), algorithms: ["HS256"] }),
+      (token) => opentokFault(token, projectId, now() / 1_000),
     )
   }
 }
 
 async function judge(
-  verify: () => Promise<{ payload: JWTPayload }>,
-  faultOf: (claims: JWTPayload) => string | null,
+  verify: () => Promise<JWTVerifyResult>,
+  faultOf: (token: JWTVerifyResult) => string | null,
 ): Promise<string | null> {
   try {
-    return faultOf((await verify()).payload)
+    return faultOf(await verify())
   } catch (error) {
     return `invalid token (${(error as { code?: string }).code ?? "unreadable"})`
   }
 }
 
-function opentokFault(claims: JWTPayload, projectId: string): string | null {
-  if (claims.iss !== projectId) return "iss is not the API key"
-  if (claims.ist !== "project") return "ist is not project"
-  const fault = commonFault(claims)
+/** Without `jti`, and with `ist` in the token's header: the vendor's own SDKs for Node and Ruby send it so, and are let in. */
+function opentokFault(
+  { payload, protectedHeader }: JWTVerifyResult,
+  projectId: string,
+  now: number,
+): string | null {
+  if (payload.iss !== projectId) return "iss is not the API key"
+  if ((payload.ist ?? protectedHeader.ist) !== "project") return "ist is not project"
+  const fault = timeFault(payload, now)
   if (fault !== null) return fault
-  const now = Date.now() / 1_000
-  const longest = Math.max(claims.exp! - claims.iat!, claims.exp! - now - LEEWAY_SECONDS)
+  const longest = Math.max(payload.exp! - payload.iat!, payload.exp! - now - LEEWAY_SECONDS)
   return longest > LONGEST_LIFETIME_SECONDS ? "exp is more than 5 minutes ahead" : null
 }
 
-function commonFault({ iat, exp, jti }: JWTPayload): string | null {
+function vonageFault(claims: JWTPayload, projectId: string, now: number): string | null {
+  const fault = timeFault(claims, now)
+  if (fault !== null) return fault
+  if (typeof claims.jti !== "string" || claims.jti === "") return "jti is missing"
+  return claims.application_id === projectId ? null : "application_id is not the application"
+}
+
+function timeFault({ iat, exp }: JWTPayload, now: number): string | null {
   if (typeof iat !== "number" || typeof exp !== "number") return "iat or exp is missing"
-  if (iat > Date.now() / 1_000 + LEEWAY_SECONDS) return "iat is in the future"
-  return typeof jti === "string" && jti !== "" ? null : "jti is missing"
+  // In the vendor's words.
+  return iat > now + LEEWAY_SECONDS ? "issued time cannot be greater than current time" : null
 }
 
 function isSame(given: string, expected: string): boolean {

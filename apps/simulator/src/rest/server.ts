@@ -1,15 +1,18 @@
 /**
- * The vendor's REST API, as far as archives need it, for one project of either platform: `PUT …/archive/storage`,
- * `GET …/archive`, `GET` and `DELETE …/archive/{archiveId}` below `/v2/project/{projectId}`. It refuses what the vendor
- * refuses, with the same status, and what is set here the cloud does from then on.
+ * The vendor's REST API, as far as archives need it, for one project of either platform: `POST /session/create`, and below
+ * `/v2/project/{projectId}` `PUT …/archive/storage`, `GET` and `POST …/archive`, `POST …/archive/{archiveId}/stop`, `GET` and
+ * `DELETE …/archive/{archiveId}`. It refuses what the vendor refuses, with the same status, and what is set here the cloud does
+ * from then on. The vendor's own SDKs work with it.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http"
 import type { AddressInfo } from "node:net"
 import type { OpenedStore } from "@unseal/archive/store/adapter"
 import { listen } from "@unseal/service/admin"
 import { archiveFields, type CallbackForm, DEFAULT_CALLBACK_FORM } from "../callback-body.ts"
-import type { Archive, RecordingCloud } from "../cloud.ts"
+import type { Archive, RecordingCloud, RecordOptions } from "../cloud.ts"
 import { createAuthenticator, type RestCredentials } from "./authorization.ts"
+import { Problem } from "./problem.ts"
+import { createSessions } from "./sessions.ts"
 import { parseStorageRequest, type StorageRequest } from "./storage-request.ts"
 import { openTarget } from "./target-store.ts"
 
@@ -39,6 +42,10 @@ export interface RestServerOptions {
   /** A new URL for an archive in the vendor's storage. */
   urlOf?(archive: Archive): string
   readonly form?: Partial<CallbackForm>
+  /** What becomes of the next archive that a customer starts; a megabyte if left out. */
+  nextRecording?(): RecordOptions
+  /** The vendor's clock, in milliseconds since the epoch; `Date.now` if left out. */
+  readonly now?: () => number
   /** Opens the store of a storage request. */
   readonly openTarget?: typeof openTarget
   /** Asked about each request, which are counted from 1, before anything else is looked at. */
@@ -62,23 +69,18 @@ export interface RestServer {
 
 const MAX_BODY_BYTES = 65_536
 const LOG_SIZE = 10_000
+const USUAL_SIZE = 1_000_000
+/** Only an archive that is where it was to go can be deleted. */
+const DELETABLE: ReadonlySet<string> = new Set(["uploaded", "available", "deleted"])
 const DEFAULT_COUNT = 50
 const MAX_COUNT = 1_000
 
-/** An answer that is an error of the request's. */
-class Problem extends Error {
-  readonly status: number
-
-  constructor(status: number, message: string) {
-    super(message)
-    this.status = status
-  }
-}
-
 export async function startRestServer(options: RestServerOptions): Promise<RestServer> {
-  const { projectId, cloud } = options
+  const { projectId, cloud, now = Date.now } = options
   const form = { ...DEFAULT_CALLBACK_FORM, ...options.form }
-  const whyRefused = createAuthenticator(projectId, options.credentials)
+  const whyRefused = createAuthenticator(projectId, options.credentials, now)
+  const { nextRecording = () => ({ size: USUAL_SIZE }) } = options
+  const sessions = createSessions({ projectId, cloud, nextRecording })
   const open = options.openTarget ?? openTarget
   const requests: RestRequest[] = []
   const targets: OpenedStore[] = []
@@ -93,8 +95,7 @@ export async function startRestServer(options: RestServerOptions): Promise<RestS
   }
 
   async function setStorage(request: IncomingMessage): Promise<void> {
-    if (!/^application\/json\b/i.test(request.headers["content-type"] ?? ""))
-      throw new Problem(400, "the content type is not application/json")
+    requireJson(request, 400)
     const body = await bodyOf(request)
     try {
       const wanted = parseStorageRequest(body)
@@ -111,31 +112,57 @@ export async function startRestServer(options: RestServerOptions): Promise<RestS
   function listArchives(query: URLSearchParams) {
     const offset = wholeNumber(query, "offset", 0, Number.MAX_SAFE_INTEGER)
     const count = wholeNumber(query, "count", DEFAULT_COUNT, MAX_COUNT)
-    const newestFirst = [...cloud.archives.values()].reverse()
+    const sessionId = query.get("sessionId")
+    const newestFirst = [...cloud.archives.values()]
+      .filter((archive) => sessionId === null || archive.sessionId === sessionId)
+      .reverse()
     return { count: newestFirst.length, items: newestFirst.slice(offset, offset + count).map(describe) }
+  }
+
+  async function remove(archive: Archive): Promise<void> {
+    if (!DELETABLE.has(archive.status))
+      throw new Problem(409, `the archive is ${archive.status}, and neither uploaded nor available`)
+    await cloud.remove(archive.id, new AbortController().signal)
   }
 
   /** The body of the answer; none is `undefined`. */
   async function answer(request: IncomingMessage, url: URL): Promise<unknown> {
     const { method = "GET" } = request
-    const match = /^\/v2\/project\/([^/]+)\/archive(?:\/([^/]+))?$/.exec(url.pathname)
-    if (!match) throw new Problem(404, "no such path")
-    const [, project, name] = match
+    const isSession = url.pathname === "/session/create"
+    const match = /^\/v2\/project\/([^/]+)\/archive(?:\/([^/]+)(\/stop)?)?$/.exec(url.pathname)
+    if (!isSession && !match) throw new Problem(404, "no such path")
+    const [, project = projectId, name, stop] = match ?? []
     const refused = project === projectId ? await whyRefused(request.headers) : "no such project"
     if (refused !== null) throw new Problem(403, refused)
 
-    if (name === "storage" && method === "PUT") return setStorage(request)
-    if (name === undefined && method === "GET") return listArchives(url.searchParams)
-    if (name === undefined || name === "storage") throw new Problem(405, `no ${method} here`)
-    const archive = cloud.archives.get(name)
+    const [what, route] = isSession
+      ? ["session", `${method} session`]
+      : [
+          name,
+          `${method} ${name === undefined || name === "storage" ? (name ?? "list") : "archive"}${stop ?? ""}`,
+        ]
+    switch (route) {
+      case "POST session":
+        return sessions.create(await bodyOf(request))
+      case "GET list":
+        return listArchives(url.searchParams)
+      case "POST list":
+        requireJson(request, 415)
+        return describe(sessions.start(await bodyOf(request)))
+      case "PUT storage":
+        return setStorage(request)
+      case "POST archive/stop":
+        return describe(sessions.stop(what!))
+    }
+    if (!["GET archive", "DELETE archive"].includes(route)) throw new Problem(405, `no ${method} here`)
+    const archive = cloud.archives.get(what!)
     if (archive === undefined) throw new Problem(404, "no such archive")
-    if (method === "GET") return describe(archive)
-    if (method !== "DELETE") throw new Problem(405, `no ${method} here`)
-    await cloud.remove(name, new AbortController().signal)
+    return method === "GET" ? describe(archive) : remove(archive)
   }
 
   async function handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { method = "GET", url: path = "/" } = request
+    response.setHeader("date", new Date(now()).toUTCString())
     number++
     const log = (status: number) => {
       requests.push({ method, path, status })
@@ -178,9 +205,15 @@ export async function startRestServer(options: RestServerOptions): Promise<RestS
         server.close(() => resolve())
         server.closeAllConnections()
       })
+      await sessions.close()
       for (const target of targets) await target.close()
     },
   }
+}
+
+function requireJson(request: IncomingMessage, status: number): void {
+  if (!/^application\/json\b/i.test(request.headers["content-type"] ?? ""))
+    throw new Problem(status, "the content type is not application/json")
 }
 
 function wholeNumber(query: URLSearchParams, name: string, fallback: number, max: number): number {

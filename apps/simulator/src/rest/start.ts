@@ -35,7 +35,7 @@ async function tlsOf(config: SimulatorConfig): Promise<CertificateFiles | null> 
 
 export async function startRest(
   config: SimulatorConfig,
-  options: Pick<RestServerOptions, "cloud" | "form" | "urlOf">,
+  options: Pick<RestServerOptions, "cloud" | "form" | "urlOf" | "nextRecording">,
 ): Promise<RestServer> {
   const every = config.SIMULATOR_REST_REFUSE_EVERY
   return startRestServer({

@@ -1,0 +1,172 @@
+/** One archive's life: recorded, encrypted, uploaded into the customer's store or the vendor's, and called back about. */
+import { type KeyObject, randomUUID } from "node:crypto"
+import type { OaepHash } from "@unseal/archive/format/password"
+import type { ArchiveStore } from "@unseal/archive/store/contract"
+import { untilAborted } from "@unseal/archive/waiting"
+import {
+  type Archive,
+  type Mutable,
+  type RecordOptions,
+  type SentCallback,
+  USUAL_STATUSES,
+  type VendorStorage,
+} from "./archive.ts"
+import { type ArchiveStatus, type CallbackForm, callbackBody, USUAL_SETTINGS } from "./callback-body.ts"
+import type { CallbackSender } from "./callbacks.ts"
+import { makePlainRecording, makeRecording, type Recording } from "./recording.ts"
+import { newSessionId } from "./session-id.ts"
+import { archiveKey, PLAIN_KEY_TEMPLATE, uploadArchive } from "./upload.ts"
+
+/** What the cloud is set to when an archive begins. */
+export interface RunContext {
+  readonly projectId: string
+  readonly keyTemplate: string
+  readonly form: CallbackForm
+  /** `null`: nothing is called back. */
+  readonly sender: CallbackSender | null
+  /** The transport stream that is repeated. */
+  readonly sample: Uint8Array
+  readonly oaepHash: OaepHash
+  readonly store: ArchiveStore
+  /** `null`: the archive is not encrypted. */
+  readonly publicKey: KeyObject | null
+  readonly fallback: boolean
+  readonly vendorStorage: VendorStorage | undefined
+  readonly observer:
+    | {
+        recorded?(archive: Archive, error: unknown): void
+        delivered?(archive: Archive, callback: SentCallback): void
+      }
+    | undefined
+}
+
+export interface Run {
+  readonly archive: Mutable<Archive>
+  /** Resolves when the archive is uploaded and each callback has been tried. */
+  readonly recorded: Promise<void>
+  /** Resolves when all callbacks have ended, too. */
+  readonly delivered: Promise<void>
+}
+
+/** Statuses of an archive that is being recorded. */
+const GOING_ON: ReadonlySet<ArchiveStatus> = new Set(["started", "paused"])
+
+function newArchive(
+  wanted: RecordOptions,
+  encrypted: boolean,
+  { projectId, keyTemplate }: RunContext,
+): Mutable<Archive> & { callbacks: SentCallback[] } {
+  const id = randomUUID()
+  const template = encrypted ? keyTemplate : PLAIN_KEY_TEMPLATE
+  return {
+    id,
+    projectId,
+    sessionId: wanted.sessionId ?? newSessionId(projectId),
+    name: wanted.name ?? "",
+    settings: { ...USUAL_SETTINGS, ...wanted.settings },
+    createdAt: Date.now(),
+    reason: wanted.reason ?? "",
+    url: wanted.url ?? null,
+    key: archiveKey(template, { projectId, archiveId: id }),
+    tail: wanted.tail ?? "pkcs7",
+    status: "started",
+    recording: null,
+    sha256: null,
+    callbacks: [],
+  }
+}
+
+/**
+ * Begins an archive. Its recording ends, and the upload begins, once `stopped` has resolved. An abort of `signal` rejects both
+ * promises with its reason. Throws `RangeError` if the size can't be had.
+ */
+export function runArchive(
+  context: RunContext,
+  wanted: RecordOptions,
+  stopped: Promise<void>,
+  signal: AbortSignal,
+): Run {
+  const { store, publicKey, fallback, vendorStorage, observer, sender, form, sample, oaepHash } = context
+  const make = (): Recording => {
+    const { size, exact = false, tail = "pkcs7" } = wanted
+    if (publicKey === null) return makePlainRecording({ sample, size, exact })
+    return makeRecording({ sample, publicKey, size, tail, exact, oaepHash })
+  }
+  const made = make()
+  const archive = newArchive(wanted, publicKey !== null, context)
+  const deliveries: Promise<void>[] = []
+
+  async function uploadTo(
+    store: ArchiveStore,
+    { ciphertext, digests, ...recording }: Recording,
+  ): Promise<void> {
+    await uploadArchive(store, archive.key, recording.size, ciphertext, signal)
+    archive.recording = recording
+    archive.sha256 = digests()
+  }
+
+  async function keep({ store, urlOf }: VendorStorage, recording: Recording): Promise<"available"> {
+    await uploadTo(store, recording)
+    archive.inVendorStorage = true
+    archive.url = urlOf(archive)
+    return "available"
+  }
+
+  /** Gives what has become of an archive that was to be `status`. */
+  async function upload(status: "uploaded" | "available"): Promise<ArchiveStatus> {
+    if (status === "available" && wanted.url === undefined && vendorStorage !== undefined)
+      return keep(vendorStorage, made)
+    try {
+      await uploadTo(store, made)
+      return status
+    } catch (error) {
+      if (!fallback || vendorStorage === undefined || signal.aborted) throw error
+      // A recording is read once: what was lost on its way is encrypted anew, under another password.
+      return keep(vendorStorage, make())
+    }
+  }
+
+  async function callBack(status: ArchiveStatus): Promise<void> {
+    // A `stopped` that comes late does not undo the upload.
+    if (status !== "stopped" || archive.recording === null) archive.status = status
+    if (sender === null) return
+    const body = callbackBody(archive, status, form)
+    const sendings = Array.from({ length: 1 + (wanted.duplicates ?? 0) }, () => {
+      const sent: Mutable<SentCallback> = { status, body, delivery: null }
+      archive.callbacks.push(sent)
+      const { firstAttempt, delivery } = sender.send(body, signal)
+      const ended = delivery.then((result) => {
+        sent.delivery = result
+        observer?.delivered?.(archive, sent)
+      })
+      // Awaited when all is recorded; until then a rejection must not count as unhandled.
+      ended.catch(() => {})
+      deliveries.push(ended)
+      return firstAttempt
+    })
+    await Promise.all(sendings)
+  }
+
+  async function record(): Promise<void> {
+    try {
+      for (const status of wanted.statuses ?? USUAL_STATUSES) {
+        if (!GOING_ON.has(status)) await untilAborted(stopped, signal)
+        const stored = status === "uploaded" || status === "available"
+        await callBack(stored && archive.recording === null ? await upload(status) : status)
+      }
+    } catch (error) {
+      archive.reason ||= "the upload failed"
+      if (!signal.aborted) await callBack("failed")
+      observer?.recorded?.(archive, error)
+      await Promise.allSettled(deliveries)
+      throw error
+    }
+    observer?.recorded?.(archive, null)
+  }
+
+  const recorded = record()
+  const delivered = recorded.then(async () => void (await Promise.all(deliveries)))
+  // Awaited when somebody asks; until then a rejection must not count as unhandled.
+  delivered.catch(() => {})
+  return { archive, recorded, delivered }
+}
