@@ -13,6 +13,12 @@ export const S3_CREDENTIAL = {
   AWS_SECRET_ACCESS_KEY: "unseal-demo-secret-key",
 }
 
+/** The vendor's own for its uploads, likewise. */
+export const VENDOR_CREDENTIAL = {
+  AWS_ACCESS_KEY_ID: "simulatedvendor",
+  AWS_SECRET_ACCESS_KEY: "simulated-vendor-secret-key",
+}
+
 export const SOURCE_NAME = "recordings"
 export const DESTINATION_NAME = "decrypted"
 

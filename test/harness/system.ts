@@ -17,6 +17,7 @@ import {
   type StoreKind,
   type SystemStores,
   s3Stores,
+  VENDOR_CREDENTIAL,
 } from "./stores.ts"
 
 export interface SystemOptions {
@@ -133,7 +134,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
     })
     const given = await openGivenStores(options.store, directory)
     if (given) closing.push(() => given.close())
-    const vendorEnv = options.policies ? credentialOf("upload") : S3_CREDENTIAL
+    const vendorEnv = options.policies ? credentialOf("upload") : VENDOR_CREDENTIAL
     const simulator = await start("simulator", "simulator", {
       SIMULATOR_PORT: "0",
       SIMULATOR_PROJECT_ID: PROJECT_ID,
@@ -141,7 +142,14 @@ export async function startSystem(options: SystemOptions): Promise<System> {
       SIMULATOR_CALLBACK_URL: `http://127.0.0.1:${ingest.ports.http}/callbacks/${PROJECT_ID}`,
       SIMULATOR_SIGNATURE_SECRET: secret,
       SIMULATOR_TIME_SCALE: "0.05",
-      ...(given ? { SIMULATOR_STORE: given.source, ...given.env } : { SIMULATOR_S3_PORT: "0", ...vendorEnv }),
+      ...(given
+        ? { SIMULATOR_STORE: given.source, ...given.env }
+        : {
+            SIMULATOR_S3_PORT: "0",
+            ...(options.policies ? vendorEnv : S3_CREDENTIAL),
+            SIMULATOR_S3_UPLOAD_ACCESS_KEY: vendorEnv.AWS_ACCESS_KEY_ID,
+            SIMULATOR_S3_UPLOAD_SECRET_KEY: vendorEnv.AWS_SECRET_ACCESS_KEY,
+          }),
       ...(options.policies && { SIMULATOR_S3_POLICIES_FILE: await writePolicies(directory) }),
       ...options.simulatorEnv,
     })

@@ -8,6 +8,7 @@ import {
   type Answer,
   CREDENTIALS,
   type PlainRequest,
+  presigned,
   type SigningOptions,
   send,
   signed,
@@ -307,6 +308,79 @@ describe("a server with quirks", () => {
     })
     expect(quirky.quirks.names()).toEqual(["hidden-keys", "kms-etags"])
     await quirky.close()
+  })
+})
+
+describe("an access key that quirks do not strike", () => {
+  const vendor = { accessKeyId: "AKIDVENDOR", secretAccessKey: "the vendor's own" }
+  const key = { method: "PUT", path: "/archives/by-vendor", body: BODY } as const
+
+  it.each(QUIRK_NAMES)("uploads as to S3, whatever the store is to others (%s)", async (name) => {
+    const quirky = await startS3Server({
+      credentials: [CREDENTIALS, vendor],
+      buckets: ["archives"],
+      quirks: [name],
+      exemptFromQuirks: [vendor.accessKeyId],
+    })
+    try {
+      const ask = async (plain: PlainRequest) => send(quirky.url, await signed(quirky.url, plain, vendor))
+      // More often than any quirk counts.
+      for (let nth = 0; nth < 15; nth++) expect((await ask(key)).status).toBe(200)
+      const path = "/archives/in-parts"
+      const begun = await ask({ method: "POST", path, query: { uploads: "" } })
+      const uploadId = /<UploadId>(.*)<\/UploadId>/.exec(begun.body.toString())![1]!
+      const parts: string[] = []
+      for (const [index, size] of [5 * MIB, 6 * MIB, 1].entries()) {
+        const query = { partNumber: String(index + 1), uploadId }
+        const { headers } = await ask({ method: "PUT", path, query, body: Buffer.alloc(size) })
+        parts.push(`<Part><PartNumber>${index + 1}</PartNumber><ETag>${headers.etag}</ETag></Part>`)
+      }
+      const body = `<CompleteMultipartUpload>${parts.join("")}</CompleteMultipartUpload>`
+      expect((await ask({ method: "POST", path, query: { uploadId }, body })).status).toBe(200)
+      const whole = await ask({ method: "HEAD", path })
+      expect(whole).toMatchObject({ status: 200, headers: { "content-length": String(11 * MIB + 1) } })
+    } finally {
+      await quirky.close()
+    }
+  })
+
+  it("is known in a presigned URL, and leaves the others struck", async () => {
+    const denied = await startS3Server({
+      credentials: [CREDENTIALS, vendor],
+      buckets: ["archives"],
+      quirks: ["denied"],
+      exemptFromQuirks: [vendor.accessKeyId],
+    })
+    try {
+      expect((await send(denied.url, await signed(denied.url, key, vendor))).status).toBe(200)
+      const read = { method: "GET", path: key.path }
+      const statuses = [vendor, CREDENTIALS].map(
+        async (one) => (await send(denied.url, await presigned(denied.url, read, one))).status,
+      )
+      expect(await Promise.all(statuses)).toEqual([200, 403])
+      const forged = { ...vendor, secretAccessKey: "guessed" }
+      expect(await send(denied.url, await signed(denied.url, key, forged))).toMatchObject({
+        code: "SignatureDoesNotMatch",
+      })
+    } finally {
+      await denied.close()
+    }
+  })
+
+  it("writes objects with the store's ETags, which its readers must meet", async () => {
+    const long = await startS3Server({
+      credentials: [CREDENTIALS, vendor],
+      buckets: ["archives"],
+      quirks: ["long-etags"],
+      exemptFromQuirks: [vendor.accessKeyId],
+    })
+    try {
+      await send(long.url, await signed(long.url, key, vendor))
+      const { headers } = await send(long.url, await signed(long.url, { method: "HEAD", path: key.path }))
+      expect(headers.etag).toHaveLength(202)
+    } finally {
+      await long.close()
+    }
   })
 })
 

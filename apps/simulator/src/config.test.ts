@@ -129,6 +129,22 @@ describe("the simulator's configuration", () => {
     ])
   })
 
+  test("takes the vendor's own credential whole, and for its own S3 server alone", () => {
+    const access = { SIMULATOR_S3_UPLOAD_ACCESS_KEY: "vendor" }
+    const both = { ...access, SIMULATOR_S3_UPLOAD_SECRET_KEY: "made up" }
+    const own = {
+      ...enough,
+      SIMULATOR_S3_PORT: "0",
+      AWS_ACCESS_KEY_ID: "id",
+      AWS_SECRET_ACCESS_KEY: "secret",
+    }
+    expect(readConfig({ ...own, ...both })).toMatchObject(both)
+    expect(problemsOf({ ...own, ...access })).toEqual([expect.stringContaining("must be set together")])
+    expect(problemsOf({ ...enough, ...both })).toEqual([
+      expect.stringContaining("SIMULATOR_S3_UPLOAD_ACCESS_KEY is set, but not the SIMULATOR_S3_PORT"),
+    ])
+  })
+
   test("needs no certificate with a REST API, but what its requests are authenticated by", () => {
     const rest = { SIMULATOR_STORE: "file:///recordings", SIMULATOR_REST_PORT: "0" }
     expect(problemsOf(rest)).toEqual([expect.stringContaining("SIMULATOR_API_SECRET")])

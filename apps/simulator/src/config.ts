@@ -81,6 +81,10 @@ const SETTINGS = z.object({
    * there, `AWS_ACCESS_KEY_ID` may do no more than its documents allow.
    */
   SIMULATOR_S3_POLICIES_FILE: text().optional(),
+  /** The vendor's own credential for its uploads to that server, which quirks do not strike. Made up unless both are set. */
+  SIMULATOR_S3_UPLOAD_ACCESS_KEY: text().optional(),
+  /** Or `SIMULATOR_S3_UPLOAD_SECRET_KEY_FILE`. */
+  SIMULATOR_S3_UPLOAD_SECRET_KEY: text().optional(),
   /** The customer's upload target, a store URL. */
   SIMULATOR_STORE: text().optional(),
   SIMULATOR_KEY_TEMPLATE: text().prefault(DEFAULT_KEY_TEMPLATE),
@@ -119,7 +123,12 @@ const SETTINGS = z.object({
   SIMULATOR_PARALLELISM: integer({ min: 1, max: 1_000 }).prefault("4"),
 })
 
-const SECRETS = ["SIMULATOR_CALLBACK_TOKEN", "SIMULATOR_SIGNATURE_SECRET", "SIMULATOR_API_SECRET"] as const
+const SECRETS = [
+  "SIMULATOR_CALLBACK_TOKEN",
+  "SIMULATOR_SIGNATURE_SECRET",
+  "SIMULATOR_API_SECRET",
+  "SIMULATOR_S3_UPLOAD_SECRET_KEY",
+] as const
 
 export type SimulatorConfig = ReturnType<typeof readConfig>
 
@@ -167,6 +176,15 @@ function contradictions(settings: z.output<typeof SETTINGS>): string[] {
   if (settings.SIMULATOR_S3_POLICIES_FILE !== undefined && settings.SIMULATOR_S3_PORT === undefined)
     problems.push(
       "SIMULATOR_S3_POLICIES_FILE is set, but not the SIMULATOR_S3_PORT of the server that they are for",
+    )
+  if (
+    (settings.SIMULATOR_S3_UPLOAD_ACCESS_KEY === undefined) !==
+    (settings.SIMULATOR_S3_UPLOAD_SECRET_KEY === undefined)
+  )
+    problems.push("SIMULATOR_S3_UPLOAD_ACCESS_KEY and SIMULATOR_S3_UPLOAD_SECRET_KEY must be set together")
+  if (settings.SIMULATOR_S3_UPLOAD_ACCESS_KEY !== undefined && settings.SIMULATOR_S3_PORT === undefined)
+    problems.push(
+      "SIMULATOR_S3_UPLOAD_ACCESS_KEY is set, but not the SIMULATOR_S3_PORT of the server that it is for",
     )
   if (settings.SIMULATOR_STORE === undefined && settings.SIMULATOR_S3_PORT === undefined)
     problems.push(
@@ -235,7 +253,7 @@ function readUsers(path: string | undefined): S3Users {
   throw new ConfigurationError([`SIMULATOR_S3_POLICIES_FILE: ${path}: ${at.join(".")}: ${message}`])
 }
 
-/** What the S3 server accepts: the very names that the SDKs read, so that the simulator's own uploads use them too. */
+/** What the customer uses at the S3 server: the very names that the SDKs read. */
 function readCredential(env: Environment): { accessKeyId: string; secretAccessKey: string } | null {
   if (!env.SIMULATOR_S3_PORT) return null
   const { AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey } = env

@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto"
 import { existsSync } from "node:fs"
 import { readFile } from "node:fs/promises"
 import { setTimeout as sleep } from "node:timers/promises"
@@ -16,14 +17,19 @@ import { readConfig, type SimulatorConfig } from "./config.ts"
 import { startControlServer } from "./control.ts"
 import { createCertificate } from "./openssl.ts"
 import { startRest, startStorage } from "./rest/start.ts"
+import type { Credential } from "./s3/authorization.ts"
 import { joined } from "./s3/policies.ts"
 import { startS3Server } from "./s3/server.ts"
 
 await runProcess("simulator", async ({ logger }) => {
   const config = readConfig()
   logger.level = config.LOG_LEVEL
-  const s3 = await startBuckets(config)
-  const store = await openStore(config.SIMULATOR_STORE ?? ownStoreUrl(config, s3!.port), { env: config.env })
+  const credentials = uploadCredential(config)
+  const s3 = await startBuckets(config, credentials)
+  const store =
+    config.SIMULATOR_STORE === undefined
+      ? await openStore(ownStoreUrl(config, s3!.port), { env: config.env, credentials })
+      : await openStore(config.SIMULATOR_STORE, { env: config.env })
   const vendorStorage = await startStorage(config)
   const form = { projectIdName: config.SIMULATOR_PROJECT_ID_NAME }
   const cloud = createRecordingCloud({
@@ -81,7 +87,16 @@ await runProcess("simulator", async ({ logger }) => {
   } satisfies Running
 })
 
-async function startBuckets(config: SimulatorConfig) {
+/** The vendor's own, so that the S3 server can tell its uploads from what the customer does. */
+function uploadCredential(config: SimulatorConfig): Credential {
+  const random = (bytes: number) => randomBytes(bytes).toString("hex")
+  return {
+    accessKeyId: config.SIMULATOR_S3_UPLOAD_ACCESS_KEY ?? `vendor${random(8)}`,
+    secretAccessKey: config.SIMULATOR_S3_UPLOAD_SECRET_KEY ?? random(20),
+  }
+}
+
+async function startBuckets(config: SimulatorConfig, upload: Credential) {
   if (config.SIMULATOR_S3_PORT === undefined || config.credential === null) return null
   const users = Object.entries(config.users)
   return startS3Server({
@@ -89,11 +104,13 @@ async function startBuckets(config: SimulatorConfig) {
     port: config.SIMULATOR_S3_PORT,
     credentials: [
       config.credential,
+      upload,
       ...users.map(([accessKeyId, { secretAccessKey }]) => ({ accessKeyId, secretAccessKey })),
     ],
     policies: Object.fromEntries(users.map(([id, { policies }]) => [id, joined(policies)])),
     buckets: config.SIMULATOR_S3_BUCKETS,
     quirks: config.SIMULATOR_S3_QUIRKS ?? [],
+    exemptFromQuirks: [upload.accessKeyId],
   })
 }
 

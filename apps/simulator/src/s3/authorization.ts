@@ -157,6 +157,14 @@ function readClaim(query: readonly [string, string][], headers: ReadonlyMap<stri
   }
 }
 
+/** The access key that a request claims, before anything is proved. */
+export function claimedAccessKey(target: string, authorization: string | undefined): string | undefined {
+  const claim =
+    /[ ,]Credential=([^/,]+)\//.exec(authorization ?? "") ??
+    /[?&]X-Amz-Credential=([^/&%]+)(?:\/|%2F)/i.exec(target)
+  return claim?.[1]
+}
+
 function readHeader(header: string, headers: ReadonlyMap<string, string>): Claim {
   if (!header.startsWith(`${ALGORITHM} `))
     throw new Refusal(

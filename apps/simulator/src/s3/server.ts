@@ -32,6 +32,8 @@ export interface S3ServerOptions {
   readonly repeatedComplete?: "refuse" | "repeat"
   /** How the store differs from S3; can be changed later. Default none. */
   readonly quirks?: readonly QuirkName[]
+  /** Access keys that quirks do not strike: those of the vendor, whose uploads are not the store's clients under test. */
+  readonly exemptFromQuirks?: readonly string[]
   /** What the owner of an access key may do, if not everything; can be changed later. */
   readonly policies?: Readonly<Record<string, PolicyDocument>>
   /** Of the faults' random choices. Default 1. */
@@ -81,7 +83,7 @@ export async function startS3Server(options: S3ServerOptions): Promise<S3Server>
   const uploads = new MultipartUploads(files)
   const operations = new OperationLog(options.logSize ?? 10_000)
   const faults = new FaultPlan(options.seed ?? 1)
-  const quirks = new Quirks(options.quirks)
+  const quirks = new Quirks(options.quirks, options.exemptFromQuirks)
   const policies = new Policies(options.policies)
   const context = {
     state: {

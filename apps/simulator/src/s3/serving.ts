@@ -1,7 +1,7 @@
 import { once } from "node:events"
 import type { IncomingMessage, ServerResponse } from "node:http"
 import { setTimeout as sleep } from "node:timers/promises"
-import { authorize } from "./authorization.ts"
+import { authorize, claimedAccessKey } from "./authorization.ts"
 import * as buckets from "./bucket-operations.ts"
 import * as copies from "./copy-operations.ts"
 import { ConnectionDropped, type Handler, type Reply, type S3Request, type ServerState } from "./exchange.ts"
@@ -92,7 +92,7 @@ export async function serveRequest(
     waiting = false
   }
   let reply: Reply | undefined
-  const quirks = context.quirks.begin()
+  const quirks = context.quirks.begin(claimedAccessKey(incoming.url ?? "", incoming.headers.authorization))
   if (quirks.clockAheadMs !== 0)
     response.setHeader("date", new Date(Date.now() + quirks.clockAheadMs).toUTCString())
   try {
