@@ -4,12 +4,8 @@ import type { Project, ProjectOf, ProjectsReader } from "./project-schema.ts"
 import { tryProjects } from "./projects-reading.ts"
 
 export type {
-  CallbackAuth,
   DestinationProject,
   IngestProject,
-  Platform,
-  Project,
-  ProjectLimits,
   ProjectOf,
   ProjectsReader,
   VendorProject,
