@@ -55,6 +55,17 @@ describe("a callback", () => {
     expect(app.jobs).toHaveLength(1)
   })
 
+  it("that comes again tells what has become of the archive, and so does the log", async () => {
+    const of = { state: "committed", since: "2026-01-02T00:00:00.000Z" } as const
+    await start({ duplicateOf: async () => of })
+    await app.post("/callbacks/100", uploaded())
+    const again = await app.post("/callbacks/100", uploaded())
+    expect(await again.json()).toMatchObject({ outcome: "duplicate", archiveId: ARCHIVE_ID, of })
+    await expect
+      .poll(() => app.logs.at(-1))
+      .toMatchObject({ outcome: "duplicate", of: "committed", since: of.since })
+  })
+
   it.each([
     ["started", "not-uploaded"],
     ["stopped", "not-uploaded"],

@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto"
 import { CallbackError, readCallback } from "@unseal/archive/callback"
+import type { DuplicateOf } from "@unseal/queue/duplicate-of"
 import { payloadOf } from "@unseal/queue/job"
 import { type Producer, QueueUnavailableError } from "@unseal/queue/producer"
 import { type Logger, type RateLimitedLog, rateLimited } from "@unseal/service/logger"
@@ -23,6 +24,8 @@ import { Problem, sendProblem } from "./problem.ts"
 export interface AppDependencies {
   readonly projects: Projects<IngestProject> & { wasRemoved?(id: string): boolean }
   readonly producer: Pick<Producer, "enqueue">
+  /** What a callback is a duplicate of; `null` if that can't be had in time. */
+  duplicateOf?(jobId: string): Promise<DuplicateOf | null>
   readonly registry: Registry
   readonly logger: Logger
   readonly authentication: AuthenticationOptions
@@ -89,7 +92,8 @@ export function createApp(dependencies: AppDependencies): Express {
   return app
 }
 
-function receive({ projects, producer, authentication, proxies }: AppDependencies) {
+function receive(dependencies: AppDependencies) {
+  const { projects, producer, authentication, proxies } = dependencies
   return async (request: Request, response: Response<unknown, Locals>): Promise<void> => {
     const receivedAt = new Date().toISOString()
     const { authorization, traceparent } = request.headers
@@ -136,9 +140,14 @@ function receive({ projects, producer, authentication, proxies }: AppDependencie
       ...(typeof traceparent === "string" && TRACEPARENT.test(traceparent) ? { traceparent } : {}),
     })
     const { outcome, jobId } = await producer.enqueue(payload)
-    response.locals.settled = { outcome, peer: peer.address, archiveId, status, jobId }
-    const taken: Answer = { outcome, jobId, archiveId: callback.archiveId }
-    answer(response, outcome === "enqueued" ? 202 : 200, taken)
+    const settled = { outcome, peer: peer.address, archiveId, status, jobId }
+    response.locals.settled = settled
+    if (outcome === "enqueued")
+      return answer(response, 202, { outcome, jobId, archiveId: callback.archiveId })
+    const of = (await dependencies.duplicateOf?.(jobId)) ?? null
+    response.locals.settled = { ...settled, ...(of && { of: of.state, since: of.since }) }
+    const known: Answer = { outcome, jobId, archiveId: callback.archiveId, ...(of && { of }) }
+    answer(response, 200, known)
   }
 }
 

@@ -126,7 +126,16 @@ describe("the ingest process", () => {
     await ingest.isReady()
     const answers = await Promise.all(Array.from({ length: 50 }, () => ingest.post()))
     expect(answers.map(({ status }) => status).sort()).toEqual([...Array(49).fill(200), 202])
-    const { jobId } = (await answers[0]!.json()) as { jobId: string }
+    const bodies = (await Promise.all(answers.map((answer) => answer.json()))) as {
+      outcome: string
+      jobId: string
+    }[]
+    const { jobId } = bodies[0]!
+    const again = (await (await ingest.post()).json()) as object
+    expect(again).toMatchObject({
+      ...{ outcome: "duplicate", jobId },
+      of: { state: "live", since: expect.stringMatching(/^\d{4}-.*Z$/) },
+    })
 
     const client = connectRedis({ REDIS_URL: redis.url }, "consumer", createLogger("test", "silent"))
     const stored = await client.hget(queueKey(queue, jobId), "data")
@@ -140,7 +149,7 @@ describe("the ingest process", () => {
 
     const metrics = await (await fetch(`${ingest.admin}/metrics`)).text()
     expect(metrics).toContain('unseal_callbacks_total{project="123456",outcome="enqueued"} 1')
-    expect(metrics).toContain('unseal_callbacks_total{project="123456",outcome="duplicate"} 49')
+    expect(metrics).toContain('unseal_callbacks_total{project="123456",outcome="duplicate"} 50')
 
     ingest.child.kill("SIGTERM")
     expect(await ingest.end()).toBe(0)

@@ -1,4 +1,5 @@
 import type { AddressInfo } from "node:net"
+import { findDuplicateOf } from "@unseal/queue/duplicate-of"
 import { watchRedis } from "@unseal/queue/health"
 import type { JobPayload } from "@unseal/queue/job"
 import { createProducer } from "@unseal/queue/producer"
@@ -17,6 +18,9 @@ import { createLimitedServer } from "./server.ts"
 
 /** A callback is answered within this time, or 503: legacy senders give up after four tries, so a late 202 is worth little. */
 const ENQUEUE_DEADLINE_MS = 2_000
+
+/** A duplicate is answered within this time, with or without what it is one of. */
+const DUPLICATE_DEADLINE_MS = 500
 
 /** As it would be without the protection from forged callbacks. */
 const jobIdWithoutPassword = ({ projectId, archiveId }: JobPayload): string => `${projectId}_${archiveId}`
@@ -47,6 +51,7 @@ await runProcess("ingest", async ({ logger, fail }) => {
   const app = createApp({
     projects: config.projects,
     producer,
+    duplicateOf: (jobId) => findDuplicateOf(redis, config.UNSEAL_QUEUE, jobId, DUPLICATE_DEADLINE_MS),
     registry,
     logger,
     authentication: {

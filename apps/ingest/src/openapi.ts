@@ -10,7 +10,20 @@ const enqueuedSchema = z
 
 const notEnqueuedSchema = z
   .discriminatedUnion("outcome", [
-    z.object({ outcome: z.literal("duplicate"), jobId: z.string(), archiveId: z.string() }),
+    z.object({
+      outcome: z.literal("duplicate"),
+      jobId: z.string(),
+      archiveId: z.string(),
+      of: z
+        .object({
+          state: z.enum(["committed", "dead", "live"]).meta({
+            description: "live: it waits, runs or is delayed; dead: a dead letter",
+          }),
+          since: z.iso.datetime().meta({ description: "When it was committed, died, or was accepted" }),
+        })
+        .optional()
+        .meta({ description: "What the archive's job has come to, if the queue says so in time" }),
+    }),
     z.object({
       outcome: z.literal("ignored"),
       reason: z.enum(["not-archive", "not-uploaded", "not-encrypted"]),

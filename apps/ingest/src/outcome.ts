@@ -37,6 +37,9 @@ export interface Settled {
   readonly archiveId?: string | undefined
   readonly jobId?: string | undefined
   readonly status?: string | undefined
+  /** Of a duplicate: what the archive's job has come to, and since when (ISO 8601). */
+  readonly of?: "committed" | "dead" | "live" | undefined
+  readonly since?: string | undefined
   /** Of a closed set: lines are limited for each. */
   readonly reason?: string | undefined
   readonly finding?: string | undefined

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto"
 import type { AddressInfo } from "node:net"
+import type { DuplicateOf } from "@unseal/queue/duplicate-of"
 import type { JobPayload } from "@unseal/queue/job"
 import { jobIdOf } from "@unseal/queue/job"
 import type { Enqueued } from "@unseal/queue/producer"
@@ -77,6 +78,7 @@ export interface TestApp {
 export async function startApp(
   options: {
     enqueue?: (payload: JobPayload) => Promise<Enqueued>
+    duplicateOf?: (jobId: string) => Promise<DuplicateOf | null>
     limits?: Partial<ServerLimits>
     networks?: Networks
     proxies?: TrustedProxies
@@ -105,6 +107,7 @@ export async function startApp(
           return { outcome: "enqueued", jobId }
         }),
     },
+    ...(options.duplicateOf && { duplicateOf: options.duplicateOf }),
     registry,
     logger,
     authentication: {
