@@ -1,18 +1,15 @@
 import { randomUUID } from "node:crypto"
-import { once } from "node:events"
-import { createLogger } from "@unseal/service/logger"
-import { connectRedis } from "@unseal/service/redis"
+import { Redis } from "ioredis"
 import { afterAll, beforeAll, expect, it } from "vitest"
 import { type RedisServer, startRedis } from "../../../test/harness/redis.ts"
 import { findDuplicateOf } from "./duplicate-of.ts"
 import { queueKey } from "./names.ts"
 
 let redis: RedisServer
-let connection: ReturnType<typeof connectRedis>
+let connection: Redis
 beforeAll(async () => {
   redis = await startRedis()
-  connection = connectRedis({ REDIS_URL: redis.url }, "producer", createLogger("test", "silent"))
-  if (connection.status !== "ready") await once(connection, "ready")
+  connection = new Redis(redis.url)
 })
 afterAll(async () => {
   connection.disconnect()
