@@ -122,6 +122,9 @@ describe("the simulator's process", () => {
         SIMULATOR_ARCHIVES_PER_MINUTE: "1000",
         SIMULATOR_SIZES_BYTES: "752,200000",
         LOG_LEVEL: "debug",
+        SIMULATOR_REST_PORT: "0",
+        SIMULATOR_REST_AUTH: "basic",
+        SIMULATOR_API_SECRET: "an-api-secret",
       })
       const { ports } = await simulator.listening
       const api = `http://127.0.0.1:${ports.control}/archives`
@@ -129,8 +132,33 @@ describe("the simulator's process", () => {
       const uploaded = () => callbacks.filter(({ status }) => status === "uploaded")
       while (uploaded().length < 3) await new Promise((resolve) => setTimeout(resolve, 20))
 
+      // What a customer starts is the next in turn, and one that nobody stops does not keep the process.
+      const authorization = `Basic ${Buffer.from("123456:an-api-secret").toString("base64")}`
+      const post = async (path: string, body: string, type = "application/json") => {
+        const headers = { authorization, "content-type": type }
+        const answer = await fetch(`http://127.0.0.1:${ports.rest}${path}`, { method: "POST", headers, body })
+        expect(answer.status).toBe(200)
+        return (await answer.json()) as { id: string }
+      }
+      const form = "application/x-www-form-urlencoded"
+      const [{ session_id: sessionId }] = (await post("/session/create", "", form)) as unknown as [
+        { session_id: string },
+      ]
+      const project = "/v2/project/123456/archive"
+      await post(project, JSON.stringify({ sessionId, multiArchiveTag: "goes on" }))
+      const { id: started } = await post(project, JSON.stringify({ sessionId, name: "by REST" }))
+      expect(callbacks.filter(({ id, status }) => id === started && status !== "started")).toEqual([])
+      await post(`${project}/${started}/stop`, "{}")
+      while (!uploaded().some(({ id }) => id === started))
+        await new Promise((resolve) => setTimeout(resolve, 20))
+      expect(callbacks.filter(({ id }) => id === started)).toMatchObject([
+        { status: "started" },
+        { status: "stopped" },
+        { status: "uploaded", name: "by REST", size: 199_856 },
+      ])
+
       const listed = (await (await fetch(api)).json()) as Shown[]
-      expect(listed.map(({ status }) => status)).toEqual(["uploaded", "uploaded", "uploaded"])
+      expect(listed.map(({ status }) => status).sort()).toEqual(["started", ...Array(4).fill("uploaded")])
       const keys = await openKeyDirectory(directory)
       for (const { id, password } of uploaded()) {
         const archive = (await (await fetch(`${api}/${id}`)).json()) as Shown
@@ -143,10 +171,11 @@ describe("the simulator's process", () => {
       simulator.child.kill("SIGTERM")
       expect(await simulator.exit).toBe(0)
       const log = simulator.lines.join("\n") + simulator.errors()
-      expect(log.match(/"recorded"/g)).toHaveLength(3)
+      expect(log.match(/"recorded"/g)).toHaveLength(4)
       for (const secret of [
         "signature-secret",
         "secret-access-key",
+        "an-api-secret",
         ...uploaded().map(({ password }) => password),
       ])
         expect(log).not.toContain(secret)
