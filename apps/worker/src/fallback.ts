@@ -9,6 +9,7 @@ import { VendorError } from "@unseal/vendor/vendor-error"
 import type { Config } from "./config.ts"
 import type { Place } from "./places.ts"
 import { sided, type Worked } from "./sides.ts"
+import { isAnswer, silenceOf } from "./silence.ts"
 
 /** How long a vendor who refuses for the rate of requests is not asked again, if it does not say; and at most, if it does. */
 const QUIET_MS = 5_000
@@ -41,7 +42,11 @@ export function createFallback({ config, onRetry }: FallbackOptions): Fallback {
     const limit = limits.get(projectId) ?? new RequestLimit()
     limits.set(projectId, limit)
     const opened = openHttpsStore({
-      ...{ key, url, onRetry, limit, env: config.env },
+      ...{ key, url, limit, env: config.env },
+      onRetry(code) {
+        if (isAnswer(code)) silenceOf(opened).heard()
+        onRetry(code)
+      },
       hosts: config.settings.UNSEAL_FALLBACK_HOSTS,
       renew: (signal) => askForUrl(projectId, archiveId, signal),
     })

@@ -12,6 +12,7 @@ import { createKeyLooks } from "./key-looks.ts"
 import { openOnce } from "./open-once.ts"
 import { createProjectBudgets } from "./project-budgets.ts"
 import { opening } from "./sides.ts"
+import { isAnswer, silenceOf } from "./silence.ts"
 import type { StoreNotices } from "./store-notices.ts"
 
 type OpenedStore = Awaited<ReturnType<typeof openStore>>
@@ -71,11 +72,18 @@ export function openPlaces({ config, budget, logger, onRetry, notices }: PlacesO
   const logFailure = (err: unknown) => logger.warn({ err }, "store was not closed in order")
   const limits = new Map<string, RequestLimit>()
   const stores = openOnce({
-    open(url) {
+    async open(url) {
       const limit = new RequestLimit()
       limits.set(url, limit)
       const partSizeBytes = settings.UNSEAL_PART_SIZE_BYTES
-      return openStore(url, { partSizeBytes, env: config.env, onRetry, onNotice: notices(url), limit })
+      const store = await openStore(url, {
+        ...{ partSizeBytes, env: config.env, onNotice: notices(url), limit },
+        onRetry(code) {
+          if (isAnswer(code)) silenceOf(store).heard()
+          onRetry(code)
+        },
+      })
+      return store
     },
     close(store, url) {
       limits.delete(url)

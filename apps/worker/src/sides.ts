@@ -6,7 +6,8 @@ import { isUnsealError, type Side, UnsealError } from "@unseal/archive/errors"
 import type { KeyDirectory } from "@unseal/archive/key-directory"
 import type { OpenedStore } from "@unseal/archive/store/adapter"
 import type { PartWriter } from "@unseal/archive/store/contract"
-import { type Silence, silenceOf } from "./silence.ts"
+import { untilAborted } from "@unseal/archive/waiting"
+import { type Silence, silenceOf, type Transfer } from "./silence.ts"
 
 /** Told whenever a side has done what was asked of it at `since`: an answer to an old question tells nothing of now. */
 export type Worked = (side: Side, since: number) => void
@@ -62,6 +63,7 @@ function bytesOf(
   side: Side,
   worked: Worked,
   silence: Silence,
+  transfer: Transfer,
 ): AsyncIterable<Uint8Array> {
   return {
     [Symbol.asyncIterator]() {
@@ -73,7 +75,7 @@ function bytesOf(
       return {
         async next() {
           since ||= Date.now()
-          const step = await iterator.next().catch(fail)
+          const step = await transfer.waiting(iterator.next()).catch(fail)
           silence.heard()
           if (step.done) worked(side, since)
           return step
@@ -92,38 +94,55 @@ export function sided<Store extends OpenedStore>(store: Store, side: Side, worke
   const silence = silenceOf(store)
   const looking = <T>(what: string, look: (signal: AbortSignal) => Promise<T>, signal: AbortSignal) =>
     on(side, silence.limited(`${what} in ${store.location}`, look, signal))
+  const transferring = (what: string, key: string, signal: AbortSignal) =>
+    silence.transfer(`${what} in ${store.location}`, (limited) => store.stat(key, limited), signal)
   const wrote = (since: number) => {
     silence.heard()
     worked(side, since)
   }
-  const writerOf = (writer: PartWriter): PartWriter => ({
+  const writerOf = (writer: PartWriter, key: string): PartWriter => ({
     ...writer,
     written: (signal) => looking("parts of an upload", (limited) => writer.written(limited), signal),
     async writePart(number, body, crc32, signal) {
       const since = Date.now()
-      const part = await on(side, writer.writePart(number, body, crc32, signal))
+      const transfer = transferring(`part ${number} of ${key}`, key, signal)
+      const part = await on(side, transfer.waiting(writer.writePart(number, body, crc32, transfer.signal)))
       // One that is kept for the commit has not been sent yet: the store has said nothing.
       if (writer.resumable) wrote(since)
       return part
     },
     async complete(parts, signal) {
       const since = Date.now()
-      const object = await on(side, writer.complete(parts, signal))
+      const transfer = transferring(`commit of ${key}`, key, signal)
+      const object = await on(side, transfer.waiting(writer.complete(parts, transfer.signal)))
       wrote(since)
       return object
     },
-    abort: () => on(side, writer.abort()),
+    async abort() {
+      const transfer = transferring(`abort of ${key}`, key, new AbortController().signal)
+      await on(side, transfer.waiting(untilAborted(writer.abort(), transfer.signal)))
+    },
   })
   return {
     ...store,
     stat: (key, signal) => looking(key, (limited) => store.stat(key, limited), signal),
     async open(key, length, signal) {
-      const opened = await looking(key, (limited) => store.open(key, length, limited), signal)
-      return opened && { ...opened, head: bytesOf(opened.head, side, worked, silence) }
+      const transfer = transferring(key, key, signal)
+      const opened = await looking(key, (limited) => store.open(key, length, limited), transfer.signal)
+      return opened && { ...opened, head: bytesOf(opened.head, side, worked, silence, transfer) }
     },
-    read: (object, range, signal) => bytesOf(store.read(object, range, signal), side, worked, silence),
-    create: async (key, size, options, signal) =>
-      writerOf(await looking(key, (limited) => store.create(key, size, options, limited), signal)),
+    read(object, range, signal) {
+      const transfer = transferring(object.key, object.key, signal)
+      return bytesOf(store.read(object, range, transfer.signal), side, worked, silence, transfer)
+    },
+    async create(key, size, options, signal) {
+      const moved = (bytes: number) => {
+        silence.heard()
+        options.moved?.(bytes)
+      }
+      const create = (limited: AbortSignal) => store.create(key, size, { ...options, moved }, limited)
+      return writerOf(await looking(key, create, signal), key)
+    },
     abortUpload: (upload, signal) => on(side, store.abortUpload(upload, signal)),
     remove: (key, signal) => on(side, store.remove(key, signal)),
   }

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises"
+import { UnsealError } from "@unseal/archive/errors"
 import { expect, test } from "vitest"
-import { createSilence, silenceOf } from "./silence.ts"
+import { createSilence, silenceOf, type Transfer } from "./silence.ts"
 
 const TICK_MS = 20
 const never = new AbortController().signal
@@ -39,6 +40,64 @@ test("an answer and a failure pass, and an abort is the caller's own", async () 
   await expect(silence.limited("x", () => Promise.reject(failure), never)).rejects.toBe(failure)
   const stop = new AbortController()
   const stopped = silence.limited("x", unanswered, stop.signal)
+  stop.abort(new Error("shutting down"))
+  await expect(stopped).rejects.toThrow("shutting down")
+})
+
+/** What `transfer` does when it waits for an answer that does not come. */
+const stalled = (transfer: Transfer) => transfer.waiting(unanswered(transfer.signal))
+
+test("transfers of a silent store are given up together once a look is not answered, each with an error of its own", async () => {
+  const silence = createSilence(TICK_MS)
+  let looks = 0
+  const look = (signal: AbortSignal) => {
+    looks++
+    return unanswered(signal)
+  }
+  const all = ["part 1 of a", "part 2 of a", "commit of b"].map((what) =>
+    stalled(silence.transfer(what, look, never)),
+  )
+  const ended = await Promise.allSettled(all)
+  const errors = ended.map((one) => one.status === "rejected" && one.reason)
+  expect(errors[2]).toMatchObject({
+    ...{ code: "ERR_STORE_UNAVAILABLE", owner: "deployment" },
+    message: "commit of b: no answer for 0.4 s, nor to a look",
+  })
+  expect(new Set(errors).size).toBe(3)
+  expect(looks).toBe(1)
+})
+
+test("a transfer that waits for long goes on as long as looks are answered, with whatever refusal", async () => {
+  const silence = createSilence(TICK_MS)
+  let looks = 0
+  const third = Promise.withResolvers<void>()
+  const look = async () => {
+    if (++looks === 3) third.resolve()
+    if (looks % 2 === 0) throw new UnsealError("ERR_STORE_DENIED", "denied")
+    return null
+  }
+  const transfer = silence.transfer("commit of k", look, never)
+  await transfer.waiting(third.promise)
+  expect(transfer.signal.aborted).toBe(false)
+})
+
+test("a look that fails because the store is gone ends the transfers at once", async () => {
+  const look = () => Promise.reject(new UnsealError("ERR_STORE_UNAVAILABLE", "the connection was refused"))
+  await expect(stalled(createSilence(TICK_MS).transfer("part 1 of k", look, never))).rejects.toMatchObject({
+    message: "part 1 of k: no answer for 0.2 s, and a look fails: the connection was refused",
+  })
+})
+
+test("a transfer whose consumer is busy is not given up, and hears of an abort by its caller", async () => {
+  const silence = createSilence(TICK_MS)
+  const stop = new AbortController()
+  const held = silence.transfer("read of k", unanswered, stop.signal)
+  await held.waiting(Promise.resolve())
+  await expect(stalled(silence.transfer("read of another", unanswered, never))).rejects.toThrow(
+    "nor to a look",
+  )
+  expect(held.signal.aborted).toBe(false)
+  const stopped = stalled(held)
   stop.abort(new Error("shutting down"))
   await expect(stopped).rejects.toThrow("shutting down")
 })

@@ -2,26 +2,108 @@
  * A store that accepts everything and answers nothing. Its requests would each be waited for, and repeated, for minutes; archives
  * of its project would take every slot of every worker meanwhile, and those of all others would wait for it.
  */
-import { UnsealError } from "@unseal/archive/errors"
+import { type ErrorCode, isUnsealError, UnsealError } from "@unseal/archive/errors"
 
 /** Counted in ticks, not by a clock: what a stopped process or a busy loop has missed is not the store's silence. */
 const TICK_MS = 1_000
-/** Longer than an answer's first byte ever takes; that the rest may take longer is the store's own limit of silence. */
+/** Longer than a healthy store takes to answer a look. */
 const SILENT_TICKS = 10
+
+/** A read or a write under way, which may rightly hear nothing for longer than a look. */
+export interface Transfer {
+  /** For its requests: aborted with the caller's signal, or with `ERR_STORE_UNAVAILABLE` once the store counts as silent. */
+  readonly signal: AbortSignal
+  /** What `work` resolves to. The store's silence counts against the transfer only meanwhile. */
+  waiting<T>(work: Promise<T>): Promise<T>
+}
 
 /** What was heard of one store, by all runs of this process. */
 export interface Silence {
-  /** The store has answered something. */
+  /** The store has answered something, or taken some bytes. */
   heard(): void
   /**
    * What `look` resolves to: a request whose answer is short. `ERR_STORE_UNAVAILABLE` once neither it nor any other request to
    * the store has been answered for ten seconds; one that waits its turn behind others goes on waiting.
    */
   limited<T>(what: string, look: (signal: AbortSignal) => Promise<T>, signal: AbortSignal): Promise<T>
+  /**
+   * Begins a read or a write of `what`. When nothing has been heard of the store for ten seconds while a transfer waits, it is
+   * asked for a `look`. If that is not answered within ten seconds more, or fails, every transfer that waits is aborted.
+   */
+  transfer(what: string, look: (signal: AbortSignal) => Promise<unknown>, signal: AbortSignal): Transfer
+}
+
+interface Waiting {
+  readonly what: string
+  readonly look: (signal: AbortSignal) => Promise<unknown>
+  abort(reason: UnsealError): void
 }
 
 export function createSilence(tickMs = TICK_MS): Silence {
   let answers = 0
+  const inTicks = (ticks: number) => `${(ticks * tickMs) / 1_000} s`
+  const silent = (what: string, ticks: number, other: string) =>
+    new UnsealError("ERR_STORE_UNAVAILABLE", `${what}: no answer for ${inTicks(ticks)}, nor to ${other}`)
+
+  /** Transfers, each as often as it waits. */
+  const waiting = new Set<Waiting>()
+  let timer: NodeJS.Timeout | undefined
+  let answersThen = 0
+  let quietTicks = 0
+  let asked: AbortController | undefined
+
+  function listen(): void {
+    if (timer !== undefined) return
+    answersThen = answers
+    quietTicks = 0
+    timer = setInterval(tick, tickMs)
+    timer.unref()
+  }
+
+  function tick(): void {
+    if (waiting.size === 0 || answers !== answersThen) {
+      answersThen = answers
+      quietTicks = 0
+      asked?.abort()
+      asked = undefined
+      if (waiting.size > 0) return
+      clearInterval(timer)
+      timer = undefined
+      return
+    }
+    quietTicks++
+    if (quietTicks === SILENT_TICKS) ask()
+    if (quietTicks >= 2 * SILENT_TICKS) giveUp((what) => silent(what, 2 * SILENT_TICKS, "a look"))
+  }
+
+  function ask(): void {
+    const [first] = waiting
+    const { signal } = (asked = new AbortController())
+    first!.look(signal).then(
+      () => void answers++,
+      (error: unknown) => {
+        if (signal.aborted) return
+        if (!isUnsealError(error, "ERR_STORE_UNAVAILABLE")) answers++
+        else if (answers === answersThen)
+          giveUp(
+            (what) =>
+              new UnsealError(
+                error.code,
+                `${what}: no answer for ${inTicks(SILENT_TICKS)}, and a look fails: ${error.message}`,
+              ),
+          )
+      },
+    )
+  }
+
+  function giveUp(reasonFor: (what: string) => UnsealError): void {
+    quietTicks = 0
+    asked?.abort()
+    asked = undefined
+    // Each gets an error of its own: whoever catches it writes on it which side it came from.
+    for (const one of [...waiting]) one.abort(reasonFor(one.what))
+  }
+
   return {
     heard() {
       answers++
@@ -33,13 +115,7 @@ export function createSilence(tickMs = TICK_MS): Silence {
       const timer = setInterval(() => {
         ticks = answers === before ? ticks + 1 : 0
         before = answers
-        if (ticks >= SILENT_TICKS)
-          limit.abort(
-            new UnsealError(
-              "ERR_STORE_UNAVAILABLE",
-              `${what}: no answer for ${(SILENT_TICKS * tickMs) / 1_000} s, nor to any other request`,
-            ),
-          )
+        if (ticks >= SILENT_TICKS) limit.abort(silent(what, SILENT_TICKS, "any other request"))
       }, tickMs)
       try {
         const answer = await look(AbortSignal.any([signal, limit.signal]))
@@ -47,6 +123,22 @@ export function createSilence(tickMs = TICK_MS): Silence {
         return answer
       } finally {
         clearInterval(timer)
+      }
+    },
+    transfer(what, look, signal) {
+      const cut = new AbortController()
+      return {
+        signal: AbortSignal.any([signal, cut.signal]),
+        async waiting(work) {
+          const one = { what, look, abort: (reason: UnsealError) => cut.abort(reason) }
+          waiting.add(one)
+          listen()
+          try {
+            return await work
+          } finally {
+            waiting.delete(one)
+          }
+        },
       }
     },
   }
@@ -60,3 +152,6 @@ export function silenceOf(store: object): Silence {
   silences.set(store, silence)
   return silence
 }
+
+/** Whether a request that is to be made again was refused: what refuses is not silent. */
+export const isAnswer = (code: ErrorCode): boolean => code === "ERR_STORE_BUSY" || code === "ERR_STORE_DENIED"
