@@ -78,7 +78,9 @@ export function createSilence(tickMs = TICK_MS): Silence {
 
   function ask(): void {
     const [first] = waiting
-    const { signal } = (asked = new AbortController())
+    const limit = new AbortController()
+    const { signal } = limit
+    asked = limit
     first!.look(signal).then(
       () => void answers++,
       (error: unknown) => {
