@@ -758,6 +758,22 @@ export function describeStore(
         for (const key of keys) expect(await store.stat(key, never)).toBeNull()
       })
 
+      it("are those of one key, if that is asked for: not of a longer one, nor of one beside it", async () => {
+        const keys = ["one/archive.ts", "one/archive.ts.old", "one/other.ts", "one.ts"]
+        const writers = await Promise.all(
+          keys.map(async (key) => {
+            const writer = await store.create(key, 2 * part, PLAIN, never)
+            await writePart(writer, sampleBytes(key, 2 * part), 1)
+            return writer
+          }),
+        )
+        const listed = await Array.fromAsync(store.openUploads(never, "one/archive.ts"))
+        expect(listed.map(({ key }) => key)).toEqual(["one/archive.ts"])
+        expect(writers[0]!.token.startsWith(listed[0]!.token)).toBe(true)
+        expect(await Array.fromAsync(store.openUploads(never, "nowhere/archive.ts"))).toEqual([])
+        for (const writer of writers) await writer.abort()
+      })
+
       it("are none when everything is complete or aborted", async () => {
         for await (const upload of store.openUploads(never)) expect(upload).toBeUndefined()
       })

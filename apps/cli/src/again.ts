@@ -1,6 +1,6 @@
 /** Archives that are done, and are to be done once more: as a new job, which is accepted and committed anew. */
 import { randomUUID } from "node:crypto"
-import { type ArchiveJob, findArchiveJobs } from "@unseal/queue/archive-jobs"
+import { type ArchiveJob, readArchiveJobs } from "@unseal/queue/archive-jobs"
 import { findJob } from "@unseal/queue/find-job"
 import { createJobPayload, type JobPayload, jobIdOf } from "@unseal/queue/job"
 import { createProducer } from "@unseal/queue/producer"
@@ -38,24 +38,17 @@ export async function submitPayload(
     const isDone = found?.state === "completed" && again
     // Redriven, it has another id.
     if (found !== null && !isDone && found.jobId !== first)
-      return await duplicate(connection, queue, payload.archiveId, found.jobId)
+      return await duplicate(connection, queue, found.jobId)
     const jobId = isDone ? found.nextId : first
     const { outcome } = await producer.enqueue(payload, jobId)
-    return outcome === "enqueued"
-      ? { outcome, jobId }
-      : await duplicate(connection, queue, payload.archiveId, jobId)
+    return outcome === "enqueued" ? { outcome, jobId } : await duplicate(connection, queue, jobId)
   } finally {
     await producer.close()
   }
 }
 
-async function duplicate(
-  connection: Connection,
-  queue: string,
-  archiveId: string,
-  jobId: string,
-): Promise<Submitted> {
-  const of = (await findArchiveJobs(connection, queue, archiveId)).find((job) => job.jobId === jobId)
+async function duplicate(connection: Connection, queue: string, jobId: string): Promise<Submitted> {
+  const [of] = await readArchiveJobs(connection, queue, [jobId])
   return { outcome: "duplicate", jobId, ...(of && { of }) }
 }
 

@@ -61,6 +61,20 @@ export function readReconcileSettings() {
   return { settings, projects, vendors }
 }
 
+/**
+ * The projects of a command that only looks, with what is set of their stores and of the REST API: `null` without any project. `given` is what
+ * options say instead of the variables of a single project. Throws `ConfigurationError`.
+ */
+export function readShownProjects(given: Environment) {
+  const all = { ...env, ...given }
+  if (!all.UNSEAL_PROJECTS_FILE && !all.UNSEAL_PROJECT_ID) return null
+  const [projects, vendors] = readTogether(
+    () => readProjects({ for: "stores", env: all }),
+    () => readProjects({ for: "vendor", env: all }),
+  )
+  return { projects, vendors }
+}
+
 /** The settings of a command that works on the queue and on the destinations of all projects. Throws `ConfigurationError`. */
 export function readDestinationSettings() {
   const [settings, projects] = readTogether(readQueueSettings, () =>

@@ -108,7 +108,7 @@ addStorageCommands(
   signal,
 )
 
-const archives = program.command("archives").description("look at what the vendor has recorded")
+const archives = program.command("archives").description("find archives, and what the vendor has recorded")
 withVendor(archives.command("list"))
   .description("list the project's archives, newest first")
   .addOption(new Option("--limit <count>", "at most so many").default(100).argParser(wholeNumber))
@@ -116,6 +116,16 @@ withVendor(archives.command("list"))
   .option("--all-fields", "with --json: also the encrypted password and the download URL")
   .option("--json", "print the result as JSON")
   .action(async (options) => (await import("./archives-list.ts")).archivesListCommand(options, signal))
+
+archives
+  .command("show")
+  .description("tell where an archive is: queue, source, destination, open uploads, vendor; and what is next")
+  .argument("<id>", "the archive's id, or a job's")
+  .option("--project <id>", "only in this project")
+  .option("--json", "print the result as JSON")
+  .action(async (id, options) =>
+    (await import("./archives-show.ts")).archivesShowCommand(id, options, signal),
+  )
 
 archives
   .command("reconcile")

@@ -94,7 +94,8 @@ export function hasMarks(object: StoredObject, metadata: Readonly<Record<string,
   return marks.length > 0 && marks.every(([name, value]) => object.metadata[name] === value)
 }
 
-async function readRecord(
+/** The record under `key`; `null` if there is none, or what is there is none. */
+export async function readRecord(
   store: ArchiveStore,
   key: string,
   signal: AbortSignal,

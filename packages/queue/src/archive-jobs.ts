@@ -1,89 +1,179 @@
 /** Where an archive is in the queue, for whoever knows no more of it than its id. */
-import type { RedisClient } from "./client.ts"
+import type { Redis } from "ioredis"
+import { masters, type RedisClient } from "./client.ts"
 import { codeOf, type FailureCode } from "./ending.ts"
-import { heldKey, queueKey } from "./names.ts"
-import { listSuspensions, nameOf, type Suspension } from "./suspension-state.ts"
+import { type JobFacts, READ_JOB } from "./job-facts.ts"
+import { checkpointKey, heldKey, queueKey, suspensionsKey } from "./names.ts"
+import { listSuspensions, parseName, type Suspension } from "./suspension-state.ts"
 
-/** A job of an archive. */
+/**
+ * `waiting`: in line · `delayed`: until its next attempt, or until its object is looked for again · `held`: by a suspension · `dead`: a
+ * dead letter · `completed`: within the last hour · `stray`: Redis has lost its place in line, and the next callback for it lines it up.
+ */
+export type ArchiveJobState = "waiting" | "running" | "delayed" | "held" | "dead" | "completed" | "stray"
+
+/** A job of an archive. Times are ISO 8601. */
 export interface ArchiveJob {
   readonly jobId: string
   readonly projectId: string
-  /** `held`: by a suspension · `delayed`: until its next attempt · `dead`: a dead letter · `completed`: within the last hour. */
-  readonly state: "waiting" | "running" | "delayed" | "held" | "dead" | "completed"
-  /** ISO 8601: since when it is in that state, as far as the queue knows. */
+  readonly archiveId: string
+  readonly state: ArchiveJobState
+  /** Since when it is in that state, as far as the queue knows: else when it was added. */
   readonly since: string
-  /** ISO 8601. */
   readonly addedAt: string
   /** That failed, or the only one. */
   readonly attempts: number
   /** Why the last attempt failed, and its code; `null` if none has. */
   readonly failure: { readonly code: FailureCode; readonly reason: string } | null
-  /** What holds it back; only if it is `held`. */
-  readonly suspension?: Suspension
+  /** Jobs that are before it in line; only while it waits. */
+  readonly ahead?: number
+  /** What it is delayed until; of one that is held, when it becomes a dead letter, or is tried as the probe. */
+  readonly until?: string
+  /** The worker that took it last, as `HOST:PID`. */
+  readonly worker?: string
+  /** Only while it runs: whether its worker has renewed its lock. Without it, the worker is gone, and another takes the job soon. */
+  readonly isLocked?: boolean
+  /** Since when its object has been missing at the source, or has been in an archival storage class. */
+  readonly missingSince?: string
+  readonly archivedSince?: string
+  /** Workers that ended while they had it. */
+  readonly lostWorkers: number
+  /** What holds it back, and whether it is the one that is tried next; only if it is `held`. */
+  readonly suspension?: Suspension & { readonly isProbe: boolean }
+  /** The upload that it has begun, and what of it is written. */
+  readonly upload?: ArchiveUpload
+  /** Its payload is lost, or not readable. */
+  readonly damaged?: true
 }
 
-/** Entries that one command looks at. */
-const SCAN_COUNT = "1000"
-const SETS = { prioritized: "waiting", delayed: "delayed", failed: "dead", completed: "completed" } as const
-const LISTS = { wait: "waiting", paused: "waiting", active: "running" } as const
+/** How far a job is with its upload. Bytes are of plaintext. */
+export interface ArchiveUpload {
+  readonly token: string
+  readonly destinationKey: string
+  readonly parts: number
+  readonly partsWritten: number
+  readonly bytes: number
+  readonly bytesWritten: number
+}
 
-/** All jobs of `archiveId` (a UUID) that the queue holds, the oldest first. Looks through the whole queue, a bit at a time. */
+/** Keys that Redis looks at in one go. */
+const SCAN_COUNT = 1_000
+
+/**
+ * The jobs that the queue holds of the archives whose id begins with `archiveId` (a UUID in lower case, or its beginning), the oldest
+ * first. Looks through all keys of Redis, a thousand at a time.
+ */
 export async function findArchiveJobs(
   connection: RedisClient,
   queue: string,
   archiveId: string,
 ): Promise<ArchiveJob[]> {
-  const states = new Map<string, ArchiveJob["state"]>()
-  for (const [list, state] of Object.entries(LISTS))
-    for (const id of await connection.lrange(queueKey(queue, list), 0, -1))
-      if (id.includes(`_${archiveId}_`)) states.set(id, state)
-  for (const [set, state] of Object.entries(SETS)) {
+  const ids = new Set<string>()
+  for (const server of masters(connection)) await scan(server)
+  const jobs = await readArchiveJobs(connection, queue, [...ids])
+  return jobs.sort((a, b) => (a.addedAt < b.addedAt ? -1 : 1))
+
+  async function scan(server: Redis): Promise<void> {
+    const prefix = queueKey(queue, "")
+    const matching = `${escapeGlob(prefix)}*_${escapeGlob(archiveId)}*`
     let cursor = "0"
     do {
-      const [next, found] = await connection.zscan(
-        queueKey(queue, set),
-        cursor,
-        ...(["MATCH", `*_${archiveId}_*`, "COUNT", SCAN_COUNT] as const),
-      )
-      for (let index = 0; index < found.length; index += 2) states.set(found[index]!, state)
+      const [next, keys] = await server.scan(cursor, "MATCH", matching, "COUNT", SCAN_COUNT)
+      for (const key of keys) {
+        const id = key.slice(prefix.length)
+        // A job's lock and its log have its key, and more.
+        if (!id.includes(":") && id.split("_")[1]?.startsWith(archiveId)) ids.add(id)
+      }
       cursor = next
     } while (cursor !== "0")
   }
+}
+
+/** The jobs of these ids that are there, in this order. Each is read in one step, so that it is in one state. */
+export async function readArchiveJobs(
+  connection: RedisClient,
+  queue: string,
+  jobIds: readonly string[],
+): Promise<ArchiveJob[]> {
+  if (jobIds.length === 0) return []
   const suspensions = await listSuspensions(connection, queue)
   const jobs = await Promise.all(
-    [...states].map(async ([jobId, state]) => {
-      const fields = await connection.hmget(queueKey(queue, jobId), ...FIELDS)
-      const job = jobOf(jobId, state, fields)
-      for (const suspension of state === "delayed" ? suspensions : []) {
-        const name = nameOf(suspension.projectId, suspension.side)
-        if ((await connection.zscore(heldKey(queue, name), jobId)) !== null)
-          return { ...job, state: "held" as const, suspension }
-      }
-      return job
+    jobIds.map(async (jobId) => {
+      const keys = [
+        queueKey(queue, ""),
+        heldKey(queue, ""),
+        suspensionsKey(queue),
+        checkpointKey(queue, jobId),
+      ]
+      const facts = (await connection.eval(READ_JOB, keys.length, ...keys, jobId)) as string | null
+      return facts === null ? [] : [jobOf(jobId, JSON.parse(facts) as JobFacts, suspensions)]
     }),
   )
-  return jobs.sort((a, b) => (a.addedAt < b.addedAt ? -1 : 1))
+  return jobs.flat()
 }
 
-const FIELDS = ["timestamp", "processedOn", "finishedOn", "atm", "failedReason"] as const
-
-function jobOf(
-  jobId: string,
-  state: ArchiveJob["state"],
-  [added, processed, finished, attempts, reason]: readonly (string | null)[],
-): ArchiveJob {
-  const time = (...candidates: (string | null | undefined)[]) =>
-    new Date(candidates.map((text) => Number(text ?? Number.NaN)).find((ms) => ms > 0 && ms < 8.64e15) ?? 0)
-  const isOver = state === "dead" || state === "completed"
-  const since = isOver
-    ? time(finished, processed, added)
-    : state === "running"
-      ? time(processed, added)
-      : time(added)
+function jobOf(jobId: string, facts: JobFacts, suspensions: readonly Suspension[]): ArchiveJob {
+  const [projectId = "", archiveId = ""] = jobId.split("_")
+  const { fields, due, lockMs } = facts
+  const added = timeOf(fields.timestamp, fields.finishedOn)
+  const held = facts.held && parseName(facts.held)
+  const suspension = held
+    ? suspensions.find(({ projectId, side }) => projectId === held.projectId && side === held.side)
+    : undefined
+  const state = stateOf(facts, suspension)
+  const since = {
+    running: timeOf(fields.processedOn, added),
+    held: timeOf(fields.heldSince, due && facts.maxMs ? due - facts.maxMs : undefined, added),
+    dead: timeOf(fields.finishedOn, fields.processedOn, added),
+    completed: timeOf(fields.finishedOn, fields.processedOn, added),
+    ...{ waiting: added, delayed: added, stray: added },
+  }[state]
+  const reason = fields.failedReason
+  const iso = (name: string, ms: number | undefined) => (ms === undefined ? {} : { [name]: isoOf(ms) })
+  const upload = uploadOf(facts)
   return {
-    ...{ jobId, state, projectId: jobId.split("_")[0]! },
-    ...{ since: since.toISOString(), addedAt: time(added, finished).toISOString() },
-    attempts: Number.parseInt(attempts ?? "", 10) || 0,
+    ...{ jobId, projectId, archiveId, state },
+    ...{ since: isoOf(since ?? 0), addedAt: isoOf(added ?? 0) },
+    attempts: Number.parseInt(fields.atm ?? "", 10) || 0,
     failure: reason && state !== "completed" ? { code: codeOf(reason), reason } : null,
+    ...(state === "waiting" && facts.ahead !== undefined && { ahead: facts.ahead }),
+    ...(["delayed", "held"].includes(state) && iso("until", timeOf(due))),
+    ...(fields.pb && { worker: fields.pb }),
+    ...(state === "running" && { isLocked: lockMs > 0 }),
+    ...iso("missingSince", timeOf(fields.missingSince)),
+    ...iso("archivedSince", timeOf(fields.archivedSince)),
+    lostWorkers: Number.parseInt(fields.stc ?? "", 10) || 0,
+    ...(suspension && { suspension: { ...suspension, isProbe: facts.probe === jobId } }),
+    ...(upload && { upload }),
+    ...(!facts.hasPayload && { damaged: true as const }),
   }
 }
+
+function stateOf({ place, held }: JobFacts, suspension: Suspension | undefined): ArchiveJobState {
+  if (place !== "delayed" || !held) return place
+  // One that is ending puts what it held back in line.
+  return suspension === undefined ? "waiting" : "held"
+}
+
+/** The first of these that is a time in milliseconds since the epoch. */
+function timeOf(...candidates: (string | number | null | undefined)[]): number | undefined {
+  return candidates.map((value) => Number(value ?? Number.NaN)).find((ms) => ms > 0 && ms < 8.64e15)
+}
+
+const isoOf = (ms: number): string => new Date(ms).toISOString()
+
+function uploadOf({ upload, partsWritten }: JobFacts): ArchiveUpload | null {
+  try {
+    const { token, destinationKey, partSize, plaintextSize } = JSON.parse(upload ?? "null")
+    const parts = Math.ceil(plaintextSize / partSize)
+    if (!Number.isSafeInteger(parts) || typeof token !== "string") return null
+    // The last part is shorter than the others; which one has no receipt yet is not asked.
+    const bytesWritten = Math.min(partsWritten * partSize, plaintextSize)
+    return { token, destinationKey, parts, partsWritten, bytes: plaintextSize, bytesWritten }
+  } catch {
+    // There is none, or it is damaged: the job begins anew.
+    return null
+  }
+}
+
+const escapeGlob = (text: string): string => text.replace(/[*?[\]\\]/g, "\\$&")

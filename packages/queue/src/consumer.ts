@@ -1,3 +1,5 @@
+import { hostname } from "node:os"
+import { pid } from "node:process"
 import type { Job } from "bullmq"
 import { COMPLETED_METRICS } from "./accounting.ts"
 import { createRoom, noteFreeze } from "./alone.ts"
@@ -140,6 +142,8 @@ export function createConsumer<Result extends RunResult>(options: ConsumerOption
     connection,
     prefix: queuePrefix(queue),
     concurrency,
+    // Noted with each job that it takes (archive-jobs.ts).
+    name: `${hostname()}:${pid}`,
     autorun: false,
     lockDuration: lockMs,
     skipLockRenewal: renewsByRun,

@@ -61,8 +61,13 @@ export interface ProjectLimits {
 /** What a command that looks at what is done knows of a project: neither its source nor its keys. */
 export type DestinationProject = Pick<WorkerProject, "id" | "destination" | "destinationKey">
 
+/** What a command that only looks knows of a project: where its objects are, as far as that is set. */
+export interface StoresProject
+  extends Pick<WorkerProject, "id" | "sourceKeys" | "destinationKey">,
+    Partial<Pick<WorkerProject, "source" | "destination">> {}
+
 /** A project as one of the processes knows it. */
-export type Project = IngestProject | WorkerProject | VendorProject | DestinationProject
+export type Project = IngestProject | WorkerProject | VendorProject | DestinationProject | StoresProject
 
 /** The part of a project that each reader needs. */
 export interface ProjectOf {
@@ -70,6 +75,7 @@ export interface ProjectOf {
   readonly worker: WorkerProject
   readonly vendor: VendorProject
   readonly destination: DestinationProject
+  readonly stores: StoresProject
 }
 
 /** Who reads projects: each process its own part, and whoever speaks with the vendor's REST API. */
@@ -235,6 +241,11 @@ export const ingestProject = (allowUnauthenticated: boolean) =>
 
 const destinationKey = () =>
   checked(keyTemplateProblem).default(() => defaultOf("UNSEAL_DESTINATION_KEY", "worker") ?? "")
+const sourceKeys = () =>
+  z
+    .array(checked(keyTemplateProblem))
+    .min(1, { error: "must hold at least one template" })
+    .default(() => defaultOf("UNSEAL_SOURCE_KEYS", "worker")?.split(",") ?? [])
 
 /** The part of a project that says where its plaintext is. */
 export const destinationProject = () =>
@@ -248,6 +259,22 @@ export const destinationProject = () =>
     .check(checkPlatform)
     .transform(({ platform: _, ...project }): DestinationProject => project)
 
+/** The part of a project that says where its objects are: none of it is needed. */
+export const storesProject = () =>
+  z
+    .object({
+      id: projectId,
+      platform,
+      source: checked(storeUrlProblem).optional(),
+      destination: checked(storeUrlProblem).optional(),
+      sourceKeys: sourceKeys(),
+      destinationKey: destinationKey(),
+    })
+    .check(checkPlatform)
+    .transform(({ platform: _, source, destination, ...project }): StoresProject => {
+      return { ...project, ...(source && { source }), ...(destination && { destination }) }
+    })
+
 /** The part of a project that the worker needs. */
 export const workerProject = () =>
   z
@@ -256,10 +283,7 @@ export const workerProject = () =>
       platform,
       source: checked(storeUrlProblem),
       destination: checked(storeUrlProblem),
-      sourceKeys: z
-        .array(checked(keyTemplateProblem))
-        .min(1, { error: "must hold at least one template" })
-        .default(() => defaultOf("UNSEAL_SOURCE_KEYS", "worker")?.split(",") ?? []),
+      sourceKeys: sourceKeys(),
       destinationKey: destinationKey(),
       keysDir: words,
       limits: z

@@ -11,6 +11,7 @@ const FIELDS = {
   worker: ["source", "destination", "sourceKeys", "destinationKey", "keysDir", "limits"],
   vendor: ["apiAuth", "apiSecretFile", "applicationKeyFile", "apiUrl"],
   destination: ["destination", "destinationKey"],
+  stores: ["source", "destination", "sourceKeys", "destinationKey"],
 } as const
 
 /** The fields that name the file of a secret. */

@@ -7,6 +7,7 @@ import {
   type Project,
   type ProjectOf,
   type ProjectsReader,
+  storesProject,
   vendorProject,
   workerProject,
 } from "./project-schema.ts"
@@ -40,6 +41,13 @@ const VARIABLES = {
   destination: {
     id: "UNSEAL_PROJECT_ID",
     destination: "UNSEAL_DESTINATION",
+    destinationKey: "UNSEAL_DESTINATION_KEY",
+  },
+  stores: {
+    id: "UNSEAL_PROJECT_ID",
+    source: "UNSEAL_SOURCE",
+    destination: "UNSEAL_DESTINATION",
+    sourceKeys: "UNSEAL_SOURCE_KEYS",
     destinationKey: "UNSEAL_DESTINATION_KEY",
   },
 } as const satisfies Record<ProjectsReader, Record<string, SettingName>>
@@ -107,6 +115,7 @@ function schemaOf<R extends ProjectsReader>(reader: R, env: Environment): z.ZodT
     worker: workerProject,
     vendor: vendorProject,
     destination: destinationProject,
+    stores: storesProject,
   }
   return schemas[reader]()
 }

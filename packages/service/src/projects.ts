@@ -8,6 +8,7 @@ export type {
   IngestProject,
   ProjectOf,
   ProjectsReader,
+  StoresProject,
   VendorProject,
   WorkerProject,
 } from "./project-schema.ts"
@@ -22,7 +23,7 @@ export interface Projects<P extends Project> {
 /**
  * Reads the projects from `UNSEAL_PROJECTS_FILE`, or the single one of `UNSEAL_PROJECT_ID` and the variables beside it. Only
  * what the reader needs is read: secrets of callbacks for `ingest`, stores and keys for `worker`, what the REST API asks for
- * `vendor`, where the plaintext is for `destination`. `env` may hold the rest as well, as may the file. Throws `ConfigurationError` with every problem and where it is.
+ * `vendor`, where the plaintext is for `destination`, where all objects are for `stores`. `env` may hold the rest as well, as may the file. Throws `ConfigurationError` with every problem and where it is.
  */
 export function readProjects<R extends ProjectsReader>(options: {
   for: R

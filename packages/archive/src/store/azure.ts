@@ -170,13 +170,13 @@ export async function openAzureStore(url: AzureStoreUrl, options: AdapterOptions
   }
 
   /** One page after the other, as the SDK's iterator has a single signal for them all. */
-  async function* uncommittedBlobs(signal: AbortSignal): AsyncGenerator<BlobItem> {
+  async function* uncommittedBlobs(prefix: string, signal: AbortSignal): AsyncGenerator<BlobItem> {
     const markers = createMarkers(`the listing of ${location}`)
     let continuationToken: string | undefined
     do {
       const { value: page } = await attempt(`listing ${location}`, idleTimeoutMs, signal, (abortSignal) =>
         container
-          .listBlobsFlat({ prefix: keyUnder(url.prefix, ""), includeUncommitedBlobs: true, abortSignal })
+          .listBlobsFlat({ prefix, includeUncommitedBlobs: true, abortSignal })
           .byPage({ ...(continuationToken && { continuationToken }) })
           .next(),
       )
@@ -187,10 +187,11 @@ export async function openAzureStore(url: AzureStoreUrl, options: AdapterOptions
     } while (continuationToken)
   }
 
-  async function* openUploads(signal: AbortSignal): AsyncGenerator<OpenUpload> {
+  async function* openUploads(signal: AbortSignal, only?: string): AsyncGenerator<OpenUpload> {
     const uploads = new Map<string, OpenUpload>()
-    for await (const { name } of uncommittedBlobs(signal)) {
+    for await (const { name } of uncommittedBlobs(keyUnder(url.prefix, only ?? ""), signal)) {
       const key = name.slice(keyUnder(url.prefix, "").length)
+      if (only !== undefined && key !== only) continue
       for (const { block } of await stagedBlocks(destination(key), signal)) {
         const upload = block && parseToken(block.token)
         if (upload && !ended.has(upload.token))

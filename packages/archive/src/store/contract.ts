@@ -127,8 +127,8 @@ export interface OpenUpload {
 
 /** A store as the pipeline and the janitor see it. */
 export interface ArchiveStore extends ArchiveSource, ArchiveSink {
-  /** Open uploads under the store's prefix, oldest first where the store can tell. */
-  openUploads(signal: AbortSignal): AsyncIterable<OpenUpload>
+  /** Open uploads under the store's prefix, oldest first where the store can tell; of one key, if it is given. */
+  openUploads(signal: AbortSignal, key?: string): AsyncIterable<OpenUpload>
   /** Ends an upload found by `openUploads`; no error if it is gone already. */
   abortUpload(upload: OpenUpload, signal: AbortSignal): Promise<void>
   /** Removes the visible object under `key`, its metadata with it; no error if there is none. Open uploads are not touched. */

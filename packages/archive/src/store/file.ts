@@ -11,7 +11,7 @@
  */
 import { constants } from "node:fs"
 import { type FileHandle, open, opendir, stat } from "node:fs/promises"
-import { join, relative } from "node:path"
+import { dirname, join, relative } from "node:path"
 import { UnsealError } from "../errors.ts"
 import type { ByteRange } from "../format/parts.ts"
 import { type AdapterOptions, type OpenedStore, openInTwo } from "./adapter.ts"
@@ -54,7 +54,7 @@ export async function openFileStore(
     partSizeFor: () => choosePartSize(options.partSizeBytes),
     create: (key, size, createOptions, signal) =>
       createFileWriter(directory, key, size, createOptions, options.partSizeBytes, signal),
-    openUploads: (signal) => listUploads(directory, signal),
+    openUploads: (signal, key) => listUploads(directory, signal, key),
     async abortUpload(upload, signal) {
       signal.throwIfAborted()
       await removeUpload(targetOf(directory, upload.key), upload.token)
@@ -120,19 +120,26 @@ async function checkVersion(handle: FileHandle, object: StoredObject, target: st
     )
 }
 
-async function* listUploads(directory: string, signal: AbortSignal): AsyncGenerator<OpenUpload> {
+async function* listUploads(
+  directory: string,
+  signal: AbortSignal,
+  only?: string,
+): AsyncGenerator<OpenUpload> {
   signal.throwIfAborted()
   await checkDirectory(directory)
-  const pending = [directory]
+  // Beside its target, an upload is found without a look at all the others.
+  const target = only === undefined ? null : targetOf(directory, only)
+  const pending = [target === null ? directory : dirname(target)]
   for (let path = pending.pop(); path !== undefined; path = pending.pop()) {
     const found = new Set<string>()
     try {
       for await (const entry of await opendir(path)) {
         signal.throwIfAborted()
-        if (entry.isDirectory()) pending.push(join(path, entry.name))
+        if (entry.isDirectory() && target === null) pending.push(join(path, entry.name))
         const upload = entry.isFile() ? parseUploadName(entry.name) : null
         // Either of an upload's two files stands for it: a crash may have left only one.
         if (!upload || found.has(upload.token)) continue
+        if (target !== null && join(path, upload.name) !== target) continue
         const startedAt = await startOf(join(path, entry.name))
         if (!startedAt) continue
         found.add(upload.token)

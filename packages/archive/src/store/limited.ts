@@ -171,7 +171,7 @@ export function withRequestLimit(
     partSizeFor: (size) => store.partSizeFor(size),
     create: async (key, size, options, signal) =>
       wrapWriter(await once(() => store.create(key, size, options, signal), signal)),
-    openUploads: (signal) => store.openUploads(signal),
+    openUploads: (signal, key) => store.openUploads(signal, key),
     abortUpload: (upload, signal) => once(() => store.abortUpload(upload, signal), signal),
     remove: (key, signal) => once(() => store.remove(key, signal), signal),
   }

@@ -143,7 +143,7 @@ export function withRetries(store: ArchiveStore, options: RetryOptions = {}): Ar
     partSizeFor: (size) => store.partSizeFor(size),
     create: async (key, size, createOptions, signal) =>
       wrapWriter(await retry(() => store.create(key, size, createOptions, signal), signal)),
-    openUploads: (signal) => store.openUploads(signal),
+    openUploads: (signal, key) => store.openUploads(signal, key),
     abortUpload: (upload, signal) => retry(() => store.abortUpload(upload, signal), signal),
     remove: (key, signal) => retry(() => store.remove(key, signal), signal),
   }

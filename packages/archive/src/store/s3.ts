@@ -34,7 +34,7 @@ export async function openS3Store(url: S3StoreUrl, options: AdapterOptions): Pro
     partSizeFor: (size) => choosePartSize(size, options.partSizeBytes),
     create: (key, size, createOptions, signal) =>
       createWriter(bucket, key, size, createOptions, options.partSizeBytes, signal),
-    openUploads: (signal) => listUploads(bucket, signal),
+    openUploads: (signal, key) => listUploads(bucket, signal, key),
     abortUpload: (upload, signal) => abortToken(bucket, upload.key, upload.token, signal),
     remove: (key, signal) => removeObject(bucket, key, signal),
     async close() {
@@ -55,16 +55,25 @@ async function removeObject(bucket: S3Bucket, key: string, signal: AbortSignal):
 }
 
 /** In the order of the store, which is by key and, for one key, oldest first. */
-async function* listUploads(bucket: S3Bucket, signal: AbortSignal): AsyncGenerator<OpenUpload> {
+async function* listUploads(
+  bucket: S3Bucket,
+  signal: AbortSignal,
+  only?: string,
+): AsyncGenerator<OpenUpload> {
   const prefix = keyUnder(bucket.prefix, "")
   const advancing = createMarkers(`ListMultipartUploads of ${bucket.location}`)
   let markers: { KeyMarker?: string | undefined; UploadIdMarker?: string | undefined } | undefined = {}
   while (markers) {
     try {
       signal.throwIfAborted()
-      const page: Awaited<ReturnType<typeof listPage>> = await listPage(bucket, prefix, markers, signal)
+      const page: Awaited<ReturnType<typeof listPage>> = await listPage(
+        bucket,
+        prefix + (only ?? ""),
+        markers,
+        signal,
+      )
       for (const { Key, UploadId, Initiated } of page.Uploads ?? [])
-        if (Key !== undefined && UploadId !== undefined)
+        if (Key !== undefined && UploadId !== undefined && (only === undefined || Key === prefix + only))
           yield {
             key: Key.slice(prefix.length),
             token: multipartToken(UploadId),
