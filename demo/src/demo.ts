@@ -4,10 +4,13 @@ import { inspect } from "node:util"
 import type { LogLine } from "@unseal/test/harness/process"
 import { type RecordWish, type System, startSystem } from "@unseal/test/harness/system"
 import { compareWithOpenssl } from "./compare.ts"
+import { runEveryQuirk } from "./every-quirk.ts"
 import { API_SECRET, type KeyPair, travel } from "./journey.ts"
 import { type DemoOptions, readOptions } from "./options.ts"
+import { parametersOf, sentenceOf } from "./quirk-ends.ts"
 import { bold, green, heading, progress, red, step, table } from "./screen.ts"
 import { createStandstill } from "./standstill.ts"
+import { whereToLook } from "./where-to-look.ts"
 
 const MB = 1_000_000
 /** Small, awkward and large ones; a dozen, then over again. */
@@ -25,6 +28,8 @@ const WISHES: readonly RecordWish[] = [
   { size: 40 * MB },
   { size: 80 * MB },
 ]
+/** On a store with a quirk: one part, and several. */
+const QUIRK_WISHES: readonly RecordWish[] = [{ size: 128_000, tail: "zero" }, { size: 20 * MB }]
 /** Longer than any archive of the demo takes, also when its worker was killed and its lock must run out first. */
 const DEADLINE_MS = 180_000
 /** As in the chaos tests: a killed worker's archive is taken up by the other one within seconds. */
@@ -39,25 +44,35 @@ interface Done {
   readonly tail: string
 }
 
+/** The workers have said the sentence that a quirk must end in. */
+class Said extends Error {}
+
 const options = readOptions(process.argv)
+if (options.quirk === "all") process.exit((await runEveryQuirk()) ? 0 : 1)
+const { quirk } = options
+const sentence = sentenceOf(quirk, options.plainUrls === true)
 const done = new Map<string, Done>()
 const standstill = createStandstill()
+/** Told of every line, so that it is half-way and not later. */
+let kill = (): void => {}
 heading("Starting")
 const system = await startSystem({
   store: options.store,
   redis: options.redis,
   policies: options.policies === true,
+  ...(options.plainUrls ? {} : { storeParameters: parametersOf(quirk) }),
   workers: 2,
   workerEnv: WORKER_SETTINGS,
   simulatorEnv: {
     SIMULATOR_REST_PORT: "0",
     SIMULATOR_API_SECRET: API_SECRET,
-    ...(options.quirk.length > 0 && { SIMULATOR_S3_QUIRKS: options.quirk.join(",") }),
+    ...(quirk.length > 0 && { SIMULATOR_S3_QUIRKS: quirk.join(",") }),
   },
   onReady: step,
   onLine(name, line) {
     noteCommitted(name, line)
     standstill.note(line)
+    kill()
   },
 })
 const interrupted = new Promise<"interrupted">((resolve) =>
@@ -68,14 +83,17 @@ try {
   const outcome = await Promise.race([run(system, options), interrupted])
   if (outcome === "interrupted") process.exitCode = 130
   else if (!outcome) process.exitCode = 1
-  showWhereToLook(system)
   if (options.keep && outcome !== "interrupted") {
-    process.stdout.write(`\n  Everything keeps running. ${bold("Ctrl-C")} ends it.\n`)
+    await showWhereToLook(system)
+    process.stdout.write(`\n  All of this keeps running. ${bold("Ctrl-C")} ends it.\n`)
     await interrupted
-  }
+  } else if (outcome === true)
+    process.stdout.write("\n  To look around, let it run on: npm run demo -- --keep\n")
 } catch (error) {
-  process.stdout.write(`\n\n${red(error instanceof Stopped ? error.message : inspect(error))}\n`)
-  process.exitCode = 1
+  const message = error instanceof Stopped || error instanceof Said ? error.message : inspect(error)
+  const isRight = error instanceof Said
+  process.stdout.write(`\n\n${isRight ? message : red(message)}\n`)
+  process.exitCode = isRight ? 0 : 1
 } finally {
   await system.close()
 }
@@ -85,35 +103,48 @@ function noteCommitted(worker: string, line: LogLine): void {
   done.set(String(line.archiveId), { worker, seconds: Number(line.seconds), tail: String(line.tail) })
 }
 
-async function run(system: System, { archives: count, killWorker, store }: DemoOptions): Promise<boolean> {
+async function run(
+  system: System,
+  { archives: count, killWorker, store, journey: wanted }: DemoOptions,
+): Promise<boolean> {
   heading(`Recording ${count} archives, each in its own password, and decrypting them`)
-  for (let index = 0; index < count; index++) await system.record(WISHES[index % WISHES.length]!)
-  const kill = killWorker ? () => killHalfway(system, count) : () => {}
-  await decrypted(system, count, kill)
+  if (killWorker) kill = () => killHalfway(system, count)
+  kill()
+  const wishes = quirk.length > 0 && !wanted ? QUIRK_WISHES : WISHES
+  for (let index = 0; index < count; index++) await system.record(wishes[index % wishes.length]!)
+  await decrypted(system, count)
+  if (sentence) throw new Stopped(`all archives were decrypted, and nobody has said ${sentence}`)
   // The vendor uploads to S3 and Azure only, and Azure's domain can't be one of this machine.
-  const journey = store === "s3" ? await travel(system, (all) => decrypted(system, all)) : undefined
+  const journey = store === "s3" && wanted ? await travel(system, (all) => decrypted(system, all)) : undefined
   return compareAll(system, count + (journey?.archives ?? 0), journey?.keys ?? new Map())
 }
 
 /** Waits until `count` archives are decrypted, showing how far that is. */
-async function decrypted(system: System, count: number, onProgress: () => void = () => {}): Promise<void> {
+async function decrypted(system: System, count: number): Promise<void> {
   for (const deadline = Date.now() + DEADLINE_MS; done.size < count; await sleep(200)) {
     if (Date.now() > deadline) throw stuck(system, count)
     const recorded = (await system.archives()).filter((archive) => archive.size !== null).length
     const state = `${recorded} of ${count} recorded, ${done.size} decrypted`
     progress(state)
+    const said = sentence && recorded === count ? standstill.said(sentence) : null
+    if (said !== null)
+      throw new Said(`${count - done.size} of ${count} archives wait, as they must on such a store:\n${said}`)
     const why = standstill.whyStill(state)
     if (why !== null)
       throw new Stopped(`${count - done.size} of ${count} archives can't be decrypted:\n${why}`)
-    onProgress()
   }
 }
 
+/** Of a single archive, before it is decrypted. */
 function killHalfway(system: System, count: number): void {
-  const [first] = system.workers
-  if (done.size < count / 2 || !first?.running()) return
-  first.kill("SIGKILL")
-  step("worker 1", "killed half-way, with SIGKILL: its archives go to worker 2")
+  if (done.size < Math.floor(count / 2)) return
+  const [first, second] = system.workers
+  first!.kill("SIGKILL")
+  kill = () => {}
+  step(
+    first!.name,
+    `killed after ${done.size} of ${count}, with SIGKILL: what it had goes to ${second!.name}`,
+  )
 }
 
 async function compareAll(
@@ -154,12 +185,10 @@ function stuck(system: System, count: number): Error {
   return new Error([`${reason}; the workers' last lines:`, ...lines].join("\n"))
 }
 
-function showWhereToLook({ ingest, workers, simulator, env }: System): void {
+async function showWhereToLook(system: System): Promise<void> {
   heading("Where to look")
-  step("ingest", `http://127.0.0.1:${ingest.ports.http}/openapi.json`)
-  step("", `http://127.0.0.1:${ingest.ports.admin}/metrics`)
-  for (const [index, worker] of workers.entries())
-    step(`worker ${index + 1}`, `http://127.0.0.1:${worker.ports.admin}/metrics`)
-  step("simulator", `http://127.0.0.1:${simulator.ports.control}/archives`)
-  step("queue", `REDIS_URL=${env.REDIS_URL} npx unseal queue status`)
+  const archives = await system.archives()
+  const largest = archives.filter(({ id }) => done.has(id)).toSorted((a, b) => b.size! - a.size!)[0]
+  for (const [name, detail] of whereToLook(system, largest?.key, options.policies === true))
+    step(name, detail)
 }

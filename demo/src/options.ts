@@ -11,8 +11,12 @@ export interface DemoOptions {
   readonly killWorker?: true
   /** Whether the S3 server lets nobody do more than docs/permissions.md prints. */
   readonly policies?: true
-  /** How the S3 server differs from S3. */
-  readonly quirk: readonly QuirkName[]
+  /** How the S3 server differs from S3; `all`: a run for each quirk. */
+  readonly quirk: readonly QuirkName[] | "all"
+  /** Whether a store that demands parameters in its URL does not get them. */
+  readonly plainUrls?: true
+  /** Whether rotation and recovery are shown too. */
+  readonly journey: boolean
 }
 
 export function readOptions(argv: readonly string[]): DemoOptions {
@@ -27,10 +31,15 @@ export function readOptions(argv: readonly string[]): DemoOptions {
     .addOption(new Option("--archives <count>", "how many to record").default(12).argParser(wholeNumber))
     .option("--kill-worker", "kill one of the two workers half-way, with SIGKILL")
     .addOption(
-      new Option("--quirk <name>", "a way in which the S3 server differs from S3; may be repeated")
+      new Option(
+        "--quirk <name>",
+        "a way in which the S3 server differs from S3; may be repeated; all: each in a run of its own",
+      )
         .default([], "none")
         .argParser(oneMoreQuirk),
     )
+    .option("--plain-urls", "with a quirk that demands parameters in the store's URL: leave them out")
+    .option("--no-journey", "leave out the new certificate and the Redis that forgets")
     .option("--policies", "let nobody do more on the S3 server than docs/permissions.md prints")
     .option("--keep", "leave everything running in the end, until Ctrl-C")
     .parse(argv)
@@ -42,7 +51,8 @@ export function readOptions(argv: readonly string[]): DemoOptions {
   return options
 }
 
-function oneMoreQuirk(name: string, before: readonly QuirkName[]): readonly QuirkName[] {
+function oneMoreQuirk(name: string, before: DemoOptions["quirk"]): DemoOptions["quirk"] {
+  if (name === "all" || before === "all") return "all"
   if (!isQuirkName(name)) throw new InvalidArgumentError(`there are\n${describeQuirks()}`)
   return [...before, name]
 }

@@ -17,6 +17,8 @@ test("says what the processes said last, when nothing has moved for too long", (
   standstill.note(trouble("ERR_STORE_DENIED: first"))
   standstill.note(trouble("ERR_STORE_DENIED: second"))
   standstill.note({ level: "error", msg: "recording failed", err: { message: "no bucket" } } as LogLine)
+  expect(standstill.said(/second/)).toBe("  ERR_STORE_DENIED: second\n    mend it")
+  expect(standstill.said(/first/)).toBeNull()
   expect(standstill.whyStill("1 of 2")).toBeNull()
   now = 74_000
   expect(standstill.whyStill("1 of 2")).toBeNull()

@@ -7,13 +7,22 @@ const STANDSTILL_MS = 75_000
 export interface Standstill {
   /** Keeps what a line of a process says of its trouble. */
   note(line: LogLine): void
+  /** What the processes have said that fits, with what to do. */
+  said(sentence: RegExp): string | null
   /** Told what is done so far; says why nothing moves once nothing has for too long, with what to do. */
   whyStill(state: string): string | null
 }
 
+interface Trouble {
+  readonly reason: string
+  readonly remedy: string
+}
+
+const worded = ({ reason, remedy }: Trouble): string => `  ${reason}\n    ${remedy}`
+
 export function createStandstill(now: () => number = Date.now): Standstill {
   /** By code, the newest last. */
-  const troubles = new Map<string, { readonly reason: string; readonly remedy: string }>()
+  const troubles = new Map<string, Trouble>()
   let last = ""
   let since = now()
 
@@ -31,13 +40,17 @@ export function createStandstill(now: () => number = Date.now): Standstill {
         })
       }
     },
+    said(sentence) {
+      const found = [...troubles.values()].find(({ reason }) => sentence.test(reason))
+      return found ? worded(found) : null
+    },
     whyStill(state) {
       if (state !== last) {
         last = state
         since = now()
       }
       if (troubles.size === 0 || now() - since < STANDSTILL_MS) return null
-      return [...troubles.values()].map(({ reason, remedy }) => `  ${reason}\n    ${remedy}`).join("\n")
+      return [...troubles.values()].map(worded).join("\n")
     },
   }
 }

@@ -27,6 +27,8 @@ export interface SystemOptions {
   readonly redis?: RedisFormName
   /** Whether the S3 server lets nobody do more than docs/permissions.md prints. */
   readonly policies?: boolean
+  /** Parameters of the stores' URLs, beside those that lead to them. */
+  readonly storeParameters?: Readonly<Record<"source" | "destination", Readonly<Record<string, string>>>>
   /** Settings of the workers, beside those that the system needs. */
   readonly workerEnv?: Readonly<Record<string, string>>
   /** Settings of the simulator, likewise. */
@@ -66,6 +68,10 @@ export interface RecordWish {
   readonly statuses?: readonly string[]
 }
 
+export interface SystemWorker extends AppProcess {
+  readonly name: string
+}
+
 export interface System {
   readonly projectId: string
   /** Below a temporary directory of its own, removed by `close`. */
@@ -73,8 +79,8 @@ export interface System {
   readonly redis: RedisForm
   readonly ingest: AppProcess
   readonly simulator: AppProcess
-  /** Those started so far, ended ones too. */
-  readonly workers: readonly AppProcess[]
+  /** Those started so far, ended ones too, with the names under which `onReady` and `onLine` told of them. */
+  readonly workers: readonly SystemWorker[]
   readonly source: ArchiveStore
   readonly destination: ArchiveStore
   readonly stores: SystemStores
@@ -82,7 +88,7 @@ export interface System {
   readonly vendorEnv: Readonly<Record<string, string>>
   /** Settings that reach this system's queue, for the CLI. */
   readonly env: Readonly<Record<string, string>>
-  startWorker(): Promise<AppProcess>
+  startWorker(): Promise<SystemWorker>
   record(wish: RecordWish): Promise<void>
   /** Newest first. */
   archives(): Promise<readonly ArchiveSummary[]>
@@ -153,14 +159,15 @@ export async function startSystem(options: SystemOptions): Promise<System> {
       ...(options.policies && { SIMULATOR_S3_POLICIES_FILE: await writePolicies(directory) }),
       ...options.simulatorEnv,
     })
-    const unlimited = given ?? s3Stores(simulator.ports.s3!)
+    const unlimited = withParameters(given ?? s3Stores(simulator.ports.s3!), options.storeParameters)
     const stores = options.policies ? await policed(unlimited, directory) : unlimited
     ready("store", stores.source.replace(/\?.*/, ""))
 
-    const workers: AppProcess[] = []
+    const workers: SystemWorker[] = []
     let started = 0
-    async function startWorker(): Promise<AppProcess> {
-      const worker = await start(`worker ${++started}`, "worker", {
+    async function startWorker(): Promise<SystemWorker> {
+      const name = `worker ${++started}`
+      const app = await start(name, "worker", {
         ...common,
         ...stores.env,
         UNSEAL_PROJECT_ID: PROJECT_ID,
@@ -169,6 +176,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
         UNSEAL_KEYS_DIR: keysDirectory,
         ...options.workerEnv,
       })
+      const worker = { ...app, name }
       workers.push(worker)
       return worker
     }
@@ -212,6 +220,16 @@ export async function startSystem(options: SystemOptions): Promise<System> {
     await close()
     throw error
   }
+}
+
+function withParameters(stores: SystemStores, parameters: SystemOptions["storeParameters"]): SystemStores {
+  if (parameters === undefined) return stores
+  const extended = (side: "source" | "destination"): string => {
+    const url = new URL(stores[side])
+    for (const [name, value] of Object.entries(parameters[side])) url.searchParams.set(name, value)
+    return url.href
+  }
+  return { ...stores, source: extended("source"), destination: extended("destination") }
 }
 
 /** The same stores, each for a user who may do only what is printed. */

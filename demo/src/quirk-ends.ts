@@ -1,0 +1,110 @@
+/** How the demo ends on a store with each quirk: all archives equal to openssl's, or one sentence that says whose move it is. */
+import type { QuirkName } from "@unseal/simulator/s3/quirks"
+
+export interface QuirkEnd {
+  /** What the store demands to be told in its URL, by side. With it the demo ends with all archives equal. */
+  readonly parameters?: {
+    readonly source?: Readonly<Record<string, string>>
+    readonly destination?: Readonly<Record<string, string>>
+  }
+  /** What the workers say. If there are `parameters` too, they say it without them. */
+  readonly sentence?: RegExp
+}
+
+const EQUAL: QuirkEnd = {}
+const OWNER = { expectedBucketOwner: "111122223333" }
+
+export const QUIRK_ENDS: Readonly<Record<QuirkName, QuirkEnd>> = {
+  denied: { sentence: /the credentials lack the permission s3:ListBucket|answered 403 AccessDenied/ },
+  "hidden-keys": EQUAL,
+  "plain-denials": EQUAL,
+  archived: { sentence: /is in the storage class GLACIER and can't be read before it is restored/ },
+  "clock-ahead": EQUAL,
+  "clock-behind": EQUAL,
+  "other-region-301": EQUAL,
+  "other-region-400": EQUAL,
+  "redirect-307": EQUAL,
+  "expired-token": { sentence: /answered 400 ExpiredToken: .*whoever issues them must renew them/ },
+  "throttled-400": EQUAL,
+  "internal-errors": EQUAL,
+  "no-checksum-501": EQUAL,
+  "no-checksum-400": EQUAL,
+  "checksums-ignored": EQUAL,
+  "object-lock": EQUAL,
+  "no-conditions-501": EQUAL,
+  "conditions-ignored": EQUAL,
+  "complete-412-checksums": EQUAL,
+  "complete-412-condition": EQUAL,
+  "equal-parts": EQUAL,
+  "complete-lost": { sentence: /has nothing under/ },
+  "complete-short": { sentence: /^ERR_COMMIT_MISMATCH/ },
+  "weak-etags": { sentence: /answered with the weak ETag W\/".*something between here and the store/ },
+  "no-etags": { sentence: /answered without an ETag.*something between here and the store/ },
+  "bare-etags": EQUAL,
+  "long-etags": EQUAL,
+  "kms-etags": EQUAL,
+  "endless-listings": EQUAL,
+  "slow-down": EQUAL,
+  "slow-down-writes": EQUAL,
+  "retry-after": EQUAL,
+  "lone-403": EQUAL,
+  "demands-sse-kms": {
+    parameters: { destination: { serverSideEncryption: "aws:kms", sseKmsKeyId: "alias/archives" } },
+    sentence: /answered 403 AccessDenied/,
+  },
+  "demands-acl": {
+    parameters: { destination: { acl: "bucket-owner-full-control" } },
+    sentence: /answered 403 AccessDenied/,
+  },
+  "demands-tagging": {
+    parameters: { destination: { tagging: "team=media" } },
+    sentence: /answered 403 AccessDenied/,
+  },
+  "demands-storage-class": {
+    parameters: { destination: { storageClass: "STANDARD_IA" } },
+    sentence: /answered 403 AccessDenied/,
+  },
+  "demands-owner": {
+    parameters: { source: OWNER, destination: OWNER },
+    sentence: /the credentials lack the permission s3:ListBucket|answered 403 AccessDenied/,
+  },
+  "requester-pays": {
+    parameters: { source: { requestPayer: "requester" } },
+    sentence: /answered 403 AccessDenied/,
+  },
+}
+
+export interface QuirkRun {
+  readonly quirk: QuirkName
+  readonly plainUrls: boolean
+  /** What the run must end in: `undefined` for archives that equal openssl's. */
+  readonly sentence: RegExp | undefined
+}
+
+/** Every run that covers every quirk: what a URL parameter changes is run with and without it. */
+export const quirkRuns = (): readonly QuirkRun[] =>
+  (Object.entries(QUIRK_ENDS) as [QuirkName, QuirkEnd][]).flatMap<QuirkRun>(
+    ([quirk, { parameters, sentence }]) =>
+      parameters
+        ? [
+            { quirk, plainUrls: false, sentence: undefined },
+            { quirk, plainUrls: true, sentence },
+          ]
+        : [{ quirk, plainUrls: false, sentence }],
+  )
+
+/** What a run with these quirks must end in; several together have no expected end but equality. */
+export function sentenceOf(quirks: readonly QuirkName[], plainUrls: boolean): RegExp | undefined {
+  const [only, ...others] = quirks
+  if (only === undefined || others.length > 0) return undefined
+  return quirkRuns().find((run) => run.quirk === only && run.plainUrls === plainUrls)?.sentence
+}
+
+/** The store URLs' parameters that these quirks demand. */
+export function parametersOf(quirks: readonly QuirkName[]) {
+  const all = quirks.map((quirk) => QUIRK_ENDS[quirk].parameters ?? {})
+  return {
+    source: Object.assign({}, ...all.map(({ source }) => source)) as Record<string, string>,
+    destination: Object.assign({}, ...all.map(({ destination }) => destination)) as Record<string, string>,
+  }
+}
