@@ -1,6 +1,7 @@
 import type { ByteBudget } from "@unseal/archive/budget"
-import { FAILURES, type FailureCode } from "@unseal/queue/ending"
-import { createCounter, createGauge, createHistogram, type Registry } from "@unseal/service/metrics"
+import { RETRIED_REQUEST_CODES } from "@unseal/archive/store/retry"
+import { FAILURES, type FailureCode, RETRIED_JOB_CODES } from "@unseal/queue/ending"
+import { createCounter, createGauge, createHistogram, type Registry, UNKNOWN } from "@unseal/service/metrics"
 import type { Projects, WorkerProject } from "@unseal/service/projects"
 import type { Places } from "./places.ts"
 
@@ -17,6 +18,14 @@ export const ANNOUNCED_SIZES = ["fits", "differs", "absent"] as const
 const STAGES = ["read", "decrypt", "write"] as const
 const FAILURE_CODES = Object.keys(FAILURES) as FailureCode[]
 
+const REQUEST_CODES: readonly FailureCode[] = RETRIED_REQUEST_CODES
+
+/** Whether a run can end so: only a dead letter has a code, and what a job that names no project can be is malformed. */
+function canEnd(project: string, outcome: Outcome, code: FailureCode | "none"): boolean {
+  if ((outcome === "dead-letter") === (code === "none")) return false
+  return project !== UNKNOWN || code === "ERR_JOB_INVALID"
+}
+
 /** What the worker counts and times while it works. */
 export type WorkerMetrics = ReturnType<typeof createWorkerMetrics>
 
@@ -29,7 +38,7 @@ export function createWorkerMetrics(
     name: "unseal_archives_total",
     help: "Runs by project and by how they ended since this process started, the code being that of a dead letter; to compare what was accepted with what became of it, take unseal_queue_accounts",
     labels: { project: () => projects.ids, outcome: OUTCOMES, code: ["none", ...FAILURE_CODES] },
-    possible: ({ outcome, code }) => (outcome === "dead-letter") !== (code === "none"),
+    possible: ({ project, outcome, code }) => canEnd(project, outcome, code),
   })
   const seconds = createHistogram(registry, {
     name: "unseal_archive_seconds",
@@ -52,6 +61,7 @@ export function createWorkerMetrics(
     name: "unseal_retries_total",
     help: "What is tried again: a request to a store, or a whole job",
     labels: { layer: ["request", "job"], code: FAILURE_CODES },
+    possible: ({ layer, code }) => (layer === "request" ? REQUEST_CODES : RETRIED_JOB_CODES).includes(code),
   })
   const tails = createCounter(registry, {
     name: "unseal_tail_total",

@@ -8,6 +8,7 @@ import { fillKeyTemplate } from "@unseal/service/key-template"
 import type { Logger } from "@unseal/service/logger"
 import type { Projects, WorkerProject } from "@unseal/service/projects"
 import type { Config } from "./config.ts"
+import { whyIgnored } from "./ignored-key.ts"
 import { createKeyLooks } from "./key-looks.ts"
 import { openOnce } from "./open-once.ts"
 import { createProjectBudgets } from "./project-budgets.ts"
@@ -100,6 +101,8 @@ export function openPlaces({ config, budget, logger, onRetry, notices }: PlacesO
         logger.warn({ directory, file: name, err: error }, "key file can't be used")
       for (const file of keyRing.exposed())
         logger.warn({ directory, file }, "key file can be read by every user of this machine")
+      for (const file of keyRing.ignored())
+        logger.info({ directory, file }, `key directory: ${whyIgnored(file)}`)
       return keyRing
     },
     close: async () => {},

@@ -1,7 +1,7 @@
 import type { Accounts } from "@unseal/queue/accounting"
 import type { DeadLetters } from "@unseal/queue/dead-letters"
 import { withDeadline } from "@unseal/queue/deadline"
-import { FAILURES, type FailureCode } from "@unseal/queue/ending"
+import { FAILURES, type FailureCode, SUSPENDING_CODES } from "@unseal/queue/ending"
 import type { ServerMemory } from "@unseal/queue/server"
 import type { QueueStatus } from "@unseal/queue/status"
 import { SIDES, type Suspension } from "@unseal/queue/suspension-state"
@@ -105,7 +105,7 @@ export function createSuspensionMetrics(
   list: () => Promise<readonly Suspension[]>,
 ): void {
   const suspensions = sharedByOneScrape(() => inTime(list()))
-  const labels = { project: () => projects.ids, side: SIDES, code: CODES }
+  const labels = { project: () => projects.ids, side: SIDES, code: SUSPENDING_CODES as readonly string[] }
   createGauge(registry, {
     name: "unseal_suspended",
     help: "1 while archives of the project wait for the end of the deployment's trouble; the queue's, the same in every worker: use max, not sum",

@@ -11,7 +11,9 @@ beforeEach(() => {
 const logger = createLogger("worker", "info", { write: (line) => void lines.push(JSON.parse(line)) })
 const KEY = { keyId: "ab".repeat(32), name: "2026.pem", modulusBits: 2_048 }
 
-function placeOf(more: { stat?: () => Promise<null>; keys?: readonly (typeof KEY)[] } = {}): Place {
+function placeOf(
+  more: { stat?: () => Promise<null>; keys?: readonly (typeof KEY)[]; ignored?: string[] } = {},
+): Place {
   const store = (location: string) => ({ location, stat: more.stat ?? (async () => null) })
   return {
     ...{ source: store("s3://in"), destination: store("s3://out") },
@@ -19,6 +21,7 @@ function placeOf(more: { stat?: () => Promise<null>; keys?: readonly (typeof KEY
     keyRing: {
       describe: () => more.keys ?? [KEY],
       unusable: () => [],
+      ignored: () => more.ignored ?? [],
       certificates: () => [{ keyId: KEY.keyId, notAfter: new Date("2027-01-02T03:04:05Z") }],
     },
   } as unknown as Place
@@ -95,5 +98,12 @@ test("with more, nobody's stores and keys are opened, and one line says how many
   expect(opened).toBe(0)
   expect(lines).toMatchObject([
     { level: "info", projects: 101, msg: expect.stringContaining("first archive") },
+  ])
+})
+
+test("a directory without a key says which of its files were ignored, and why", async () => {
+  await survey(["1"], async () => placeOf({ keys: [], ignored: ["key.pem.bak", "old.passphrase"] }))
+  expect(lines[0]!.problems).toEqual([
+    "keys: /keys holds no usable key; key.pem.bak is ignored: its name does not end in .pem; old.passphrase is ignored: there is no old.pem beside it",
   ])
 })

@@ -1,8 +1,10 @@
 /** What each project has, told once at start: whoever set it up wrongly learns it before the first archive does. */
 import { isUnsealError } from "@unseal/archive/errors"
+import type { KeyDirectory } from "@unseal/archive/key-directory"
 import { rest } from "@unseal/archive/store/adapter"
 import type { Logger } from "@unseal/service/logger"
 import type { Settings } from "./config.ts"
+import { whyIgnored } from "./ignored-key.ts"
 import type { Place, Places } from "./places.ts"
 
 export interface SurveyOptions {
@@ -89,13 +91,19 @@ async function lookAt(projectId: string, { places, signal, lookMs = 10_000 }: Su
       ...{ source: source.location, destination: destination.location, keys },
       problems: [
         ...looks.flat(),
-        ...(keys.length === 0 ? [`keys: ${keysDir} holds no usable key`] : []),
+        ...(keys.length === 0 ? [withoutKeys(keysDir, keyRing)] : []),
         ...keyRing.unusable().map(({ name, error }) => `keys: ${name} can't be used: ${clauseOf(error)}`),
       ],
     }
   } finally {
     place.release()
   }
+}
+
+/** A key under another name than `*.pem` is the likeliest reason for a directory without one. */
+function withoutKeys(keysDir: string, keyRing: KeyDirectory): string {
+  const why = keyRing.ignored().slice(0, 3).map(whyIgnored)
+  return [`keys: ${keysDir} holds no usable key`, ...why].join("; ")
 }
 
 /** Only our own messages are known to hold no secret. */

@@ -47,6 +47,13 @@ describe("a key directory", () => {
     }
   })
 
+  it("names the files that it does not look into", async () => {
+    await place("openssl-passphrase", "key.pem")
+    for (const name of ["key.passphrase", "key.pem.bak", "old.passphrase", "..data"])
+      await writeFile(join(directory, name), "correct-horse")
+    expect((await openKeyDirectory(directory)).ignored()).toEqual(["key.pem.bak", "old.passphrase"])
+  })
+
   it("finds a key that was added since, without a restart", async () => {
     const ring = await openKeyDirectory(directory, { refreshMs: 60_000 })
     expect(await ring.unwrap(await passwordOf("openssl-zero"), never)).toBeNull()

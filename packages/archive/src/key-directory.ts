@@ -17,6 +17,8 @@ export interface UnusableKey {
 export interface KeyDirectory extends KeyRing {
   /** Files that can't be used as they are now. A file that was usable before keeps its old key meanwhile. */
   unusable(): readonly UnusableKey[]
+  /** Files that are not looked into, by their names: neither `*.pem` nor the passphrase of one. Hidden files are not told of. */
+  ignored(): readonly string[]
   /** Names of key files that every user of the machine may read. */
   exposed(): readonly string[]
   /** The certificates of its keys that stand in the directory, too. */
@@ -53,14 +55,16 @@ export async function openKeyDirectory(
   const refreshMs = options.refreshMs ?? 10_000
   let entries = new Map<string, Entry>()
   let ring = createKeyRing([], options.oaepHash)
+  let ignored: readonly string[] = []
   let lookedAt = 0
   let looking: Promise<void> | undefined
 
   async function look(): Promise<void> {
     const next = new Map<string, Entry>()
-    for (const name of await pemFiles(directory))
-      next.set(name, await readEntry(directory, name, entries.get(name)))
+    const files = await filesOf(directory)
+    for (const name of files.pem) next.set(name, await readEntry(directory, name, entries.get(name)))
     entries = next
+    ignored = files.ignored
     const usable = [...entries.values()].filter((entry) => entry.key !== undefined)
     usable.sort((a, b) => b.modifiedMs - a.modifiedMs)
     ring = createKeyRing(
@@ -83,6 +87,7 @@ export async function openKeyDirectory(
   return {
     unusable,
     refresh,
+    ignored: () => ignored,
     exposed: () => [...entries].flatMap(([name, { key, isPublic }]) => (key && isPublic ? [name] : [])),
     certificates() {
       const ids = new Set(ring.describe().map((key) => key.keyId))
@@ -110,9 +115,17 @@ export async function openKeyDirectory(
   }
 }
 
-async function pemFiles(directory: string): Promise<string[]> {
+/** The names in `directory`: keys, and what nobody will look into. A mounted volume has hidden entries of its own. */
+async function filesOf(directory: string): Promise<{ pem: string[]; ignored: string[] }> {
   try {
-    return (await readdir(directory)).filter((name) => name.endsWith(".pem")).sort()
+    const names = (await readdir(directory)).sort()
+    const pem = names.filter((name) => name.endsWith(".pem"))
+    const isPassphrase = (name: string) =>
+      name.endsWith(".passphrase") && pem.includes(name.replace(/\.passphrase$/, ".pem"))
+    const ignored = names.filter(
+      (name) => !name.endsWith(".pem") && !name.startsWith(".") && !isPassphrase(name),
+    )
+    return { pem, ignored }
   } catch (cause) {
     const reason = (cause as NodeJS.ErrnoException).code ?? "unreadable"
     throw new UnsealError(

@@ -22,6 +22,16 @@ export const FAILURES = {
 
 export type FailureCode = keyof typeof FAILURES
 
+/** The codes that suspend a project: the deployment's trouble. */
+export const SUSPENDING_CODES = (Object.keys(ERROR_CODES) as (keyof typeof ERROR_CODES)[]).filter(
+  (code) => ERROR_CODES[code].owner === "deployment",
+)
+
+/** The codes after which a job is tried again: what is transient, and what is held back. */
+export const RETRIED_JOB_CODES = (Object.keys(FAILURES) as FailureCode[]).filter(
+  (code) => FAILURES[code].kind === "transient" || SUSPENDING_CODES.some((one) => one === code),
+)
+
 /** What time alone may mend: waited for without using an attempt. */
 export const WAITING_CODES = ["ERR_OBJECT_NOT_FOUND", "ERR_OBJECT_INCOMPLETE", "ERR_OBJECT_ARCHIVED"] as const
 export type WaitingCode = (typeof WAITING_CODES)[number]

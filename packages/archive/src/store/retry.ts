@@ -18,6 +18,13 @@ export interface RetryOptions {
   readonly random?: (() => number) | undefined
 }
 
+/** The codes after which a request is made again, here or under a limit of requests ([limited.ts](./limited.ts)). */
+export const RETRIED_REQUEST_CODES = [
+  "ERR_STORE_UNAVAILABLE",
+  "ERR_STORE_DENIED",
+  "ERR_STORE_BUSY",
+] as const satisfies ErrorCode[]
+
 /** What one request has met in a row so far. */
 interface Tries {
   failures: number

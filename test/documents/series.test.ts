@@ -1,0 +1,37 @@
+import { ERROR_CODES, type ErrorCode } from "@unseal/archive/errors"
+import { WAITING_CODES } from "@unseal/queue/ending"
+import { expect, it } from "vitest"
+import { ingestRegistry, workerRegistry } from "./metrics.ts"
+
+const project = { id: "123456", callbackAuth: "signed", signatureSecrets: ["0123456789abcdef"] } as const
+const projects = { ids: ["123456"], get: (id: string) => (id === project.id ? project : undefined) }
+const seriesOf = async (registry: ReturnType<typeof ingestRegistry>, pattern: RegExp) =>
+  (await registry.metrics()).match(pattern) ?? []
+
+it("a project costs a fresh ingest 13 series, and a fresh worker 27", async () => {
+  expect(await seriesOf(ingestRegistry(projects), /^.*project="123456".*$/gm)).toHaveLength(13)
+  // Five outcomes without a code, and a dead letter of each code.
+  expect(await seriesOf(workerRegistry(projects), /^.*project="123456".*$/gm)).toHaveLength(27)
+})
+
+it("nobody but the worker that can't read a job counts for no project", async () => {
+  const series = await seriesOf(workerRegistry(projects), /^unseal_archives_total.*project="unknown".*$/gm)
+  expect(series).toEqual([
+    'unseal_archives_total{project="unknown",outcome="dead-letter",code="ERR_JOB_INVALID"} 0',
+  ])
+})
+
+it("what is never tried again has no series of retries", async () => {
+  const series = await seriesOf(workerRegistry(projects), /^unseal_retries_total.*$/gm)
+  const codesOf = (layer: string) =>
+    series.filter((line) => line.includes(`"${layer}"`)).map((line) => /code="(\w+)"/.exec(line)![1]!)
+  expect(codesOf("request")).toEqual(
+    expect.arrayContaining(["ERR_STORE_UNAVAILABLE", "ERR_STORE_DENIED", "ERR_STORE_BUSY"]),
+  )
+  expect(codesOf("request")).toHaveLength(3)
+  expect(codesOf("job")).toEqual(
+    expect.arrayContaining(["ERR_RUN_STUCK", "ERR_UNEXPECTED", ...WAITING_CODES]),
+  )
+  for (const code of codesOf("job").filter((name): name is ErrorCode => name in ERROR_CODES))
+    expect([ERROR_CODES[code].kind, ERROR_CODES[code].owner], code).not.toEqual(["permanent", "archive"])
+})
