@@ -1,6 +1,4 @@
-import { spawnSync } from "node:child_process"
-import { copyFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { readdirSync, readFileSync, statSync } from "node:fs"
 import { dirname, join, resolve } from "node:path"
 import { FAILURES } from "@unseal/queue/ending"
 import { SETTINGS } from "@unseal/service/setting-table"
@@ -46,26 +44,6 @@ describe("the documents", () => {
     for (const document of ["README.md", "ARCHITECTURE.md", ...documents()])
       for (const [name] of read(document).matchAll(/\bUNSEAL_[A-Z_]*[A-Z]\b/g))
         expect(known, `${document} names ${name}`).toContain(name)
-  })
-
-  it("make no key and no secret that git would take up", async () => {
-    const told = [
-      ...read("README.md").matchAll(
-        /(?:--(?:out|keyout|key|callback|certificate|[a-z-]+-file)|_FILE=|_KEYS_DIR=)[ =]?([\w./-]*[\w/])/g,
-      ),
-    ].map(([, path]) => path!.replace(/^keys$/, "keys/"))
-    const names = [...new Set(told)].filter((name) => !name.startsWith("/") && /[a-z]/.test(name))
-    expect(names).toEqual(expect.arrayContaining(["keys/key.pem", "api-secret", "callback.json"]))
-    const checkout = mkdtempSync(join(tmpdir(), "unseal-ignored-"))
-    try {
-      const git = (...args: string[]) => spawnSync("git", ["-C", checkout, ...args], { encoding: "utf8" })
-      git("init", "--quiet")
-      copyFileSync(join(root, ".gitignore"), join(checkout, ".gitignore"))
-      const { stdout } = git("check-ignore", "--no-index", ...names)
-      expect(stdout.trim().split("\n").toSorted()).toEqual(names.toSorted())
-    } finally {
-      rmSync(checkout, { recursive: true })
-    }
   })
 
   it("lead to files that exist", () => {

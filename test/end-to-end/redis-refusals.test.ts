@@ -183,8 +183,8 @@ describe("a Redis that answers, and refuses", () => {
 })
 
 describe("a user of Redis", () => {
-  const readme = readFileSync(join(import.meta.dirname, "../../README.md"), "utf8")
-  const rules = /ACL SETUSER unseal on >PASSWORD (.+)/.exec(readme)![1]!.split(" ")
+  const page = readFileSync(join(import.meta.dirname, "../../docs/redis.md"), "utf8")
+  const rules = /ACL SETUSER unseal on >PASSWORD (.+)/.exec(page)![1]!.split(" ")
 
   async function asUser(more: readonly string[]) {
     const system = await startWorkerSystem()
@@ -199,7 +199,7 @@ describe("a user of Redis", () => {
   }
 
   it.each([
-    ["exactly the README's rules", []],
+    ["exactly the rules of docs/redis.md", []],
     ["no INFO and no CONFIG", ["-info", "-config"]],
   ])("with %s can do all the work", async (_, more) => {
     const { system, env, close } = await asUser(more)

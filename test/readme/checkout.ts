@@ -1,0 +1,83 @@
+/** A fresh clone of this checkout, and an `npm` for it that takes its packages from here instead of from the registry. */
+import { execFileSync } from "node:child_process"
+import {
+  copyFileSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readlinkSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs"
+import { dirname, join, resolve } from "node:path"
+import { findProgram } from "../harness/programs.ts"
+
+const root = resolve(import.meta.dirname, "../..")
+
+/** Copies what git knows of this checkout, changes that are not committed included, into `directory`, a repository as well. */
+export function clone(directory: string): void {
+  const git = (cwd: string, ...args: string[]) =>
+    execFileSync("git", ["-c", "safe.directory=*", "-C", cwd, ...args], { encoding: "utf8" })
+  const names = git(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
+  for (const name of names.filter((name) => name !== "" && existsSync(join(root, name)))) {
+    mkdirSync(dirname(join(directory, name)), { recursive: true })
+    copyFileSync(join(root, name), join(directory, name))
+  }
+  git(directory, "init", "--quiet")
+  git(directory, "add", "--all")
+}
+
+/** What git would take up of what a walk has left in a clone. */
+export const leftIn = (directory: string): string =>
+  execFileSync("git", ["-C", directory, "status", "--porcelain"], { encoding: "utf8" })
+    .split("\n")
+    .filter((line) => line.startsWith("??") || line.startsWith(" "))
+    .join("\n")
+
+/**
+ * Writes an `npm` into `directory`. Its `ci` asks npm whether package.json and the lockfile agree, and then links the packages
+ * of this checkout, where the lockfile pinned the same; everything else is npm's own.
+ */
+export function writeNpm(directory: string): void {
+  const npm = findProgram("npm")
+  if (npm === null) throw new Error("npm is not on PATH")
+  const script = `#!/bin/sh
+if [ "$1" = ci ]; then
+  '${npm}' ci --dry-run --offline --no-fund --no-audit --loglevel=error >/dev/null || exit
+  exec '${process.execPath}' '${import.meta.filename}' "$PWD"
+fi
+exec '${npm}' "$@"
+`
+  writeFileSync(join(directory, "npm"), script, { mode: 0o755 })
+}
+
+/** Gives the clone in `directory` this checkout's packages: the project's own are the clone's, all others are links. */
+function linkPackages(directory: string): void {
+  linkModules(join(root, "node_modules"), join(directory, "node_modules"))
+  for (const workspace of workspaces()) {
+    const modules = join(root, workspace, "node_modules")
+    if (existsSync(modules)) linkModules(modules, join(directory, workspace, "node_modules"))
+  }
+}
+
+function linkModules(from: string, to: string): void {
+  mkdirSync(to)
+  for (const name of readdirSync(from)) {
+    if (name.startsWith(".cache")) continue
+    const [source, target] = [join(from, name), join(to, name)]
+    // A workspace, or a program: relative, so that it leads to the clone's own.
+    if (lstatSync(source).isSymbolicLink()) symlinkSync(readlinkSync(source), target)
+    else if (name.startsWith("@") || name === ".bin") linkModules(source, target)
+    else symlinkSync(source, target)
+  }
+}
+
+function workspaces(): string[] {
+  const folders = ["packages", "apps"].flatMap((parent) =>
+    readdirSync(join(root, parent)).map((name) => join(parent, name)),
+  )
+  return [...folders, "test", "demo"]
+}
+
+if (import.meta.main) linkPackages(process.argv[2]!)
