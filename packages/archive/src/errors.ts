@@ -133,6 +133,7 @@ export interface UnsealErrorOptions {
   readonly cause?: unknown
   readonly retryAfterMs?: number | undefined
   readonly refused?: boolean | undefined
+  readonly slow?: boolean | undefined
 }
 
 /** A failure with a code of the closed table. The message is a lowercase clause with the numbers that matter, and no secret. */
@@ -143,6 +144,8 @@ export class UnsealError extends Error {
   readonly retryAfterMs?: number
   /** The store answered this request with 401 or 403. A lone one among answers that are fine proves nothing yet. */
   readonly refused?: true
+  /** The peer moved too little for minutes (store/pace.ts). The same request again would take as long. */
+  readonly slow?: true
   /** Set by whoever knows which side the error came from; adapters do not. */
   side?: Side
 
@@ -151,6 +154,7 @@ export class UnsealError extends Error {
     this.code = code
     if (options.retryAfterMs !== undefined) this.retryAfterMs = options.retryAfterMs
     if (options.refused) this.refused = true
+    if (options.slow) this.slow = true
   }
 
   get kind(): ErrorKind {

@@ -73,7 +73,9 @@ test.each<[string, (store: Store) => Promise<unknown>, RegExp]>([
 ])(
   "an answer that drips is given up, and its connection with it: %s",
   async (_, ask, message) => {
+    let asked = 0
     behave = (response, request) => {
+      asked++
       const [first, last] = /(\d+)-(\d+)$/.exec(String(request.headers["x-ms-range"]))?.slice(1) ?? []
       if (first === undefined) response.writeHead(200)
       else
@@ -90,6 +92,7 @@ test.each<[string, (store: Store) => Promise<unknown>, RegExp]>([
       code: "ERR_STORE_UNAVAILABLE",
       message: expect.stringMatching(message),
     })
+    if (ask === readAll) expect(asked).toBe(1)
     await closed
     await store.close()
   },

@@ -6,7 +6,7 @@
  */
 import { type ErrorCode, UnsealError } from "../errors.ts"
 import { AnswerTooLongError } from "./azure-answers.ts"
-import { createPace, graceMs, tooSlow } from "./pace.ts"
+import { createPace, graceMs, TooSlowError } from "./pace.ts"
 import { retryAfterMs } from "./retry-after.ts"
 
 type Row = readonly [code: ErrorCode, meaning: string]
@@ -146,7 +146,7 @@ export const silent = (doing: string, idleTimeoutMs: number): UnsealError =>
 
 /** What a connection on which too little moves ends in. */
 export const dripping = (doing: string): UnsealError =>
-  new UnsealError("ERR_STORE_UNAVAILABLE", `${doing}: ${tooSlow()}`)
+  new UnsealError("ERR_STORE_UNAVAILABLE", `${doing}: ${new TooSlowError().message}`, { slow: true })
 
 /** The little of an SDK error that is looked at. The answer to a HEAD has no body: its code is in a header. */
 function facts(error: unknown): {

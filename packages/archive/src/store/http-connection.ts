@@ -9,7 +9,7 @@
 import { connect, isIP, type Socket } from "node:net"
 import { type ConnectionOptions, connect as connectTls } from "node:tls"
 import { type ResponseHead, ResponseParser } from "./http-response.ts"
-import { createPace, graceMs, type Pace, tooSlow } from "./pace.ts"
+import { createPace, graceMs, type Pace, TooSlowError } from "./pace.ts"
 import { READ_BUFFER_SIZE, TlsReadBuffer } from "./read-buffer.ts"
 
 /**
@@ -215,10 +215,7 @@ export class Connection {
         if (this.#state === "dead") return
         const slice = piece.subarray(start, start + size)
         // Of a slice that leaves byte by byte the socket says nothing.
-        const late = setTimeout(
-          () => this.#fail(new ConnectionError(tooSlow(floor))),
-          pace.leftMs(slice.length),
-        )
+        const late = setTimeout(() => this.#fail(new TooSlowError(floor)), pace.leftMs(slice.length))
         await new Promise<void>((resolve) => this.#socket.write(slice, () => resolve()))
         clearTimeout(late)
         pace.moved(slice.length)
@@ -290,7 +287,7 @@ export class Connection {
         ofBody += piece.length
         exchange.pieces.push(piece)
       })
-      if (!exchange.pace.moved(ofBody)) throw new ConnectionError(tooSlow(this.#limits.floorBytesPerSecond))
+      if (!exchange.pace.moved(ofBody)) throw new TooSlowError(this.#limits.floorBytesPerSecond)
       if (taken < bytes.length) throw new ConnectionError("the store sent more than its answer")
     } catch (error) {
       this.#fail(error)

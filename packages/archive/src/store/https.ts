@@ -19,7 +19,7 @@ import { ProxiedAgent } from "./https-agent.ts"
 import { pinOf, sizeOf, versionOf, wrongAnswer } from "./https-answer.ts"
 import { AddressRefused, type HostRule, publicLookup, refusalOf } from "./https-hosts.ts"
 import { withRequestLimit } from "./limited.ts"
-import { createPace, graceMs, tooSlow } from "./pace.ts"
+import { createPace, graceMs, TooSlowError } from "./pace.ts"
 import { readProxies } from "./proxy.ts"
 import { RequestLimit } from "./request-limit.ts"
 import { withRetries } from "./retry.ts"
@@ -145,9 +145,11 @@ export function openHttpsStore(options: HttpsStoreOptions): OpenedStore {
     if (error instanceof AddressRefused)
       return new UnsealError("ERR_STORE_DENIED", `${key} may not be fetched: ${error.message}`)
     const { code, message } = error as NodeJS.ErrnoException
-    const reason = error instanceof Silence || error instanceof Dripping ? message : (code ?? message)
+    const slow = error instanceof TooSlowError
+    const reason = error instanceof Silence || slow ? message : (code ?? message)
     return new UnsealError("ERR_STORE_UNAVAILABLE", `${key} could not be fetched: ${reason}`, {
       cause: error,
+      slow,
     })
   }
 
@@ -225,7 +227,7 @@ export function openHttpsStore(options: HttpsStoreOptions): OpenedStore {
       for await (const chunk of answer as AsyncIterable<Uint8Array>) {
         // While the consumer works nothing can move, and that is no fault of the host.
         clearTimeout(idle)
-        if (!pace.moved(chunk.length)) throw new Dripping(tooSlow())
+        if (!pace.moved(chunk.length)) throw new TooSlowError()
         pace.hold()
         received += chunk.length
         if (received > length) break
@@ -280,6 +282,3 @@ class Silence extends Error {
     super(`nothing came for ${ms} ms`)
   }
 }
-
-/** Too little moved for too long. */
-class Dripping extends Error {}

@@ -50,6 +50,11 @@ export function createPace(
   }
 }
 
-/** What a peer that is too slow is given up with, as a clause. */
-export const tooSlow = (floor: number = FLOOR_BYTES_PER_SECOND): string =>
-  `less than ${floor} bytes a second moved`
+/** What an exchange with a peer that is too slow ends in. The message is a clause. */
+export class TooSlowError extends Error {
+  override readonly name = "TooSlowError"
+
+  constructor(floor: number = FLOOR_BYTES_PER_SECOND) {
+    super(`less than ${floor} bytes a second moved`)
+  }
+}

@@ -137,6 +137,25 @@ describe("a request that fails", () => {
       })
   }
 
+  it("is passed on at once when the peer was too slow: it has had its minutes", async () => {
+    const tooSlow = new UnsealError("ERR_STORE_UNAVAILABLE", "planned", { slow: true })
+    const store = faultyStore(bytes, [])
+    store.stat = async () => {
+      store.calls.push("stat")
+      throw tooSlow
+    }
+    store.read = async function* () {
+      store.calls.push("read")
+      yield bytes.subarray(0, 50)
+      throw tooSlow
+    }
+    const retried = withRetries(store, { ...fast, progressBytes: 1 })
+    await expect(retried.stat("a", never)).rejects.toBe(tooSlow)
+    const read = retried.read(object, { start: 0, end: 100 }, never)
+    await expect(collect(read)).rejects.toBe(tooSlow)
+    expect(store.calls).toEqual(["stat", "read"])
+  })
+
   const refusal = () => new UnsealError("ERR_STORE_DENIED", "403", { refused: true })
   /** `stat` is refused access as long as `refuses` says so, told how often it was asked. */
   function refusing(refuses: (call: number) => boolean) {
@@ -291,9 +310,34 @@ describe("a read", () => {
     await expect(collect(read)).rejects.toMatchObject({ code: "ERR_STORE_UNAVAILABLE" })
     expect(dripping.calls).toHaveLength(5)
     const store = faultyStore(bytes, Array<Fate>(99).fill({ after: 1 }))
-    const retried = withRetries(store, { ...fast, attempts: 2, progressBytes: 1 })
+    const retried = withRetries(store, { ...fast, attempts: 2, progressBytes: 1, now: () => 0 })
     expect(await collect(retried.read(object, { start: 0, end: 100 }, never))).toEqual(Buffer.from(bytes))
     expect(store.calls).toHaveLength(100)
+  })
+
+  it.each([
+    ["4 KiB a second is progress", 999, true],
+    ["less than 4 KiB a second is none, however many bytes came", 1_001, false],
+  ])("that gives bytes before each failure: %s", async (_, msForEach, isProgress) => {
+    // 4 KiB for each try, and `msForEach` until it fails.
+    const size = 9 * 4_096
+    const store = faultyStore(new Uint8Array(size), [])
+    let now = 0
+    let asked = 0
+    store.read = async function* (_, { start, end }) {
+      asked++
+      if (start + 4_096 >= end) return yield new Uint8Array(end - start)
+      yield new Uint8Array(4_096)
+      now += msForEach
+      throw failure()
+    }
+    const retried = withRetries(store, { ...fast, progressBytes: 4_096, now: () => now })
+    const reading = (async () => {
+      for await (const _ of retried.read({ ...object, size }, { start: 0, end: size }, never)) now += 60_000
+    })()
+    if (isProgress) await reading
+    else await expect(reading).rejects.toMatchObject({ code: "ERR_STORE_UNAVAILABLE" })
+    expect(asked).toBe(isProgress ? 9 : 5)
   })
 
   it("that fails after its last byte is believed, and not made again", async () => {

@@ -2,6 +2,7 @@ import { type ErrorCode, isUnsealError, type UnsealError } from "../errors.ts"
 import type { ByteRange } from "../format/parts.ts"
 import { rest } from "./adapter.ts"
 import type { ArchiveStore, PartWriter, StoredObject } from "./contract.ts"
+import { createPace } from "./pace.ts"
 
 export interface RetryOptions {
   /** Tries of one request that may fail in a row before the failure is passed on; 5 if left out. */
@@ -10,12 +11,17 @@ export interface RetryOptions {
   readonly baseMs?: number | undefined
   /** No pause is longer; 5000 if left out. */
   readonly maxMs?: number | undefined
-  /** A read that gave so many bytes before it failed begins to count anew; fewer, and a peer that drips is asked for ever. 16384 if left out. */
+  /**
+   * A read that gave so many bytes before it failed begins to count anew, if it gave them above the floor of pace.ts. Otherwise a
+   * peer that gives a little each time is asked for ever. 16384 if left out.
+   */
   readonly progressBytes?: number | undefined
   /** Called before each pause, for the metric. */
   readonly onRetry?: ((code: ErrorCode) => void) | undefined
   /** From 0 up to, not including, 1; `Math.random` if left out. */
   readonly random?: (() => number) | undefined
+  /** Milliseconds, for the pace of a read; `performance.now` if left out. */
+  readonly now?: (() => number) | undefined
 }
 
 /** The codes after which a request is made again, here or under a limit of requests ([limited.ts](./limited.ts)). */
@@ -38,7 +44,7 @@ const REFUSALS_ASKED_AGAIN = 3
  * The request layer's retries around `store`: exponential backoff with full jitter, on `ERR_STORE_UNAVAILABLE`. A 401 or 403
  * (`ERR_STORE_DENIED` with `refused`) is asked about again after a longer pause: permissions propagate slowly, and some stores
  * refuse one request in a hundred for no reason. Once access has stayed refused, that is not done again before a request
- * succeeds. What waits on its own budget (`ERR_OBJECT_NOT_FOUND`, `ERR_OBJECT_CHANGED`) is the job layer's, and so is
+ * succeeds. A peer that was too slow (`slow`) has had its minutes, and is not asked again here. What waits on its own budget (`ERR_OBJECT_NOT_FOUND`, `ERR_OBJECT_CHANGED`) is the job layer's, and so is
  * everything that is still broken after the last attempt. A read goes on after the last byte that it gave. `openUploads` is
  * passed through: its caller comes back regularly, and a repeated listing would name uploads twice.
  */
@@ -50,12 +56,14 @@ export function withRetries(store: ArchiveStore, options: RetryOptions = {}): Ar
     progressBytes = 16 * 1024,
     onRetry,
     random = Math.random,
+    now,
   } = options
   let isDenied = false
 
   /** Milliseconds to wait before the next try, or `null` if there is none. */
   function pauseAfter(error: UnsealError, tries: Tries, limit: number): number | null {
     const upTo = (ms: number) => Math.min(maxMs, ms)
+    if (error.slow) return null
     if (error.code === "ERR_STORE_UNAVAILABLE")
       return ++tries.failures < limit ? random() * upTo(baseMs * 2 ** (tries.failures - 1)) : null
     if (error.code !== "ERR_STORE_DENIED" || !error.refused) return null
@@ -104,19 +112,24 @@ export function withRetries(store: ArchiveStore, options: RetryOptions = {}): Ar
     const tries = { failures: 0, refusals: 0 }
     for (;;) {
       const from = start
+      // Only the time that is the peer's counts, its silence at the end included.
+      const pace = createPace(0, undefined, now)
+      pace.run()
       try {
         pieces ??= store.read(object, { start, end: range.end }, signal)
         for await (const piece of pieces) {
           start += piece.length
           tries.refusals = 0
           isDenied = false
+          pace.hold()
           yield piece
+          pace.run()
         }
         return
       } catch (error) {
         // Nothing is left to ask for again: a store that gave every byte and then failed is to be believed.
         if (start >= range.end) throw error
-        if (start - from >= progressBytes) tries.failures = 0
+        if (start - from >= progressBytes && pace.moved(start - from)) tries.failures = 0
         await pause(error, tries, attempts, signal)
         pieces = undefined
       }

@@ -1,4 +1,5 @@
 import { type ErrorCode, UnsealError } from "../errors.ts"
+import { TooSlowError } from "./pace.ts"
 import { retryAfterMs } from "./retry-after.ts"
 import type { AnswerDetail } from "./s3-answers.ts"
 
@@ -97,6 +98,7 @@ export function s3Error(error: unknown, operation: string, where: string, signal
     cause: error,
     retryAfterMs: pauseOf(error),
     refused: [401, 403].includes(statusOf(error) ?? 0),
+    slow: error instanceof TooSlowError,
   })
 }
 
