@@ -2,6 +2,7 @@
 
 import { createRedis } from "@unseal/service/redis"
 import { Cluster } from "ioredis"
+import { withDeadline } from "../../packages/queue/src/deadline.ts"
 import { type RedisServer, startRedis } from "./redis.ts"
 import { type RedisCluster, startCluster } from "./redis-cluster.ts"
 import { type SentinelSet, startSentinel } from "./redis-sentinel.ts"
@@ -32,7 +33,9 @@ async function forget(env: Readonly<Record<string, string>>): Promise<void> {
   const client = createRedis({ REDIS_URL: "", ...env }, {})
   client.on("error", () => {})
   try {
-    await client.connect()
+    // Right after a failover, a cluster's `connect()` may never settle.
+    const late = () => new Error("redis can't be emptied: no connection within 60 s")
+    await withDeadline(client.connect(), 60_000, late)
     for (const server of client instanceof Cluster ? client.nodes("master") : [client])
       await server.flushall()
   } finally {

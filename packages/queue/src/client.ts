@@ -32,6 +32,9 @@ export function duplicatePatiently(client: RedisClient): RedisClient {
   // A failover takes the cluster's node timeout, 15 s by default, and a second or two: what finds no node is sent again so long.
   const overFailover = { maxRedirections: 100, retryDelayOnFailover: 300, retryDelayOnClusterDown: 300 }
   return client.duplicate([], {
+    // The check asks one node whether the cluster is well. If it says no, ioredis never settles `connect()`, and who awaits it hangs.
+    // Without it, commands get CLUSTERDOWN and are sent again.
+    enableReadyCheck: false,
     redisOptions: PATIENT,
     ...{ ...atOnce, ...overFailover, clusterRetryStrategy: retryDelay },
   })

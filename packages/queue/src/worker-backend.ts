@@ -1,4 +1,5 @@
 import type { Worker } from "bullmq"
+import { withDeadline } from "./deadline.ts"
 
 /** What is used of BullMQ's backend, as it is inside. */
 interface BackendInside {
@@ -6,20 +7,31 @@ interface BackendInside {
   execCommand(client: { runCommand: unknown }, command: string, given: unknown[]): Promise<unknown>
   readonly client: Promise<{ hdel(key: string, ...fields: string[]): Promise<unknown> }>
   toKey(type: string): string
+  waitForJob(blockSeconds: number): Promise<unknown>
+  reconnectBlocking(): Promise<void>
 }
+
+/** BullMQ gives up a blocking command after a second and connects anew; a connection takes 5 s at most. */
+const RESET_MS = 10_000
 
 /** Where the fields to update are among what `moveToFinishedArgs` is given beside the job, and where the new state is. */
 const FIELDS = 7
 const TARGET = 3
 
 /**
- * Mends two habits of a worker's backend. A completed job keeps all of its data: here the script that completes it takes the secrets away,
+ * Mends three habits of a worker's backend. A completed job keeps all of its data: here the script that completes it takes the secrets away,
  * and leaves what tells duplicates apart. A job with a field that is not JSON stalls until it is given up: here that field is removed
- * before it is read, since none of these decides anything.
+ * before it is read, since none of these decides anything. The wait for the next job awaits a new connection without a limit, and ioredis
+ * leaves a cluster's `connect()` unsettled when the node it asked says that the cluster is down: here the wait ends as if no job had come, and
+ * the worker asks by its other connection.
  */
 export function mendBackend(worker: Worker): void {
   const backend = worker.getBackend() as unknown as BackendInside
-  const { moveToFinishedArgs, execCommand } = backend
+  const { moveToFinishedArgs, execCommand, waitForJob, reconnectBlocking } = backend
+
+  backend.waitForJob = (blockSeconds) =>
+    withinLimit(waitForJob.call(backend, blockSeconds), Math.ceil(blockSeconds) * 1_000 + RESET_MS, null)
+  backend.reconnectBlocking = () => withinLimit(reconnectBlocking.call(backend), RESET_MS / 2, undefined)
 
   backend.moveToFinishedArgs = (job, ...given) => {
     if (given[TARGET] === "completed") given[FIELDS] = { data: JSON.stringify(withoutSecrets(job.data)) }
@@ -43,6 +55,17 @@ export function mendBackend(worker: Worker): void {
     })
     if (damaged.length > 0) await (await backend.client).hdel(backend.toKey(String(answer[1])), ...damaged)
     return answer
+  }
+}
+
+/** What `work` resolves to, or `otherwise` after `ms`. */
+async function withinLimit<T>(work: Promise<T>, ms: number, otherwise: T): Promise<T> {
+  const late = new Error()
+  try {
+    return await withDeadline(work, ms, () => late)
+  } catch (error) {
+    if (error !== late) throw error
+    return otherwise
   }
 }
 
