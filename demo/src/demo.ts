@@ -7,7 +7,8 @@ import { compareWithOpenssl } from "./compare.ts"
 import { runEveryQuirk } from "./every-quirk.ts"
 import { API_SECRET, type KeyPair, travel } from "./journey.ts"
 import { type DemoOptions, readOptions } from "./options.ts"
-import { parametersOf, sentenceOf } from "./quirk-ends.ts"
+import { lookForPublished, wronglyPublished } from "./published.ts"
+import { leavesOf, parametersOf, sentenceOf } from "./quirk-ends.ts"
 import { bold, green, heading, progress, red, step, table } from "./screen.ts"
 import { createStandstill } from "./standstill.ts"
 import { whereToLook } from "./where-to-look.ts"
@@ -127,12 +128,27 @@ async function decrypted(system: System, count: number): Promise<void> {
     const state = `${recorded} of ${count} recorded, ${done.size} decrypted`
     progress(state)
     const said = sentence && recorded === count ? standstill.said(sentence) : null
-    if (said !== null)
-      throw new Said(`${count - done.size} of ${count} archives wait, as they must on such a store:\n${said}`)
+    if (said !== null) throw await endedInSentence(system, count, said)
     const why = standstill.whyStill(state)
     if (why !== null)
       throw new Stopped(`${count - done.size} of ${count} archives can't be decrypted:\n${why}`)
   }
+}
+
+/** What the sentence that must be said is worth: nothing that it speaks of may be at the destination. */
+async function endedInSentence(system: System, count: number, said: string): Promise<Error> {
+  for (const worker of system.workers) await worker.stop()
+  const ended = `${count - done.size} of ${count} archives wait, as they must on such a store:\n${said}`
+  // Under the printed policies, nobody may look at everything.
+  if (options.policies) return new Said(ended)
+  const published = await lookForPublished(system)
+  const wrong = wronglyPublished(published, leavesOf(quirk))
+  if (wrong !== null) return new Stopped(`${ended}\n  But: ${wrong}.`)
+  const { whole, torn } = published
+  const left = [whole && `${whole} whole`, torn && `${torn} torn by the store, without a record`].filter(
+    Boolean,
+  )
+  return new Said(`${ended}\n  At the destination: ${left.join(", ") || "nothing"}.`)
 }
 
 /** Of a single archive, before it is decrypted. */

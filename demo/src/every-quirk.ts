@@ -43,12 +43,14 @@ async function runDemo({ quirk, plainUrls }: QuirkRun): Promise<{ code: number |
   return { code, text }
 }
 
-/** The line that tells how a demo ended, or its last one. */
+/** The line that tells how a demo ended, or its last one, and what was at the destination after a sentence. */
 export function endOf(text: string): string {
   const lines = text
     .split("\n")
     .map((line) => line.trim())
     .filter((line) => line !== "")
   const end = lines.findLast((line) => /byte for byte what openssl gives$|^ERR_[A-Z_]+: /.test(line))
-  return (end ?? lines.at(-1) ?? "said nothing").replace(/^(.{150}).+/, "$1…")
+  const shown = (end ?? lines.at(-1) ?? "said nothing").replace(/^(.{150}).+/, "$1…")
+  const left = lines.findLast((line) => /^(At the destination|But): /.test(line))
+  return left === undefined ? shown : `${shown} | ${left}`
 }

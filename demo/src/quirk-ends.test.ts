@@ -1,6 +1,6 @@
 import { QUIRK_NAMES } from "@unseal/simulator/s3/quirks"
 import { expect, test } from "vitest"
-import { parametersOf, QUIRK_ENDS, quirkRuns, sentenceOf } from "./quirk-ends.ts"
+import { leavesOf, parametersOf, QUIRK_ENDS, quirkRuns, sentenceOf } from "./quirk-ends.ts"
 
 test("every quirk of the S3 server has its end, and is run", () => {
   expect(Object.keys(QUIRK_ENDS).toSorted()).toEqual(QUIRK_NAMES.toSorted())
@@ -27,4 +27,13 @@ test("one quirk has one end; several together promise equal archives", () => {
     source: {},
     destination: { acl: "bucket-owner-full-control", tagging: "team=media" },
   })
+})
+
+test("a sentence leaves nothing at the destination, unless the quirk spares some archives", () => {
+  expect(leavesOf(["denied"])).toBe("nothing")
+  expect(leavesOf(["complete-lost"])).toBe("whole archives")
+  expect(leavesOf(["complete-short"])).toBe("torn archives")
+  expect(leavesOf(["complete-short", "denied"])).toBe("nothing")
+  for (const [quirk, { leaves, sentence }] of Object.entries(QUIRK_ENDS))
+    if (leaves) expect(sentence, quirk).toBeDefined()
 })

@@ -1,6 +1,9 @@
 /** How the demo ends on a store with each quirk: all archives equal to openssl's, or one sentence that says whose move it is. */
 import type { QuirkName } from "@unseal/simulator/s3/quirks"
 
+/** What may be at the destination after a sentence: archives that the quirk spares, or also what the store itself tore. */
+export type Leaves = "nothing" | "whole archives" | "torn archives"
+
 export interface QuirkEnd {
   /** What the store demands to be told in its URL, by side. With it the demo ends with all archives equal. */
   readonly parameters?: {
@@ -9,10 +12,13 @@ export interface QuirkEnd {
   }
   /** What the workers say. If there are `parameters` too, they say it without them. */
   readonly sentence?: RegExp
+  /** Beside a sentence; `nothing` if left out. */
+  readonly leaves?: Leaves
 }
 
 const EQUAL: QuirkEnd = {}
 const OWNER = { expectedBucketOwner: "111122223333" }
+const PAYER = { requestPayer: "requester" }
 
 export const QUIRK_ENDS: Readonly<Record<QuirkName, QuirkEnd>> = {
   denied: { sentence: /the credentials lack the permission s3:ListBucket|answered 403 AccessDenied/ },
@@ -36,8 +42,9 @@ export const QUIRK_ENDS: Readonly<Record<QuirkName, QuirkEnd>> = {
   "complete-412-checksums": EQUAL,
   "complete-412-condition": EQUAL,
   "equal-parts": EQUAL,
-  "complete-lost": { sentence: /has nothing under/ },
-  "complete-short": { sentence: /^ERR_COMMIT_MISMATCH/ },
+  // An archive of one part is one PutObject, which both leave alone.
+  "complete-lost": { sentence: /has nothing under/, leaves: "whole archives" },
+  "complete-short": { sentence: /^ERR_COMMIT_MISMATCH/, leaves: "torn archives" },
   "weak-etags": { sentence: /answered with the weak ETag W\/".*something between here and the store/ },
   "no-etags": { sentence: /answered without an ETag.*something between here and the store/ },
   "bare-etags": EQUAL,
@@ -69,8 +76,9 @@ export const QUIRK_ENDS: Readonly<Record<QuirkName, QuirkEnd>> = {
     sentence: /the credentials lack the permission s3:ListBucket|answered 403 AccessDenied/,
   },
   "requester-pays": {
-    parameters: { source: { requestPayer: "requester" } },
-    sentence: /answered 403 AccessDenied/,
+    // The quirk is the whole server's, so that both buckets have it.
+    parameters: { source: PAYER, destination: PAYER },
+    sentence: /answered 403 AccessDenied.*requestPayer=requester in the store's URL/,
   },
 }
 
@@ -99,6 +107,10 @@ export function sentenceOf(quirks: readonly QuirkName[], plainUrls: boolean): Re
   if (only === undefined || others.length > 0) return undefined
   return quirkRuns().find((run) => run.quirk === only && run.plainUrls === plainUrls)?.sentence
 }
+
+/** What may be at the destination when a run with these quirks ends in their sentence. */
+export const leavesOf = (quirks: readonly QuirkName[]): Leaves =>
+  (quirks.length === 1 && QUIRK_ENDS[quirks[0]!].leaves) || "nothing"
 
 /** The store URLs' parameters that these quirks demand. */
 export function parametersOf(quirks: readonly QuirkName[]) {

@@ -129,6 +129,11 @@ describe("a bucket", () => {
     await expect(small.complete(new Map(), never)).rejects.toMatchObject({ code: "ERR_STORE_DENIED" })
   })
 
+  it("whose reader pays is written, resumed and read", async () => {
+    server.quirks.add("requester-pays")
+    await exercise({ requestPayer: "requester" }, "written")
+  })
+
   it("whose reader pays is read", async () => {
     await exercise({}, "paid")
     server.quirks.add("requester-pays")

@@ -88,10 +88,10 @@ describe("what the S3 SDK throws", () => {
       /\(this needs .*\)$/.exec(
         (translate(sdkError("AccessDenied", 403, message), operation) as Error).message,
       )?.[0]
-    expect(advice("HeadObject")).toBe("(this needs the permission s3:GetObject)")
-    expect(advice("GetObject")).toBe(
-      "(this needs the permission s3:GetObject, and requestPayer=requester in the store's URL if its readers pay for the bucket)",
-    )
+    for (const operation of ["HeadObject", "GetObject"])
+      expect(advice(operation)).toBe(
+        "(this needs the permission s3:GetObject, and requestPayer=requester in the store's URL if its readers pay for the bucket)",
+      )
     for (const operation of ["PutObject", "CreateMultipartUpload", "UploadPart 7", "CompleteMultipartUpload"])
       expect(advice(operation)).toBe("(this needs the permission s3:PutObject)")
     expect(advice("ListParts")).toBe("(this needs the permission s3:ListMultipartUploadParts)")

@@ -158,7 +158,7 @@ function adviceOn(error: unknown, operation: string): string {
   if (wordsOf(error).includes(permission)) return ""
   // The refusal does not say which of the two it is.
   const payer =
-    operationName === "GetObject"
+    permission === "s3:GetObject"
       ? ", and requestPayer=requester in the store's URL if its readers pay for the bucket"
       : ""
   return ` (this needs the permission ${permission}${payer})`

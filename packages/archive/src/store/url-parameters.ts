@@ -37,7 +37,6 @@ const SIDE_OF: Readonly<Record<string, StoreSide>> = {
   ...Object.fromEntries(
     ["accessTier", "encryptionScope", "tags"].map((name) => [name, "destination" as const]),
   ),
-  requestPayer: "source",
 }
 
 /** `StoreUrlError` for a parameter that means nothing on this `side`. */

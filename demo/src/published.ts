@@ -1,0 +1,65 @@
+/** What is at the destination when a demo ends in a sentence: nothing, unless the quirk spares some archives. */
+import type { StoredObject } from "@unseal/archive/store/contract"
+import { openStore } from "@unseal/archive/store/open"
+import { s3Stores, VENDOR_CREDENTIAL } from "@unseal/test/harness/stores"
+import type { System } from "@unseal/test/harness/system"
+import { compareWithOpenssl } from "./compare.ts"
+import type { Leaves } from "./quirk-ends.ts"
+
+const never = new AbortController().signal
+
+/** How many archives are at the destination, by what is there of them. */
+export interface Published {
+  /** Those that equal openssl's. */
+  readonly whole: number
+  /** Those that do not, as a store makes them that completes an upload wrongly. */
+  readonly torn: number
+  /** Those that are not whole, or not there, and have a record, by which Unseal says that they are. */
+  readonly vouchedFor: number
+}
+
+/** Looks for every archive of the system, with the vendor's credential, which no quirk strikes. */
+export async function lookForPublished(system: System): Promise<Published> {
+  const urls = s3Stores(system.simulator.ports.s3!)
+  const [source, destination] = [await open(urls.source), await open(urls.destination)]
+  const seen = { whole: 0, torn: 0, vouchedFor: 0 }
+  const find = (key: string): Promise<StoredObject | null> => destination.stat(key, never)
+  try {
+    for (const { id, key } of await system.archives()) {
+      const isThere = (await find(key)) !== null
+      const hasRecord = (await find(key.replace(/\.ts$/, ".json"))) !== null
+      if (isThere) {
+        const { expected, actual } = await compareWithOpenssl(
+          { ...system, source, destination },
+          await system.archive(id),
+        )
+        if (expected === actual) {
+          seen.whole++
+          continue
+        }
+        seen.torn++
+      }
+      if (hasRecord) seen.vouchedFor++
+    }
+    return seen
+  } finally {
+    await source.close()
+    await destination.close()
+  }
+}
+
+const open = (url: string) =>
+  openStore(url, {
+    env: {},
+    credentials: {
+      accessKeyId: VENDOR_CREDENTIAL.AWS_ACCESS_KEY_ID,
+      secretAccessKey: VENDOR_CREDENTIAL.AWS_SECRET_ACCESS_KEY,
+    },
+  })
+
+/** What is at the destination and must not be; `null` if there is no such thing. */
+export function wronglyPublished({ whole, torn, vouchedFor }: Published, leaves: Leaves): string | null {
+  if (vouchedFor > 0) return `${vouchedFor} of them has a record, and is not what openssl gives`
+  if (torn > 0 && leaves !== "torn archives") return `${torn} of them differs from what openssl gives`
+  return whole > 0 && leaves === "nothing" ? `${whole} of them is published all the same` : null
+}
