@@ -80,6 +80,7 @@ export function createWorker({ config, redis, registry, logger, rig }: WorkerOpt
     suspendMaxMs: settings.UNSEAL_SUSPEND_MAX_MS,
     lockMs: settings.UNSEAL_LOCK_MS,
     stallCheckMs: settings.UNSEAL_STALL_CHECK_MS,
+    ...(config.testing?.watchdog && { watchdog: config.testing.watchdog }),
     ...(isOff(config.testing, "lock-renewal") && { lockRenewal: "by-job" }),
     run: createMission({ settings, places, fallback, metrics, logger, ...(rig && { rig }) }),
     observe: {

@@ -284,6 +284,12 @@ export const SETTINGS = {
     meaning:
       "for tests of Unseal itself: protections to leave out, so that a test can show what they protect from",
   },
+  UNSEAL_TEST_WATCHDOG: {
+    for: ["worker"],
+    default: null,
+    meaning:
+      "for tests of Unseal itself: `LIMIT:GRACE:CHECK` of the watchdog in milliseconds, instead of 10 min, 1 min and 10 s",
+  },
 } as const satisfies Record<string, SettingRow>
 
 export type SettingName = keyof typeof SETTINGS
