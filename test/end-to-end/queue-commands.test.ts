@@ -212,7 +212,7 @@ test("the status says what was accepted and what became of it, and fails if some
   const checked = await system.cli(["queue", "status", "--check"])
   expect({ code: checked.code, stderr: checked.stderr }).toEqual({
     code: 1,
-    stderr: expect.stringMatching(/^unseal: 1 accepted archives are missing: /),
+    stderr: expect.stringMatching(/^unseal: 1 accepted archive is missing: /),
   })
   expect(checked.stdout.toString()).toContain("+ 1 missing")
 })

@@ -5,6 +5,7 @@ import { findJob } from "@unseal/queue/find-job"
 import { createJobPayload, type JobPayload, jobIdOf } from "@unseal/queue/job"
 import { createProducer } from "@unseal/queue/producer"
 import type { VendorArchive } from "@unseal/vendor/client"
+import { counted } from "./counted.ts"
 import { UsageError } from "./exit.ts"
 import { withQueue } from "./queue-connection.ts"
 import { openVendor } from "./vendor.ts"
@@ -57,7 +58,7 @@ export function describeDuplicate({ state, since, attempts, jobId }: ArchiveJob)
   if (state === "completed") return `committed ${since}; --again decrypts it once more`
   if (state === "dead")
     return `a dead letter since ${since}; give it a new life with unseal queue redrive --id ${jobId}`
-  const tried = attempts === 0 ? "" : `, ${attempts} attempts so far`
+  const tried = attempts === 0 ? "" : `, ${counted(attempts, "attempt")} so far`
   return `${state} since ${since}${tried}`
 }
 
@@ -107,6 +108,6 @@ export async function redriveCommitted(
   if (options.json) process.stdout.write(`${JSON.stringify({ dryRun: Boolean(options.dryRun), redriven })}\n`)
   const count = redriven.length
   process.stderr.write(
-    `${count} committed ${count === 1 ? "archive" : "archives"} ${options.dryRun ? "would be redriven" : "redriven"}\n`,
+    `${counted(count, "committed archive")} ${options.dryRun ? "would be redriven" : "redriven"}\n`,
   )
 }

@@ -2,13 +2,14 @@
 import type { ArchiveJob } from "@unseal/queue/archive-jobs"
 import type { ShownArchive } from "./archive-next.ts"
 import type { Looked, ShownDestination, ShownObject, ShownSource } from "./archive-places.ts"
+import { counted } from "./counted.ts"
 import { bytes } from "./progress.ts"
 
 const INDENT = " ".repeat(15)
 const row = (name: string, ...lines: string[]): string =>
   lines.map((line, index) => `${index === 0 ? name.padEnd(15) : INDENT}${line}\n`).join("")
 const size = (count: number): string =>
-  count < 1_000 ? `${count} bytes` : `${count} bytes (${bytes(count)})`
+  count < 1_000 ? counted(count, "byte") : `${count} bytes (${bytes(count)})`
 const described = ({ store, key, size: count, etag }: ShownObject): string =>
   `${store}/${key}, ${size(count)}, ETag ${etag}`
 
@@ -51,7 +52,7 @@ function jobLines(job: ArchiveJob): string[] {
   const { upload, failure, missingSince, archivedSince, lostWorkers } = job
   return [
     stateLine(job),
-    `job ${job.jobId}, added ${job.addedAt}, ${job.attempts} ${job.attempts === 1 ? "attempt" : "attempts"} so far`,
+    `job ${job.jobId}, added ${job.addedAt}, ${counted(job.attempts, "attempt")} so far`,
     ...(failure === null ? [] : [job.state === "dead" ? failure.reason : `last failure: ${failure.reason}`]),
     ...(missingSince === undefined ? [] : [`its object has been missing since ${missingSince}`]),
     ...(archivedSince === undefined
@@ -60,11 +61,9 @@ function jobLines(job: ArchiveJob): string[] {
     ...(upload === undefined
       ? []
       : [
-          `${upload.partsWritten} of ${upload.parts} parts written, ${bytes(upload.bytesWritten)} of ${bytes(upload.bytes)}`,
+          `${upload.partsWritten} of ${counted(upload.parts, "part")} written, ${bytes(upload.bytesWritten)} of ${bytes(upload.bytes)}`,
         ]),
-    ...(lostWorkers === 0
-      ? []
-      : [`${lostWorkers} ${lostWorkers === 1 ? "worker" : "workers"} ended while they had it`]),
+    ...(lostWorkers === 0 ? [] : [`${counted(lostWorkers, "worker")} ended with it in hand`]),
     ...(job.damaged ? ["its payload is lost or not readable"] : []),
   ]
 }
@@ -113,9 +112,9 @@ function destinationLines(destination: ShownDestination): string[] {
       ? `committed ${record.finishedAt}, attempt ${record.attempts}, of ${size(record.source.size)} with ETag ${record.source.etag}`
       : `its record is of another version, committed ${record.finishedAt} with ETag ${record.destination.etag}`,
     ...(sha256 ? [`SHA-256 ${sha256.plaintext}`] : []),
-    `CRC-32 ${record.crc32}, tail ${tail.form}, ${media.packets} packets${record.keyId ? `, key ${record.keyId}` : ""}`,
+    `CRC-32 ${record.crc32}, tail ${tail.form}, ${counted(media.packets, "packet")}${record.keyId ? `, key ${record.keyId}` : ""}`,
     ...(media.syncErrors > 0
-      ? [`warning: ${media.syncErrors} of ${media.packets} packets have no sync byte`]
+      ? [`warning: ${media.syncErrors} of ${counted(media.packets, "packet")} without a sync byte`]
       : []),
     ...(announced?.fits === false
       ? [

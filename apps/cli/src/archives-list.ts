@@ -1,4 +1,5 @@
 import type { VendorArchive } from "@unseal/vendor/client"
+import { counted } from "./counted.ts"
 import { openVendor } from "./vendor.ts"
 import type { VendorOptions } from "./vendor-options.ts"
 
@@ -29,7 +30,7 @@ export async function archivesListCommand(options: ArchivesListOptions, signal: 
     process.stdout.write(
       `${JSON.stringify(archives.map((archive) => fieldsOf(archive, options.allFields === true)))}\n`,
     )
-  process.stderr.write(`${archives.length} archives\n`)
+  process.stderr.write(`${counted(archives.length, "archive")}\n`)
 }
 
 function row({ archiveId, status, createdAt, size, encryptedPassword }: VendorArchive): string {

@@ -6,6 +6,7 @@ import { nextMove, type ShownArchive } from "./archive-next.ts"
 import { type Looked, lookAtPlaces } from "./archive-places.ts"
 import { archiveText } from "./archive-text.ts"
 import { env, readShownProjects } from "./config.ts"
+import { counted } from "./counted.ts"
 import { EXIT, UsageError } from "./exit.ts"
 import { withQueue } from "./queue-connection.ts"
 
@@ -74,7 +75,7 @@ export async function archivesShowCommand(
           process.stderr.write(`project ${projectId}: ${place} not looked at: ${looked.notLooked}\n`)
   if (left > 0)
     process.stderr.write(
-      `the stores of ${left} other projects were not looked at: --project ID asks those of one\n`,
+      `the stores of ${counted(left, "other project")} were not looked at: --project ID asks those of one\n`,
     )
   if (known.length > 0) return
   process.stderr.write(

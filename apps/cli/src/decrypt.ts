@@ -3,6 +3,7 @@ import { decryptArchive } from "@unseal/archive/decrypt"
 import { UnsealError } from "@unseal/archive/errors"
 import type { TailRule } from "@unseal/archive/format/tail"
 import { readArchiveSettings } from "./config.ts"
+import { counted } from "./counted.ts"
 import { UsageError } from "./exit.ts"
 import { type KeyOptions, readKeyRing } from "./key-options.ts"
 import { removeLeftovers } from "./leftovers.ts"
@@ -112,7 +113,9 @@ export async function decryptCommand(
           `warning: ${source.name} has ${record.source.size} bytes while the callback announced ${record.announced.size}: ${record.source.size < record.announced.size ? "it may have been cut short" : "it may be another archive's"}`,
         )
       if (record.media.syncErrors > 0)
-        say(`${record.media.syncErrors} of ${record.media.packets} packets are damaged: no sync byte`)
+        say(
+          `damaged: ${record.media.syncErrors} of ${counted(record.media.packets, "packet")} without a sync byte`,
+        )
       say(
         `${bytes(record.destination.size)} in ${seconds.toFixed(1)} s to ${destination.name} (tail ${describeTail(record.tail)})`,
       )

@@ -20,6 +20,7 @@ import { findUploadOwners } from "@unseal/queue/upload-owners"
 import { matchesKeyTemplate } from "@unseal/service/key-template"
 import type { DestinationProject } from "@unseal/service/projects"
 import { env, readDestinationSettings } from "./config.ts"
+import { counted } from "./counted.ts"
 import { readDuration } from "./duration.ts"
 import { throwWorst } from "./exit.ts"
 import { withQueue } from "./queue-connection.ts"
@@ -96,7 +97,7 @@ export async function janitorCommand(options: JanitorCommandOptions, signal: Abo
     process.stdout.write(`${JSON.stringify({ dryRun: Boolean(options.dryRun), stores: sweeps })}\n`)
   for (const { store, open, foreign, young, owned, aborted } of sweeps)
     process.stderr.write(
-      `${store}: ${open} open uploads, ${aborted.length} ${options.dryRun ? "to abort" : "aborted"}, ${owned} of live jobs, ${young} young, ${foreign} not Unseal's\n`,
+      `${store}: ${counted(open, "open upload")}, ${aborted.length} ${options.dryRun ? "to abort" : "aborted"}, ${owned} of live jobs, ${young} young, ${foreign} not Unseal's\n`,
     )
   throwWorst(failures)
 }

@@ -1,6 +1,7 @@
 /** What holds the queue back, a pause or the deployment's trouble, and how to end that by hand. */
 import { type Pause, pauseQueue, readPause, resumeQueue } from "@unseal/queue/pause"
 import { resumeSuspended, type Suspension } from "@unseal/queue/suspension-state"
+import { counted } from "./counted.ts"
 import { withQueue } from "./queue-connection.ts"
 
 /** One suspension in two lines: what is held and since when, why, and what to do about it. */
@@ -49,7 +50,9 @@ export async function resumeCommand(options: {
       if (pause !== null)
         process.stdout.write(`resumed the queue, which was paused ${describePause(pause)}\n`)
       for (const { projectId, side, held } of resumed)
-        process.stdout.write(`resumed project ${projectId}, ${side}: ${held} archives go back in line\n`)
+        process.stdout.write(
+          `resumed project ${projectId}, ${side}: ${counted(held, "archive goes", "archives go")} back in line\n`,
+        )
     }
     if (!endsPause && (await readPause(connection, queue)) !== null)
       process.stderr.write(`the queue is paused; "unseal queue resume" without options ends that\n`)
@@ -58,6 +61,6 @@ export async function resumeCommand(options: {
       process.stderr.write(
         `project ${project} is not suspended${side === undefined ? "" : ` on that side`}\n`,
       )
-    process.stderr.write(`${resumed.length} ${resumed.length === 1 ? "suspension" : "suspensions"} ended\n`)
+    process.stderr.write(`${counted(resumed.length, "suspension")} ended\n`)
   })
 }

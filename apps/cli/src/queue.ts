@@ -6,6 +6,7 @@ import { readPause } from "@unseal/queue/pause"
 import { queueExists, queueStatus } from "@unseal/queue/status"
 import { listSuspensions } from "@unseal/queue/suspension-state"
 import { redriveCommitted } from "./again.ts"
+import { counted } from "./counted.ts"
 import { Unaccounted, UsageError } from "./exit.ts"
 import { withQueue } from "./queue-connection.ts"
 import { describePause, describeSuspension } from "./queue-suspensions.ts"
@@ -38,7 +39,7 @@ export async function queueStatusCommand(options: JsonOption & { readonly check?
       const rows = [...Object.entries(jobs), ["dead letters", failed] as const]
       for (const [state, count] of rows) process.stdout.write(`${state.padEnd(14)} ${count}\n`)
       process.stdout.write(`${"oldest waits".padEnd(14)} ${status.oldestWaitingSeconds.toFixed(0)} s\n`)
-      const sum = `${committed} committed + ${deadLetters} dead letters + ${live} live`
+      const sum = `${committed} committed + ${counted(deadLetters, "dead letter")} + ${live} live`
       const rest = [[discarded, "discarded"] as const, [missing, "missing"] as const]
         .filter(([count]) => count !== 0)
         .map(([count, name]) => ` + ${count} ${name}`)
@@ -52,8 +53,8 @@ export async function queueStatusCommand(options: JsonOption & { readonly check?
     if (options.check && missing !== 0)
       throw new Unaccounted(
         missing > 0
-          ? `${missing} accepted archives are missing: a job was removed by hand, or Redis has lost it. "unseal archives reconcile" finds what is not at its destination`
-          : `${-missing} jobs were never counted as accepted: somebody else than Unseal added them, or Redis has lost its counters`,
+          ? `${counted(missing, "accepted archive is", "accepted archives are")} missing: a job was removed by hand, or Redis has lost it. "unseal archives reconcile" finds what is not at its destination`
+          : `${counted(-missing, "job was", "jobs were")} never counted as accepted: somebody else than Unseal added them, or Redis has lost its counters`,
       )
   })
 }
@@ -84,11 +85,11 @@ export async function deadLettersCommand(
     if (options.json) return void process.stdout.write(`${JSON.stringify(chosen)}\n`)
     for (const letter of chosen) {
       process.stdout.write(
-        `${letter.failedAt}  ${letter.jobId}  ${letter.attempts} attempts\n  ${letter.reason}\n`,
+        `${letter.failedAt}  ${letter.jobId}  ${counted(letter.attempts, "attempt")}\n  ${letter.reason}\n`,
       )
       process.stdout.write(`  ${FAILURES[letter.code].remedy}\n`)
     }
-    process.stderr.write(`${chosen.length} ${chosen.length === 1 ? "dead letter" : "dead letters"}\n`)
+    process.stderr.write(`${counted(chosen.length, "dead letter")}\n`)
   })
 }
 
@@ -125,7 +126,7 @@ export async function redriveCommand(
     if (options.json)
       process.stdout.write(`${JSON.stringify({ dryRun: Boolean(options.dryRun), redriven })}\n`)
     process.stderr.write(
-      `${redriven.length} ${redriven.length === 1 ? "dead letter" : "dead letters"} ${options.dryRun ? "would be redriven" : "redriven"}\n`,
+      `${counted(redriven.length, "dead letter")} ${options.dryRun ? "would be redriven" : "redriven"}\n`,
     )
   })
 }
@@ -157,9 +158,7 @@ export async function discardCommand(
         )
     }
     if (options.json) process.stdout.write(`${JSON.stringify({ reason, discarded })}\n`)
-    process.stderr.write(
-      `${discarded.length} ${discarded.length === 1 ? "dead letter" : "dead letters"} discarded\n`,
-    )
+    process.stderr.write(`${counted(discarded.length, "dead letter")} discarded\n`)
   })
 }
 

@@ -23,6 +23,7 @@ import type { DestinationProject } from "@unseal/service/projects"
 import type { VendorArchive } from "@unseal/vendor/client"
 import { payloadOfArchive } from "./again.ts"
 import { env, readReconcileSettings } from "./config.ts"
+import { counted } from "./counted.ts"
 import { readDuration } from "./duration.ts"
 import { throwWorst, UsageError } from "./exit.ts"
 import { withQueue } from "./queue-connection.ts"
@@ -190,7 +191,7 @@ function report(findings: readonly Findings[], options: ReconcileCommandOptions)
         process.stdout.write(`lost ${archiveId}: it has expired with the vendor\n`)
     }
     process.stderr.write(
-      `project ${found.projectId}: ${found.archives} archives, ${found.encrypted} encrypted: ${found.done} done, ${found.live} in the queue, ${found.enqueued.length} ${dryRun ? "to enqueue" : "enqueued"}, ${found.deadLetters.length} dead letters, ${found.expired.length} expired\n`,
+      `project ${found.projectId}: ${counted(found.archives, "archive")}, ${found.encrypted} encrypted: ${found.done} done, ${found.live} in the queue, ${found.enqueued.length} ${dryRun ? "to enqueue" : "enqueued"}, ${counted(found.deadLetters.length, "dead letter")}, ${found.expired.length} expired\n`,
     )
   }
 }
