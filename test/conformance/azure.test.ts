@@ -20,7 +20,7 @@ import {
   writeParts,
 } from "./store-suite.ts"
 
-const PART = 256 * 1024
+const PART = 349 * 752
 
 async function open(
   url: Omit<AzureStoreUrl, "kind">,

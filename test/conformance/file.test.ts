@@ -5,7 +5,7 @@ import { openFileStore } from "@unseal/archive/store/file"
 import { poisoned } from "../harness/poisoned.ts"
 import { describeStore, type StoreUnderTest } from "./store-suite.ts"
 
-const PART_SIZE = 64 * 1024
+const PART_SIZE = 88 * 752
 const options = { partSizeBytes: PART_SIZE, idleTimeoutMs: 5_000, env: {} }
 
 async function setup(): Promise<StoreUnderTest> {

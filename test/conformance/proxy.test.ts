@@ -21,7 +21,7 @@ import { type ConnectProxy, type ConnectProxyOptions, startConnectProxy } from "
 import { poisoned } from "../harness/poisoned.ts"
 import { expectSameBytes, readAll, sampleBytes, write } from "./store-suite.ts"
 
-const PART = 5 * 1024 * 1024
+const PART = 6972 * 752
 const never = new AbortController().signal
 const credentials = { accessKeyId: "UNSEALTESTACCESSKEY", secretAccessKey: "canary-secret-access-key" }
 const PASSWORD = "hunter2@%"

@@ -9,7 +9,7 @@ import { type S3Server, startS3Server } from "../../apps/simulator/src/s3/server
 import { poisoned } from "../harness/poisoned.ts"
 import { expectSameBytes, readAll, sampleBytes, writeParts } from "./store-suite.ts"
 
-const PART = 5 * 1024 * 1024
+const PART = 6972 * 752
 const never = new AbortController().signal
 const credentials = { accessKeyId: "UNSEALTESTACCESSKEY", secretAccessKey: "canary-secret-access-key" }
 const options = { contentType: "video/mp2t", metadata: { mark: "ours" }, existing: "fail" } as const

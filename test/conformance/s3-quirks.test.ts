@@ -16,7 +16,7 @@ import { type S3Server, startS3Server } from "../../apps/simulator/src/s3/server
 import { poisoned } from "../harness/poisoned.ts"
 import { drain, expectSameBytes, readAll, sampleBytes, write, writePart } from "./store-suite.ts"
 
-const PART = 5 * 1024 * 1024
+const PART = 6972 * 752
 const BUCKET = "archives"
 const accessKeyId = "UNSEALTESTACCESSKEY"
 const secretAccessKey = "canary-secret-access-key-0123456789abcdef"

@@ -28,7 +28,7 @@ import {
   writeParts,
 } from "./store-suite.ts"
 
-const PART = 5 * 1024 * 1024
+const PART = 6972 * 752
 const PREFIX = "recordings/2026"
 const BUCKET = "archives"
 const accessKeyId = "UNSEALTESTACCESSKEY"

@@ -1,11 +1,13 @@
 import { readlinkSync } from "node:fs"
 import { isUnsealError, UnsealError } from "@unseal/archive/errors"
+import { PART_UNIT } from "@unseal/archive/format/parts"
 import type { OpenedStore } from "@unseal/archive/store/adapter"
 import type { WrittenPart } from "@unseal/archive/store/contract"
 import { fileError } from "@unseal/archive/store/file-errors"
 import { createTurns, untilAborted } from "@unseal/archive/waiting"
 
-const PART_SIZE = 1024 * 1024
+/** About a mebibyte. */
+const PART_SIZE = 1395 * PART_UNIT
 
 /**
  * Standard output as a sink of one object. Parts may come in any order and leave in theirs. What is written can't be taken

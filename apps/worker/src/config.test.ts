@@ -29,7 +29,7 @@ test("four settings are enough, and the rest has the documented defaults", () =>
     UNSEAL_ADMIN_PORT: 9091,
     UNSEAL_CONCURRENCY: 8,
     UNSEAL_PARTS_IN_FLIGHT: 8,
-    UNSEAL_PART_SIZE_BYTES: 8_388_608,
+    UNSEAL_PART_SIZE_BYTES: 8_389_312,
     UNSEAL_LOCK_MS: 60_000,
     UNSEAL_STALL_CHECK_MS: 15_000,
     UNSEAL_ATTEMPTS: 12,

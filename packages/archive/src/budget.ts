@@ -1,3 +1,5 @@
+import { PART_UNIT } from "./format/parts.ts"
+
 /** Memory for one part, until it is given back. */
 export interface PartMemory {
   /** As many bytes as were asked for, of any content. */
@@ -88,11 +90,19 @@ export function createByteBudget(limit: number): ByteBudget {
 const MIB = 1024 * 1024
 const SMALLEST_SLAB = 16 * 1024
 
+/**
+ * By how much a part exceeds the round number it was rounded up from, at most; its ciphertext may lie beside it. It is not
+ * charged: or a budget of eight times 5 MiB would hold seven parts of 5 MiB and 64 bytes.
+ */
+const SPARE = 2 * PART_UNIT
+
 /** Whole mebibytes, and powers of two below: few sizes, so that a slab that was given back fits the next part. */
-const slabSize = (bytes: number): number =>
-  bytes > MIB
-    ? Math.ceil(bytes / MIB) * MIB
-    : Math.max(SMALLEST_SLAB, 2 ** Math.ceil(Math.log2(Math.max(1, bytes))))
+function slabSize(bytes: number): number {
+  const charged = Math.max(1, bytes - SPARE)
+  return charged > MIB
+    ? Math.ceil(charged / MIB) * MIB
+    : Math.max(SMALLEST_SLAB, 2 ** Math.ceil(Math.log2(charged)))
+}
 
 /** Slabs in use and in reserve, together within `limit` bytes: what is in reserve gives way to what is asked for. */
 function createSlabs(limit: number) {
@@ -102,7 +112,7 @@ function createSlabs(limit: number) {
 
   function drop(index: number): void {
     const [slab] = reserve.splice(index, 1)
-    total -= slab!.length
+    total -= slabSize(slab!.length)
     // At once, not when it is collected.
     ;(slab!.buffer as ArrayBuffer).transfer(0)
   }
@@ -110,11 +120,11 @@ function createSlabs(limit: number) {
   return {
     take(bytes: number): Uint8Array {
       const size = slabSize(bytes)
-      const fitting = reserve.findLastIndex((slab) => slab.length === size)
+      const fitting = reserve.findLastIndex((slab) => slabSize(slab.length) === size && slab.length >= bytes)
       if (fitting >= 0) return reserve.splice(fitting, 1)[0]!
       while (reserve.length > 0 && total + size > limit) drop(0)
       total += size
-      return new Uint8Array(new ArrayBuffer(size))
+      return new Uint8Array(new ArrayBuffer(bytes > size ? size + SPARE : size))
     },
     put(slab: Uint8Array): void {
       reserve.push(slab)

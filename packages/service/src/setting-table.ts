@@ -186,8 +186,9 @@ export const SETTINGS = {
   },
   UNSEAL_PART_SIZE_BYTES: {
     for: ["worker"],
-    default: "8388608",
-    meaning: "smallest size of a part; larger where an object would have too many parts for its store",
+    default: "8389312",
+    meaning:
+      "smallest size of a part, rounded up to a multiple of 752 (whole packets and cipher blocks); larger where the store asks for it: S3 takes no part below 5 MiB, and no store any number of parts",
   },
   UNSEAL_LOCK_MS: {
     for: ["worker"],

@@ -9,6 +9,12 @@ export interface ByteRange {
 /** Bytes in an AES block (FIPS 197). */
 export const BLOCK_SIZE = 16
 
+/**
+ * What the size of a part is a multiple of: 752 bytes, the least that is whole cipher blocks (16 bytes) and whole MPEG-TS packets
+ * (188 bytes). So every part begins with a block and with a packet.
+ */
+export const PART_UNIT = 752
+
 /** A piece of an archive that is read, decrypted, written and retried on its own. */
 export interface Part {
   /** 1, 2, 3, … as the stores number them. */
@@ -28,7 +34,8 @@ export const sizeOf = (range: ByteRange): number => range.end - range.start
 
 /**
  * Plans the parts of an archive of `ciphertextSize` bytes of which `plaintextSize` are kept (fewer if a padding is trimmed).
- * `partSize` is the plaintext bytes of every part but the last, a multiple of 16. An empty archive has no parts.
+ * `partSize` is the plaintext bytes of every part but the last: whole blocks, and whole packets too unless the upload was begun
+ * by Unseal 0.1.0. An empty archive has no parts.
  */
 export function planParts(ciphertextSize: number, plaintextSize: number, partSize: number): PartPlan {
   if (ciphertextSize % BLOCK_SIZE !== 0)

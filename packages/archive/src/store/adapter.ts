@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises"
 import { crc32 } from "node:zlib"
 import { UnsealError } from "../errors.ts"
+import { PART_UNIT } from "../format/parts.ts"
 import type { ArchiveSource, ArchiveStore, OpenedObject, StoredObject, WrittenPart } from "./contract.ts"
 
 /** What the adapter has found out about its store, for a log line or a metric: when it is found or changes. */
@@ -35,8 +36,8 @@ export interface S3Credentials {
   readonly secretAccessKey: string
 }
 
-/** 8 MiB: a 4-hour archive of 12 GB has 1,431 parts, and eight parts in flight take 64 MiB. */
-export const DEFAULT_PART_SIZE_BYTES = 8 * 1024 * 1024
+/** 8 MiB as whole `PART_UNIT`s: a 4-hour archive of 12 GB has 1,431 parts, and eight parts in flight take 64 MiB. */
+export const DEFAULT_PART_SIZE_BYTES = 11_156 * PART_UNIT
 
 /** Longer than any healthy store is silent, shorter than a job's lock. */
 export const DEFAULT_IDLE_TIMEOUT_MS = 30_000

@@ -4,33 +4,39 @@ import { blockId, fits, newToken, parseBlockId, parseToken, partSizeFor } from "
 const MIB = 2 ** 20
 
 describe("the part size", () => {
+  const largest = 4000 * MIB - ((4000 * MIB) % 752)
+
   it("is the preferred one while 50,000 parts of it hold the object", () => {
-    expect(partSizeFor(0, 8 * MIB)).toBe(8 * MIB)
-    expect(partSizeFor(50_000 * 8 * MIB, 8 * MIB)).toBe(8 * MIB)
+    expect(partSizeFor(0, 7520)).toBe(7520)
+    expect(partSizeFor(50_000 * 7520, 7520)).toBe(7520)
   })
 
-  it("grows by the smallest multiple of 16 that brings the object into 50,000 parts", () => {
-    const size = 50_000 * 8 * MIB + 1
-    expect(partSizeFor(size, 8 * MIB)).toBe(8 * MIB + 16)
-    expect(fits(size, 8 * MIB)).toBe(false)
-    expect(fits(size, 8 * MIB + 16)).toBe(true)
+  it("grows by the smallest multiple of 752 that brings the object into 50,000 parts", () => {
+    const size = 50_000 * 7520 + 1
+    expect(partSizeFor(size, 7520)).toBe(7520 + 752)
+    expect(fits(size, 7520)).toBe(false)
+    expect(fits(size, 7520 + 752)).toBe(true)
   })
 
-  it("is a multiple of 16 whatever is preferred", () => {
+  it("is a multiple of 752 whatever is preferred", () => {
     for (const [preferred, partSize] of [
-      [1, 16],
-      [16, 16],
-      [17, 32],
-      [5 * MIB + 1, 5 * MIB + 16],
+      [1, 752],
+      [752, 752],
+      [753, 1504],
+      [5 * MIB, 5 * MIB + 64],
+      [4000 * MIB + 1, largest],
     ] as const)
       expect(partSizeFor(100, preferred)).toBe(partSize)
   })
 
-  it("is refused above 4000 MiB", () => {
-    expect(partSizeFor(100, 4000 * MIB)).toBe(4000 * MIB)
-    expect(() => partSizeFor(100, 4000 * MIB + 1)).toThrow(RangeError)
-    expect(partSizeFor(50_000 * 4000 * MIB, 8 * MIB)).toBe(4000 * MIB)
-    expect(() => partSizeFor(50_000 * 4000 * MIB + 1, 8 * MIB)).toThrow(
+  it("is that of an upload that 0.1.0 began, if that was a multiple of 16", () => {
+    expect(fits(20 * MIB, 5 * MIB)).toBe(true)
+    for (const partSize of [0, -16, 5 * MIB + 8]) expect(fits(20 * MIB, partSize)).toBe(false)
+  })
+
+  it("is refused for an object that Azure does not hold", () => {
+    expect(partSizeFor(50_000 * largest, 8 * MIB)).toBe(largest)
+    expect(() => partSizeFor(50_000 * largest + 1, 8 * MIB)).toThrow(
       expect.objectContaining({ code: "ERR_CIPHERTEXT_INVALID" }),
     )
   })

@@ -4,14 +4,11 @@
  * and an upload is exactly the blocks that name it. All names have one length, which Azure demands of a blob's blocks.
  */
 import { randomBytes } from "node:crypto"
-import { UnsealError } from "../errors.ts"
+import { BLOCK_SIZE } from "../format/parts.ts"
+import { type PartLimits, partSizeWithin } from "./part-size.ts"
 
 /** Azure's limits for a block blob. */
-const MAX_BLOCKS = 50_000
-const MAX_BLOCK_BYTES = 4000 * 2 ** 20
-
-/** A part is a whole number of AES blocks. */
-const MULTIPLE = 16
+const LIMITS: PartLimits = { store: "Azure", smallest: 1, largest: 4000 * 2 ** 20, most: 50_000 }
 
 /** What an upload's token says. */
 export interface AzureUpload {
@@ -29,28 +26,13 @@ export interface BlockName {
   readonly tag: string
 }
 
-/**
- * Bytes in a part of an object of `size` bytes: `preferred`, grown where that would be more than 50,000 staged blocks.
- * `ERR_CIPHERTEXT_INVALID` for an object that would have more of the largest.
- */
-export function partSizeFor(size: number, preferred: number): number {
-  if (size > MAX_BLOCKS * MAX_BLOCK_BYTES)
-    throw new UnsealError(
-      "ERR_CIPHERTEXT_INVALID",
-      `an object of ${size} bytes is more than Azure holds: ${MAX_BLOCKS} blocks of ${MAX_BLOCK_BYTES} bytes`,
-    )
-  const wanted = Math.max(preferred, Math.ceil(size / MAX_BLOCKS), MULTIPLE)
-  const partSize = Math.ceil(wanted / MULTIPLE) * MULTIPLE
-  if (partSize > MAX_BLOCK_BYTES)
-    throw new RangeError(
-      `parts of ${partSize} bytes for an object of ${size} bytes: Azure takes ${MAX_BLOCK_BYTES} bytes a part and ${MAX_BLOCKS} parts`,
-    )
-  return partSize
-}
+/** Bytes in a part of an object of `size` bytes: `partSizeWithin` Azure's limits. */
+export const partSizeFor = (size: number, preferred: number): number =>
+  partSizeWithin(LIMITS, size, preferred)
 
 /** Whether an object of `size` bytes fits into parts of `partSize` bytes. */
 export function fits(size: number, partSize: number): boolean {
-  return partSize > 0 && partSize % MULTIPLE === 0 && Math.ceil(size / partSize) <= MAX_BLOCKS
+  return partSize > 0 && partSize % BLOCK_SIZE === 0 && Math.ceil(size / partSize) <= LIMITS.most
 }
 
 /** `u1-<start in ms, 12 hex><random, 12 hex>-<part size, 8 hex>`. */

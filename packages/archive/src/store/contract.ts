@@ -77,7 +77,7 @@ export interface CreateOptions {
 }
 
 export interface ArchiveSink {
-  /** Bytes in every part but the last of a new object of `size` bytes: a multiple of 16 within the store's limits. */
+  /** Bytes in every part but the last of a new object of `size` bytes: a multiple of `PART_UNIT` within the store's limits. */
   partSizeFor(size: number): number
   /**
    * Begins, or resumes by `token`, an object of `size` bytes (0 is allowed). Nothing is visible under `key` until
@@ -92,7 +92,7 @@ export interface PartWriter {
   readonly token: string
   /** Whether what is written outlives this process, so that another one can go on by `token`. */
   readonly resumable: boolean
-  /** As `partSizeFor` gave it when this upload was begun. */
+  /** Bytes in every part but the last, as `partSizeFor` gave it when this upload was begun: by 0.1.0 a multiple of 16 alone. */
   readonly partSize: number
   /** The parts that the store holds already, by number. */
   written(signal: AbortSignal): Promise<ReadonlyMap<number, WrittenPart>>

@@ -32,7 +32,7 @@ async function openOn(options: string) {
   directory = path
   const store = await openFileStore(
     { kind: "file", directory: path },
-    { partSizeBytes: 4096, idleTimeoutMs: 1000, env: {} },
+    { partSizeBytes: 4512, idleTimeoutMs: 1000, env: {} },
   )
   return { path, store: poisoned(store) }
 }
@@ -56,8 +56,8 @@ it.each([
 it("is written to as soon as there is room again, from where it was", async () => {
   const disk = await openOn("size=64k")
   if (disk === null) return
-  const body = Buffer.alloc(4096, 7)
-  const writer = await disk.store.create("archive.ts", 8192, plain, never)
+  const body = Buffer.alloc(4512, 7)
+  const writer = await disk.store.create("archive.ts", 2 * 4512, plain, never)
   const first = await writer.writePart(1, [body], crc32(body), never)
   const filler = join(disk.path, "filler")
   await writeFile(filler, Buffer.alloc(64 * 1024)).catch(() => {})
@@ -70,5 +70,5 @@ it("is written to as soon as there is room again, from where it was", async () =
     [1, first],
     [2, second],
   ])
-  expect(await writer.complete(parts, never)).toMatchObject({ size: 8192 })
+  expect(await writer.complete(parts, never)).toMatchObject({ size: 2 * 4512 })
 })

@@ -9,9 +9,18 @@ import { beginJournal, noteVoid, noteWritten, readJournal } from "./file-journal
 import { isToken, targetOf, uploadFilesOf } from "./file-names.ts"
 import { checkDirectory, FILE_MODE, isThere } from "./file-object.ts"
 import { publish, removeUpload, type Upload } from "./file-publish.ts"
+import { type PartLimits, partSizeWithin } from "./part-size.ts"
 
-/** The preferred part size as whole AES blocks: a file has no limits of its own. */
-export const choosePartSize = (preferred: number): number => Math.ceil(preferred / 16) * 16
+/** A file may be of any parts. */
+const LIMITS: PartLimits = {
+  store: "a directory",
+  smallest: 1,
+  largest: Number.MAX_SAFE_INTEGER,
+  most: Number.POSITIVE_INFINITY,
+}
+
+/** The part size for any object: `partSizeWithin` no limits. */
+export const choosePartSize = (preferred: number): number => partSizeWithin(LIMITS, 0, preferred)
 
 /** Begins or resumes an object: `ArchiveSink.create` for a directory. */
 export async function createFileWriter(

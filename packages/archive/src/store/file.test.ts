@@ -21,7 +21,7 @@ import type { OpenedStore } from "./adapter.ts"
 import type { CreateOptions, PartWriter, WrittenPart } from "./contract.ts"
 import { openFileStore } from "./file.ts"
 
-const PART = 4096
+const PART = 6 * 752
 const never = new AbortController().signal
 const plain: CreateOptions = { contentType: "video/mp2t", metadata: {}, existing: "fail" }
 const ours: CreateOptions = { ...plain, metadata: { "unseal-source-etag": "ours" } }

@@ -13,12 +13,12 @@ const never = new AbortController().signal
 describe("openStore", () => {
   it("opens a directory that can be written and read", async () => {
     const directory = await mkdtemp(join(tmpdir(), "unseal-open-"))
-    const store = poisoned(await openStore(`file://${directory}`, { env: {}, partSizeBytes: 32 }))
+    const store = poisoned(await openStore(`file://${directory}`, { env: {}, partSizeBytes: 1504 }))
     expect(store.location).toBe(`file://${directory}`)
     const bytes = Buffer.alloc(16, 7)
     const options = { contentType: "video/mp2t", metadata: {}, existing: "fail" } as const
     const writer = await store.create("a.ts", 16, options, never)
-    expect(writer.partSize).toBe(32)
+    expect(writer.partSize).toBe(1504)
     const object = await writer.complete(
       new Map([[1, await writer.writePart(1, [bytes], crc32(bytes), never)]]),
       never,

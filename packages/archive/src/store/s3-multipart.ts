@@ -6,6 +6,7 @@ import {
   type S3Client,
 } from "@aws-sdk/client-s3"
 import { UnsealError } from "../errors.ts"
+import { BLOCK_SIZE } from "../format/parts.ts"
 import {
   bytesOf,
   checkCrc32,
@@ -16,6 +17,7 @@ import {
   partBytes,
 } from "./adapter.ts"
 import type { CreateOptions, PartWriter, WrittenPart } from "./contract.ts"
+import { type PartLimits, partSizeWithin } from "./part-size.ts"
 import { beginUpload } from "./s3-begin.ts"
 import { base64Crc32, CRC32_HEADER, sendBody } from "./s3-bodies.ts"
 import { bareEtag, objectIn, type S3Bucket, whereIn } from "./s3-client.ts"
@@ -25,23 +27,11 @@ import { isDenied } from "./s3-looks.ts"
 import { putWriter, SINGLE_TOKEN } from "./s3-put.ts"
 import { exhaust } from "./s3-signed.ts"
 
-const MIB = 1024 * 1024
-const MIN_PART_SIZE = 5 * MIB
-const MAX_PARTS = 10_000
-const MAX_PART_SIZE = 5 * 1024 * MIB
+const LIMITS: PartLimits = { store: "S3", smallest: 5 * 2 ** 20, largest: 5 * 2 ** 30, most: 10_000 }
 
-/**
- * The part size for an object: the preferred one, moved into S3's limits, as whole mebibytes (and so a multiple of 16).
- * `ERR_CIPHERTEXT_INVALID` for an object that would have more parts of the largest size.
- */
-export function choosePartSize(size: number, preferred: number): number {
-  if (size > MAX_PARTS * MAX_PART_SIZE)
-    throw new UnsealError(
-      "ERR_CIPHERTEXT_INVALID",
-      `an object of ${size} bytes is more than S3 holds: ${MAX_PARTS} parts of ${MAX_PART_SIZE} bytes`,
-    )
-  return Math.ceil(Math.max(preferred, MIN_PART_SIZE, size / MAX_PARTS) / MIB) * MIB
-}
+/** The part size for an object: `partSizeWithin` S3's limits. */
+export const choosePartSize = (size: number, preferred: number): number =>
+  partSizeWithin(LIMITS, size, preferred)
 
 interface Upload {
   readonly key: string
@@ -92,10 +82,10 @@ async function resume(
   const usable =
     uploadId !== undefined &&
     partSize !== undefined &&
-    partSize >= MIN_PART_SIZE &&
-    partSize % 16 === 0 &&
+    partSize >= LIMITS.smallest &&
+    partSize % BLOCK_SIZE === 0 &&
     size > partSize &&
-    Math.ceil(size / partSize) <= MAX_PARTS
+    Math.ceil(size / partSize) <= LIMITS.most
   if (!usable)
     throw new UnsealError(
       "ERR_UPLOAD_GONE",
