@@ -17,7 +17,7 @@ import { poisoned } from "../harness/poisoned.ts"
 import { DESTINATION_NAME, S3_CREDENTIAL, SOURCE_NAME, s3Stores } from "../harness/stores.ts"
 
 const MIB = 1024 * 1024
-const PART = 5 * MIB
+const PART = 6972 * 752
 const SIZES = { "one part": 188 * 1000, "three parts": 12 * MIB + 16 } as const
 const credentials = {
   accessKeyId: S3_CREDENTIAL.AWS_ACCESS_KEY_ID,
@@ -44,7 +44,7 @@ const SENTENCES: Partial<Record<QuirkName, RegExp>> = {
 /** Of several parts alone: what is one PutObject is not struck. */
 const SENTENCES_OF_SEVERAL: Partial<Record<QuirkName, RegExp>> = {
   "complete-lost": /has nothing under/,
-  "complete-short": /5242880/,
+  "complete-short": /5242944/,
 }
 
 let directory: string
