@@ -1,6 +1,7 @@
 /** `npm run demo`: the whole system on one machine, on real input, compared with the openssl command. */
 import { setTimeout as sleep } from "node:timers/promises"
 import { inspect } from "node:util"
+import { DEFAULT_PART_SIZE_BYTES } from "@unseal/archive/store/adapter"
 import type { LogLine } from "@unseal/test/harness/process"
 import { type RecordWish, type System, startSystem } from "@unseal/test/harness/system"
 import { compareWithOpenssl } from "./compare.ts"
@@ -23,8 +24,8 @@ const WISHES: readonly RecordWish[] = [
   { size: 1 * MB },
   { size: 2 * MB, statuses: ["started", "uploaded", "stopped"] },
   { size: 5 * MB, tail: "zero" },
-  { size: 8 * 1024 * 1024, exact: true, tail: "none" },
-  { size: 8 * 1024 * 1024 + 16, exact: true, tail: "none", duplicates: 5 },
+  { size: DEFAULT_PART_SIZE_BYTES, exact: true, tail: "none" },
+  { size: DEFAULT_PART_SIZE_BYTES + 16, exact: true, tail: "none", duplicates: 5 },
   { size: 20 * MB },
   { size: 40 * MB },
   { size: 80 * MB },

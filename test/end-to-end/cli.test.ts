@@ -17,7 +17,7 @@ import { S3_CREDENTIAL } from "../harness/stores.ts"
 const execute = promisify(execFile)
 const vectors = join(import.meta.dirname, "../vectors")
 const sample = await readFile(join(vectors, "audio-only-12s.mpegts"))
-const PART = 8 * 1024 * 1024
+const PART = 11_156 * 752
 const GIB = 1024 * 1024 * 1024
 
 let directory: string

@@ -44,7 +44,7 @@ export function createByteBudget(limit: number): ByteBudget {
       return holders
     },
     acquire(asked, signal) {
-      // Whole slabs are charged, so that what is held is what was granted.
+      // Whole slabs are charged, so what is held is what was granted.
       const bytes = Math.min(slabSize(asked), limit)
       return new Promise((resolve, reject) => {
         if (signal.aborted) return reject(signal.reason)
@@ -91,12 +91,12 @@ const MIB = 1024 * 1024
 const SMALLEST_SLAB = 16 * 1024
 
 /**
- * By how much a part exceeds the round number it was rounded up from, at most; its ciphertext may lie beside it. It is not
- * charged: or a budget of eight times 5 MiB would hold seven parts of 5 MiB and 64 bytes.
+ * Bytes that rounding up to `PART_UNIT` may add to a part and to its ciphertext beside it. Every slab has them on top, and nobody
+ * is charged for them: otherwise a budget of eight times 5 MiB would hold only seven parts of 5 MiB and 64 bytes.
  */
 const SPARE = 2 * PART_UNIT
 
-/** Whole mebibytes, and powers of two below: few sizes, so that a slab that was given back fits the next part. */
+/** What is charged: whole mebibytes, and powers of two below. Few sizes, so that a slab that was given back fits the next part. */
 function slabSize(bytes: number): number {
   const charged = Math.max(1, bytes - SPARE)
   return charged > MIB
@@ -104,7 +104,7 @@ function slabSize(bytes: number): number {
     : Math.max(SMALLEST_SLAB, 2 ** Math.ceil(Math.log2(charged)))
 }
 
-/** Slabs in use and in reserve, together within `limit` bytes: what is in reserve gives way to what is asked for. */
+/** Slabs in use and in reserve, together within `limit` bytes and a `SPARE` for each: what is in reserve gives way to what is asked for. */
 function createSlabs(limit: number) {
   /** In the order in which they were given back. */
   const reserve: Uint8Array[] = []
@@ -112,7 +112,7 @@ function createSlabs(limit: number) {
 
   function drop(index: number): void {
     const [slab] = reserve.splice(index, 1)
-    total -= slabSize(slab!.length)
+    total -= slab!.length - SPARE
     // At once, not when it is collected.
     ;(slab!.buffer as ArrayBuffer).transfer(0)
   }
@@ -120,11 +120,11 @@ function createSlabs(limit: number) {
   return {
     take(bytes: number): Uint8Array {
       const size = slabSize(bytes)
-      const fitting = reserve.findLastIndex((slab) => slabSize(slab.length) === size && slab.length >= bytes)
+      const fitting = reserve.findLastIndex((slab) => slab.length === size + SPARE)
       if (fitting >= 0) return reserve.splice(fitting, 1)[0]!
       while (reserve.length > 0 && total + size > limit) drop(0)
       total += size
-      return new Uint8Array(new ArrayBuffer(bytes > size ? size + SPARE : size))
+      return new Uint8Array(new ArrayBuffer(size + SPARE))
     },
     put(slab: Uint8Array): void {
       reserve.push(slab)

@@ -188,7 +188,7 @@ export const SETTINGS = {
     for: ["worker"],
     default: "8389312",
     meaning:
-      "smallest size of a part, rounded up to a multiple of 752 (whole packets and cipher blocks); larger where the store asks for it: S3 takes no part below 5 MiB, and no store any number of parts",
+      "smallest size of a part, rounded up to a multiple of 752, so that a part is whole packets and whole cipher blocks; larger where the store requires it: S3 takes at most 10,000 parts of at least 5 MiB",
   },
   UNSEAL_LOCK_MS: {
     for: ["worker"],

@@ -11,7 +11,7 @@ import { checkDirectory, FILE_MODE, isThere } from "./file-object.ts"
 import { publish, removeUpload, type Upload } from "./file-publish.ts"
 import { type PartLimits, partSizeWithin } from "./part-size.ts"
 
-/** A file may be of any parts. */
+/** A directory takes parts of any size, and any number of them. */
 const LIMITS: PartLimits = {
   store: "a directory",
   smallest: 1,

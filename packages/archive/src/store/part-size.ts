@@ -16,7 +16,7 @@ export interface PartLimits {
 
 /**
  * Bytes in every part but the last of a new object of `size` bytes: `preferred`, or what the store's limits ask for, rounded up
- * to a multiple of `PART_UNIT`. Only at the store's largest part it is rounded down. `ERR_CIPHERTEXT_INVALID` for an object that
+ * to a multiple of `PART_UNIT`. At the store's largest part it is rounded down instead. `ERR_CIPHERTEXT_INVALID` for an object that
  * would have too many parts even of that size.
  */
 export function partSizeWithin(limits: PartLimits, size: number, preferred: number): number {
