@@ -18,8 +18,8 @@ export interface ForeignS3 {
   close(): Promise<void>
 }
 
-/** The smallest part that S3 takes. */
-export const PART = 5 * 1024 * 1024
+/** The smallest part of an upload to S3, in bytes: 5 MiB, rounded up to whole packets and cipher blocks. */
+export const PART = 6972 * 752
 const PREFIX = "recordings/2026"
 
 /** One request, signed for `server` without the adapter. */
