@@ -104,6 +104,14 @@ export async function startCluster({ password, tls }: ClusterOptions = {}): Prom
     return owner
   }
 
+  /** The configuration epoch of `node`, as `asked` knows it. */
+  async function epochOf(node: Node, asked: Node): Promise<string | undefined> {
+    const lines = await ask<string>(asked, "CLUSTER", "NODES")
+    // id, address, flags, master, ping sent, pong received, epoch, …
+    const line = lines.split("\n").find((line) => line.startsWith(node.id))
+    return line?.split(" ")[6]
+  }
+
   const anyAlive = async (): Promise<Node> => {
     for (const node of nodes) if (await ask(node, "PING").catch(() => null)) return node
     throw new Error("no node of the cluster answers")
@@ -172,6 +180,12 @@ export async function startCluster({ password, tls }: ClusterOptions = {}): Prom
             if (!/replica|master/i.test(error.message)) throw error
           })
         await until("the slot did not move", async () => (await ownerOf(queue, source)) === target)
+        // A replica that has not heard of its master's new epoch is refused every vote, for ever, if that master is killed now.
+        const epoch = await epochOf(target, target)
+        for (const node of nodes)
+          await until("a node did not hear of the slot's move", async () => {
+            return (await ownerOf(queue, node)) === target && (await epochOf(target, node)) === epoch
+          })
       },
       close,
     }
