@@ -5,6 +5,7 @@ import { endpointsDocument } from "./endpoints.ts"
 import { errorsDocument } from "./errors.ts"
 import { metricsDocument } from "./metrics.ts"
 import { envExample, settingsDocument } from "./settings.ts"
+import { simulatorDocument } from "./simulator.ts"
 
 /** The whole documents that are generated, by path. */
 export const DOCUMENTS: Readonly<Record<string, () => string>> = {
@@ -13,6 +14,7 @@ export const DOCUMENTS: Readonly<Record<string, () => string>> = {
   "docs/metrics.md": metricsDocument,
   "docs/errors.md": errorsDocument,
   "docs/endpoints.md": endpointsDocument,
+  "docs/simulator.md": simulatorDocument,
 }
 
 if (import.meta.main) {

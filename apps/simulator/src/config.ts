@@ -2,133 +2,13 @@ import { existsSync, readFileSync } from "node:fs"
 import { readSecretFile } from "@unseal/service/environment"
 import {
   ConfigurationError,
-  choice,
   type Environment,
-  flag,
-  integer,
   logLevel,
-  milliseconds,
-  port,
   readSettings,
   readTogether,
-  text,
-  url,
 } from "@unseal/service/settings"
 import { z } from "zod"
-import { describeQuirks, isQuirkName } from "./s3/quirks.ts"
-import { DEFAULT_KEY_TEMPLATE } from "./upload.ts"
-
-const scale = () =>
-  z.string().transform((value, context) => {
-    const number = Number(value)
-    if (number > 0 && number <= 1_000) return number
-    context.addIssue("must be a number above 0, up to 1000")
-    return z.NEVER
-  })
-
-const list = <Item extends z.ZodType<unknown, string>>(item: Item) =>
-  z
-    .string()
-    .transform((value) => value.split(",").map((part) => part.trim()))
-    .pipe(z.array(item))
-
-const quirk = () =>
-  z.string().transform((name, context) => {
-    if (isQuirkName(name)) return name
-    context.addIssue(`has no quirk ${JSON.stringify(name.slice(0, 80))}; there are\n${describeQuirks()}`)
-    return z.NEVER
-  })
-
-/** Of the REST API, and of the vendor's storage, which is there only with it. */
-const REST_SETTINGS = {
-  /** Serves the vendor's REST API on this port. */
-  SIMULATOR_REST_PORT: port().optional(),
-  /** How its requests are authenticated: by OpenTok's JWT, by the unified platform's, or by HTTP Basic. */
-  SIMULATOR_REST_AUTH: choice(["opentok", "vonage", "basic"]).prefault("opentok"),
-  /** For `opentok` and `basic`. Or `SIMULATOR_API_SECRET_FILE`. */
-  SIMULATOR_API_SECRET: text().optional(),
-  /** For `vonage`: the public key of the application, PEM. */
-  SIMULATOR_PUBLIC_KEY_FILE: text().optional(),
-  /** Answers every so-many-th request with 429 and `Retry-After: 1`; 0 none. */
-  SIMULATOR_REST_REFUSE_EVERY: integer().prefault("0"),
-  /** Keeps an archive in the vendor's storage if it can't be uploaded, until the REST API says otherwise. */
-  SIMULATOR_FALLBACK: flag().prefault("0"),
-  /** Of the server for what is in the vendor's storage; 0 takes any free one. */
-  SIMULATOR_DOWNLOAD_PORT: port().prefault("0"),
-  /** The host in the URLs of `available` archives. */
-  SIMULATOR_DOWNLOAD_HOST: text().prefault("127.0.0.1"),
-  /** How long such a URL is valid. */
-  SIMULATOR_URL_LIFETIME_MS: milliseconds().prefault("10m"),
-  /** Serves them over HTTPS. If the files are missing, a self-signed certificate for the host is made. */
-  SIMULATOR_TLS_CERTIFICATE_FILE: text().optional(),
-  SIMULATOR_TLS_KEY_FILE: text().optional(),
-}
-
-/** The simulator's own settings; they are no part of the product's, so they have a prefix of their own. */
-const SETTINGS = z.object({
-  /** The address that the control API and the S3 server listen on. */
-  SIMULATOR_HOST: text().prefault("127.0.0.1"),
-  /** Of the control API; 0 takes any free one. */
-  SIMULATOR_PORT: port().prefault("8082"),
-  /** Starts the project's own S3 server on this port; its credential is `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`. */
-  SIMULATOR_S3_PORT: port().optional(),
-  /** Buckets of that server. The first is the upload target if `SIMULATOR_STORE` names none. */
-  SIMULATOR_S3_BUCKETS: list(text().min(1)).prefault("recordings,decrypted"),
-  /** How that server differs from S3: names of quirks (s3/quirks.ts). */
-  SIMULATOR_S3_QUIRKS: list(quirk()).optional(),
-  /**
-   * Who else may do what with that server: by access key, `secretAccessKey` and `policies`, a list of IAM documents. Named
-   * there, `AWS_ACCESS_KEY_ID` may do no more than its documents allow.
-   */
-  SIMULATOR_S3_POLICIES_FILE: text().optional(),
-  /** The vendor's own credential for its uploads to that server, which quirks do not strike. Made up unless both are set. */
-  SIMULATOR_S3_UPLOAD_ACCESS_KEY: text().optional(),
-  /** Or `SIMULATOR_S3_UPLOAD_SECRET_KEY_FILE`. */
-  SIMULATOR_S3_UPLOAD_SECRET_KEY: text().optional(),
-  /** The customer's upload target, a store URL. */
-  SIMULATOR_STORE: text().optional(),
-  SIMULATOR_KEY_TEMPLATE: text().prefault(DEFAULT_KEY_TEMPLATE),
-  /**
-   * The customer's certificate, PEM. If the file is missing, it is made, and its private key at `SIMULATOR_KEY_FILE`. With a
-   * REST API it may be left out: archives are then not encrypted until a certificate is set.
-   */
-  SIMULATOR_CERTIFICATE_FILE: text().optional(),
-  SIMULATOR_KEY_FILE: text().optional(),
-  SIMULATOR_OAEP_HASH: choice(["sha1", "sha256"]).prefault("sha1"),
-  SIMULATOR_PROJECT_ID: text().prefault("123456"),
-  /** How callbacks spell it. */
-  SIMULATOR_PROJECT_ID_NAME: choice(["partnerId", "projectId", "applicationId"]).prefault("partnerId"),
-  /** Without it, nothing is called back. */
-  SIMULATOR_CALLBACK_URL: url(["http", "https"]).optional(),
-  /** The last segment of the callback URL's path. Or `SIMULATOR_CALLBACK_TOKEN_FILE`. */
-  SIMULATOR_CALLBACK_TOKEN: text().optional(),
-  /** Signs callbacks. Or `SIMULATOR_SIGNATURE_SECRET_FILE`. */
-  SIMULATOR_SIGNATURE_SECRET: text().optional(),
-  SIMULATOR_PLATFORM: choice(["unified", "legacy"]).prefault("unified"),
-  ...REST_SETTINGS,
-  /** Stretches the waits of the callbacks' retries; 0.01 makes 50 ms of 5 s. */
-  SIMULATOR_TIME_SCALE: scale().prefault("1"),
-  /** Archives that are recorded at the start, without being asked. */
-  SIMULATOR_ARCHIVES: integer().prefault("0"),
-  /** Their sizes in bytes, in turn, and those of archives that are started through the REST API. */
-  SIMULATOR_SIZES_BYTES: list(integer()).prefault("1000000,5000000,20000000"),
-  SIMULATOR_TAIL: choice(["pkcs7", "zero", "none"]).prefault("pkcs7"),
-  /** How many of them begin in a minute. */
-  SIMULATOR_ARCHIVES_PER_MINUTE: scale().prefault("60"),
-  /** Calls `uploaded` back before `stopped`. */
-  SIMULATOR_DISORDER: flag().prefault("0"),
-  /** How many times more each callback is sent. */
-  SIMULATOR_DUPLICATES: integer({ max: 1_000 }).prefault("0"),
-  /** Archives that are uploaded at the same time. */
-  SIMULATOR_PARALLELISM: integer({ min: 1, max: 1_000 }).prefault("4"),
-})
-
-const SECRETS = [
-  "SIMULATOR_CALLBACK_TOKEN",
-  "SIMULATOR_SIGNATURE_SECRET",
-  "SIMULATOR_API_SECRET",
-  "SIMULATOR_S3_UPLOAD_SECRET_KEY",
-] as const
+import { SECRETS, SETTINGS } from "./settings.ts"
 
 export type SimulatorConfig = ReturnType<typeof readConfig>
 
