@@ -82,6 +82,13 @@ async function through(options: ConnectProxyOptions = {}): Promise<ConnectProxy>
   return proxy
 }
 
+/** A status that a proxy answers, and what is said of it. */
+const refusals = [
+  [407, "ERR_STORE_DENIED", /wants a user and password \(407\): put them into HTTPS?_PROXY/],
+  [403, "ERR_STORE_DENIED", /refuses to lead to 127\.0\.0\.1:\d+ \(403\): its operator must allow the host/],
+  [502, "ERR_STORE_UNAVAILABLE", /could not lead to 127\.0\.0\.1:\d+ \(502\): check the proxy's own network/],
+] as const
+
 describe("S3", () => {
   it("over TLS goes through tunnels, which are used again, in one part and in several", async () => {
     const { port, tunnels, requests } = await through({ user: `ops:${PASSWORD}`, leadsTo: "127.0.0.1" })
@@ -123,19 +130,7 @@ describe("S3", () => {
     expect(requests.length).toBeGreaterThan(0)
   })
 
-  for (const [status, code, words] of [
-    [407, "ERR_STORE_DENIED", /wants a user and password \(407\): put them into HTTPS?_PROXY/],
-    [
-      403,
-      "ERR_STORE_DENIED",
-      /refuses to lead to 127\.0\.0\.1:\d+ \(403\): its operator must allow the host/,
-    ],
-    [
-      502,
-      "ERR_STORE_UNAVAILABLE",
-      /could not lead to 127\.0\.0\.1:\d+ \(502\): check the proxy's own network/,
-    ],
-  ] as const)
+  for (const [status, code, words] of refusals)
     it(`says that it was the proxy that answered ${status}, and whose move it is`, async () => {
       const { port } = await through({ status })
       const env = { HTTPS_PROXY: `127.0.0.1:${port}`, HTTP_PROXY: `127.0.0.1:${port}`, AWS_CA_BUNDLE: bundle }
@@ -196,6 +191,74 @@ describe("Azure", () => {
     // No Azure at all: it is enough that it was asked.
     await expect(store.stat("a.ts", never)).rejects.toMatchObject({ code: expect.stringMatching(/^ERR_/) })
     expect(requests[0]).toMatch(new RegExp(`^${s3.url}/account/archives/a\\.ts`))
+  })
+
+  /** At `endpoint`, by a proxy at `port`. */
+  async function openBy(port: number, endpoint: string, user = "", idleTimeoutMs = 5_000) {
+    const HTTPS_PROXY = `http://${user}127.0.0.1:${port}`
+    vi.stubEnv("HTTPS_PROXY", HTTPS_PROXY)
+    const key = Buffer.alloc(64, 1).toString("base64")
+    const store = await openStore(`azure://archives?endpoint=${endpoint}/account`, {
+      env: { AZURE_STORAGE_ACCOUNT: "account", AZURE_STORAGE_KEY: key, HTTPS_PROXY },
+      idleTimeoutMs,
+    })
+    closing.push(
+      () => store.close(),
+      () => vi.unstubAllEnvs(),
+    )
+    return store
+  }
+  const schemes = ["https", "http"] as const
+  const endpointBy = (scheme: "https" | "http") =>
+    scheme === "https" ? `https://127.0.0.1:${tlsPort()}` : s3.url
+
+  for (const scheme of schemes)
+    for (const [status, code, words] of refusals)
+      it(`says that it was the proxy that answered ${status}, and whose move it is, over ${scheme}`, async () => {
+        const { port } = await through({ status })
+        const store = await openBy(port, endpointBy(scheme))
+        const failures = [
+          store.stat("a.ts", never),
+          store.open("a.ts", 100, never),
+          write(store, "a.ts", sampleBytes("proxy", 188)),
+          write(store, "a.ts", sampleBytes("proxy", 2 * PART + 188)),
+        ]
+        for (const failure of await Promise.allSettled(failures)) {
+          expect(failure).toMatchObject({ reason: { code, message: expect.stringMatching(words) } })
+          expect(failure).toMatchObject({ reason: { message: expect.stringContaining(`127.0.0.1:${port}`) } })
+        }
+      })
+
+  it.each(schemes)(
+    "says that the proxy wants another password, and never shows it, over %s",
+    async (scheme) => {
+      const { port } = await through({ user: "other:one" })
+      const store = await openBy(port, endpointBy(scheme), "ops:hunter2hunter2@")
+      const failure = store.stat("a.ts", never)
+      await expect(failure).rejects.toThrow(
+        /wants another user and password \(407\): put them into HTTPS_PROXY/,
+      )
+      await expect(failure).rejects.not.toThrow(/hunter2/)
+    },
+  )
+
+  it.each(schemes)("says that the proxy can't be reached, over %s", async (scheme) => {
+    const { port, close } = await through()
+    await close()
+    proxy = undefined
+    await expect((await openBy(port, endpointBy(scheme))).stat("a.ts", never)).rejects.toMatchObject({
+      code: "ERR_STORE_UNAVAILABLE",
+      message: `the proxy 127.0.0.1:${port} (HTTPS_PROXY) can't be reached: ECONNREFUSED`,
+    })
+  })
+
+  it.each(schemes)("does not wait for ever for a proxy that never answers, over %s", async (scheme) => {
+    const { port } = await through({ silent: true })
+    const store = await openBy(port, endpointBy(scheme), "", 200)
+    await expect(store.stat("a.ts", never)).rejects.toMatchObject({
+      code: "ERR_STORE_UNAVAILABLE",
+      message: expect.stringContaining("nothing was heard for 0.2 s"),
+    })
   })
 })
 

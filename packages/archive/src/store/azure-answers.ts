@@ -12,29 +12,32 @@ export class AnswerTooLongError extends Error {
   }
 }
 
-interface PipelineRequest {
+/** What is looked at of a request, whose agent leads to a proxy if one is to be asked. */
+export interface PipelineRequest {
+  readonly url: string
+  readonly agent?: unknown
   streamResponseStatusCodes?: Set<number>
 }
 
-interface PipelineResponse {
+export interface PipelineResponse {
   readonly status: number
+  readonly headers: Iterable<[name: string, value: string]>
   bodyAsText?: string | null
   readableStreamBody?: NodeJS.ReadableStream
 }
 
-type Next = (request: PipelineRequest) => Promise<PipelineResponse>
+export type Next = (request: PipelineRequest) => Promise<PipelineResponse>
+
+interface Policy {
+  readonly name: string
+  sendRequest(request: PipelineRequest, next: Next): Promise<PipelineResponse>
+}
 
 /** The part of a client's insides that takes a policy. The SDK's own options take only those that see an answer once it is read. */
 interface Insides {
   readonly storageClientContext: {
     readonly pipeline: {
-      addPolicy(
-        policy: {
-          name: string
-          sendRequest(request: PipelineRequest, next: Next): Promise<PipelineResponse>
-        },
-        options: { afterPhase: "Sign" },
-      ): void
+      addPolicy(policy: Policy, options: { afterPhase: "Sign"; beforePolicies?: string[] }): void
     }
   }
 }
@@ -43,7 +46,16 @@ interface Insides {
 export function limitAnswers(service: BlobServiceClient): BlobServiceClient {
   const { pipeline } = (service as unknown as Insides).storageClientContext
   // The innermost place: what lies further out finds the text that the SDK would have read.
-  pipeline.addPolicy({ name: "limitAnswers", sendRequest: sendLimited }, { afterPhase: "Sign" })
+  pipeline.addPolicy({ name: LIMIT, sendRequest: sendLimited }, { afterPhase: "Sign" })
+  return service
+}
+
+const LIMIT = "limitAnswers"
+
+/** `service`, whose requests, and those of all clients that it makes, are sent by `sendRequest`. Its answers are limited already. */
+export function sendBy(service: BlobServiceClient, policy: Policy): BlobServiceClient {
+  const { pipeline } = (service as unknown as Insides).storageClientContext
+  pipeline.addPolicy(policy, { afterPhase: "Sign", beforePolicies: [LIMIT] })
   return service
 }
 

@@ -15,6 +15,7 @@ import {
 } from "@azure/storage-blob"
 import { UnsealError } from "../errors.ts"
 import { limitAnswers } from "./azure-answers.ts"
+import { nameProxy } from "./azure-proxy.ts"
 import type { AzureStoreUrl } from "./url.ts"
 
 type Environment = Readonly<Record<string, string | undefined>>
@@ -27,7 +28,7 @@ const PIPELINE: StoragePipelineOptions = {
 
 /** The client of the URL's container. No request is made. `ERR_STORE_DENIED` without an account or a usable credential. */
 export async function containerClient(url: AzureStoreUrl, env: Environment): Promise<ContainerClient> {
-  return limitAnswers(await serviceClient(url, env)).getContainerClient(url.container)
+  return nameProxy(limitAnswers(await serviceClient(url, env)), env).getContainerClient(url.container)
 }
 
 async function serviceClient(url: AzureStoreUrl, env: Environment): Promise<BlobServiceClient> {

@@ -96,6 +96,10 @@ const nameOf = ({ host, port }: Origin): string => `${host.includes(":") ? `[${h
 /** For messages. */
 const described = (proxy: HttpProxy): string => `the proxy ${nameOf(proxy)} (${proxy.variable})`
 
+/** A proxy with which there is no connection, for `reason`. */
+export const proxyUnreachable = (proxy: HttpProxy, reason: string): UnsealError =>
+  new UnsealError("ERR_STORE_UNAVAILABLE", `${described(proxy)} can't be reached: ${reason}`)
+
 /** What an answer of the proxy's own with `status` means: whose move it is. */
 export function proxyRefusal(proxy: HttpProxy, origin: Origin, status: number): UnsealError {
   const who = described(proxy)
@@ -120,7 +124,7 @@ export function proxyRefusal(proxy: HttpProxy, origin: Origin, status: number): 
 export const isOfProxy = (status: number, headers: Readonly<Record<string, string>>): boolean =>
   status === 407 ||
   (status >= 400 &&
-    !Object.keys(headers).some((name) => name.startsWith("x-amz-")) &&
+    !Object.keys(headers).some((name) => /^x-(amz|ms)-/.test(name)) &&
     !/xml/.test(headers["content-type"] ?? ""))
 
 /**
@@ -141,17 +145,20 @@ export function openTunnel(
       ...{ host, port, method: "CONNECT", path: target, agent: false },
       headers: { host: target, ...(authorization && { "proxy-authorization": authorization }) },
     })
-    const failWith = (reason: string) =>
+    const failWith = (error: UnsealError) =>
       end(() => {
         asking.destroy()
-        reject(new UnsealError("ERR_STORE_UNAVAILABLE", `${described(proxy)} ${reason}`))
+        reject(error)
       })
     const abort = () =>
       end(() => {
         asking.destroy()
         reject(signal!.reason)
       })
-    const late = setTimeout(() => failWith(`did not open a tunnel within ${timeoutMs} ms`), timeoutMs)
+    const late = setTimeout(() => {
+      const what = `${described(proxy)} did not open a tunnel within ${timeoutMs} ms`
+      failWith(new UnsealError("ERR_STORE_UNAVAILABLE", what))
+    }, timeoutMs)
     let isOver = false
     function end(what: () => void): void {
       if (isOver) return
@@ -170,7 +177,7 @@ export function openTunnel(
         }),
       )
       .on("error", (error: NodeJS.ErrnoException) =>
-        failWith(`can't be reached: ${error.code ?? error.message}`),
+        failWith(proxyUnreachable(proxy, error.code ?? error.message)),
       )
       .end()
   })

@@ -187,9 +187,13 @@ export class S3Transport {
 const nameOf = ({ secure, host, port }: Origin): string =>
   `${secure ? "https" : "http"}://${host.includes(":") ? `[${host}]` : host}:${port}`
 
-export function originOf({ protocol, hostname, port }: SdkRequest): Origin {
+export function originOf({
+  protocol,
+  hostname,
+  port,
+}: Pick<SdkRequest, "protocol" | "hostname"> & { port?: number | string | undefined }): Origin {
   const secure = protocol !== "http:"
-  return { secure, host: hostname.replaceAll(/[[\]]/g, ""), port: port ?? (secure ? 443 : 80) }
+  return { secure, host: hostname.replaceAll(/[[\]]/g, ""), port: Number(port || (secure ? 443 : 80)) }
 }
 
 export function targetOf({ path, query }: Pick<SdkRequest, "path" | "query">): string {
