@@ -7,8 +7,8 @@ import {
   type ConnectionLimits,
   type IncomingResponse,
   type Origin,
-  type OutgoingRequest,
 } from "./http-connection.ts"
+import type { OutgoingRequest } from "./http-request.ts"
 import { type FindProxy, type HttpProxy, isOfProxy, openTunnel, proxyRefusal } from "./proxy.ts"
 
 /** A request as the SDK has built and signed it. */
