@@ -15,18 +15,18 @@ import { createStandstill } from "./standstill.ts"
 import { whereToLook } from "./where-to-look.ts"
 
 const MB = 1_000_000
-/** Small, awkward and large ones; a dozen, then over again. */
+/** Large, small and awkward ones; a dozen, then over again. Of the first three, one is empty and one has several parts. */
 const WISHES: readonly RecordWish[] = [
+  { size: 5 * MB, tail: "zero" },
   { size: 0 },
+  { size: 20 * MB },
   { size: 16, exact: true },
   { size: 752, exact: true, tail: "none" },
   { size: 128_000, tail: "zero", duplicates: 2 },
   { size: 1 * MB },
   { size: 2 * MB, statuses: ["started", "uploaded", "stopped"] },
-  { size: 5 * MB, tail: "zero" },
   { size: DEFAULT_PART_SIZE_BYTES, exact: true, tail: "none" },
   { size: DEFAULT_PART_SIZE_BYTES + 16, exact: true, tail: "none", duplicates: 5 },
-  { size: 20 * MB },
   { size: 40 * MB },
   { size: 80 * MB },
 ]

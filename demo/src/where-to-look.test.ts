@@ -11,7 +11,8 @@ const systemOn = (stores: System["stores"]) =>
   ({
     ...{ ingest: { ports: { http: 1, admin: 2 } }, simulator: { ports: { control: 3 } } },
     workers: [worker("worker 2", 5, false), worker("worker 1", 4, false), worker("worker 3", 6, true)],
-    ...{ stores, env: { REDIS_URL: "redis://127.0.0.1:7" } },
+    ...{ stores, env: {} },
+    redis: { env: { REDIS_URL: "rediss://127.0.0.1:7/1", REDIS_TLS_CA_FILE: "/tmp/a file.pem" } },
   }) as unknown as System
 
 test("names the workers that run, and no other", () => {
@@ -42,6 +43,13 @@ test("tells bucket, credential and how to play a recording, by a URL that the st
   } finally {
     await server.close()
   }
+})
+
+test("leads to the queue with all that its Redis asks for", () => {
+  expect(whereToLook(systemOn(s3Stores(8)), undefined, false)).toContainEqual([
+    "queue",
+    "REDIS_URL='rediss://127.0.0.1:7/1' REDIS_TLS_CA_FILE='/tmp/a file.pem' npx --no-install unseal queue status",
+  ])
 })
 
 test("plays a file from where it is", () => {

@@ -10,7 +10,7 @@ const LIFETIME_S = 7 * 24 * 3600
 
 /** Names and what is there, of the processes that run. `key`: a recording that was decrypted. */
 export function whereToLook(system: System, key: string | undefined, policies: boolean): [string, string][] {
-  const { ingest, simulator, stores, env } = system
+  const { ingest, simulator, stores, env, redis } = system
   const running = system.workers.filter((worker) => worker.running())
   const credential = policies ? credentialOf("destination") : S3_CREDENTIAL
   return [
@@ -18,11 +18,17 @@ export function whereToLook(system: System, key: string | undefined, policies: b
     ["", `http://127.0.0.1:${ingest.ports.admin}/metrics`],
     ...running.map(({ name, ports }): [string, string] => [name, `http://127.0.0.1:${ports.admin}/metrics`]),
     ["simulator", `http://127.0.0.1:${simulator.ports.control}/archives`],
-    ["queue", `REDIS_URL='${env.REDIS_URL}' npx --no-install unseal queue status`],
+    ["queue", `${assigned(redis.env)} npx --no-install unseal queue status`],
     ...destinationOf(stores.destination, env, credential),
     ...(key === undefined ? [] : recordingAt(stores.destination, key, credential)),
   ]
 }
+
+/** For a command, with everything that leads to Redis: certificates, too. */
+const assigned = (env: Readonly<Record<string, string>>): string =>
+  Object.entries(env)
+    .map(([name, value]) => `${name}='${value}'`)
+    .join(" ")
 
 function destinationOf(
   url: string,

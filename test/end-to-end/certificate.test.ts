@@ -101,8 +101,11 @@ describe("create", () => {
 
   it("takes the passphrase from a file, days and bits as told, and none if told", async () => {
     await writeFile(path("secret"), "correct-horse\n")
-    const { code, stdout } = await create("--passphrase-file", path("secret"), "--days", "30", "--json")
+    const { code, stdout, stderr } = await create(
+      ...["--passphrase-file", path("secret"), "--days", "30", "--json"],
+    )
     expect(code).toBe(0)
+    expect(stderr).toContain(`next: ${path("key.pem")} and ${path("key.passphrase")} into the workers'`)
     expect(JSON.parse(stdout.toString())).toMatchObject({ protected: true, bits: 2048, days: 30 })
     openssl("rsa", "-in", "key.pem", "-passin", "pass:correct-horse", "-check", "-noout")
     expect(() => openssl("rsa", "-in", "key.pem", "-passin", "pass:wrong", "-noout")).toThrow()
@@ -121,6 +124,10 @@ describe("create", () => {
     expect(open.code).toBe(0)
     expect(open.stderr).toContain("whoever can read it can decrypt the archives")
     expect(open.stderr).toContain("keys of 1024 bits are no longer thought to be safe")
+    // Not the other way round: archives come under the certificate as soon as the vendor has it.
+    expect(open.stderr).toContain(
+      `next: ${path("key.pem")} into the workers' key directory, then unseal storage set … --certificate ${path("cert.pem")}`,
+    )
     expect(await text("key.pem")).toMatch(/^-----BEGIN PRIVATE KEY-----\n/)
     openssl("rsa", "-in", "key.pem", "-check", "-noout")
     expect((await check(path("cert.pem"), "--key", path("key.pem"))).code).toBe(0)

@@ -120,7 +120,9 @@ export async function startSystem(options: SystemOptions): Promise<System> {
     closing.push(() => redis.close())
     ready(
       "redis",
-      redis.url.replace(/\/\/.*@|sentinelPassword=[^&]*/g, (secret) => (secret.startsWith("//") ? "//" : "")),
+      redis.url.replace(/\/\/.*@|[?&]sentinelPassword=[^&]*/g, (secret) =>
+        secret.startsWith("//") ? "//" : "",
+      ),
     )
 
     const keysDirectory = join(directory, "keys")

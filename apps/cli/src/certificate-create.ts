@@ -60,7 +60,9 @@ export async function certificateCreateCommand(options: CertificateCreateOptions
     if (!given) say(`${keyout} has no passphrase: whoever can read it can decrypt the archives`)
     else if (given.origin !== "generated")
       say(`the workers find its passphrase in ${passphraseFileOf(keyout)}, beside the key`)
-    say(`next: unseal storage set … --certificate ${out}, and ${keyout} into the workers' key directory`)
+    // In this order: archives come under the certificate as soon as the vendor has it.
+    const forWorkers = given ? `${keyout} and ${passphraseFileOf(keyout)}` : keyout
+    say(`next: ${forWorkers} into the workers' key directory, then unseal storage set … --certificate ${out}`)
   } finally {
     wipe(...secrets)
   }
