@@ -14,7 +14,7 @@ export interface RedisRelay {
   close(): Promise<void>
 }
 
-/** `targetPort` may be told later (`0` refuses until then): a cluster's node announces the relay's port before it starts. */
+/** `targetPort` is asked at each connection: a cluster's node announces the relay's port before it starts. */
 export async function startRedisRelay(targetPort: () => number): Promise<RedisRelay> {
   const sockets = new Set<Socket>()
   let decide: (name: string, args: readonly string[]) => Answer = () => "pass"
@@ -37,9 +37,10 @@ export async function startRedisRelay(targetPort: () => number): Promise<RedisRe
       flush()
     })
     eachFrame(redis, (frame) => {
-      // A push message answers no command.
-      if (frame[0] === 0x3e) client.write(frame)
-      else due[due.indexOf(null)] = frame
+      const at = due.indexOf(null)
+      // A push message answers no command, and neither does a Redis that hangs up at once.
+      if (frame[0] === 0x3e || at < 0) client.write(frame)
+      else due[at] = frame
       flush()
     })
     for (const [from, to] of [
@@ -49,7 +50,7 @@ export async function startRedisRelay(targetPort: () => number): Promise<RedisRe
       from.on("error", () => {})
       from.on("close", () => {
         sockets.delete(from)
-        to.destroy()
+        to.destroySoon()
       })
     }
   })

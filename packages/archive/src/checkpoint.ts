@@ -45,4 +45,6 @@ export interface CheckpointLog {
   /** Keeps the record, with its proof, before the upload is completed, so that a run that dies in between can still write it. */
   seal(record: unknown): Promise<void>
   clear(): Promise<void>
+  /** Whether the upload of `token` is noted now, by whichever run; asked also when the run has been aborted. Rejects if that can't be told soon. */
+  notes(token: string): Promise<boolean>
 }

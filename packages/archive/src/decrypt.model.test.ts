@@ -153,6 +153,7 @@ function createMemoryLog() {
       record = JSON.parse(JSON.stringify(sealed))
     },
     clear: async () => begin(),
+    notes: async (token: string) => upload?.token === token,
   }
 }
 
@@ -206,6 +207,7 @@ const interruptedLog = (log: CheckpointLog, pass: Pass): CheckpointLog => ({
   part: (number, receipt) => pass("part", () => log.part(number, receipt)),
   seal: (record) => pass("seal", () => log.seal(record)),
   clear: () => pass("clear", () => log.clear()),
+  notes: (token) => pass("notes", () => log.notes(token)),
 })
 
 /** The system under test: two directories and a checkpoint. */

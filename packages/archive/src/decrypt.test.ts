@@ -117,6 +117,7 @@ function memoryCheckpoint(): CheckpointLog & { now: Checkpoint | null } {
     async clear() {
       log.now = null
     },
+    notes: async (token: string) => log.now?.upload?.token === token,
   }
   return log
 }
@@ -861,6 +862,72 @@ describe("a run that was cut short", () => {
     ).rejects.toBe(lost)
     expect(writing.calls).not.toContain("complete")
     await expect(get()).rejects.toMatchObject({ code: "ENOENT" })
+  })
+})
+
+describe("a run that lost its lock", () => {
+  const { ciphertext, encryptedPassword } = encrypt(transportStream(3 * PART))
+  const lost = new Error("lock lost")
+  const openTokens = async () =>
+    (await Array.fromAsync(destination.openUploads(never, KEY))).map(({ token }) => token)
+
+  /** What is open after a run that lost its lock at the fence, when the checkpoint was as `then` has made it. */
+  async function left(then: (log: ReturnType<typeof memoryCheckpoint>) => void): Promise<string[]> {
+    await put("source", KEY, ciphertext)
+    const checkpoint = memoryCheckpoint()
+    const fence = async () => {
+      then(checkpoint)
+      throw lost
+    }
+    const run = decryptArchive(request(encryptedPassword), options({ fence, checkpoint }), never)
+    await expect(run).rejects.toBe(lost)
+    const open = await openTokens()
+    for (const token of open) await destination.abortUpload({ key: KEY, token, startedAt: new Date() }, never)
+    return open
+  }
+
+  it("leaves its upload to the run that has the checkpoint", async () => {
+    expect(await left(() => {})).toHaveLength(1)
+  })
+
+  it("leaves it to the janitor where nobody can tell", async () => {
+    const unknown = (log: CheckpointLog) => {
+      log.notes = async () => {
+        throw new Error("redis did not answer")
+      }
+    }
+    expect(await left(unknown)).toHaveLength(1)
+  })
+
+  it("removes its upload when Redis has lost the note of it", async () => {
+    const forgets = (log: { now: Checkpoint | null }) => {
+      log.now = null
+    }
+    expect(await left(forgets)).toEqual([])
+  })
+
+  it("removes an upload whose note was never confirmed, without asking", async () => {
+    await put("source", KEY, ciphertext)
+    const checkpoint = memoryCheckpoint()
+    checkpoint.begin = () => Promise.reject(lost)
+    checkpoint.notes = () => Promise.reject(new Error("redis did not answer"))
+    const run = decryptArchive(request(encryptedPassword), options({ checkpoint }), never)
+    await expect(run).rejects.toBe(lost)
+    expect(await openTokens()).toEqual([])
+  })
+
+  it("removes its own when another run has begun anew, and not the other's", async () => {
+    const other = await destination.create(
+      KEY,
+      PART,
+      { contentType: "video/mp2t", metadata: {}, existing: "fail" },
+      never,
+    )
+    await other.writePart(1, [Buffer.alloc(PART)], crc32(Buffer.alloc(PART)), never)
+    const begunAnew = (log: { now: Checkpoint | null }) => {
+      log.now = { ...log.now!, upload: { ...log.now!.upload!, token: other.token } }
+    }
+    expect(await left(begunAnew)).toEqual([other.token])
   })
 })
 

@@ -28,7 +28,7 @@ import { type ArchiveRecord, checkAnnounced, checkDamage, createRecord, finishRe
 import type { ArchiveRequest, DecryptOptions } from "./request.ts"
 import { during } from "./steps.ts"
 import type { PartWriter } from "./store/contract.ts"
-import { discardRun, isKept, resumeUpload } from "./upload.ts"
+import { discardRun, discardUnnoted, isKept, resumeUpload } from "./upload.ts"
 import { untilAborted } from "./waiting.ts"
 
 export type { ArchiveRequest, DecryptOptions }
@@ -43,6 +43,8 @@ export interface DecryptResult {
 interface Held {
   archive?: Promise<PinnedArchive>
   writer?: PartWriter
+  /** That the checkpoint was told of the writer's upload, and confirmed it. */
+  noted?: true
   head?: HeadPart
   key?: ArchiveKey
 }
@@ -97,10 +99,11 @@ export async function decryptArchive(
     return { outcome: object.size === 0 ? "empty" : "committed", record: committed }
   } catch (cause) {
     const error = await namePlain(cause, held.archive, signal)
-    if (!isKept(error, options.checkpoint))
-      await during(observe, "removing what was uploaded", () =>
-        discardRun(request.destination, held.writer, checkpoint),
-      )
+    await during(observe, "removing what was uploaded", () =>
+      isKept(error, checkpoint)
+        ? discardUnnoted(held, checkpoint)
+        : discardRun(request.destination, held.writer, checkpoint),
+    )
     throw error
   } finally {
     held.head?.memory.release()
@@ -150,7 +153,7 @@ async function move(
     : await during(observe, "resuming the upload", () =>
         resumeUpload(destination, work, checkpoint, create, prover, signal),
       )
-  if (resumed) held.writer = resumed.writer
+  if (resumed) Object.assign(held, { writer: resumed.writer, noted: true })
   const trusted: ReadonlyMap<number, PartReceipt> = resumed?.trusted ?? new Map()
   const partSize = resumed?.writer.partSize ?? destination.partSizeFor(plaintextSize)
   checkPartSize(object.size, partSize, options.budget)
@@ -172,6 +175,7 @@ async function move(
       held.writer = await destination.create(destinationKey, plaintextSize, create, signal)
       const { token, resumable, partSize } = held.writer
       if (resumable) await options.checkpoint?.begin({ ...work, token, partSize })
+      held.noted = true
     })
   }
   const { writer, head } = held

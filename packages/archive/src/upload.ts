@@ -78,6 +78,23 @@ export async function discardRun(
 }
 
 /**
+ * Removes the upload of a run that ended without a verdict, if nobody could go on with it: the checkpoint has never confirmed it, or does
+ * not name it any more, since Redis lost the note with the master that had acknowledged it, or another run has begun anew. A note
+ * that arrives late after all names an upload that is gone, and the next run begins anew. Does not throw.
+ */
+export async function discardUnnoted(
+  { writer, noted }: { readonly writer?: PartWriter; readonly noted?: true },
+  checkpoint: CheckpointLog | undefined,
+): Promise<void> {
+  if (!writer?.resumable || checkpoint === undefined) return
+  try {
+    if (!noted || !(await checkpoint.notes(writer.token))) await writer.abort()
+  } catch {
+    // Who can't tell leaves it to the janitor, which looks later and knows more.
+  }
+}
+
+/**
  * Whether what was uploaded stays for the next run. Anything but an `UnsealError` ends the run without judging the archive:
  * a shutdown, a lost lock (the upload may be another run's by now).
  */

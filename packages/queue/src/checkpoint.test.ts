@@ -105,6 +105,15 @@ test("a run without the lock can read but not write, whoever has it", async () =
   expect(await zombie.load()).toEqual({ upload: UPLOAD, parts: new Map() })
 })
 
+test("whether an upload is noted can be asked by any run, also after its abort", async () => {
+  const aborted = open("another", AbortSignal.abort(new Error("lock lost")))
+  expect(await aborted.notes("u1")).toBe(false)
+  await open().begin(UPLOAD)
+  expect([await aborted.notes("u1"), await aborted.notes("u2")]).toEqual([true, false])
+  await client.hset(checkpointKey(QUEUE, jobId), "upload", "not json")
+  await expect(aborted.notes("u1")).rejects.toThrow()
+})
+
 test("what is damaged counts as none, with a warning", async () => {
   const key = checkpointKey(QUEUE, jobId)
   const log = open()

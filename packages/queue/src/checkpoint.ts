@@ -1,6 +1,7 @@
 import { untilAborted } from "@unseal/archive/waiting"
 import { z } from "zod"
 import type { RedisClient } from "./client.ts"
+import { withDeadline } from "./deadline.ts"
 import type { QueueLogger } from "./error-log.ts"
 import { LockLostError } from "./lock.ts"
 import { checkpointKey, lockKey } from "./names.ts"
@@ -47,6 +48,8 @@ export interface CheckpointLog {
   part(number: number, receipt: PartReceipt): Promise<void>
   seal(record: unknown): Promise<void>
   clear(): Promise<void>
+  /** Whether the upload of `token` is noted now, by whichever run. Unlike the others it can be asked after the run's abort; it rejects after a second. */
+  notes(token: string): Promise<boolean>
 }
 
 export interface CheckpointOptions {
@@ -62,6 +65,8 @@ export interface CheckpointOptions {
 
 /** Longer than stores keep an unfinished upload: S3's usual lifecycle rule and Azure's staged blocks end after 7 days. */
 const EXPIRY_MS = 8 * 24 * 3_600_000
+
+const NOTES_MS = 1_000
 
 /** KEYS: lock, checkpoint. ARGV: token, 1 to begin anew, expiry, then fields and values. */
 const WRITE = `
@@ -120,6 +125,11 @@ export function openCheckpointLog(options: CheckpointOptions): CheckpointLog & {
     seal: (record) => write(false, "record", JSON.stringify(record)),
     clear: async () => {
       if (!empty) await write(true)
+    },
+    async notes(token) {
+      const late = () => new Error(`redis did not answer in ${NOTES_MS} ms`)
+      const noted = await withDeadline(connection.hget(key, "upload"), NOTES_MS, late)
+      return noted !== null && uploadSchema.parse(JSON.parse(noted)).token === token
     },
     get empty() {
       return empty
