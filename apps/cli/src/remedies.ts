@@ -1,5 +1,6 @@
 /** What to do about a failure, as somebody at a terminal can: there is no worker that tries again, and no job to redrive. */
 import type { ErrorCode, UnsealError } from "@unseal/archive/errors"
+import { type HttpsTrouble, HttpsTroubleError } from "@unseal/archive/store/https-trouble"
 
 const AT_A_TERMINAL: Readonly<Partial<Record<ErrorCode, string>>> = {
   ERR_JOB_INVALID: "compare the callback with the one that the vendor sent",
@@ -23,8 +24,23 @@ const AT_A_TERMINAL: Readonly<Partial<Record<ErrorCode, string>>> = {
   ERR_KEY_SERVICE_UNAVAILABLE: "check UNSEAL_KEYS_DIR, or give the key with --key FILE",
 }
 
+const OF_HTTPS: Readonly<Record<HttpsTrouble, string>> = {
+  authority:
+    "if you trust the host, put the certificate of its authority into a file and run the command again with NODE_EXTRA_CA_CERTS=FILE",
+  "certificate-expired":
+    "check this machine's clock; if it is right, whoever runs the host must renew its certificate",
+  "certificate-name": "use the host name that the certificate was issued for",
+  "refuses-connections": "check the host and the port of the URL, and whether its server runs",
+  "unknown-host": "check the host name in the URL, and this machine's DNS",
+  "no-ranges": "download the archive first (curl -fLo FILE URL), then give FILE as the source",
+  page: "open the URL in a browser: it may be a login or a share page; use the URL that downloads the archive itself",
+  redirect: "use the https URL that the archive is served from",
+  url: "get a new URL and run the command again: a signed one is valid for minutes; put it in quotes, so that the shell keeps what follows an &",
+}
+
 /** The remedy of `error` for somebody at a terminal. */
 export function remedyAtTerminal(error: UnsealError): string {
+  if (error.cause instanceof HttpsTroubleError) return OF_HTTPS[error.cause.trouble]
   if (error.code !== "ERR_STORE_DENIED") return AT_A_TERMINAL[error.code] ?? error.remedy
   if (error.message.startsWith("https://")) return "check the URL: a signed one is valid for minutes"
   // The system's own word for it, which no bucket has.

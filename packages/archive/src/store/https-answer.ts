@@ -1,6 +1,7 @@
 /** What the answer of an HTTPS host says of the object, and what it means if it is not the one that was asked for. */
 import type { IncomingMessage } from "node:http"
 import { UnsealError } from "../errors.ts"
+import { HttpsTroubleError } from "./https-trouble.ts"
 import { retryAfterMs } from "./retry-after.ts"
 
 /** The whole object's size, from the answer to a request of its first `length` bytes; `null` if that does not tell. */
@@ -44,4 +45,16 @@ export function wrongAnswer(
   // What the host refuses for another reason than the URL's age stays refused.
   const refused = status >= 400 && status < 500 && ![408, 425].includes(status)
   return new UnsealError(refused ? "ERR_STORE_DENIED" : "ERR_STORE_UNAVAILABLE", `${key}: ${what}`)
+}
+
+/** The error for a whole answer to a request of a range: a page, as a login or a share link has, or a host without ranges. */
+export function unranged(key: string, { headers }: IncomingMessage): UnsealError {
+  const isPage = /^(text\/html|application\/xhtml\+xml)\b/i.test(headers["content-type"] ?? "")
+  return new UnsealError(
+    "ERR_STORE_DENIED",
+    isPage
+      ? `${key} is a web page (text/html), not an archive`
+      : `${key} can't be read in ranges: its host answered 200 instead of 206`,
+    { cause: new HttpsTroubleError(isPage ? "page" : "no-ranges") },
+  )
 }

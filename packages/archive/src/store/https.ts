@@ -16,8 +16,9 @@ import type { ByteRange } from "../format/parts.ts"
 import { DEFAULT_IDLE_TIMEOUT_MS, type OpenedStore } from "./adapter.ts"
 import type { OpenedObject, StoredObject } from "./contract.ts"
 import { ProxiedAgent } from "./https-agent.ts"
-import { pinOf, sizeOf, versionOf, wrongAnswer } from "./https-answer.ts"
+import { pinOf, sizeOf, unranged, versionOf, wrongAnswer } from "./https-answer.ts"
 import { AddressRefused, type HostRule, publicLookup, refusalOf } from "./https-hosts.ts"
+import { connectionError, HttpsTroubleError } from "./https-trouble.ts"
 import { withRequestLimit } from "./limited.ts"
 import { createPace, graceMs, TooSlowError } from "./pace.ts"
 import { readProxies } from "./proxy.ts"
@@ -65,17 +66,21 @@ export function openHttpsStore(options: HttpsStoreOptions): OpenedStore {
   let renewing: Promise<string> | undefined
 
   /** A URL other than `expired`: the one that another request got meanwhile, or a new one. */
-  async function renew(expired: string | undefined, signal: AbortSignal): Promise<string> {
+  async function renew(expired: string | undefined, signal: AbortSignal, status?: number): Promise<string> {
     if (current !== undefined && current !== expired) return current
-    renewing ??= askForUrl(signal).finally(() => {
+    renewing ??= askForUrl(signal, status).finally(() => {
       renewing = undefined
     })
     return renewing
   }
 
-  async function askForUrl(signal: AbortSignal): Promise<string> {
+  async function askForUrl(signal: AbortSignal, status?: number): Promise<string> {
     if (options.renew === undefined)
-      throw new UnsealError("ERR_STORE_DENIED", `the URL of ${key} has expired, and nobody can renew it`)
+      throw new UnsealError(
+        "ERR_STORE_DENIED",
+        `${key} answered ${status}: its URL is wrong or has expired, and nobody can renew it`,
+        { cause: new HttpsTroubleError("url") },
+      )
     const url = await options.renew(signal)
     if (url === null) throw new UnsealError("ERR_OBJECT_NOT_FOUND", `there is no URL of ${key} any more`)
     current = url
@@ -91,7 +96,7 @@ export function openHttpsStore(options: HttpsStoreOptions): OpenedStore {
     const answer = await follow(first, headers, signal)
     if (!EXPIRED.includes(answer.statusCode ?? 0)) return answer
     answer.destroy()
-    const again = await follow(await renew(first, signal), headers, signal)
+    const again = await follow(await renew(first, signal, answer.statusCode), headers, signal)
     if (!EXPIRED.includes(again.statusCode ?? 0)) return again
     again.destroy()
     throw new UnsealError("ERR_STORE_DENIED", `${key} answered ${again.statusCode}, also by a new URL`)
@@ -108,14 +113,19 @@ export function openHttpsStore(options: HttpsStoreOptions): OpenedStore {
       if (url === null || refusal !== null)
         throw new UnsealError(
           "ERR_STORE_DENIED",
-          `${key} may not be fetched${hops > 0 ? `, ${hops} redirects on` : ""}: ${refusal}`,
+          `${key} may not be fetched: ${hops > 0 ? `a redirect leads to ${url === null ? "nowhere" : `${url.protocol}//${url.host}`}: ` : ""}${refusal}`,
+          hops > 0 ? { cause: new HttpsTroubleError("redirect") } : {},
         )
       const answer = await get(url, headers, signal)
       if (!REDIRECTS.includes(answer.statusCode ?? 0)) return answer
       answer.destroy()
       url = URL.parse(answer.headers.location ?? "", url)
     }
-    throw new UnsealError("ERR_STORE_UNAVAILABLE", `${key} was redirected more than ${MAX_REDIRECTS} times`)
+    throw new UnsealError(
+      "ERR_STORE_DENIED",
+      `${key} was redirected more than ${MAX_REDIRECTS} times, last to ${url?.host || "nowhere"}`,
+      { cause: new HttpsTroubleError("redirect") },
+    )
   }
 
   function get(
@@ -133,19 +143,21 @@ export function openHttpsStore(options: HttpsStoreOptions): OpenedStore {
       })
       asking.once("error", (error) => {
         clearTimeout(idle)
-        reject(translate(error, signal))
+        reject(translate(error, signal, url.host))
       })
       asking.end()
     })
   }
 
-  function translate(error: unknown, signal: AbortSignal): unknown {
+  function translate(error: unknown, signal: AbortSignal, host?: string): unknown {
     if (signal.aborted) return signal.reason
     if (error instanceof UnsealError) return error
     if (error instanceof AddressRefused)
       return new UnsealError("ERR_STORE_DENIED", `${key} may not be fetched: ${error.message}`)
     const { code, message } = error as NodeJS.ErrnoException
     const slow = error instanceof TooSlowError
+    const known = host === undefined ? null : connectionError(key, error as NodeJS.ErrnoException, host)
+    if (known !== null) return known
     const reason = error instanceof Silence || slow ? message : (code ?? message)
     return new UnsealError("ERR_STORE_UNAVAILABLE", `${key} could not be fetched: ${reason}`, {
       cause: error,
@@ -171,6 +183,7 @@ export function openHttpsStore(options: HttpsStoreOptions): OpenedStore {
         return null
       }
       const size = sizeOf(answer, length)
+      if (size === null && status === 200) throw unranged(key, answer)
       if (size === null) throw wrong(answer, `its size is not in its answer (${status}) to a ranged request`)
       const etag = versionOf(answer)
       if (etag === null)
