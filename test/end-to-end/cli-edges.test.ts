@@ -220,8 +220,13 @@ describe("unseal decrypt", () => {
     expect(existsSync(path("out.ts"))).toBe(false)
   })
 
-  it("names a destination that is a link to nothing, or a directory", async () => {
+  it("names a source or destination that is a link to nothing, or a directory", async () => {
     await symlink(path("absent.ts"), path("dangling.ts"))
+    const source = await runCli(["decrypt", path("dangling.ts"), path("out.ts"), ...PASSWORD])
+    expect(source).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(/dangling\.ts is a symbolic link to .*absent\.ts, which does not exist/),
+    })
     const refused = await runCli(["decrypt", path("archive.enc"), path("dangling.ts"), ...PASSWORD])
     expect(refused).toMatchObject({
       code: 2,

@@ -89,6 +89,9 @@ async function requireFile(name: string, path: string): Promise<void> {
   const stats = await statOf(path)
   if (stats?.isDirectory()) throw new UsageError(`${name} is a directory: name the archive in it`)
   if (stats !== null) return
+  const link = await readlink(path).catch(() => null)
+  if (link !== null)
+    throw new UsageError(`${name} is a symbolic link to ${link}, which does not exist: name the file itself`)
   const folder = dirname(path)
   throw new UsageError(
     (await statOf(folder))?.isDirectory()
