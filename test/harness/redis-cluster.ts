@@ -155,7 +155,11 @@ export async function startCluster({ password, tls }: ClusterOptions = {}): Prom
           return now !== before && (await isWhole(now))
         })
         await before.server.restart()
-        for (const node of nodes) await until("the cluster did not come up again", () => isWhole(node))
+        // The old master takes itself for one until it has heard of its successor.
+        for (const node of nodes)
+          await until("the cluster did not come up again", async () => {
+            return (await isWhole(node)) && (await ownerOf(queue, node)) !== before
+          })
       },
       async moveSlot(queue, during = async () => {}) {
         const source = await ownerOf(queue, await anyAlive())
