@@ -1,11 +1,6 @@
 /** `docs/settings.md` and `.env.example`: every setting, as the table in the code has it. */
-import {
-  defaultOf,
-  SETTINGS,
-  type SettingName,
-  settingRow,
-  settingsTable,
-} from "@unseal/service/setting-table"
+import { defaultOf, SETTINGS, type SettingName, settingRow } from "@unseal/service/setting-table"
+import { settingsTable } from "@unseal/service/settings-markdown"
 import { generated } from "./markdown.ts"
 
 export function settingsDocument(): string {

@@ -2,7 +2,8 @@ import { readFileSync, statSync } from "node:fs"
 import { dirname, resolve } from "node:path"
 import { CORE_SCHEMA, loadAll, YAMLException } from "js-yaml"
 import { readSecretFile } from "./environment.ts"
-import type { DraftProject, ProjectsReader } from "./project-schema.ts"
+import type { ProjectsReader } from "./project.ts"
+import type { DraftProject } from "./project-schema.ts"
 
 /** Every field that a project may have in the file. One file serves all readers; each reads its own fields. */
 const FIELDS = {

@@ -1,12 +1,10 @@
 import type { z } from "zod"
 import { type Environment, readVariable } from "./environment.ts"
+import type { Project, ProjectOf, ProjectsReader } from "./project.ts"
 import {
   type DraftProject,
   destinationProject,
   ingestProject,
-  type Project,
-  type ProjectOf,
-  type ProjectsReader,
   storesProject,
   vendorProject,
   workerProject,

@@ -1,6 +1,6 @@
 import { ConfigurationError } from "./configuration-error.ts"
 import type { Environment } from "./environment.ts"
-import type { Project, ProjectOf, ProjectsReader } from "./project-schema.ts"
+import type { Project, ProjectOf, ProjectsReader } from "./project.ts"
 import { tryProjects } from "./projects-reading.ts"
 
 export type {
@@ -11,7 +11,7 @@ export type {
   StoresProject,
   VendorProject,
   WorkerProject,
-} from "./project-schema.ts"
+} from "./project.ts"
 
 /** The configured projects. Ask anew for every callback and job: the answer may change while the process runs. */
 export interface Projects<P extends Project> {

@@ -5,7 +5,7 @@ import { ConfigurationError } from "./configuration-error.ts"
 import type { Environment } from "./environment.ts"
 import type { Logger } from "./logger.ts"
 import { createCounter, createGauge, type Registry } from "./metrics.ts"
-import type { Project } from "./project-schema.ts"
+import type { Project } from "./project.ts"
 import type { ProjectOf, Projects, ProjectsReader } from "./projects.ts"
 import { type ProjectsReading, tryProjects } from "./projects-reading.ts"
 

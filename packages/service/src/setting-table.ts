@@ -12,7 +12,8 @@ interface SettingRow {
   readonly secret?: true
 }
 
-const ALL = ["ingest", "worker", "simulator", "cli"] as const
+/** All of them, in the order of the documents. */
+export const EVERY_PROCESS = ["ingest", "worker", "simulator", "cli"] as const
 const SERVERS = ["ingest", "worker"] as const
 
 /**
@@ -44,7 +45,7 @@ export const SETTINGS = {
     meaning: "private key (PEM) of that certificate",
   },
   LOG_LEVEL: {
-    for: ALL,
+    for: EVERY_PROCESS,
     default: "info",
     meaning: "`trace`, `debug`, `info`, `warn`, `error`, `fatal` or `silent`",
   },
@@ -307,23 +308,4 @@ export const settingRow = (name: SettingName): SettingRow => SETTINGS[name]
 export function defaultOf(name: SettingName, process: ProcessName): string | undefined {
   const { default: value } = settingRow(name)
   return typeof value === "object" ? value?.[process] : value
-}
-
-/** The settings as a Markdown table: name, processes, default, meaning. docs/settings.md is made from it. */
-export function settingsTable(): string {
-  const rows = (Object.keys(SETTINGS) as SettingName[]).map((name) => {
-    const row = settingRow(name)
-    const processes = ALL.every((process) => row.for.includes(process)) ? "all" : row.for.join(", ")
-    const defaults =
-      row.default === null
-        ? "–"
-        : typeof row.default === "string"
-          ? `\`${row.default}\``
-          : Object.entries(row.default)
-              .map(([process, value]) => `${process} \`${value}\``)
-              .join(", ")
-    const meaning = row.secret ? `${row.meaning} (or \`${name}_FILE\`)` : row.meaning
-    return `| \`${name}\` | ${processes} | ${defaults} | ${meaning} |`
-  })
-  return ["| name | for | default | meaning |", "|---|---|---|---|", ...rows, ""].join("\n")
 }

@@ -13,10 +13,10 @@ import {
   port,
   readSettings,
   readTogether,
-  settingsTable,
   text,
   url,
 } from "./settings.ts"
+import { settingsTable } from "./settings-markdown.ts"
 
 const schema = z.object({
   REDIS_URL: url(["redis", "rediss"]),

@@ -5,7 +5,7 @@ import { defaultOf, type ProcessName, type SettingName, type SettingOf, settingR
 
 export { ConfigurationError, readTogether } from "./configuration-error.ts"
 export type { Environment } from "./environment.ts"
-export { type ProcessName, settingsTable } from "./setting-table.ts"
+export type { ProcessName } from "./setting-table.ts"
 
 /** Nothing if all the keys of `Shape` are settings that process `P` reads; else an error of the compiler that names the others. */
 type OnlySettingsOf<P extends ProcessName, Shape> = [Exclude<keyof Shape, SettingOf<P>>] extends [never]
