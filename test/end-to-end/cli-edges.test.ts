@@ -258,6 +258,62 @@ describe("unseal decrypt", () => {
     })
   })
 
+  it("says of a key directory without a usable key what is there, as a mistake in the configuration", async () => {
+    const foreign = ["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out"]
+    const prepare: [string, () => Promise<unknown>, RegExp][] = [
+      [
+        "absent",
+        async () => {},
+        /UNSEAL_KEYS_DIR is .*absent, which does not exist: check the path, or give/,
+      ],
+      [
+        "file",
+        () => writeFile(path("file"), ""),
+        /UNSEAL_KEYS_DIR is .*file, which is no directory: .*--key/,
+      ],
+      [
+        "empty",
+        () => mkdir(path("empty")),
+        /UNSEAL_KEYS_DIR is .*empty, which holds no file NAME\.pem with a private key: put the key there, or give --key FILE/,
+      ],
+      [
+        "misnamed",
+        async () => {
+          await mkdir(path("misnamed"))
+          await copyFile(file("key.pem"), path("misnamed/old.key"))
+        },
+        /misnamed, which holds no file NAME\.pem with a private key; old\.key is not looked into: put the/,
+      ],
+      [
+        "unusable",
+        async () => {
+          await mkdir(path("unusable"))
+          await writeFile(path("unusable/a.pem"), "rubbish")
+          await copyFile(join(VECTOR, "../openssl-passphrase/key.pem"), path("unusable/b.pem"))
+        },
+        /none of the 2 key files in .*unusable can be used; the first: a\.pem holds no PEM private key/,
+      ],
+      [
+        "no-fit",
+        async () => {
+          await mkdir(path("no-fit"))
+          await writeFile(path("no-fit/a.pem"), "rubbish")
+          await execute("openssl", [...foreign, path("no-fit/b.pem")])
+        },
+        /the only usable key does not fit, and a key file in .*no-fit can't be used: a\.pem holds no PEM/,
+      ],
+    ]
+    for (const [name, make, words] of prepare) {
+      await make()
+      for (const command of [["decrypt", path("archive.enc"), path("out.ts")], ["inspect"]]) {
+        const given = [...command, "--password-file", file("password.b64")]
+        const { code, stderr } = await runCli(given, { env: { UNSEAL_KEYS_DIR: path(name) } })
+        expect({ name, code, stderr }).toEqual({ name, code: 2, stderr: expect.stringMatching(words) })
+      }
+    }
+    expect(existsSync(path("out.ts"))).toBe(false)
+  })
+
   it("refuses standard input for two things at once", async () => {
     for (const option of ["--callback", "--password-file"])
       expect(await runCli(["decrypt", "-", "-", option, "-", ...KEY])).toMatchObject({

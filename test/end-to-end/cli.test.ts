@@ -132,7 +132,7 @@ describe("unseal decrypt", () => {
       "--key",
       certificate.keyFile,
     ]
-    expect(await runCli(args)).toMatchObject({ code: 0 })
+    expect(await runCli(args, { boundMs: 200_000 })).toMatchObject({ code: 0 })
     await decryptByOpenssl({
       encryptedPassword,
       keyFile: certificate.keyFile,

@@ -111,11 +111,22 @@ export interface CliResult {
   readonly stderr: string
 }
 
-/** Runs `unseal ARGS` through the shim that `npx unseal` runs. */
-export async function runCli(
-  args: readonly string[],
-  options: { env?: Readonly<Record<string, string>>; input?: Uint8Array } = {},
-): Promise<CliResult> {
+/** Longer than any command of the tests takes on a slow machine; it is the command that is stuck, then. */
+const CLI_BOUND_MS = 60_000
+
+export interface CliOptions {
+  readonly env?: Readonly<Record<string, string>>
+  readonly input?: Uint8Array
+  /** After that long it is killed; default 60 s. */
+  readonly boundMs?: number
+}
+
+/**
+ * Runs `unseal ARGS` through the shim that `npx unseal` runs. Rejects with what it said so far if it does not end in time: a
+ * test's own time limit would only say that there was one.
+ */
+export async function runCli(args: readonly string[], options: CliOptions = {}): Promise<CliResult> {
+  const { boundMs = CLI_BOUND_MS } = options
   const child = spawn(process.execPath, [join(root, "apps/cli/bin/unseal.mjs"), ...args], {
     env: { ...inherited(), ...options.env },
     stdio: ["pipe", "pipe", "pipe"],
@@ -129,6 +140,17 @@ export async function runCli(
   // A command that ends before it has read everything closes its input.
   child.stdin.on("error", () => {})
   child.stdin.end(options.input)
+  let isStuck = false
+  const bound = setTimeout(() => {
+    isStuck = true
+    child.kill("SIGKILL")
+  }, boundMs)
   const [code] = (await once(child, "close")) as [number | null]
-  return { code, stdout: Buffer.concat(stdout), stderr }
+  clearTimeout(bound)
+  const out = Buffer.concat(stdout)
+  if (isStuck)
+    throw new Error(
+      `unseal ${args.join(" ")} had not ended after ${boundMs / 1000} s and was killed\nstderr: ${stderr}\nstdout: ${out.subarray(0, 2_000)}`,
+    )
+  return { code, stdout: out, stderr }
 }

@@ -32,8 +32,8 @@ export function throwWorst(failures: readonly UnsealError[]): void {
 
 /** How a command ends that failed with `code`. */
 export function exitCodeOf(code: ErrorCode): number {
-  // A key file that can't be opened is a wrong argument, not a wrong archive.
-  if (code === "ERR_KEY_INVALID") return EXIT.usage
+  // A key file or directory that can't be used is a wrong argument or setting, not a wrong archive; no key service is asked here.
+  if (code === "ERR_KEY_INVALID" || code === "ERR_KEY_SERVICE_UNAVAILABLE") return EXIT.usage
   // Only who waits for an upload has a reason to try this one again.
   if (code === "ERR_OBJECT_INCOMPLETE") return EXIT.failed
   return ERROR_CODES[code].kind === "transient" ? EXIT.retry : EXIT.failed

@@ -21,7 +21,7 @@ export async function readKeyRing(
   if (options.key.length === 0) {
     if (keysDir === undefined)
       throw new UsageError("which private key? give --key FILE, or set UNSEAL_KEYS_DIR to their directory")
-    return openKeyDirectory(keysDir, { oaepHash })
+    return openKeysDir(keysDir, oaepHash)
   }
   const keys: PrivateKey[] = []
   for (const path of options.key) {
@@ -37,6 +37,27 @@ export async function readKeyRing(
     }
   }
   return createKeyRing(keys, oaepHash)
+}
+
+/** The keys of `UNSEAL_KEYS_DIR`. `UsageError` for one that is none, or holds no key file: whoever set it is at the terminal. */
+async function openKeysDir(directory: string, oaepHash: OaepHash): Promise<KeyRing> {
+  const refuse = (what: string, next: string): never => {
+    throw new UsageError(`UNSEAL_KEYS_DIR is ${directory}, which ${what}: ${next}, or give --key FILE`)
+  }
+  const ring = await openKeyDirectory(directory, { oaepHash }).catch((error: Error) => {
+    const { code } = (error.cause ?? {}) as NodeJS.ErrnoException
+    if (code === "ENOENT") return refuse("does not exist", "check the path")
+    if (code === "ENOTDIR") return refuse("is no directory", "name the directory that the key is in")
+    if (code === "EACCES") return refuse("this user may not read", "change its permissions")
+    throw error
+  })
+  if (ring.describe().length > 0 || ring.unusable().length > 0) return ring
+  const ignored = ring.ignored().slice(0, 3)
+  const others =
+    ignored.length === 0
+      ? ""
+      : `; ${ignored.join(", ")} ${ignored.length === 1 ? "is" : "are"} not looked into`
+  return refuse(`holds no file NAME.pem with a private key${others}`, "put the key there")
 }
 
 const isFile = (path: string): Promise<boolean> =>

@@ -155,17 +155,15 @@ export function sidedKeys(keyRing: KeyDirectory, directory: string, worked: Work
     async unwrap(encryptedPassword, signal) {
       const since = Date.now()
       const unwrapped = await on("keys", keyRing.unwrap(encryptedPassword, signal))
-      if (unwrapped === null && keyRing.describe().length === 0) throw withoutKeys(keyRing, directory)
+      if (unwrapped === null && keyRing.describe().length === 0) throw withoutKeys(directory)
       worked("keys", since)
       return unwrapped
     },
   }
 }
 
-function withoutKeys(keyRing: KeyDirectory, directory: string): unknown {
-  const unusable = keyRing.unusable()
-  const why =
-    unusable.length === 0 ? "" : `, but ${unusable.length} that can't be used: ${unusable[0]!.error.message}`
-  const message = `key directory ${directory} holds no usable key${why}`
+/** Files that can't be used are told of by the ring itself. */
+function withoutKeys(directory: string): unknown {
+  const message = `key directory ${directory} holds no usable key`
   return ofSide(new UnsealError("ERR_KEY_SERVICE_UNAVAILABLE", message), "keys")
 }

@@ -87,7 +87,23 @@ describe("a key directory", () => {
     const ring = await openKeyDirectory(directory)
     await expect(ring.unwrap(await passwordOf("openssl-passphrase"), never)).rejects.toMatchObject({
       code: "ERR_KEY_SERVICE_UNAVAILABLE",
-      message: expect.stringContaining("wrong passphrase (5 bytes)"),
+      message: expect.stringMatching(
+        /^the only usable key does not fit, and a key file in \S+ can't be used: .*wrong passphrase \(5 bytes\)/,
+      ),
+    })
+  })
+
+  it("tells one without any usable key as such, and how many files there are", async () => {
+    await writeFile(join(directory, "a.pem"), "rubbish")
+    const ring = await openKeyDirectory(directory)
+    const unwrap = async () => ring.unwrap(await passwordOf("openssl-zero"), never)
+    await expect(unwrap()).rejects.toMatchObject({
+      code: "ERR_KEY_SERVICE_UNAVAILABLE",
+      message: `the only key file in ${directory} can't be used: a.pem holds no PEM private key`,
+    })
+    await writeFile(join(directory, "b.pem"), "rubbish, too")
+    await expect(unwrap()).rejects.toMatchObject({
+      message: `none of the 2 key files in ${directory} can be used; the first: a.pem holds no PEM private key`,
     })
   })
 

@@ -103,16 +103,26 @@ export async function openKeyDirectory(
       // The right key may have been mounted this minute: look once more before giving up on a recording.
       await refresh()
       const again = await ring.unwrap(encryptedPassword, signal)
-      const [bad] = unusable()
-      if (again === null && bad !== undefined)
-        throw new UnsealError(
-          "ERR_KEY_SERVICE_UNAVAILABLE",
-          `none of ${ring.describe().length} usable keys fits, and ${unusable().length} in ${directory} can't be used: ${bad.error.message}`,
-          { cause: bad.error },
-        )
+      if (again === null && unusable().length > 0)
+        throw maybeAmong(unusable(), ring.describe().length, directory)
       return again
     },
   }
+}
+
+/** The error for a password that no usable key fits while the files `bad` can't be used: one of them may fit. */
+function maybeAmong(bad: readonly UnusableKey[], usable: number, directory: string): UnsealError {
+  const { error } = bad[0]!
+  const isOne = bad.length === 1
+  const first = `${isOne ? ":" : "; the first:"} ${error.message}`
+  const none = isOne ? "the only key file in" : `none of the ${bad.length} key files in`
+  const some = isOne ? "a key file in" : `${bad.length} key files in`
+  const fits = usable === 1 ? "the only usable key does not fit" : `none of ${usable} usable keys fits`
+  const message =
+    usable === 0
+      ? `${none} ${directory} ${isOne ? "can't" : "can"} be used${first}`
+      : `${fits}, and ${some} ${directory} can't be used${first}`
+  return new UnsealError("ERR_KEY_SERVICE_UNAVAILABLE", message, { cause: error })
 }
 
 /** The names in `directory`: keys, and what nobody will look into. A mounted volume has hidden entries of its own. */
