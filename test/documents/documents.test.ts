@@ -1,5 +1,8 @@
-import { readdirSync, readFileSync, statSync } from "node:fs"
+import { execFileSync } from "node:child_process"
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
 import { dirname, join, resolve } from "node:path"
+import { parseEnv } from "node:util"
 import { FAILURES } from "@unseal/queue/ending"
 import { SETTINGS } from "@unseal/service/setting-table"
 import { describe, expect, it } from "vitest"
@@ -44,6 +47,29 @@ describe("the documents", () => {
     for (const document of ["README.md", "ARCHITECTURE.md", ...documents()])
       for (const [name] of read(document).matchAll(/\bUNSEAL_[A-Z_]*[A-Z]\b/g))
         expect(known, `${document} names ${name}`).toContain(name)
+  })
+
+  it("tell how .env.example is loaded: a copy of it gives a process its settings, a URL with & among them", () => {
+    const example = read(".env.example")
+    const [, command] = /^# {3}(.+)$/m.exec(example) ?? []
+    const [, quoted] = /: ([A-Z_]+='.*&.*')$/m.exec(example) ?? []
+    const given = example.replace(/^# ([A-Z_]+=.+)$/gm, "$1").concat(`${quoted}\n`)
+    const directory = mkdtempSync(join(tmpdir(), "unseal-env-"))
+    try {
+      writeFileSync(join(directory, ".env"), given)
+      const printed = execFileSync("sh", ["-c", `${command}; env -0`], {
+        ...{ cwd: directory, env: { PATH: process.env.PATH }, encoding: "utf8" },
+      })
+      const loaded = Object.fromEntries(
+        printed.split("\0").map((line) => [line.split("=", 1)[0], line.slice(line.indexOf("=") + 1)]),
+      )
+      const expected = parseEnv(given)
+      expect(Object.keys(expected).length).toBeGreaterThan(20)
+      expect(expected.UNSEAL_SOURCE).toMatch(/^s3:.*&/)
+      expect(loaded).toMatchObject(expected)
+    } finally {
+      rmSync(directory, { recursive: true })
+    }
   })
 
   it("lead to files that exist", () => {

@@ -6,7 +6,7 @@ import { generated } from "./markdown.ts"
 export function settingsDocument(): string {
   return generated(
     "Settings",
-    "Environment variables. Each secret also as `NAME_FILE`, which names a file that holds it. An unknown `UNSEAL_…` name is an error with a suggestion, and all problems are told at once. The SDKs keep their own names (`AWS_…`, `AZURE_…`).",
+    "Environment variables. Each secret also as `NAME_FILE`, which names a file that holds it. An unknown `UNSEAL_…` name is an error with a suggestion, and all problems are told at once. The SDKs keep their own names (`AWS_…`, `AZURE_…`). [.env.example](../.env.example) has them all, ready to be uncommented, and says how to load it.",
     settingsTable(),
   )
 }
@@ -20,7 +20,10 @@ export function envExample(): string {
     return `# ${meaning}${file}\n# ${name}=${value[0] ?? ""}\n`
   })
   const head = [
-    "# Settings of all processes: copy to .env and uncomment what differs. One file may serve them all.",
+    "# Settings of all processes. Copy this file to .env and uncomment what differs; one file may serve them all.",
+    "# No process reads .env by itself. Load it in the shell that starts the process:",
+    "#   set -a; . ./.env; set +a",
+    "# A value with & or a blank stands in single quotes: UNSEAL_SOURCE='s3://bucket?region=eu-west-1&profile=recordings'",
     "# The SDKs keep their own names: AWS_ACCESS_KEY_ID, AWS_REGION, AZURE_STORAGE_CONNECTION_STRING, ...",
     "",
   ]
