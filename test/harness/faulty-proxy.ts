@@ -1,11 +1,18 @@
 /** A proxy that stands between a store's SDK and its server and does to an exchange what a network or a server can do. */
-import { createServer, type IncomingMessage, request, type ServerResponse } from "node:http"
+import {
+  createServer,
+  type IncomingHttpHeaders,
+  type IncomingMessage,
+  request,
+  type ServerResponse,
+} from "node:http"
 import type { AddressInfo } from "node:net"
 
 export interface Exchange {
   readonly method: string
   /** With the query. */
   readonly url: string
+  readonly headers: IncomingHttpHeaders
   readonly body: Buffer
   /** Sends the request on, with another body if one is given, and gives the whole answer. */
   forward(body?: Buffer): Promise<Answer>
@@ -72,6 +79,7 @@ function exchangeOf(
   return {
     method,
     url,
+    headers,
     body,
     forward: (sent = body) =>
       new Promise((resolve, reject) => {

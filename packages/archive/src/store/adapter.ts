@@ -98,6 +98,23 @@ export function createMarkers(listing: string) {
   }
 }
 
+/**
+ * What is wrong with the ETag of an answer, as a clause; `null` if it names one version to the byte. A weak one can't be held to
+ * with `If-Match`.
+ */
+export function whatIsWrongWith(etag: string | undefined): string | null {
+  const answered =
+    !etag || etag === '""'
+      ? "answered without an ETag"
+      : etag.startsWith("W/")
+        ? `answered with the weak ETag ${etag.slice(0, 100)}`
+        : null
+  return (
+    answered &&
+    `${answered}: something between here and the store, such as a proxy that compresses, changes bodies or validators, and must leave them alone`
+  )
+}
+
 /** The CRC-32 of a body in pieces (ISO 3309, as `zlib.crc32`). */
 export const crc32Of = (body: readonly Uint8Array[]): number =>
   body.reduce((sum, chunk) => crc32(chunk, sum), 0)

@@ -16,6 +16,7 @@ export class AnswerTooLongError extends Error {
 export interface PipelineRequest {
   readonly url: string
   readonly agent?: unknown
+  readonly abortSignal?: object
   streamResponseStatusCodes?: Set<number>
 }
 
@@ -52,6 +53,14 @@ export function limitAnswers(service: BlobServiceClient): BlobServiceClient {
 
 const LIMIT = "limitAnswers"
 
+/** Who hears of the bytes of an answer that is read whole, by the signal of its request. */
+const listeners = new WeakMap<object, (bytes: number) => void>()
+
+/** Calls `moved` with the bytes of each piece that comes of answers to requests with this `signal`. */
+export function hearAnswers(signal: AbortSignal, moved: (bytes: number) => void): void {
+  listeners.set(signal, moved)
+}
+
 /** `service`, whose requests, and those of all clients that it makes, are sent by `sendRequest`. Its answers are limited already. */
 export function sendBy(service: BlobServiceClient, policy: Policy): BlobServiceClient {
   const { pipeline } = (service as unknown as Insides).storageClientContext
@@ -68,17 +77,19 @@ async function sendLimited(request: PipelineRequest, next: Next): Promise<Pipeli
   })
   const body = response.readableStreamBody
   if (body === undefined || streamed?.has(response.status)) return response
-  response.bodyAsText = await readWhole(body)
+  const { abortSignal } = request
+  response.bodyAsText = await readWhole(body, (bytes) => abortSignal && listeners.get(abortSignal)?.(bytes))
   delete response.readableStreamBody
   return response
 }
 
-async function readWhole(body: NodeJS.ReadableStream): Promise<string> {
+async function readWhole(body: NodeJS.ReadableStream, moved: (bytes: number) => void): Promise<string> {
   const pieces: Buffer[] = []
   let size = 0
   for await (const piece of body as AsyncIterable<Buffer>) {
     size += piece.length
     if (size > ANSWER_LIMIT) throw new AnswerTooLongError()
+    moved(piece.length)
     pieces.push(piece)
   }
   return Buffer.concat(pieces).toString("utf8")

@@ -14,7 +14,9 @@ import {
   StorageSharedKeyCredential,
 } from "@azure/storage-blob"
 import { UnsealError } from "../errors.ts"
+import type { StoreNotice } from "./adapter.ts"
 import { limitAnswers } from "./azure-answers.ts"
+import { followClock } from "./azure-clock.ts"
 import { nameProxy } from "./azure-proxy.ts"
 import type { AzureStoreUrl } from "./url.ts"
 
@@ -26,9 +28,14 @@ const PIPELINE: StoragePipelineOptions = {
   userAgentOptions: { userAgentPrefix: "unseal" },
 }
 
-/** The client of the URL's container. No request is made. `ERR_STORE_DENIED` without an account or a usable credential. */
-export async function containerClient(url: AzureStoreUrl, env: Environment): Promise<ContainerClient> {
-  return nameProxy(limitAnswers(await serviceClient(url, env)), env).getContainerClient(url.container)
+/** The client of the URL's container; `notify` hears of another clock. No request is made. `ERR_STORE_DENIED` without an account or a usable credential. */
+export async function containerClient(
+  url: AzureStoreUrl,
+  env: Environment,
+  notify: (notice: StoreNotice) => void,
+): Promise<ContainerClient> {
+  const service = followClock(limitAnswers(await serviceClient(url, env)), notify)
+  return nameProxy(service, env).getContainerClient(url.container)
 }
 
 async function serviceClient(url: AzureStoreUrl, env: Environment): Promise<BlobServiceClient> {

@@ -5,7 +5,7 @@
  * the message of a refused signature quotes what was signed. A cause keeps only what names the failure.
  */
 import { type ErrorCode, UnsealError } from "../errors.ts"
-import { AnswerTooLongError } from "./azure-answers.ts"
+import { AnswerTooLongError, hearAnswers } from "./azure-answers.ts"
 import { createPace, graceMs, TooSlowError } from "./pace.ts"
 import { retryAfterMs } from "./retry-after.ts"
 
@@ -106,7 +106,7 @@ export function azureError(error: unknown, doing: string): UnsealError {
 
 /**
  * One request, one attempt: the SDK's retries are off, and a request on which nothing moved for `idleTimeoutMs` is given up,
- * and one on which too little does (pace.ts); a long one calls `moved` with the bytes that went. Rejects with `signal.reason` after an abort, whatever the SDK made of it, and with
+ * and one on which too little does (pace.ts). One that sends much calls `moved` with the bytes that went. Rejects with `signal.reason` after an abort, whatever the SDK made of it, and with
  * one of the contract's errors otherwise.
  */
 export async function attempt<T>(
@@ -128,6 +128,7 @@ export async function attempt<T>(
     slow = !pace.moved(bytes)
     if (slow) stop()
   }
+  hearAnswers(controller.signal, moved)
   try {
     return await request(controller.signal, moved)
   } catch (error) {

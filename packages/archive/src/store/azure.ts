@@ -27,7 +27,14 @@
 import type { BlobItem } from "@azure/storage-blob"
 import { isUnsealError, UnsealError } from "../errors.ts"
 import type { ByteRange } from "../format/parts.ts"
-import { type AdapterOptions, createMarkers, keyUnder, type OpenedStore, openInTwo } from "./adapter.ts"
+import {
+  type AdapterOptions,
+  createMarkers,
+  keyUnder,
+  type OpenedStore,
+  openInTwo,
+  whatIsWrongWith,
+} from "./adapter.ts"
 import { newToken, parseToken, partSizeFor } from "./azure-blocks.ts"
 import { containerClient } from "./azure-container.ts"
 import { attempt, azureError, dripping, silent } from "./azure-errors.ts"
@@ -38,7 +45,7 @@ import type { AzureStoreUrl } from "./url.ts"
 
 /** Opens the store of `url`; nothing is asked of Azure yet. `ERR_STORE_DENIED` without an account or a usable credential. */
 export async function openAzureStore(url: AzureStoreUrl, options: AdapterOptions): Promise<OpenedStore> {
-  const container = await containerClient(url, options.env)
+  const container = await containerClient(url, options.env, options.onNotice ?? (() => {}))
   const location = `azure://${keyUnder(url.container, url.prefix).replace(/\/$/, "")}`
   const { idleTimeoutMs } = options
   const ended = new EndedUploads()
@@ -59,13 +66,10 @@ export async function openAzureStore(url: AzureStoreUrl, options: AdapterOptions
       const found = await attempt(`looking up ${name}`, idleTimeoutMs, signal, (abortSignal) =>
         blob.getProperties({ abortSignal }),
       )
-      const { contentLength: size, etag, metadata } = found
-      if (size === undefined || etag === undefined)
-        throw new UnsealError(
-          "ERR_STORE_UNAVAILABLE",
-          `looking up ${name}: the answer has no size or no ETag`,
-        )
-      return { key, size, etag, metadata: fromAzure(metadata ?? {}) }
+      const { contentLength: size, etag = "", metadata } = found
+      const wrong = size === undefined ? "answered without a size" : whatIsWrongWith(etag)
+      if (wrong !== null) throw new UnsealError("ERR_STORE_UNAVAILABLE", `looking up ${name}: ${wrong}`)
+      return { key, size: size!, etag, metadata: fromAzure(metadata ?? {}) }
     } catch (error) {
       if (isUnsealError(error, "ERR_OBJECT_NOT_FOUND")) return null
       throw error
@@ -247,6 +251,8 @@ function whatIsWrong(answer: Answer, object: StoredObject, { start, end }: ByteR
     return `Content-Range is ${answer.contentRange}, not ${contentRange}`
   if (answer.contentLength !== end - start)
     return `Content-Length is ${answer.contentLength} instead of ${end - start}`
+  const wrong = whatIsWrongWith(answer.etag)
+  if (wrong !== null) return wrong
   if (answer.etag !== object.etag) return `the ETag is ${answer.etag} instead of ${object.etag}`
   return null
 }

@@ -3,7 +3,7 @@ import { isIP } from "node:net"
 import { S3Client, type S3ClientConfig } from "@aws-sdk/client-s3"
 import { fromIni, fromNodeProviderChain } from "@aws-sdk/credential-providers"
 import { UnsealError } from "../errors.ts"
-import { type AdapterOptions, keyUnder, type StoreNotice } from "./adapter.ts"
+import { type AdapterOptions, keyUnder, type StoreNotice, whatIsWrongWith } from "./adapter.ts"
 import { readProxies } from "./proxy.ts"
 import { createAbilities, type Protection, type S3Abilities } from "./s3-abilities.ts"
 import { createAccess } from "./s3-access.ts"
@@ -48,18 +48,9 @@ export const bareEtag = (etag: string | undefined): string => etag?.replaceAll('
  * byte: a weak one can't be held to with `If-Match`.
  */
 export function strongEtag(etag: string | undefined, operation: string, where: string): string {
-  const bare = bareEtag(etag)
-  const wrong =
-    bare === ""
-      ? "without an ETag"
-      : bare.startsWith("W/")
-        ? `with the weak ETag ${etag?.slice(0, 100)}`
-        : null
-  if (wrong === null) return bare
-  throw new UnsealError(
-    "ERR_STORE_UNAVAILABLE",
-    `${operation} of ${where} answered ${wrong}: something between here and the store, such as a proxy that compresses, changes bodies or validators, and must leave them alone`,
-  )
+  const wrong = whatIsWrongWith(etag)
+  if (wrong === null) return bareEtag(etag)
+  throw new UnsealError("ERR_STORE_UNAVAILABLE", `${operation} of ${where} ${wrong}`)
 }
 
 /** Opens the bucket's client. Nothing is sent. `StoreUrlError` if no region is known for AWS itself. */

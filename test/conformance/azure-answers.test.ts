@@ -1,0 +1,174 @@
+/** The Azure adapter on an account, or behind a proxy, that answers otherwise: at one part and at several. */
+import { randomUUID } from "node:crypto"
+import type { OpenedStore, StoreNotice } from "@unseal/archive/store/adapter"
+import { openStore } from "@unseal/archive/store/open"
+import { RequestLimit } from "@unseal/archive/store/request-limit"
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest"
+import { createRawContainer, type RawContainer } from "../harness/azure-rest.ts"
+import { type Azurite, startAzurite } from "../harness/azurite.ts"
+import { type Answer, type Exchange, type FaultyProxy, startFaultyProxy } from "../harness/faulty-proxy.ts"
+import { poisoned } from "../harness/poisoned.ts"
+import { drain, expectSameBytes, readAll, sampleBytes, write } from "./store-suite.ts"
+
+const PART = 349 * 752
+const SIZES = [752, 3 * PART + 752] as const
+const never = new AbortController().signal
+
+let azurite: Azurite
+let raw: RawContainer
+let proxy: FaultyProxy
+let opened: OpenedStore[] = []
+let notices: StoreNotice[] = []
+let retried: string[] = []
+beforeAll(async () => {
+  azurite = await startAzurite()
+  raw = await createRawContainer(azurite, `answers-${randomUUID()}`)
+  proxy = await startFaultyProxy(azurite.url)
+})
+afterEach(async () => {
+  proxy.honest()
+  for (const store of opened) await store.close()
+  ;[opened, notices, retried] = [[], [], []]
+})
+afterAll(async () => {
+  await proxy?.close()
+  await azurite?.close()
+})
+
+/** As a process opens it, with the request layer around it. */
+async function open(limit = new RequestLimit()): Promise<OpenedStore> {
+  const query = new URLSearchParams({ endpoint: `${proxy.url}/${azurite.account}` })
+  const store = await openStore(`azure://${raw.name}/some/prefix?${query}`, {
+    ...{ partSizeBytes: PART, env: { AZURE_STORAGE_KEY: azurite.key }, limit },
+    onNotice: (notice) => notices.push(notice),
+    onRetry: (code) => retried.push(code),
+  })
+  opened.push(store)
+  return poisoned(store)
+}
+
+const refuse = (exchange: Exchange, status: number, code: string, headers: Answer["headers"] = {}) =>
+  exchange.answer({ status, headers: { "x-ms-error-code": code, ...headers }, body: Buffer.alloc(0) })
+
+async function roundTrip(store: OpenedStore, size: number): Promise<void> {
+  const key = `${randomUUID()}.ts`
+  const bytes = sampleBytes(key, size)
+  expect(await store.stat(key, never)).toBeNull()
+  expect(await write(store, key, bytes)).toMatchObject({ key, size })
+  expectSameBytes(await readAll(store, key), bytes)
+  expectSameBytes((await raw.get(`some/prefix/${key}`))!.bytes, bytes)
+}
+
+describe("an account with another clock", () => {
+  let refusals = 0
+  /** Takes nothing that is signed by a time more than 15 minutes from its own. */
+  const clockAhead = (aheadMs: number) => {
+    refusals = 0
+    proxy.fault(async (exchange) => {
+      const date = new Date(Date.now() + aheadMs)
+      const signed = Date.parse(exchange.headers["x-ms-date"] as string)
+      const skewMs = Math.abs(signed - date.getTime())
+      if (!(skewMs > 15 * 60_000)) return exchange.answer(await exchange.forward())
+      refusals++
+      refuse(exchange, 403, "AuthenticationFailed", { date: date.toUTCString() })
+    })
+  }
+
+  for (const seconds of [3600, -3600])
+    for (const size of SIZES)
+      it(`is signed for by its own, after one refusal: ${seconds} s, ${size} bytes`, async () => {
+        clockAhead(seconds * 1000)
+        const store = await open()
+        await roundTrip(store, size)
+        expect(refusals).toBe(1)
+        expect(retried).toEqual([])
+        expect(notices).toEqual([{ what: "clock-skew", seconds: expect.any(Number) }])
+        const [notice] = notices
+        expect(notice?.what === "clock-skew" && Math.abs(notice.seconds - seconds)).toBeLessThan(30)
+      })
+
+  it("is followed when it is set right, and by requests that were under way", async () => {
+    clockAhead(3_600_000)
+    const store = await open()
+    await Promise.all(Array.from({ length: 8 }, () => store.stat("none.ts", never)))
+    expect(notices).toHaveLength(1)
+    clockAhead(0)
+    expect(await store.stat("none.ts", never)).toBeNull()
+    expect(notices).toHaveLength(2)
+    expect(notices[1]?.what === "clock-skew" && Math.abs(notices[1].seconds)).toBeLessThan(30)
+  })
+
+  it("that refuses its own time, too, is told of", async () => {
+    proxy.fault((exchange) =>
+      refuse(exchange, 403, "AuthenticationFailed", { date: new Date(Date.now() + 3_600_000).toUTCString() }),
+    )
+    await expect((await open()).stat("none.ts", never)).rejects.toMatchObject({
+      code: "ERR_STORE_UNAVAILABLE",
+      message: expect.stringMatching(/the store's clock is 3\d{3} s ahead of this machine's/),
+    })
+  })
+})
+
+describe("an account that slows its clients down", () => {
+  for (const [status, code, headers] of [
+    [503, "ServerBusy", {}],
+    [503, "ServerBusy", { "retry-after": "1" }],
+    [429, "TooManyRequests", {}],
+  ] as const)
+    for (const size of SIZES)
+      it(`gets what it takes, whatever it says: ${status} ${JSON.stringify(headers)}, ${size} bytes`, async () => {
+        let underWay = 0
+        let refused = 0
+        proxy.fault(async (exchange) => {
+          if (underWay >= 2) {
+            refused++
+            return refuse(exchange, status, code, headers)
+          }
+          underWay++
+          const answer = await exchange.forward().finally(() => underWay--)
+          exchange.answer(answer)
+        })
+        const store = await open(new RequestLimit({ baseMs: 1, maxMs: 20, growMs: 20 }))
+        await Promise.all(Array.from({ length: 4 }, () => roundTrip(store, size)))
+        expect(refused).toBeGreaterThan(0)
+        expect(new Set(retried)).toEqual(new Set(["ERR_STORE_BUSY"]))
+      })
+})
+
+describe("a lone refusal among answers that are fine", () => {
+  const code = "AuthorizationFailure"
+  for (const size of SIZES)
+    it(`is asked about again, ${size} bytes`, async () => {
+      let requests = 0
+      proxy.fault(async (exchange) => {
+        if (++requests % 7 === 0) return refuse(exchange, 403, code)
+        exchange.answer(await exchange.forward())
+      })
+      const store = await open()
+      for (let round = 0; round < 3; round++) await roundTrip(store, size)
+      expect(retried).toContain("ERR_STORE_DENIED")
+    })
+})
+
+describe("a proxy that compresses", () => {
+  for (const size of SIZES)
+    it(`is named as what may change validators, ${size} bytes`, async () => {
+      const key = `weak-${size}.ts`
+      await raw.put(`some/prefix/${key}`, sampleBytes(key, size))
+      const store = await open()
+      const object = (await store.stat(key, never))!
+      proxy.fault(async (exchange) => {
+        const answer = await exchange.forward()
+        exchange.answer({ ...answer, headers: { ...answer.headers, etag: `W/${answer.headers.etag}` } })
+      })
+      for (const look of [
+        () => store.stat(key, never),
+        () => store.open(key, 64, never),
+        () => drain(store.read(object, { start: 0, end: 64 }, never)),
+      ])
+        await expect(look()).rejects.toMatchObject({
+          code: "ERR_STORE_UNAVAILABLE",
+          message: expect.stringMatching(/the weak ETag W\/.*something between here and the store/),
+        })
+    })
+})
