@@ -1,7 +1,8 @@
+import type { KeyDirectory } from "@unseal/archive/key-directory"
 import type { OpenedStore } from "@unseal/archive/store/adapter"
 import type { PartWriter } from "@unseal/archive/store/contract"
 import { expect, test } from "vitest"
-import { sided } from "./sides.ts"
+import { sided, sidedKeys } from "./sides.ts"
 
 const never = new AbortController().signal
 const plain = { contentType: "video/mp2t", metadata: {}, existing: "fail" } as const
@@ -32,3 +33,13 @@ test.each([
     expect(worked).toEqual(expected)
   },
 )
+
+test("keys have worked when their directory was last read: a ring that is kept tells nothing of now", async () => {
+  const keyRing = { unwrap: async () => ({}), lookedAt: () => 1_000 } as unknown as KeyDirectory
+  const worked: unknown[] = []
+  await sidedKeys(keyRing, "/keys", (side, since) => worked.push([side, since])).unwrap(
+    new Uint8Array(),
+    never,
+  )
+  expect(worked).toEqual([["keys", 1_000]])
+})

@@ -156,7 +156,8 @@ export function sidedKeys(keyRing: KeyDirectory, directory: string, worked: Work
       const since = Date.now()
       const unwrapped = await on("keys", keyRing.unwrap(encryptedPassword, signal))
       if (unwrapped === null && keyRing.describe().length === 0) throw withoutKeys(directory)
-      worked("keys", since)
+      // Keys that were read before the directory went away tell nothing of it.
+      worked("keys", Math.min(since, keyRing.lookedAt()))
       return unwrapped
     },
   }

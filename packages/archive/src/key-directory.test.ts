@@ -1,6 +1,6 @@
 import { execFileSync } from "node:child_process"
 import { createHash } from "node:crypto"
-import { chmod, copyFile, mkdtemp, readFile, rm, symlink, utimes, writeFile } from "node:fs/promises"
+import { chmod, copyFile, mkdtemp, readFile, rename, rm, symlink, utimes, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterEach, beforeEach, describe, expect, it } from "vitest"
@@ -174,6 +174,17 @@ describe("a key directory", () => {
     const ring = await openKeyDirectory(directory, { refreshMs: 0 })
     await rm(join(directory, "key.pem"))
     expect(await ring.unwrap(await passwordOf("openssl-zero"), never)).toBeNull()
+  })
+
+  it("tells when it was last read, which a look that fails does not change", async () => {
+    await place("openssl-zero", "key.pem")
+    const ring = await openKeyDirectory(directory, { refreshMs: 60_000 })
+    const at = ring.lookedAt()
+    await rename(directory, `${directory}.away`)
+    await expect(ring.refresh()).rejects.toMatchObject({ code: "ERR_KEY_SERVICE_UNAVAILABLE" })
+    expect(ring.lookedAt()).toBe(at)
+    await rename(`${directory}.away`, directory)
+    await expect.poll(() => ring.refresh().then(() => ring.lookedAt())).toBeGreaterThan(at)
   })
 
   it("that does not exist is a key service that is unavailable", async () => {

@@ -25,6 +25,8 @@ export interface KeyDirectory extends KeyRing {
   certificates(): readonly Certificate[]
   /** Looks at the directory now rather than within `refreshMs`. */
   refresh(): Promise<void>
+  /** When the last look that succeeded began, in milliseconds on the clock of `Date.now`. What `unwrap` gives is as old as that. */
+  lookedAt(): number
 }
 
 export interface KeyDirectoryOptions {
@@ -60,6 +62,7 @@ export async function openKeyDirectory(
   let looking: Promise<void> | undefined
 
   async function look(): Promise<void> {
+    const at = Date.now()
     const next = new Map<string, Entry>()
     const files = await filesOf(directory)
     for (const name of files.pem) next.set(name, await readEntry(directory, name, entries.get(name)))
@@ -71,7 +74,7 @@ export async function openKeyDirectory(
       usable.map((entry) => entry.key!),
       options.oaepHash,
     )
-    lookedAt = Date.now()
+    lookedAt = at
   }
 
   function refresh(): Promise<void> {
@@ -87,6 +90,7 @@ export async function openKeyDirectory(
   return {
     unusable,
     refresh,
+    lookedAt: () => lookedAt,
     ignored: () => ignored,
     exposed: () => [...entries].flatMap(([name, { key, isPublic }]) => (key && isPublic ? [name] : [])),
     certificates() {

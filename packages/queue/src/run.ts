@@ -155,7 +155,6 @@ export function createRunner<Result extends RunResult>(deps: RunnerOptions<Resul
       if (admission.kind === "held") return { ...seen(), ending: admission }
       if (admission.kind === "expired") return { ...seen(), ending: { ...admission, kind: "dead" } }
       probeOf = admission.probeOf
-      const startedAt = Date.now()
       const taken = payload
       const checkpoint = openLog(signal)
       const running = deps.run(payload, {
@@ -180,9 +179,6 @@ export function createRunner<Result extends RunResult>(deps: RunnerOptions<Resul
 
       const result = await Promise.race([running, givenUp])
       if (lock.lost) return { ...seen(), ending: { kind: "lost" } }
-      // Whatever was not noted has worked at some time of the run; not every run needs the vendor.
-      for (const side of ["source", "destination", "keys"] as const)
-        if (!worked.has(side)) worked.set(side, startedAt)
       suspensionsLearn()
       if (!checkpoint.empty) await forget(openLog(AbortSignal.timeout(1_000)))
       return { ...seen(), ending: { kind: "completed", result } }

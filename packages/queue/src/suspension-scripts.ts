@@ -7,7 +7,7 @@
  *
  * A suspension is a field `PROJECT:SIDE` of one hash, as JSON (`SuspensionState`). Its archives are in BullMQ's `delayed` set, due when
  * their time is up, and in a sorted set of its own, in the order of their turns. A job's hash remembers `held` (milliseconds in
- * suspensions that are over), `heldSince` (of the present one, if the archive itself was tried), `hits` and `hitAt`.
+ * suspensions that are over), `heldSince` (of the present one, if the archive itself was tried), `hits`, `hitAt` and `hitBy` (workers).
  */
 /** What all of these scripts begin with. */
 export const COMMON = `
@@ -94,17 +94,23 @@ end
 export const HIT = `${COMMON}
 if not isOurs(a.id, a.token) then return { "lost" } end
 local t, s, job = now(), readAt(suspensions, a.name), bull .. a.id
-local f = redis.call("HMGET", job, "hits", "hitAt", "held", "heldSince")
+local f = redis.call("HMGET", job, "hits", "hitAt", "held", "heldSince", "hitBy")
 local hits, hitAt, held, heldSince = tonumber(f[1] or 0), tonumber(f[2] or 0), tonumber(f[3] or 0), tonumber(f[4] or a.clock)
+local hitBy = f[5] or ""
 local ended = readAt(ends, a.name)
-local othersWorked = hitAt > 0 and ended ~= nil and ended.at > hitAt
-if hitAt == 0 or othersWorked then hits = hits + 1 end
-redis.call("HSET", job, "hits", hits, "hitAt", whole(t), "heldSince", whole(heldSince))
+local isNew = not string.find(hitBy, a.by, 1, true)
+local othersWorked = ended ~= nil and ended.at > hitAt
+local workedHere = a.workedAgoMs ~= nil and t - a.workedAgoMs > hitAt
+-- A worker that has not succeeded itself may be what is broken: it counts once.
+local counts = hitAt > 0 and (workedHere or (isNew and othersWorked))
+if hitAt == 0 or counts then hits = hits + 1 end
+if isNew then hitBy = string.sub(a.by .. " " .. hitBy, 1, 1000) end
+redis.call("HSET", job, "hits", hits, "hitAt", whole(t), "heldSince", whole(heldSince), "hitBy", hitBy)
 
 local isProbe = s ~= nil and s.probe == a.id
 local heldMs = held + math.max(a.clock - heldSince, 0)
 local verdict
-if othersWorked and hits >= a.ownHits then verdict = "own" end
+if counts and hits >= a.ownHits then verdict = "own" end
 if heldMs >= a.maxMs then verdict = "expired" end
 if verdict then
   redis.call("ZREM", heldOf .. a.name, a.id)

@@ -11,7 +11,8 @@ import { createJobPayload, type JobPayload } from "./job.ts"
 import { heldKey, queueKey, turnsKey } from "./names.ts"
 import { createProducer } from "./producer.ts"
 import { queueStatus } from "./status.ts"
-import { listSuspensions, resumeSuspended } from "./suspension-state.ts"
+import { END } from "./suspension-scripts.ts"
+import { listSuspensions, resumeSuspended, runScript } from "./suspension-state.ts"
 
 let redis: RedisServer
 let client: Redis
@@ -75,7 +76,13 @@ function consume(run: Run, options: Partial<ConsumerOptions<RunResult>> = {}): W
     suspension: { firstMs: 200, mostMs: 800 },
     logger: { info: line("info"), warn: line("warn"), error: line("error") },
     observe: { ended: (run) => ended.push(run) },
-    run,
+    async run(payload, context) {
+      const since = Date.now()
+      const result = await run(payload, context)
+      // A run that succeeds has used its keys and both stores.
+      for (const side of ["source", "destination", "keys"] as const) context.worked(side, since)
+      return result
+    },
     ...options,
   })
   ends.push(() => consumer.close())
@@ -222,6 +229,46 @@ test("the only archive of a project is held, however often it is denied: nobody 
   down = false
   await poll(async () => (await completed()).length).toBe(1)
 }, 60_000)
+
+test("a worker that is broken itself uses up no attempt, however often others succeed meanwhile", async () => {
+  // As of one whose network is gone, or whose look at the keys is younger than that of the others.
+  let broken = true
+  const consumer = consume(async () => {
+    if (broken) throw fails("ERR_KEY_SERVICE_UNAVAILABLE", "keys")
+    return {}
+  })
+  const [jobId] = await enqueue(SICK, 1)
+  for (let failures = 1; failures <= 5; failures++) {
+    await poll(() => consumer.ended.length).toBeGreaterThanOrEqual(failures)
+    // Another worker succeeds.
+    await poll(() => runScript(client, queue, END, { name: `${SICK}:keys`, agoMs: 0 })).toBeTypeOf("string")
+  }
+  expect(consumer.ended.map(({ ending }) => ending.kind)).not.toContain("retry")
+  broken = false
+  await poll(completed).toEqual([jobId])
+  expect(await field(jobId!, "atm")).toBe("1")
+}, 60_000)
+
+test("what three workers fail at, while others succeed each time, is the archive's own", async () => {
+  const fleet = Array.from({ length: 3 }, () =>
+    consume(async () => {
+      throw fails("ERR_STORE_DENIED", "source")
+    }),
+  )
+  await enqueue(SICK, 1)
+  const failed = () => fleet.map(({ ended }) => ended.length)
+  const sum = () => failed().reduce((a, b) => a + b)
+  const deadLetters = () => client.zcard(queueKey(queue, "failed"))
+  for (let failures = 1; (await deadLetters()) === 0; failures++) {
+    await poll(sum).toBeGreaterThanOrEqual(failures)
+    await poll(async () => {
+      const ended = await runScript(client, queue, END, { name: `${SICK}:source`, agoMs: 0 })
+      return ended !== null || (await deadLetters()) > 0
+    }).toBe(true)
+    expect(failures).toBeLessThan(40)
+  }
+  expect(failed().every((count) => count > 0)).toBe(true)
+}, 90_000)
 
 test("one that fails alone for a passing reason uses its attempts after that", async () => {
   const [bad] = await enqueue(SICK, 1)

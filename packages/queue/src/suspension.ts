@@ -73,7 +73,10 @@ export interface Suspensions {
   close(): void
 }
 
-/** A failure that came so often, while others succeeded after each time, is the archive's own. */
+/**
+ * A failure that came this often, while others succeeded after each time, is the archive's own. A worker must have succeeded itself
+ * to say so twice: one whose own network or mount is broken fails for ever while all others succeed.
+ */
 const OWN_HITS = 3
 const POLL_MS = 2_000
 const SWEEP_MS = 60_000
@@ -95,6 +98,8 @@ export function createSuspensions(options: SuspensionOptions): Suspensions {
   let singles = { since: 0, count: 0 }
   const releasing = new Set<string>()
   const endingNow = new Set<string>()
+  /** Since when a side of a project has worked for this process, by the suspension's name. */
+  const workedHere = new Map<string, number>()
 
   const script = (lua: string, given: Readonly<Record<string, unknown>>) =>
     withDeadline(
@@ -231,8 +236,11 @@ export function createSuspensions(options: SuspensionOptions): Suspensions {
       const name = nameOf(payload.projectId, side)
       const reason = reasonOf(error)
       const { code, remedy } = error
+      const workedAt = workedHere.get(name)
       const given = {
         ...{ name, id: jobId, token, code, reason, remedy, maxMs, mostMs, ownHits: OWN_HITS },
+        by: token.split(":")[0],
+        ...(workedAt !== undefined && { workedAgoMs: Math.max(0, Date.now() - workedAt) }),
         firstMs: Math.max(Math.min(firstMs, mostMs), Math.min(retryAfterMsOf(error), LONGEST_RETRY_AFTER_MS)),
       }
       const [verdict, heldMs] = (await script(HIT, given)) as string[]
@@ -254,6 +262,7 @@ export function createSuspensions(options: SuspensionOptions): Suspensions {
 
     works(payload, side, since) {
       const name = nameOf(payload.projectId, side)
+      workedHere.set(name, Math.max(since, workedHere.get(name) ?? 0))
       if (!isOn(name) || endingNow.has(name)) return
       endingNow.add(name)
       inBackground(end(name, Math.max(0, Date.now() - since)).finally(() => endingNow.delete(name)))
