@@ -233,10 +233,10 @@ describe("credentials that may not list the bucket", () => {
   for (const size of SIZES)
     it(`find and write what they may, and say what they can't see, ${size} bytes`, async () => {
       const { store } = await open1("hidden-keys")
-      expect(store.whyBlind?.()).toBeNull()
+      expect(store.missingPermission?.()).toBeNull()
       await roundTrip(store, size)
       expect(await store.open("none.ts", 64, never)).toBeNull()
-      expect(store.whyBlind?.()).toBe("the credentials lack the permission s3:ListBucket")
+      expect(store.missingPermission?.()).toBe("s3:ListBucket")
       expect(notices).toContainEqual({ what: "blind" })
     })
 
@@ -280,7 +280,7 @@ describe("credentials that may not list the bucket", () => {
         message: expect.stringMatching(/403 AccessDenied.*this needs the permission s3:GetObject/),
       })
     expect(await store.stat("none.ts", never)).toBeNull()
-    expect(store.whyBlind?.()).toBeNull()
+    expect(store.missingPermission?.()).toBeNull()
   })
 
   it("are told apart from those that have lost every permission", async () => {
@@ -318,7 +318,7 @@ describe("credentials that may not list the bucket", () => {
     permit(allow("s3:GetObject"))
     const store = await open()
     expect(await store.stat("none.ts", never)).toBeNull()
-    expect(store.whyBlind?.()).not.toBeNull()
+    expect(store.missingPermission?.()).not.toBeNull()
     expect(server.operations.count("ListObjectsV2")).toBe(0)
     permit(list, allow("s3:PutObject"))
     await expect(store.stat("none.ts", never)).rejects.toMatchObject({

@@ -20,6 +20,7 @@ export function errorsDocument(): string {
     FAILURES[name].kind,
     isOfTable(name) ? ERROR_CODES[name].owner : "archive",
     inTheQueue(name),
+    FAILURES[name].meaning,
     FAILURES[name].remedy,
     isOfTable(name) ? String(exitCodeOf(name)) : "–",
     isOfTable(name) ? remedyAtTerminal(new UnsealError(name, "")) : "–",
@@ -36,6 +37,6 @@ export function errorsDocument(): string {
       "- **held**: the trouble is the deployment's and hits all archives of a project alike, so no attempt is used. The project is suspended on that side (source, destination, keys, vendor). A probe looks after a second, later every 20 seconds; as soon as one succeeds, all its archives go on in their old order. An archive that is held for `UNSEAL_SUSPEND_MAX_MS` in all is a dead letter, and so is one that is refused three times while others of its project succeed.",
     ].join("\n"),
     "At a terminal there is no worker that tries again: the command ends with an exit code (1 failed for good, 2 usage or configuration, 3 may be tried again) and says what to do there. An archive without a password, or of 0 bytes, is an outcome, not an error.",
-    table(["code", "kind", "owner", "in the queue", "remedy", "exit code", "at a terminal"], rows),
+    table(["code", "kind", "owner", "in the queue", "meaning", "remedy", "exit code", "at a terminal"], rows),
   )
 }

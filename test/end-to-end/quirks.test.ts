@@ -41,6 +41,19 @@ const SENTENCES: Partial<Record<QuirkName, RegExp>> = {
   "demands-owner": /or it may not be seen: the credentials lack/,
   "requester-pays": /answered 403 AccessDenied.*s3:GetObject, and requestPayer=requester in the store's URL/,
 }
+/** Whose move it is then: as specific as the sentence. */
+const DEMANDED = /the permission s3:PutObject .*name them in the store's URL/
+const REMEDIES: Partial<Record<QuirkName, RegExp>> = {
+  denied: /the permission s3:ListBucket/,
+  archived: /restore the object/,
+  "expired-token": /renew the credentials/,
+  "demands-sse-kms": DEMANDED,
+  "demands-acl": DEMANDED,
+  "demands-tagging": DEMANDED,
+  "demands-storage-class": DEMANDED,
+  "demands-owner": /the permission s3:ListBucket/,
+  "requester-pays": /the permission s3:GetObject .*requestPayer=requester/,
+}
 /** Of several parts alone: what is one PutObject is not struck. */
 const SENTENCES_OF_SEVERAL: Partial<Record<QuirkName, RegExp>> = {
   "complete-lost": /has nothing under/,
@@ -107,7 +120,11 @@ for (const quirk of QUIRK_NAMES)
         },
         never,
       )
-      if (sentence) await expect(ended).rejects.toThrow(sentence)
+      if (sentence)
+        await expect(ended).rejects.toMatchObject({
+          message: expect.stringMatching(sentence),
+          remedy: expect.stringMatching(REMEDIES[quirk] ?? /./),
+        })
       else expect((await ended).outcome).toBe("committed")
 
       if (anew) anew()

@@ -50,7 +50,7 @@ export function nextMove(archive: ShownArchive, pause: Pause | null): string {
 
 function delayed(archive: ShownArchive, { missingSince, archivedSince, until }: ArchiveJob): string {
   if (archivedSince !== undefined)
-    return `${FAILURES.ERR_OBJECT_ARCHIVED.remedy.split(";")[0]}; it is looked for again at ${until}`
+    return `${FAILURES.ERR_OBJECT_ARCHIVED.remedy}; it is looked for again at ${until}`
   if (missingSince === undefined) return `nothing to do: it is tried again at ${until}`
   const source = foundIn(archive.source)
   if (source?.object)
@@ -64,9 +64,10 @@ function dead(archive: ShownArchive, { jobId, failure, damaged }: ArchiveJob): s
   if (damaged)
     return `its payload is lost: "unseal submit CALLBACK.json" or "unseal archives reconcile" takes its place`
   const { remedy } = FAILURES[failure?.code ?? "ERR_UNEXPECTED"]
-  // Some remedies say so themselves.
-  const already = /,? then redrive$/
-  return `${remedy.replace(already, "")}; then "unseal queue redrive --id ${jobId}"`
+  // What is submitted again takes the place of its dead letter.
+  if (remedy.endsWith(", then submit it again"))
+    return `${remedy}: "unseal submit CALLBACK.json" or "unseal archives reconcile"`
+  return `${remedy.replace(/, then redrive$/, "")}; then "unseal queue redrive --id ${jobId}"`
 }
 
 /** Whether the destination holds this archive's plaintext, with its record. */

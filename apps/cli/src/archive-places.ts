@@ -123,6 +123,12 @@ async function looking<T>(
   }
 }
 
+/** Why what is not there may only not be seen. */
+function blindness(store: OpenedStore): string | null {
+  const permission = store.missingPermission?.() ?? null
+  return permission === null ? null : `the credentials lack the permission ${permission}`
+}
+
 async function sourceIn(
   store: OpenedStore,
   keys: readonly string[],
@@ -132,7 +138,7 @@ async function sourceIn(
   for (const key of keys) {
     const object = await store.stat(key, signal)
     if (object !== null) return { store: store.location, keys, object: shown(store, object) }
-    blind ??= store.whyBlind?.() ?? null
+    blind ??= blindness(store)
   }
   return { store: store.location, keys, object: null, ...(blind !== null && { blind }) }
 }
@@ -144,7 +150,7 @@ async function destinationIn(
   signal: AbortSignal,
 ): Promise<ShownDestination> {
   const object = await store.stat(key, signal)
-  const blind = object === null ? (store.whyBlind?.() ?? null) : null
+  const blind = object === null ? blindness(store) : null
   const record = await readRecord(store, recordKeyOf(key), signal)
   return {
     ...{ store: store.location, key, object: object && shown(store, object), record },

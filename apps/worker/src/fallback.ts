@@ -82,6 +82,10 @@ export function createFallback({ config, onRetry }: FallbackOptions): Fallback {
       throw new UnsealError(
         "ERR_STORE_DENIED",
         `the URL of archive ${archiveId} has expired, and project ${projectId} has no credentials to ask the vendor for another`,
+        {
+          remedy:
+            "give the project credentials of the vendor's REST API (UNSEAL_API_SECRET or UNSEAL_APPLICATION_KEY, or apiSecretFile or applicationKeyFile in the projects file)",
+        },
       )
     const quiet = quietUntil.get(projectId)
     if (quiet !== undefined && performance.now() < quiet.until) throw quiet.error

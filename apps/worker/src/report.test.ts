@@ -76,6 +76,16 @@ test("a dead letter is an error with its code, kind, remedy and attempt", async 
   )
 })
 
+test("the remedy is the error's own, where it has one", () => {
+  const remedy = "give the credentials the permission s3:ListBucket"
+  const error = new UnsealError("ERR_OBJECT_NOT_FOUND", "no object", { remedy })
+  const reason = "ERR_OBJECT_NOT_FOUND: no object"
+  report({ kind: "waiting", code: error.code, reason, waitedMs: 0, delayMs: 1_000 } as never, { error })
+  report({ kind: "dead", code: error.code, reason }, { error })
+  expect(lines.map((line) => line.remedy)).toEqual([remedy, remedy])
+  expect(lines[1]).toHaveProperty("meaning", expect.stringContaining("source keys"))
+})
+
 test("what is tried again counts as a retry, not as an archive", async () => {
   report({ kind: "retry", code: "ERR_STORE_UNAVAILABLE", reason: "ERR_STORE_UNAVAILABLE: x" })
   report({

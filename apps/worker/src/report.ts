@@ -1,5 +1,6 @@
+import { type ErrorCode, isUnsealError } from "@unseal/archive/errors"
 import type { EndedRun } from "@unseal/queue/consumer"
-import { FAILURES, type WaitingCode } from "@unseal/queue/ending"
+import { FAILURES, type FailureCode, type WaitingCode } from "@unseal/queue/ending"
 import { type Logger, rateLimited } from "@unseal/service/logger"
 import type { WorkerMetrics } from "./metrics.ts"
 import type { MissionResult } from "./mission.ts"
@@ -16,6 +17,12 @@ const WAITING_FOR: Record<WaitingCode, string> = {
 /** At the first miss, and each time the wait has doubled: an archive that is a day late is told of seventeen times. */
 const isToldOf = (waitedMs: number, delayMs: number): boolean =>
   Math.floor(Math.log2(waitedMs / 1_000 + 1)) < Math.floor(Math.log2((waitedMs + delayMs) / 1_000 + 1))
+
+/** What is known of a failure: the row of its code, with the remedy of this one error where it has its own. */
+const described = (code: FailureCode, error: unknown) => ({
+  ...FAILURES[code],
+  ...(isUnsealError(error, code as ErrorCode) && { remedy: error.remedy }),
+})
 
 /** Counts, times and logs the end of one run. */
 export function createReport(metrics: WorkerMetrics, logger: Logger): (run: EndedRun<MissionResult>) => void {
@@ -41,20 +48,23 @@ export function createReport(metrics: WorkerMetrics, logger: Logger): (run: Ende
         const { code, reason } = ending
         metrics.ended(project, "dead-letter", code)
         if (code === "ERR_OBJECT_INCOMPLETE") metrics.announcedSize("differs")
-        logger.error({ ...line, code, ...FAILURES[code], reason, err: error }, "archive is a dead letter")
+        logger.error(
+          { ...line, code, ...described(code, error), reason, err: error },
+          "archive is a dead letter",
+        )
         break
       }
       case "retry": {
         const { code, reason } = ending
         metrics.retried("job", code)
-        const fields = { ...line, code, ...FAILURES[code], reason, err: error }
+        const fields = { ...line, code, ...described(code, error), reason, err: error }
         limited("warn", code, fields, "archive failed and will be tried again")
         break
       }
       case "waiting": {
         const { code, reason, waitedMs, delayMs } = ending
         metrics.retried("job", code)
-        const fields = { ...line, code, ...FAILURES[code], reason, waitedMs, delayMs }
+        const fields = { ...line, code, ...described(code, error), reason, waitedMs, delayMs }
         if (isToldOf(waitedMs, delayMs)) limited("info", code, fields, WAITING_FOR[code])
         break
       }

@@ -92,6 +92,7 @@ export function createSilence(tickMs = TICK_MS): Silence {
               new UnsealError(
                 error.code,
                 `${what}: no answer for ${inTicks(SILENT_TICKS)}, and a look fails: ${error.message}`,
+                { remedy: error.ownRemedy },
               ),
           )
       },

@@ -14,7 +14,9 @@ export type Side = "source" | "destination" | "keys" | "vendor"
 interface ErrorRow {
   readonly kind: ErrorKind
   readonly owner: ErrorOwner
-  /** One sentence for the operator: what to do about it. */
+  /** What happened, as a clause. */
+  readonly meaning: string
+  /** Whose move it is, and what that move is, as a clause. What is done by hand after the cause is mended comes last: `, then redrive`. */
   readonly remedy: string
 }
 
@@ -23,107 +25,136 @@ export const ERROR_CODES = {
   ERR_JOB_INVALID: {
     kind: "permanent",
     owner: "archive",
+    meaning:
+      "the job or the callback is malformed or damaged, or belongs to a project that is not configured here",
     remedy:
-      "the job or callback is malformed: compare it with the vendor's archive-status callback and submit it again",
+      "if its project is missing, add it to the projects file and redrive; if it is malformed, compare it with the vendor's archive-status callback, then submit it again",
   },
   ERR_NO_MATCHING_KEY: {
     kind: "permanent",
     owner: "archive",
+    meaning: "no private key of the project unwraps the password",
     remedy:
-      "put the private key of the certificate that was registered when the archive was recorded into the key directory, then redrive",
+      "put the private key of the certificate that was registered when the archive was recorded into the project's key directory, then redrive",
   },
   ERR_KEY_INVALID: {
     kind: "permanent",
     owner: "deployment",
-    remedy: "replace the key file, or its .passphrase file, with one that openssl can read",
+    meaning:
+      "a key or certificate file can't be used: it is damaged, in another format, or its passphrase is missing or wrong",
+    remedy: "replace the key file, or the .passphrase file beside it, with one that openssl can read",
   },
   ERR_PASSWORD_INVALID: {
     kind: "permanent",
     owner: "archive",
-    remedy: "take the password from the callback or from the vendor's REST API again, unchanged",
+    meaning:
+      "the password is not one that the vendor makes: it is empty, cut short, not base64, or of an unknown version",
+    remedy:
+      "take the password from the callback or the vendor's REST API again, unchanged, then submit it again",
   },
   ERR_CIPHERTEXT_INVALID: {
     kind: "permanent",
     owner: "archive",
+    meaning:
+      "the object can't be an intact encrypted archive: it is empty, cut short, not encrypted, larger than the store or the memory allows, or more of its packets are damaged than UNSEAL_MAX_DAMAGE accepts",
     remedy:
-      "the object in the source store is damaged or not an encrypted archive: compare its size with the callback's",
+      "compare its size with the callback's, and upload it again from the vendor's copy; if the message counts damaged packets, a higher UNSEAL_MAX_DAMAGE accepts them, then redrive",
   },
   ERR_NOT_MPEG_TS: {
     kind: "permanent",
     owner: "archive",
-    remedy:
-      "the password and the object do not belong together, or the object is not an encrypted archive: check the source key template",
+    meaning:
+      "what was decrypted is not MPEG-TS: the password belongs to another object, or the object is not an encrypted archive",
+    remedy: "check that the source key templates lead to this archive's own object, then redrive",
   },
   ERR_DIGEST_MISMATCH: {
     kind: "permanent",
     owner: "archive",
-    remedy: "the bytes differ from their announced digest: compare the object with the vendor's copy",
+    meaning: "neither the ciphertext nor the plaintext has the SHA-256 that the callback announced",
+    remedy:
+      "compare the object with the vendor's copy and upload it again if they differ, or accept it with UNSEAL_ANNOUNCED_DIGEST=record, then redrive",
   },
   ERR_DESTINATION_EXISTS: {
     kind: "permanent",
     owner: "archive",
-    remedy: "move the existing object away, or allow it to be replaced",
+    meaning: "the destination key holds an object that was not made from this archive",
+    remedy: "move the existing object away, or set UNSEAL_EXISTING=replace to have it replaced, then redrive",
   },
   ERR_STORE_DENIED: {
     kind: "permanent",
     owner: "deployment",
-    remedy: "check the credentials, the bucket or container, and the permissions of the store",
+    meaning:
+      "the store refuses access: the credentials are wrong, a permission is missing, or there is no such bucket, container or directory",
+    remedy:
+      "check the credentials, the name of the bucket, container or directory, and the permissions (docs/permissions.md)",
   },
   ERR_OBJECT_NOT_FOUND: {
     kind: "transient",
     owner: "archive",
-    remedy: "the object is not in the source store yet: check the source store and its key templates",
+    meaning: "none of the source keys holds an object yet",
+    remedy:
+      "check that the vendor uploads to this source, and that the source key templates match the names it uses",
   },
   ERR_OBJECT_INCOMPLETE: {
     kind: "transient",
     owner: "archive",
+    meaning:
+      "the object's size is not the one that the callback announced, and UNSEAL_ANNOUNCED_SIZE=require insists on it",
     remedy:
-      "the object does not have the size that the callback announced: upload it again from the vendor's copy, or take it as it is with UNSEAL_ANNOUNCED_SIZE=record",
+      "upload the object again from the vendor's copy, or accept it as it is with UNSEAL_ANNOUNCED_SIZE=record",
   },
   ERR_COMMIT_MISMATCH: {
     kind: "transient",
     owner: "deployment",
+    meaning: "the store confirmed the object, and then had none, or one of another size or content",
     remedy:
-      "the store said that the archive was complete, and does not have it: look at the store; the archive is written again, and nothing was removed",
+      "find out why the store, or something in front of it, loses or changes what it has confirmed; nothing was removed, and the archive is written again",
   },
   ERR_OBJECT_ARCHIVED: {
     kind: "transient",
     owner: "archive",
-    remedy:
-      "the object is in an archival storage class: restore it (S3 RestoreObject, Azure rehydration); it is looked for again meanwhile",
+    meaning: "the object is in an archival storage class, where it can't be read",
+    remedy: "restore the object (S3 RestoreObject, Azure rehydration) within 72 hours",
   },
   ERR_UPLOAD_GONE: {
     kind: "transient",
     owner: "archive",
+    meaning: "the store no longer has the upload that was begun",
     remedy:
-      "the store no longer has the upload that was begun: the next attempt begins another; look for what aborts uploads (lifecycle rule, janitor)",
+      "nothing at first: the next attempt begins another upload; if it happens again, find what aborts uploads (a lifecycle rule, a janitor)",
   },
   ERR_OBJECT_CHANGED: {
     kind: "transient",
     owner: "archive",
+    meaning: "the object was replaced while it was being read",
     remedy:
-      "the object was replaced while it was read; the next attempt reads the new version from its beginning",
+      "nothing at first: the next attempt reads the new version from the start; if it happens again, find what keeps writing to the source",
   },
   ERR_STORE_UNAVAILABLE: {
     kind: "transient",
     owner: "deployment",
-    remedy: "the store did not answer as it should: check its health and the network",
+    meaning: "the store can't be reached, or does not answer as it should",
+    remedy: "check the store's health, and the network and proxies on the way to it",
   },
   ERR_STORE_BUSY: {
     kind: "transient",
     owner: "deployment",
+    meaning: "the store asks for fewer requests (503 SlowDown, 429)",
     remedy:
-      "the store asks for fewer requests (503 SlowDown, 429): fewer are sent until it accepts them again",
+      "nothing at first: fewer requests are sent until the store takes more; if it lasts, raise the store's limit",
   },
   ERR_STORE_FULL: {
     kind: "transient",
     owner: "deployment",
-    remedy: "the disk or the quota of the store is full: free some space; what waits goes on by itself",
+    meaning: "the disk or the quota of the store is full",
+    remedy: "free some space, or raise the quota",
   },
   ERR_KEY_SERVICE_UNAVAILABLE: {
     kind: "transient",
     owner: "deployment",
-    remedy: "a private key could not be used at the moment: check the key directory or the key service",
+    meaning:
+      "a private key can't be used at the moment: the key directory or key service is away, empty or unreadable",
+    remedy: "check the project's key directory, its mount and who may read it, or the key service",
   },
 } as const satisfies Record<string, ErrorRow>
 
@@ -134,6 +165,7 @@ export interface UnsealErrorOptions {
   readonly retryAfterMs?: number | undefined
   readonly refused?: boolean | undefined
   readonly slow?: boolean | undefined
+  readonly remedy?: string | undefined
 }
 
 /** A failure with a code of the closed table. The message is a lowercase clause with the numbers that matter, and no secret. */
@@ -146,6 +178,8 @@ export class UnsealError extends Error {
   readonly refused?: true
   /** The peer moved too little for minutes (store/pace.ts). The same request again would take as long. */
   readonly slow?: true
+  /** A remedy for this one failure, where more is known than its code tells: which permission, which profile. */
+  readonly ownRemedy?: string
   /** Set by whoever knows which side the error came from; adapters do not. */
   side?: Side
 
@@ -155,6 +189,7 @@ export class UnsealError extends Error {
     if (options.retryAfterMs !== undefined) this.retryAfterMs = options.retryAfterMs
     if (options.refused) this.refused = true
     if (options.slow) this.slow = true
+    if (options.remedy !== undefined) this.ownRemedy = options.remedy
   }
 
   get kind(): ErrorKind {
@@ -166,7 +201,7 @@ export class UnsealError extends Error {
   }
 
   get remedy(): string {
-    return ERROR_CODES[this.code].remedy
+    return this.ownRemedy ?? ERROR_CODES[this.code].remedy
   }
 }
 

@@ -44,11 +44,12 @@ test("the first key that holds an archive is taken", async () => {
 
 test("where nothing may be seen, the message says why", async () => {
   const { store } = source()
-  const blind = { ...store, whyBlind: () => "the credentials lack the permission s3:ListBucket" }
+  const blind = { ...store, missingPermission: () => "s3:ListBucket" }
   await expect(pinArchive(blind, ["a", "c"], 32, never)).rejects.toMatchObject({
     code: "ERR_OBJECT_NOT_FOUND",
     message:
       "no object under a or c, or it may not be seen: the credentials lack the permission s3:ListBucket",
+    remedy: expect.stringMatching(/^give the credentials the permission s3:ListBucket /),
   })
 })
 

@@ -26,9 +26,16 @@ export async function pinArchive(
     if (opened !== null) return pinned(source, opened, ahead)
   }
   const where = source.location === undefined ? "" : ` in ${source.location}`
-  const why = source.whyBlind?.() ?? null
-  const hidden = why === null ? "" : `, or it may not be seen: ${why}`
-  throw new UnsealError("ERR_OBJECT_NOT_FOUND", `no object under ${keys.join(" or ")}${where}${hidden}`)
+  const message = `no object under ${keys.join(" or ")}${where}`
+  const permission = source.missingPermission?.() ?? null
+  if (permission === null) throw new UnsealError("ERR_OBJECT_NOT_FOUND", message)
+  throw new UnsealError(
+    "ERR_OBJECT_NOT_FOUND",
+    `${message}, or it may not be seen: the credentials lack the permission ${permission}`,
+    {
+      remedy: `give the credentials the permission ${permission} (docs/permissions.md), which tells a missing object from a forbidden one; if it is missing, check where the vendor uploads it, and under which key`,
+    },
+  )
 }
 
 function pinned(source: ArchiveSource, { object, head, close }: OpenedObject, ahead: number): PinnedArchive {

@@ -7,18 +7,20 @@ export const FAILURES = {
   ...ERROR_CODES,
   ERR_STALLED: {
     kind: "permanent",
-    remedy:
-      "workers ended or froze while they had this job: look for what did it (memory, restarts, a loop), then redrive",
+    meaning: "workers ended or froze with this job in hand, time after time",
+    remedy: "find what ends or blocks them (a memory limit, restarts, a loop) in their logs, then redrive",
   },
   ERR_RUN_STUCK: {
     kind: "transient",
-    remedy: "nothing moved for minutes: look at what the message names, a store, a disk or a key directory",
+    meaning: "nothing moved in a run for minutes, so it was ended",
+    remedy: "check what the message names: a store, a disk or a key directory",
   },
   ERR_UNEXPECTED: {
     kind: "transient",
-    remedy: "an error that Unseal does not know: the worker's log has its stack; please report it",
+    meaning: "an error that Unseal does not know",
+    remedy: "report it, with its stack from the worker's log",
   },
-} as const satisfies Record<string, { kind: ErrorKind; remedy: string }>
+} as const satisfies Record<string, { kind: ErrorKind; meaning: string; remedy: string }>
 
 export type FailureCode = keyof typeof FAILURES
 

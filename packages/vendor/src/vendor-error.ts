@@ -8,7 +8,6 @@ import { type ErrorCode, UnsealError } from "@unseal/archive/errors"
 export class VendorError extends UnsealError {
   /** Of the last answer; `null` if there was none. */
   readonly status: number | null
-  readonly #remedy: string
 
   constructor(
     code: Extract<ErrorCode, "ERR_STORE_DENIED" | "ERR_STORE_UNAVAILABLE">,
@@ -20,15 +19,10 @@ export class VendorError extends UnsealError {
       readonly cause?: unknown
     },
   ) {
-    const { cause, retryAfterMs } = details
-    super(code, message, { ...(cause !== undefined && { cause }), retryAfterMs })
+    const { cause, retryAfterMs, remedy } = details
+    // The table's remedies for these codes are about buckets.
+    super(code, message, { ...(cause !== undefined && { cause }), retryAfterMs, remedy })
     this.status = details.status ?? null
-    this.#remedy = details.remedy
-  }
-
-  // The table's remedies for these codes are about buckets.
-  override get remedy(): string {
-    return this.#remedy
   }
 }
 

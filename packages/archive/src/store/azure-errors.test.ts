@@ -7,6 +7,24 @@ import { attempt, azureError } from "./azure-errors.ts"
 const restError = (statusCode?: number, code?: string, message = "failed") =>
   Object.assign(new Error(message), { name: "RestError", statusCode, code })
 
+describe("the remedy of an error of the SDK", () => {
+  const rows: [unknown, RegExp][] = [
+    [restError(404, "ContainerNotFound"), /^create the container/],
+    [restError(403, "AuthenticationFailed"), /^check the credential: AZURE_STORAGE_KEY/],
+    [restError(403, "AuthorizationPermissionMismatch"), /role or permission that docs\/permissions.md lists/],
+    [restError(409, "InvalidBlobOrBlock"), /a week/],
+    [restError(412, "LeaseIdMissing"), /lease/],
+    [
+      Object.assign(new Error("none"), { name: "CredentialUnavailableError" }),
+      /^give this process a credential/,
+    ],
+    [restError(503), /^check the store's health/],
+  ]
+  it.each(rows)("names the move: %s", (error, remedy) => {
+    expect(azureError(error, "reading a/b").remedy).toMatch(remedy)
+  })
+})
+
 describe("an error of the SDK", () => {
   const rows: [unknown, ErrorCode][] = [
     [restError(404, "ContainerNotFound"), "ERR_STORE_DENIED"],

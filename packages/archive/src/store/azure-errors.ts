@@ -9,36 +9,63 @@ import { AnswerTooLongError, hearAnswers } from "./azure-answers.ts"
 import { createPace, graceMs, TooSlowError } from "./pace.ts"
 import { retryAfterMs } from "./retry-after.ts"
 
-type Row = readonly [code: ErrorCode, meaning: string]
+type Row = readonly [code: ErrorCode, meaning: string, remedy?: string]
+
+const MISSING_CONTAINER = "create the container, or correct its name or the account in the store's URL"
+const CREDENTIAL =
+  "check the credential: AZURE_STORAGE_KEY, AZURE_STORAGE_SAS_TOKEN (it expires), AZURE_STORAGE_CONNECTION_STRING, or the identity"
+const ROLE =
+  "give the identity, or the SAS token, the role or permission that docs/permissions.md lists for this container, and let the account's firewall admit this machine"
 
 /** By Azure's own error code, where that says more than the status. */
 const BY_CODE: Readonly<Record<string, Row>> = {
-  ContainerNotFound: ["ERR_STORE_DENIED", "the container does not exist"],
-  ContainerBeingDeleted: ["ERR_STORE_DENIED", "the container is being deleted"],
+  ContainerNotFound: ["ERR_STORE_DENIED", "the container does not exist", MISSING_CONTAINER],
+  ContainerBeingDeleted: ["ERR_STORE_DENIED", "the container is being deleted", MISSING_CONTAINER],
   ContainerDisabled: ["ERR_STORE_DENIED", "the container is disabled"],
-  ResourceNotFound: ["ERR_STORE_DENIED", "the container does not exist or may not be seen"],
+  ResourceNotFound: [
+    "ERR_STORE_DENIED",
+    "the container does not exist or may not be seen",
+    MISSING_CONTAINER,
+  ],
   BlobNotFound: ["ERR_OBJECT_NOT_FOUND", "there is no such object"],
   BlobArchived: [
     "ERR_OBJECT_ARCHIVED",
     "the object is in the archive tier: it must be rehydrated before it can be read",
   ],
   BlobBeingRehydrated: ["ERR_OBJECT_ARCHIVED", "the object is still being rehydrated from the archive tier"],
-  BlobImmutableDueToPolicy: ["ERR_STORE_DENIED", "an immutability policy protects the object"],
+  BlobImmutableDueToPolicy: [
+    "ERR_STORE_DENIED",
+    "an immutability policy protects the object",
+    "write to another container or key, or have the policy lifted",
+  ],
   BlobAlreadyExists: ["ERR_DESTINATION_EXISTS", "the key holds an object already"],
   InvalidBlobType: ["ERR_DESTINATION_EXISTS", "the key holds an append blob or a page blob"],
   InvalidBlobOrBlock: [
     "ERR_DESTINATION_EXISTS",
     "the key holds another program's staged blocks, for up to a week",
+    "wait until Azure drops those blocks, a week after the last of them, or have their program commit them",
   ],
   InvalidBlockList: ["ERR_UPLOAD_GONE", "the upload's staged blocks are gone"],
   BlockCountExceedsLimit: [
     "ERR_STORE_DENIED",
     "the key has too many staged blocks; Azure drops them after a week",
+    "find what leaves staged blocks under the key, and wait until Azure drops them, a week after the last of them",
   ],
-  SnapshotsPresent: ["ERR_STORE_DENIED", "the object has snapshots"],
-  LeaseIdMissing: ["ERR_STORE_DENIED", "somebody holds a lease on the object"],
-  PublicAccessNotPermitted: ["ERR_STORE_DENIED", "access without credentials is not permitted"],
-  InvalidAuthenticationInfo: ["ERR_STORE_DENIED", "access is denied"],
+  SnapshotsPresent: [
+    "ERR_STORE_DENIED",
+    "the object has snapshots",
+    "delete the snapshots, or move the object away",
+  ],
+  LeaseIdMissing: [
+    "ERR_STORE_DENIED",
+    "somebody holds a lease on the object",
+    "have whoever holds the lease release or break it",
+  ],
+  PublicAccessNotPermitted: ["ERR_STORE_DENIED", "access without credentials is not permitted", CREDENTIAL],
+  InvalidAuthenticationInfo: ["ERR_STORE_DENIED", "access is denied", CREDENTIAL],
+  AuthenticationFailed: ["ERR_STORE_DENIED", "access is denied", CREDENTIAL],
+  AuthorizationFailure: ["ERR_STORE_DENIED", "access is denied", ROLE],
+  AuthorizationPermissionMismatch: ["ERR_STORE_DENIED", "access is denied", ROLE],
   ServerBusy: ["ERR_STORE_BUSY", "the store asks for fewer requests"],
   OperationTimedOut: ["ERR_STORE_UNAVAILABLE", "the store could not do it in time"],
   InternalError: ["ERR_STORE_UNAVAILABLE", "the store did not answer as it should"],
@@ -64,6 +91,8 @@ const NO_CREDENTIAL = new Set([
   "AggregateAuthenticationError",
   "AuthenticationRequiredError",
 ])
+const NO_CREDENTIAL_REMEDY =
+  "give this process a credential: AZURE_STORAGE_CONNECTION_STRING, AZURE_STORAGE_KEY, AZURE_STORAGE_SAS_TOKEN, or the identity of its machine or pod"
 
 /** Azure refuses requests, and tokens, that are off by a quarter of an hour; the answer took a moment, too. */
 const TOLERATED_SKEW_MS = 14 * 60_000
@@ -84,14 +113,15 @@ export function azureError(error: unknown, doing: string): UnsealError {
     return new UnsealError(
       "ERR_STORE_UNAVAILABLE",
       `${doing}: no Azure credential can be had at the moment (connection string, account key, SAS token or identity)`,
-      { cause },
+      { cause, remedy: NO_CREDENTIAL_REMEDY },
     )
   if (code === "AuthenticationFailed" && Math.abs(clockAheadMs) > TOLERATED_SKEW_MS)
     return new UnsealError("ERR_STORE_UNAVAILABLE", `${doing}: ${skewed(clockAheadMs)} (${status} ${code})`, {
       cause,
       refused: true,
+      remedy: "set this machine's clock right (NTP)",
     })
-  const [unsealCode, meaning] =
+  const [unsealCode, meaning, remedy] =
     BY_CODE[code] ??
     (status === undefined
       ? (["ERR_STORE_UNAVAILABLE", "the store can't be reached"] as const)
@@ -101,6 +131,7 @@ export function azureError(error: unknown, doing: string): UnsealError {
     cause,
     retryAfterMs: pauseMs,
     refused: status === 401 || status === 403,
+    remedy,
   })
 }
 

@@ -34,15 +34,15 @@ export interface ArchiveSource {
   /** For messages and logs: the store's URL without credentials or query, e.g. `s3://bucket/prefix`. */
   readonly location?: string
   /**
-   * The current version of `key`, or `null` if there is none, or none that may be seen (see `whyBlind`). A missing bucket is
+   * The current version of `key`, or `null` if there is none, or none that may be seen (see `missingPermission`). A missing bucket is
    * `ERR_STORE_DENIED`, never `null`, and so are credentials that are wrong and an object that is there and denied.
    */
   stat(key: string, signal: AbortSignal): Promise<StoredObject | null>
   /**
-   * Why the last `null` of `stat` or `open` does not prove that nothing is there, as a clause for a message; `null` if it does.
+   * The permission without which the last `null` of `stat` or `open` does not prove that nothing is there; `null` if it does.
    * Some stores deny the look at a missing object to whoever may not list them. Absent where that can't be.
    */
-  whyBlind?(): string | null
+  missingPermission?(): string | null
   /**
    * `stat`, and a `read` of the first `length` bytes (1 and more) of the version that it found: in one request, where the store
    * answers both at once. `signal` ends the read as well. Nothing is lost if the head is read late, or not at all.

@@ -27,6 +27,14 @@ describe("a system error", () => {
       })
     })
 
+  it("says whose move a refusal is: the path's, its owner's, or the mount's", () => {
+    const remedy = (code: string) => (fileError(systemError(code), "write", "/a") as UnsealError).remedy
+    expect(remedy("EACCES")).toMatch(/^let the user that this process runs as/)
+    expect(remedy("EROFS")).toMatch(/^mount the file system for writing/)
+    expect(remedy("ENOTDIR")).toBe("correct the path")
+    expect(remedy("ENOSPC")).toMatch(/^free some space/)
+  })
+
   it("is the reason of the signal after an abort", () => {
     const reason = new Error("shutting down")
     expect(fileError(systemError("EIO"), "read", "/a", AbortSignal.abort(reason))).toBe(reason)

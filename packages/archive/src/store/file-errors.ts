@@ -14,6 +14,13 @@ const CODES: Readonly<Record<string, ErrorCode>> = {
   EDQUOT: "ERR_STORE_FULL",
 }
 
+const OWNER = "let the user that this process runs as read and write there, or correct the path"
+const REMEDIES: Readonly<Record<string, string>> = {
+  EACCES: OWNER,
+  EPERM: OWNER,
+  EROFS: "mount the file system for writing, or correct the path",
+}
+
 /** The system's name for what went wrong, e.g. `ENOENT`; Node's own codes for a wrong argument (`ERR_…`) are none. */
 export function systemCode(error: unknown): string | undefined {
   if (!(error instanceof Error && "code" in error && typeof error.code === "string")) return undefined
@@ -29,5 +36,8 @@ export function fileError(error: unknown, operation: string, path: string, signa
   if (code === undefined) return error
   const unsealCode = CODES[code] ?? "ERR_STORE_UNAVAILABLE"
   const where = unsealCode === "ERR_STORE_FULL" ? `, no space is left in ${dirname(path)}` : ""
-  return new UnsealError(unsealCode, `${operation} of ${path} failed: ${code}${where}`, { cause: error })
+  return new UnsealError(unsealCode, `${operation} of ${path} failed: ${code}${where}`, {
+    cause: error,
+    remedy: unsealCode === "ERR_STORE_DENIED" ? (REMEDIES[code] ?? "correct the path") : undefined,
+  })
 }

@@ -24,6 +24,7 @@ export function targetOf(directory: string, key: string): string {
     throw new UnsealError(
       "ERR_STORE_DENIED",
       `key ${JSON.stringify(key)} is not a relative path of plain names, so it has no place in file://${directory}`,
+      { remedy: "correct the key, or its template" },
     )
   return join(directory, key)
 }

@@ -22,7 +22,9 @@ export async function checkDirectory(directory: string): Promise<void> {
   } catch (error) {
     if (systemCode(error) !== "ENOENT") throw fileError(error, "stat", directory)
   }
-  throw new UnsealError("ERR_STORE_DENIED", `directory ${directory} does not exist`)
+  throw new UnsealError("ERR_STORE_DENIED", `directory ${directory} does not exist`, {
+    remedy: "create or mount the directory, or correct the path",
+  })
 }
 
 /** The object in file `target`, or `null` if there is none. */

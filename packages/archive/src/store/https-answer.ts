@@ -1,7 +1,7 @@
 /** What the answer of an HTTPS host says of the object, and what it means if it is not the one that was asked for. */
 import type { IncomingMessage } from "node:http"
 import { UnsealError } from "../errors.ts"
-import { HttpsTroubleError } from "./https-trouble.ts"
+import { troubled } from "./https-trouble.ts"
 import { retryAfterMs } from "./retry-after.ts"
 
 /** The whole object's size, from the answer to a request of its first `length` bytes; `null` if that does not tell. */
@@ -55,6 +55,6 @@ export function unranged(key: string, { headers }: IncomingMessage): UnsealError
     isPage
       ? `${key} is a web page (text/html), not an archive`
       : `${key} can't be read in ranges: its host answered 200 instead of 206`,
-    { cause: new HttpsTroubleError(isPage ? "page" : "no-ranges") },
+    troubled(isPage ? "page" : "no-ranges"),
   )
 }

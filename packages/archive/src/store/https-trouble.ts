@@ -6,6 +6,7 @@ export type HttpsTrouble =
   | "authority"
   | "certificate-expired"
   | "certificate-name"
+  | "forbidden"
   | "refuses-connections"
   | "unknown-host"
   | "no-ranges"
@@ -23,6 +24,29 @@ export class HttpsTroubleError extends Error {
     this.trouble = trouble
   }
 }
+
+/** For whoever runs a worker: the copies that it fetches have URLs of the vendor's making. */
+const REMEDIES: Readonly<Record<HttpsTrouble, string>> = {
+  authority:
+    "if you trust the host, start the process with NODE_EXTRA_CA_CERTS naming a file with the certificate of its authority",
+  "certificate-expired":
+    "check this machine's clock; if it is right, whoever runs the host must renew its certificate",
+  "certificate-name": "have whoever runs the host serve a certificate for this name",
+  forbidden:
+    "if you trust the host, add it to UNSEAL_FALLBACK_HOSTS, by its address if that is private; the URL must be https",
+  "refuses-connections": "check the network and proxies on the way to the host, and whether its server runs",
+  "unknown-host": "check the host name, and this machine's DNS",
+  "no-ranges": "have the vendor upload to the source store: this host does not serve ranges",
+  page: "check what the URL leads to: it may be a login or an error page",
+  redirect: "add the host that it redirects to to UNSEAL_FALLBACK_HOSTS, if you trust it",
+  url: "get a new URL: a signed one is valid for minutes",
+}
+
+/** The options of an error whose trouble is known by kind. */
+export const troubled = (trouble: HttpsTrouble, cause?: unknown) => ({
+  cause: new HttpsTroubleError(trouble, cause),
+  remedy: REMEDIES[trouble],
+})
 
 const AUTHORITY = [
   ...["DEPTH_ZERO_SELF_SIGNED_CERT", "SELF_SIGNED_CERT_IN_CHAIN", "UNABLE_TO_GET_ISSUER_CERT"],
@@ -73,6 +97,6 @@ export function connectionError(key: string, error: NodeJS.ErrnoException, host:
   return new UnsealError(
     isAway ? "ERR_STORE_UNAVAILABLE" : "ERR_STORE_DENIED",
     `${key} could not be fetched: ${known.clause}`,
-    { cause: new HttpsTroubleError(known.trouble, error) },
+    troubled(known.trouble, error),
   )
 }

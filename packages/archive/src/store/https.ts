@@ -18,7 +18,7 @@ import type { OpenedObject, StoredObject } from "./contract.ts"
 import { ProxiedAgent } from "./https-agent.ts"
 import { pinOf, sizeOf, unranged, versionOf, wrongAnswer } from "./https-answer.ts"
 import { AddressRefused, type HostRule, publicLookup, refusalOf } from "./https-hosts.ts"
-import { connectionError, HttpsTroubleError } from "./https-trouble.ts"
+import { connectionError, troubled } from "./https-trouble.ts"
 import { withRequestLimit } from "./limited.ts"
 import { createPace, graceMs, TooSlowError } from "./pace.ts"
 import { readProxies } from "./proxy.ts"
@@ -79,7 +79,7 @@ export function openHttpsStore(options: HttpsStoreOptions): OpenedStore {
       throw new UnsealError(
         "ERR_STORE_DENIED",
         `${key} answered ${status}: its URL is wrong or has expired, and nobody can renew it`,
-        { cause: new HttpsTroubleError("url") },
+        troubled("url"),
       )
     const url = await options.renew(signal)
     if (url === null) throw new UnsealError("ERR_OBJECT_NOT_FOUND", `there is no URL of ${key} any more`)
@@ -114,7 +114,7 @@ export function openHttpsStore(options: HttpsStoreOptions): OpenedStore {
         throw new UnsealError(
           "ERR_STORE_DENIED",
           `${key} may not be fetched: ${hops > 0 ? `a redirect leads to ${url === null ? "nowhere" : `${url.protocol}//${url.host}`}: ` : ""}${refusal}`,
-          hops > 0 ? { cause: new HttpsTroubleError("redirect") } : {},
+          hops > 0 ? troubled("redirect") : troubled("forbidden"),
         )
       const answer = await get(url, headers, signal)
       if (!REDIRECTS.includes(answer.statusCode ?? 0)) return answer
@@ -124,7 +124,7 @@ export function openHttpsStore(options: HttpsStoreOptions): OpenedStore {
     throw new UnsealError(
       "ERR_STORE_DENIED",
       `${key} was redirected more than ${MAX_REDIRECTS} times, last to ${url?.host || "nowhere"}`,
-      { cause: new HttpsTroubleError("redirect") },
+      troubled("redirect"),
     )
   }
 
@@ -153,7 +153,11 @@ export function openHttpsStore(options: HttpsStoreOptions): OpenedStore {
     if (signal.aborted) return signal.reason
     if (error instanceof UnsealError) return error
     if (error instanceof AddressRefused)
-      return new UnsealError("ERR_STORE_DENIED", `${key} may not be fetched: ${error.message}`)
+      return new UnsealError(
+        "ERR_STORE_DENIED",
+        `${key} may not be fetched: ${error.message}`,
+        troubled("forbidden"),
+      )
     const { code, message } = error as NodeJS.ErrnoException
     const slow = error instanceof TooSlowError
     const known = host === undefined ? null : connectionError(key, error as NodeJS.ErrnoException, host)

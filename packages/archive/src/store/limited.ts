@@ -154,7 +154,7 @@ export function withRequestLimit(
 
   const limited: ArchiveStore = {
     location: store.location,
-    ...(store.whyBlind && { whyBlind: () => store.whyBlind!() }),
+    ...(store.missingPermission && { missingPermission: () => store.missingPermission!() }),
     stat: (key, signal) => once(() => store.stat(key, signal), signal),
     async open(key, length, signal) {
       // Nothing is held from a store that counts what is in flight.

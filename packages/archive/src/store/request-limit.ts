@@ -186,5 +186,5 @@ export class RequestLimit {
 const now = () => performance.now()
 
 /** Each waiter gets an error of its own: whoever catches it writes on it which side it came from. */
-const alike = ({ code, message, retryAfterMs, cause }: UnsealError): UnsealError =>
-  new UnsealError(code, message, { cause, retryAfterMs })
+const alike = ({ code, message, retryAfterMs, cause, ownRemedy }: UnsealError): UnsealError =>
+  new UnsealError(code, message, { cause, retryAfterMs, remedy: ownRemedy })

@@ -150,7 +150,7 @@ export function withRetries(store: ArchiveStore, options: RetryOptions = {}): Ar
 
   return {
     location: store.location,
-    ...(store.whyBlind && { whyBlind: () => store.whyBlind!() }),
+    ...(store.missingPermission && { missingPermission: () => store.missingPermission!() }),
     stat: (key, signal) => retry(() => store.stat(key, signal), signal),
     async open(key, length, signal) {
       const opened = await retry(() => store.open(key, length, signal), signal)

@@ -5,7 +5,7 @@
 import { HeadObjectCommand, S3Client, type S3ClientConfig } from "@aws-sdk/client-s3"
 import { SignatureV4 } from "@smithy/signature-v4"
 import type { StoreNotice } from "./adapter.ts"
-import { headerOf, mayBeRenewed, nameOf, regionOf } from "./s3-errors.ts"
+import { headerOf, mayBeRenewed, nameOf, regionOf } from "./s3-facts.ts"
 import { Sha256 } from "./s3-sha256.ts"
 import type { SdkRequest } from "./s3-transport.ts"
 import type { PlacementHeaders } from "./url-parameters.ts"

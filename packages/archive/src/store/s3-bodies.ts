@@ -8,7 +8,7 @@ import { checkCrc32 } from "./adapter.ts"
 import type { IncomingResponse } from "./http-connection.ts"
 import type { Protection } from "./s3-abilities.ts"
 import type { S3Bucket } from "./s3-client.ts"
-import { detailOf, nameOf, statusOf, wordsOf } from "./s3-errors.ts"
+import { detailOf, nameOf, statusOf, wordsOf } from "./s3-facts.ts"
 import type { ObjectRequest } from "./s3-signed.ts"
 
 export const CRC32_HEADER = "x-amz-checksum-crc32"

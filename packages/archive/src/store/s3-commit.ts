@@ -3,7 +3,8 @@ import { isSameObject } from "./adapter.ts"
 import type { CreateOptions, StoredObject } from "./contract.ts"
 import { refusesChecksum, refusesHeader } from "./s3-bodies.ts"
 import { bareEtag, type S3Bucket, whereIn } from "./s3-client.ts"
-import { nameOf, s3Error, statusOf } from "./s3-errors.ts"
+import { s3Error } from "./s3-errors.ts"
+import { nameOf, statusOf } from "./s3-facts.ts"
 import { METADATA_PREFIX, statObject } from "./s3-read.ts"
 
 /** User metadata as a PUT carries it. */

@@ -1,17 +1,18 @@
 import { type ErrorCode, UnsealError } from "../errors.ts"
 import { TooSlowError } from "./pace.ts"
 import { retryAfterMs } from "./retry-after.ts"
-import type { AnswerDetail } from "./s3-answers.ts"
-
-/** What the SDK's errors have in common: those that the store answered have a status, those of the network have not. */
-interface SdkError {
-  readonly name: string
-  readonly message: string
-  readonly code?: unknown
-  readonly errors?: readonly unknown[]
-  readonly $metadata?: { readonly httpStatusCode?: number }
-  readonly $response?: { readonly headers?: Readonly<Record<string, string>> }
-}
+import {
+  areExpired,
+  detailOf,
+  headerOf,
+  isMissingProfile,
+  nameOf,
+  printable,
+  regionOf,
+  statusOf,
+  wordsOf,
+} from "./s3-facts.ts"
+import { missingPermission, s3Remedy } from "./s3-remedies.ts"
 
 /** The names that say more than their status does, whatever the status is: 400, 403 and 503 alike. */
 const CODES_BY_NAME: Readonly<Record<string, ErrorCode>> = {
@@ -53,19 +54,6 @@ const PASSING = new Set(
   ].flatMap((line) => line.split(" ")),
 )
 
-/** By the SDK's and the store's names for credentials that have run out, which the next renewal replaces. */
-const EXPIRED = new Set(["ExpiredToken", "ExpiredTokenException", "InvalidToken", "TokenRefreshRequired"])
-
-const isSdkError = (error: unknown): error is SdkError =>
-  error instanceof Error || (typeof error === "object" && error !== null && "message" in error)
-
-/** The HTTP status that the store answered, or `undefined` if it did not answer. */
-export const statusOf = (error: unknown): number | undefined =>
-  isSdkError(error) ? error.$metadata?.httpStatusCode : undefined
-
-/** The store's name for what went wrong, e.g. `NoSuchUpload`. */
-export const nameOf = (error: unknown): string => (isSdkError(error) ? error.name : "")
-
 /** How long the answer asks to be left alone, in milliseconds. */
 const pauseOf = (error: unknown): number | undefined => retryAfterMs(headerOf(error, "retry-after"))
 
@@ -99,6 +87,7 @@ export function s3Error(error: unknown, operation: string, where: string, signal
     retryAfterMs: pauseOf(error),
     refused: [401, 403].includes(statusOf(error) ?? 0),
     slow: error instanceof TooSlowError,
+    remedy: s3Remedy(error, operation),
   })
 }
 
@@ -132,30 +121,15 @@ function describe(error: unknown, operation: string, where: string): string {
   return `${operation} of ${where} answered ${status}${title}${quoted}${adviceOn(error, operation)}`
 }
 
-/** The permission that an operation needs, where that is not its own name. */
-const PERMISSIONS: Readonly<Record<string, string>> = {
-  HeadObject: "s3:GetObject",
-  CreateMultipartUpload: "s3:PutObject",
-  UploadPart: "s3:PutObject",
-  CompleteMultipartUpload: "s3:PutObject",
-  ListParts: "s3:ListMultipartUploadParts",
-  ListMultipartUploads: "s3:ListBucketMultipartUploads",
-  HeadBucket: "s3:ListBucket",
-  ListObjectsV2: "s3:ListBucket",
-}
-
 /** In parentheses, what the numbers do not tell: whose move it is. */
 function adviceOn(error: unknown, operation: string): string {
-  const name = nameOf(error)
-  const status = statusOf(error)
   const region = regionOf(error)
   if (region !== undefined) return ` (the bucket is in region ${printable(region)})`
   if (areExpired(error)) return " (the credentials have run out: whoever issues them must renew them)"
-  if (name === "RequestTimeTooSkewed") return " (set the clock of this machine, or of the store, right)"
-  if (status !== 403 || !/^(403|Unknown.*|AccessDenied)$/.test(name)) return ""
-  const [operationName = ""] = operation.split(" ")
-  const permission = PERMISSIONS[operationName] ?? `s3:${operationName}`
-  if (wordsOf(error).includes(permission)) return ""
+  if (nameOf(error) === "RequestTimeTooSkewed")
+    return " (set the clock of this machine, or of the store, right)"
+  const permission = missingPermission(error, operation)
+  if (permission === null || wordsOf(error).includes(permission)) return ""
   // The refusal does not say which of the two it is.
   const payer =
     permission === "s3:GetObject"
@@ -163,49 +137,3 @@ function adviceOn(error: unknown, operation: string): string {
       : ""
   return ` (this needs the permission ${permission}${payer})`
 }
-
-/** A header of the store's answer; its name is in lower case. */
-export const headerOf = (error: unknown, name: string): string | undefined =>
-  isSdkError(error) ? error.$response?.headers?.[name] : undefined
-
-/** Whether the store says that the credentials have run out. */
-const areExpired = (error: unknown): boolean => EXPIRED.has(nameOf(error))
-
-/** Whether renewed credentials may help: they have run out, or were replaced. */
-export const mayBeRenewed = (error: unknown): boolean =>
-  areExpired(error) || nameOf(error) === "InvalidAccessKeyId"
-
-/** Whether an answer of 400, 403 or 503 does not say why, as one to a HEAD can't. */
-export const isNameless = (error: unknown): boolean =>
-  [400, 403, 503].includes(statusOf(error) ?? 0) && /^\d+$/.test(nameOf(error))
-
-/** The region in which the store says that the bucket is. */
-export const regionOf = (error: unknown): string | undefined =>
-  [301, 400].includes(statusOf(error) ?? 0)
-    ? (headerOf(error, "x-amz-bucket-region") ??
-      (nameOf(error) === "AuthorizationHeaderMalformed" ? detailOf(error, "Region") : undefined))
-    : undefined
-
-/** An element of the error document. */
-export function detailOf(error: unknown, name: AnswerDetail): string | undefined {
-  const value = (error as Readonly<Record<string, unknown>> | null)?.[name]
-  return typeof value === "string" ? value : undefined
-}
-
-/** A profile that no file has does not come by itself, as other credentials may. */
-const isMissingProfile = (error: unknown): boolean =>
-  nameOf(error) === "CredentialsProviderError" && /using profile: \[/.test(wordsOf(error))
-
-/** The error's own words. Node puts the reasons of a host with several addresses into `errors` and leaves the message empty. */
-export function wordsOf(error: unknown): string {
-  if (!isSdkError(error)) return "unknown reason"
-  const [first] = error.errors ?? []
-  const words = error.message || (isSdkError(first) ? first.message : "") || String(error.code ?? error.name)
-  return printable(words)
-}
-
-const printable = (words: string): string =>
-  words
-    .replaceAll(/[^\x20-\x7e]+/g, " ")
-    .trim()
-    .slice(0, 300)

@@ -6,7 +6,8 @@
 import { ListObjectsV2Command } from "@aws-sdk/client-s3"
 import { keyUnder } from "./adapter.ts"
 import { type S3Bucket, whereIn } from "./s3-client.ts"
-import { nameOf, s3Error, statusOf, wordsOf } from "./s3-errors.ts"
+import { s3Error } from "./s3-errors.ts"
+import { nameOf, statusOf, wordsOf } from "./s3-facts.ts"
 
 /** Whether a look was denied in the way in which a missing key may be. */
 export const isDenied = (error: unknown): boolean =>

@@ -4,7 +4,7 @@ import type { S3Abilities } from "./s3-abilities.ts"
 import { base64Crc32, CRC32_HEADER, sendBody } from "./s3-bodies.ts"
 import { bareEtag, type S3Bucket, whereIn } from "./s3-client.ts"
 import { type CommitForm, commitObject, metadataHeaders, refusesCondition } from "./s3-commit.ts"
-import { statusOf } from "./s3-errors.ts"
+import { statusOf } from "./s3-facts.ts"
 import { exhaust } from "./s3-signed.ts"
 
 /** The token of an object that has no multipart upload: resuming it starts over. */

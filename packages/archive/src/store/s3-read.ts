@@ -6,7 +6,8 @@ import { keyUnder, openInTwo } from "./adapter.ts"
 import type { OpenedObject, StoredObject } from "./contract.ts"
 import type { IncomingResponse } from "./http-connection.ts"
 import { bareEtag, type S3Bucket, strongEtag, whereIn } from "./s3-client.ts"
-import { nameOf, s3Error, statusOf } from "./s3-errors.ts"
+import { s3Error } from "./s3-errors.ts"
+import { nameOf, statusOf } from "./s3-facts.ts"
 import { isDenied, judgeDenial } from "./s3-looks.ts"
 
 /** The current version of `key`, or `null`. A 404 to HEAD has no body, so the bucket itself is asked which of the two is missing. */

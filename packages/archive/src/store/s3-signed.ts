@@ -6,7 +6,7 @@
 import type { IncomingResponse } from "./http-connection.ts"
 import type { S3Access } from "./s3-access.ts"
 import { answerError } from "./s3-answers.ts"
-import { isNameless, statusOf } from "./s3-errors.ts"
+import { isNameless, statusOf } from "./s3-facts.ts"
 import { originOf, type S3Transport, targetOf } from "./s3-transport.ts"
 import type { PlacementHeaders } from "./url-parameters.ts"
 

@@ -27,7 +27,7 @@ export async function openS3Store(url: S3StoreUrl, options: AdapterOptions): Pro
   const bucket = await openBucket(url, options)
   return {
     location: bucket.location,
-    whyBlind: () => (bucket.isBlind ? "the credentials lack the permission s3:ListBucket" : null),
+    missingPermission: () => (bucket.isBlind ? "s3:ListBucket" : null),
     stat: (key, signal) => statObject(bucket, key, signal),
     open: (key, length, signal) => openObject(bucket, key, length, signal),
     read: (object, range, signal) => readObject(bucket, object, range, signal),
