@@ -40,7 +40,7 @@ const RULES: readonly Rule[] = [
       "the format does no I/O and knows only errors: it can be read, tested and replaced without a store or a queue",
     where: /^packages\/archive\/src\/format\//,
     isForbidden: (imported) =>
-      !within(/^packages\/archive\/src\/(format\/|errors\.ts$)/, /^node:(crypto|zlib)$/)(imported),
+      !within(/^packages\/archive\/src\/(format\/|errors\.ts$)/, /^node:(buffer|crypto|zlib)$/)(imported),
     broken: ["packages/archive/src/format/cbc.ts", "node:fs"],
   },
   {

@@ -193,6 +193,7 @@ describe("create", () => {
   it.each<[string, string, string]>([
     ["short", "abc\n", "3 bytes: openssl takes 4 to 1024"],
     ["of two lines", "abcdef\nghi\n", "more than one line"],
+    ["behind a byte order mark", "\uFEFFabcdef\n", "begins with a byte order mark, which openssl takes"],
   ])("refuses a passphrase that is %s", async (_name, content, message) => {
     await writeFile(path("secret"), content)
     const { code, stderr } = await create("--passphrase-file", path("secret"))

@@ -332,6 +332,8 @@ describe("unseal decrypt", () => {
       ["--callback", "utf16be.json", Buffer.from(utf16).swap16()],
       ["--password-file", "quoted", Buffer.from(`"${password}"\n`)],
       ["--password-file", "utf16.txt", Buffer.from(`\uFEFF${password}\r\n`, "utf16le")],
+      ["--password-file", "utf16be.txt", Buffer.from(`\uFEFF${password}\r\n`, "utf16le").swap16()],
+      ["--password-file", "bom.txt", Buffer.from(`\uFEFF${password}\r\n`)],
       ["--password-file", "binary", Buffer.from(password, "base64")],
     ]
     for (const [option, name, content] of forms) {

@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto"
+import { utf8Of } from "@unseal/archive/format/text"
 import { readSmallFile, whyUnread } from "@unseal/archive/small-file"
 import { UsageError } from "./exit.ts"
 import { promptPassphrase } from "./hidden-prompt.ts"
@@ -63,6 +64,11 @@ async function fromFile(path: string): Promise<Buffer> {
   if (content[end - 1] === 0x0d) end--
   const passphrase = Buffer.from(content.subarray(0, end))
   content.fill(0)
+  // Others would unlock the key without it.
+  if (utf8Of(passphrase) !== passphrase)
+    throw new UsageError(
+      `${path} begins with a byte order mark, which openssl takes for a part of the passphrase: save it as UTF-8 without one`,
+    )
   // openssl reads the first line, others the whole file.
   if (passphrase.includes("\n")) throw new UsageError(`${path} holds more than one line`)
   if (passphrase.length < BYTES.min || passphrase.length > BYTES.max)

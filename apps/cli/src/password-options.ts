@@ -1,5 +1,6 @@
 import { type Callback, readCallback } from "@unseal/archive/callback"
 import { UnsealError } from "@unseal/archive/errors"
+import { utf8Of } from "@unseal/archive/format/text"
 import { readSmallFile, whyUnread } from "@unseal/archive/small-file"
 import { UsageError } from "./exit.ts"
 
@@ -65,24 +66,15 @@ function passwordIn(content: Buffer, path: string): string {
   const text = decode(content).trim()
   if (text.startsWith("{"))
     throw new UsageError(`${path} holds JSON: if it is the callback, give --callback ${path}`)
-  // Of the 128 bytes and more of an RSA ciphertext some are no text.
-  const isBinary = content.some((byte) => byte > 0x7e || (byte < 0x20 && ![0x09, 0x0a, 0x0d].includes(byte)))
-  return isBinary && text === content.toString("utf8").trim() ? content.toString("base64") : unquoted(text)
+  // Of the 128 bytes and more of an RSA ciphertext some are no text, in whatever encoding.
+  return /^[\t\n\r\x20-\x7e]*$/.test(text) ? unquoted(text) : content.toString("base64")
 }
 
 const unquoted = (text: string): string => /^\s*(["'])(.*)\1\s*$/s.exec(text)?.[2] ?? text
 
 const readText = async (path: string): Promise<string> => decode(await readBytes(path))
 
-/** Text as editors and shells of every system write it: UTF-8 or UTF-16, with a byte order mark or without. */
-function decode(content: Buffer): string {
-  if (content[0] === 0xff && content[1] === 0xfe) return content.toString("utf16le", 2)
-  if (content[0] === 0xfe && content[1] === 0xff)
-    return Buffer.from(content.subarray(2, content.length & ~1))
-      .swap16()
-      .toString("utf16le")
-  return content.toString("utf8").replace(/^\uFEFF/, "")
-}
+const decode = (content: Buffer): string => utf8Of(content).toString()
 
 async function readBytes(path: string): Promise<Buffer> {
   try {

@@ -134,6 +134,34 @@ describe("a key directory", () => {
     expect(ring.exposed()).toEqual(["key.pem"])
   })
 
+  it.each(["utf8", "utf16le", "utf16be"] as const)(
+    "takes key, passphrase and certificate as editors of every system save them: %s with a byte order mark",
+    async (encoding) => {
+      const from = join(vectors, "openssl-passphrase")
+      for (const name of ["key.pem", "key.passphrase", "cert.pem"]) {
+        const text = `\uFEFF${(await readFile(join(from, name), "utf8")).trimEnd()}\r\n`
+        const bytes = Buffer.from(text, encoding === "utf8" ? "utf8" : "utf16le")
+        await writeFile(join(directory, name), encoding === "utf16be" ? bytes.swap16() : bytes)
+      }
+      const ring = await openKeyDirectory(directory)
+      expect(ring.unusable()).toEqual([])
+      expect(await ring.unwrap(await passwordOf("openssl-passphrase"), never)).not.toBeNull()
+      expect(ring.certificates()).toMatchObject([{ keyId: ring.describe()[0]!.keyId }])
+    },
+  )
+
+  it("takes a passphrase as it is, if that opens the key: openssl counts a byte order mark to it", async () => {
+    const passphrase = "\uFEFFfrom another editor"
+    const key = join(directory, "key.pem")
+    execFileSync("openssl", [
+      ...["rsa", "-aes256", "-passout", `pass:${passphrase}`, "-out", key],
+      ...["-in", join(vectors, "openssl-zero/key.pem")],
+    ])
+    await writeFile(join(directory, "key.passphrase"), passphrase)
+    const ring = await openKeyDirectory(directory)
+    expect(ring.unusable()).toEqual([])
+  })
+
   it("passes over a certificate, which openssl puts beside its key", async () => {
     await place("openssl-zero", "key.pem")
     await copyFile(join(vectors, "openssl-zero/cert.pem"), join(directory, "cert.pem"))

@@ -5,6 +5,7 @@ import { isUnsealError, UnsealError } from "./errors.ts"
 import { type Certificate, parseCertificates } from "./format/certificate.ts"
 import { createKeyRing, type KeyRing, type PrivateKey, parsePrivateKey } from "./format/key-ring.ts"
 import { type OaepHash, wipe } from "./format/password.ts"
+import { utf8Of } from "./format/text.ts"
 import { NotASmallFile, readSmallFile } from "./small-file.ts"
 
 /** A file that holds no usable key at the moment. */
@@ -179,12 +180,13 @@ async function readEntry(directory: string, name: string, before: Entry | undefi
 /** The certificates of a file, and whether it holds nothing else. One that can't be read is no reason to do without the keys. */
 async function lookInto(path: string, name: string) {
   const { content: pem, isPublic } = await readSmallFile(path)
+  const text = utf8Of(pem)
   try {
-    const isCertificate = pem.includes("CERTIFICATE-----")
-    const onlyCertificates = isCertificate && !pem.includes("PRIVATE KEY-----")
-    return { isPublic, onlyCertificates, certificates: isCertificate ? readable(pem, name) : [] }
+    const isCertificate = text.includes("CERTIFICATE-----")
+    const onlyCertificates = isCertificate && !text.includes("PRIVATE KEY-----")
+    return { isPublic, onlyCertificates, certificates: isCertificate ? readable(text, name) : [] }
   } finally {
-    wipe(pem)
+    wipe(pem, text)
   }
 }
 
@@ -206,12 +208,21 @@ export async function readPrivateKey(
 ): Promise<PrivateKey> {
   let pem: Buffer | undefined
   let read: Buffer | undefined
+  let text: Buffer | undefined
   try {
     pem = await contentOf(path, options.pipes)
     if (options.passphrasePath !== undefined) read = await contentOf(options.passphrasePath, options.pipes)
-    return parsePrivateKey(pem, options.name ?? path, read ? trimNewline(read) : options.passphrase)
+    text = read && utf8Of(read)
+    const [name, passphrase] = [options.name ?? path, read ? trimNewline(read) : options.passphrase]
+    try {
+      return parsePrivateKey(pem, name, passphrase)
+    } catch (error) {
+      if (text === undefined || text === read) throw error
+      // openssl takes a byte order mark for a part of the passphrase; whoever has typed it since does not.
+      return parsePrivateKey(pem, name, trimNewline(text))
+    }
   } finally {
-    wipe(pem, read)
+    wipe(pem, read, text)
   }
 }
 

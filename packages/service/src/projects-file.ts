@@ -1,9 +1,10 @@
-import { readFileSync, statSync } from "node:fs"
+import { statSync } from "node:fs"
 import { dirname, resolve } from "node:path"
 import { CORE_SCHEMA, loadAll, YAMLException } from "js-yaml"
 import { readSecretFile } from "./environment.ts"
 import type { ProjectsReader } from "./project.ts"
 import type { DraftProject } from "./project-schema.ts"
+import { readSmallFile } from "./small-file.ts"
 
 /** Every field that a project may have in the file. One file serves all readers; each reads its own fields. */
 const FIELDS = {
@@ -73,7 +74,7 @@ function parse(path: string, problems: string[]): unknown {
       problems.push(`${path} has ${size} bytes, and ${MAX_BYTES} are the most that are read`)
       return undefined
     }
-    text = readFileSync(path, "utf8")
+    text = readSmallFile(path, MAX_BYTES)
   } catch (error) {
     problems.push(`UNSEAL_PROJECTS_FILE: ${path} can't be read (${(error as NodeJS.ErrnoException).code})`)
     return undefined

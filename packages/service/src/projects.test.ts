@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process"
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -484,6 +485,35 @@ projects:
     expect(problemsOfFile("worker", content)[0]).toMatch(
       /must hold a list named projects with at least one project$/,
     )
+  })
+
+  it.each(["utf8", "utf16le", "utf16be"] as const)(
+    "is read as editors of every system save it, JSON or YAML: %s with a byte order mark",
+    (encoding) => {
+      const json = `{"projects":[{"id":"123456","signatureSecretFile":"secrets/new"}]}`
+      for (const text of [BOTH, json]) {
+        const bytes = Buffer.from(
+          `\uFEFF${text.replaceAll("\n", "\r\n")}`,
+          encoding === "utf8" ? encoding : "utf16le",
+        )
+        const path = file("", "marked")
+        writeFileSync(path, encoding === "utf16be" ? bytes.swap16() : bytes)
+        const projects = readProjects({ for: "ingest", env: { UNSEAL_PROJECTS_FILE: path } })
+        expect(projects.ids[0]).toBe("123456")
+      }
+    },
+  )
+
+  it("is refused, and not waited for, if it is a pipe, a device or a directory", () => {
+    execFileSync("mkfifo", [join(directory, "pipe")])
+    for (const [path, why] of [
+      [join(directory, "pipe"), "no regular file"],
+      ["/dev/zero", "no regular file"],
+      [directory, "a directory"],
+    ] as const)
+      expect(problemsOf("worker", { UNSEAL_PROJECTS_FILE: path })).toEqual([
+        `UNSEAL_PROJECTS_FILE: ${path} can't be read (${why})`,
+      ])
   })
 
   it("is refused when it is not there, and when its aliases would not end", () => {

@@ -1,7 +1,7 @@
-import { readFileSync } from "node:fs"
 import { z } from "zod"
 import { ConfigurationError } from "./configuration-error.ts"
 import { parseRedisUrl } from "./redis-url.ts"
+import { readSmallFile } from "./small-file.ts"
 
 /** Where Redis is and what TLS needs, as a process's settings have it. */
 export interface RedisSettings {
@@ -28,6 +28,9 @@ export const REDIS_SETTINGS = {
   REDIS_TLS_KEY_FILE: z.string().optional(),
 }
 
+/** Bytes: ten times the authorities that a whole system trusts. */
+const LARGEST_PEM = 4 * 2 ** 20
+
 const FILES = { ca: "REDIS_TLS_CA_FILE", cert: "REDIS_TLS_CERT_FILE", key: "REDIS_TLS_KEY_FILE" } as const
 
 /** What `tls.connect` is given. */
@@ -46,14 +49,14 @@ export function openTlsFiles(settings: RedisSettings): TlsFiles {
     if (path === undefined) continue
     let last = ""
     try {
-      last = readFileSync(path, "utf8")
+      last = readSmallFile(path, LARGEST_PEM)
       if (!last.includes("-----BEGIN ")) problems.push(`${setting}: ${path} is no PEM file`)
     } catch (error) {
       problems.push(`${setting}: ${path} can't be read (${(error as NodeJS.ErrnoException).code})`)
     }
     const read = () => {
       try {
-        last = readFileSync(path, "utf8")
+        last = readSmallFile(path, LARGEST_PEM)
       } catch {}
       return last
     }

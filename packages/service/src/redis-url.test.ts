@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process"
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -60,6 +61,24 @@ it("reads TLS files again for each connection, and keeps the last when one can't
     expect({ ...files }).toEqual({ ca: "-----BEGIN CERTIFICATE-----\n2" })
     rmSync(ca)
     expect(files.ca).toMatch(/2$/)
+  } finally {
+    rmSync(directory, { recursive: true })
+  }
+})
+
+it("reads TLS files as editors of every system save them, and waits for no pipe", () => {
+  const directory = mkdtempSync(join(tmpdir(), "unseal-test-"))
+  try {
+    const ca = join(directory, "ca.crt")
+    writeFileSync(ca, Buffer.from("\uFEFF-----BEGIN CERTIFICATE-----\n1", "utf16le"))
+    expect(openTlsFiles({ REDIS_URL: "rediss://h", REDIS_TLS_CA_FILE: ca }).ca).toBe(
+      "-----BEGIN CERTIFICATE-----\n1",
+    )
+    const pipe = join(directory, "pipe.crt")
+    execFileSync("mkfifo", [pipe])
+    expect(() => openTlsFiles({ REDIS_URL: "rediss://h", REDIS_TLS_CA_FILE: pipe })).toThrow(
+      `REDIS_TLS_CA_FILE: ${pipe} can't be read (no regular file)`,
+    )
   } finally {
     rmSync(directory, { recursive: true })
   }

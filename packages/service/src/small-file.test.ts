@@ -30,6 +30,17 @@ test.each([
   expect(problems).toEqual([`UNSEAL_API_SECRET_FILE: ${path(name)} can't be read (${reason})`])
 })
 
+test.each(["utf8", "utf16le", "utf16be"] as const)(
+  "text is what editors of every system save: %s with a byte order mark",
+  (encoding) => {
+    const bytes = Buffer.from("\uFEFFgeheim-ü\r\n", encoding === "utf8" ? "utf8" : "utf16le")
+    writeFileSync(path("marked"), encoding === "utf16be" ? bytes.swap16() : bytes)
+    const problems: string[] = []
+    expect(readSecretFile(path("marked"), "X", problems)).toBe("geheim-ü")
+    expect(problems).toEqual([])
+  },
+)
+
 test("a file is read whole, up to its limit and whatever its size", () => {
   const problems: string[] = []
   expect(readSecretFile(path("secret"), "X", problems)).toBe("s3cret")

@@ -17,10 +17,17 @@ export function readSmallFile(path: string, limit: number): string {
       read = readSync(file, buffer, size, buffer.length - size, null)
     if (size > limit) throw refusal(`more than ${limit} bytes`)
     if (size === buffer.length) throw refusal("changing")
-    return buffer.toString("utf8", 0, size)
+    return textOf(buffer.subarray(0, size))
   } finally {
     closeSync(file)
   }
+}
+
+/** Text as editors and shells of every system save it: UTF-8, or UTF-16 with a byte order mark, which is no part of it. */
+function textOf(content: Buffer): string {
+  const mark = content.toString("hex", 0, 2)
+  const encoding = mark === "fffe" ? "utf-16le" : mark === "feff" ? "utf-16be" : "utf-8"
+  return new TextDecoder(encoding).decode(content)
 }
 
 const refusal = (code: string): Error => Object.assign(new Error(code), { code })

@@ -2,6 +2,7 @@
 import { type KeyObject, X509Certificate } from "node:crypto"
 import { UnsealError } from "../errors.ts"
 import { keyIdOf } from "./key-ring.ts"
+import { utf8Of } from "./text.ts"
 
 /** What the vendor wraps passwords with: the public half of a key pair, and until when. */
 export interface Certificate {
@@ -32,21 +33,24 @@ const DER_START = [0x30, 0x82]
  * them, and private keys, are passed over. `ERR_KEY_INVALID` if there is none, or one can't be read.
  */
 export function parseCertificates(pem: Uint8Array, name: string): readonly [Certificate, ...Certificate[]] {
-  if (DER_START.every((byte, index) => pem[index] === byte))
+  const text = utf8Of(Buffer.from(pem.buffer, pem.byteOffset, pem.byteLength))
+  if (DER_START.every((byte, index) => text[index] === byte))
     throw new UnsealError(
       "ERR_KEY_INVALID",
       `${name} is not PEM but DER: convert it with openssl x509 -inform DER -in ${name} -out cert.pem`,
     )
-  const blocks = certificateBlocks(pem)
-  const [first, ...chain] = blocks.map((der) => certificateOf(der, name))
-  if (first === undefined)
-    throw new UnsealError("ERR_KEY_INVALID", `${name} holds no PEM certificate${whatElse(pem)}`)
-  return [first, ...chain]
+  try {
+    const [first, ...chain] = certificateBlocks(text).map((der) => certificateOf(der, name))
+    if (first === undefined)
+      throw new UnsealError("ERR_KEY_INVALID", `${name} holds no PEM certificate${whatElse(text)}`)
+    return [first, ...chain]
+  } finally {
+    if (text.buffer !== pem.buffer) text.fill(0)
+  }
 }
 
-function certificateBlocks(pem: Uint8Array): Buffer[] {
-  // Only what is public becomes text: a private key may be in the same file.
-  const bytes = Buffer.from(pem.buffer, pem.byteOffset, pem.byteLength)
+function certificateBlocks(bytes: Buffer): Buffer[] {
+  // Only what is public becomes a string: a private key may be in the same file.
   const blocks: Buffer[] = []
   for (let from = nextBlock(bytes, 0); from !== -1; from = nextBlock(bytes, from + 1)) {
     const end = bytes.indexOf("-----END ", from)
@@ -84,8 +88,7 @@ function certificateOf(der: Buffer, name: string): Certificate {
   }
 }
 
-function whatElse(pem: Uint8Array): string {
-  const bytes = Buffer.from(pem.buffer, pem.byteOffset, pem.byteLength)
+function whatElse(bytes: Buffer): string {
   if (bytes.includes("CERTIFICATE REQUEST-----"))
     return ", only a certificate request: openssl req needs -x509"
   if (bytes.includes("PRIVATE KEY-----")) return ", only a private key"

@@ -2,6 +2,7 @@
 import { createHash, createPrivateKey, createPublicKey, type KeyObject, type webcrypto } from "node:crypto"
 import { UnsealError } from "../errors.ts"
 import type { OaepHash } from "./password.ts"
+import { utf8Of } from "./text.ts"
 
 /** What may be told about a private key. */
 export interface KeyDescription {
@@ -38,11 +39,12 @@ export interface KeyRing {
  * or legacy `DEK-Info`). `ERR_KEY_INVALID` if it is no RSA private key, or the passphrase is missing or wrong.
  */
 export function parsePrivateKey(pem: Uint8Array, name: string, passphrase?: Uint8Array): PrivateKey {
-  const text = withLineBreaks(bufferOf(pem))
+  const utf8 = utf8Of(bufferOf(pem))
+  const text = withLineBreaks(utf8)
   try {
     return privateKeyOf(text, name, passphrase)
   } finally {
-    if (text.buffer !== pem.buffer) text.fill(0)
+    for (const copy of [utf8, text]) if (copy.buffer !== pem.buffer) copy.fill(0)
   }
 }
 

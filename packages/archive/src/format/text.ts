@@ -1,0 +1,19 @@
+/** Small files of text (keys, passphrases, callbacks) as editors and shells of every system save them. */
+import { transcode } from "node:buffer"
+
+/**
+ * The text in `content` as UTF-8 without a byte order mark; UTF-16 is known by its mark. `content` itself, or a part of it, where
+ * nothing is to be converted: a secret is copied only if it must be, and never becomes a string.
+ */
+export function utf8Of(content: Buffer): Buffer {
+  const [first, second, third] = content
+  if (first === 0xef && second === 0xbb && third === 0xbf) return content.subarray(3)
+  const isLittleEndian = first === 0xff && second === 0xfe
+  if (!isLittleEndian && !(first === 0xfe && second === 0xff)) return content
+  const units = Buffer.from(content.subarray(2, content.length & ~1))
+  try {
+    return transcode(isLittleEndian ? units : units.swap16(), "utf16le", "utf8")
+  } finally {
+    units.fill(0)
+  }
+}
