@@ -3,7 +3,7 @@ import { transcode } from "node:buffer"
 
 /**
  * The text in `content` as UTF-8 without a byte order mark; UTF-16 is known by its mark. `content` itself, or a part of it, where
- * nothing is to be converted: a secret is copied only if it must be, and never becomes a string.
+ * nothing can be converted: a secret is copied only if it must be, and never becomes a string.
  */
 export function utf8Of(content: Buffer): Buffer {
   const [first, second, third] = content
@@ -13,6 +13,9 @@ export function utf8Of(content: Buffer): Buffer {
   const units = Buffer.from(content.subarray(2, content.length & ~1))
   try {
     return transcode(isLittleEndian ? units : units.swap16(), "utf16le", "utf8")
+  } catch {
+    // The mark is there by chance: it is no text.
+    return content
   } finally {
     units.fill(0)
   }

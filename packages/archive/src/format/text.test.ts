@@ -1,0 +1,28 @@
+import { describe, expect, it } from "vitest"
+import { utf8Of } from "./text.ts"
+
+describe("the text of a file", () => {
+  it("is UTF-8 without a mark, whatever it was saved as", () => {
+    for (const text of ["", "a", "ü€𝄞\r\n"]) {
+      const utf16 = Buffer.from(`\uFEFF${text}`, "utf16le")
+      expect(utf8Of(utf16).toString()).toBe(text)
+      expect(utf8Of(Buffer.from(utf16).swap16()).toString()).toBe(text)
+      expect(utf8Of(Buffer.from(`\uFEFF${text}`)).toString()).toBe(text)
+    }
+  })
+
+  it("is the bytes themselves where there is no mark, or behind it no text", () => {
+    const lone = Buffer.from([0xd8, 0x00])
+    for (const bytes of [
+      Buffer.from("plain"),
+      Buffer.from([0xff]),
+      Buffer.from([0xfe, 0xff, ...lone]),
+      Buffer.from([0xff, 0xfe, ...lone.swap16()]),
+    ])
+      expect(utf8Of(bytes)).toBe(bytes)
+  })
+
+  it("loses nothing of half a character at the end but that", () => {
+    expect(utf8Of(Buffer.from([0xff, 0xfe, 0x61, 0x00, 0x62])).toString()).toBe("a")
+  })
+})
