@@ -136,6 +136,46 @@ test("redriving asks for a choice, and a dry run changes nothing", async () => {
   expect(await list()).toHaveLength(4)
 })
 
+test("a damaged dead letter is listed as such, hides no other, and is passed over when they are redriven", async () => {
+  const [damaged] = await list("--id", cut[2]!.archiveId)
+  const { jobId } = damaged!
+  const job = queueKey("unseal", jobId)
+  const whole = await system.client.dumpBuffer(job)
+  await system.client.hdel(job, "data", "timestamp", "finishedOn", "failedReason")
+  try {
+    const listed = await system.cli(["queue", "dead-letters"])
+    expect(listed).toMatchObject({ code: 0, stderr: "4 dead letters\n" })
+    const text = listed.stdout.toString()
+    for (const archive of cut) expect(text).toContain(archive.archiveId)
+    const [, reason, remedy] = text.slice(text.indexOf(jobId)).split("\n")
+    expect(reason).toBe("  ERR_JOB_INVALID: the reason is lost (damaged in redis)")
+    expect(remedy).toMatch(/unseal submit CALLBACK\.json.*unseal archives reconcile.*unseal queue discard/)
+
+    const lost = `${jobId} has lost its payload in redis and can't be redriven`
+    const dry = await system.cli(["queue", "redrive", "--all", "--dry-run"])
+    expect(dry).toMatchObject({ code: 1, stderr: expect.stringContaining(`unseal: ${lost}: `) })
+    expect(dry.stderr).toContain("3 dead letters would be redriven")
+    expect(dry.stdout.toString()).not.toContain(jobId)
+    const one = await system.cli(["queue", "redrive", "--id", jobId, "--json"])
+    expect(one).toMatchObject({ code: 1, stderr: expect.stringContaining("0 dead letters redriven") })
+    expect(JSON.parse(one.stdout.toString())).toEqual({
+      ...{ dryRun: false, redriven: [] },
+      refused: [{ jobId, reason: expect.stringContaining(lost) }],
+    })
+  } finally {
+    await system.client.restore(job, 0, whole, "REPLACE")
+  }
+  expect(await list("--id", jobId)).toEqual([damaged])
+})
+
+test("an id that no dead letter has is refused, not passed over", async () => {
+  const id = randomUUID()
+  expect(await system.cli(["queue", "redrive", "--id", id])).toMatchObject({
+    code: 2,
+    stderr: `unseal: no dead letter has the id of a job or an archive ${id}; nothing was redriven\n`,
+  })
+})
+
 test("a redriven archive is decrypted once its cause is mended, and is accepted once", {
   timeout: 200_000,
 }, async () => {

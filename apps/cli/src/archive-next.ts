@@ -61,14 +61,17 @@ function delayed(archive: ShownArchive, { missingSince, archivedSince, until }: 
 function dead(archive: ShownArchive, { jobId, failure, damaged }: ArchiveJob): string {
   if (isDone(archive))
     return `its plaintext is at the destination: nobody needs this dead letter; "unseal queue discard ${jobId} --reason …" removes it`
-  if (damaged)
-    return `its payload is lost: "unseal submit CALLBACK.json" or "unseal archives reconcile" takes its place`
+  if (damaged) return `its payload is lost: ${nextForDamaged(jobId)}`
   const { remedy } = FAILURES[failure?.code ?? "ERR_UNEXPECTED"]
   // What is submitted again takes the place of its dead letter.
   if (remedy.endsWith(", then submit it again"))
     return `${remedy}: "unseal submit CALLBACK.json" or "unseal archives reconcile"`
   return `${remedy.replace(/, then redrive$/, "")}; then "unseal queue redrive --id ${jobId}"`
 }
+
+/** What becomes of a dead letter that has lost its payload. */
+export const nextForDamaged = (jobId: string): string =>
+  `"unseal submit CALLBACK.json" or "unseal archives reconcile" takes its place; "unseal queue discard ${jobId} --reason …" removes it`
 
 /** Whether the destination holds this archive's plaintext, with its record. */
 export function isDone(archive: ShownArchive): boolean {

@@ -1,13 +1,14 @@
 import { nearest } from "@unseal/archive/store/nearest"
 import { readAccounts } from "@unseal/queue/accounting"
-import { type DeadLetter, type DeadLetters, openDeadLetters } from "@unseal/queue/dead-letters"
+import { type DeadLetter, type DeadLetters, openDeadLetters, RedriveError } from "@unseal/queue/dead-letters"
 import { FAILURES } from "@unseal/queue/ending"
 import { readPause } from "@unseal/queue/pause"
 import { queueExists, queueStatus } from "@unseal/queue/status"
 import { listSuspensions } from "@unseal/queue/suspension-state"
 import { redriveCommitted } from "./again.ts"
+import { nextForDamaged } from "./archive-next.ts"
 import { counted } from "./counted.ts"
-import { Unaccounted, UsageError } from "./exit.ts"
+import { EXIT, Unaccounted, UsageError } from "./exit.ts"
 import { withQueue } from "./queue-connection.ts"
 import { describePause, describeSuspension } from "./queue-suspensions.ts"
 
@@ -87,7 +88,9 @@ export async function deadLettersCommand(
       process.stdout.write(
         `${letter.failedAt}  ${letter.jobId}  ${counted(letter.attempts, "attempt")}\n  ${letter.reason}\n`,
       )
-      process.stdout.write(`  ${FAILURES[letter.code].remedy}\n`)
+      process.stdout.write(
+        `  ${letter.damaged ? nextForDamaged(letter.jobId) : FAILURES[letter.code].remedy}\n`,
+      )
     }
     process.stderr.write(`${counted(chosen.length, "dead letter")}\n`)
   })
@@ -115,19 +118,35 @@ export async function redriveCommand(
   requireCode(options.code)
   await withDeadLetters(async (deadLetters) => {
     const chosen = await choose(deadLetters, options, Number.POSITIVE_INFINITY)
+    if (options.id !== undefined && chosen.length === 0)
+      throw new UsageError(
+        `no dead letter has the id of a job or an archive ${options.id}; nothing was redriven`,
+      )
     const redriven: { from: string; to: string }[] = []
-    for (const { jobId } of chosen) {
-      const job = options.dryRun ? { jobId } : await deadLetters.redrive(jobId)
+    const refused: { jobId: string; reason: string }[] = []
+    for (const { jobId, archiveId, damaged } of chosen) {
+      let job: { jobId: string } | null
+      try {
+        job = options.dryRun && !damaged ? { jobId } : await deadLetters.redrive(jobId)
+      } catch (error) {
+        // The others need not wait for this one.
+        if (!(error instanceof RedriveError)) throw error
+        const next = damaged ? nextForDamaged(jobId) : `see "unseal archives show ${archiveId}"`
+        process.stderr.write(`unseal: ${error.message}: ${next}\n`)
+        refused.push({ jobId, reason: error.message })
+        continue
+      }
       if (job === null) continue
       redriven.push({ from: jobId, to: job.jobId })
       if (!options.json)
         process.stdout.write(options.dryRun ? `would redrive ${jobId}\n` : `${jobId} -> ${job.jobId}\n`)
     }
     if (options.json)
-      process.stdout.write(`${JSON.stringify({ dryRun: Boolean(options.dryRun), redriven })}\n`)
+      process.stdout.write(`${JSON.stringify({ dryRun: Boolean(options.dryRun), redriven, refused })}\n`)
     process.stderr.write(
       `${counted(redriven.length, "dead letter")} ${options.dryRun ? "would be redriven" : "redriven"}\n`,
     )
+    if (refused.length > 0) process.exitCode = EXIT.failed
   })
 }
 

@@ -217,7 +217,9 @@ test("a dead letter stays when the job that it would become has lost its payload
   await consumer?.close()
   const next = queueKey(queue, `${jobId}_r2`)
   await client.hset(next, "priority", 1)
-  await expect(letters.redrive(jobId)).rejects.toThrow(`job ${jobId}_r2 has lost its payload`)
+  await expect(letters.redrive(jobId)).rejects.toThrow(
+    `${jobId}_r2, which it would become, has lost its payload`,
+  )
   expect((await letters.list()).map((letter) => letter.jobId)).toEqual([jobId])
 
   await client.del(next)

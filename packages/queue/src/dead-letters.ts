@@ -29,6 +29,11 @@ export interface DeadLetterCounts {
   readonly counted: number
 }
 
+/** This dead letter can't be redriven, until somebody has mended what the message names; others can. */
+export class RedriveError extends Error {
+  override readonly name = "RedriveError"
+}
+
 /** The jobs that were given up. Nothing here reads more than it is asked for. */
 export interface DeadLetters {
   /** From the newest on. `limit` is 1 to 1000, 100 if it is not given. */
@@ -38,7 +43,7 @@ export interface DeadLetters {
   /**
    * Puts the job into the queue again under a new id, with all its counters at their beginning (BullMQ's own retry keeps the
    * count of stalls), and removes the dead letter, in one script. Done twice at once, it comes to the same.
-   * `null` if there is no such dead letter, or its payload is lost.
+   * `null` if there is no such dead letter; `RedriveError` if its payload is lost, or that of the job that it would become.
    */
   redrive(jobId: string): Promise<{ jobId: string } | null>
   /**
@@ -100,14 +105,20 @@ export function openDeadLetters(options: { connection: RedisClient; queue: strin
     },
 
     async redrive(jobId) {
+      // In this order: what is discarded meanwhile has not lost its payload.
+      const payload = parsed(await connection.hget(queueKey(name, jobId), "data"))
       const isDead = (await connection.zscore(failed, jobId)) !== null
-      const payload = isDead ? parsed(await connection.hget(queueKey(name, jobId), "data")) : null
-      if (payload === null) return null
+      if (!isDead) return null
+      if (payload === null)
+        throw new RedriveError(`${jobId} has lost its payload in redis and can't be redriven`)
       const next = redriveIdOf(jobId)
       const options = { jobId: next, ...JOB_OPTIONS }
       const [linedUp] = await lineUp(connection, queue, [{ payload, options }], jobId)
       if (linedUp === undefined) return null
-      if (linedUp === "empty") throw new Error(`job ${next} has lost its payload in redis; remove it`)
+      if (linedUp === "empty")
+        throw new RedriveError(
+          `${jobId} can't be redriven: ${next}, which it would become, has lost its payload in redis`,
+        )
       return { jobId: next }
     },
 
