@@ -11,6 +11,7 @@ import { type Transfer, transferParts } from "./decrypt-parts.ts"
 import { UnsealError } from "./errors.ts"
 import { type Part, planParts, sizeOf } from "./format/parts.ts"
 import { createThreadHash } from "./hash-thread.ts"
+import { createOrderedDigest } from "./ordered-consumers.ts"
 import type { PartWriter } from "./store/contract.ts"
 
 const MIB = 1024 * 1024
@@ -47,7 +48,8 @@ const transfer = (size: number, partSize: number, more: Partial<Transfer>): Tran
   writer: undefined,
   trusted: new Map(),
   head: undefined,
-  hash: { plaintext: true, ciphertext: false },
+  consumers: [createOrderedDigest((part) => part.plaintext)],
+  keepCiphertext: false,
   budget: createByteBudget(16 * MIB),
   observe: {},
   onWritten: async () => {},

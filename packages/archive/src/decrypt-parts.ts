@@ -5,10 +5,10 @@ import { type DecryptedPart, memoryOf } from "./decrypt-part.ts"
 import { UnsealError } from "./errors.ts"
 import { combineCrc32 } from "./format/crc32.ts"
 import { type Part, type PartPlan, sizeOf } from "./format/parts.ts"
-import { createThreadHash } from "./hash-thread.ts"
+import { createOrderedConsumers, type OrderedConsumer } from "./ordered-consumers.ts"
 import { during, type StepObserver } from "./steps.ts"
 import type { PartWriter } from "./store/contract.ts"
-import { allEnded, createTurns } from "./waiting.ts"
+import { allEnded } from "./waiting.ts"
 
 /** Told of every part as it passes a stage, and of every step. */
 export interface PartObserver extends StepObserver {
@@ -33,7 +33,10 @@ export interface Transfer {
   /** Parts that the destination holds already. */
   readonly trusted: ReadonlyMap<number, PartReceipt>
   readonly head: HeadPart | undefined
-  readonly hash: { readonly plaintext: boolean; readonly ciphertext: boolean }
+  /** If there are any, trusted parts are read again for them. */
+  readonly consumers: readonly OrderedConsumer[]
+  /** Whether one of them needs the ciphertext, which takes memory of its own. */
+  readonly keepCiphertext: boolean
   readonly budget: ByteBudget
   readonly observe: PartObserver
   /** Called after a part was written, before its memory is given back. */
@@ -47,8 +50,6 @@ export interface TransferResult {
   readonly syncErrors: number
   /** The archive's last bytes; absent if the last part was not read because it was trusted. */
   readonly end: Uint8Array | undefined
-  /** Hex. */
-  readonly sha256: { readonly plaintext?: string; readonly ciphertext?: string }
 }
 
 /** A part may be larger than a small budget; with 64 MiB, the 10,000 parts of S3 are 671 GB. */
@@ -72,14 +73,14 @@ export async function decryptHead(
   {
     plan,
     decrypt,
-    hash,
+    keepCiphertext,
     budget,
     observe,
-  }: Pick<Transfer, "plan" | "decrypt" | "hash" | "budget" | "observe">,
+  }: Pick<Transfer, "plan" | "decrypt" | "keepCiphertext" | "budget" | "observe">,
   signal: AbortSignal,
 ): Promise<HeadPart> {
   const part = plan.part(1)
-  const memory = await memoryOfBudget(budget, memoryOf(part, hash.ciphertext), observe, signal)
+  const memory = await memoryOfBudget(budget, memoryOf(part, keepCiphertext), observe, signal)
   try {
     const decrypted = await during(
       observe,
@@ -95,14 +96,14 @@ export async function decryptHead(
 }
 
 /**
- * Moves every part that is not trusted, and reads trusted ones again only if a whole-archive hash needs their bytes. Parts
- * are started in order and finish in any; the first failure stops the others, and nothing is in flight when this returns.
+ * Moves every part that is not trusted, and reads trusted ones again only if a consumer needs their bytes. Parts are started
+ * in order and finish in any; the first failure stops the others, and nothing is in flight when this returns.
  */
 export async function transferParts(transfer: Transfer, signal: AbortSignal): Promise<TransferResult> {
-  const { plan, hash, observe } = transfer
+  const { plan, consumers, keepCiphertext, observe } = transfer
   const failed = new AbortController()
   const running = AbortSignal.any([signal, failed.signal])
-  const hashes = createOrderedHashes(hash, plan.count)
+  const inOrder = createOrderedConsumers(consumers, plan.count)
   const receipts = new Map<number, PartReceipt>()
   const tasks: Promise<void>[] = []
   let end: Uint8Array | undefined
@@ -137,9 +138,9 @@ export async function transferParts(transfer: Transfer, signal: AbortSignal): Pr
     // Told at once, so that the other ends soon; but the memory is in use until both have ended.
     const [receipt] = await allEnded([
       write(part, decrypted).catch(stop),
-      during(observe, `hashing part ${part.number}`, () => hashes.add(part.number, decrypted, running)).catch(
-        stop,
-      ),
+      during(observe, `hashing part ${part.number}`, () =>
+        inOrder.take(part.number, decrypted, running),
+      ).catch(stop),
     ])
     if (part.number === plan.count) end = decrypted.end
     settle(part.number, receipt)
@@ -148,7 +149,7 @@ export async function transferParts(transfer: Transfer, signal: AbortSignal): Pr
   /** The part's memory, as soon as there is any. */
   async function memoryFor(part: Part): Promise<PartMemory> {
     if (part.number !== 1 || transfer.head === undefined)
-      return memoryOfBudget(transfer.budget, memoryOf(part, hash.ciphertext), observe, running)
+      return memoryOfBudget(transfer.budget, memoryOf(part, keepCiphertext), observe, running)
     // The only part may be in memory until the upload is complete: its memory is the caller's to give back.
     return plan.count === 1 ? { ...transfer.head.memory, release() {} } : transfer.head.memory
   }
@@ -178,7 +179,7 @@ export async function transferParts(transfer: Transfer, signal: AbortSignal): Pr
     for (let number = 1; number <= plan.count; number++) {
       const part = plan.part(number)
       const trusted = transfer.trusted.get(number)
-      if (trusted !== undefined && !hash.plaintext && !hash.ciphertext) {
+      if (trusted !== undefined && consumers.length === 0) {
         settle(number, trusted)
         continue
       }
@@ -191,10 +192,11 @@ export async function transferParts(transfer: Transfer, signal: AbortSignal): Pr
   } catch (error) {
     // `error` may be the reason of the abort that a failed part caused, which is that part's own error.
     await Promise.allSettled(tasks)
-    hashes.close()
+    inOrder.close()
     throw failed.signal.aborted ? failed.signal.reason : error
   }
 
+  await inOrder.end(signal)
   let crc32 = 0
   let syncErrors = 0
   for (let number = 1; number <= plan.count; number++) {
@@ -202,48 +204,9 @@ export async function transferParts(transfer: Transfer, signal: AbortSignal): Pr
     crc32 = combineCrc32(crc32, receipt.crc32, receipt.size)
     syncErrors += receipt.syncErrors
   }
-  return { receipts, crc32, syncErrors, end, sha256: await hashes.digests(signal) }
+  return { receipts, crc32, syncErrors, end }
 }
 
 /** Memory for a part, which other archives may hold. */
 const memoryOfBudget = (budget: ByteBudget, bytes: number, observe: PartObserver, signal: AbortSignal) =>
   during(observe, "waiting for memory", () => budget.acquire(bytes, signal), "shared")
-
-/** SHA-256 wants its bytes in order; parts finish in any. A part waits here, its memory held, until its turn. */
-function createOrderedHashes(wanted: Transfer["hash"], last: number) {
-  const plaintext = wanted.plaintext ? createThreadHash() : undefined
-  const ciphertext = wanted.ciphertext ? createThreadHash() : undefined
-  const sha256: { plaintext?: string; ciphertext?: string } = {}
-  const turns = createTurns()
-
-  async function finish(part: DecryptedPart | undefined, signal: AbortSignal): Promise<void> {
-    const [ofPlaintext, ofCiphertext] = await allEnded([
-      plaintext?.digest(part?.plaintext, signal),
-      ciphertext?.digest(part?.ciphertext, signal),
-    ])
-    if (ofPlaintext !== undefined) sha256.plaintext = ofPlaintext
-    if (ofCiphertext !== undefined) sha256.ciphertext = ofCiphertext
-  }
-
-  return {
-    async add(number: number, part: DecryptedPart, signal: AbortSignal): Promise<void> {
-      if (plaintext === undefined && ciphertext === undefined) return
-      await turns.of(number, signal)
-      if (number === last) await finish(part, signal)
-      else
-        await allEnded([
-          plaintext?.update(part.plaintext, signal),
-          ciphertext?.update(part.ciphertext, signal),
-        ])
-      turns.pass()
-    },
-    async digests(signal: AbortSignal): Promise<Readonly<typeof sha256>> {
-      if (last === 0) await finish(undefined, signal)
-      return sha256
-    },
-    close() {
-      plaintext?.close()
-      ciphertext?.close()
-    },
-  }
-}

@@ -21,6 +21,7 @@ import {
 import { type Part, planParts } from "./format/parts.ts"
 import { keptSize, readTail, type Tail } from "./format/tail.ts"
 import { type Found, look, replacing } from "./look.ts"
+import { createOrderedDigest } from "./ordered-consumers.ts"
 import type { PinnedArchive } from "./pinned.ts"
 import { namePlain } from "./plain.ts"
 import { receiptFacts } from "./proof.ts"
@@ -116,6 +117,8 @@ export async function decryptArchive(
 }
 
 interface Moved extends TransferResult, Pick<Found, "ours" | "create"> {
+  /** Hex, of what was wanted. */
+  readonly sha256: { readonly plaintext?: string; readonly ciphertext?: string }
   /** Bytes. */
   readonly plaintextSize: number
   readonly tail: Tail
@@ -161,11 +164,14 @@ async function move(
   const digest = options.digest === "sha256"
   // Of nothing but a padding that is trimmed there is no part, so no ciphertext to hash: no digest rather than that of nothing.
   const isHashable = plan.count > 0 || object.size === 0
-  const hash = { plaintext: digest, ciphertext: digest && isHashable && Boolean(announced?.sha256sum) }
+  const keepCiphertext = digest && isHashable && Boolean(announced?.sha256sum)
+  const plaintextDigest = digest ? createOrderedDigest((part) => part.plaintext) : undefined
+  const ciphertextDigest = keepCiphertext ? createOrderedDigest((part) => part.ciphertext) : undefined
+  const consumers = [plaintextDigest, ciphertextDigest].filter((each) => each !== undefined)
   const decrypt = (part: Part, memory: Uint8Array, abort: AbortSignal) =>
-    decryptPart(archive, part, contentKey, hash.ciphertext, memory, abort, observe.moved)
+    decryptPart(archive, part, contentKey, keepCiphertext, memory, abort, observe.moved)
 
-  const parts = { plan, decrypt, hash, observe, budget: options.budget }
+  const parts = { plan, decrypt, keepCiphertext, observe, budget: options.budget }
 
   // Before an upload begins, the first part proves the content key.
   if (plan.count > 0 && !trusted.has(1)) held.head = await decryptHead(parts, signal)
@@ -188,6 +194,7 @@ async function move(
   const transferred = await transferParts(
     {
       ...parts,
+      consumers,
       plaintextSize,
       writer,
       trusted,
@@ -197,5 +204,9 @@ async function move(
     signal,
   )
   const tail = readTail(object.size, end ?? transferred.end ?? (await readEnd()))
-  return { ...transferred, plaintextSize, tail, ours, create }
+  const sha256 = {
+    ...(plaintextDigest?.hex !== undefined && { plaintext: plaintextDigest.hex }),
+    ...(ciphertextDigest?.hex !== undefined && { ciphertext: ciphertextDigest.hex }),
+  }
+  return { ...transferred, sha256, plaintextSize, tail, ours, create }
 }
