@@ -3,6 +3,7 @@ import { once } from "node:events"
 import { Agent, request as httpRequest, type IncomingMessage } from "node:http"
 import { connect } from "node:net"
 import { crc32 } from "node:zlib"
+import { ListObjectsV2Command, S3Client } from "@aws-sdk/client-s3"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { type S3Server, startS3Server } from "../../apps/simulator/src/s3/server.ts"
 import {
@@ -271,9 +272,38 @@ describe("the server", () => {
     expect(await verdict(promised)).toBe("400 InvalidRequest")
   })
 
-  it("refuses session tokens, of which it has given out none", async () => {
+  it("refuses a session token beside a credential that has none", async () => {
     const request = await signed(server.url, put("token", "x", { "x-amz-security-token": "token" }))
     expect(await verdict(request)).toBe("400 InvalidToken")
+  })
+
+  it("takes a session's credential with its token alone", async () => {
+    const session = { accessKeyId: "ASIASESSION", secretAccessKey: "for-an-hour", sessionToken: "token" }
+    const server = await startS3Server({ credentials: [session], buckets: ["bucket"] })
+    const ask = async (credentials: {
+      accessKeyId: string
+      secretAccessKey: string
+      sessionToken?: string
+    }) => {
+      const client = new S3Client({
+        endpoint: server.url,
+        region: "us-east-1",
+        forcePathStyle: true,
+        credentials,
+      })
+      const answered = client.send(new ListObjectsV2Command({ Bucket: "bucket" }))
+      return answered
+        .then(
+          () => "taken",
+          (error: Error) => error.name,
+        )
+        .finally(() => client.destroy())
+    }
+    const { sessionToken, ...without } = session
+    expect(await ask(session)).toBe("taken")
+    expect(await ask(without)).toBe("InvalidToken")
+    expect(await ask({ ...without, sessionToken: `${sessionToken}s` })).toBe("InvalidToken")
+    await server.close()
   })
 
   it("refuses bodies of unknown length", async () => {

@@ -7,7 +7,7 @@ const ACCESS_KEY = "AKIAIOSFODNN7EXAMPLE"
 const SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 const EMPTY_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 const EXAMPLE_TIME = Date.UTC(2013, 4, 24)
-const credentials = new Map([[ACCESS_KEY, SECRET]])
+const credentials = new Map([[ACCESS_KEY, { accessKeyId: ACCESS_KEY, secretAccessKey: SECRET }]])
 
 function example(
   method: string,
@@ -95,7 +95,7 @@ describe("AWS's published signatures", () => {
   })
 
   it.each(published)("$name is refused under another secret", ({ request }) => {
-    const others = new Map([[ACCESS_KEY, SECRET.toLowerCase()]])
+    const others = new Map([[ACCESS_KEY, { accessKeyId: ACCESS_KEY, secretAccessKey: SECRET.toLowerCase() }]])
     expect(refusal(() => authorize(request, others, "us-east-1", EXAMPLE_TIME))).toBe("SignatureDoesNotMatch")
   })
 

@@ -14,6 +14,8 @@ const MAX_PRESIGNED_SECONDS = 7 * 24 * 3600
 export interface Credential {
   readonly accessKeyId: string
   readonly secretAccessKey: string
+  /** Of a credential that has been given for a while: requests bring it. Any other credential may bring none. */
+  readonly sessionToken?: string
 }
 
 /** A request as node:http received it: the target undecoded, names and values in turn. */
@@ -66,7 +68,7 @@ export function sameSignature(expected: string, given: string): boolean {
 /** Who signed the request and the proof for its body, if the signature holds. `nowMs` is the server's clock. Throws `Refusal`. */
 export function authorize(
   request: WireRequest,
-  credentials: ReadonlyMap<string, string>,
+  credentials: ReadonlyMap<string, Credential>,
   region: string,
   nowMs: number,
 ): Authorization {
@@ -75,14 +77,13 @@ export function authorize(
   const headers = joinHeaders(request.rawHeaders)
 
   const claim = readClaim(query, headers)
-  const secret = credentials.get(claim.accessKeyId)
-  if (secret === undefined) throw new Refusal("InvalidAccessKeyId")
+  const credential = credentials.get(claim.accessKeyId)
+  if (credential === undefined) throw new Refusal("InvalidAccessKeyId")
   checkScope(claim, region)
   checkTime(claim, query, nowMs)
   checkSignedHeaders(claim, headers)
-  // Long-lived keys have no session, so that any token is a wrong one.
-  if (headers.has("x-amz-security-token") || query.some(([name]) => name === "X-Amz-Security-Token"))
-    throw new Refusal("InvalidToken")
+  const token = headers.get("x-amz-security-token") ?? new Map(query).get("X-Amz-Security-Token")
+  if (token !== credential.sessionToken) throw new Refusal("InvalidToken")
 
   const content = headers.get("x-amz-content-sha256") ?? (claim.presigned ? "UNSIGNED-PAYLOAD" : undefined)
   if (content === undefined)
@@ -99,7 +100,7 @@ export function authorize(
   ].join("\n")
 
   const scope = claim.scope.join("/")
-  const signingKey = claim.scope.reduce<string | Buffer>(hmac, `AWS4${secret}`)
+  const signingKey = claim.scope.reduce<string | Buffer>(hmac, `AWS4${credential.secretAccessKey}`)
   const sign = (...lines: string[]): string => hmac(signingKey, lines.join("\n")).toString("hex")
 
   const expected = sign(ALGORITHM, claim.amzDate, scope, sha256(canonicalRequest))

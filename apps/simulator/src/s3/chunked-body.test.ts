@@ -6,7 +6,11 @@ import { Refusal } from "./refusals.ts"
 // The examples of the S3 API reference, "Transferring payload in multiple chunks": 66,560 times `a`, without and with trailer.
 const FIRST = Buffer.alloc(65_536, "a")
 const SECOND = Buffer.alloc(1024, "a")
-const credentials = new Map([["AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"]])
+const credential = {
+  accessKeyId: "AKIAIOSFODNN7EXAMPLE",
+  secretAccessKey: "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+}
+const credentials = new Map([[credential.accessKeyId, credential]])
 
 function signer(headers: Record<string, string>, signature: string): ChunkSigner {
   const all: Record<string, string> = {

@@ -94,7 +94,7 @@ export async function startS3Server(options: S3ServerOptions): Promise<S3Server>
       uploads,
       ...(options.repeatedComplete === "repeat" && { completed: new Map() }),
     },
-    credentials: new Map(options.credentials.map((one) => [one.accessKeyId, one.secretAccessKey])),
+    credentials: new Map(options.credentials.map((one) => [one.accessKeyId, one])),
     domains,
     faults,
     policies,

@@ -1,7 +1,7 @@
 import { once } from "node:events"
 import type { IncomingMessage, ServerResponse } from "node:http"
 import { setTimeout as sleep } from "node:timers/promises"
-import { authorize, claimedAccessKey } from "./authorization.ts"
+import { authorize, type Credential, claimedAccessKey } from "./authorization.ts"
 import * as buckets from "./bucket-operations.ts"
 import * as copies from "./copy-operations.ts"
 import { ConnectionDropped, type Handler, type Reply, type S3Request, type ServerState } from "./exchange.ts"
@@ -43,7 +43,7 @@ const HANDLERS: Readonly<Record<Exclude<OperationName, "Unknown">, Handler>> = {
 
 export interface ServingContext {
   readonly state: ServerState
-  readonly credentials: ReadonlyMap<string, string>
+  readonly credentials: ReadonlyMap<string, Credential>
   readonly domains: readonly string[]
   readonly faults: FaultPlan
   readonly policies: Policies

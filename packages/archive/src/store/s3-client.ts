@@ -1,12 +1,12 @@
 import { readFileSync } from "node:fs"
 import { isIP } from "node:net"
 import { S3Client, type S3ClientConfig } from "@aws-sdk/client-s3"
-import { fromIni, fromNodeProviderChain } from "@aws-sdk/credential-providers"
 import { UnsealError } from "../errors.ts"
 import { type AdapterOptions, keyUnder, type StoreNotice, whatIsWrongWith } from "./adapter.ts"
 import { readProxies } from "./proxy.ts"
 import { createAbilities, type Protection, type S3Abilities } from "./s3-abilities.ts"
 import { createAccess } from "./s3-access.ts"
+import { createCredentials } from "./s3-credentials.ts"
 import { createObjectRequests, type ObjectRequests } from "./s3-signed.ts"
 import { S3Transport } from "./s3-transport.ts"
 import { type S3StoreUrl, StoreUrlError } from "./url.ts"
@@ -136,7 +136,7 @@ function clientConfig(
     ...(url.region ? { region: url.region } : {}),
     ...(url.endpoint ? { endpoint: url.endpoint } : {}),
     ...(url.profile ? { profile: url.profile } : {}),
-    credentials: credentials ?? (url.profile ? profileCredentials(url.profile, env) : chainCredentials(env)),
+    credentials: credentials ?? createCredentials(url.profile, env),
     forcePathStyle: url.pathStyle ?? (endpoint !== undefined && isLocalOrAddress(endpoint)),
     // `withRetries` retries; two layers here would multiply.
     maxAttempts: 1,
@@ -155,29 +155,6 @@ function clientConfig(
 }
 
 const SILENT = { trace() {}, debug() {}, info() {}, warn() {}, error() {} }
-
-/** Read again whenever they are asked for: the SDK keeps files for ever otherwise. */
-const profileCredentials = (profile: string, env: AdapterOptions["env"]) =>
-  fromIni({
-    profile,
-    ignoreCache: true,
-    ...(env.AWS_SHARED_CREDENTIALS_FILE ? { filepath: env.AWS_SHARED_CREDENTIALS_FILE } : {}),
-    ...(env.AWS_CONFIG_FILE ? { configFilepath: env.AWS_CONFIG_FILE } : {}),
-  })
-
-/** The SDK's own chain, but for a file that was changed, which the SDK would never read again, and for a profile's name in the error. */
-function chainCredentials({ AWS_PROFILE }: AdapterOptions["env"]) {
-  const chain = fromNodeProviderChain({ ignoreCache: true })
-  return async (options?: Parameters<typeof chain>[0]) => {
-    try {
-      return await chain(options)
-    } catch (error) {
-      if (AWS_PROFILE && error instanceof Error && !error.message.includes(AWS_PROFILE))
-        error.message += ` (AWS_PROFILE is ${AWS_PROFILE})`
-      throw error
-    }
-  }
-}
 
 function isLocalOrAddress(endpoint: string): boolean {
   const host = URL.parse(endpoint)?.hostname.replaceAll(/[[\]]/g, "") ?? ""

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest"
 import { type ErrorCode, UnsealError } from "../errors.ts"
+import { CredentialsError } from "./s3-credentials.ts"
 import { s3Error } from "./s3-errors.ts"
 
 const sdkError = (name: string, status?: number, message = name) =>
@@ -19,8 +20,6 @@ describe("what the S3 SDK throws", () => {
     ["InvalidObjectState", 403, "ERR_OBJECT_ARCHIVED"],
     ["InvalidToken", 400, "ERR_STORE_DENIED"],
     ["TokenRefreshRequired", 400, "ERR_STORE_DENIED"],
-    ["CredentialsProviderError", undefined, "ERR_STORE_UNAVAILABLE"],
-    ["TokenProviderError", undefined, "ERR_STORE_UNAVAILABLE"],
     ["PermanentRedirect", 301, "ERR_STORE_DENIED"],
     ["NoSuchBucket", 404, "ERR_STORE_DENIED"],
     ["RequestTimeTooSkewed", 403, "ERR_STORE_UNAVAILABLE"],
@@ -79,7 +78,10 @@ describe("what the S3 SDK throws", () => {
   it("says whether access was refused to this request, or nobody could have been asked", () => {
     expect(translate(sdkError("AccessDenied", 403))).toHaveProperty("refused", true)
     expect(translate(sdkError("401", 401), "HeadObject")).toHaveProperty("refused", true)
-    expect(translate(sdkError("CredentialsProviderError"))).toHaveProperty("refused", undefined)
+    expect(translate(new CredentialsError(sdkError("AccessDenied", 403)))).toHaveProperty(
+      "refused",
+      undefined,
+    )
     expect(translate(sdkError("NoSuchBucket", 404))).toHaveProperty("refused", undefined)
   })
 
@@ -112,17 +114,28 @@ describe("what the S3 SDK throws", () => {
     )
   })
 
-  it("tells credentials that may come from a profile that does not exist", () => {
-    expect(translate(sdkError("CredentialsProviderError", undefined, "connect ETIMEDOUT"))).toMatchObject({
-      code: "ERR_STORE_UNAVAILABLE",
-      message: "no credentials can be had for s3://bucket/a/b.ts at the moment: connect ETIMEDOUT",
-    })
+  it("tells credentials that may come from those that somebody has to set right", () => {
+    const told = (cause: unknown) => translate(new CredentialsError(cause))
+    for (const [cause, reason] of [
+      [sdkError("CredentialsProviderError", undefined, "connect ETIMEDOUT"), "connect ETIMEDOUT"],
+      [sdkError("ServiceUnavailable", 503, "Service Unavailable"), "ServiceUnavailable: Service Unavailable"],
+      [sdkError("ExpiredTokenException", 400, "Token expired"), "ExpiredTokenException: Token expired"],
+      ["a thrown text", "a thrown text"],
+    ] as const)
+      expect(told(cause)).toMatchObject({
+        code: "ERR_STORE_UNAVAILABLE",
+        message: `no credentials can be had for s3://bucket/a/b.ts at the moment: ${reason}`,
+      })
     const words =
       "Could not resolve credentials using profile: [nobody] in configuration/credentials file(s)."
-    expect(translate(sdkError("CredentialsProviderError", undefined, words))).toMatchObject({
-      code: "ERR_STORE_DENIED",
-      message: `no usable credentials for s3://bucket/a/b.ts: ${words}`,
-    })
+    for (const [cause, reason] of [
+      [sdkError("CredentialsProviderError", undefined, words), words],
+      [sdkError("AccessDenied", 403, "not authorized to assume"), "AccessDenied: not authorized to assume"],
+    ] as const)
+      expect(told(cause)).toMatchObject({
+        code: "ERR_STORE_DENIED",
+        message: `no usable credentials for s3://bucket/a/b.ts: ${reason}`,
+      })
   })
 
   it("says in which region a bucket is", () => {

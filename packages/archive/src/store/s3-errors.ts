@@ -1,17 +1,8 @@
 import { type ErrorCode, UnsealError } from "../errors.ts"
 import { TooSlowError } from "./pace.ts"
 import { retryAfterMs } from "./retry-after.ts"
-import {
-  areExpired,
-  detailOf,
-  headerOf,
-  isMissingProfile,
-  nameOf,
-  printable,
-  regionOf,
-  statusOf,
-  wordsOf,
-} from "./s3-facts.ts"
+import { CredentialsError } from "./s3-credentials.ts"
+import { areExpired, detailOf, headerOf, nameOf, printable, regionOf, statusOf, wordsOf } from "./s3-facts.ts"
 import { missingPermission, s3Remedy } from "./s3-remedies.ts"
 
 /** The names that say more than their status does, whatever the status is: 400, 403 and 503 alike. */
@@ -20,9 +11,6 @@ const CODES_BY_NAME: Readonly<Record<string, ErrorCode>> = {
   EndpointError: "ERR_STORE_DENIED",
   InvalidObjectState: "ERR_OBJECT_ARCHIVED",
   NoSuchUpload: "ERR_UPLOAD_GONE",
-  // Credentials that can't be had at the moment: a metadata service, STS or a token file that is not there yet.
-  CredentialsProviderError: "ERR_STORE_UNAVAILABLE",
-  TokenProviderError: "ERR_STORE_UNAVAILABLE",
   // The clocks differ: that is not the credentials' fault and may pass.
   RequestTimeTooSkewed: "ERR_STORE_UNAVAILABLE",
   // The bucket is new, and its name not yet known everywhere.
@@ -59,7 +47,7 @@ const pauseOf = (error: unknown): number | undefined => retryAfterMs(headerOf(er
 
 function codeOf(error: unknown): ErrorCode {
   const name = nameOf(error)
-  if (isMissingProfile(error)) return "ERR_STORE_DENIED"
+  if (error instanceof CredentialsError) return error.isWrong ? "ERR_STORE_DENIED" : "ERR_STORE_UNAVAILABLE"
   const named = CODES_BY_NAME[name]
   if (named) return named
   const cause = name.replace(/^KMS\./, "").replace(/Exception$/, "")
@@ -107,9 +95,10 @@ function describe(error: unknown, operation: string, where: string): string {
     const bucket = where.split("/", 3).join("/")
     return `bucket ${bucket} does not exist (${operation} of ${where} answered ${status ?? 404})`
   }
-  if (isMissingProfile(error)) return `no usable credentials for ${where}: ${words}`
-  if (name === "CredentialsProviderError" || name === "TokenProviderError")
-    return `no credentials can be had for ${where} at the moment: ${words}`
+  if (error instanceof CredentialsError)
+    return error.isWrong
+      ? `no usable credentials for ${where}: ${words}`
+      : `no credentials can be had for ${where} at the moment: ${words}`
   if (name === "InvalidObjectState") {
     const storageClass = printable(detailOf(error, "StorageClass") ?? "an archival class")
     return `${where} is in the storage class ${storageClass} and can't be read before it is restored (${operation} answered ${status ?? 403} ${name})`

@@ -52,10 +52,6 @@ export function detailOf(error: unknown, name: AnswerDetail): string | undefined
   return typeof value === "string" ? value : undefined
 }
 
-/** A profile that no file has does not come by itself, as other credentials may. */
-export const isMissingProfile = (error: unknown): boolean =>
-  nameOf(error) === "CredentialsProviderError" && /using profile: \[/.test(wordsOf(error))
-
 /** The error's own words. Node puts the reasons of a host with several addresses into `errors` and leaves the message empty. */
 export function wordsOf(error: unknown): string {
   if (!isSdkError(error)) return "unknown reason"

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest"
 import { ERROR_CODES, type UnsealError } from "../errors.ts"
+import { CredentialsError } from "./s3-credentials.ts"
 import { s3Error } from "./s3-errors.ts"
 
 const sdkError = (name: string, status?: number, message = name) =>
@@ -20,18 +21,37 @@ describe("what to do about a refusal of S3", () => {
     expect(remedyOf(sdkError("AccessDenied", 403, named))).toMatch(/ the permission kms:Decrypt /)
   })
 
-  it("names credentials where there are none, and never the network", () => {
-    const none = "Could not load credentials from any providers"
-    const unnamed = remedyOf(sdkError("CredentialsProviderError", undefined, none))
-    expect(unnamed).toMatch(/^give this process credentials: AWS_ACCESS_KEY_ID /)
-    const ofProfile = remedyOf(
-      sdkError("CredentialsProviderError", undefined, `${none} (AWS_PROFILE is nope)`),
-    )
-    expect(ofProfile).toMatch(/ the profile nope .*AWS_PROFILE$/)
-    const words = "Could not resolve credentials using profile: [nope] in configuration/credentials file(s)."
-    const ofUrl = remedyOf(sdkError("CredentialsProviderError", undefined, words))
-    expect(ofUrl).toMatch(/^correct the profile's name \(AWS_PROFILE, or profile=/)
-    for (const remedy of [unnamed, ofProfile, ofUrl]) expect(remedy).not.toMatch(/network|health/)
+  it.each([
+    [
+      sdkError("CredentialsProviderError", undefined, "Could not load credentials from any providers"),
+      /^give this process credentials: AWS_ACCESS_KEY_ID /,
+    ],
+    [
+      sdkError(
+        "CredentialsProviderError",
+        undefined,
+        "Could not resolve credentials using profile: [nope] in configuration/credentials file(s).",
+      ),
+      /^correct the profile's name \(AWS_PROFILE, or profile=/,
+    ],
+    [
+      sdkError(
+        "TokenProviderError",
+        undefined,
+        "To refresh this SSO session run 'aws sso login' with the corresponding profile.",
+      ),
+      /^log in with aws sso login/,
+    ],
+    [
+      sdkError("CredentialsProviderError", undefined, "Command failed: vault read"),
+      /^run the profile's credential_process/,
+    ],
+    [sdkError("AccessDenied", 403, "Not authorized to perform sts:AssumeRole"), /trust policy/],
+    [sdkError("ServiceUnavailable", 503), /service that issues the credentials/],
+  ])("names credentials where there are none, and never the store: %s", (cause, remedy) => {
+    const said = remedyOf(new CredentialsError(cause))
+    expect(said).toMatch(remedy)
+    expect(said).not.toMatch(/network|health|s3:/)
   })
 
   it.each([

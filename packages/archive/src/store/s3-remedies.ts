@@ -1,5 +1,6 @@
 /** Whose move it is after S3 refused or could not be asked, where more is known than the error's code tells. */
-import { areExpired, isMissingProfile, nameOf, printable, regionOf, statusOf, wordsOf } from "./s3-facts.ts"
+import { CredentialsError } from "./s3-credentials.ts"
+import { areExpired, nameOf, printable, regionOf, statusOf, wordsOf } from "./s3-facts.ts"
 
 /** The permission that an operation needs, where that is not its own name. */
 const PERMISSIONS: Readonly<Record<string, string>> = {
@@ -31,12 +32,11 @@ const DEMANDS: Readonly<Record<string, string>> = {
 
 /** What to do about `error` of `operation`, as a clause; `undefined` where the remedy of its code says all. */
 export function s3Remedy(error: unknown, operation: string): string | undefined {
+  if (error instanceof CredentialsError) return credentialsRemedy(error)
   const name = nameOf(error)
   const region = regionOf(error)
   if (region !== undefined) return `add region=${printable(region)} to the store's URL`
   if (areExpired(error)) return "renew the credentials, or have whoever issues them do it"
-  if (isMissingProfile(error))
-    return "correct the profile's name (AWS_PROFILE, or profile=… in the store's URL), or add the profile to the AWS config or credentials file"
   const permission = missingPermission(error, operation)
   if (permission !== null)
     return `give the credentials the permission ${permission} (docs/permissions.md)${DEMANDS[permission] ?? ""}`
@@ -48,16 +48,19 @@ export function s3Remedy(error: unknown, operation: string): string | undefined 
     case "InvalidAccessKeyId":
     case "SignatureDoesNotMatch":
       return "check the access key id and its secret: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or those of the profile"
-    case "CredentialsProviderError":
-    case "TokenProviderError":
-      return noCredentials(wordsOf(error))
   }
   return undefined
 }
 
-function noCredentials(words: string): string {
-  const [, profile] = /\(AWS_PROFILE is ([^()]{1,200})\)$/.exec(words) ?? []
-  if (profile !== undefined)
-    return `check that the AWS config or credentials file has the profile ${profile} with credentials, or correct AWS_PROFILE`
+function credentialsRemedy({ message, cause }: CredentialsError): string {
+  if (message.includes("using profile: ["))
+    return "correct the profile's name (AWS_PROFILE, or profile=… in the store's URL), or add the profile to the AWS config or credentials file"
+  if (message.includes("aws sso login")) return "log in with aws sso login, as the user of this process"
+  if (message.includes("credential_process"))
+    return "run the profile's credential_process as the user of this process, and see why it fails"
+  if (statusOf(cause) === 403)
+    return "correct the role's ARN, or let the role's trust policy name this identity"
+  if (statusOf(cause) !== undefined)
+    return "check the service that issues the credentials, and this machine's way to it"
   return "give this process credentials: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile (AWS_PROFILE, or profile=… in the store's URL), or the role of its machine or pod"
 }
