@@ -171,6 +171,18 @@ test("a host without ranges, and a web page, are told apart", async () => {
   expect(page.stderr).toMatch(/is a web page \(text\/html\), not an archive[\s\S]*in a browser/)
 })
 
+test("a host that claims more bytes than any store holds is refused with the number, at once", async () => {
+  const huge: RequestListener = (request, response) => {
+    const [, from = "0", to = "0"] = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? "") ?? []
+    const head = { etag: '"v1"', "content-range": `bytes ${from}-${to}/1000000000000000` }
+    response.writeHead(206, head).end(Buffer.alloc(Number(to) + 1 - Number(from)))
+  }
+  const { code, stderr } = await decrypt(await serve(huge))
+  expect(code).toBe(1)
+  expect(stderr).toMatch(/ERR_CIPHERTEXT_INVALID: .* claims 1000000000000000 bytes, which is more than any/)
+  expect(stderr).not.toContain("    at ")
+})
+
 test("a redirect that can't be followed is told with where it leads", async () => {
   const to =
     (location: string): RequestListener =>

@@ -18,6 +18,8 @@ interface Answer {
   readonly reset?: true
   /** Does not answer. */
   readonly hang?: true
+  /** Goes on sending for as long as anybody reads. */
+  readonly endless?: true
 }
 
 /** A server that gives these answers, in turn, the last one again and again. */
@@ -32,6 +34,13 @@ const server = createServer(async (request, response) => {
   if (answer.hang) return
   if (answer.reset) return void request.socket.destroy()
   const { body } = answer
+  if (answer.endless) {
+    const more = () => {
+      while (!response.destroyed && response.write(Buffer.alloc(1024 * 1024, " ")));
+    }
+    response.on("drain", more)
+    return more()
+  }
   response.writeHead(answer.status ?? 200, { "content-type": "application/json", ...answer.headers })
   response.end(typeof body === "string" ? body : JSON.stringify(body ?? {}))
 })
@@ -253,6 +262,15 @@ describe("a question", () => {
     answers = [{ hang: true }]
     await expect(ask({ timeoutMs: 200, attempts: 2 })).rejects.toThrow("no answer within 0.2 s")
     expect(requests).toHaveLength(2)
+  })
+
+  it("takes no answer that does not end", async () => {
+    answers = [{ endless: true }]
+    await expect(ask({ attempts: 1 })).rejects.toMatchObject({
+      code: "ERR_STORE_UNAVAILABLE",
+      message: "the vendor's answer is over 67108864 bytes",
+      remedy: expect.stringContaining("check the base URL"),
+    })
   })
 
   it.each<[string, Answer]>([

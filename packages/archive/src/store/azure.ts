@@ -90,7 +90,7 @@ export async function openAzureStore(url: AzureStoreUrl, options: AdapterOptions
       if (!isUnsealError(error, "ERR_OBJECT_CHANGED")) throw error
       return openInTwo({ stat, read }, key, length, signal)
     }
-    const size = Number(/\/(\d{1,15})$/.exec(answer.contentRange ?? "")?.[1])
+    const size = Number(/\/(\d{1,20})$/.exec(answer.contentRange ?? "")?.[1])
     const object = { key, size, etag: answer.etag ?? "", metadata: fromAzure(answer.metadata ?? {}) }
     const range = { start: 0, end: Math.min(length, size) }
     const body = bodyOf(answer, object, range, doing)

@@ -165,6 +165,6 @@ function framingOf({ status, headers }: ResponseHead, method: string): Framing {
   }
   const length = headers["content-length"]
   if (length === undefined) return { kind: "until-close" }
-  if (!/^\d{1,15}$/.test(length)) throw new HttpSyntaxError(`malformed Content-Length "${length}"`)
+  if (!/^\d{1,20}$/.test(length)) throw new HttpSyntaxError(`malformed Content-Length "${length}"`)
   return { kind: "length", left: Number(length) }
 }

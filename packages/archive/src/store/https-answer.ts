@@ -8,7 +8,7 @@ import { retryAfterMs } from "./retry-after.ts"
 export function sizeOf({ statusCode, headers }: IncomingMessage, length: number): number | null {
   const range = headers["content-range"] ?? ""
   if (statusCode === 206) {
-    const [, last, size] = /^bytes 0-(\d{1,15})\/(\d{1,15})$/.exec(range) ?? []
+    const [, last, size] = /^bytes 0-(\d{1,15})\/(\d{1,20})$/.exec(range) ?? []
     return Number(last) + 1 === Math.min(length, Number(size)) ? Number(size) : null
   }
   // An empty object has no first byte: the range can't be satisfied, or is ignored.

@@ -104,7 +104,7 @@ export async function openObject(
 
 /** The object that an answer to its first `length` bytes tells of; `null` if that is no such answer. */
 function objectOf({ status, headers }: IncomingResponse, key: string, length: number): StoredObject | null {
-  const [, last, total] = /^bytes 0-(\d{1,15})\/(\d{1,15})$/.exec(headers["content-range"] ?? "") ?? []
+  const [, last, total] = /^bytes 0-(\d{1,15})\/(\d{1,20})$/.exec(headers["content-range"] ?? "") ?? []
   const [size, etag] = [Number(total), bareEtag(headers.etag)]
   if (status !== 206 || etag === "" || etag.startsWith("W/") || Number(last) + 1 !== Math.min(length, size))
     return null

@@ -72,7 +72,7 @@ export function createObjectRequests(
       throw statusOf(error) === 416 ? refused : error
     })
     await answer.body.return?.()
-    const [, total] = /^bytes 0-0\/(\d{1,15})$/.exec(answer.headers["content-range"] ?? "") ?? []
+    const [, total] = /^bytes 0-0\/(\d{1,20})$/.exec(answer.headers["content-range"] ?? "") ?? []
     const headers = { ...answer.headers, ...(total !== undefined && { "content-length": total }) }
     return { ...answer, headers }
   }

@@ -76,6 +76,61 @@ test.each(["200 OK", "400 Bad Request"])(
   20_000,
 )
 
+test.each([
+  ["200 OK", "ERR_STORE_UNAVAILABLE"],
+  ["400 Bad Request", "ERR_STORE_DENIED"],
+])(
+  "an answer to Complete that does not end is given up, and the object looked for: %s",
+  async (status, code) => {
+    const xml = "Content-Type: application/xml\r\n"
+    behave = (socket, request) => {
+      const [line = ""] = request.split("\r\n")
+      if (/^(GET|HEAD)/.test(line))
+        socket.write(
+          `HTTP/1.1 ${line.includes("/k") ? "404 Not Found" : "200 OK"}\r\nContent-Length: 0\r\n\r\n`,
+        )
+      else if (line.includes("uploads")) {
+        const begun = "<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>"
+        socket.write(`HTTP/1.1 200 OK\r\n${xml}Content-Length: ${begun.length}\r\n\r\n${begun}`)
+      } else if (line.startsWith("PUT"))
+        socket.write('HTTP/1.1 200 OK\r\nETag: "e"\r\nContent-Length: 0\r\n\r\n')
+      else if (line.startsWith("POST")) {
+        socket.write(`HTTP/1.1 ${status}\r\n${xml}\r\n<a>`)
+        endless(socket, Buffer.alloc(1024 * 1024, " "))
+      }
+    }
+    const store = await openS3()
+    const create = { contentType: "video/mp2t", metadata: {}, existing: "fail" } as const
+    const writer = await store.create("k", 100 * 1024 * 1024, create, signal)
+    const parts = Array.from({ length: Math.ceil((100 * 1024 * 1024) / writer.partSize) }, (_, index) => {
+      const size = Math.min(writer.partSize, 100 * 1024 * 1024 - index * writer.partSize)
+      return [index + 1, { size, tag: '"e"' }] as const
+    })
+    await expect(writer.complete(new Map(parts), signal)).rejects.toMatchObject({
+      ...{ code, message: expect.stringContaining("the answer has more than 16777216 bytes") },
+    })
+    await store.close()
+  },
+)
+
+test("a size that no store holds is told as it is claimed, for the archive to be judged by", async () => {
+  const size = 10 ** 18
+  behave = (socket, request) => {
+    const range = `Content-Range: bytes 0-15/${size}\r\nContent-Length: 16\r\n`
+    socket.write(
+      request.startsWith("HEAD")
+        ? `HTTP/1.1 200 OK\r\nETag: "e"\r\nContent-Length: ${size}\r\n\r\n`
+        : `HTTP/1.1 206 Partial Content\r\nETag: "e"\r\n${range}\r\n${"x".repeat(16)}`,
+    )
+  }
+  const store = await openS3()
+  expect(await store.stat("k", signal)).toMatchObject({ size })
+  const opened = await store.open("k", 16, signal)
+  expect(opened?.object).toMatchObject({ size })
+  opened?.close()
+  await store.close()
+})
+
 test("an endless body behind the answer to a PUT costs its connection, not the run", async () => {
   behave = (socket, request) => {
     if (request.startsWith("HEAD")) socket.write("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
