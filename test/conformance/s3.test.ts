@@ -34,6 +34,7 @@ const BUCKET = "archives"
 const accessKeyId = "UNSEALTESTACCESSKEY"
 const secretAccessKey = "canary-secret-access-key-0123456789abcdef"
 const never = new AbortController().signal
+const SOON = { timeout: 20_000 }
 const PLAIN = {
   contentType: "video/mp2t",
   metadata: { "unseal-source-etag": "ours" },
@@ -505,6 +506,19 @@ describe("what is S3's own", () => {
     expect(await Array.fromAsync(elsewhere.openUploads(never))).toMatchObject([{ key: "a.ts" }])
     await writer.abort()
     await elsewhere.close()
+  })
+
+  it("ends an upload whose beginning was aborted, since nobody was told its id", async () => {
+    // It is begun at once, and its id takes two seconds to arrive.
+    server.faults.add({ operation: "CreateMultipartUpload", action: { throttleBytesPerSecond: 200 } })
+    const abort = new AbortController()
+    const reason = new Error("lock lost")
+    const creating = store.create("aborted.ts", 2 * PART, PLAIN, abort.signal)
+    creating.catch(() => {})
+    await expect.poll(() => server.openUploads(), SOON).toHaveLength(1)
+    abort.abort(reason)
+    await expect(creating).rejects.toBe(reason)
+    await expect.poll(() => server.openUploads(), SOON).toEqual([])
   })
 
   it("writes and reads right while a third of all requests fail", async () => {

@@ -7,6 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises"
 import { crc32 } from "node:zlib"
 import type { ArchiveStore, CreateOptions, PartWriter, WrittenPart } from "@unseal/archive/store/contract"
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest"
+import { discardForgotten } from "../../packages/archive/src/upload.ts"
 
 export interface StoreUnderTest {
   /** Opened with `minimumPartSize` as its preferred part size. */
@@ -772,6 +773,29 @@ export function describeStore(
         expect(writers[0]!.token.startsWith(listed[0]!.token)).toBe(true)
         expect(await Array.fromAsync(store.openUploads(never, "nowhere/archive.ts"))).toEqual([])
         for (const writer of writers) await writer.abort()
+      })
+
+      it("that nobody knows of are removed by the next run of their archive, which goes on with its own", async () => {
+        const key = "forgotten/archive.ts"
+        const begin = async (key: string) => {
+          const writer = await (await under.reopen()).create(key, 2 * part, PLAIN, never)
+          await writePart(writer, sampleBytes(key, 2 * part), 1)
+          return writer
+        }
+        const others = [await begin(`${key}.old`), await begin("forgotten/other.ts")]
+        for (let run = 1; run <= 2; run++) await begin(key)
+        const bytes = sampleBytes("own", 3 * part)
+        const own = await store.create(key, bytes.length, PLAIN, never)
+        await discardForgotten(store, key, own, { hasRivals: async () => false }, never)
+        const left = await Array.fromAsync((await under.reopen()).openUploads(never, key))
+        expect(left.filter(({ token }) => !own.token.startsWith(token))).toEqual([])
+
+        await own.complete(await writeParts(own, bytes), never)
+        expectSameBytes(await under.get(key), bytes)
+        for (const other of others) {
+          expect([...(await other.written(never)).keys()]).toEqual([1])
+          await other.abort()
+        }
       })
 
       it("are none when everything is complete or aborted", async () => {

@@ -58,8 +58,8 @@ async function submit(size: number, fields: { readonly sha256sum?: string } = {}
 const isRight = async (archive: Awaited<ReturnType<typeof submit>>) =>
   expect.poll(() => system.digest(archive), SOON).toBe(archive.plaintextSha256)
 
-/** An archive whose worker is killed with some of its parts written; another worker goes on. */
-async function resume() {
+/** An archive whose worker is killed with some of its parts written; another worker goes on, or begins anew if Redis forgets. */
+async function resume(forgets = false) {
   const held = system.s3.faults.add({
     ...{
       operation: "UploadPart",
@@ -69,6 +69,7 @@ async function resume() {
       action: { hang: true },
     },
   })
+  await worker?.stop()
   const first = await startWorker()
   const archive = await submit(SEVERAL)
   await expect.poll(() => system.s3.openUploads()[0]?.parts, SOON).toBe(2)
@@ -77,9 +78,12 @@ async function resume() {
   first.kill("SIGKILL")
   await first.exited
   held.remove()
+  if (forgets) await system.client.del(await system.client.keys("{unseal}:*checkpoint*"))
   await startWorker()
   return archive
 }
+
+const beginAnew = () => resume(true)
 
 /** An archive that fails for good when its last part is written. */
 async function fail() {
@@ -153,6 +157,8 @@ const DONE = { code: 0 }
 test("workers need what is printed, and nothing more: archives of one part and of several, resumed, given up", async () => {
   await isRight(await resume())
   expect(did("ListParts")).toBe(true)
+  await isRight(await beginAnew())
+  expect(did("ListMultipartUploads")).toBe(true)
   await isRight(await submit(SMALL))
   await fail()
   expect(did("AbortMultipartUpload")).toBe(true)
@@ -207,6 +213,11 @@ const LACKS: Readonly<Record<string, Lack>> = {
   "destination s3:AbortMultipartUpload": {
     act: fail,
     said: /"store":"s3:\/\/decrypted","notice":"abort-denied".*grant s3:AbortMultipartUpload/,
+  },
+  "destination s3:ListBucketMultipartUploads": {
+    act: beginAnew,
+    said: /"store":"s3:\/\/decrypted","notice":"uploads-denied".*grant s3:ListBucketMultipartUploads/,
+    after: (archive) => isRight(archive as Awaited<ReturnType<typeof submit>>),
   },
   "destination s3:ListMultipartUploadParts": {
     act: resume,

@@ -65,7 +65,7 @@ export function createMission({ settings, places, fallback, metrics, logger, rig
         announced: { ...(size !== undefined && { size }), ...(sha256sum && { sha256sum }) },
       },
       {
-        ...{ keyRing, budget, checkpoint, fence, attempt },
+        ...{ keyRing, budget, checkpoint, fence, attempt, startedBefore: starts > 1 },
         tail: settings.UNSEAL_TAIL,
         digest: settings.UNSEAL_DIGEST,
         announcedDigest: settings.UNSEAL_ANNOUNCED_DIGEST,

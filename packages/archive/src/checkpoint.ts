@@ -47,4 +47,9 @@ export interface CheckpointLog {
   clear(): Promise<void>
   /** Whether the upload of `token` is noted now, by whichever run; asked also when the run has been aborted. Rejects if that can't be told soon. */
   notes(token: string): Promise<boolean>
+  /**
+   * Whether another job works on this archive, or may go on with it: what is open at the destination may be that job's. Rejects
+   * when this run does not own its job any more: then it may be the next run's.
+   */
+  hasRivals(): Promise<boolean>
 }

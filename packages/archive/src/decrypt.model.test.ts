@@ -154,6 +154,7 @@ function createMemoryLog() {
     },
     clear: async () => begin(),
     notes: async (token: string) => upload?.token === token,
+    hasRivals: async () => false,
   }
 }
 
@@ -208,6 +209,7 @@ const interruptedLog = (log: CheckpointLog, pass: Pass): CheckpointLog => ({
   seal: (record) => pass("seal", () => log.seal(record)),
   clear: () => pass("clear", () => log.clear()),
   notes: (token) => pass("notes", () => log.notes(token)),
+  hasRivals: () => pass("rivals", () => log.hasRivals()),
 })
 
 /** The system under test: two directories and a checkpoint. */
@@ -249,9 +251,9 @@ async function createWorld(root: string) {
     return { bytes }
   }
 
-  async function openTokens(): Promise<Set<string>> {
+  async function openTokens(key?: string): Promise<Set<string>> {
     const tokens = new Set<string>()
-    for await (const upload of destination.openUploads(never)) tokens.add(upload.token)
+    for await (const upload of destination.openUploads(never, key)) tokens.add(upload.token)
     return tokens
   }
 
@@ -353,7 +355,7 @@ async function runOnce(
     request,
     {
       ...{ keyRing, budget, tail, existing, digest: options.digest, record: true },
-      ...(checkpoint !== "none" && { checkpoint: interruptedLog(world.log, pass) }),
+      ...(checkpoint !== "none" && { checkpoint: interruptedLog(world.log, pass), startedBefore: true }),
       fence: () => pass("fence", async () => {}),
     },
     stop.signal,
@@ -455,6 +457,9 @@ async function checkRun(world: World, model: Model, options: RunOptions, interru
     if (options.checkpoint !== "none" && token !== undefined && !ended.lost.has(token)) mayStay.delete(token)
     expect([...(await world.openTokens())].filter((left) => !mayStay.has(left))).toEqual([])
   }
+  const beganAnew = token === undefined && before.destination?.madeFrom !== model.destination?.madeFrom
+  if (ended.result !== undefined && options.checkpoint !== "none" && beganAnew && !interruption)
+    expect([...(await world.openTokens(KEY))]).toEqual([])
 }
 
 async function checkTwoRuns(world: World, model: Model, options: RunOptions): Promise<void> {

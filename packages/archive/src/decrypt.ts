@@ -29,7 +29,7 @@ import { type ArchiveRecord, checkAnnounced, checkDamage, createRecord, finishRe
 import type { ArchiveRequest, DecryptOptions } from "./request.ts"
 import { during } from "./steps.ts"
 import type { PartWriter } from "./store/contract.ts"
-import { discardRun, discardUnnoted, isKept, resumeUpload } from "./upload.ts"
+import { discardForgotten, discardRun, discardUnnoted, isKept, resumeUpload } from "./upload.ts"
 import { untilAborted } from "./waiting.ts"
 
 export type { ArchiveRequest, DecryptOptions }
@@ -178,10 +178,13 @@ async function move(
   archive.close()
   if (held.writer === undefined && ours === null) {
     await during(observe, "beginning the upload", async () => {
-      held.writer = await destination.create(destinationKey, plaintextSize, create, signal)
-      const { token, resumable, partSize } = held.writer
+      const writer = await destination.create(destinationKey, plaintextSize, create, signal)
+      held.writer = writer
+      const { token, resumable, partSize } = writer
       if (resumable) await options.checkpoint?.begin({ ...work, token, partSize })
       held.noted = true
+      if (resumable && options.startedBefore && options.checkpoint)
+        await discardForgotten(destination, destinationKey, writer, options.checkpoint, signal)
     })
   }
   const { writer, head } = held

@@ -47,5 +47,7 @@ export interface DecryptOptions {
   readonly fence?: () => Promise<void>
   /** 1 for the first. */
   readonly attempt?: number
+  /** Whether an earlier run of this archive may have begun an upload that no checkpoint names. Off if left out. */
+  readonly startedBefore?: boolean
   readonly observe?: PartObserver
 }

@@ -3,6 +3,7 @@ import type { Checkpoint, CheckpointLog, CheckpointUpload, PartReceipt } from ".
 import { isUnsealError } from "./errors.ts"
 import { type Prover, receiptFacts } from "./proof.ts"
 import type { ArchiveStore, CreateOptions, PartWriter } from "./store/contract.ts"
+import { untilAborted } from "./waiting.ts"
 
 /** How long removing what a failed run left may take; the janitor gets the rest. */
 const DISCARD_TIMEOUT_MS = 10_000
@@ -91,6 +92,31 @@ export async function discardUnnoted(
     if (!noted || !(await checkpoint.notes(writer.token))) await writer.abort()
   } catch {
     // Who can't tell leaves it to the janitor, which looks later and knows more.
+  }
+}
+
+/**
+ * Removes the uploads to `key` that earlier runs of the archive began and no checkpoint names: their worker died before the
+ * note, or Redis lost the note with the master that had acknowledged it. For a run that has just begun and noted `own`. It lists
+ * first and then confirms that it owns the archive, so whatever it removes was begun before that: never by a run that took the
+ * archive from this one. Rejects only with `signal.reason`: what can't be removed now is left to the janitor.
+ */
+export async function discardForgotten(
+  store: ArchiveStore,
+  key: string,
+  own: Pick<PartWriter, "token">,
+  checkpoint: Pick<CheckpointLog, "hasRivals">,
+  signal: AbortSignal,
+): Promise<void> {
+  const limit = AbortSignal.any([signal, AbortSignal.timeout(DISCARD_TIMEOUT_MS)])
+  try {
+    const open = await untilAborted(Array.fromAsync(store.openUploads(limit, key)), limit)
+    const forgotten = open.filter(({ token }) => !own.token.startsWith(token))
+    if (forgotten.length === 0 || (await untilAborted(checkpoint.hasRivals(), limit))) return
+    for (const upload of forgotten) await untilAborted(store.abortUpload(upload, limit), limit)
+  } catch {
+    // A store that denies the listing, or is silent, is no failure of this run.
+    signal.throwIfAborted()
   }
 }
 

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, beforeEach, expect, test } from "vitest"
 import { type RedisServer, startRedis } from "../../../test/harness/redis.ts"
 import { openCheckpointLog } from "./checkpoint.ts"
 import { LockLostError } from "./lock.ts"
-import { checkpointKey, lockKey } from "./names.ts"
+import { checkpointKey, lockKey, queueKey } from "./names.ts"
 
 const QUEUE = "checkpoint-test"
 const UPLOAD = {
@@ -112,6 +112,76 @@ test("whether an upload is noted can be asked by any run, also after its abort",
   expect([await aborted.notes("u1"), await aborted.notes("u2")]).toEqual([true, false])
   await client.hset(checkpointKey(QUEUE, jobId), "upload", "not json")
   await expect(aborted.notes("u1")).rejects.toThrow()
+})
+
+test("an upload whose note a failover lost is noted again with its next part", async () => {
+  const log = open()
+  await log.begin(UPLOAD)
+  await log.part(1, receipt("t1"))
+  // The replica has the lock, and what was noted before it.
+  const older = {
+    upload: JSON.stringify({ ...UPLOAD, token: "u0" }),
+    "part:3": JSON.stringify(receipt("t0")),
+  }
+  for (const kept of [{}, older]) {
+    await client.del(checkpointKey(QUEUE, jobId))
+    if ("upload" in kept) await client.hset(checkpointKey(QUEUE, jobId), kept)
+    await log.part(2, receipt("t2"))
+    expect(await log.load()).toEqual({ upload: UPLOAD, parts: new Map([[2, receipt("t2")]]) })
+  }
+  // Also by a run that goes on with it.
+  const next = open()
+  await next.load()
+  await client.del(checkpointKey(QUEUE, jobId))
+  await next.part(3, receipt("t3"))
+  expect(await next.load()).toEqual({ upload: UPLOAD, parts: new Map([[3, receipt("t3")]]) })
+})
+
+test("a run that lost its lock to a silent Redis asks for its note until a failover is over", async () => {
+  const lost = AbortSignal.abort(new LockLostError("the lock was not confirmed"))
+  const [patient, hasty] = [open("mine", lost), open("mine", AbortSignal.abort(new Error("shutdown")))]
+  await open().begin(UPLOAD)
+  process.kill(redis.pid, "SIGSTOP")
+  try {
+    const asked = patient.notes("u1")
+    asked.catch(() => {})
+    await expect(hasty.notes("u1")).rejects.toThrow("redis did not answer in 1000 ms")
+    process.kill(redis.pid, "SIGCONT")
+    expect(await asked).toBe(true)
+  } finally {
+    process.kill(redis.pid, "SIGCONT")
+  }
+})
+
+test("a rival is another job of the same archive that is not done", async () => {
+  const archiveId = randomUUID()
+  jobId = `100001_${archiveId}_0000000000000001`
+  const other = `100001_${archiveId}_0000000000000002`
+  await client.set(lockKey(QUEUE, jobId), "mine")
+  const add = async (id: string, state?: "completed" | "failed") => {
+    await client.hset(queueKey(QUEUE, id), { data: "{}", timestamp: 1 })
+    if (state === undefined) await client.lpush(queueKey(QUEUE, "wait"), id)
+    else await client.zadd(queueKey(QUEUE, state), 1, id)
+  }
+  await add(jobId)
+  await add(`100001_${randomUUID()}_0000000000000001`)
+  const log = open()
+  expect(await log.hasRivals()).toBe(false)
+  await add(other, "completed")
+  expect(await log.hasRivals()).toBe(false)
+  await add(`${other}_r2`, "failed")
+  expect(await log.hasRivals()).toBe(true)
+  await client.zrem(queueKey(QUEUE, "failed"), `${other}_r2`)
+  await client.lpush(queueKey(QUEUE, "wait"), `${other}_r2`)
+  expect(await log.hasRivals()).toBe(true)
+  // What is found does not change what is noted.
+  expect([log.empty, await log.load()]).toEqual([false, null])
+})
+
+test("whoever has lost the job is not told of rivals: whatever is open may be the next run's", async () => {
+  jobId = `100001_${randomUUID()}_0000000000000001`
+  await expect(open().hasRivals()).rejects.toThrow(LockLostError)
+  expect(losses).toHaveLength(1)
 })
 
 test("what is damaged counts as none, with a warning", async () => {

@@ -1,5 +1,6 @@
 import { untilAborted } from "@unseal/archive/waiting"
 import { z } from "zod"
+import { findArchiveJobs } from "./archive-jobs.ts"
 import type { RedisClient } from "./client.ts"
 import { withDeadline } from "./deadline.ts"
 import type { QueueLogger } from "./error-log.ts"
@@ -48,8 +49,16 @@ export interface CheckpointLog {
   part(number: number, receipt: PartReceipt): Promise<void>
   seal(record: unknown): Promise<void>
   clear(): Promise<void>
-  /** Whether the upload of `token` is noted now, by whichever run. Unlike the others it can be asked after the run's abort; it rejects after a second. */
+  /**
+   * Whether the upload of `token` is noted now, by whichever run. Unlike the others it can be asked after the run's abort; it
+   * rejects after a second, or once a failover should be over if that is how the lock was lost.
+   */
   notes(token: string): Promise<boolean>
+  /**
+   * Whether the queue holds another job of the same archive, live or dead: an upload to the archive's key may be that job's. Looks
+   * through all keys of Redis, a thousand at a time, and then whether the lock is still held.
+   */
+  hasRivals(): Promise<boolean>
 }
 
 export interface CheckpointOptions {
@@ -67,15 +76,22 @@ export interface CheckpointOptions {
 const EXPIRY_MS = 8 * 24 * 3_600_000
 
 const NOTES_MS = 1_000
+/** A cluster's failover takes its node timeout, 15 s by default, and a second or two. Nothing else is taken from Redis meanwhile. */
+const FAILOVER_MS = 20_000
 
-/** KEYS: lock, checkpoint. ARGV: token, 1 to begin anew, expiry, then fields and values. */
+/**
+ * KEYS: lock, checkpoint. ARGV: token, 1 to begin anew, expiry, the upload or "", then fields and values. An upload that is not
+ * the noted one begins anew: a failover may have lost its note, and kept the lock that came before it.
+ */
 const WRITE = `
 if redis.call("GET", KEYS[1]) ~= ARGV[1] then return 0 end
-if ARGV[2] == "1" then redis.call("DEL", KEYS[2]) end
-if #ARGV > 3 then
-  redis.call("HSET", KEYS[2], unpack(ARGV, 4))
-  redis.call("PEXPIRE", KEYS[2], ARGV[3])
+local upload = ARGV[4]
+if ARGV[2] == "1" or (upload ~= "" and redis.call("HGET", KEYS[2], "upload") ~= upload) then
+  redis.call("DEL", KEYS[2])
+  if upload ~= "" then redis.call("HSET", KEYS[2], "upload", upload) end
 end
+if #ARGV > 4 then redis.call("HSET", KEYS[2], unpack(ARGV, 5)) end
+redis.call("PEXPIRE", KEYS[2], ARGV[3])
 return 1`
 
 /** The checkpoint log of one run, which knows whether there is nothing in it: found so or cleared, and not written since. */
@@ -84,20 +100,26 @@ export function openCheckpointLog(options: CheckpointOptions): CheckpointLog & {
   const key = checkpointKey(queue, jobId)
   // Nobody else can write while the run holds the lock.
   let empty = false
+  /** Of this run: as it is noted. */
+  let upload = ""
 
-  async function write(anew: boolean, ...fields: string[]): Promise<void> {
+  async function ask(anew: boolean, noted: string, ...fields: string[]): Promise<void> {
     const keys = [lockKey(queue, jobId), key]
-    const written = await untilAborted(
-      connection.eval(WRITE, 2, ...keys, options.token, anew ? 1 : 0, EXPIRY_MS, ...fields),
-      signal,
-    )
-    if (written === 1) {
-      empty = fields.length === 0
-      return
-    }
+    const asked = connection.eval(WRITE, 2, ...keys, options.token, anew ? 1 : 0, EXPIRY_MS, noted, ...fields)
+    if ((await untilAborted(asked, signal)) === 1) return
     const reason = new LockLostError("the lock is gone or another worker's")
     options.onLockLost(reason)
     throw reason
+  }
+
+  async function write(noted: string, name: string, value: unknown): Promise<void> {
+    await ask(false, noted, name, JSON.stringify(value))
+    empty = false
+  }
+
+  async function clear(): Promise<void> {
+    await ask(true, "")
+    empty = true
   }
 
   return {
@@ -108,28 +130,42 @@ export function openCheckpointLog(options: CheckpointOptions): CheckpointLog & {
       } catch (error) {
         if (!(error instanceof Error && error.message.startsWith("WRONGTYPE"))) throw error
         options.logger?.warn({ jobId, err: error }, "checkpoint is damaged: starting anew")
-        await write(true)
+        await clear()
         return null
       }
       empty = Object.keys(fields).length === 0
       if (empty) return null
       try {
-        return parseCheckpoint(fields)
+        const found = parseCheckpoint(fields)
+        upload = fields.upload ?? ""
+        return found
       } catch (error) {
         options.logger?.warn({ jobId, err: error }, "checkpoint is damaged: starting anew")
         return null
       }
     },
-    begin: (upload) => write(true, "upload", JSON.stringify(uploadSchema.parse(upload))),
-    part: (number, receipt) => write(false, `part:${number}`, JSON.stringify(receiptSchema.parse(receipt))),
-    seal: (record) => write(false, "record", JSON.stringify(record)),
-    clear: async () => {
-      if (!empty) await write(true)
+    async begin(begun) {
+      upload = JSON.stringify(uploadSchema.parse(begun))
+      await ask(true, upload)
+      empty = false
+    },
+    part: (number, receipt) => write(upload, `part:${number}`, receiptSchema.parse(receipt)),
+    seal: (record) => write("", "record", record),
+    async clear() {
+      if (!empty) await clear()
     },
     async notes(token) {
-      const late = () => new Error(`redis did not answer in ${NOTES_MS} ms`)
-      const noted = await withDeadline(connection.hget(key, "upload"), NOTES_MS, late)
+      const patienceMs = signal.reason instanceof LockLostError ? FAILOVER_MS : NOTES_MS
+      const late = () => new Error(`redis did not answer in ${patienceMs} ms`)
+      const noted = await withDeadline(connection.hget(key, "upload"), patienceMs, late)
       return noted !== null && uploadSchema.parse(JSON.parse(noted)).token === token
+    },
+    async hasRivals() {
+      const archiveId = jobId.split("_")[1] ?? ""
+      const jobs = await untilAborted(findArchiveJobs(connection, queue, archiveId), signal)
+      // Last: whoever takes the job next comes after this.
+      await ask(false, "")
+      return jobs.some((job) => job.jobId !== jobId && job.state !== "completed")
     },
     get empty() {
       return empty

@@ -118,6 +118,7 @@ function observedCheckpoint(log: JobContext["checkpoint"], pass: Pass): JobConte
     begin: (upload) => then(log.begin(upload), "after-begin"),
     part: (number, receipt) => then(log.part(number, receipt), "after-part"),
     notes: (token) => log.notes(token),
+    hasRivals: () => log.hasRivals(),
     seal: (record) => then(log.seal(record), "after-seal"),
     clear: () => then(log.clear(), "after-clear"),
   }

@@ -15,6 +15,8 @@ export type StoreNotice =
   | { readonly what: "blind" }
   /** An upload that was given up may not be ended: its parts stay. */
   | { readonly what: "abort-denied"; readonly permission: string }
+  /** The uploads of one key may not be listed: what earlier runs have forgotten is not found. */
+  | { readonly what: "uploads-denied"; readonly permission: string }
 
 /** What `openStore` hands to every adapter. */
 export interface AdapterOptions {

@@ -14,5 +14,7 @@ export function describeNotice(notice: StoreNotice): string {
       return "the store denies the look at objects that are not there: grant s3:ListBucket, or a missing object can't be told from a forbidden one"
     case "abort-denied":
       return `the store denies the end of uploads that are given up: grant ${notice.permission}, or their parts stay and cost money`
+    case "uploads-denied":
+      return `the store denies the list of open uploads: grant ${notice.permission}, or what a lost worker has uploaded stays until the janitor removes it`
   }
 }

@@ -1,12 +1,18 @@
-/** How a multipart upload is begun. */
-import { CreateMultipartUploadCommand } from "@aws-sdk/client-s3"
+/** How a multipart upload is begun, and given up. */
+import { AbortMultipartUploadCommand, CreateMultipartUploadCommand } from "@aws-sdk/client-s3"
 import { UnsealError } from "../errors.ts"
+import { untilAborted } from "../waiting.ts"
 import type { CreateOptions } from "./contract.ts"
 import { refusesChecksum } from "./s3-bodies.ts"
 import { objectIn, type S3Bucket, whereIn } from "./s3-client.ts"
 import { s3Error } from "./s3-errors.ts"
+import { statusOf } from "./s3-facts.ts"
+import { isDenied } from "./s3-looks.ts"
 
-/** Begins an upload of `key` and gives its id. */
+/**
+ * Begins an upload of `key` and gives its id. An abort does not take the request back: the store may have begun the upload, and
+ * nobody else would learn of it. It is ended as soon as its id is there.
+ */
 export async function beginUpload(
   bucket: S3Bucket,
   key: string,
@@ -15,7 +21,16 @@ export async function beginUpload(
 ): Promise<string> {
   const where = whereIn(bucket, key)
   try {
-    const answer = await createUpload(bucket, key, options, signal)
+    signal.throwIfAborted()
+    const begun = createUpload(bucket, key, options)
+    const endLate = async () => {
+      const { UploadId } = await begun
+      if (UploadId) await abortMultipart(bucket, key, UploadId)
+    }
+    const answer = await untilAborted(begun, signal).catch((error: unknown) => {
+      if (signal.aborted) endLate().catch(() => {})
+      throw error
+    })
     if (!answer.UploadId)
       throw new UnsealError(
         "ERR_STORE_UNAVAILABLE",
@@ -28,7 +43,7 @@ export async function beginUpload(
 }
 
 /** With the parts' checksum algorithm, which AWS wants to be told beforehand, unless the store does not take it. */
-async function createUpload(bucket: S3Bucket, key: string, options: CreateOptions, signal: AbortSignal) {
+async function createUpload(bucket: S3Bucket, key: string, options: CreateOptions) {
   const { abilities } = bucket
   const send = (checksum: boolean) => {
     const command = new CreateMultipartUploadCommand({
@@ -37,15 +52,28 @@ async function createUpload(bucket: S3Bucket, key: string, options: CreateOption
       Metadata: { ...options.metadata },
       ...(checksum && { ChecksumAlgorithm: "CRC32" }),
     })
-    return bucket.call((client) => client.send(command, { abortSignal: signal }), signal)
+    return bucket.call((client) => client.send(command))
   }
   if (abilities.protection !== "crc32") return send(false)
   try {
     return await send(true)
   } catch (error) {
-    if (signal.aborted || !refusesChecksum(error, !abilities.checksumTaken)) throw error
+    if (!refusesChecksum(error, !abilities.checksumTaken)) throw error
     const answer = await send(false)
     abilities.protection = "none"
     return answer
+  }
+}
+
+/** Ends an upload; no error if it is gone. */
+export async function abortMultipart(bucket: S3Bucket, key: string, uploadId: string, signal?: AbortSignal) {
+  try {
+    signal?.throwIfAborted()
+    const command = new AbortMultipartUploadCommand({ ...objectIn(bucket, key), UploadId: uploadId })
+    await bucket.call((client) => client.send(command, signal ? { abortSignal: signal } : {}), signal)
+  } catch (error) {
+    if (!signal?.aborted && statusOf(error) === 404) return
+    if (isDenied(error)) bucket.notify({ what: "abort-denied", permission: "s3:AbortMultipartUpload" })
+    throw s3Error(error, "AbortMultipartUpload", whereIn(bucket, key), signal)
   }
 }

@@ -1,5 +1,4 @@
 import {
-  AbortMultipartUploadCommand,
   type CompletedPart,
   CompleteMultipartUploadCommand,
   ListPartsCommand,
@@ -18,13 +17,11 @@ import {
 } from "./adapter.ts"
 import type { CreateOptions, PartWriter, WrittenPart } from "./contract.ts"
 import { type PartLimits, partSizeWithin } from "./part-size.ts"
-import { beginUpload } from "./s3-begin.ts"
+import { abortMultipart, beginUpload } from "./s3-begin.ts"
 import { base64Crc32, CRC32_HEADER, sendBody } from "./s3-bodies.ts"
 import { bareEtag, objectIn, type S3Bucket, whereIn } from "./s3-client.ts"
 import { commitObject } from "./s3-commit.ts"
 import { s3Error } from "./s3-errors.ts"
-import { statusOf } from "./s3-facts.ts"
-import { isDenied } from "./s3-looks.ts"
 import { putWriter, SINGLE_TOKEN } from "./s3-put.ts"
 import { exhaust } from "./s3-signed.ts"
 
@@ -242,16 +239,4 @@ function multipartWriter(bucket: S3Bucket, upload: Upload): PartWriter {
 export async function abortToken(bucket: S3Bucket, key: string, token: string, signal: AbortSignal) {
   const uploadId = parseToken(token)?.uploadId
   if (uploadId !== undefined) await abortMultipart(bucket, key, uploadId, signal)
-}
-
-async function abortMultipart(bucket: S3Bucket, key: string, uploadId: string, signal?: AbortSignal) {
-  try {
-    signal?.throwIfAborted()
-    const command = new AbortMultipartUploadCommand({ ...objectIn(bucket, key), UploadId: uploadId })
-    await bucket.call((client) => client.send(command, signal ? { abortSignal: signal } : {}), signal)
-  } catch (error) {
-    if (!signal?.aborted && statusOf(error) === 404) return
-    if (isDenied(error)) bucket.notify({ what: "abort-denied", permission: "s3:AbortMultipartUpload" })
-    throw s3Error(error, "AbortMultipartUpload", whereIn(bucket, key), signal)
-  }
 }

@@ -18,6 +18,7 @@ import { type AdapterOptions, createMarkers, keyUnder, type OpenedStore } from "
 import type { OpenUpload } from "./contract.ts"
 import { objectIn, openBucket, type S3Bucket, whereIn } from "./s3-client.ts"
 import { s3Error } from "./s3-errors.ts"
+import { isDenied } from "./s3-looks.ts"
 import { abortToken, choosePartSize, createWriter, multipartToken } from "./s3-multipart.ts"
 import { openObject, readObject, statObject } from "./s3-read.ts"
 import type { S3StoreUrl } from "./url.ts"
@@ -83,6 +84,8 @@ async function* listUploads(
       const next = advancing.advance(page.IsTruncated, key && `${key}\n${id ?? ""}`)
       markers = next === undefined ? undefined : { KeyMarker: key, UploadIdMarker: id }
     } catch (error) {
+      if (only !== undefined && isDenied(error))
+        bucket.notify({ what: "uploads-denied", permission: "s3:ListBucketMultipartUploads" })
       throw s3Error(error, "ListMultipartUploads", bucket.location, signal)
     }
   }
