@@ -38,6 +38,7 @@ export const QUIRK_ENDS: Readonly<Record<QuirkName, QuirkEnd>> = {
   "checksums-ignored": EQUAL,
   "object-lock": EQUAL,
   "no-conditions-501": EQUAL,
+  "no-conditions-400": EQUAL,
   "conditions-ignored": EQUAL,
   "complete-412-checksums": EQUAL,
   "complete-412-condition": EQUAL,
@@ -54,6 +55,7 @@ export const QUIRK_ENDS: Readonly<Record<QuirkName, QuirkEnd>> = {
   "slow-down": EQUAL,
   "slow-down-writes": EQUAL,
   "retry-after": EQUAL,
+  "too-many-429": EQUAL,
   "lone-403": EQUAL,
   "demands-sse-kms": {
     parameters: { destination: { serverSideEncryption: "aws:kms", sseKmsKeyId: "alias/archives" } },

@@ -107,6 +107,7 @@ describe("a server with quirks", () => {
     },
     "slow-down": () => expectSlowDown(3, undefined),
     "retry-after": () => expectSlowDown(3, "1"),
+    "too-many-429": () => expectSlowDown(3, undefined, { status: 429, code: "TooManyRequests" }),
     async "slow-down-writes"() {
       await expectSlowDown(2, undefined)
       const reading = await Promise.all(Array.from({ length: 5 }, () => request(get("object"))))
@@ -196,6 +197,11 @@ describe("a server with quirks", () => {
       expect(await request(put("new", { "if-none-match": "*" }))).toMatchObject({ status: 501 })
       expect(await upload("new", [1], { condition: true })).toMatchObject({ status: 501 })
     },
+    async "no-conditions-400"() {
+      const refused = { status: 400, code: "InvalidArgument" }
+      expect(await request(put("new", { "if-none-match": "*" }))).toMatchObject(refused)
+      expect(await upload("new", [1], { condition: true })).toMatchObject(refused)
+    },
     async "conditions-ignored"() {
       expect(await request(put("object", { "if-none-match": "*" }))).toMatchObject({ status: 200 })
     },
@@ -249,7 +255,11 @@ describe("a server with quirks", () => {
   }
 
   /** Of as many slow PUTs as that and one more at a time, the last is refused; when they are over, another is not. */
-  async function expectSlowDown(most: number, retryAfter: string | undefined): Promise<void> {
+  async function expectSlowDown(
+    most: number,
+    retryAfter: string | undefined,
+    refusal: { readonly status: number; readonly code: string } = { status: 503, code: "SlowDown" },
+  ): Promise<void> {
     const slow = server.faults.add({
       operation: "PutObject",
       key: /slow/,
@@ -262,7 +272,7 @@ describe("a server with quirks", () => {
       .poll(() => server.operations.count("PutObject", ({ status, bytesIn }) => status === 0 && bytesIn > 0))
       .toBe(most)
     const refused = await request(put("refused"))
-    expect(refused).toMatchObject({ status: 503, code: "SlowDown" })
+    expect(refused).toMatchObject(refusal)
     expect(refused.headers["retry-after"]).toBe(retryAfter)
     expect((await Promise.all(under)).map(({ status }) => status)).toEqual(Array(most).fill(200))
     slow.remove()

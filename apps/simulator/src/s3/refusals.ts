@@ -74,6 +74,7 @@ const REFUSALS = {
   SlowDown: [503, "Please reduce your request rate."],
   TemporaryRedirect: [307, "Please re-send this request to the specified temporary endpoint."],
   ThrottlingException: [400, "Rate exceeded"],
+  TooManyRequests: [429, "Too many requests."],
   XAmzContentSHA256Mismatch: [
     400,
     "The provided 'x-amz-content-sha256' header does not match what was computed.",

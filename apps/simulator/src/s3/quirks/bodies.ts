@@ -24,6 +24,12 @@ const refuseChecksums = (refuse: (header: string) => Refusal) => () => ({
   },
 })
 
+const refuseConditions = (refuse: () => Refusal) => () => ({
+  before(request: S3Request): undefined {
+    if (writesWithCondition(request)) throw refuse()
+  },
+})
+
 /** The same object with fewer bytes, or none. */
 async function spoil({ bucket, key }: S3Request, state: ServerState, keep: number): Promise<void> {
   const version = state.store.object(bucket, key)
@@ -78,12 +84,13 @@ export const BODY_QUIRKS = {
   },
   "no-conditions-501": {
     meaning: "answers 501 NotImplemented to a write with a condition",
-    create: () => ({
-      before(request): undefined {
-        if (writesWithCondition(request))
-          throw new Refusal("NotImplemented", undefined, { Header: "If-None-Match" })
-      },
-    }),
+    create: refuseConditions(() => new Refusal("NotImplemented", undefined, { Header: "If-None-Match" })),
+  },
+  "no-conditions-400": {
+    meaning: "answers 400 InvalidArgument to a write with a condition",
+    create: refuseConditions(
+      () => new Refusal("InvalidArgument", "Unsupported header 'if-none-match' received for this API call."),
+    ),
   },
   "conditions-ignored": {
     meaning: "writes whatever the conditions of the request say",

@@ -47,6 +47,15 @@ export const TRAFFIC_QUIRKS = {
         () => new Refusal("SlowDown", undefined, {}, { "retry-after": "1" }),
       ),
   },
+  "too-many-429": {
+    meaning: "answers 429 TooManyRequests to any request while three others are under way",
+    create: () =>
+      atOnce(
+        3,
+        () => true,
+        () => new Refusal("TooManyRequests"),
+      ),
+  },
   "lone-403": {
     meaning: "answers 403 AccessDenied to every seventh request",
     create() {
