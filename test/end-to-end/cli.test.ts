@@ -1,12 +1,13 @@
 /** `unseal` as a user runs it, on archives that the openssl command made or the simulated cloud recorded. */
 import { execFile, execFileSync } from "node:child_process"
-import { createHash, X509Certificate } from "node:crypto"
+import { createCipheriv, createHash, randomBytes, X509Certificate } from "node:crypto"
 import { createReadStream, createWriteStream } from "node:fs"
 import { copyFile, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { pipeline } from "node:stream/promises"
 import { promisify } from "node:util"
+import { encodePassword, wrapPassword } from "@unseal/archive/format/password"
 import { createCertificate, decryptByOpenssl } from "@unseal/simulator/openssl"
 import { makeRecording } from "@unseal/simulator/recording"
 import { startS3Server } from "@unseal/simulator/s3/server"
@@ -190,6 +191,52 @@ describe("unseal decrypt", () => {
     expect(usage).toMatchObject({ code: 2, stderr: expect.stringContaining("give --callback") })
     const fits = await decrypt(file("archive.enc"), ...callback, "--require-size")
     expect(fits).toMatchObject({ code: 0, stderr: expect.not.stringContaining("warning") })
+  })
+
+  it("refuses an archive with too many damaged packets, and takes it with --max-damage or UNSEAL_MAX_DAMAGE", async () => {
+    const plaintext = Buffer.concat(Array<Buffer>(4).fill(sample))
+    const packets = plaintext.length / 188
+    const broken = Math.ceil(packets * 0.87)
+    for (let packet = packets - broken; packet < packets; packet++) plaintext[packet * 188] = 0
+    const [key, iv] = [randomBytes(32), randomBytes(16)]
+    const cipher = createCipheriv("aes-256-cbc", key, iv)
+    await writeFile(path("damaged.enc"), Buffer.concat([cipher.update(plaintext), cipher.final()]))
+    const password = wrapPassword(encodePassword({ key, iv }), publicKey)
+    const decrypt = (args: string[], env = {}) =>
+      runCli(
+        [
+          ...["decrypt", path("damaged.enc"), path("damaged.ts"), "--tail", "trim", ...args],
+          ...["--password", password, "--key", certificate.keyFile],
+        ],
+        { env },
+      )
+    const most = (percent: number) =>
+      `${broken} of the ${packets} packets .*\\(87 %\\).* at most ${percent} %[\\s\\S]*--max-damage PERCENT`
+    const refused = (percent: number) => ({
+      code: 1,
+      stderr: expect.stringMatching(`ERR_CIPHERTEXT_INVALID: .*${most(percent)}`),
+    })
+    expect(await decrypt([])).toMatchObject(refused(50))
+    expect(await decrypt(["--max-damage", "86"])).toMatchObject(refused(86))
+    // What is typed goes before what is set.
+    expect(await decrypt(["--max-damage", "0"], { UNSEAL_MAX_DAMAGE: "100" })).toMatchObject(refused(0))
+    expect(await readdir(directory)).not.toContain("damaged.ts")
+
+    const told = `damaged: ${broken} of ${packets} packets without a sync byte`
+    const taken = { code: 0, stderr: expect.stringContaining(told) }
+    expect(await decrypt(["--max-damage", "90"])).toMatchObject(taken)
+    expect((await readFile(path("damaged.ts"))).equals(plaintext)).toBe(true)
+    expect(await decrypt(["--overwrite"], { UNSEAL_MAX_DAMAGE: "100" })).toMatchObject(taken)
+
+    for (const wrong of ["101", "-1", "half", "1e2"])
+      expect(await decrypt([`--max-damage=${wrong}`])).toMatchObject({
+        code: 2,
+        stderr: expect.stringContaining("must be a whole number from 0 to 100"),
+      })
+    expect(await decrypt([], { UNSEAL_MAX_DAMAGE: "101" })).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(/UNSEAL_MAX_DAMAGE .*100/),
+    })
   })
 
   it("tells an archive that is not encrypted, or empty, from a failure", async () => {
