@@ -7,6 +7,7 @@ import { join } from "node:path"
 import { promisify } from "node:util"
 import { afterEach, beforeEach, describe, expect, it } from "vitest"
 import { runCli } from "../harness/process.ts"
+import { ensureProgram } from "../harness/programs.ts"
 
 const VECTOR = join(import.meta.dirname, "../vectors/openssl-zero")
 const MAIN = join(import.meta.dirname, "../../apps/cli/src/main.ts")
@@ -71,6 +72,19 @@ describe("unseal decrypt", () => {
     const { stdout, stderr } = await shell(line)
     expect({ stdout: stdout.toString().trim(), stderr }).toEqual({ stdout: "10", stderr: "" })
     expect(await readdir(path("temporary"))).toEqual([])
+  })
+
+  it.runIf(process.platform === "linux")("shows on a terminal how much of a pipe has come", async () => {
+    await ensureProgram("script", {
+      packages: { apt: "bsdutils", dnf: "util-linux-script", apk: "util-linux-misc" },
+    })
+    const line = `cat '${path("archive.enc")}' | unseal decrypt - '${path("out.ts")}' ${args}`
+    await writeFile(path("line.sh"), line.replaceAll("unseal ", `'${process.execPath}' '${MAIN}' `))
+    // What it runs has a terminal of its own, whose output it passes on.
+    const { stdout } = await execute("script", ["-qec", `bash ${path("line.sh")}`, "/dev/null"])
+    const [, first = "", ...rest] = stdout.split("\r\x1b[K")
+    expect(first).toMatch(/^reading before anything is decrypted: \d+(\.\d)? kB$/)
+    expect(rest.at(-1)).toMatch(/^128 kB in .* to .*out\.ts/)
   })
 
   it("says where there is no space, and how far it came", async () => {

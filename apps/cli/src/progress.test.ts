@@ -38,6 +38,20 @@ describe("progress", () => {
     expect(written).toEqual([expect.stringContaining("of 2 B"), "\r\x1b[K"])
   })
 
+  it("of a pipe, whose size nobody knows, counts what has come, and gives way to what follows", () => {
+    const written: string[] = []
+    const output = {
+      isTTY: true,
+      write: (text: string) => written.push(text),
+    } as unknown as NodeJS.WriteStream
+    const progress = createProgress("archive.ts", output)
+    progress.count(1_500_000, "read so far:")
+    // Too soon to be drawn.
+    progress.count(1_600_000, "read so far:")
+    progress.end()
+    expect(written).toEqual(["\r\x1b[Kread so far: 1.5 MB", "\r\x1b[K"])
+  })
+
   it.each([
     [0, "0 B"],
     [999, "999 B"],

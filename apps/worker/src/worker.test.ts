@@ -1,4 +1,15 @@
-import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from "node:fs/promises"
+import {
+  chmod,
+  copyFile,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rm,
+  stat,
+  truncate,
+  writeFile,
+} from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath, pathToFileURL } from "node:url"
@@ -62,7 +73,7 @@ function start(env: Record<string, string> = {}): Worker {
   return worker
 }
 
-async function submit(projectId = PROJECT, more: { size?: number } = {}): Promise<string> {
+async function submit(projectId = PROJECT, more: { size?: number } = {}, id?: string): Promise<string> {
   const queue = `worker-${directory.slice(-6)}`
   const producer = createProducer({ connection: redis, queue, deadlineMs: 10_000 })
   const payload = createJobPayload({
@@ -70,7 +81,7 @@ async function submit(projectId = PROJECT, more: { size?: number } = {}): Promis
     receivedAt: new Date().toISOString(),
     ...more,
   })
-  const { jobId } = await producer.enqueue(payload)
+  const { jobId } = await producer.enqueue(payload, id)
   await producer.close()
   return jobId
 }
@@ -182,6 +193,43 @@ test("a project without a usable key is suspended, and its archives are decrypte
   await line("archive committed")
   await line("suspension ended: the project's archives go on")
   expect(lines.find(({ msg }) => msg === "archive committed")).toMatchObject({ attempt: 1 })
+})
+
+test("a key that every user of the machine may read is a warning, and is used", async () => {
+  const key = join(directory, "keys", "key.pem")
+  await copyFile(join(VECTOR, "key.pem"), key)
+  await chmod(key, 0o644)
+  start()
+  await upload()
+  await submit()
+  await line("archive committed")
+  const warning = lines.find(({ msg }) => msg === "key file can be read by every user of this machine")
+  expect(warning).toMatchObject({ level: "warn", directory: join(directory, "keys"), file: "key.pem" })
+})
+
+test("what came out under another tail rule is left alone by a second job, unless it may be replaced", async () => {
+  const out = join(directory, "out", PROJECT, archiveId, "archive.ts")
+  await copyFile(join(VECTOR, "key.pem"), join(directory, "keys", "key.pem"))
+  const again = async (jobId: string, env: Record<string, string>, message: string) => {
+    await worker?.close()
+    redis?.disconnect()
+    registry = createRegistry()
+    lines = []
+    start(env)
+    await submit(PROJECT, {}, jobId)
+    await line(message)
+    return (await stat(out)).size
+  }
+  await upload()
+  const first = `${PROJECT}_${archiveId}`
+  const kept = await again(first, {}, "archive committed")
+  expect(await again(`${first}_r2`, { UNSEAL_TAIL: "trim" }, "archive is a dead letter")).toBe(kept)
+  expect(lines.find(({ msg }) => msg === "archive is a dead letter")).toMatchObject({
+    code: "ERR_DESTINATION_EXISTS",
+    attempt: 1,
+  })
+  const replace = { UNSEAL_TAIL: "trim", UNSEAL_EXISTING: "replace" }
+  expect(await again(`${first}_r3`, replace, "archive committed")).toBe(kept - 4)
 })
 
 test("a key directory and a destination that are not there suspend the project, too", async () => {
