@@ -35,6 +35,7 @@ describe("progress", () => {
     const progress = createProgress("archive.ts", output)
     progress.update(2, 2)
     progress.end()
+    progress.end()
     expect(written).toEqual([expect.stringContaining("of 2 B"), "\r\x1b[K"])
   })
 

@@ -30,6 +30,7 @@ export function createProgress(label: string, output: NodeJS.WriteStream = proce
     },
     end() {
       if (drawnAt > 0) output.write("\r\x1b[K")
+      drawnAt = 0
     },
   }
 }
