@@ -2,6 +2,7 @@ import { once } from "node:events"
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http"
 import type { AddressInfo } from "node:net"
 import { afterEach, beforeEach, expect, test } from "vitest"
+import { withDrips } from "../../../../test/harness/drip.ts"
 import { poisoned } from "../../../../test/harness/poisoned.ts"
 import { openStore } from "./open.ts"
 
@@ -70,24 +71,24 @@ test.each<[string, number, (store: Store) => Promise<unknown>]>([
 test.each<[string, (store: Store) => Promise<unknown>, RegExp]>([
   ["a listing", listUploads, /^listing .*: less than 4096 bytes a second moved$/],
   ["an object's bytes", readAll, /^reading .*: less than 4096 bytes a second moved$/],
-])(
-  "an answer that drips is given up, and its connection with it: %s",
-  async (_, ask, message) => {
-    let asked = 0
-    behave = (response, request) => {
-      asked++
-      const [first, last] = /(\d+)-(\d+)$/.exec(String(request.headers["x-ms-range"]))?.slice(1) ?? []
-      if (first === undefined) response.writeHead(200)
-      else
-        response.writeHead(206, {
-          etag: object.etag,
-          "content-length": Number(last) + 1 - Number(first),
-          "content-range": `bytes ${first}-${last}/${object.size}`,
-        })
-      const drip = setInterval(() => response.write(" "), 20)
-      response.on("close", () => clearInterval(drip))
-    }
-    const store = await openAzure(100)
+])("an answer that drips is given up, and its connection with it: %s", async (_, ask, message) => {
+  let asked = 0
+  behave = (response, request) => {
+    asked++
+    const [first, last] = /(\d+)-(\d+)$/.exec(String(request.headers["x-ms-range"]))?.slice(1) ?? []
+    if (first === undefined) response.writeHead(200)
+    else
+      response.writeHead(206, {
+        etag: object.etag,
+        "content-length": Number(last) + 1 - Number(first),
+        "content-range": `bytes ${first}-${last}/${object.size}`,
+      })
+    const drip = setInterval(() => response.write(" "), 20)
+    response.on("close", () => clearInterval(drip))
+  }
+  await withDrips(async (idleTimeoutMs) => {
+    asked = 0
+    const store = await openAzure(idleTimeoutMs)
     await expect(ask(store)).rejects.toMatchObject({
       code: "ERR_STORE_UNAVAILABLE",
       message: expect.stringMatching(message),
@@ -95,9 +96,8 @@ test.each<[string, (store: Store) => Promise<unknown>, RegExp]>([
     expect(asked).toBe(1)
     await closed
     await store.close()
-  },
-  60_000,
-)
+  })
+})
 
 test("a listing may take longer than the limit of silence, as long as it comes", async () => {
   const names = Array.from({ length: 1_000 }, (_, number) => `${"n".repeat(60)}-${number}.ts`)

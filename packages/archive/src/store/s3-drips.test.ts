@@ -3,6 +3,7 @@ import { once } from "node:events"
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http"
 import type { AddressInfo } from "node:net"
 import { afterEach, beforeEach, expect, test } from "vitest"
+import { withDrips } from "../../../../test/harness/drip.ts"
 import { poisoned } from "../../../../test/harness/poisoned.ts"
 import { openStore } from "./open.ts"
 
@@ -38,11 +39,11 @@ function begin({ headers }: IncomingMessage, response: ServerResponse): void {
   })
 }
 
-async function openS3() {
+async function openS3(idleTimeoutMs: number) {
   const endpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
   const query = new URLSearchParams({ endpoint, region: "us-east-1", pathStyle: "true" })
   const credentials = { accessKeyId: "key", secretAccessKey: "secret" }
-  return poisoned(await openStore(`s3://archives?${query}`, { env: {}, credentials, idleTimeoutMs: 100 }))
+  return poisoned(await openStore(`s3://archives?${query}`, { env: {}, credentials, idleTimeoutMs }))
 }
 type Store = Awaited<ReturnType<typeof openS3>>
 
@@ -55,10 +56,10 @@ test.each<[string, (store: Store) => Promise<unknown>]>([
   ],
   ["a removal", (store) => store.remove(object.key, signal)],
   ["the begin of an upload", (store) => store.create(object.key, 20_000_000, options, signal)],
-])(
-  "%s is given up, and not asked for again",
-  async (_, ask) => {
-    const store = await openS3()
+])("%s is given up, and not asked for again", (_, ask) =>
+  withDrips(async (idleTimeoutMs) => {
+    asked = []
+    const store = await openS3(idleTimeoutMs)
     await expect(ask(store)).rejects.toMatchObject({
       code: "ERR_STORE_UNAVAILABLE",
       slow: true,
@@ -66,6 +67,5 @@ test.each<[string, (store: Store) => Promise<unknown>]>([
     })
     expect(asked).toHaveLength(1)
     await store.close()
-  },
-  60_000,
+  }),
 )
