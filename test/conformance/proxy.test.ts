@@ -257,7 +257,7 @@ describe("Azure", () => {
     const store = await openBy(port, endpointBy(scheme), "", 200)
     await expect(store.stat("a.ts", never)).rejects.toMatchObject({
       code: "ERR_STORE_UNAVAILABLE",
-      message: expect.stringContaining("nothing was heard for 0.2 s"),
+      message: expect.stringContaining("nothing moved for 0.2 s"),
     })
   })
 })

@@ -177,7 +177,7 @@ describe("unseal decrypt", () => {
     const decrypt = (source: string, ...more: string[]) =>
       runCli(["decrypt", source, path("cut.ts"), "--key", file("key.pem"), "--overwrite", ...more])
     const callback = ["--callback", path("announced.json")]
-    const warning = `64000 bytes while the callback announced ${whole.length}`
+    const warning = `64000 bytes, but the callback announced ${whole.length}`
     const warned = await decrypt(path("cut.enc"), ...callback)
     expect(warned).toMatchObject({
       code: 0,

@@ -232,7 +232,7 @@ describe("an archive in the vendor's storage", { timeout: 200_000 }, () => {
     const worker = await system.startWorker()
     await expect
       .poll(reason, { timeout: 30_000 })
-      .toMatch(/^ERR_STORE_DENIED: vendor:\/\/.* 127\.0\.0\.1:\d+ is none of the allowed hosts$/)
+      .toMatch(/^ERR_STORE_DENIED: vendor:\/\/.* 127\.0\.0\.1:\d+ is not one of the allowed hosts$/)
     await worker.stop()
 
     workerEnv.UNSEAL_FALLBACK_HOSTS = `127.0.0.1:${system.simulator.ports.downloads}`

@@ -110,7 +110,7 @@ export async function decryptCommand(
       if (outcome === "empty") say("the archive is empty (0 bytes): nothing was published in its session")
       if (record.announced?.fits === false)
         say(
-          `warning: ${source.name} has ${record.source.size} bytes while the callback announced ${record.announced.size}: ${record.source.size < record.announced.size ? "it may have been cut short" : "it may be another archive's"}`,
+          `warning: ${source.name} has ${record.source.size} bytes, but the callback announced ${record.announced.size}: ${record.source.size < record.announced.size ? "it may have been cut short" : "it may be another archive's"}`,
         )
       if (record.media.syncErrors > 0)
         say(

@@ -27,7 +27,7 @@ export function requireAnnouncedSize(
   if (announced === undefined || fitsAnnounced(announced, object.size, padding)) return
   throw new UnsealError(
     "ERR_OBJECT_INCOMPLETE",
-    `${object.key} has ${object.size} bytes while the callback announced ${announced}`,
+    `${object.key} has ${object.size} bytes, but the callback announced ${announced}`,
   )
 }
 
@@ -48,7 +48,7 @@ export function checkSize(object: StoredObject, { size: announced }: Announced =
   if (object.size === 0 && announced !== undefined && announced > 0)
     throw new UnsealError(
       "ERR_CIPHERTEXT_INVALID",
-      `${object.key} is empty (0 bytes) while the callback announced ${announced} bytes`,
+      `${object.key} is empty (0 bytes), but the callback announced ${announced} bytes`,
     )
   if (object.size % BLOCK_SIZE !== 0)
     throw new UnsealError(

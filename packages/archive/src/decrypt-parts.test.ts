@@ -68,7 +68,7 @@ test("memory is given back only when the store has let go of it, too", async () 
     return { size: 2 * MIB, tag: "t" }
   })
   const running = transferParts(transfer(2 * MIB, 2 * MIB, { budget, writer: slow }), never)
-  const failed = expect(running).rejects.toThrow("the thread that hashes has ended")
+  const failed = expect(running).rejects.toThrow("the hashing thread ended")
   const lent = budget.acquire(2 * MIB, never).then(() => isSent)
   await asked.promise
   const [thread] = (await hashThread) as [Worker]

@@ -345,7 +345,7 @@ describe("decryptArchive", () => {
     await expect(strict).rejects.toMatchObject({
       code: "ERR_OBJECT_INCOMPLETE",
       kind: "transient",
-      message: `${KEY} has ${kept} bytes while the callback announced ${announced.size}`,
+      message: `${KEY} has ${kept} bytes, but the callback announced ${announced.size}`,
     })
     expect(await leftovers()).toEqual([])
     await decryptArchive(wanted, options(), never)
@@ -423,13 +423,13 @@ describe("decryptArchive", () => {
         /no object under a\.ts or a\.mp4/,
       ],
       [
-        "an object that is empty while the callback announced bytes",
+        "an object that is empty although the callback announced bytes",
         "ERR_CIPHERTEXT_INVALID",
         async () => {
           await put("source", KEY, Buffer.alloc(0))
           return [request("x", { announced: { size: 18_023_312 } })]
         },
-        /empty \(0 bytes\) while the callback announced 18023312 bytes/,
+        /empty \(0 bytes\), but the callback announced 18023312 bytes/,
       ],
       [
         "an object that is cut short",
@@ -469,7 +469,7 @@ describe("decryptArchive", () => {
           await put("source", KEY, ciphertext)
           return [request(wrapPassword(encodePassword({ key, iv }), publicKey))]
         },
-        /first packet has no sync byte 0x47 while 63 of 64 have/,
+        /first packet has no sync byte 0x47, but 63 of 64 do/,
       ],
       [
         "a destination with other content",

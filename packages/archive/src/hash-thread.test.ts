@@ -70,8 +70,8 @@ test("a thread that ends fails whoever waits for it, and the next hash has anoth
   await ending
   const [update, digest] = await ended
   expect([update.status, digest.status]).toEqual(["rejected", "rejected"])
-  await expect(hash.update(randomBytes(1))).rejects.toThrow("the thread that hashes has ended")
-  await expect(hash.digest()).rejects.toThrow("the thread that hashes has ended")
+  await expect(hash.update(randomBytes(1))).rejects.toThrow("the hashing thread ended")
+  await expect(hash.digest()).rejects.toThrow("the hashing thread ended")
   hash.close()
 
   const next = createThreadHash()

@@ -78,8 +78,8 @@ function startThread(onEnded: () => void): HashThread {
       digests.delete(hash)
     }
   })
-  worker.on("error", (cause) => fail(new Error("the thread that hashes has failed", { cause })))
-  worker.on("exit", (code) => fail(new Error(`the thread that hashes has ended with ${code}`)))
+  worker.on("error", (cause) => fail(new Error("the hashing thread failed", { cause })))
+  worker.on("exit", (code) => fail(new Error(`the hashing thread ended with ${code}`)))
 
   /** Whoever waits is told; the next hash gets another thread. */
   function fail(error: Error): void {

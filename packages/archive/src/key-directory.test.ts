@@ -118,9 +118,9 @@ describe("a key directory", () => {
     expect(await ring.unwrap(await passwordOf("openssl-zero"), never)).not.toBeNull()
     expect(ring.unusable().map(({ error }) => error.message)).toEqual([
       "large.pem can't be read: it has 1048577 bytes, more than the 1048576 that are read",
-      "pipe.pem can't be read: it is no regular file",
-      `${join(directory, "protected.passphrase")} is no regular file`,
-      "zeros.pem can't be read: it is no regular file",
+      "pipe.pem can't be read: it is not a regular file",
+      `${join(directory, "protected.passphrase")} is not a regular file`,
+      "zeros.pem can't be read: it is not a regular file",
     ])
   })
 

@@ -27,7 +27,7 @@ export async function readSmallFile(path: string, { pipes = false } = {}): Promi
   try {
     const stats = await handle.stat()
     if (!stats.isFile() && !(pipes && stats.isFIFO()))
-      throw new NotASmallFile(`is ${stats.isDirectory() ? "a directory" : "no regular file"}`)
+      throw new NotASmallFile(`is ${stats.isDirectory() ? "a directory" : "not a regular file"}`)
     return {
       content: await readAll(handle, stats.size),
       isPublic: stats.isFile() && (stats.mode & 0o004) !== 0,

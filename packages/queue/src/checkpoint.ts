@@ -129,7 +129,7 @@ export function openCheckpointLog(options: CheckpointOptions): CheckpointLog & {
         fields = await untilAborted(connection.hgetall(key), signal)
       } catch (error) {
         if (!(error instanceof Error && error.message.startsWith("WRONGTYPE"))) throw error
-        options.logger?.warn({ jobId, err: error }, "checkpoint is damaged: starting anew")
+        options.logger?.warn({ jobId, err: error }, "checkpoint is damaged: starting over")
         await clear()
         return null
       }
@@ -140,7 +140,7 @@ export function openCheckpointLog(options: CheckpointOptions): CheckpointLog & {
         upload = fields.upload ?? ""
         return found
       } catch (error) {
-        options.logger?.warn({ jobId, err: error }, "checkpoint is damaged: starting anew")
+        options.logger?.warn({ jobId, err: error }, "checkpoint is damaged: starting over")
         return null
       }
     },

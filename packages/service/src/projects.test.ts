@@ -507,8 +507,8 @@ projects:
   it("is refused, and not waited for, if it is a pipe, a device or a directory", () => {
     execFileSync("mkfifo", [join(directory, "pipe")])
     for (const [path, why] of [
-      [join(directory, "pipe"), "no regular file"],
-      ["/dev/zero", "no regular file"],
+      [join(directory, "pipe"), "not a regular file"],
+      ["/dev/zero", "not a regular file"],
       [directory, "a directory"],
     ] as const)
       expect(problemsOf("worker", { UNSEAL_PROJECTS_FILE: path })).toEqual([

@@ -77,7 +77,7 @@ it("reads TLS files as editors of every system save them, and waits for no pipe"
     const pipe = join(directory, "pipe.crt")
     execFileSync("mkfifo", [pipe])
     expect(() => openTlsFiles({ REDIS_URL: "rediss://h", REDIS_TLS_CA_FILE: pipe })).toThrow(
-      `REDIS_TLS_CA_FILE: ${pipe} can't be read (no regular file)`,
+      `REDIS_TLS_CA_FILE: ${pipe} can't be read (not a regular file)`,
     )
   } finally {
     rmSync(directory, { recursive: true })

@@ -19,8 +19,8 @@ beforeAll(() => {
 afterAll(() => rmSync(directory, { recursive: true }))
 
 test.each([
-  ["pipe", "no regular file"],
-  ["zeros", "no regular file"],
+  ["pipe", "not a regular file"],
+  ["zeros", "not a regular file"],
   ["directory", "a directory"],
   ["large", "more than 1048576 bytes"],
   ["absent", "ENOENT"],

@@ -9,7 +9,7 @@ export function readSmallFile(path: string, limit: number): string {
   const file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)
   try {
     const stats = fstatSync(file)
-    if (!stats.isFile()) throw refusal(stats.isDirectory() ? "a directory" : "no regular file")
+    if (!stats.isFile()) throw refusal(stats.isDirectory() ? "a directory" : "not a regular file")
     // One byte more than may be there: a file that grows meanwhile is found out.
     const buffer = Buffer.alloc(Math.min(Math.max(stats.size, 4_095), limit) + 1)
     let size = 0

@@ -27,7 +27,7 @@ describe("the check of the first packets", () => {
     stream[0] = 0x48
     expect(() => checkFirstPackets(stream)).toThrow(
       expect.objectContaining({
-        message: expect.stringContaining("first packet has no sync byte 0x47 while 63 of 64 have"),
+        message: expect.stringContaining("first packet has no sync byte 0x47, but 63 of 64 do"),
       }),
     )
   })

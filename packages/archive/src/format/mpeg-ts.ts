@@ -26,12 +26,12 @@ export function checkFirstPackets(plaintext: Uint8Array): void {
   if (synced < packets * PROBE_SHARE)
     throw new UnsealError(
       "ERR_NOT_MPEG_TS",
-      `${synced} of the first ${packets} packets begin with the sync byte 0x47: the content key is wrong, or the object is no encrypted MPEG-TS`,
+      `${synced} of the first ${packets} packets begin with the sync byte 0x47: the content key is wrong, or the object is not encrypted MPEG-TS`,
     )
   if (plaintext[0] !== SYNC_BYTE)
     throw new UnsealError(
       "ERR_NOT_MPEG_TS",
-      `the first packet has no sync byte 0x47 while ${synced} of ${packets} have: block 1 is damaged, or the IV is wrong`,
+      `the first packet has no sync byte 0x47, but ${synced} of ${packets} do: block 1 is damaged, or the IV is wrong`,
     )
 }
 

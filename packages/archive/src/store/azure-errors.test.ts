@@ -143,7 +143,7 @@ describe("an attempt", () => {
   it("is given up when nothing moves", async () => {
     await expect(attempt("doing it", 20, undefined, untilAborted)).rejects.toMatchObject({
       code: "ERR_STORE_UNAVAILABLE",
-      message: "doing it: nothing was heard for 0.02 s",
+      message: "doing it: nothing moved for 0.02 s",
     })
   })
 

@@ -67,7 +67,7 @@ const BY_CODE: Readonly<Record<string, Row>> = {
   AuthorizationFailure: ["ERR_STORE_DENIED", "access is denied", ROLE],
   AuthorizationPermissionMismatch: ["ERR_STORE_DENIED", "access is denied", ROLE],
   ServerBusy: ["ERR_STORE_BUSY", "the store asks for fewer requests"],
-  OperationTimedOut: ["ERR_STORE_UNAVAILABLE", "the store could not do it in time"],
+  OperationTimedOut: ["ERR_STORE_UNAVAILABLE", "the store timed out"],
   InternalError: ["ERR_STORE_UNAVAILABLE", "the store did not answer as it should"],
   Md5Mismatch: ["ERR_STORE_UNAVAILABLE", "the bytes were changed on their way"],
   InvalidRange: ["ERR_OBJECT_CHANGED", "the object is shorter than it was"],
@@ -75,7 +75,7 @@ const BY_CODE: Readonly<Record<string, Row>> = {
 
 function byStatus(status: number, asksForPause: boolean): Row {
   if (status === 401 || status === 403) return ["ERR_STORE_DENIED", "access is denied"]
-  if (status === 412) return ["ERR_OBJECT_CHANGED", "another version is there now"]
+  if (status === 412) return ["ERR_OBJECT_CHANGED", "another version has replaced it"]
   if (status === 429 || (status === 503 && asksForPause))
     return ["ERR_STORE_BUSY", "the store asks for fewer requests"]
   // A 404 without Azure's code is some other server's, so it says nothing about the object; a 409 is a passing conflict.
@@ -112,7 +112,7 @@ export function azureError(error: unknown, doing: string): UnsealError {
   if (NO_CREDENTIAL.has(name))
     return new UnsealError(
       "ERR_STORE_UNAVAILABLE",
-      `${doing}: no Azure credential can be had at the moment (connection string, account key, SAS token or identity)`,
+      `${doing}: no Azure credential is available at the moment (connection string, account key, SAS token or identity)`,
       { cause, remedy: NO_CREDENTIAL_REMEDY },
     )
   if (code === "AuthenticationFailed" && Math.abs(clockAheadMs) > TOLERATED_SKEW_MS)
@@ -174,7 +174,7 @@ export async function attempt<T>(
 
 /** What a connection on which nothing moves ends in. */
 export const silent = (doing: string, idleTimeoutMs: number): UnsealError =>
-  new UnsealError("ERR_STORE_UNAVAILABLE", `${doing}: nothing was heard for ${idleTimeoutMs / 1000} s`)
+  new UnsealError("ERR_STORE_UNAVAILABLE", `${doing}: nothing moved for ${idleTimeoutMs / 1000} s`)
 
 /** What a connection on which too little moves ends in. */
 export const dripping = (doing: string): UnsealError =>

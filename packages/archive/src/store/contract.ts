@@ -51,7 +51,7 @@ export interface ArchiveSource {
   /**
    * The bytes of `range` (not empty, within the object) of exactly the version that `object` names, as they arrive.
    * A chunk is the consumer's until it asks for the next one: what is kept longer must be copied. The iterable ends after exactly the bytes asked for, or throws:
-   * `ERR_OBJECT_CHANGED` if another version is there now, `ERR_OBJECT_NOT_FOUND` if none is, `ERR_OBJECT_ARCHIVED` if it
+   * `ERR_OBJECT_CHANGED` if another version has replaced it, `ERR_OBJECT_NOT_FOUND` if none is, `ERR_OBJECT_ARCHIVED` if it
    * must be restored from an archival storage class first (`open` throws this, too), `ERR_STORE_UNAVAILABLE` if the answer is short or is not the range asked for. Leaving the loop early releases the connection.
    */
   read(object: StoredObject, range: ByteRange, signal: AbortSignal): AsyncIterable<Uint8Array>

@@ -30,7 +30,10 @@ export async function publish(
   if (!held || !(await isThere(temporary))) return settle(upload, parts, signal)
   for (const [number, part] of parts)
     if (held.parts.get(number)?.tag !== part.tag)
-      throw new UnsealError("ERR_STORE_UNAVAILABLE", `part ${number} of ${target} was written anew since`)
+      throw new UnsealError(
+        "ERR_STORE_UNAVAILABLE",
+        `part ${number} of ${target} has been written again since`,
+      )
 
   const etag = await finish(upload)
   await writeMetadata(target, etag, options.metadata, { partSize: upload.partSize, parts })
@@ -104,7 +107,7 @@ async function settle(
   if (options.existing === "fail" && (await isThere(target)))
     throw new UnsealError(
       "ERR_DESTINATION_EXISTS",
-      `${target} holds ${found ? `another object of ${found.size} bytes` : "something that is no file"}, where one of ${size} bytes was to appear`,
+      `${target} holds ${found ? `another object of ${found.size} bytes` : "something that is not a file"}, where one of ${size} bytes should be`,
     )
   throw new UnsealError("ERR_UPLOAD_GONE", `the upload to ${target} is gone, and the object is not there`)
 }

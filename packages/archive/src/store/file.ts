@@ -112,7 +112,7 @@ async function openForReading(directory: string, target: string): Promise<FileHa
 
 async function checkVersion(handle: FileHandle, object: StoredObject, target: string): Promise<void> {
   const stats = await handle.stat({ bigint: true })
-  if (!stats.isFile()) throw new UnsealError("ERR_OBJECT_NOT_FOUND", `${target} is no file`)
+  if (!stats.isFile()) throw new UnsealError("ERR_OBJECT_NOT_FOUND", `${target} is not a file`)
   if (etagOf(stats) !== object.etag)
     throw new UnsealError(
       "ERR_OBJECT_CHANGED",

@@ -225,7 +225,7 @@ describe("a connection", () => {
   it("on which nothing moves is given up, but not while the consumer is busy", async () => {
     behave = () => {}
     const limits = { connectTimeoutMs: 2_000, idleTimeoutMs: 600 }
-    await expect(open(limits).exchange(get)).rejects.toMatchObject({ message: "nothing moved for 600 ms" })
+    await expect(open(limits).exchange(get)).rejects.toMatchObject({ message: "nothing moved for 0.6 s" })
     behave = (socket) => {
       socket.write("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhel")
       setTimeout(() => socket.write("lo"), 1_000)
@@ -247,7 +247,7 @@ describe("a connection", () => {
       if (what === "a piece") await body.next()
       await sleep(1_200)
       if (what === "its head") await body.next()
-      await expect(body.next()).rejects.toMatchObject({ message: "nothing moved for 600 ms" })
+      await expect(body.next()).rejects.toMatchObject({ message: "nothing moved for 0.6 s" })
       expect(closed).toBe(1)
     },
     10_000,

@@ -109,7 +109,8 @@ export class Connection {
     this.#socket = origin.secure ? connectTls(secureOptions) : connect(options)
     // `onread` is not for a socket over another.
     if (tunnel) this.#socket.on("data", (bytes: Buffer) => this.#onRead(bytes) || this.#socket.pause())
-    const late = () => this.#fail(new ConnectionError(`no connection within ${limits.connectTimeoutMs} ms`))
+    const late = () =>
+      this.#fail(new ConnectionError(`no connection within ${limits.connectTimeoutMs / 1000} s`))
     const connecting = setTimeout(late, limits.connectTimeoutMs)
     this.#socket
       .setKeepAlive(true, KEEP_ALIVE_MS)
@@ -117,7 +118,9 @@ export class Connection {
         clearTimeout(connecting)
         this.#enter(this.#exchange === undefined ? "idle" : "wanting")
       })
-      .on("timeout", () => this.#fail(new ConnectionError(`nothing moved for ${limits.idleTimeoutMs} ms`)))
+      .on("timeout", () =>
+        this.#fail(new ConnectionError(`nothing moved for ${limits.idleTimeoutMs / 1000} s`)),
+      )
       .on("error", (error) => this.#fail(error))
       .on("end", () => this.#onEnd())
       .on("close", () => this.#onEnd())
@@ -242,7 +245,7 @@ export class Connection {
     this.#tlsBuffer?.taken(bytes.length)
     const exchange = this.#exchange
     if (exchange === undefined) {
-      this.#fail(new ConnectionError("the store sent what nobody asked for"))
+      this.#fail(new ConnectionError("the store sent data that nobody asked for"))
       return false
     }
     try {

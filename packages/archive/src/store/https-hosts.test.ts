@@ -39,7 +39,7 @@ test.each([
 
 test("a refusal names the host, and nothing behind it", () => {
   expect(refusal("example.com", "https://evil.org:99/path?X-Amz-Signature=abc")).toBe(
-    "evil.org:99 is none of the allowed hosts",
+    "evil.org:99 is not one of the allowed hosts",
   )
 })
 

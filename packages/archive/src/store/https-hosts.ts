@@ -31,7 +31,7 @@ export function parseHostList(text: string): HostRule[] {
     const usable = isIP(host) !== 0 ? wildcard === undefined : NAME.test(host) && !/^[\d.]+$/.test(host)
     if (!usable || Number(port) < 1 || Number(port) > 65_535)
       throw new RangeError(
-        `${JSON.stringify(entry.slice(0, 80))} is no host: example.com, *.example.com or an address, with :port if it is not 443`,
+        `${JSON.stringify(entry.slice(0, 80))} is not a host: example.com, *.example.com or an address, with :port if it is not 443`,
       )
     return wildcard
       ? { host: `.${host}`, suffix: true, port: Number(port) }
@@ -50,7 +50,7 @@ export function refusalOf(url: URL, hosts: readonly HostRule[] | undefined): str
     (rule) =>
       rule.port === port && (rule.suffix ? isIP(host) === 0 && host.endsWith(rule.host) : host === rule.host),
   )
-  return allowed ? null : `${host}${port === 443 ? "" : `:${port}`} is none of the allowed hosts`
+  return allowed ? null : `${host}${port === 443 ? "" : `:${port}`} is not one of the allowed hosts`
 }
 
 /** What is not public in IPv4: IANA's special-purpose registry, multicast and what is reserved. */

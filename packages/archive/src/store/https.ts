@@ -82,7 +82,7 @@ export function openHttpsStore(options: HttpsStoreOptions): OpenedStore {
         troubled("url"),
       )
     const url = await options.renew(signal)
-    if (url === null) throw new UnsealError("ERR_OBJECT_NOT_FOUND", `there is no URL of ${key} any more`)
+    if (url === null) throw new UnsealError("ERR_OBJECT_NOT_FOUND", `${key} has no URL any more`)
     current = url
     return url
   }
@@ -99,7 +99,7 @@ export function openHttpsStore(options: HttpsStoreOptions): OpenedStore {
     const again = await follow(await renew(first, signal, answer.statusCode), headers, signal)
     if (!EXPIRED.includes(again.statusCode ?? 0)) return again
     again.destroy()
-    throw new UnsealError("ERR_STORE_DENIED", `${key} answered ${again.statusCode}, also by a new URL`)
+    throw new UnsealError("ERR_STORE_DENIED", `${key} answered ${again.statusCode} again, with a new URL`)
   }
 
   async function follow(
@@ -109,7 +109,7 @@ export function openHttpsStore(options: HttpsStoreOptions): OpenedStore {
   ): Promise<IncomingMessage> {
     let url = URL.parse(from)
     for (let hops = 0; hops <= MAX_REDIRECTS; hops++) {
-      const refusal = url === null ? "it is no URL" : refusalOf(url, hosts)
+      const refusal = url === null ? "it is not a URL" : refusalOf(url, hosts)
       if (url === null || refusal !== null)
         throw new UnsealError(
           "ERR_STORE_DENIED",
@@ -193,7 +193,7 @@ export function openHttpsStore(options: HttpsStoreOptions): OpenedStore {
       if (etag === null)
         throw new UnsealError(
           "ERR_STORE_DENIED",
-          `${key} has neither an ETag nor a Last-Modified to hold it to`,
+          `${key} has neither an ETag nor a Last-Modified, so its version can't be pinned`,
         )
       const object = { key, size, etag, metadata: {} }
       const head = pieces(answer, status === 206 ? Math.min(length, size) : 0, signal)
@@ -296,6 +296,6 @@ export function openHttpsStore(options: HttpsStoreOptions): OpenedStore {
 /** Nothing moved for too long. */
 class Silence extends Error {
   constructor(ms: number) {
-    super(`nothing came for ${ms} ms`)
+    super(`nothing moved for ${ms / 1000} s`)
   }
 }

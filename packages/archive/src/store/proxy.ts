@@ -49,7 +49,7 @@ function proxyIn(env: Environment, name: string): HttpProxy | undefined {
   if (!variable || !text) return undefined
   const url = URL.parse(text.includes("://") ? text : `http://${text}`)
   if (url === null || !["http:", "https:"].includes(url.protocol))
-    throw new StoreUrlError(`${variable} is no proxy: http://host:port or https://host:port`)
+    throw new StoreUrlError(`${variable} is not a proxy: http://host:port or https://host:port`)
   const secure = url.protocol === "https:"
   const { username, password } = url
   let authorization: string | undefined

@@ -61,7 +61,7 @@ export async function commitObject(
     if (found && options.existing === "fail")
       throw new UnsealError(
         "ERR_DESTINATION_EXISTS",
-        `${where} holds another object of ${found.size} bytes, where one of ${size} bytes was to appear`,
+        `${where} holds another object of ${found.size} bytes, where one of ${size} bytes should be`,
         { cause },
       )
     return null

@@ -124,7 +124,7 @@ describe("what the S3 SDK throws", () => {
     ] as const)
       expect(told(cause)).toMatchObject({
         code: "ERR_STORE_UNAVAILABLE",
-        message: `no credentials can be had for s3://bucket/a/b.ts at the moment: ${reason}`,
+        message: `no credentials for s3://bucket/a/b.ts are available at the moment: ${reason}`,
       })
     const words =
       "Could not resolve credentials using profile: [nobody] in configuration/credentials file(s)."

@@ -98,7 +98,7 @@ function describe(error: unknown, operation: string, where: string): string {
   if (error instanceof CredentialsError)
     return error.isWrong
       ? `no usable credentials for ${where}: ${words}`
-      : `no credentials can be had for ${where} at the moment: ${words}`
+      : `no credentials for ${where} are available at the moment: ${words}`
   if (name === "InvalidObjectState") {
     const storageClass = printable(detailOf(error, "StorageClass") ?? "an archival class")
     return `${where} is in the storage class ${storageClass} and can't be read before it is restored (${operation} answered ${status ?? 403} ${name})`

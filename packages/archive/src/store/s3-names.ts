@@ -31,9 +31,12 @@ export function checkBucket(name: string): void {
   if (name.startsWith("arn:")) {
     if (!ACCESS_POINT.test(name))
       throw new StoreUrlError(
-        `"${name}" is no access point: arn:aws:s3:region:account:accesspoint/name, or a bucket's name without an ARN`,
+        `"${name}" is not an access point: arn:aws:s3:region:account:accesspoint/name, or a bucket's name without an ARN`,
       )
-  } else if (!BUCKET.test(name)) throw new StoreUrlError(`store URL names no usable bucket: "${name}"`)
+  } else if (!BUCKET.test(name))
+    throw new StoreUrlError(
+      `store URL names no usable bucket: "${name}" (2 to 255 letters, digits, dots, dashes and underscores)`,
+    )
 }
 
 /** The region that an access point's ARN names. */

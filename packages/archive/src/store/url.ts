@@ -92,7 +92,10 @@ export function parseStoreUrl(url: string, side?: StoreSide): StoreUrl {
       ...s3Placement(parameters),
     }
   }
-  if (!CONTAINER.test(host)) throw new StoreUrlError(`store URL names no usable container: "${host}"`)
+  if (!CONTAINER.test(host))
+    throw new StoreUrlError(
+      `store URL names no usable container: "${host}" (3 to 63 lower-case letters, digits and single dashes)`,
+    )
   return {
     kind,
     container: host,
@@ -140,7 +143,7 @@ function splitPieces(url: string): UrlPieces {
   }
   if (authority.includes("@"))
     throw new StoreUrlError(
-      `${kind} URL holds credentials before an @: leave them out, they come from the SDK's own chain (environment, profile, identity)`,
+      `${kind} URL holds credentials before an @: remove them; credentials come from the SDK's own chain (environment, profile, identity)`,
     )
   if (fragment !== undefined)
     throw new StoreUrlError(`${kind} URL has a fragment: a # in a key is written %23`)
@@ -157,7 +160,7 @@ function parseQuery(kind: StoreUrl["kind"], query: string): ReadonlyMap<string, 
       const isSecret = SECRET_PARAMETER.test(name) && !(meant && SECRET_PARAMETER.test(meant))
       if (isSecret)
         throw new StoreUrlError(
-          `${kind} URL holds a credential in the parameter "${name}": leave it out, credentials come from the SDK's own chain (environment, profile, identity)`,
+          `${kind} URL holds a credential in the parameter "${name}": remove it; credentials come from the SDK's own chain (environment, profile, identity)`,
         )
       const advice = meant
         ? `did you mean "${meant}"?`
