@@ -416,7 +416,7 @@ describe("what is Azure's own", () => {
 
     it("are refused as a connection string that is none, without showing it", async () => {
       const strings: [string, RegExp][] = [
-        [azurite.key, /no connection string/],
+        [azurite.key, /not a connection string/],
         [`AccountName=x;AccountKey=${azurite.key}`, /BlobEndpoint is missing/],
         [
           `DefaultEndpointsProtocol=ftp;AccountName=x;AccountKey=${azurite.key};EndpointSuffix=y`,

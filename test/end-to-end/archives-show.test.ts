@@ -132,7 +132,7 @@ test("one that is nowhere is 3, the beginning of an id is 2 with what it may mea
     stderr: expect.stringContaining(`did you mean ${done.archiveId}?`),
   })
   for (const [wrong, why] of [
-    ["archive.ts", "is no archive id"],
+    ["archive.ts", "is not an archive id"],
     ["00000000-0000", "the queue knows no archive whose id begins with"],
   ] as const)
     expect(await text(wrong)).toMatchObject({ code: 2, stderr: expect.stringContaining(why) })

@@ -123,7 +123,7 @@ describe("create", () => {
     const open = await create("--no-passphrase", "--bits", "1024")
     expect(open.code).toBe(0)
     expect(open.stderr).toContain("whoever can read it can decrypt the archives")
-    expect(open.stderr).toContain("keys of 1024 bits are no longer thought to be safe")
+    expect(open.stderr).toContain("keys of 1024 bits are no longer considered safe")
     // Not the other way round: archives come under the certificate as soon as the vendor has it.
     expect(open.stderr).toContain(
       `next: ${path("key.pem")} into the workers' key directory, then unseal storage set … --certificate ${path("cert.pem")}`,

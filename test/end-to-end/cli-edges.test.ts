@@ -283,7 +283,7 @@ describe("unseal decrypt", () => {
       [
         "file",
         () => writeFile(path("file"), ""),
-        /UNSEAL_KEYS_DIR is .*file, which is no directory: .*--key/,
+        /UNSEAL_KEYS_DIR is .*file, which is not a directory: .*--key/,
       ],
       [
         "empty",

@@ -215,6 +215,8 @@ test("a bad file changes nothing but a metric, and archives go on being decrypte
   const one = await record(B)
   expect(await call(B, one)).toBe(202)
   await expect.poll(() => plaintextDigest(`out-${B}`, B, one.archiveId), SOON).toBe(one.digests.plaintext)
-  const problems = worker.log.filter(({ msg }) => msg === "projects stay as they were")
+  const problems = worker.log.filter(
+    ({ msg }) => msg === "projects file can't be used: the projects stay as they were",
+  )
   expect(problems.length).toBeGreaterThan(1)
 })

@@ -92,7 +92,7 @@ describe("a Redis that can't ever be used is a configuration error at start", ()
 
   it("a cluster that is none, a server that is a cluster's", async () => {
     const host = `127.0.0.1:${server.port}`
-    expect(await refusal({ REDIS_URL: `redis-cluster://:hunter2@${host}` })).toContain("is no cluster")
+    expect(await refusal({ REDIS_URL: `redis-cluster://:hunter2@${host}` })).toContain("is not a cluster")
     const cluster = await startCluster()
     try {
       const node = `redis://127.0.0.1:${cluster.servers[0]!.port}`

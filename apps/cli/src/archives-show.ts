@@ -94,7 +94,7 @@ function readId(given: string, project: string | undefined): { archiveId: string
     throw new UsageError(`the job ${given} is of project ${projectId}, and --project is ${project}`)
   if (!ARCHIVE_ID.test(archiveId) && !BEGINNING.test(archiveId))
     throw new UsageError(
-      `${JSON.stringify(given)} is no archive id: it is a UUID, as the callback has it in "id"; four characters of its beginning find it in the queue`,
+      `${JSON.stringify(given)} is not an archive id: that is a UUID, as the callback has it in "id"; four characters of its beginning find it in the queue`,
     )
   return { archiveId, ...(projectId !== undefined && { projectId }) }
 }

@@ -17,7 +17,7 @@ export function addCertificateCommands(certificate: Command, signal: AbortSignal
     .option("--passphrase-file <file>", "protect the key with the passphrase in this file")
     .option("--generate-passphrase", "make one up, and write it beside the key: key.passphrase for key.pem")
     .option("--no-passphrase", "leave the key unprotected; without any of the three, the terminal is asked")
-    .option("--allow-large", "make a key of more than 2048 bits nevertheless, which the vendor refuses")
+    .option("--allow-large", "allow a key of more than 2048 bits, which the vendor refuses")
     .option("--json", "print the result as JSON")
     .action(async (options: CertificateCreateOptions) =>
       (await import("./certificate-create.ts")).certificateCreateCommand(options),
@@ -37,7 +37,7 @@ export function addCertificateCommands(certificate: Command, signal: AbortSignal
     )
   certificate
     .command("check")
-    .description("tell what a certificate is good for, and prove that a key is its own")
+    .description("check what a certificate is good for, and prove that a key belongs to it")
     .argument("<certificate>", "a PEM file")
     .option("--key <file>", "the private key (PEM)")
     .option("--passphrase-file <file>", "the passphrase of the key; default: key.passphrase beside key.pem")
@@ -46,7 +46,7 @@ export function addCertificateCommands(certificate: Command, signal: AbortSignal
         .choices(["registration", "decryption"])
         .default("registration"),
     )
-    .option("--allow-large", "do not mind more than 2048 bits")
+    .option("--allow-large", "accept more than 2048 bits")
     .option("--json", "print the result as JSON")
     .action(async (path: string, options: CertificateCheckOptions) =>
       (await import("./certificate-check.ts")).certificateCheckCommand(path, options, signal),

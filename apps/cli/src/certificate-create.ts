@@ -76,11 +76,11 @@ function checkBits(bits: number, allowLarge: boolean, say: (text: string) => voi
     throw new UsageError(`a key of ${bits} bits can't wrap a password, which needs ${SMALLEST_BITS} or more`)
   if (bits > LARGEST_BITS && !allowLarge)
     throw new UsageError(
-      `the vendor takes keys of ${LARGEST_BITS} bits or fewer, not ${bits} (--allow-large makes one nevertheless)`,
+      `the vendor takes keys of ${LARGEST_BITS} bits or fewer, not ${bits} (--allow-large makes one anyway)`,
     )
   if (bits > LARGEST_BITS) say(`warning: the vendor takes keys of ${LARGEST_BITS} bits or fewer, not ${bits}`)
   if (bits < 1024) say(`warning: keys of ${bits} bits have been broken in public`)
-  else if (bits < 2048) say(`warning: keys of ${bits} bits are no longer thought to be safe; 2048 are`)
+  else if (bits < 2048) say(`warning: keys of ${bits} bits are no longer considered safe: take 2048`)
 }
 
 /** PKCS#8 in PEM: encrypted as `openssl req -keyout` does it, or as it is. */

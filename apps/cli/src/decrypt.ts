@@ -49,7 +49,7 @@ export async function decryptCommand(
   if (options.requireSize && given.size === undefined)
     throw new UsageError(
       options.callback === undefined
-        ? "--require-size compares with the size in a callback: give --callback FILE.json"
+        ? "--require-size compares the source with the size in a callback: give --callback FILE.json"
         : `--require-size has nothing to compare with: ${options.callback} announces no size`,
     )
   const keyRing = await readKeyRing(options, settings.UNSEAL_OAEP_HASH, settings.UNSEAL_KEYS_DIR)

@@ -47,7 +47,7 @@ async function openKeysDir(directory: string, oaepHash: OaepHash): Promise<KeyRi
   const ring = await openKeyDirectory(directory, { oaepHash }).catch((error: Error) => {
     const { code } = (error.cause ?? {}) as NodeJS.ErrnoException
     if (code === "ENOENT") return refuse("does not exist", "check the path")
-    if (code === "ENOTDIR") return refuse("is no directory", "name the directory that the key is in")
+    if (code === "ENOTDIR") return refuse("is not a directory", "name the directory that the key is in")
     if (code === "EACCES") return refuse("this user may not read", "change its permissions")
     throw error
   })

@@ -65,7 +65,10 @@ const program = new Command("unseal")
 withPassword(program.command("decrypt"))
   .description("decrypt one archive")
   .argument("<source>", "a path, - or s3://bucket/key, azure://container/key, file:///path, https://…")
-  .argument("<destination>", "the same but https; a file appears under its name only when it is whole")
+  .argument(
+    "<destination>",
+    "as the source, but not https; a file appears under its name only when it is whole",
+  )
   .addOption(
     new Option("--tail <rule>", "keep what openssl -nopad gives, or trim a PKCS#7 padding").choices([
       "keep",
@@ -86,7 +89,7 @@ withPassword(program.command("decrypt"))
   )
 
 withPassword(program.command("inspect"))
-  .description("tell what a password is and which key opens it, never the key")
+  .description("show what a password holds and which key opens it, but never the key")
   .action(async (options) => (await import("./inspect.ts")).inspectCommand(options, signal))
 
 program
@@ -111,7 +114,7 @@ addStorageCommands(
 const archives = program.command("archives").description("find archives, and what the vendor has recorded")
 withVendor(archives.command("list"))
   .description("list the project's archives, newest first")
-  .addOption(new Option("--limit <count>", "at most so many").default(100).argParser(wholeNumber))
+  .addOption(new Option("--limit <count>", "list at most this many").default(100).argParser(wholeNumber))
   .option("--status <status>", "only those with this status")
   .option("--all-fields", "with --json: also the encrypted password and the download URL")
   .option("--json", "print the result as JSON")
@@ -119,7 +122,9 @@ withVendor(archives.command("list"))
 
 archives
   .command("show")
-  .description("tell where an archive is: queue, source, destination, open uploads, vendor; and what is next")
+  .description(
+    "show where an archive is (queue, source, destination, open uploads, vendor) and what comes next",
+  )
   .argument("<id>", "the archive's id, or a job's")
   .option("--project <id>", "only in this project")
   .option("--json", "print the result as JSON")
@@ -131,7 +136,7 @@ archives
   .command("reconcile")
   .description("enqueue what was recorded and is neither at its destination nor in the queue")
   .option("--project <id>", "only this project; default: all that have credentials for the REST API")
-  .option("--look-back <time>", "archives created so long ago: 90m, 72h", "72h")
+  .option("--look-back <time>", "how far back to look for archives: 90m, 72h", "72h")
   .option("--dry-run", "only say which")
   .option("--json", "print the result as JSON")
   .action(async (options) => (await import("./reconcile.ts")).reconcileCommand(options, signal))
@@ -175,7 +180,7 @@ const withFilter = (command: Command) =>
     .option("--json", "print the result as JSON")
 withFilter(queue.command("dead-letters"))
   .description("list the jobs that were given up, newest first")
-  .addOption(new Option("--limit <count>", "at most so many").default(100).argParser(wholeNumber))
+  .addOption(new Option("--limit <count>", "list at most this many").default(100).argParser(wholeNumber))
   .action(async (options) => (await import("./queue.ts")).deadLettersCommand(options))
 withFilter(queue.command("redrive"))
   .description("give dead letters a new life, with fresh counters")
@@ -200,7 +205,7 @@ program
   .description(
     "abort the uploads at the destinations that no job owns, nor a dead letter that may go on with it",
   )
-  .option("--older-than <time>", "only those begun so long ago: 30s, 15m, 6h", "6h")
+  .option("--older-than <time>", "only uploads that were begun at least this long ago: 30s, 15m, 6h", "6h")
   .option("--dry-run", "only say which")
   .option("--json", "print the result as JSON")
   .action(async (options) => (await import("./janitor.ts")).janitorCommand(options, signal))

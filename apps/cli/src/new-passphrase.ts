@@ -32,7 +32,7 @@ export async function readNewPassphrase(
     options.generatePassphrase && "--generate-passphrase",
     options.passphrase === false && "--no-passphrase",
   ].filter((option) => option !== false && option !== undefined)
-  if (given.length > 1) throw new UsageError(`${given.join(" and ")} are both given: one of them`)
+  if (given.length > 1) throw new UsageError(`${given.join(" and ")} are both given: keep one of them`)
 
   if (options.passphrase === false) return null
   if (options.generatePassphrase) return { passphrase: generated(), origin: "generated" }

@@ -31,7 +31,7 @@ export async function queueStatusCommand(options: JsonOption & { readonly check?
     // No mistake in a new installation.
     if (!isThere)
       process.stderr.write(
-        `there is no queue ${queue} in this Redis: nothing was ever enqueued, unless UNSEAL_QUEUE or REDIS_URL is another's\n`,
+        `there is no queue ${queue} in this Redis: either nothing was ever enqueued, or UNSEAL_QUEUE or REDIS_URL is that of another\n`,
       )
     if (options.json)
       process.stdout.write(`${JSON.stringify({ ...status, accounts, suspensions, paused })}\n`)
@@ -108,7 +108,9 @@ export async function redriveCommand(
 ): Promise<void> {
   if (options.committed !== undefined) {
     if (options.all || options.code || options.id)
-      throw new UsageError("--committed names archives that are no dead letters: leave out the other choices")
+      throw new UsageError(
+        "--committed names archives that are not dead letters: leave out the other choices",
+      )
     return redriveCommitted(options.committed, options, signal)
   }
   if (!options.all && !options.code && !options.project && !options.id)
@@ -164,7 +166,7 @@ export async function discardCommand(
     const unknown = ids.filter((id) => !found.has(id))
     if (unknown.length > 0)
       throw new UsageError(
-        `no dead letter has the id of a job or an archive ${unknown.join(", ")}; nothing was discarded`,
+        `no dead letter belongs to the job or archive ${unknown.join(", ")}; nothing was discarded`,
       )
     const discarded: DeadLetter[] = []
     for (const letter of all.filter((letter) => named(letter).length > 0)) {

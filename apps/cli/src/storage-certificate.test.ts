@@ -42,7 +42,7 @@ describe("a certificate to be registered", () => {
   })
 
   it.each([
-    ["large", "3072 bits, and the vendor takes 2048 or fewer (--allow-large sends it nevertheless)"],
+    ["large", "3072 bits, and the vendor takes 2048 or fewer (--allow-large sends it anyway)"],
     ["small", "512 bits, and a password needs 744 or more"],
     ["ec", "of type ec, and the vendor takes RSA only"],
     ["expired", "expired at 20"],

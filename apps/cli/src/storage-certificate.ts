@@ -12,6 +12,6 @@ export async function readCertificate(path: string, allowLarge: boolean): Promis
   if (problems.length === 0) return certificate.pem
   const isLarge = registrationProblems(certificate, true).length < problems.length
   throw new UsageError(
-    `${path} can't be registered: ${problems.join("; ")}${isLarge ? " (--allow-large sends it nevertheless)" : ""}`,
+    `${path} can't be registered: ${problems.join("; ")}${isLarge ? " (--allow-large sends it anyway)" : ""}`,
   )
 }

@@ -13,7 +13,7 @@ export function addStorageCommands(storage: Command, signal: AbortSignal): void 
         .choices(CERTIFICATE_FORMS)
         .default("base64"),
     )
-    .option("--allow-large", "send a certificate of more than 2048 bits nevertheless")
+    .option("--allow-large", "send a certificate of more than 2048 bits anyway")
     .action(async (type: "s3" | "azure", options: SetOptions) =>
       (await import("./storage.ts")).storageSetCommand(type, options, signal),
     )

@@ -28,7 +28,7 @@ const OPTIONS_OF = {
 export function readTarget(type: "s3" | "azure", options: TargetOptions): S3Target | AzureTarget {
   const strangers = OPTIONS_OF[type === "s3" ? "azure" : "s3"].filter((name) => options[name] !== undefined)
   if (strangers.length > 0)
-    throw new UsageError(`${strangers.map(flagOf).join(", ")}: not of a target of type ${type}`)
+    throw new UsageError(`${strangers.map(flagOf).join(", ")}: a target of type ${type} has none`)
   return type === "s3" ? readS3Target(options) : readAzureTarget(options)
 }
 

@@ -13,9 +13,10 @@ export const withVendor = (command: Command): Command =>
   command
     .option("--project <id>", "the OpenTok API key or Vonage application (or UNSEAL_PROJECT_ID)")
     .addOption(
-      new Option("--platform <name>", "the platform, if the id does not tell (or UNSEAL_PLATFORM)").choices(
-        PLATFORMS,
-      ),
+      new Option(
+        "--platform <name>",
+        "the platform, if the id does not show it (or UNSEAL_PLATFORM)",
+      ).choices(PLATFORMS),
     )
     .option("--base-url <url>", "of the REST API, if not the platform's (or UNSEAL_API_URL)")
     .addOption(

@@ -86,7 +86,7 @@ export function createApp(dependencies: AppDependencies): Express {
     throw new Problem("method-not-allowed", "callbacks are received by POST")
   })
   app.use(() => {
-    throw new Problem("not-found", "there is nothing here")
+    throw new Problem("not-found", "there is nothing under this path")
   })
   app.use(handleError(rateLimited(logger, REFUSED_LINES_PER_SECOND)))
   return app

@@ -44,7 +44,7 @@ const NOBODY: IngestProject = {
 
 /** The one answer to everybody who is not the sender: what was wrong is for the log only. */
 const refuse = (reason: string): Problem =>
-  new Problem("unauthenticated", "the callback's project and its signature or token do not fit", { reason })
+  new Problem("unauthenticated", "the project is unknown, or the signature or token is wrong", { reason })
 
 /**
  * Proves that the callback comes from whom `project` says, or throws a `Problem`. The project chooses mode and secret before

@@ -224,7 +224,7 @@ describe("the ingest process", () => {
       "UNSEAL_CONCURENCY is not a setting: did you mean UNSEAL_CONCURRENCY?",
       'UNSEAL_PORT must be a whole number from 0 to 65535, not "http"',
       "UNSEAL_PROJECT_ID must be an OpenTok API key (digits) or a Vonage application id (UUID)",
-      "UNSEAL_CALLBACK_AUTH is none, so that anybody could submit callbacks: set UNSEAL_ALLOW_UNAUTHENTICATED=1 if that is meant",
+      "UNSEAL_CALLBACK_AUTH is none, so anybody could submit callbacks: set UNSEAL_ALLOW_UNAUTHENTICATED=1 if you want that",
     ])
     expect(ingest.lines).toEqual([])
     expect(connections).toBe(0)

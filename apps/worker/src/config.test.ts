@@ -70,7 +70,7 @@ test("a store URL with a parameter that no store has is refused before anything 
 
 test("a proxy that can't be used is refused before anything is connected, without its password", () => {
   const [problem] = problemsOf({ HTTPS_PROXY: "socks5://ops:hunter2hunter2@proxy:1080" })
-  expect(problem).toMatch(/HTTPS_PROXY is no proxy: http:\/\/host:port or https:\/\/host:port/)
+  expect(problem).toMatch(/HTTPS_PROXY is not a proxy: http:\/\/host:port or https:\/\/host:port/)
   expect(problem).not.toContain("hunter2")
 })
 

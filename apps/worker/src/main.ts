@@ -27,7 +27,7 @@ await runProcess("worker", async ({ logger, fail }) => {
   })
   const watch = config.projects.watch({ logger, registry })
   config.vendors.onInvalid((err) =>
-    logger.error({ err }, "credentials for the vendor's API stay as they were"),
+    logger.error({ err }, "credentials for the vendor's API could not be read: they stay as they were"),
   )
   const worker = createWorker({ config, redis, registry, logger, ...(rig && { rig }) })
   const admin = await startAdminServer({

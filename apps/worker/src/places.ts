@@ -70,7 +70,7 @@ export function openPlaces({ config, budget, logger, onRetry, notices }: PlacesO
   const { projects, settings } = config
   const budgets = createProjectBudgets(budget, settings.UNSEAL_PART_SIZE_BYTES)
   const configured = () => projects.ids.flatMap((id) => projects.get(id) ?? [])
-  const logFailure = (err: unknown) => logger.warn({ err }, "store was not closed in order")
+  const logFailure = (err: unknown) => logger.warn({ err }, "store could not be closed")
   const limits = new Map<string, RequestLimit>()
   const stores = openOnce({
     async open(url) {

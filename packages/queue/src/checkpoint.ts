@@ -156,7 +156,7 @@ export function openCheckpointLog(options: CheckpointOptions): CheckpointLog & {
     },
     async notes(token) {
       const patienceMs = signal.reason instanceof LockLostError ? FAILOVER_MS : NOTES_MS
-      const late = () => new Error(`redis did not answer in ${patienceMs} ms`)
+      const late = () => new Error(`redis did not answer within ${patienceMs} ms`)
       const noted = await withDeadline(connection.hget(key, "upload"), patienceMs, late)
       return noted !== null && uploadSchema.parse(JSON.parse(noted)).token === token
     },

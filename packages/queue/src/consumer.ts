@@ -98,7 +98,7 @@ export function createConsumer<Result extends RunResult>(options: ConsumerOption
   })
   const room = createRoom({
     close(jobId) {
-      logger?.info({ jobId }, "a job that may end its worker runs alone; no other is taken meanwhile")
+      logger?.info({ jobId }, "a job that may end its worker runs alone: no other is taken meanwhile")
       worker.pause(true).catch((error) => logError(error, "queue failed"))
     },
     open: () => {
@@ -110,7 +110,7 @@ export function createConsumer<Result extends RunResult>(options: ConsumerOption
     onFroze(blockedMs) {
       logger?.warn(
         { blockedMs: Math.round(blockedMs), jobIds: [...room.inside.keys()] },
-        "event loop was blocked for longer than a lock",
+        "the event loop was blocked for longer than a lock lasts",
       )
       for (const [jobId, alone] of room.inside)
         noteFreeze(connection, queue, jobId, alone).catch((error) =>

@@ -64,7 +64,7 @@ export function createProducer(options: ProducerOptions): Producer {
   let closed = false
   let pending = 0
 
-  const tooLate = () => new QueueUnavailableError(`redis did not acknowledge the job in ${deadlineMs} ms`)
+  const tooLate = () => new QueueUnavailableError(`redis did not acknowledge the job within ${deadlineMs} ms`)
 
   /** BullMQ's queue is made on a live connection only: one that is made on a dead one may never recover. */
   async function liveQueue(): Promise<LiveQueue> {

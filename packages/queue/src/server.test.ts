@@ -60,7 +60,7 @@ test("a user without INFO adds jobs all the same, and is told once", async () =>
   try {
     const reasonNotToAdd = watchMemory(client, "unseal", { info: say, warn: say, error: say })
     expect([await reasonNotToAdd(), await reasonNotToAdd()]).toEqual([null, null])
-    expect(said).toEqual(["redis does not tell how full it is: INFO is forbidden"])
+    expect(said).toEqual(["redis does not say how full it is: this user may not call INFO"])
   } finally {
     for (const one of [admin, client]) one.disconnect()
     await redis.close()

@@ -40,7 +40,10 @@ export function watchMemory(
         // On a cluster, a script says it in other words.
         if (!/NOPERM|unknown command|no permissions/i.test(error.message)) throw error
         if (!told)
-          logger?.warn({ reason: error.message }, "redis does not tell how full it is: INFO is forbidden")
+          logger?.warn(
+            { reason: error.message },
+            "redis does not say how full it is: this user may not call INFO",
+          )
         told = true
         return null
       },

@@ -23,7 +23,7 @@ export async function settle<Result extends RunResult>(
   },
 ): Promise<Result> {
   const move = (work: Promise<unknown>) =>
-    withDeadline(work, MOVE_MS, () => new Error(`redis did not answer in ${MOVE_MS} ms`)).catch(
+    withDeadline(work, MOVE_MS, () => new Error(`redis did not answer within ${MOVE_MS} ms`)).catch(
       options.onError,
     )
 

@@ -105,7 +105,7 @@ export function createSuspensions(options: SuspensionOptions): Suspensions {
     withDeadline(
       runScript(connection, queue, lua, given),
       ANSWER_MS,
-      () => new Error(`redis did not answer in ${ANSWER_MS} ms`),
+      () => new Error(`redis did not answer within ${ANSWER_MS} ms`),
     )
   const isOn = (name: string) => known.has(name) && !known.get(name)!.ending
   const inBackground = (work: Promise<unknown>) =>

@@ -91,7 +91,7 @@ describe("startAdminServer", () => {
       }),
     ).rejects.toThrow(`UNSEAL_ADMIN_PORT: port ${port} is taken by another process`)
     await expect(start({ host: "192.0.2.1" })).rejects.toThrow(
-      "UNSEAL_HOST: 192.0.2.1 is no address of this machine",
+      "UNSEAL_HOST: 192.0.2.1 is not an address of this machine",
     )
   })
 })

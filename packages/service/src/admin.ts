@@ -136,7 +136,7 @@ function listenProblem(
     case "EADDRNOTAVAIL":
     case "EAFNOSUPPORT":
     case "ENOTFOUND":
-      return `UNSEAL_HOST: ${host} is no address of this machine (${code})`
+      return `UNSEAL_HOST: ${host} is not an address of this machine (${code})`
     default:
       return undefined
   }

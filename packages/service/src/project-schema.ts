@@ -157,7 +157,7 @@ export const ingestProject = (allowUnauthenticated: boolean) =>
       if (callbackAuth === "none" && !allowUnauthenticated)
         complain(
           "callbackAuth",
-          "is none, so that anybody could submit callbacks: set UNSEAL_ALLOW_UNAUTHENTICATED=1 if that is meant",
+          "is none, so anybody could submit callbacks: set UNSEAL_ALLOW_UNAUTHENTICATED=1 if you want that",
         )
     })
     .transform(({ id, callbackAuth, signatureSecrets, callbackToken }): IngestProject => {

@@ -49,7 +49,7 @@ export function readProjectsFile(
   if (content === undefined) return []
   const list = isRecord(content) ? content.projects : undefined
   if (Array.isArray(list) && list.length > MAX_PROJECTS) {
-    problems.push(`${path} holds ${list.length} projects, and ${MAX_PROJECTS} are the most that are read`)
+    problems.push(`${path} holds ${list.length} projects: at most ${MAX_PROJECTS} are read`)
     return []
   }
   if (!Array.isArray(list) || list.length === 0) {
@@ -57,7 +57,8 @@ export function readProjectsFile(
     return []
   }
   for (const name of Object.keys(content as object))
-    if (name !== "projects") problems.push(`${path}: ${name} is not known beside projects`)
+    if (name !== "projects")
+      problems.push(`${path}: ${name} is not known: projects is the only field at the top`)
   return list.flatMap((item: unknown, index) => {
     const where = `${path}: projects[${index}]`
     if (isRecord(item)) return [draft(item, where, dirname(path), reader, problems, files)]
@@ -71,7 +72,7 @@ function parse(path: string, problems: string[]): unknown {
   try {
     const { size } = statSync(path)
     if (size > MAX_BYTES) {
-      problems.push(`${path} has ${size} bytes, and ${MAX_BYTES} are the most that are read`)
+      problems.push(`${path} has ${size} bytes: at most ${MAX_BYTES} are read`)
       return undefined
     }
     text = readSmallFile(path, MAX_BYTES)

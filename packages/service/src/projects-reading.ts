@@ -81,7 +81,7 @@ export function tryProjects<R extends ProjectsReader>(
   else if (env.UNSEAL_PROJECT_ID) drafts = [singleProject(reader, env, problems, files)]
   else
     problems.push(
-      "there is no project: set UNSEAL_PROJECTS_FILE, or UNSEAL_PROJECT_ID and what belongs to it",
+      "there is no project: set UNSEAL_PROJECTS_FILE, or UNSEAL_PROJECT_ID and the settings that go with it",
     )
 
   const schema = schemaOf(reader, env)
@@ -93,7 +93,7 @@ export function tryProjects<R extends ProjectsReader>(
         problems.push(`${draft.label(issue.path)} ${issue.message}`)
     if (!result.success) continue
     if (projects.has(result.data.id))
-      problems.push(`${draft.label(["id"])} is ${result.data.id}, as that of a project before it`)
+      problems.push(`${draft.label(["id"])} is ${result.data.id}, which an earlier project has already`)
     projects.set(result.data.id, result.data)
   }
   return { projects, problems: firstOf(problems), files }

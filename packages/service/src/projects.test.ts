@@ -115,7 +115,7 @@ describe("a single project", () => {
   it("may not be open to everybody unless that is said twice", () => {
     const env = { UNSEAL_PROJECT_ID: "1", UNSEAL_CALLBACK_AUTH: "none" }
     expect(problemsOf("ingest", env)).toEqual([
-      "UNSEAL_CALLBACK_AUTH is none, so that anybody could submit callbacks: set UNSEAL_ALLOW_UNAUTHENTICATED=1 if that is meant",
+      "UNSEAL_CALLBACK_AUTH is none, so anybody could submit callbacks: set UNSEAL_ALLOW_UNAUTHENTICATED=1 if you want that",
     ])
     const allowed = { ...env, UNSEAL_ALLOW_UNAUTHENTICATED: "1" }
     expect(readProjects({ for: "ingest", env: allowed }).get("1")?.callbackAuth).toBe("none")
@@ -168,7 +168,7 @@ describe("a single project", () => {
     [
       "no project",
       {},
-      "there is no project: set UNSEAL_PROJECTS_FILE, or UNSEAL_PROJECT_ID and what belongs to it",
+      "there is no project: set UNSEAL_PROJECTS_FILE, or UNSEAL_PROJECT_ID and the settings that go with it",
     ],
     [
       "both forms",
@@ -388,10 +388,10 @@ projects:
   it("with a million bad entries is refused in one line, whether JSON or YAML", () => {
     for (const text of [`{"projects":[${"0,".repeat(1_000_000)}0]}`, `projects: [${"0,".repeat(50_000)}0]`])
       expect(problemsOfFile("ingest", text)).toEqual([
-        expect.stringMatching(/ holds (1000001|50001) projects, and 20000 are the most that are read$/),
+        expect.stringMatching(/ holds (1000001|50001) projects: at most 20000 are read$/),
       ])
     expect(problemsOfFile("ingest", `projects:\n${"  - {}\n".repeat(1_000_000)}`)).toEqual([
-      expect.stringMatching(/ has 7000010 bytes, and 4194304 are the most that are read$/),
+      expect.stringMatching(/ has 7000010 bytes: at most 4194304 are read$/),
     ])
   })
 
@@ -434,7 +434,7 @@ more: 1
 `,
     )
     expect(problems).toEqual([
-      "more is not known beside projects",
+      "more is not known: projects is the only field at the top",
       "projects[0].signatureSecret holds a secret: give the file that holds it, signatureSecretFile",
       expect.stringContaining("projects[1].sources is not a field of a project: there are id, "),
       "projects[1].signatureSecretFile: /no/such/file can't be read (ENOENT)",
@@ -442,7 +442,7 @@ more: 1
       "projects[0].signatureSecretFile is missing, and callbacks are authenticated by their signature",
       "projects[3].id must be an OpenTok API key (digits) or a Vonage application id (UUID)",
       "projects[3].callbackTokenFile is missing, and callbacks are authenticated by token",
-      "projects[5].id is 1, as that of a project before it",
+      "projects[5].id is 1, which an earlier project has already",
     ])
     expect(problems.join()).not.toContain("hunter2")
   })
@@ -464,7 +464,9 @@ defaults: &limits { partsInFlight: 4 } # shared
 projects:
   - { id: 0123, source: "file:///in", destination: "file:///out", keysDir: no, limits: *limits }
 `
-    expect(problemsOfFile("worker", text)).toEqual(["defaults is not known beside projects"])
+    expect(problemsOfFile("worker", text)).toEqual([
+      "defaults is not known: projects is the only field at the top",
+    ])
     const many = "projects: [{ id: 1 }]\n---\nprojects: [{ id: 2 }]\n"
     expect(problemsOfFile("ingest", many)[0]).toMatch(
       / holds 2 YAML documents: keep one, without lines of ---$/,

@@ -60,7 +60,7 @@ test("one that could not be asked is asked again when it is back, and refused th
     ["appendonly is no"],
   ])
   await connect()
-  expect(lines.join()).toContain("did not tell")
+  expect(lines.join()).toContain("does not say whether it keeps")
   await connect()
   expect(refused).toHaveLength(1)
 })

@@ -40,7 +40,8 @@ export function watchDurability({ redis, policy, problems, logger, refuse }: Dur
   const begin = () =>
     void look().catch((err: unknown) => {
       // What Redis forbids, it forbids at every connection.
-      if (String(err) !== lastSaid) logger.warn({ err }, "redis did not tell how safe it is")
+      if (String(err) !== lastSaid)
+        logger.warn({ err }, "redis does not say whether it keeps what it has acknowledged")
       lastSaid = String(err)
     })
   redis.on("ready", begin)

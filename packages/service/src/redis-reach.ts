@@ -60,7 +60,7 @@ function clauseOf(heard: readonly string[], location: RedisLocation): string | n
   if (/NOAUTH/.test(said)) return "needs a password, and the URL has none (NOAUTH)"
   if (/invalid reply: null|No such master/i.test(said))
     return `has sentinels that know no master called ${location.masterName}`
-  if (/cluster support disabled/.test(said)) return "is no cluster: write redis:// or redis-sentinel://"
+  if (/cluster support disabled/.test(said)) return "is not a cluster: write redis:// or redis-sentinel://"
   if (/DB index is out of range/.test(said)) return `has no database ${location.db}`
   if (/SELF_SIGNED|UNABLE_TO_(VERIFY|GET_ISSUER)|unable to verify|self.signed/i.test(said))
     return "shows a certificate of an authority that is not trusted here: name it in REDIS_TLS_CA_FILE"

@@ -50,7 +50,7 @@ export function openTlsFiles(settings: RedisSettings): TlsFiles {
     let last = ""
     try {
       last = readSmallFile(path, LARGEST_PEM)
-      if (!last.includes("-----BEGIN ")) problems.push(`${setting}: ${path} is no PEM file`)
+      if (!last.includes("-----BEGIN ")) problems.push(`${setting}: ${path} is not a PEM file`)
     } catch (error) {
       problems.push(`${setting}: ${path} can't be read (${(error as NodeJS.ErrnoException).code})`)
     }

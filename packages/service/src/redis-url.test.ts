@@ -38,7 +38,7 @@ it.each([
   ["redis-sentinel://h1", "must name the master that the sentinels watch"],
   ["redis-cluster://h1/1", "names database 1: a Redis Cluster has database 0 only"],
   ["redis://h/x", "must end in the number of a database"],
-  ["redis://h?sentinelMasterId=m", "has the parameter sentinelMasterId, which is none of family"],
+  ["redis://h?sentinelMasterId=m", "has the parameter sentinelMasterId, which is not one of family"],
   ["redis://h?family=5", "family that is neither 4 nor 6"],
   ["redis://u:50%@h", "a % that must be written %25"],
   ["redis://h:0", "must name hosts as HOST or HOST:PORT"],

@@ -56,7 +56,7 @@ export function parseRedisUrl(url: string): RedisLocation {
   const known = ["family", ...(form === "sentinel" ? SENTINEL_PARAMETERS : [])]
   for (const name of parameters.keys())
     if (!known.includes(name))
-      throw new RangeError(`has the parameter ${name}, which is none of ${known.join(", ")}`)
+      throw new RangeError(`has the parameter ${name}, which is not one of ${known.join(", ")}`)
   const parameter = (name: string) => parameters.get(name) || undefined
   const masterName = parameter("sentinelMasterId")
   if (form === "sentinel" && masterName === undefined)

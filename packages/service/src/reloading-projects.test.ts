@@ -77,7 +77,7 @@ test("a new project, another secret and a project that is gone are known without
   await soon(() => projects.get("2")?.signatureSecrets).toEqual(["three that is long enough"])
   configured(project(2, "other"))
   await soon(() => projects.get("1")).toBeUndefined()
-  await soon(() => lines.filter(({ msg }) => msg === "projects were read again")).toMatchObject([
+  await soon(() => lines.filter(({ msg }) => msg === "projects reloaded")).toMatchObject([
     { added: ["2"], removed: [], changed: [] },
     { added: [], removed: [], changed: ["2"] },
     { added: [], removed: ["1"], changed: [] },
@@ -94,7 +94,8 @@ test("a bad file keeps the projects, tells every problem once, and is a metric u
     "  - { id: 2, signatureSecretFile: absent }\n",
     "  - { id: nobody, signatureSecretFile: secret }\n",
   )
-  const problems = () => lines.filter(({ msg }) => msg === "projects stay as they were")
+  const problems = () =>
+    lines.filter(({ msg }) => msg === "projects file can't be used: the projects stay as they were")
   await soon(problems).toHaveLength(2)
   expect(problems().map(({ problem }) => problem)).toEqual([
     expect.stringContaining("absent can't be read (ENOENT)"),
@@ -156,7 +157,7 @@ test("a list that is cut between two projects while it is written is not taken",
   }
   write("projects.yaml", whole)
   await soon(() => projects.ids).toEqual(["1", "2", "3"])
-  expect(lines.map(({ msg }) => msg)).toEqual(["projects were read again"])
+  expect(lines.map(({ msg }) => msg)).toEqual(["projects reloaded"])
 })
 
 test("a secret of which half is written is not taken, nor one of a file that is new", async () => {
@@ -181,7 +182,7 @@ test("a secret of which half is written is not taken, nor one of a file that is 
     await sleep(SETTLE_MS / 4)
   }
   await soon(() => projects.get("2")?.signatureSecrets).toEqual([secret])
-  expect(lines.filter(({ msg }) => msg === "projects were read again")).toHaveLength(2)
+  expect(lines.filter(({ msg }) => msg === "projects reloaded")).toHaveLength(2)
 })
 
 test("a project that was removed is known as such for some minutes, until it is back", async () => {

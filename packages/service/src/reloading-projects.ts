@@ -120,8 +120,9 @@ export function openProjects<R extends ProjectsReader>(
         invalid.set({}, problems.length > 0 ? 1 : 0)
         if (outcome === null) return
         reloads.increase({ outcome })
-        if (outcome === "taken") logger.info(difference(before, projects), "projects were read again")
-        for (const problem of problems) logger.error({ problem }, "projects stay as they were")
+        if (outcome === "taken") logger.info(difference(before, projects), "projects reloaded")
+        for (const problem of problems)
+          logger.error({ problem }, "projects file can't be used: the projects stay as they were")
       }
 
       let looking = Promise.resolve()
@@ -130,7 +131,9 @@ export function openProjects<R extends ProjectsReader>(
         pendingLooks++
         looking = looking
           .then(look)
-          .catch((err: unknown) => logger.error({ err }, "projects were not read again"))
+          .catch((err: unknown) =>
+            logger.error({ err }, "projects could not be read again: they stay as they were"),
+          )
           .finally(() => pendingLooks--)
         return looking
       }

@@ -46,6 +46,6 @@ test("give the watchdog limits that a test can wait for", () => {
 
 test("name no protection that there is not", () => {
   expect(problemsOf({ UNSEAL_TEST: "1", UNSEAL_TEST_PROTECTIONS_OFF: "fense" })).toEqual([
-    expect.stringContaining("names fense, which is none of"),
+    expect.stringContaining("names fense, which is not one of"),
   ])
 })

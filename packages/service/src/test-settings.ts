@@ -52,7 +52,7 @@ export function readTestSettings(env: Environment): TestSettings | null {
   const names = off?.split(",").map((name) => name.trim()) ?? []
   const protectionsOff = PROTECTIONS.filter((protection) => names.includes(protection))
   for (const name of names.filter((name) => !PROTECTIONS.includes(name as Protection)))
-    problems.push(`UNSEAL_TEST_PROTECTIONS_OFF names ${name}, which is none of ${PROTECTIONS.join(", ")}`)
+    problems.push(`UNSEAL_TEST_PROTECTIONS_OFF names ${name}, which is not one of ${PROTECTIONS.join(", ")}`)
   const limits = watchdog === undefined ? undefined : parseWatchdog(watchdog)
   if (testing === "1" && limits === null)
     problems.push("UNSEAL_TEST_WATCHDOG must be LIMIT:GRACE:CHECK in milliseconds, as in 3000:1000:100")
