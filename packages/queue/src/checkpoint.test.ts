@@ -145,7 +145,7 @@ test("a run that lost its lock to a silent Redis asks for its note until a failo
   try {
     const asked = patient.notes("u1")
     asked.catch(() => {})
-    await expect(hasty.notes("u1")).rejects.toThrow("redis did not answer in 1000 ms")
+    await expect(hasty.notes("u1")).rejects.toThrow("redis did not answer within 1000 ms")
     process.kill(redis.pid, "SIGCONT")
     expect(await asked).toBe(true)
   } finally {
