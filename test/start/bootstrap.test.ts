@@ -6,6 +6,7 @@ import { tmpdir } from "node:os"
 import { join, resolve } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { afterEach, describe, expect, it } from "vitest"
+import { NODES } from "./nodes.ts"
 
 const SCRIPTS = resolve(import.meta.dirname, "../../scripts")
 
@@ -103,9 +104,14 @@ interface Start {
 }
 
 /** `npm run start`, or what it runs, as the leader of a process group. */
-function start(tree: string, how: "npm" | "bootstrap" = "npm", command = ["node", "main.mjs"]): Start {
+function start(
+  tree: string,
+  how: "npm" | "bootstrap" = "npm",
+  command = ["node", "main.mjs"],
+  node = process.execPath,
+): Start {
   const [program, ...args] =
-    how === "npm" ? ["npm", "run", "start"] : [process.execPath, "scripts/bootstrap.mjs", ...command]
+    how === "npm" ? ["npm", "run", "start"] : [node, "scripts/bootstrap.mjs", ...command]
   const child = spawn(program!, args, { cwd: tree, detached: true, stdio: ["ignore", "pipe", "pipe"] })
   children.push(child)
   let output = ""
@@ -139,6 +145,18 @@ describe("packages are installed", () => {
     await started(tree, 4)
     expect(beginnings(tree)).toHaveLength(2)
   })
+
+  it.each(NODES)(
+    "with a word on npm's warnings if Node is older than the packages want (%s)",
+    async (node) => {
+      const version = execFileSync(node, ["-p", "process.version"], { encoding: "utf8" })
+      const tree = createTree()
+      const { output, ended } = start(tree, "bootstrap", ["node", "-e", "0"], node)
+      expect(await ended).toBe(0)
+      const isOld = Number(version.slice(1).split(".")[0]) < 26
+      expect(output().includes("npm's EBADENGINE warnings are harmless")).toBe(isOld)
+    },
+  )
 
   it("not at all after a plain npm ci", async () => {
     const tree = createTree()

@@ -4,9 +4,8 @@ import { once } from "node:events"
 import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join, resolve } from "node:path"
-import { setTimeout as sleep } from "node:timers/promises"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
-import { findProgram } from "../harness/programs.ts"
+import { NODES } from "./nodes.ts"
 
 const SHIM = resolve(import.meta.dirname, "../../apps/cli/bin/unseal.mjs")
 
@@ -22,14 +21,8 @@ beforeAll(() => {
 })
 afterAll(() => rmSync(directory, { recursive: true, force: true }))
 
-/** The Node that runs the shim: ours, and the system's, which may be an older one that starts ours. */
-const nodes = [
-  process.execPath,
-  ...["/usr/bin/node", "/usr/local/bin/node"].filter((path) => findProgram(path)),
-]
-
 describe("the command line", () => {
-  it.each(nodes)("takes signals that come together for one, and leaves nothing (%s)", async (node) => {
+  it.each(NODES)("takes signals that come together for one, and leaves nothing (%s)", async (node) => {
     const output = join(directory, "archive.ts")
     const args = ["decrypt", "-", output, "--password", password, "--key", join(directory, "key.pem")]
     const child = spawn(node, [SHIM, ...args], {
@@ -42,12 +35,12 @@ describe("the command line", () => {
     child.stderr.setEncoding("utf8").on("data", (text: string) => {
       complaints += text
     })
-    child.stdin.write(randomBytes(188))
     const before = ["key.pem"]
     const exited = once(child, "exit")
-    // Its temporary file is made after the listeners for signals are; a command that keeps none has had the time.
-    for (let waited = 0; waited < 5_000 && readdirSync(directory).length === before.length; waited += 50)
-      await sleep(50)
+    // More than a pipe holds: who has read it listens for signals by then.
+    await new Promise<void>((resolve, reject) => {
+      child.stdin.write(randomBytes(1024 * 1024), (error) => (error ? reject(error) : resolve()))
+    })
     // As a terminal does: to all of the group. The shim passes it on once more.
     process.kill(-child.pid!, "SIGINT")
     const [code, signal] = await exited

@@ -18,24 +18,30 @@ function pinnedModules() {
   return undefined
 }
 
+/** Exit code 2, as for other things that only a person can mend. */
+function refuse(message) {
+  console.error(message)
+  process.exit(2)
+}
+
 const modules = pinnedModules()
 // In a checkout nobody installs packages under a command that runs.
-const installation = join(here, "../../../scripts/installation.mjs")
+const root = join(here, "../../..")
+const installation = join(root, "scripts/installation.mjs")
 const runsToo = existsSync(installation)
-  ? (await import(installation)).registerRunning(join(here, "../../.."), "unseal")
+  ? (await import(installation)).registerRunning(root, "unseal")
   : () => {}
 // Keeps the stripped and compiled sources, which saves half of the start-up, where only who may change them can write.
 const compiled = modules && join(modules, ".cache/compiled")
 if (Number(process.versions.node.split(".")[0]) >= 26) {
   if (compiled !== undefined) module.enableCompileCache(compiled)
-  await import(main)
+  await import(main).catch((error) => {
+    if (modules !== undefined || error.code !== "ERR_MODULE_NOT_FOUND") throw error
+    refuse(`unseal lacks its packages: run "npm ci" in ${root}, which brings them`)
+  })
 } else {
-  if (modules === undefined) {
-    console.error(
-      `unseal needs Node 26 and this is ${process.version}: run "npm ci" in the repository, which brings it`,
-    )
-    process.exit(2)
-  }
+  if (modules === undefined)
+    refuse(`unseal needs Node 26 and this is ${process.version}: run "npm ci" in ${root}, which brings it`)
   const child = spawn(join(modules, "node/bin/node"), [main, ...process.argv.slice(2)], {
     stdio: "inherit",
     env: { NODE_COMPILE_CACHE: compiled, ...process.env },
@@ -44,12 +50,9 @@ if (Number(process.versions.node.split(".")[0]) >= 26) {
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"])
     process.on(signal, () => setTimeout(() => child.kill(signal), 300))
   child.once("spawn", () => runsToo(child.pid))
-  child.on("error", (error) => {
-    console.error(
-      `unseal can't run the Node that it needs: ${error.message}. Run "npm ci" again on this machine`,
-    )
-    process.exit(2)
-  })
+  child.on("error", (error) =>
+    refuse(`unseal can't run the Node that it needs: ${error.message}. Run "npm ci" again on this machine`),
+  )
   child.on("exit", (code, signal) => {
     if (signal === null) process.exit(code)
     process.removeAllListeners(signal)
