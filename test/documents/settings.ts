@@ -1,23 +1,57 @@
-/** `docs/settings.md` and `.env.example`: every setting, as the table in the code has it. */
+/** `docs/settings.md` and `.env.example`: every setting, as the table and the schemas in the code have it. */
+import { PROJECT_TAKES } from "@unseal/service/project-schema"
 import { defaultOf, SETTINGS, type SettingName, settingRow } from "@unseal/service/setting-table"
-import { settingsTable } from "@unseal/service/settings-markdown"
-import { generated } from "./markdown.ts"
+import { takesOf } from "@unseal/service/settings"
+import { TEST_TAKES } from "@unseal/service/test-settings"
+import { schema as cli } from "../../apps/cli/src/config.ts"
+import { schema as ingest } from "../../apps/ingest/src/config.ts"
+import { schema as worker } from "../../apps/worker/src/config.ts"
+import { code, generated, table } from "./markdown.ts"
+
+/** What each setting takes. Processes that read the same setting must take the same. */
+function takes(): Readonly<Record<string, string>> {
+  const known: Record<string, string> = { ...PROJECT_TAKES, ...TEST_TAKES }
+  for (const { shape } of [ingest, worker, cli])
+    for (const [name, one] of Object.entries(shape)) {
+      const words = takesOf(one)
+      if (words === null) throw new Error(`the schema of ${name} does not say what it takes`)
+      if ((known[name] ?? words) !== words)
+        throw new Error(`${name} takes ${known[name]} in one process and ${words} in another`)
+      known[name] = words
+    }
+  return known
+}
 
 export function settingsDocument(): string {
+  const known = takes()
+  const rows = (Object.keys(SETTINGS) as SettingName[]).map((name) => {
+    const row = settingRow(name)
+    const defaults =
+      row.default === null
+        ? ["–"]
+        : typeof row.default === "string"
+          ? [code(row.default)]
+          : Object.entries(row.default).map(([process, value]) => `${process} ${code(value)}`)
+    const file = row.secret ? ` (or ${code(`${name}_FILE`)})` : ""
+    return [code(name), row.for.join(", "), known[name] ?? "", defaults.join(", "), `${row.meaning}${file}`]
+  })
   return generated(
     "Settings",
     "Environment variables. Each secret also as `NAME_FILE`, which names a file that holds it. An unknown `UNSEAL_…` name is an error with a suggestion, and all problems are told at once. The SDKs keep their own names (`AWS_…`, `AZURE_…`). [.env.example](../.env.example) has them all, ready to be uncommented, and says how to load it.",
-    settingsTable(),
+    "*For* names the processes that read a setting; the others know its name and pass over it, so that one file may serve them all. The simulator has [settings of its own](simulator.md#settings).",
+    table(["name", "for", "takes", "default", "meaning"], rows),
   )
 }
 
-/** Every setting, commented out, with its meaning and default. */
+/** Every setting, commented out, with its meaning, what it takes and its default. */
 export function envExample(): string {
+  const known = takes()
   const rows = (Object.keys(SETTINGS) as SettingName[]).map((name) => {
     const { meaning, for: processes, secret } = settingRow(name)
     const value = [...new Set(processes.map((process) => defaultOf(name, process)))]
     const file = secret ? ` (or ${name}_FILE)` : ""
-    return `# ${meaning}${file}\n# ${name}=${value[0] ?? ""}\n`
+    const words = known[name]?.replace(/\[([^\]]+)\]\(([^)]+)\)/, "$1 (docs/$2)")
+    return `# ${meaning}${file}\n# takes ${words}\n# ${name}=${value[0] ?? ""}\n`
   })
   const head = [
     "# Settings of all processes. Copy this file to .env and uncomment what differs; one file may serve them all.",

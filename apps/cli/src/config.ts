@@ -1,33 +1,27 @@
 import { readProjects } from "@unseal/service/projects"
 import { REDIS_SETTINGS } from "@unseal/service/redis-settings"
-import {
-  choice,
-  type Environment,
-  integer,
-  logLevel,
-  readSettings,
-  readTogether,
-  text,
-} from "@unseal/service/settings"
+import { choice, type Environment, integer, readSettings, readTogether, text } from "@unseal/service/settings"
 import { z } from "zod"
 
 /** The environment, for the stores' and SDKs' own names. */
 export const env: Environment = process.env
 
+const archiveSchema = z.object({
+  UNSEAL_TAIL: choice(["keep", "trim"]),
+  UNSEAL_OAEP_HASH: choice(["sha1", "sha256", "sha384", "sha512"]),
+  UNSEAL_ANNOUNCED_SIZE: choice(["record", "require"]),
+  UNSEAL_VERIFY: choice(["size", "content"]),
+  UNSEAL_MAX_DAMAGE: integer({ min: 0, max: 100, unit: "percent" }),
+  UNSEAL_KEYS_DIR: text("a path").optional(),
+})
+const fallbackSchema = z.object({ UNSEAL_FALLBACK_WORD: text("a word").optional() })
+const queueSchema = z.object({ ...REDIS_SETTINGS, UNSEAL_QUEUE: text("a name") })
+
+/** All that the commands read, for the documents. */
+export const schema = z.object({ ...archiveSchema.shape, ...fallbackSchema.shape, ...queueSchema.shape })
+
 /** The settings of a command that works on one archive. Throws `ConfigurationError`. */
-export const readArchiveSettings = () =>
-  readSettings(
-    "cli",
-    z.object({
-      UNSEAL_TAIL: choice(["keep", "trim"]),
-      UNSEAL_OAEP_HASH: choice(["sha1", "sha256", "sha384", "sha512"]),
-      UNSEAL_ANNOUNCED_SIZE: choice(["record", "require"]),
-      UNSEAL_VERIFY: choice(["size", "content"]),
-      UNSEAL_MAX_DAMAGE: integer({ min: 0, max: 100 }),
-      UNSEAL_KEYS_DIR: text().optional(),
-    }),
-    env,
-  )
+export const readArchiveSettings = () => readSettings("cli", archiveSchema, env)
 
 /**
  * The projects of a command that asks the vendor's REST API; `given` is what options say instead of the variables of a
@@ -35,23 +29,14 @@ export const readArchiveSettings = () =>
  */
 export function readVendorSettings(given: Environment) {
   const [settings, projects] = readTogether(
-    () => readSettings("cli", z.object({ UNSEAL_FALLBACK_WORD: text().optional() }), env),
+    () => readSettings("cli", fallbackSchema, env),
     () => readProjects({ for: "vendor", env: { ...env, ...given } }),
   )
   return { settings, projects }
 }
 
 /** The settings of a command that works on the queue. Throws `ConfigurationError`. */
-export const readQueueSettings = () =>
-  readSettings(
-    "cli",
-    z.object({
-      ...REDIS_SETTINGS,
-      UNSEAL_QUEUE: text(),
-      LOG_LEVEL: logLevel(),
-    }),
-    env,
-  )
+export const readQueueSettings = () => readSettings("cli", queueSchema, env)
 
 /** The settings of a command that asks the vendor what the queue and the destinations of all projects lack. Throws `ConfigurationError`. */
 export function readReconcileSettings() {

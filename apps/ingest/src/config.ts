@@ -17,7 +17,7 @@ import { z } from "zod"
 import { parseNetworks, trustProxies } from "./networks.ts"
 
 const networks = () =>
-  text().transform((value, context) => {
+  text("networks such as `10.0.0.0/8`, separated by commas").transform((value, context) => {
     try {
       return parseNetworks(value)
     } catch (error) {
@@ -26,12 +26,13 @@ const networks = () =>
     }
   })
 
-const schema = z.object({
+/** For the documents, too. */
+export const schema = z.object({
   ...REDIS_SETTINGS,
   LOG_LEVEL: logLevel(),
-  UNSEAL_QUEUE: text(),
+  UNSEAL_QUEUE: text("a name"),
   UNSEAL_REDIS_DURABILITY: choice(["require", "warn"]),
-  UNSEAL_HOST: text().optional(),
+  UNSEAL_HOST: text("an address or a name").optional(),
   UNSEAL_PORT: port(),
   UNSEAL_ADMIN_PORT: port(),
   UNSEAL_CALLBACK_MAX_AGE_MS: milliseconds({ min: 60_000 }),

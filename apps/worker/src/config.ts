@@ -20,7 +20,7 @@ import { z } from "zod"
 import { openVendorProjects, type VendorProjects } from "./vendor-projects.ts"
 
 const hostList = () =>
-  text().transform((value, context) => {
+  text("`host`, `*.domain` or addresses, separated by commas, or `none`").transform((value, context) => {
     try {
       return parseHostList(value === "none" ? "" : value)
     } catch (error) {
@@ -29,17 +29,18 @@ const hostList = () =>
     }
   })
 
-const schema = z.object({
+/** For the documents, too. */
+export const schema = z.object({
   ...REDIS_SETTINGS,
   LOG_LEVEL: logLevel(),
-  UNSEAL_QUEUE: text(),
+  UNSEAL_QUEUE: text("a name"),
   UNSEAL_REDIS_DURABILITY: choice(["require", "warn"]),
-  UNSEAL_HOST: text().optional(),
+  UNSEAL_HOST: text("an address or a name").optional(),
   UNSEAL_ADMIN_PORT: port(),
   UNSEAL_CONCURRENCY: integer({ min: 1, max: 1_000 }),
   UNSEAL_PARTS_IN_FLIGHT: integer({ min: 1, max: 10_000 }),
   // Below, a request costs more than the bytes it moves; above, one part would not fit in a request of any store.
-  UNSEAL_PART_SIZE_BYTES: integer({ min: 65_536, max: 2 ** 30 }),
+  UNSEAL_PART_SIZE_BYTES: integer({ min: 65_536, max: 2 ** 30, unit: "bytes" }),
   UNSEAL_LOCK_MS: milliseconds({ min: 1_000 }),
   UNSEAL_STALL_CHECK_MS: milliseconds({ min: 100 }),
   UNSEAL_ATTEMPTS: integer({ min: 1, max: 1_000 }),
@@ -49,7 +50,7 @@ const schema = z.object({
   UNSEAL_DIGEST: choice(["sha256", "none"]),
   UNSEAL_ANNOUNCED_DIGEST: choice(["record", "require"]),
   UNSEAL_ANNOUNCED_SIZE: choice(["record", "require"]),
-  UNSEAL_MAX_DAMAGE: integer({ min: 0, max: 100 }),
+  UNSEAL_MAX_DAMAGE: integer({ min: 0, max: 100, unit: "percent" }),
   UNSEAL_VERIFY: choice(["size", "content"]),
   UNSEAL_EXISTING: choice(["fail", "replace"]),
   UNSEAL_FALLBACK_HOSTS: hostList(),

@@ -8,7 +8,7 @@ import type {
   VendorProject,
   WorkerProject,
 } from "./project.ts"
-import { defaultOf } from "./setting-table.ts"
+import { defaultOf, type SettingName } from "./setting-table.ts"
 import { keyTemplateProblem, locationOf, storeUrlProblem } from "./store-location.ts"
 
 /** A project as it was written, not yet validated, and how its fields are called where it was written. */
@@ -42,10 +42,10 @@ const checked = (problemOf: (text: string) => string | null) =>
     if (problem) context.issues.push({ code: "custom", message: problem, input: context.value })
   })
 
+const TOKEN_TAKES = "16 to 256 characters, only letters, digits and - . _ ~"
+
 /** A callback token is a path segment, so it is written without escapes; 16 characters are out of reach of guessing. */
-const callbackToken = z
-  .string()
-  .regex(/^[\w.~-]{16,256}$/, { error: "must have 16 to 256 characters, only letters, digits and - . _ ~" })
+const callbackToken = z.string().regex(/^[\w.~-]{16,256}$/, { error: `must have ${TOKEN_TAKES}` })
 
 const MIN_SECRET_BYTES = 16
 
@@ -57,6 +57,7 @@ const signatureSecret = words.check(({ value, issues }) => {
   issues.push({ code: "custom", message, input: undefined })
 })
 
+const CALLBACK_AUTHS = ["signed", "token", "none"] as const
 const PLATFORMS = ["opentok", "vonage"] as const
 const API_SCHEMES = ["opentok", "vonage", "basic"] as const
 
@@ -72,6 +73,26 @@ function checkPlatform(context: z.core.ParsePayload<{ id: string; platform?: Pla
   const message = `is ${platform}, but the id is one of ${platformOf(id)}: OpenTok has digits, Vonage a UUID`
   context.issues.push({ code: "custom", path: ["platform"], message, input: undefined })
 }
+
+const oneOf = (choices: readonly string[]): string => choices.map((word) => `\`${word}\``).join(", ")
+
+/** What the variables of a single project take, in a few words for docs/settings.md. */
+export const PROJECT_TAKES = {
+  UNSEAL_PROJECTS_FILE: "a path",
+  UNSEAL_PROJECT_ID: "digits or a UUID",
+  UNSEAL_PLATFORM: oneOf(PLATFORMS),
+  UNSEAL_API_AUTH: oneOf(API_SCHEMES),
+  UNSEAL_API_SECRET: "text",
+  UNSEAL_APPLICATION_KEY: "PEM",
+  UNSEAL_API_URL: "a URL with https://",
+  UNSEAL_SOURCE: "a [store URL](stores.md)",
+  UNSEAL_DESTINATION: "a [store URL](stores.md)",
+  UNSEAL_SOURCE_KEYS: "templates, separated by commas",
+  UNSEAL_DESTINATION_KEY: "a template",
+  UNSEAL_CALLBACK_AUTH: oneOf(CALLBACK_AUTHS),
+  UNSEAL_SIGNATURE_SECRET: `one or two texts of at least ${MIN_SECRET_BYTES} bytes, separated by a comma`,
+  UNSEAL_CALLBACK_TOKEN: TOKEN_TAKES,
+} as const satisfies Partial<Record<SettingName, string>>
 
 /** The part of a project that is needed to speak with the vendor's REST API. */
 export const vendorProject = () =>
@@ -136,9 +157,7 @@ export const ingestProject = (allowUnauthenticated: boolean) =>
     .object({
       id: projectId,
       platform,
-      callbackAuth: z
-        .enum(["signed", "token", "none"], { error: "must be signed, token or none" })
-        .default("signed"),
+      callbackAuth: z.enum(CALLBACK_AUTHS, { error: "must be signed, token or none" }).default("signed"),
       signatureSecrets: z
         .array(signatureSecret)
         .max(2, { error: "holds more than two secrets: the old one and the new one are enough to rotate" })

@@ -1,6 +1,6 @@
-import { z } from "zod"
 import { ConfigurationError } from "./configuration-error.ts"
 import { parseRedisUrl } from "./redis-url.ts"
+import { text } from "./settings.ts"
 import { readSmallFile } from "./small-file.ts"
 
 /** Where Redis is and what TLS needs, as a process's settings have it. */
@@ -12,7 +12,7 @@ export interface RedisSettings {
 }
 
 const redisUrl = () =>
-  z.string().superRefine((text, context) => {
+  text("a URL, as described").superRefine((text, context) => {
     try {
       parseRedisUrl(text)
     } catch (error) {
@@ -23,9 +23,9 @@ const redisUrl = () =>
 /** The schema's part for `RedisSettings`, for every process that speaks to Redis. */
 export const REDIS_SETTINGS = {
   REDIS_URL: redisUrl(),
-  REDIS_TLS_CA_FILE: z.string().optional(),
-  REDIS_TLS_CERT_FILE: z.string().optional(),
-  REDIS_TLS_KEY_FILE: z.string().optional(),
+  REDIS_TLS_CA_FILE: text("a path").optional(),
+  REDIS_TLS_CERT_FILE: text("a path").optional(),
+  REDIS_TLS_KEY_FILE: text("a path").optional(),
 }
 
 /** Bytes: ten times the authorities that a whole system trusts. */

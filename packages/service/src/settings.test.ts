@@ -16,7 +16,6 @@ import {
   text,
   url,
 } from "./settings.ts"
-import { settingsTable } from "./settings-markdown.ts"
 
 const schema = z.object({
   REDIS_URL: url(["redis", "rediss"]),
@@ -194,14 +193,5 @@ describe("the table of settings", () => {
       expect([...processes].sort(), name).toEqual(Object.keys(value).sort())
       for (const process of processes) expect(defaultOf(name, process), name).toBeDefined()
     }
-  })
-
-  it("becomes a Markdown table with one row for each setting", () => {
-    const lines = settingsTable().trimEnd().split("\n")
-    expect(lines).toHaveLength(Object.keys(SETTINGS).length + 2)
-    for (const line of lines) expect(line.split("|").length, line).toBe(6)
-    expect(lines).toContain(
-      "| `UNSEAL_ADMIN_PORT` | ingest, worker | ingest `9090`, worker `9091` | port of `/healthz`, `/readyz` and `/metrics`; 0 takes any free one |",
-    )
   })
 })

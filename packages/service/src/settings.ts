@@ -42,14 +42,39 @@ export function readSettings<P extends ProcessName, Shape extends z.core.$ZodLoo
   return result.data as z.output<z.ZodObject<Shape>>
 }
 
-/** A whole number from `min` to `max`. */
-export const integer = ({ min = 0, max = Number.MAX_SAFE_INTEGER }: { min?: number; max?: number } = {}) =>
-  z.string().transform((text, context) => {
-    const value = /^-?\d{1,16}$/.test(text) ? Number(text) : Number.NaN
-    if (value >= min && value <= max) return value
-    context.addIssue(`must be a whole number from ${min} to ${max}`)
-    return z.NEVER
-  })
+/** What a setting takes, in a few words for docs/settings.md. Each schema brings its own, so that it is written once. */
+const taking = <Schema extends z.ZodType>(takes: string, schema: Schema): Schema => schema.meta({ takes })
+
+/** What `schema` takes, whatever it is wrapped in; `null` if it does not say. */
+export function takesOf(schema: z.core.$ZodType): string | null {
+  const { takes } = z.globalRegistry.get(schema) ?? {}
+  if (typeof takes === "string") return takes
+  const { innerType, in: before } = schema._zod.def as { innerType?: z.core.$ZodType; in?: z.core.$ZodType }
+  const inside = innerType ?? before
+  return inside === undefined ? null : takesOf(inside)
+}
+
+const grouped = (value: number) => value.toLocaleString("en")
+
+/** A whole number from `min` to `max`, of `unit` if it has one. */
+export const integer = ({
+  min = 0,
+  max = Number.MAX_SAFE_INTEGER,
+  unit,
+}: {
+  min?: number
+  max?: number
+  unit?: string
+} = {}) =>
+  taking(
+    `${grouped(min)} to ${grouped(max)}${unit === undefined ? "" : ` ${unit}`}`,
+    z.string().transform((text, context) => {
+      const value = /^-?\d{1,16}$/.test(text) ? Number(text) : Number.NaN
+      if (value >= min && value <= max) return value
+      context.addIssue(`must be a whole number from ${min} to ${max}`)
+      return z.NEVER
+    }),
+  )
 
 /** A TCP port; 0 takes any free one. */
 export const port = () => integer({ min: 0, max: 65_535 })
@@ -58,23 +83,32 @@ const UNITS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 } as const
 
 /** Milliseconds from `min` to `max`: a bare number of them, or a number with one of the units ms, s, m, h. */
 export const milliseconds = ({ min = 0, max = 2 ** 31 - 1 }: { min?: number; max?: number } = {}) =>
-  z.string().transform((text, context) => {
-    const match = /^(\d{1,10})(ms|s|m|h)?$/.exec(text)
-    const value = match ? Number(match[1]) * UNITS[(match[2] as keyof typeof UNITS) ?? "ms"] : Number.NaN
-    if (value >= min && value <= max) return value
-    context.addIssue(`must be from ${min} to ${max} milliseconds (or with a unit, as in 30s, 15m, 25h)`)
-    return z.NEVER
-  })
+  taking(
+    `${grouped(min)} to ${grouped(max)} ms, or with a unit: \`30s\`, \`15m\`, \`25h\``,
+    z.string().transform((text, context) => {
+      const match = /^(\d{1,10})(ms|s|m|h)?$/.exec(text)
+      const value = match ? Number(match[1]) * UNITS[(match[2] as keyof typeof UNITS) ?? "ms"] : Number.NaN
+      if (value >= min && value <= max) return value
+      context.addIssue(`must be from ${min} to ${max} milliseconds (or with a unit, as in 30s, 15m, 25h)`)
+      return z.NEVER
+    }),
+  )
 
 /** 1 or true, 0 or false. */
 export const flag = () =>
-  z
-    .enum(["1", "0", "true", "false"], { error: "must be 1 or 0" })
-    .transform((text) => text === "1" || text === "true")
+  taking(
+    "`1`, `0`",
+    z
+      .enum(["1", "0", "true", "false"], { error: "must be 1 or 0" })
+      .transform((text) => text === "1" || text === "true"),
+  )
 
 /** One of a closed set of words. */
 export const choice = <const Words extends readonly [string, ...string[]]>(words: Words) =>
-  z.enum(words, { error: `must be one of ${words.join(", ")}` })
+  taking(
+    words.map((word) => `\`${word}\``).join(", "),
+    z.enum(words, { error: `must be one of ${words.join(", ")}` }),
+  )
 
 /** An absolute URL with one of `schemes` (`["redis", "rediss"]`), as it was written. */
 export const url = (schemes: readonly string[]) =>
@@ -82,8 +116,8 @@ export const url = (schemes: readonly string[]) =>
     error: `must be a URL with ${schemes.map((scheme) => `${scheme}://`).join(" or ")}`,
   })
 
-/** Any text that is not empty. */
-export const text = () => z.string()
+/** Any text that is not empty; `takes` says what it is. */
+export const text = (takes = "text") => taking(takes, z.string())
 
 /** The levels of `LOG_LEVEL`, as pino has them. */
 export const logLevel = () => choice(["trace", "debug", "info", "warn", "error", "fatal", "silent"])

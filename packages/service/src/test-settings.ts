@@ -10,6 +10,14 @@ export const PROTECTIONS = [
   ...(["fence", "lock-renewal", "hand-back", "password-in-job-id"] as const),
 ] as const
 
+/** What the test settings take, in a few words for docs/settings.md. */
+export const TEST_TAKES = {
+  UNSEAL_TEST: "`1`, `0`",
+  UNSEAL_TEST_FAULT_POINT: "a step, its passage and what happens then: `after-part:3:kill`",
+  UNSEAL_TEST_PROTECTIONS_OFF: PROTECTIONS.map((name) => `\`${name}\``).join(", "),
+  UNSEAL_TEST_WATCHDOG: "`LIMIT:GRACE:CHECK` in milliseconds",
+} as const
+
 export type Protection = (typeof PROTECTIONS)[number]
 
 /** Limits of the watchdog of runs, in milliseconds. */

@@ -1,0 +1,16 @@
+/** The processes that read settings from their environment. */
+export type ProcessName = "ingest" | "worker" | "simulator" | "cli"
+
+export interface SettingRow {
+  /** The processes that read it. */
+  readonly for: readonly ProcessName[]
+  /** What an unset variable stands for, as it would be written in the environment; `null` if there is nothing. */
+  readonly default: string | null | Partial<Record<ProcessName, string>>
+  /** One sentence, for docs/settings.md. What may be written is not part of it: that comes from the schemas. */
+  readonly meaning: string
+  /** May also be given as a file (`NAME_FILE`), and never appears in a message. */
+  readonly secret?: true
+}
+
+/** Those that run until they are stopped, and log. */
+export const EVERY_SERVER = ["ingest", "worker", "simulator"] as const
