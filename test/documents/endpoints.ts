@@ -36,22 +36,36 @@ export function endpointsDocument(): string {
   )
   const admin = Object.entries(ADMIN_ENDPOINTS).map(([path, { tells, answers }]) => [
     code(`GET ${path}`),
+    "anybody who reaches the port",
     tells,
     answersOf(answers),
   ])
-  const failures = Object.entries(FAILURES).map(([name, { status, title }]) => [
+  const failures = Object.entries(FAILURES).map(([name, { status, title, meaning }]) => [
     code(name),
     `${status} ${title}`,
+    meaning,
+    status >= 500 ? "sends it again" : "gives up",
   ])
   return generated(
     "Endpoints",
     "## Ingest",
     "On `UNSEAL_PORT`, for the vendor. `UNSEAL_CALLBACK_NETWORKS` limits where connections may come from. `GET /openapi.json` has the schemas of what is sent and answered. Errors are `application/problem+json` (RFC 9457).",
-    table(["endpoint", "who may call", "does", "answers"], routes),
-    "What is refused counts in `unseal_callbacks_total` under its outcome. Each 503 has a `Retry-After`.",
-    table(["outcome", "answer"], failures),
+    table(
+      ["endpoint", "who may call", "does", "answers"],
+      [
+        ...routes,
+        [
+          code("GET /openapi.json"),
+          "anybody",
+          "Describe these endpoints (OpenAPI 3.1)",
+          "**200** The description",
+        ],
+      ],
+    ),
+    "`HEAD` works as `GET`. What is refused counts in `unseal_callbacks_total` under its outcome, and the log names the reason. Each 500 and 503 has a `Retry-After`.",
+    table(["outcome", "answer", "what happened", "the vendor then"], failures),
     "## Admin port",
-    "On `UNSEAL_ADMIN_PORT` of ingest and of each worker, for probes and scrapes. Anybody who reaches the port may call; it shows no secret and changes nothing. `HEAD` works as `GET`; anything else is 404.",
-    table(["endpoint", "tells", "answers"], admin),
+    "On `UNSEAL_ADMIN_PORT` of ingest and of each worker, for probes and scrapes. It shows no secret and changes nothing. `HEAD` works as `GET`; anything else is 404.",
+    table(["endpoint", "who may call", "tells", "answers"], admin),
   )
 }

@@ -96,6 +96,7 @@ export function openApiDocument(): object {
         401: problem("The project is unknown, or the signature or token is wrong"),
         413: problem("The body is larger than 16 kB"),
         415: problem("The body is not uncompressed application/json"),
+        500: retry("Unseal failed to handle it: send it again"),
         503: retry(
           "Not durably enqueued, draining, not signed though it should be, or of another time: send it again",
         ),

@@ -14,19 +14,48 @@ export const problemSchema = z
   })
   .meta({ id: "Problem", description: "A problem document (RFC 9457)" })
 
-/** Every way in which a request can fail: status and title. The name is the outcome in metrics and logs. */
+/** Every way in which a request can fail: status, title and what happened. The name is the outcome in metrics and logs. */
 export const FAILURES = {
-  invalid: { status: 400, title: "Bad Request" },
-  unauthenticated: { status: 401, title: "Unauthorized" },
-  "not-found": { status: 404, title: "Not Found" },
-  "method-not-allowed": { status: 405, title: "Method Not Allowed" },
-  "too-large": { status: 413, title: "Content Too Large" },
-  unsupported: { status: 415, title: "Unsupported Media Type" },
-  failed: { status: 500, title: "Internal Server Error" },
-  unsigned: { status: 503, title: "Service Unavailable" },
-  clock: { status: 503, title: "Service Unavailable" },
-  unavailable: { status: 503, title: "Service Unavailable" },
-  draining: { status: 503, title: "Service Unavailable" },
+  invalid: {
+    status: 400,
+    title: "Bad Request",
+    meaning: "the body is no callback, or that of another project",
+  },
+  unauthenticated: {
+    status: 401,
+    title: "Unauthorized",
+    meaning: "the project is unknown, or the signature or token is wrong",
+  },
+  "not-found": { status: 404, title: "Not Found", meaning: "there is nothing under this path" },
+  "method-not-allowed": {
+    status: 405,
+    title: "Method Not Allowed",
+    meaning: "the path takes callbacks, by POST",
+  },
+  "too-large": { status: 413, title: "Content Too Large", meaning: "the body is larger than 16 kB" },
+  unsupported: {
+    status: 415,
+    title: "Unsupported Media Type",
+    meaning: "the body is compressed, or not application/json in UTF-8",
+  },
+  failed: { status: 500, title: "Internal Server Error", meaning: "Unseal failed: its log has the error" },
+  unsigned: {
+    status: 503,
+    title: "Service Unavailable",
+    meaning: "the callback is not signed, though the project's are: the vendor rarely sends one like that",
+  },
+  clock: {
+    status: 503,
+    title: "Service Unavailable",
+    meaning: "the signature fits, but its time is up to a quarter of an hour off: one of the clocks is wrong",
+  },
+  unavailable: {
+    status: 503,
+    title: "Service Unavailable",
+    meaning:
+      "Redis did not take the archive in time, the project was removed a moment ago, or the proxy in front does not name the sender",
+  },
+  draining: { status: 503, title: "Service Unavailable", meaning: "the process is shutting down" },
 } as const
 
 export type Failure = keyof typeof FAILURES
