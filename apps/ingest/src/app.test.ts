@@ -291,7 +291,7 @@ describe("the other requests", () => {
     expect(document.servers).toHaveLength(1)
     expect(Object.keys(document.paths)).toEqual(["/callbacks/{projectId}", "/callbacks/{projectId}/{token}"])
     for (const { post, get } of Object.values(document.paths)) {
-      expect(Object.keys(post.responses)).toEqual(["200", "202", "400", "401", "413", "415", "503"])
+      expect(Object.keys(post.responses)).toEqual(["200", "202", "400", "401", "413", "415", "500", "503"])
       expect(Object.keys(get.responses)).toEqual(["200", "400"])
     }
     const operations = Object.values(document.paths).flatMap(Object.values<{ operationId: string }>)
