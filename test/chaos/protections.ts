@@ -1,5 +1,6 @@
 /** Which row finds that a protection is missing, and by which invariant. */
-import type { Protection } from "@unseal/service/test-settings"
+
+import type { Protection } from "../rig/settings.ts"
 import type { Violation } from "./check.ts"
 import type { Row } from "./row.ts"
 import { block } from "./rows/block.ts"

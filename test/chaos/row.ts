@@ -2,8 +2,8 @@
 
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import type { Protection } from "@unseal/service/test-settings"
 import { runCli } from "@unseal/test/harness/process"
+import type { Protection } from "../rig/settings.ts"
 import { watchBooks } from "./books.ts"
 import { type CheckOptions, check, openUploads, type Violation } from "./check.ts"
 import { startWorld, type World, type WorldOptions } from "./world.ts"

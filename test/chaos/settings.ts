@@ -1,6 +1,6 @@
 /** What all worlds have alike, and what their processes are told. */
-import type { Protection } from "@unseal/service/test-settings"
 import type { SystemStores } from "@unseal/test/harness/stores"
+import type { Protection } from "../rig/settings.ts"
 
 export const PROJECT = "123456"
 /** The one that has trouble, in worlds of two. */
@@ -28,8 +28,8 @@ export const settingsOf = (redisUrl: string, protectionsOff: readonly Protection
   UNSEAL_QUEUE: QUEUE,
   UNSEAL_HOST: "127.0.0.1",
   UNSEAL_ADMIN_PORT: "0",
-  UNSEAL_TEST: "1",
-  ...(protectionsOff.length > 0 && { UNSEAL_TEST_PROTECTIONS_OFF: protectionsOff.join(",") }),
+  RIG: "1",
+  ...(protectionsOff.length > 0 && { RIG_PROTECTIONS_OFF: protectionsOff.join(",") }),
   ...projects,
 })
 

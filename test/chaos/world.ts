@@ -9,7 +9,6 @@ import { join } from "node:path"
 import type { OpenedStore } from "@unseal/archive/store/adapter"
 import { openStore } from "@unseal/archive/store/open"
 import type { RedisClient } from "@unseal/service/redis"
-import type { Protection } from "@unseal/service/test-settings"
 import { type S3Server, startS3Server } from "@unseal/simulator/s3/server"
 import { poisoned } from "@unseal/test/harness/poisoned"
 import type { RedisServer } from "@unseal/test/harness/redis"
@@ -21,6 +20,7 @@ import {
   type SystemStores,
   s3Stores,
 } from "@unseal/test/harness/stores"
+import type { Protection } from "../rig/settings.ts"
 import { type Archives, createArchives, type Tracked } from "./archives.ts"
 import { type Answered, createCaller } from "./callbacks.ts"
 import { createHistory, type History } from "./history.ts"

@@ -20,7 +20,6 @@ const BASE: Environment = {
   UNSEAL_KEYS_DIR: "/keys",
   UNSEAL_SIGNATURE_SECRET: "0123456789abcdef",
   UNSEAL_APPLICATION_KEY: privateKey.export({ type: "pkcs8", format: "pem" }) as string,
-  UNSEAL_TEST: "1",
   ...{ SIMULATOR_S3_PORT: "0", AWS_ACCESS_KEY_ID: "me", AWS_SECRET_ACCESS_KEY: "made-up" },
   SIMULATOR_REST_PORT: "0",
   SIMULATOR_API_SECRET: "0123456789abcdef",
@@ -61,8 +60,8 @@ const READERS: Readonly<Record<ProcessName, (env: Environment) => unknown>> = {
     return [settings, projects(all)]
   },
   worker(env) {
-    const { settings, projects: all, vendors, testing } = readWorker(env)
-    return [settings, projects(all), all.ids.map((id) => vendors.get(id)), testing]
+    const { settings, projects: all, vendors } = readWorker(env)
+    return [settings, projects(all), all.ids.map((id) => vendors.get(id))]
   },
   simulator(env) {
     const { env: _, ...settings } = readSimulator(env)

@@ -2,7 +2,6 @@
 import { PROJECT_TAKES } from "@unseal/service/project-schema"
 import { defaultOf, SETTINGS, type SettingName, settingRow } from "@unseal/service/setting-table"
 import { takesOf } from "@unseal/service/settings"
-import { TEST_TAKES } from "@unseal/service/test-settings"
 import { schema as cli } from "../../apps/cli/src/config.ts"
 import { schema as ingest } from "../../apps/ingest/src/config.ts"
 import { schema as worker } from "../../apps/worker/src/config.ts"
@@ -10,7 +9,7 @@ import { code, generated, table } from "./markdown.ts"
 
 /** What each setting takes. Processes that read the same setting must take the same. */
 function takes(): Readonly<Record<string, string>> {
-  const known: Record<string, string> = { ...PROJECT_TAKES, ...TEST_TAKES }
+  const known: Record<string, string> = { ...PROJECT_TAKES }
   for (const { shape } of [ingest, worker, cli])
     for (const [name, one] of Object.entries(shape)) {
       const words = takesOf(one)

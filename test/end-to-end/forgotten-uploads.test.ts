@@ -6,7 +6,7 @@ import { startWorkerSystem, type WorkerSystem } from "../harness/worker-system.t
 
 const MIB = 1024 * 1024
 const SOON = { timeout: 60_000, interval: 100 }
-const WORKER = { UNSEAL_PART_SIZE_BYTES: String(5 * MIB), UNSEAL_PARTS_IN_FLIGHT: "1", UNSEAL_TEST: "1" }
+const WORKER = { UNSEAL_PART_SIZE_BYTES: String(5 * MIB), UNSEAL_PARTS_IN_FLIGHT: "1", RIG: "1" }
 
 let system: WorkerSystem
 beforeEach(async () => {
@@ -18,7 +18,7 @@ afterEach(() => system.close())
 async function forget(fault: string) {
   const archive = system.make(12 * MIB)
   await system.upload(archive)
-  const worker = await system.startWorker({ ...WORKER, UNSEAL_TEST_FAULT_POINT: fault })
+  const worker = await system.startWorker({ ...WORKER, RIG_FAULT_POINT: fault })
   const jobId = await system.enqueue(archive)
   return { archive, worker, jobId, forgets: () => system.client.del(checkpointKey("unseal", jobId)) }
 }

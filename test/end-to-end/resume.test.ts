@@ -51,7 +51,7 @@ describe.each<StoreKind>(["s3", "azure", "file"])("on %s", (store) => {
       const workerEnv: Record<string, string> = {
         ...{ UNSEAL_TAIL: tail, UNSEAL_PART_SIZE_BYTES: String(PART), UNSEAL_PARTS_IN_FLIGHT: "1" },
         ...{ UNSEAL_LOCK_MS: "2000", UNSEAL_STALL_CHECK_MS: "500" },
-        ...{ UNSEAL_TEST: "1", UNSEAL_TEST_FAULT_POINT: "after-part:2:kill" },
+        ...{ RIG: "1", RIG_FAULT_POINT: "after-part:2:kill" },
       }
       system = await startSystem({ store, workers: 0, workerEnv })
       await system.record({ size: SIZE, tail: "pkcs7" })
@@ -60,7 +60,7 @@ describe.each<StoreKind>(["s3", "azure", "file"])("on %s", (store) => {
       const uploads = await Array.fromAsync(system.destination.openUploads(never))
       expect(uploads.map(({ key }) => key)).toEqual([expect.stringMatching(/archive\.ts$/)])
 
-      delete workerEnv.UNSEAL_TEST_FAULT_POINT
+      delete workerEnv.RIG_FAULT_POINT
       const worker = await system.startWorker()
       const [summary] = await system.archives()
       const archive = await system.archive(summary!.id)

@@ -14,8 +14,8 @@ const SOON = { timeout: 120_000, interval: 100 }
 const STUCK_AFTER_MS = 5_000
 const partByPart = { UNSEAL_PART_SIZE_BYTES: String(PART), UNSEAL_PARTS_IN_FLIGHT: "1" }
 const limits = (graceMs: number) => ({
-  UNSEAL_TEST: "1",
-  UNSEAL_TEST_WATCHDOG: `${STUCK_AFTER_MS}:${graceMs}:100`,
+  RIG: "1",
+  RIG_WATCHDOG: `${STUCK_AFTER_MS}:${graceMs}:100`,
 })
 
 let system: WorkerSystem
@@ -76,14 +76,14 @@ test("a worker whose run does not heed its abort ends itself, and another goes o
   const { archive, jobId } = await submit()
   // Held after its second part, whatever its signal says.
   const held = await system.startWorker({
-    ...{ ...partByPart, ...limits(1_000), UNSEAL_TEST_FAULT_POINT: "after-part:2:hold" },
+    ...{ ...partByPart, ...limits(1_000), RIG_FAULT_POINT: "after-part:2:hold" },
   })
   expect(await held.exited).not.toBe(0)
   expect(stuckIn(held)).toHaveLength(1)
   const last = JSON.stringify(held.log.at(-1)) + held.stderr()
   expect(last).toContain(`a run that is stuck did not end within 1 s after its abort: job ${jobId}`)
 
-  const next = await system.startWorker({ ...partByPart, UNSEAL_TEST: "1" })
+  const next = await system.startWorker({ ...partByPart, RIG: "1" })
   await expectDone(archive)
   expect([partsStoredBy(held), partsStoredBy(next)]).toEqual([2, PARTS - 2])
 }, 300_000)
@@ -106,7 +106,7 @@ test("an archive whose attempts are used up is a dead letter, and its redrive go
 
   hanging.remove()
   expect(await system.cli(["queue", "redrive", "--all"])).toMatchObject({ code: 0 })
-  const next = await system.startWorker({ ...partByPart, UNSEAL_TEST: "1" })
+  const next = await system.startWorker({ ...partByPart, RIG: "1" })
   await expectDone(archive)
   expect(stored).toBe(2)
   expect(partsStoredBy(next)).toBe(PARTS - stored)

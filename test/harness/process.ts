@@ -36,15 +36,24 @@ export interface StartOptions {
 /** Nothing of the developer's own environment but what a program needs to run at all. */
 const INHERITED = ["PATH", "HOME", "TMPDIR", "LANG", "NODE_OPTIONS", "NODE_COMPILE_CACHE"] as const
 
-/** What `npm run start:NAME` gives to the Node that the project pins: its flags, and the entry file. */
-function argumentsOf(name: AppName): string[] {
+/**
+ * What `npm run start:NAME` gives to the Node that the project pins: its flags, and the entry file. With `RIG=1` in its environment a
+ * process has test/rig/NAME.ts instead, which wraps what the product runs.
+ */
+function argumentsOf(name: AppName, env: StartOptions["env"]): string[] {
   const { scripts } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"))
-  return scripts[`start:${name}`].replace("exec node scripts/bootstrap.mjs node ", "").split(" ")
+  const started: string[] = scripts[`start:${name}`]
+    .replace("exec node scripts/bootstrap.mjs node ", "")
+    .split(" ")
+  if (env.RIG === "1") return [...started.slice(0, -1), `test/rig/${name}.ts`]
+  const stray = Object.keys(env).find((setting) => setting.startsWith("RIG_"))
+  if (stray !== undefined) throw new Error(`${stray} has no effect without RIG=1`)
+  return started
 }
 
 /** Starts `apps/NAME` and waits until it listens. Rejects with what it said on stderr if it ends before. */
 export async function startApp(name: AppName, { env, onLine }: StartOptions): Promise<AppProcess> {
-  const child = spawn(process.execPath, argumentsOf(name), {
+  const child = spawn(process.execPath, argumentsOf(name, env), {
     cwd: root,
     env: { ...inherited(), ...env },
     stdio: ["ignore", "pipe", "pipe"],

@@ -12,7 +12,6 @@ import {
   readTogether,
   text,
 } from "@unseal/service/settings"
-import { readTestSettings, type TestSettings } from "@unseal/service/test-settings"
 import { z } from "zod"
 import { parseNetworks, trustProxies } from "./networks.ts"
 
@@ -44,16 +43,13 @@ export const schema = z.object({
 
 export interface Config extends z.output<typeof schema> {
   readonly projects: ReloadingProjects<IngestProject>
-  /** `null` but in tests of Unseal itself. */
-  readonly testing: TestSettings | null
 }
 
 /** Throws `ConfigurationError` with every problem. */
 export function readConfig(env: Environment = process.env): Config {
-  const [settings, projects, testing] = readTogether(
+  const [settings, projects] = readTogether(
     () => readSettings("ingest", schema, env),
     () => openProjects({ for: "ingest", env }),
-    () => readTestSettings(env),
   )
-  return { ...settings, projects, testing }
+  return { ...settings, projects }
 }

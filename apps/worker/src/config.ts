@@ -15,7 +15,6 @@ import {
   readTogether,
   text,
 } from "@unseal/service/settings"
-import { readTestSettings, type TestSettings } from "@unseal/service/test-settings"
 import { z } from "zod"
 import { openVendorProjects, type VendorProjects } from "./vendor-projects.ts"
 
@@ -64,22 +63,19 @@ export interface Config {
   readonly vendors: VendorProjects
   /** For the stores: the SDKs' own names are theirs to read. */
   readonly env: Environment
-  /** `null` but in tests of Unseal itself. */
-  readonly testing: TestSettings | null
 }
 
 /** Throws `ConfigurationError` with every problem. */
 export function readConfig(env: Environment = process.env): Config {
-  const [settings, [projects, vendors], testing] = readTogether(
+  const [settings, [projects, vendors]] = readTogether(
     () => readSettings("worker", schema, env),
     () => {
       const check = (all: readonly WorkerProject[]) => [...proxyProblems(env), ...storeUrlProblems(all)]
       const projects = openProjects({ for: "worker", env, check })
       return [projects, openVendorProjects(projects, env)] as const
     },
-    () => readTestSettings(env),
   )
-  return { settings, projects, vendors, env, testing }
+  return { settings, projects, vendors, env }
 }
 
 /** A store is opened when its first archive arrives; its URL is judged before anything is connected. */

@@ -7,7 +7,7 @@ import type { Settings } from "./config.ts"
 import type { Fallback } from "./fallback.ts"
 import type { ANNOUNCED_SIZES, WorkerMetrics } from "./metrics.ts"
 import type { Places } from "./places.ts"
-import type { Rig } from "./rig/rig.ts"
+import { decorate, type RunDecorator } from "./run-decorator.ts"
 import { sidedPlace } from "./sides.ts"
 
 /** What is kept of a committed archive with its job, and logged. */
@@ -27,12 +27,12 @@ export interface MissionOptions {
   readonly fallback: Fallback
   readonly metrics: WorkerMetrics
   readonly logger: Logger
-  /** Only in tests of Unseal itself. */
-  readonly rig?: Rig
+  /** Around each run, the first one innermost. */
+  readonly decorators: readonly RunDecorator[]
 }
 
 /** A job of the queue becomes a decryption. */
-export function createMission({ settings, places, fallback, metrics, logger, rig }: MissionOptions) {
+export function createMission({ settings, places, fallback, metrics, logger, decorators }: MissionOptions) {
   return async (payload: JobPayload, given: JobContext): Promise<MissionResult> => {
     const { projectId, archiveId, encryptedPassword, size, sha256sum } = payload
     const { jobId, attempt, starts, signal } = given
@@ -54,8 +54,7 @@ export function createMission({ settings, places, fallback, metrics, logger, rig
     held.defer(opened.release)
     const copy = fallback(sidedPlace(opened, given.worked), payload, given.worked)
     held.defer(copy.close)
-    const surroundings = { place: copy.place, context: given }
-    const { place, context } = rig ? rig.around(surroundings) : surroundings
+    const { place, context } = decorate({ place: copy.place, context: given }, decorators)
     const { fence, checkpoint } = context
     const { keyRing, budget, release: _, ...where } = place
     const { outcome, record } = await decryptArchive(

@@ -1,6 +1,6 @@
 import { createByteBudget } from "@unseal/archive/budget"
 import { readAccounts } from "@unseal/queue/accounting"
-import { type Consumer, createConsumer } from "@unseal/queue/consumer"
+import { type Consumer, type ConsumerOptions, createConsumer } from "@unseal/queue/consumer"
 import { openDeadLetters } from "@unseal/queue/dead-letters"
 import type { FailureCode } from "@unseal/queue/ending"
 import { type RedisHealth, watchRedis } from "@unseal/queue/health"
@@ -9,16 +9,15 @@ import { queueStatus } from "@unseal/queue/status"
 import { listSuspensions } from "@unseal/queue/suspension-state"
 import type { Logger } from "@unseal/service/logger"
 import type { Registry } from "@unseal/service/metrics"
-import { isOff } from "@unseal/service/test-settings"
 import type { Config } from "./config.ts"
 import { createFallback } from "./fallback.ts"
 import { createKeyMetrics } from "./key-metrics.ts"
 import { createWorkerMetrics } from "./metrics.ts"
-import { createMission } from "./mission.ts"
+import { createMission, type MissionResult } from "./mission.ts"
 import { openPlaces } from "./places.ts"
 import { createAccountMetrics, createQueueMetrics, createSuspensionMetrics } from "./queue-metrics.ts"
 import { createReport } from "./report.ts"
-import type { Rig } from "./rig/rig.ts"
+import type { RunDecorator } from "./run-decorator.ts"
 import { createStoreNotices } from "./store-notices.ts"
 import { surveyProjects } from "./survey.ts"
 
@@ -44,12 +43,15 @@ export interface WorkerOptions {
   readonly redis: Parameters<typeof queueStatus>[0]
   readonly registry: Registry
   readonly logger: Logger
-  /** Only in tests of Unseal itself. */
-  readonly rig?: Rig
+  /** Around each run, the first one innermost. */
+  readonly decorators?: readonly RunDecorator[]
+  /** In place of what the consumer does by itself. */
+  readonly consumer?: Pick<ConsumerOptions<MissionResult>, "watchdog" | "lockRenewal">
 }
 
 /** Everything between the queue and the stores. It begins to work at once. */
-export function createWorker({ config, redis, registry, logger, rig }: WorkerOptions): Worker {
+export function createWorker(options: WorkerOptions): Worker {
+  const { config, redis, registry, logger, decorators = [] } = options
   const { settings, projects } = config
   const queue = settings.UNSEAL_QUEUE
   const budget = createByteBudget(settings.UNSEAL_PARTS_IN_FLIGHT * settings.UNSEAL_PART_SIZE_BYTES)
@@ -80,9 +82,8 @@ export function createWorker({ config, redis, registry, logger, rig }: WorkerOpt
     suspendMaxMs: settings.UNSEAL_SUSPEND_MAX_MS,
     lockMs: settings.UNSEAL_LOCK_MS,
     stallCheckMs: settings.UNSEAL_STALL_CHECK_MS,
-    ...(config.testing?.watchdog && { watchdog: config.testing.watchdog }),
-    ...(isOff(config.testing, "lock-renewal") && { lockRenewal: "by-job" }),
-    run: createMission({ settings, places, fallback, metrics, logger, ...(rig && { rig }) }),
+    ...options.consumer,
+    run: createMission({ settings, places, fallback, metrics, logger, decorators }),
     observe: {
       ended: createReport(metrics, logger),
       stuck(jobId, err) {

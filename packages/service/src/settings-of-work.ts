@@ -108,26 +108,4 @@ export const WORK_SETTINGS = {
     default: "fail",
     meaning: "a destination with other content is a dead letter (`fail`) or replaced (`replace`)",
   },
-  UNSEAL_TEST: {
-    for: ["ingest", "worker"],
-    default: "0",
-    meaning: "for tests of Unseal itself: permits `UNSEAL_TEST_…`, which are refused without it",
-  },
-  UNSEAL_TEST_FAULT_POINT: {
-    for: ["ingest", "worker"],
-    default: null,
-    meaning:
-      "for tests of Unseal itself: a step of the commit protocol at which the process kills or stops itself",
-  },
-  UNSEAL_TEST_PROTECTIONS_OFF: {
-    for: ["ingest", "worker"],
-    default: null,
-    meaning:
-      "for tests of Unseal itself: protections to leave out, so that a test can show what they protect from",
-  },
-  UNSEAL_TEST_WATCHDOG: {
-    for: ["ingest", "worker"],
-    default: null,
-    meaning: "for tests of Unseal itself: the watchdog's limits, instead of 10 min, 1 min and 10 s",
-  },
 } as const satisfies Record<string, SettingRow>

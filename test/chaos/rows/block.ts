@@ -43,7 +43,7 @@ async function blocked(world: World, inHand: number): Promise<Awaited<ReturnType
   slowSource(world, 1.5 * MIB)
   const archives = await Promise.all(Array.from({ length: inHand }, () => world.record(12 * MIB)))
   const worker = await world.startWorker({
-    UNSEAL_TEST_FAULT_POINT: `after-part:${world.random.integer(1, Math.min(3, inHand + 1))}:block=${BLOCK_MS}`,
+    RIG_FAULT_POINT: `after-part:${world.random.integer(1, Math.min(3, inHand + 1))}:block=${BLOCK_MS}`,
   })
   const jobIds = new Set<string | undefined>()
   for (const archive of archives) jobIds.add((await world.call(archive)).jobId)

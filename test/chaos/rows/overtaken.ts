@@ -11,7 +11,7 @@ const LONG_LOCK = { UNSEAL_LOCK_MS: "60000", UNSEAL_STALL_CHECK_MS: "300" }
 
 /** A worker for one job, which it holds at `step` until `release`. */
 async function startHolding(world: World, step: string): Promise<Member> {
-  return world.startWorker({ UNSEAL_CONCURRENCY: "1", UNSEAL_TEST_FAULT_POINT: `${step}:1:hold` })
+  return world.startWorker({ UNSEAL_CONCURRENCY: "1", RIG_FAULT_POINT: `${step}:1:hold` })
 }
 
 function release(world: World, holding: Member): void {

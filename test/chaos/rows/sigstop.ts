@@ -46,7 +46,7 @@ export const sigstop: Row = {
 async function round(world: World, between: number, anywhere: number): Promise<number> {
   const faultPoint = () => `after-fence:${world.random.integer(1, 2)}:stop`
   const victims = await Promise.all([
-    ...Array.from({ length: between }, () => world.startWorker({ UNSEAL_TEST_FAULT_POINT: faultPoint() })),
+    ...Array.from({ length: between }, () => world.startWorker({ RIG_FAULT_POINT: faultPoint() })),
     ...Array.from({ length: anywhere }, () => world.startWorker()),
   ])
   const feeding = startFeeding(world)

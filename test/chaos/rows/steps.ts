@@ -57,7 +57,7 @@ async function killAtEachStep(world: World): Promise<string[]> {
     const worker = await world.startWorker({
       UNSEAL_CONCURRENCY: "1",
       UNSEAL_STALL_CHECK_MS: "3600000",
-      UNSEAL_TEST_FAULT_POINT: `${step}:${passage}:kill`,
+      RIG_FAULT_POINT: `${step}:${passage}:kill`,
     })
     dying.push(worker)
   }

@@ -224,7 +224,7 @@ export const midway: Row = {
       const runs = scaled(20, options)
       const failures: string[] = []
       for (let index = 0; index < runs; index++) {
-        const dying = await world.startWorker({ UNSEAL_TEST_FAULT_POINT: "after-part:2:kill" })
+        const dying = await world.startWorker({ RIG_FAULT_POINT: "after-part:2:kill" })
         const archive = await world.record(11 * MIB)
         await world.call(archive)
         await untilStep(world, archive, "after-part")

@@ -21,7 +21,7 @@ type Action =
 
 export interface FaultPoint {
   readonly step: Step
-  /** The how-manieth passage of the step in this process it is. */
+  /** Which passage of the step in this process triggers it, counted from 1. */
   readonly passage: number
   readonly action: Action
 }
@@ -34,7 +34,7 @@ export function parseFaultPoint(text: string): FaultPoint {
   const step = STEPS.find((step) => step === name)
   if (step === undefined)
     throw new ConfigurationError([
-      `UNSEAL_TEST_FAULT_POINT must be a step, its passage and kill, stop, hold or block=MS, as in after-part:3:kill, with a step of ${STEPS.join(", ")}`,
+      `RIG_FAULT_POINT must be a step, its passage and kill, stop, hold or block=MS, as in after-part:3:kill, with a step of ${STEPS.join(", ")}`,
     ])
   const action: Action =
     blockMs === undefined

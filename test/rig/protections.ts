@@ -3,12 +3,12 @@ import { setTimeout as sleep } from "node:timers/promises"
 import { isUnsealError } from "@unseal/archive/errors"
 import { openInTwo } from "@unseal/archive/store/adapter"
 import type { ArchiveSource, ArchiveStore, PartWriter, WrittenPart } from "@unseal/archive/store/contract"
-import { isOff, type TestSettings } from "@unseal/service/test-settings"
+import { isOff, type RigSettings } from "./settings.ts"
 
 /** `source` without the protections of reading that are off. */
-export function sourceWithout(testing: TestSettings, source: ArchiveSource): ArchiveSource {
+export function sourceWithout(settings: RigSettings, source: ArchiveSource): ArchiveSource {
   let read = source.read
-  if (isOff(testing, "etag-pin")) {
+  if (isOff(settings, "etag-pin")) {
     const pinned = read
     // Whatever version is there now, as a plain ranged GET has it.
     read = async function* (object, range, signal) {
@@ -16,7 +16,7 @@ export function sourceWithout(testing: TestSettings, source: ArchiveSource): Arc
       yield* pinned(current ?? object, range, signal)
     }
   }
-  if (isOff(testing, "read-length")) {
+  if (isOff(settings, "read-length")) {
     const checked = read
     // A short answer is believed. Zeros stand for what is missing, since the steps behind count for themselves.
     read = async function* (object, range, signal) {
@@ -40,19 +40,19 @@ export function sourceWithout(testing: TestSettings, source: ArchiveSource): Arc
 }
 
 /** `store` without the protections of writing that are off, for the archive at `key`; records are written as ever. */
-export function destinationWithout(testing: TestSettings, store: ArchiveStore, key: string): ArchiveStore {
+export function destinationWithout(settings: RigSettings, store: ArchiveStore, key: string): ArchiveStore {
   return {
     ...store,
     async create(created, size, options, signal) {
       if (created !== key) return store.create(created, size, options, signal)
-      const unconditional = isOff(testing, "conditional-complete")
+      const unconditional = isOff(settings, "conditional-complete")
       const writer = await store.create(
         key,
         size,
         unconditional ? { ...options, existing: "replace" } : options,
         signal,
       )
-      return isOff(testing, "commit-after-check") ? publishEarly(store, key, writer) : writer
+      return isOff(settings, "commit-after-check") ? publishEarly(store, key, writer) : writer
     },
   }
 }

@@ -1,32 +1,21 @@
 /**
  * What tests put between a run and what it works with: fault points at the steps of the commit protocol, and protections left
- * out. Loaded only with `UNSEAL_TEST=1`; packages/archive and packages/queue know nothing of it.
+ * out. The product knows nothing of it.
  */
 import { setImmediate } from "node:timers/promises"
 import type { KeyRing } from "@unseal/archive/format/key-ring"
 import type { ArchiveSource, ArchiveStore, PartWriter } from "@unseal/archive/store/contract"
 import type { JobContext } from "@unseal/queue/consumer"
 import type { Logger } from "@unseal/service/logger"
-import { isOff, type TestSettings } from "@unseal/service/test-settings"
-import type { Place } from "../places.ts"
+import type { RunDecorator } from "../../apps/worker/src/run-decorator.ts"
 import { createPassages, parseFaultPoint, type Step } from "./fault-point.ts"
 import { destinationWithout, sourceWithout } from "./protections.ts"
-
-/** What a run is given. */
-export interface RunSurroundings {
-  readonly place: Place
-  readonly context: JobContext
-}
-
-export interface Rig {
-  /** The surroundings of one run, with whatever the test wants of them. */
-  around(surroundings: RunSurroundings): RunSurroundings
-}
+import { isOff, type RigSettings } from "./settings.ts"
 
 /** Every step that a run passes becomes a line of the log, so that a test has its history. `ConfigurationError` for a fault point that is none. */
-export function createRig(testing: TestSettings, logger: Logger): Rig {
+export function createRig(settings: RigSettings, logger: Logger): RunDecorator {
   const act = createPassages(
-    testing.faultPoint === undefined ? undefined : parseFaultPoint(testing.faultPoint),
+    settings.faultPoint === undefined ? undefined : parseFaultPoint(settings.faultPoint),
   )
   return {
     around({ place, context }) {
@@ -41,10 +30,10 @@ export function createRig(testing: TestSettings, logger: Logger): Rig {
       return {
         place: {
           ...place,
-          source: { ...source, ...observedSource(sourceWithout(testing, source), pass) },
+          source: { ...source, ...observedSource(sourceWithout(settings, source), pass) },
           destination: {
             ...destination,
-            ...observedSink(destinationWithout(testing, destination, destinationKey), destinationKey, pass),
+            ...observedSink(destinationWithout(settings, destination, destinationKey), destinationKey, pass),
           },
           keyRing: { ...keyRing, ...observedKeyRing(keyRing, pass) },
         },
@@ -53,7 +42,7 @@ export function createRig(testing: TestSettings, logger: Logger): Rig {
           checkpoint: observedCheckpoint(context.checkpoint, pass),
           async fence() {
             await pass("before-fence")
-            if (!isOff(testing, "fence")) await context.fence()
+            if (!isOff(settings, "fence")) await context.fence()
             await pass("after-fence")
           },
         },

@@ -1,0 +1,89 @@
+import type { AddressInfo } from "node:net"
+import { findDuplicateOf } from "@unseal/queue/duplicate-of"
+import { watchRedis } from "@unseal/queue/health"
+import { createProducer, type ProducerOptions } from "@unseal/queue/producer"
+import { durabilityProblems } from "@unseal/queue/server"
+import { listen, startAdminServer } from "@unseal/service/admin"
+import { createRegistry } from "@unseal/service/metrics"
+import { runProcess } from "@unseal/service/process"
+import { connectRedis } from "@unseal/service/redis"
+import { watchDurability } from "@unseal/service/redis-durability"
+import { reachRedis } from "@unseal/service/redis-reach"
+import { createApp } from "./app.ts"
+import { readConfig } from "./config.ts"
+import { createCutRecorder } from "./outcome.ts"
+import { createLimitedServer } from "./server.ts"
+
+/** A callback is answered within this time, or 503: legacy senders give up after four tries, so a late 202 is worth little. */
+const ENQUEUE_DEADLINE_MS = 2_000
+
+/** A duplicate is answered within this time, with or without what it is one of. */
+const DUPLICATE_DEADLINE_MS = 500
+
+/** What another main than the product's may do differently. */
+export type IngestVariant = Pick<ProducerOptions, "jobIdOf">
+
+/** Ingest's process, from its settings to its end (`runProcess`). */
+export const runIngest = (variant: IngestVariant = {}): Promise<void> =>
+  runProcess("ingest", async ({ logger, fail }) => {
+    const config = readConfig()
+    logger.level = config.LOG_LEVEL
+    const registry = createRegistry()
+    await reachRedis(config)
+    const redis = connectRedis(config, "producer", logger)
+    const health = watchRedis({ connection: redis, queue: config.UNSEAL_QUEUE, logger })
+    watchDurability({
+      ...{ redis, logger, policy: config.UNSEAL_REDIS_DURABILITY, problems: durabilityProblems },
+      refuse: (error) => fail(error, "redis may lose jobs"),
+    })
+    const watch = config.projects.watch({ logger, registry })
+    const producer = createProducer({
+      connection: redis,
+      queue: config.UNSEAL_QUEUE,
+      deadlineMs: ENQUEUE_DEADLINE_MS,
+      ...variant,
+      logger,
+    })
+
+    const { UNSEAL_CALLBACK_NETWORKS: networks, UNSEAL_TRUSTED_PROXIES: proxies } = config
+    let draining = false
+    const app = createApp({
+      projects: config.projects,
+      producer,
+      duplicateOf: (jobId) => findDuplicateOf(redis, config.UNSEAL_QUEUE, jobId, DUPLICATE_DEADLINE_MS),
+      registry,
+      logger,
+      authentication: {
+        maxAgeMs: config.UNSEAL_CALLBACK_MAX_AGE_MS,
+        ...(networks && { networks }),
+      },
+      draining: () => draining,
+      ...(proxies && { proxies }),
+    })
+    const { server, drain } = createLimitedServer(app, {
+      admits: (address) => networks?.has(address) !== false || proxies?.has(address) === true,
+      isProxy: (address) => proxies?.has(address) === true,
+      onCut: createCutRecorder(registry, logger),
+    })
+    await listen(server, config.UNSEAL_PORT, config.UNSEAL_HOST, "UNSEAL_PORT")
+    const admin = await startAdminServer({
+      port: config.UNSEAL_ADMIN_PORT,
+      host: config.UNSEAL_HOST,
+      registry,
+      logger,
+      ready: async () => [...(draining ? ["draining"] : []), ...(await health.problems())],
+    })
+
+    return {
+      ports: { http: (server.address() as AddressInfo).port, admin: admin.port },
+      async stop() {
+        draining = true
+        await drain()
+        await watch.close()
+        health.close()
+        await producer.close()
+        redis.disconnect()
+        await admin.close()
+      },
+    }
+  })

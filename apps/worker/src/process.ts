@@ -1,0 +1,63 @@
+import "@unseal/service/small-heap"
+import { durabilityProblems } from "@unseal/queue/server"
+import { startAdminServer } from "@unseal/service/admin"
+import type { Logger } from "@unseal/service/logger"
+import { createRegistry } from "@unseal/service/metrics"
+import { runProcess } from "@unseal/service/process"
+import { connectRedis } from "@unseal/service/redis"
+import { watchDurability } from "@unseal/service/redis-durability"
+import { reachRedis } from "@unseal/service/redis-reach"
+import { useProxies } from "@unseal/vendor/proxy"
+import { readConfig } from "./config.ts"
+import type { RunDecorator } from "./run-decorator.ts"
+import { createWorker, type WorkerOptions } from "./worker.ts"
+
+/** What another main than the product's may do differently. */
+export interface WorkerVariant extends Pick<WorkerOptions, "consumer"> {
+  decorators?(logger: Logger): readonly RunDecorator[]
+  /** `false`: a signal ends the process at once, with its jobs in hand. */
+  readonly handsBack?: boolean
+}
+
+/** The worker's process, from its settings to its end (`runProcess`). */
+export const runWorker = ({ decorators, handsBack = true, consumer }: WorkerVariant = {}): Promise<void> =>
+  runProcess("worker", async ({ logger, fail }) => {
+    const config = readConfig()
+    const { settings } = config
+    useProxies(config.env)
+    logger.level = settings.LOG_LEVEL
+    const registry = createRegistry()
+    await reachRedis(settings)
+    const redis = connectRedis(settings, "consumer", logger)
+    watchDurability({
+      ...{ redis, logger, policy: settings.UNSEAL_REDIS_DURABILITY, problems: durabilityProblems },
+      refuse: (error) => fail(error, "redis may lose jobs"),
+    })
+    const watch = config.projects.watch({ logger, registry })
+    config.vendors.onInvalid((err) =>
+      logger.error({ err }, "credentials for the vendor's API could not be read: they stay as they were"),
+    )
+    const worker = createWorker({
+      ...{ config, redis, registry, logger },
+      ...(decorators && { decorators: decorators(logger) }),
+      ...(consumer && { consumer }),
+    })
+    const admin = await startAdminServer({
+      port: settings.UNSEAL_ADMIN_PORT,
+      host: settings.UNSEAL_HOST,
+      registry,
+      logger,
+      ready: worker.ready,
+      live: worker.live,
+    })
+    return {
+      ports: { admin: admin.port },
+      async stop() {
+        if (!handsBack) return
+        await watch.close()
+        await worker.close()
+        redis.disconnect()
+        await admin.close()
+      },
+    }
+  })

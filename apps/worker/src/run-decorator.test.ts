@@ -1,0 +1,11 @@
+import { expect, test } from "vitest"
+import { decorate, type RunDecorator, type RunSurroundings } from "./run-decorator.ts"
+
+test("the first decorator is the innermost, and each gets what the one before it made", () => {
+  const named = (name: string): RunDecorator => ({
+    around: ({ place, context }) => ({ place, context: { ...context, jobId: `${name}(${context.jobId})` } }),
+  })
+  const surroundings = { place: {}, context: { jobId: "job" } } as unknown as RunSurroundings
+  expect(decorate(surroundings, []).context.jobId).toBe("job")
+  expect(decorate(surroundings, [named("inner"), named("outer")]).context.jobId).toBe("outer(inner(job))")
+})
