@@ -218,11 +218,17 @@ describe("a user of Redis", () => {
       await until(async () => (await system.digest(wrong)) === wrong.plaintextSha256)
       const status = await system.cli(["queue", "status", "--check"], env)
       expect(status).toMatchObject({ code: 0 })
+      expect(status.stderr).toBe("")
       expect((await readiness(worker)).reasons).toEqual([])
       expect(JSON.stringify(worker.log)).not.toContain("NOPERM this user has no permissions to run the 'h")
       const ingest = await startApp("ingest", { env: { ...PROJECT, ...env } })
       await until(async () => (await readiness(ingest)).status === "ready")
       await ingest.stop()
+      for (const process of [worker, ingest]) {
+        expect(process.stderr()).toBe("")
+        const complaints = process.log.filter(({ msg }) => msg === "a library complains")
+        expect(complaints.length).toBe(more.length > 0 ? 1 : 0)
+      }
     } finally {
       await close()
     }

@@ -1,4 +1,5 @@
 import { QueueUnavailableError } from "@unseal/queue/producer"
+import { logConsole } from "@unseal/service/library-console"
 import { createLogger } from "@unseal/service/logger"
 import { connectRedis } from "@unseal/service/redis"
 import { reachRedis } from "@unseal/service/redis-reach"
@@ -14,8 +15,11 @@ export async function withQueue<T>(
   work: (queue: { connection: ReturnType<typeof connectRedis>; settings: QueueSettings }) => Promise<T>,
 ): Promise<T> {
   const settings = readQueueSettings()
+  const logger = createLogger("cli", "silent")
+  // ioredis gives advice there to whoever wrote this; what stops a command is said by the command.
+  logConsole(logger)
   await reachRedis(settings)
-  const connection = connectRedis(settings, "producer", createLogger("cli", "silent"))
+  const connection = connectRedis(settings, "producer", logger)
   let failure = "no answer"
   connection.on("error", (error: Error) => {
     failure = error.message || (error as NodeJS.ErrnoException).code || failure

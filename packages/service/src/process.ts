@@ -1,4 +1,5 @@
 import { flushCompileCache } from "node:module"
+import { logConsole } from "./library-console.ts"
 import { createLogger, type Logger } from "./logger.ts"
 import { ConfigurationError } from "./settings.ts"
 
@@ -35,6 +36,7 @@ export async function runProcess(
   main: (context: ProcessContext) => Promise<Running>,
 ): Promise<void> {
   const logger = createLogger(name, "info")
+  logConsole(logger)
   function fail(err: unknown, message: string): never {
     logger.fatal({ err }, message)
     process.exit(1)

@@ -1,0 +1,40 @@
+import { afterEach, expect, test, vi } from "vitest"
+import { logConsole } from "./library-console.ts"
+import { createLogger } from "./logger.ts"
+
+const { warn, error } = console
+afterEach(() => Object.assign(console, { warn, error }))
+
+function captured() {
+  const lines: Record<string, unknown>[] = []
+  logConsole(createLogger("test", "info", { write: (line) => void lines.push(JSON.parse(line)) }))
+  return lines
+}
+
+test("what a library prints is a line of the log, once, and nothing on stderr", () => {
+  const stderr = vi.spyOn(process.stderr, "write")
+  const lines = captured()
+  for (let times = 0; times < 3; times++) console.warn("no ready check:", "NOPERM")
+  console.error("another")
+  expect(lines).toMatchObject([
+    { level: "warn", msg: "a library complains", text: "no ready check: NOPERM" },
+    { level: "warn", msg: "a library complains", text: "another" },
+  ])
+  expect(stderr).not.toHaveBeenCalled()
+  stderr.mockRestore()
+})
+
+test("holds nothing that was sent, and no credentials", () => {
+  const lines = captured()
+  const failed = Object.assign(new Error("NOPERM"), { command: { args: ["secret-1"] } })
+  console.error(failed, { password: "secret-2" })
+  console.warn("connecting to redis://user:secret-3@host/?key=secret-4")
+  expect(lines).toMatchObject([{ err: { message: "NOPERM" } }, { text: "connecting to redis://host/?…" }])
+  expect(JSON.stringify(lines)).not.toContain("secret")
+})
+
+test("does not remember without end", () => {
+  const lines = captured()
+  for (let number = 0; number < 1_000; number++) console.warn(`text ${number}`)
+  expect(lines).toHaveLength(100)
+})

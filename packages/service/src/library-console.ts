@@ -1,0 +1,24 @@
+/** What libraries print by themselves, where nobody reads it and no log parser understands it. */
+import { withoutQueries } from "./error-serializer.ts"
+import type { Logger } from "./logger.ts"
+
+/** Texts that are remembered, so that each is said once: ioredis repeats its advice at every connection. */
+const MAX_TEXTS = 100
+
+/**
+ * Makes `console.warn` and `console.error` lines of `logger`, each text once. Objects are left out, since they may hold what
+ * was sent to Redis; of an error, the log keeps what it always keeps.
+ */
+export function logConsole(logger: Pick<Logger, "warn">): void {
+  const said = new Set<string>()
+  const say = (...printed: unknown[]): void => {
+    const err = printed.find((value) => value instanceof Error)
+    const text = withoutQueries(printed.filter((value) => typeof value === "string").join(" "))
+    const kind = `${text} ${err}`
+    if (said.has(kind) || said.size >= MAX_TEXTS) return
+    said.add(kind)
+    logger.warn({ ...(text !== "" && { text }), ...(err && { err }) }, "a library complains")
+  }
+  console.warn = say
+  console.error = say
+}
