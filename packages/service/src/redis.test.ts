@@ -82,6 +82,24 @@ describe("connectRedis", () => {
     frozen.close()
   })
 
+  it("says once which sentinels don't answer, and not how long until the next try", () => {
+    const { redis, lines } = connect(
+      "redis-sentinel://127.0.0.1:1,127.0.0.1:2/0?sentinelMasterId=m",
+      "producer",
+    )
+    const tried = (delay: number, last: string) =>
+      redis.emit(
+        "error",
+        new Error(`All sentinels are unreachable. Retrying from scratch after ${delay}ms.${last}`),
+      )
+    for (const delay of [1.5, 2.5, 3.5]) tried(delay, " Last error: Connection is closed.")
+    for (const delay of [1.5, 2.5]) tried(delay, " Last error: NOAUTH Authentication required.")
+    expect(lines.map(({ err }) => (err as Error).message)).toEqual([
+      "none of the sentinels answers: 127.0.0.1:1, 127.0.0.1:2",
+      "none of the sentinels 127.0.0.1:1, 127.0.0.1:2 names the master: NOAUTH Authentication required.",
+    ])
+  })
+
   it("logs few lines while Redis is away, without the credentials of its URL", async () => {
     const { redis, lines } = connect(`redis://user:hunter2@127.0.0.1:${await freePort()}`, "producer")
     for (let i = 0; i < 3; i++) await new Promise((resolve) => redis.once("close", resolve))

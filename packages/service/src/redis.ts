@@ -1,7 +1,7 @@
 import { Cluster, type ClusterOptions, Redis, type RedisOptions } from "ioredis"
 import { type Logger, rateLimited } from "./logger.ts"
 import { openTlsFiles, type RedisSettings } from "./redis-settings.ts"
-import { parseRedisUrl } from "./redis-url.ts"
+import { parseRedisUrl, type RedisLocation } from "./redis-url.ts"
 
 /** A client of one Redis, be it found by sentinels or not, or of a cluster. */
 export type RedisClient = Redis | Cluster
@@ -44,6 +44,17 @@ const retryDelay = (attempt: number): number =>
 
 /** A replica that was a primary until now: the name in the URL, or a sentinel, leads to the new primary. */
 const isOfReplica = (error: Error): boolean => /^(READONLY|UNBLOCKED)\b/.test(error.message)
+
+/** ioredis tells a delay, which is another each time, and neither whom it asked nor that nobody answered. */
+function nameSentinels(error: Error, hosts: RedisLocation["hosts"]): void {
+  if (!error.message.startsWith("All sentinels are unreachable")) return
+  const [, last = ""] = error.message.split(" Last error: ")
+  const asked = hosts.map(({ host, port }) => `${host}:${port}`).join(", ")
+  error.message =
+    last === "" || last === "Connection is closed."
+      ? `none of the sentinels answers: ${asked}`
+      : `none of the sentinels ${asked} names the master: ${last}`
+}
 
 const isWrongDatabase = (error: unknown): boolean =>
   error instanceof Error && error.message.includes("DB index is out of range")
@@ -109,7 +120,7 @@ export function createRedis(
   if (form === "single") return new Redis({ ...hosts[0]!, db, ...options })
   if (form === "sentinel") {
     const { sentinelUsername, sentinelPassword } = location
-    return new Redis({
+    const redis = new Redis({
       ...{ sentinels: [...hosts], name: masterName!, db },
       ...(sentinelUsername !== undefined && { sentinelUsername }),
       ...(sentinelPassword !== undefined && { sentinelPassword }),
@@ -119,6 +130,9 @@ export function createRedis(
       sentinelRetryStrategy: retryDelay,
       ...options,
     })
+    // The first listener: all others, and the log, read what it makes of the message.
+    redis.on("error", (error) => nameSentinels(error, hosts))
+    return redis
   }
   const { lazyConnect, retryStrategy, enableOfflineQueue: _, ...ofNodes } = options
   return new Cluster([...hosts], {
