@@ -27,6 +27,7 @@ const SCALES: Readonly<Record<string, number>> = {
   "redis-flushed": 0.1,
   "redis-away": 0.04,
   "sentinel-failover": 0.1,
+  "cluster-failover": 0.1,
   "store-faults": 0.1,
   "empty-body": 0.05,
   midway: 0.05,

@@ -49,6 +49,14 @@ describe.each(REDIS_FORMS.filter((form) => form !== "plain"))("a Redis in the fo
         AbortSignal.timeout(5_000),
       )
       expect(await owners.isOwned(whole.key)).toBe(false)
+
+      if (!form.endsWith("-tls")) return
+      // The master that comes next is found, and spoken to, in the same way. Without TLS: below, under load.
+      await system.redis.failover("unseal")
+      const next = system.make(188 * 1_000)
+      await system.upload(next)
+      await until(() => system.enqueue(next).then(Boolean, () => false))
+      await until(async () => (await system.digest(next)) === next.plaintextSha256)
     } finally {
       await system.close()
     }

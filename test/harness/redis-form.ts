@@ -8,7 +8,7 @@ import { type RedisCluster, startCluster } from "./redis-cluster.ts"
 import { type SentinelSet, startSentinel } from "./redis-sentinel.ts"
 import { createTlsFiles, startTlsRedis } from "./redis-tls.ts"
 
-export const REDIS_FORMS = ["plain", "tls", "sentinel", "cluster"] as const
+export const REDIS_FORMS = ["plain", "tls", "sentinel", "cluster", "sentinel-tls", "cluster-tls"] as const
 export type RedisFormName = (typeof REDIS_FORMS)[number]
 
 /** A Redis that a system runs on. */
@@ -50,19 +50,7 @@ export async function startRedisForm(name: RedisFormName): Promise<RedisForm> {
 }
 
 async function start(name: RedisFormName): Promise<Omit<RedisForm, "forget">> {
-  if (name === "sentinel") {
-    const sentinel = await startSentinel({ password: "redis-pw", sentinelPassword: "sentinel-pw" })
-    const { url, servers, close } = sentinel
-    return {
-      ...{ url, env: { REDIS_URL: url }, servers, sentinel, close },
-      failover: () => sentinel.failover(),
-    }
-  }
-  if (name === "cluster") {
-    const cluster = await startCluster({ password: "redis-pw" })
-    const { url, servers, failover, close } = cluster
-    return { ...{ url, env: { REDIS_URL: url }, servers, cluster, failover, close } }
-  }
+  if (name !== "plain" && name !== "tls") return startSet(name)
   if (name === "tls") {
     const files = createTlsFiles()
     const server = await startTlsRedis(files, { settings: ["--requirepass", "redis-pw"] })
@@ -78,4 +66,27 @@ async function start(name: RedisFormName): Promise<Omit<RedisForm, "forget">> {
   const server = await startRedis()
   const { url, close } = server
   return { ...{ url, env: { REDIS_URL: url }, servers: [server], failover: alone, close } }
+}
+
+/** Several servers, of which one takes another's place. With TLS they speak nothing else with clients and among themselves. */
+async function startSet(name: Exclude<RedisFormName, "plain" | "tls">): Promise<Omit<RedisForm, "forget">> {
+  const files = name.endsWith("-tls") ? createTlsFiles() : undefined
+  const options = { password: "redis-pw", ...(files && { tls: files }) }
+  try {
+    const set: Pick<RedisForm, "sentinel" | "cluster"> = name.startsWith("sentinel")
+      ? { sentinel: await startSentinel({ ...options, sentinelPassword: "sentinel-pw" }) }
+      : { cluster: await startCluster(options) }
+    const { url, servers, close } = (set.sentinel ?? set.cluster)!
+    return {
+      ...{ ...set, url, env: { REDIS_URL: url, ...files?.env }, servers },
+      failover: (queue) => (set.sentinel ? set.sentinel.failover() : set.cluster!.failover(queue)),
+      async close() {
+        await close()
+        files?.close()
+      },
+    }
+  } catch (error) {
+    files?.close()
+    throw error
+  }
 }
