@@ -148,7 +148,7 @@ test("ten thousand held archives cost next to nothing, and go on in their old or
     { suspension: { firstMs: 1_000, mostMs: 60_000 } },
   )
   const sick = await enqueue(SICK, 10_000)
-  await poll(() => client.zcard(heldKey(queue, `${SICK}:destination`))).toBe(10_000)
+  await poll(() => client.zcard(heldKey(queue, `${SICK}:destination`)), 120_000).toBe(10_000)
   await books()
   const before = await commands()
   await sleep(5_000)
@@ -161,7 +161,7 @@ test("ten thousand held archives cost next to nothing, and go on in their old or
   await resumeSuspended(client, queue, { projectId: SICK })
   await poll(() => order.length > 500).toBe(true)
   const well = await enqueue(WELL, 20)
-  await poll(async () => (await queueStatus(client, queue)).jobs.completed, 60_000).toBe(10_020)
+  await poll(async () => (await queueStatus(client, queue)).jobs.completed, 200_000).toBe(10_020)
   expect(await books()).toMatchObject({ accepted: 10_020, committed: 10_020, deadLetters: 0, live: 0 })
   // Four at once, and the probe at the head: an archive is begun no more than a few places from its own.
   const begun = order.filter((id) => id.startsWith(SICK))
@@ -169,7 +169,7 @@ test("ten thousand held archives cost next to nothing, and go on in their old or
   expect(Math.max(...begun.map((id, index) => Math.abs(place.get(id)! - index)))).toBeLessThan(10)
   const lastWell = Math.max(...well.map((id) => order.indexOf(id)))
   expect(lastWell).toBeLessThan(order.length - 1_000)
-}, 180_000)
+}, 400_000)
 
 async function commands(): Promise<number> {
   const info = await client.info("commandstats")
@@ -186,11 +186,9 @@ test("a fleet probes once in an interval, which grows", async () => {
   await enqueue(SICK, 100)
   await poll(() => client.zcard(heldKey(queue, `${SICK}:source`))).toBe(100)
   const begin = probes.length
-  await sleep(5_000)
-  const gaps = probes.slice(begin).map((at, index, all) => at - (all[index - 1] ?? at))
+  await poll(() => probes.length - begin).toBeGreaterThanOrEqual(7)
+  const gaps = probes.slice(begin, begin + 7).map((at, index, all) => at - (all[index - 1] ?? at))
   // 200, 400, 800, 800, … ± 25 %.
-  expect(probes.length - begin).toBeLessThanOrEqual(9)
-  expect(probes.length - begin).toBeGreaterThanOrEqual(4)
   for (const gap of gaps.slice(-3)) expect(gap).toBeGreaterThan(550)
 }, 60_000)
 
