@@ -1,7 +1,7 @@
 /**
  * `unseal janitor`: aborts the uploads at the destinations that no job owns. Killed workers leave them: those that ended between
  * beginning an upload and noting it, those of a dead letter that nobody has redriven for eight days, those of a Redis that lost
- * its memory.
+ * its memory. The next run of an archive ends what was left of it; the janitor comes for archives that nobody runs again.
  *
  * An upload is left alone if
  * - its key is none that Unseal writes: the bucket may be somebody else's too;
