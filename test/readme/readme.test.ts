@@ -48,7 +48,7 @@ async function walk(): Promise<{ code: number; output: string }> {
   return run(...command)
 }
 
-it("works as it stands, block after block, for somebody who begins with a fresh clone", async () => {
+it("works as it stands, block after block, for somebody who begins with a fresh clone, and so do the pages that continue it", async () => {
   const { code, output } = await walk()
   expect(code, output).toBe(0)
 }, 600_000)

@@ -1,6 +1,7 @@
 /**
- * `node test/readme/walk.ts [FILE]`: does what README.md says, block by block, as somebody new would, in a fresh clone and an
- * empty home. Prints each step; ends with 1 at the first that is not as the document says.
+ * `node test/readme/walk.ts`: does what README.md says, block by block, as somebody new would, in a fresh clone and an
+ * empty home; and before the end of its tour, what the pages of docs/ say that continue it. Prints each step; ends with 1 at
+ * the first that is not as its document says.
  */
 import { execFileSync } from "node:child_process"
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
@@ -18,9 +19,26 @@ const POLL_MS = 50
 /** How long the reader takes to look again. */
 const AGAIN_MS = 300
 
-const document = resolve(process.argv[2] ?? join(import.meta.dirname, "../../README.md"))
+const root = resolve(import.meta.dirname, "../..")
+/** Pages whose blocks continue the README's tour, in this order. */
+const PAGES = ["docs/operations.md", "docs/rotation.md"]
+
+interface PlacedStep {
+  readonly document: string
+  readonly step: Step
+}
+
+/** The README's steps, with those of the pages before its last Ctrl-C, which ends the tour. */
+function wholePath(): readonly PlacedStep[] {
+  const placed = (document: string): PlacedStep[] =>
+    stepsOf(readFileSync(join(root, document), "utf8")).map((step) => ({ document, step }))
+  const tour = placed("README.md")
+  const end = tour.findLastIndex(({ step }) => step.kind === "interruption")
+  return [...tour.slice(0, end), ...PAGES.flatMap(placed), ...tour.slice(end)]
+}
+
 async function main(): Promise<number> {
-  const steps = stepsOf(readFileSync(document, "utf8"))
+  const steps = wholePath()
   await ensurePrograms()
   const directory = mkdtempSync(join(tmpdir(), "unseal-readme-"))
   const terminals = new Map<string, Terminal>()
@@ -43,7 +61,7 @@ async function main(): Promise<number> {
     return 0
   } catch (error) {
     if (!(error instanceof Deviation)) throw error
-    process.stdout.write(`${document}:${error.line}: ${error.message}\n${error.output}\n`)
+    process.stdout.write(`${error.document}:${error.line}: ${error.message}\n${error.output}\n`)
     return 1
   } finally {
     for (const terminal of terminals.values()) await terminal.close()
@@ -53,6 +71,7 @@ async function main(): Promise<number> {
 
 /** What was not as the document says. */
 class Deviation extends Error {
+  document = "README.md"
   readonly line: number
   readonly output: string
 
@@ -63,25 +82,38 @@ class Deviation extends Error {
   }
 }
 
-async function walk(steps: readonly Step[], terminal: (name: string) => Terminal): Promise<void> {
+async function walk(steps: readonly PlacedStep[], terminal: (name: string) => Terminal): Promise<void> {
   const running = new Map<string, Run>()
-  for (const step of steps) {
+  for (const { document, step } of steps) {
     const begun = performance.now()
-    for (const [name, run] of running)
-      if (run.ended() !== undefined)
-        throw new Deviation(step.line, `what runs in the terminal ${name} has ended by itself`, run.output())
-    if (step.kind === "interruption") await interrupt(step, running, terminal)
-    else if (step.terminal === MAIN) await type(step, terminal(MAIN))
-    else running.set(step.terminal, await startIn(step, terminal(step.terminal)))
+    try {
+      await take(step, running, terminal)
+    } catch (error) {
+      if (error instanceof Deviation) error.document = document
+      throw error
+    }
     const seconds = ((performance.now() - begun) / 1000).toFixed(1)
-    process.stdout.write(`line ${step.line}: ${describe(step)} (${seconds} s)\n`)
+    process.stdout.write(`${document}:${step.line}: ${describe(step)} (${seconds} s)\n`)
   }
   if (running.size > 0)
     throw new Deviation(
-      steps.at(-1)!.line,
+      steps.at(-1)!.step.line,
       `the path ends and leaves running what it began: ${[...running.keys()].join(", ")}`,
       "",
     )
+}
+
+async function take(
+  step: Step,
+  running: Map<string, Run>,
+  terminal: (name: string) => Terminal,
+): Promise<void> {
+  for (const [name, run] of running)
+    if (run.ended() !== undefined)
+      throw new Deviation(step.line, `what runs in the terminal ${name} has ended by itself`, run.output())
+  if (step.kind === "interruption") await interrupt(step, running, terminal)
+  else if (step.terminal === MAIN) await type(step, terminal(MAIN))
+  else running.set(step.terminal, await startIn(step, terminal(step.terminal)))
 }
 
 const describe = (step: Step): string =>
