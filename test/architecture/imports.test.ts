@@ -84,9 +84,11 @@ const RULES: readonly Rule[] = [
   },
   {
     reason:
-      "the queue knows the archive's errors and how to wait, and nothing else of it: there is one way to wait, for all",
+      "the queue knows the archive's errors, how to wait, and the types of a checkpoint, which both write: nothing else of it",
     where: /^packages\/queue\//,
-    isForbidden: within(/^packages\/(?!queue\/|archive\/src\/(errors|waiting)\.ts$)/),
+    isForbidden: (imported) =>
+      within(/^packages\/(?!queue\/|archive\/src\/(errors|waiting)\.ts$)/)(imported) &&
+      !(imported.typeOnly && within(/^packages\/archive\/src\/checkpoint\.ts$/)(imported)),
     broken: ["packages/queue/src/consumer.ts", "@unseal/vendor/client"],
   },
   {

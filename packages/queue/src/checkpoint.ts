@@ -1,3 +1,4 @@
+import type { Checkpoint, CheckpointLog, CheckpointUpload, PartReceipt } from "@unseal/archive/checkpoint"
 import { untilAborted } from "@unseal/archive/waiting"
 import { z } from "zod"
 import { findArchiveJobs } from "./archive-jobs.ts"
@@ -15,51 +16,14 @@ const uploadSchema = z.object({
   sourceSize: z.int().nonnegative(),
   partSize: z.int().positive(),
   plaintextSize: z.int().nonnegative(),
-})
+}) satisfies z.ZodType<CheckpointUpload>
 const receiptSchema = z.object({
   size: z.int().nonnegative(),
   tag: z.string(),
   crc32: z.int().nonnegative(),
   syncErrors: z.int().nonnegative(),
   proof: z.string().optional(),
-})
-
-/** The upload that a run began. As in `@unseal/archive`, which defines what the fields mean. */
-export type CheckpointUpload = Readonly<z.infer<typeof uploadSchema>>
-/** A part that was written. */
-export type PartReceipt = Readonly<z.infer<typeof receiptSchema>>
-
-/** What an earlier run of a job left behind. */
-export interface Checkpoint {
-  /** Absent if it began none that could be resumed. */
-  readonly upload?: CheckpointUpload
-  readonly parts: ReadonlyMap<number, PartReceipt>
-  readonly record?: unknown
-}
-
-/**
- * Where a job keeps what its next run need not do again: a hash in Redis beside the job. Writing is possible only while the
- * run holds the job's lock, which Redis itself checks; else `LockLostError`. Every call rejects as soon as the run is aborted.
- */
-export interface CheckpointLog {
-  /** What an earlier run left, or `null`: also if it is damaged. */
-  load(): Promise<Checkpoint | null>
-  /** Replaces whatever was there. */
-  begin(upload: CheckpointUpload): Promise<void>
-  part(number: number, receipt: PartReceipt): Promise<void>
-  seal(record: unknown): Promise<void>
-  clear(): Promise<void>
-  /**
-   * Whether the upload of `token` is noted now, by whichever run. Unlike the others it can be asked after the run's abort; it
-   * rejects after a second, or once a failover should be over if that is how the lock was lost.
-   */
-  notes(token: string): Promise<boolean>
-  /**
-   * Whether the queue holds another job of the same archive, live or dead: an upload to the archive's key may be that job's. Looks
-   * through all keys of Redis, a thousand at a time, and then whether the lock is still held.
-   */
-  hasRivals(): Promise<boolean>
-}
+}) satisfies z.ZodType<PartReceipt>
 
 export interface CheckpointOptions {
   readonly connection: RedisClient
@@ -94,7 +58,12 @@ if #ARGV > 4 then redis.call("HSET", KEYS[2], unpack(ARGV, 5)) end
 redis.call("PEXPIRE", KEYS[2], ARGV[3])
 return 1`
 
-/** The checkpoint log of one run, which knows whether there is nothing in it: found so or cleared, and not written since. */
+/**
+ * The checkpoint log of one run: a hash in Redis beside the job. It knows whether it is `empty`: found so or cleared, and not written
+ * since. Writing is possible only while the run holds the job's lock, which Redis itself checks; else `LockLostError`. Every call but
+ * `notes` rejects as soon as the run is aborted. `load` gives `null` for a damaged one, too. `notes` rejects after a second, or once a
+ * failover should be over if that is how the lock was lost. `hasRivals` looks through all keys of Redis, a thousand at a time.
+ */
 export function openCheckpointLog(options: CheckpointOptions): CheckpointLog & { readonly empty: boolean } {
   const { connection, queue, jobId, signal } = options
   const key = checkpointKey(queue, jobId)

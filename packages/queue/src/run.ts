@@ -1,3 +1,4 @@
+import type { CheckpointLog } from "@unseal/archive/checkpoint"
 import { isUnsealError, type Side, UnsealError } from "@unseal/archive/errors"
 import { untilAborted } from "@unseal/archive/waiting"
 import type { Job } from "bullmq"
@@ -9,7 +10,7 @@ import {
   type Room,
   readFreezes,
 } from "./alone.ts"
-import { type CheckpointLog, openCheckpointLog } from "./checkpoint.ts"
+import { openCheckpointLog } from "./checkpoint.ts"
 import type { RedisClient } from "./client.ts"
 import { withDeadline } from "./deadline.ts"
 import { type Ending, endingOf, type FailedRun, type RunResult } from "./ending.ts"
