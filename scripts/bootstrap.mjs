@@ -66,7 +66,12 @@ function run(command, args, onStart) {
   // What Node has stripped of types and compiled is kept: without it a worker starts in 0.34 s instead of 0.2, and the stripper
   // stays in its memory, 26 MiB. Beside the modules, where only who may change them can write.
   const NODE_COMPILE_CACHE = process.env.NODE_COMPILE_CACHE ?? join(modules, ".cache/compiled")
-  const env = { ...process.env, PATH, NODE_COMPILE_CACHE, TURBO_TELEMETRY_DISABLED: "1" }
+  // A dead mount blocks threads; with Node's own four, a few directories would take what host names and keys need.
+  const UV_THREADPOOL_SIZE = process.env.UV_THREADPOOL_SIZE ?? "16"
+  const env = {
+    ...{ ...process.env, PATH, NODE_COMPILE_CACHE, UV_THREADPOOL_SIZE },
+    TURBO_TELEMETRY_DISABLED: "1",
+  }
   return new Promise((resolve) => {
     child = spawn(command, args, { cwd: root, stdio: "inherit", env })
     child.once("error", (error) => {

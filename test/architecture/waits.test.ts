@@ -12,6 +12,7 @@ const ENDED_BY: Readonly<Record<string, string>> = {
   "packages/archive/src/budget.ts": "the signal, which is looked at first",
   "packages/archive/src/hash-thread.ts": "the signal, or the thread's end",
   "packages/archive/src/slot-pool.ts": "the signal, which is looked at first, or the thread's end",
+  "packages/archive/src/store/file-threads.ts": "the signal, which is looked at first",
   "packages/archive/src/store/http-connection.ts": "the timers of the connection's state, and its pace",
   "packages/archive/src/store/http-request.ts": "its pace, and the end of the socket",
   "packages/archive/src/store/https-agent.ts":

@@ -1,9 +1,10 @@
 import { randomBytes } from "node:crypto"
-import { mkdir, open } from "node:fs/promises"
+import { type FileHandle, mkdir, open } from "node:fs/promises"
 import { dirname } from "node:path"
 import { UnsealError } from "../errors.ts"
 import { checkCrc32, checkLength, checkParts, hexCrc32, partBytes } from "./adapter.ts"
 import type { CreateOptions, PartWriter, WrittenPart } from "./contract.ts"
+import { BUFFER_SIZE, giveBuffer, takeBuffer } from "./file-buffers.ts"
 import { fileError, systemCode } from "./file-errors.ts"
 import { beginJournal, noteVoid, noteWritten, readJournal } from "./file-journal.ts"
 import { isToken, targetOf, uploadFilesOf } from "./file-names.ts"
@@ -137,6 +138,7 @@ async function uploadError(
   return new UnsealError("ERR_UPLOAD_GONE", `${operation} of ${path} failed: ENOENT`, { cause: error })
 }
 
+/** Through memory of its own: a file system that does not answer holds on to it for longer than the caller may wait. */
 async function writeAt(
   file: string,
   position: number,
@@ -145,21 +147,32 @@ async function writeAt(
 ): Promise<void> {
   // Not a flag that creates: the upload may have been aborted by now, and must not come back as half a file.
   const handle = await open(file, "r+")
+  const buffer = takeBuffer()
   try {
     // After a crash between the link and its clean-up this file is the visible object, which no part may touch.
     if ((await handle.stat()).nlink > 1)
       throw new UnsealError("ERR_UPLOAD_GONE", `the upload ${file} is complete already`)
     let at = position
     for (const chunk of body)
-      for (let start = 0; start < chunk.length; ) {
+      for (let start = 0; start < chunk.length; start += BUFFER_SIZE) {
+        // Once it is aborted, the body is no longer ours to look at.
         signal.throwIfAborted()
-        const { bytesWritten } = await handle.write(chunk, start, chunk.length - start, at)
-        start += bytesWritten
-        at += bytesWritten
+        const piece = chunk.subarray(start, start + BUFFER_SIZE)
+        buffer.set(piece)
+        await writeWhole(handle, buffer.subarray(0, piece.length), at)
+        at += piece.length
       }
     await handle.datasync()
     signal.throwIfAborted()
   } finally {
+    giveBuffer(buffer)
     await handle.close()
+  }
+}
+
+async function writeWhole(handle: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
+  for (let done = 0; done < bytes.length; ) {
+    const { bytesWritten } = await handle.write(bytes, done, bytes.length - done, position + done)
+    done += bytesWritten
   }
 }

@@ -193,8 +193,15 @@ describe("after a crash", () => {
     const controller = new AbortController()
     const reason = new Error("killed")
     const body = [bytes.subarray(0, 16), bytes.subarray(16, PART)]
+    // Between the two pieces.
+    Object.assign(body, {
+      *[Symbol.iterator]() {
+        yield body[0]
+        controller.abort(reason)
+        yield body[1]
+      },
+    })
     const again = writer.writePart(1, body, crc32(bytes.subarray(0, PART)), controller.signal)
-    controller.abort(reason)
     await expect(again).rejects.toBe(reason)
     expect((await writer.written(never)).size).toBe(0)
     await writer.abort()

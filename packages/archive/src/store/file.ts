@@ -9,94 +9,124 @@
  * Relied on: link and rename are atomic within a directory, fdatasync keeps what was written, and a file that is written in
  * place gets another size or modification time. Files are made for their owner alone (0600).
  */
-import { constants } from "node:fs"
+import { constants, type Dirent } from "node:fs"
 import { type FileHandle, open, opendir, stat } from "node:fs/promises"
 import { dirname, join, relative } from "node:path"
 import { UnsealError } from "../errors.ts"
 import type { ByteRange } from "../format/parts.ts"
 import { type AdapterOptions, type OpenedStore, openInTwo } from "./adapter.ts"
-import type { ArchiveSource, OpenUpload, StoredObject } from "./contract.ts"
+import type { ArchiveSource, OpenUpload, PartWriter, StoredObject } from "./contract.ts"
+import { BUFFER_SIZE, giveBuffer, takeBuffer } from "./file-buffers.ts"
 import { fileError, systemCode } from "./file-errors.ts"
 import { parseUploadName, targetOf } from "./file-names.ts"
 import { checkDirectory, etagOf, removeFile, statFile } from "./file-object.ts"
 import { removeUpload } from "./file-publish.ts"
+import { directoryThreads, type Threads } from "./file-threads.ts"
 import { choosePartSize, createFileWriter } from "./file-writer.ts"
 import type { FileStoreUrl } from "./url.ts"
-
-const READ_SIZE = 512 * 1024
-
-/**
- * Memory that reads are done into and no read is using: a new one for each piece costs a quarter of the time in page faults and
- * collections (`npm run bench -- --chapter files`). As many as the command line has parts in flight.
- */
-const reserve: Buffer[] = []
-const RESERVE = 8
 
 /** Opens a directory as a store. It must be there; directories below it are made as keys need them. */
 export async function openFileStore(
   { directory }: FileStoreUrl,
   options: AdapterOptions,
 ): Promise<OpenedStore> {
+  const threads = directoryThreads(options.env)
   const source: Pick<ArchiveSource, "stat" | "read"> = {
-    async stat(key, signal) {
-      signal.throwIfAborted()
-      const object = await statFile(targetOf(directory, key), key)
-      if (!object) await checkDirectory(directory)
-      signal.throwIfAborted()
-      return object
-    },
-    read: (object, range, signal) => readFileRange(directory, object, range, signal),
+    stat: (key, signal) =>
+      threads.run(async () => {
+        const object = await statFile(targetOf(directory, key), key)
+        if (!object) await checkDirectory(directory)
+        signal.throwIfAborted()
+        return object
+      }, signal),
+    read: (object, range, signal) => readFileRange(directory, threads, object, range, signal),
   }
   return {
     ...source,
     location: `file://${directory}`,
     open: (key, length, signal) => openInTwo(source, key, length, signal),
     partSizeFor: () => choosePartSize(options.partSizeBytes),
-    create: (key, size, createOptions, signal) =>
-      createFileWriter(directory, key, size, createOptions, options.partSizeBytes, signal),
-    openUploads: (signal, key) => listUploads(directory, signal, key),
-    async abortUpload(upload, signal) {
-      signal.throwIfAborted()
-      await removeUpload(targetOf(directory, upload.key), upload.token)
+    async create(key, size, createOptions, signal) {
+      const begin = () => createFileWriter(directory, key, size, createOptions, options.partSizeBytes, signal)
+      return onThreads(await threads.run(begin, signal), threads)
     },
-    async remove(key, signal) {
-      signal.throwIfAborted()
-      if (!(await removeFile(targetOf(directory, key)))) await checkDirectory(directory)
-    },
+    openUploads: (signal, key) => listUploads(directory, threads, signal, key),
+    abortUpload: (upload, signal) =>
+      threads.run(() => removeUpload(targetOf(directory, upload.key), upload.token), signal),
+    remove: (key, signal) =>
+      threads.run(async () => {
+        if (!(await removeFile(targetOf(directory, key)))) await checkDirectory(directory)
+      }, signal),
     async close() {},
   }
 }
 
+const onThreads = (writer: PartWriter, threads: Threads): PartWriter => ({
+  ...writer,
+  written: (signal) => threads.run(() => writer.written(signal), signal),
+  writePart: (number, body, crc32, signal) =>
+    threads.run(() => writer.writePart(number, body, crc32, signal), signal),
+  complete: (parts, signal) => threads.run(() => writer.complete(parts, signal), signal),
+  abort: () => threads.run(() => writer.abort()),
+})
+
 async function* readFileRange(
   directory: string,
+  threads: Threads,
   object: StoredObject,
   range: ByteRange,
   signal: AbortSignal,
 ): AsyncGenerator<Uint8Array> {
   const target = targetOf(directory, object.key)
-  signal.throwIfAborted()
-  const handle = await openForReading(directory, target)
-  const buffer = reserve.pop() ?? Buffer.allocUnsafeSlow(READ_SIZE)
+  const file = createReader(directory, object, target)
   try {
-    await checkVersion(handle, object, target)
     for (let at = range.start; at < range.end; ) {
-      const { bytesRead } = await handle.read(buffer, 0, Math.min(READ_SIZE, range.end - at), at)
-      signal.throwIfAborted()
-      if (bytesRead === 0) {
-        await checkVersion(handle, object, target)
-        throw new UnsealError("ERR_STORE_UNAVAILABLE", `${target} gave ${at} bytes instead of ${range.end}`)
-      }
-      at += bytesRead
-      // Before the last bytes go out: whatever was written in place meanwhile may be among them.
-      if (at === range.end) await checkVersion(handle, object, target)
-      yield buffer.subarray(0, bytesRead)
+      const piece = await threads.run(() => file.read(at, range.end, signal), signal)
+      at += piece.length
+      yield piece
       signal.throwIfAborted()
     }
   } catch (error) {
     throw fileError(error, "read", target, signal)
   } finally {
-    if (reserve.length < RESERVE) reserve.push(buffer)
-    await handle.close()
+    file.close()
+  }
+}
+
+/** A file that is opened with the first read, and its buffer: both are let go once the last read has ended, whenever that is. */
+function createReader(directory: string, object: StoredObject, target: string) {
+  const buffer = takeBuffer()
+  let handle: FileHandle | undefined
+  let reading: Promise<unknown> = Promise.resolve()
+
+  async function read(at: number, end: number, signal: AbortSignal): Promise<Uint8Array> {
+    if (handle === undefined) {
+      handle = await openForReading(directory, target)
+      await checkVersion(handle, object, target)
+      signal.throwIfAborted()
+    }
+    const { bytesRead } = await handle.read(buffer, 0, Math.min(BUFFER_SIZE, end - at), at)
+    if (bytesRead === 0) {
+      await checkVersion(handle, object, target)
+      throw new UnsealError("ERR_STORE_UNAVAILABLE", `${target} gave ${at} bytes instead of ${end}`)
+    }
+    // Before the last bytes go out: whatever was written in place meanwhile may be among them.
+    if (at + bytesRead === end) await checkVersion(handle, object, target)
+    return buffer.subarray(0, bytesRead)
+  }
+
+  return {
+    read(at: number, end: number, signal: AbortSignal): Promise<Uint8Array> {
+      const piece = read(at, end, signal)
+      reading = piece.catch(() => {})
+      return piece
+    },
+    close(): void {
+      void reading.then(async () => {
+        giveBuffer(buffer)
+        await handle?.close().catch(() => {})
+      })
+    },
   }
 }
 
@@ -122,25 +152,24 @@ async function checkVersion(handle: FileHandle, object: StoredObject, target: st
 
 async function* listUploads(
   directory: string,
+  threads: Threads,
   signal: AbortSignal,
   only?: string,
 ): AsyncGenerator<OpenUpload> {
-  signal.throwIfAborted()
-  await checkDirectory(directory)
+  await threads.run(() => checkDirectory(directory), signal)
   // Beside its target, an upload is found without a look at all the others.
   const target = only === undefined ? null : targetOf(directory, only)
   const pending = [target === null ? directory : dirname(target)]
   for (let path = pending.pop(); path !== undefined; path = pending.pop()) {
     const found = new Set<string>()
     try {
-      for await (const entry of await opendir(path)) {
-        signal.throwIfAborted()
+      for await (const entry of entriesOf(path, threads, signal)) {
         if (entry.isDirectory() && target === null) pending.push(join(path, entry.name))
         const upload = entry.isFile() ? parseUploadName(entry.name) : null
         // Either of an upload's two files stands for it: a crash may have left only one.
         if (!upload || found.has(upload.token)) continue
         if (target !== null && join(path, upload.name) !== target) continue
-        const startedAt = await startOf(join(path, entry.name))
+        const startedAt = await threads.run(() => startOf(join(path, entry.name)), signal)
         if (!startedAt) continue
         found.add(upload.token)
         yield { key: relative(directory, join(path, upload.name)), token: upload.token, startedAt }
@@ -148,6 +177,20 @@ async function* listUploads(
     } catch (error) {
       if (systemCode(error) !== "ENOENT") throw fileError(error, "list", path, signal)
     }
+  }
+}
+
+async function* entriesOf(path: string, threads: Threads, signal: AbortSignal): AsyncGenerator<Dirent> {
+  const entries = await threads.run(() => opendir(path), signal)
+  try {
+    for (;;) {
+      const entry = await threads.run(() => entries.read(), signal)
+      if (entry === null) return
+      yield entry
+    }
+  } finally {
+    // It waits for a read that is under way, for as long as that takes.
+    void entries.close().catch(() => {})
   }
 }
 
