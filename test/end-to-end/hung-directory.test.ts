@@ -115,8 +115,10 @@ test("a worker with a thread that nothing can end ends all the same", async () =
     await system.upload(archive)
     await system.enqueue(archive)
     await expect.poll(() => worker.log.some(({ msg }) => msg === "archive started"), SOON).toBe(true)
-    // Its job is handed back before.
-    await worker.stop()
+    worker.kill("SIGTERM")
+    await worker.exited
+    expect(worker.log.at(-1)).toMatchObject({ msg: "stopped" })
+    // Its job was handed back before.
     expect(await readAccounts(system.client, "unseal")).toMatchObject({ deadLetters: 0, live: 1, missing: 0 })
   } finally {
     await system.close()

@@ -1,5 +1,6 @@
 /** A directory whose file system does not answer: a named pipe that nobody writes to blocks the thread that opens it, as a dead mount does. */
-import { execFile } from "node:child_process"
+import { execFile, spawn } from "node:child_process"
+import { once } from "node:events"
 import { constants } from "node:fs"
 import { mkdtemp, open, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
@@ -152,4 +153,18 @@ test("work that fails before it begins gives its thread back", async () => {
     throw new Error("no such key")
   }
   for (let i = 0; i < 5; i++) await expect(threads.run(fails)).rejects.toThrow("no such key")
+})
+
+test.each([
+  ["a thread that nothing can end keeps no process alive", "a.ts", [null, "SIGKILL"]],
+  ["a process with a directory ends with its code", "none.ts", [3, null]],
+])("%s", async (_, key, end) => {
+  await hungObject("a.ts")
+  const script = `
+    import { openStore } from ${JSON.stringify(join(import.meta.dirname, "open.ts"))}
+    const store = await openStore(${JSON.stringify(`file://${directory}`)}, { env: {} })
+    store.stat("${key}", new AbortController().signal).catch(() => {})
+    setTimeout(() => process.exit(3), 500)`
+  const child = spawn(process.execPath, ["--input-type=module", "-e", script], { stdio: "ignore" })
+  expect(await once(child, "exit")).toEqual(end)
 })

@@ -6,6 +6,7 @@
 import { setTimeout as sleep } from "node:timers/promises"
 import { untilAborted } from "../waiting.ts"
 import type { AdapterOptions } from "./adapter.ts"
+import { endThough } from "./file-exit.ts"
 
 export interface Threads {
   /**
@@ -89,7 +90,11 @@ function createThreads(gates: readonly Gate[]): Threads {
         leave()
         throw reason
       }
-      const working = (async () => work())().finally(leave)
+      atWork++
+      const working = (async () => work())().finally(() => {
+        atWork--
+        leave()
+      })
       return signal ? untilGivenUp(working, signal) : working
     },
   }
@@ -102,10 +107,15 @@ export function shareThreads(inAll: number): () => Threads {
   return () => createThreads([createGate(Math.min(MOST_OF_ONE, most)), all])
 }
 
+/** Threads that do something, or are blocked. */
+let atWork = 0
 let share: (() => Threads) | undefined
 
 /** The threads of one more directory of this process. */
 export function directoryThreads({ UV_THREADPOOL_SIZE: size }: AdapterOptions["env"]): Threads {
-  share ??= shareThreads(Number(size) || NODES_OWN)
+  if (share === undefined) {
+    share = shareThreads(Number(size) || NODES_OWN)
+    endThough(() => atWork > 0)
+  }
   return share()
 }
