@@ -10,6 +10,7 @@ import { openStore } from "@unseal/archive/store/open"
 import { readAccounts } from "@unseal/queue/accounting"
 import { listSuspensions } from "@unseal/queue/suspension-state"
 import { expect, test } from "vitest"
+import { poisoned } from "../harness/poisoned.ts"
 import { PROJECT_ID } from "../harness/system.ts"
 import { type Archive, startWorkerSystem } from "../harness/worker-system.ts"
 
@@ -89,7 +90,7 @@ test("a directory that does not answer holds no slot for longer than 20 s, and n
     for (const { key } of sick) await rm(join(dead, key))
     await release()
     await expect.poll(committed, SOON).toBe(well.length + sick.length)
-    const directory = await openStore(`file://${dead}`, { env: {} })
+    const directory = poisoned(await openStore(`file://${dead}`, { env: {} }))
     const signal = AbortSignal.timeout(60_000)
     for (const archive of sick)
       expect((await directory.stat(archive.key, signal))?.size).toBe(archive.ciphertext.length)
