@@ -12,7 +12,7 @@ export const problemSchema = z
     detail: z.string(),
     errors: z.array(z.object({ pointer: z.string(), detail: z.string() })).optional(),
   })
-  .meta({ id: "Problem", description: "A problem document (RFC 9457)" })
+  .meta({ description: "A problem document (RFC 9457)" })
 
 /** Every way in which a request can fail: status, title and what happened. The name is the outcome in metrics and logs. */
 export const FAILURES = {

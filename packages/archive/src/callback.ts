@@ -60,7 +60,7 @@ export const callbackSchema = z
     projectId: id("The project (OpenTok API key)"),
     applicationId: id("The project (Vonage application)"),
   })
-  .meta({ id: "ArchiveStatusCallback", description: "Other fields are permitted and ignored" })
+  .meta({ description: "Other fields are permitted and ignored" })
 
 /** Why a callback starts no work. */
 export type IgnoredReason = "not-archive" | "not-uploaded" | "not-encrypted"
