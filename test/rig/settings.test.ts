@@ -34,6 +34,12 @@ test("give the watchdog limits that a test can wait for", () => {
     ])
 })
 
+test("give the stores a limit of silence that a test can wait for", () => {
+  expect(readRigSettings({ RIG_STORE_IDLE_MS: "2000" })).toEqual({ protectionsOff: [], storeIdleMs: 2_000 })
+  for (const wrong of ["0", "2s"])
+    expect(problemsOf({ RIG_STORE_IDLE_MS: wrong })).toEqual([expect.stringContaining("RIG_STORE_IDLE_MS")])
+})
+
 test("name no protection that there is not", () => {
   expect(problemsOf({ RIG_PROTECTIONS_OFF: "fense" })).toEqual([
     expect.stringContaining("names fense, which is none of"),

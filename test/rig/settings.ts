@@ -29,12 +29,15 @@ export interface RigSettings {
   readonly protectionsOff: readonly Protection[]
   /** `RIG_WATCHDOG=LIMIT:GRACE:CHECK` in milliseconds, instead of minutes, which no test can wait for. */
   readonly watchdog?: Watchdog
+  /** `RIG_STORE_IDLE_MS`: the stores' limit of silence, which is a tenth of what a peer may take beside its bytes. */
+  readonly storeIdleMs?: number
 }
 
 /** Throws `ConfigurationError` with every problem. */
 export function readRigSettings(env: Environment = process.env): RigSettings {
   const problems: string[] = []
   const { RIG_FAULT_POINT: faultPoint, RIG_PROTECTIONS_OFF: off, RIG_WATCHDOG: watchdog } = env
+  const { RIG_STORE_IDLE_MS: storeIdle } = env
   const names = off?.split(",").map((name) => name.trim()) ?? []
   const protectionsOff = PROTECTIONS.filter((protection) => names.includes(protection))
   for (const name of names.filter((name) => !PROTECTIONS.includes(name as Protection)))
@@ -42,11 +45,14 @@ export function readRigSettings(env: Environment = process.env): RigSettings {
   const limits = watchdog === undefined ? undefined : parseWatchdog(watchdog)
   if (limits === null)
     problems.push("RIG_WATCHDOG must be LIMIT:GRACE:CHECK in milliseconds, as in 3000:1000:100")
+  if (storeIdle !== undefined && !/^[1-9]\d{0,6}$/.test(storeIdle))
+    problems.push("RIG_STORE_IDLE_MS must be a number of milliseconds")
   if (problems.length > 0) throw new ConfigurationError(problems)
   return {
     protectionsOff,
     ...(faultPoint !== undefined && { faultPoint }),
     ...(limits && { watchdog: limits }),
+    ...(storeIdle !== undefined && { storeIdleMs: Number(storeIdle) }),
   }
 }
 

@@ -7,6 +7,7 @@ const settings = readRigSettings()
 await runWorker({
   decorators: (logger) => [createRig(settings, logger)],
   handsBack: !isOff(settings, "hand-back"),
+  ...(settings.storeIdleMs && { stores: { idleTimeoutMs: settings.storeIdleMs } }),
   consumer: {
     ...(settings.watchdog && { watchdog: settings.watchdog }),
     ...(isOff(settings, "lock-renewal") && { lockRenewal: "by-job" }),

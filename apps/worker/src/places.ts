@@ -64,9 +64,11 @@ export interface PlacesOptions {
   readonly logger: Logger
   readonly onRetry: NonNullable<OpenStoreOptions["onRetry"]>
   readonly notices: StoreNotices
+  readonly stores?: Pick<OpenStoreOptions, "idleTimeoutMs"> | undefined
 }
 
-export function openPlaces({ config, budget, logger, onRetry, notices }: PlacesOptions): Places {
+export function openPlaces(options: PlacesOptions): Places {
+  const { config, budget, logger, onRetry, notices } = options
   const { projects, settings } = config
   const budgets = createProjectBudgets(budget, settings.UNSEAL_PART_SIZE_BYTES)
   const configured = () => projects.ids.flatMap((id) => projects.get(id) ?? [])
@@ -78,7 +80,7 @@ export function openPlaces({ config, budget, logger, onRetry, notices }: PlacesO
       limits.set(url, limit)
       const partSizeBytes = settings.UNSEAL_PART_SIZE_BYTES
       const store = await openStore(url, {
-        ...{ partSizeBytes, env: config.env, onNotice: notices(url), limit },
+        ...{ ...options.stores, partSizeBytes, env: config.env, onNotice: notices(url), limit },
         onRetry(code) {
           if (isAnswer(code)) silenceOf(store).heard()
           onRetry(code)

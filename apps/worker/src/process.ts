@@ -13,14 +13,19 @@ import type { RunDecorator } from "./run-decorator.ts"
 import { createWorker, type WorkerOptions } from "./worker.ts"
 
 /** What another main than the product's may do differently. */
-export interface WorkerVariant extends Pick<WorkerOptions, "consumer"> {
+export interface WorkerVariant extends Pick<WorkerOptions, "consumer" | "stores"> {
   decorators?(logger: Logger): readonly RunDecorator[]
   /** `false`: a signal ends the process at once, with its jobs in hand. */
   readonly handsBack?: boolean
 }
 
 /** The worker's process, from its settings to its end (`runProcess`). */
-export const runWorker = ({ decorators, handsBack = true, consumer }: WorkerVariant = {}): Promise<void> =>
+export const runWorker = ({
+  decorators,
+  handsBack = true,
+  consumer,
+  stores,
+}: WorkerVariant = {}): Promise<void> =>
   runProcess("worker", async ({ logger, fail }) => {
     const config = readConfig()
     const { settings } = config
@@ -41,6 +46,7 @@ export const runWorker = ({ decorators, handsBack = true, consumer }: WorkerVari
       ...{ config, redis, registry, logger },
       ...(decorators && { decorators: decorators(logger) }),
       ...(consumer && { consumer }),
+      ...(stores && { stores }),
     })
     const admin = await startAdminServer({
       port: settings.UNSEAL_ADMIN_PORT,

@@ -14,7 +14,7 @@ import { createFallback } from "./fallback.ts"
 import { createKeyMetrics } from "./key-metrics.ts"
 import { createWorkerMetrics } from "./metrics.ts"
 import { createMission, type MissionResult } from "./mission.ts"
-import { openPlaces } from "./places.ts"
+import { openPlaces, type PlacesOptions } from "./places.ts"
 import { createAccountMetrics, createQueueMetrics, createSuspensionMetrics } from "./queue-metrics.ts"
 import { createReport } from "./report.ts"
 import type { RunDecorator } from "./run-decorator.ts"
@@ -47,6 +47,8 @@ export interface WorkerOptions {
   readonly decorators?: readonly RunDecorator[]
   /** In place of what the consumer does by itself. */
   readonly consumer?: Pick<ConsumerOptions<MissionResult>, "watchdog" | "lockRenewal">
+  /** In place of what the stores do by themselves. */
+  readonly stores?: PlacesOptions["stores"]
 }
 
 /** Everything between the queue and the stores. It begins to work at once. */
@@ -71,6 +73,7 @@ export function createWorker(options: WorkerOptions): Worker {
     logger,
     onRetry,
     notices: createStoreNotices(registry, logger),
+    stores: options.stores,
   })
   metrics.watchRequestLimits(places.requestLimits)
   const fallback = createFallback({ config, onRetry })
