@@ -37,10 +37,13 @@ const within =
 const RULES: readonly Rule[] = [
   {
     reason:
-      "the format does no I/O and knows only errors: it can be read, tested and replaced without a store or a queue",
+      "the format does no I/O and knows only errors and their words: it can be read, tested and replaced without a store or a queue",
     where: /^packages\/archive\/src\/format\//,
     isForbidden: (imported) =>
-      !within(/^packages\/archive\/src\/(format\/|errors\.ts$)/, /^node:(buffer|crypto|zlib)$/)(imported),
+      !within(
+        /^packages\/archive\/src\/(format\/|(errors|counted)\.ts$)/,
+        /^node:(buffer|crypto|zlib)$/,
+      )(imported),
     broken: ["packages/archive/src/format/cbc.ts", "node:fs"],
   },
   {
@@ -48,7 +51,7 @@ const RULES: readonly Rule[] = [
       "a store knows the format's types and byte ranges, never its cryptography: storage knows nothing of keys",
     where: /^packages\/archive\/src\/store\//,
     isForbidden: (imported) =>
-      within(/^packages\/archive\/src\/(?!store\/|(errors|waiting|format\/parts)\.ts$)/)(imported) &&
+      within(/^packages\/archive\/src\/(?!store\/|(errors|counted|waiting|format\/parts)\.ts$)/)(imported) &&
       !(imported.typeOnly && within(/^packages\/archive\/src\/format\//)(imported)),
     broken: ["packages/archive/src/store/s3.ts", "../format/cbc.ts"],
   },

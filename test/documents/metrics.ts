@@ -108,10 +108,10 @@ export function metricsDocument(): string {
   ])
   return generated(
     "Metrics",
-    "Ingest and workers show these at `/metrics` of their admin port, as Prometheus text. Labels come from closed sets: a value from outside is `unknown`, so that nothing that comes in becomes a series.",
-    "*Over replicas* says what makes one number of those of several processes. Counters and histograms add up. A gauge of the queue is the same in every worker, so a sum would count it several times.",
-    "Up to 500 series of a counter begin at 0, so that a rate sees the first event; with more, of many projects, each begins with its first event. What Redis does not tell within a second is `NaN`.",
-    "Beside these, each process shows `process_…` and `nodejs_…`: CPU, memory, descriptors, lag of the event loop and garbage collection, as [prom-client](https://github.com/siimon/prom-client) names them.",
+    "Ingest and workers show these at `/metrics` of their admin port, as Prometheus text. Labels come from closed sets: a value from outside is `unknown`, so no input can create a series.",
+    "*Over replicas* says how to combine the values of several processes. Counters and histograms add up. A gauge of the queue is the same in every worker, so a sum would count it several times.",
+    "A counter with up to 500 series shows all of them from 0, so that a rate sees the first event. With more, as with many projects, each series begins with its first event. A value that Redis does not give within a second is `NaN`.",
+    "Each process also shows `process_…` and `nodejs_…`: CPU, memory, descriptors, lag of the event loop and garbage collection, as [prom-client](https://github.com/siimon/prom-client) names them.",
     table(["metric", "process", "type", "unit", "labels", "over replicas", "meaning"], rows),
   )
 }

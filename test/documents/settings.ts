@@ -36,7 +36,7 @@ export function settingsDocument(): string {
   })
   return generated(
     "Settings",
-    "Environment variables. Each secret also as `NAME_FILE`, which names a file that holds it. An unknown `UNSEAL_…` name is an error with a suggestion, and all problems are told at once. The SDKs keep their own names (`AWS_…`, `AZURE_…`). [.env.example](../.env.example) has them all, ready to be uncommented, and says how to load it.",
+    "Environment variables. Each secret also as `NAME_FILE`, which names a file that holds it. An unknown `UNSEAL_…` name is an error with a suggestion, and all problems are reported together. The SDKs keep their own names (`AWS_…`, `AZURE_…`). [.env.example](../.env.example) has them all, ready to be uncommented, and says how to load it.",
     "*For* names the processes that read a setting; the others know its name and pass over it, so that one file may serve them all. The simulator has [settings of its own](simulator.md#settings).",
     table(["name", "for", "takes", "default", "meaning"], rows),
   )

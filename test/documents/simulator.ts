@@ -119,7 +119,7 @@ export function simulatorDocument(): string {
     RECORD,
     "Its log shows the ports. Objects are kept in temporary files until the process ends.",
     "## Settings",
-    "Environment variables. An unknown `SIMULATOR_…` name is an error, and all problems are told at once. `LOG_LEVEL` is as [elsewhere](settings.md).",
+    "Environment variables. An unknown `SIMULATOR_…` name is an error, and all problems are reported together. `LOG_LEVEL` is as [elsewhere](settings.md).",
     settings(),
     "## Control API",
     "On `SIMULATOR_PORT`. Anybody who reaches the port may call. Errors are `application/problem+json`.",

@@ -1,11 +1,11 @@
 /** Archives that are done, and are to be done once more: as a new job, which is accepted and committed anew. */
 import { randomUUID } from "node:crypto"
+import { counted } from "@unseal/archive/counted"
 import { type ArchiveJob, readArchiveJobs } from "@unseal/queue/archive-jobs"
 import { findJob } from "@unseal/queue/find-job"
 import { createJobPayload, type JobPayload, jobIdOf } from "@unseal/queue/job"
 import { createProducer } from "@unseal/queue/producer"
 import type { VendorArchive } from "@unseal/vendor/client"
-import { counted } from "./counted.ts"
 import { UsageError } from "./exit.ts"
 import { withQueue } from "./queue-connection.ts"
 import { openVendor } from "./vendor.ts"

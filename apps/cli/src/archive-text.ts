@@ -1,8 +1,9 @@
 /** What `unseal archives show` prints for people. */
+
+import { counted } from "@unseal/archive/counted"
 import type { ArchiveJob } from "@unseal/queue/archive-jobs"
 import type { ShownArchive } from "./archive-next.ts"
 import type { Looked, ShownDestination, ShownObject, ShownSource } from "./archive-places.ts"
-import { counted } from "./counted.ts"
 import { bytes } from "./progress.ts"
 
 const INDENT = " ".repeat(15)

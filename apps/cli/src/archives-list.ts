@@ -1,5 +1,5 @@
+import { counted } from "@unseal/archive/counted"
 import type { VendorArchive } from "@unseal/vendor/client"
-import { counted } from "./counted.ts"
 import { openVendor } from "./vendor.ts"
 import type { VendorOptions } from "./vendor-options.ts"
 

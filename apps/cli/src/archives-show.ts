@@ -1,4 +1,6 @@
 /** `unseal archives show ID`: where an archive is, in the queue, at the stores and with the vendor, and what is next. */
+
+import { counted } from "@unseal/archive/counted"
 import { type ArchiveJob, findArchiveJobs } from "@unseal/queue/archive-jobs"
 import { type Pause, readPause } from "@unseal/queue/pause"
 import { ConfigurationError } from "@unseal/service/settings"
@@ -6,7 +8,6 @@ import { nextMove, type ShownArchive } from "./archive-next.ts"
 import { type Looked, lookAtPlaces } from "./archive-places.ts"
 import { archiveText } from "./archive-text.ts"
 import { env, readShownProjects } from "./config.ts"
-import { counted } from "./counted.ts"
 import { EXIT, UsageError } from "./exit.ts"
 import { withQueue } from "./queue-connection.ts"
 

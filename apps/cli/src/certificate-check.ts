@@ -1,4 +1,5 @@
 import { randomBytes, timingSafeEqual } from "node:crypto"
+import { counted } from "@unseal/archive/counted"
 import type { Certificate } from "@unseal/archive/format/certificate"
 import type { KeyRing } from "@unseal/archive/format/key-ring"
 import {
@@ -76,7 +77,7 @@ export async function certificateCheckCommand(
   }
   if (daysLeft >= 0 && daysLeft < SOON_DAYS)
     process.stderr.write(
-      `warning: ${path} is valid for ${daysLeft} more days: register the next one in time\n`,
+      `warning: ${path} is valid for ${counted(daysLeft, "more day")}: register the next one in time\n`,
     )
   if (daysLeft < 0)
     process.stderr.write(

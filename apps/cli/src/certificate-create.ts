@@ -1,5 +1,6 @@
 import { generateKeyPair, type KeyObject } from "node:crypto"
 import { promisify } from "node:util"
+import { counted } from "@unseal/archive/counted"
 import { keyIdOf } from "@unseal/archive/format/key-ring"
 import { wipe } from "@unseal/archive/format/password"
 import { LARGEST_BITS, SMALLEST_BITS } from "./certificate-limits.ts"
@@ -56,7 +57,7 @@ export async function certificateCreateCommand(options: CertificateCreateOptions
     }
     if (options.json) process.stdout.write(`${JSON.stringify(result)}\n`)
     else for (const path of paths) process.stdout.write(`${path}\n`)
-    say(`a key of ${bits} bits, and a certificate that is valid for ${days} days`)
+    say(`a key of ${bits} bits, and a certificate that is valid for ${counted(days, "day")}`)
     if (!given) say(`${keyout} has no passphrase: whoever can read it can decrypt the archives`)
     else if (given.origin !== "generated")
       say(`the workers find its passphrase in ${passphraseFileOf(keyout)}, beside the key`)

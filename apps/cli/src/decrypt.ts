@@ -1,9 +1,9 @@
 import { createByteBudget } from "@unseal/archive/budget"
+import { counted } from "@unseal/archive/counted"
 import { decryptArchive } from "@unseal/archive/decrypt"
 import { UnsealError } from "@unseal/archive/errors"
 import type { TailRule } from "@unseal/archive/format/tail"
 import { readArchiveSettings } from "./config.ts"
-import { counted } from "./counted.ts"
 import { UsageError } from "./exit.ts"
 import { type KeyOptions, readKeyRing } from "./key-options.ts"
 import { removeLeftovers } from "./leftovers.ts"
@@ -110,7 +110,7 @@ export async function decryptCommand(
       if (outcome === "empty") say("the archive is empty (0 bytes): nothing was published in its session")
       if (record.announced?.fits === false)
         say(
-          `warning: ${source.name} has ${record.source.size} bytes, but the callback announced ${record.announced.size}: ${record.source.size < record.announced.size ? "it may have been cut short" : "it may be another archive's"}`,
+          `warning: ${source.name} has ${counted(record.source.size, "byte")}, but the callback announced ${record.announced.size}: ${record.source.size < record.announced.size ? "it may have been cut short" : "it may be another archive's"}`,
         )
       if (record.media.syncErrors > 0)
         say(
@@ -136,7 +136,7 @@ async function refuseExisting(
   if (existing !== null)
     throw new UnsealError(
       "ERR_DESTINATION_EXISTS",
-      `${name} exists already (${existing.size} bytes): give --overwrite to replace it`,
+      `${name} exists already (${counted(existing.size, "byte")}): give --overwrite to replace it`,
     )
 }
 
@@ -148,5 +148,5 @@ async function cleanUp({ store, path }: Location, signal: AbortSignal): Promise<
 }
 
 function describeTail(tail: { form: string; padding: number }): string {
-  return tail.form === "pkcs7" ? `PKCS#7 of ${tail.padding} bytes` : tail.form
+  return tail.form === "pkcs7" ? `PKCS#7 of ${counted(tail.padding, "byte")}` : tail.form
 }

@@ -12,6 +12,8 @@
  * What is aborted wrongly after all, say because clocks differ by hours, costs its job the parts that were written: it
  * begins anew, and nothing wrong is ever visible. So any number of janitors may run at once, beside live workers.
  */
+
+import { counted } from "@unseal/archive/counted"
 import { isUnsealError, type UnsealError } from "@unseal/archive/errors"
 import { recordKeyOf } from "@unseal/archive/record"
 import type { ArchiveStore, OpenUpload } from "@unseal/archive/store/contract"
@@ -20,7 +22,6 @@ import { findUploadOwners } from "@unseal/queue/upload-owners"
 import { matchesKeyTemplate } from "@unseal/service/key-template"
 import type { DestinationProject } from "@unseal/service/projects"
 import { env, readDestinationSettings } from "./config.ts"
-import { counted } from "./counted.ts"
 import { readDuration } from "./duration.ts"
 import { throwWorst } from "./exit.ts"
 import { withQueue } from "./queue-connection.ts"

@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto"
+import { counted } from "@unseal/archive/counted"
 import { utf8Of } from "@unseal/archive/format/text"
 import { readSmallFile, whyUnread } from "@unseal/archive/small-file"
 import { UsageError } from "./exit.ts"
@@ -73,7 +74,7 @@ async function fromFile(path: string): Promise<Buffer> {
   if (passphrase.includes("\n")) throw new UsageError(`${path} holds more than one line`)
   if (passphrase.length < BYTES.min || passphrase.length > BYTES.max)
     throw new UsageError(
-      `${path} holds a passphrase of ${passphrase.length} bytes: openssl takes ${BYTES.min} to ${BYTES.max}`,
+      `${path} holds a passphrase of ${counted(passphrase.length, "byte")}: openssl takes ${BYTES.min} to ${BYTES.max}`,
     )
   return passphrase
 }

@@ -1,7 +1,8 @@
 /** What holds the queue back, a pause or the deployment's trouble, and how to end that by hand. */
+
+import { counted } from "@unseal/archive/counted"
 import { type Pause, pauseQueue, readPause, resumeQueue } from "@unseal/queue/pause"
 import { resumeSuspended, type Suspension } from "@unseal/queue/suspension-state"
-import { counted } from "./counted.ts"
 import { withQueue } from "./queue-connection.ts"
 
 /** One suspension in two lines: what is held and since when, why, and what to do about it. */

@@ -11,6 +11,7 @@
  * - An archive that has expired with the vendor, without a record, is lost, and is named as well.
  */
 
+import { counted } from "@unseal/archive/counted"
 import { isUnsealError, type UnsealError } from "@unseal/archive/errors"
 import { recordKeyOf } from "@unseal/archive/record"
 import type { OpenedStore } from "@unseal/archive/store/adapter"
@@ -23,7 +24,6 @@ import type { DestinationProject } from "@unseal/service/projects"
 import type { VendorArchive } from "@unseal/vendor/client"
 import { payloadOfArchive } from "./again.ts"
 import { env, readReconcileSettings } from "./config.ts"
-import { counted } from "./counted.ts"
 import { readDuration } from "./duration.ts"
 import { throwWorst, UsageError } from "./exit.ts"
 import { withQueue } from "./queue-connection.ts"

@@ -3,6 +3,7 @@ import { type FileHandle, mkdtemp, open, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { addAbortSignal, type Readable } from "node:stream"
+import { counted } from "@unseal/archive/counted"
 import { isUnsealError, UnsealError } from "@unseal/archive/errors"
 import { type OpenedStore, openInTwo } from "@unseal/archive/store/adapter"
 import type { ArchiveSource } from "@unseal/archive/store/contract"
@@ -76,7 +77,10 @@ function spoolStore(name: string, handle: FileHandle, size: number): OpenedStore
         signal.throwIfAborted()
         const { bytesRead } = await handle.read(buffer, 0, Math.min(buffer.length, end - at), at)
         if (bytesRead === 0)
-          throw new UnsealError("ERR_STORE_UNAVAILABLE", `${name} gave ${at} bytes instead of ${end}`)
+          throw new UnsealError(
+            "ERR_STORE_UNAVAILABLE",
+            `${name} gave ${counted(at, "byte")} instead of ${end}`,
+          )
         at += bytesRead
         yield buffer.subarray(0, bytesRead)
       }

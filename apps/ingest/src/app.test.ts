@@ -142,7 +142,10 @@ describe("a callback", () => {
     const response = await app.post("/callbacks/100", uploaded())
     expect(JSON.stringify(await problemOf(response))).not.toContain("c4n4ry")
     expect(response.status).toBe(500)
-    expect(app.logs.at(-1)).toMatchObject({ level: "error", outcome: "failed", err: { type: "TypeError" } })
+    expect(app.logs.at(-1)).toMatchObject({
+      ...{ level: "error", msg: "callback failed", outcome: "failed" },
+      err: { type: "TypeError" },
+    })
   })
 
   it("leaves one log line, with outcome and ids, without password and token", async () => {
@@ -159,7 +162,9 @@ describe("a callback", () => {
       jobId: expect.stringContaining(ARCHIVE_ID),
       duration: expect.any(Number),
     })
-    expect(app.logs[1]).toMatchObject({ level: "warn", outcome: "unauthenticated", reason: "wrong token" })
+    expect(app.logs[1]).toMatchObject({
+      ...{ level: "warn", msg: "callback refused", outcome: "unauthenticated", reason: "wrong token" },
+    })
     expect(app.logs).toHaveLength(2)
     expect(JSON.stringify(app.logs)).not.toMatch(new RegExp(`${TOKEN}|${PASSWORD}|Bearer`))
   })

@@ -89,7 +89,7 @@ export function createOutcomeRecorder(
   })
   const seconds = createHistogram(registry, {
     name: "unseal_callback_seconds",
-    help: "From the head of a callback to the end of its answer",
+    help: "Time from the head of a callback to the end of its answer",
     labels: { outcome: OUTCOMES },
     buckets: [0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
   })
@@ -103,12 +103,11 @@ export function createOutcomeRecorder(
     else {
       const hint = HINTS[rest.reason ?? ""]
       const kind = `${rest.outcome} ${rest.reason}`
-      limited(
-        rest.outcome === "failed" ? "error" : "warn",
-        kind,
-        { ...line, ...(hint && { hint }) },
-        "callback",
-      )
+      const [level, what] =
+        rest.outcome === "failed"
+          ? (["error", "callback failed"] as const)
+          : (["warn", rest.outcome === "aborted" ? "callback aborted" : "callback refused"] as const)
+      limited(level, kind, { ...line, ...(hint && { hint }) }, what)
     }
   }
 }

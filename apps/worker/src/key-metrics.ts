@@ -17,7 +17,7 @@ export function createKeyMetrics(
   const open = sharedByOneScrape(() => places.keys())
   createGauge(registry, {
     name: "unseal_certificate_expiry_seconds",
-    help: "Until the certificate of a key that is open here is no longer valid, negative after that; old archives are decrypted all the same",
+    help: "Time until the certificate of an open key expires, negative afterwards; archives under it are still decrypted",
     labels: { key_id: () => keyIds },
     overReplicas: "min",
     async collect(set) {

@@ -36,19 +36,19 @@ export function createWorkerMetrics(
 ) {
   const archives = createCounter(registry, {
     name: "unseal_archives_total",
-    help: "Runs by project and by how they ended since this process started, the code being that of a dead letter; to compare what was accepted with what became of it, take unseal_queue_accounts",
+    help: "Ended runs by project and outcome, with the code of a dead letter, since this process started; unseal_queue_accounts tells what became of all accepted archives",
     labels: { project: () => projects.ids, outcome: OUTCOMES, code: ["none", ...FAILURE_CODES] },
     possible: ({ project, outcome, code }) => canEnd(project, outcome, code),
   })
   const seconds = createHistogram(registry, {
     name: "unseal_archive_seconds",
-    help: "From the start of the run that committed an archive to its end",
+    help: "Time from the start to the end of the run that committed an archive",
     labels: {},
     buckets: [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1_800, 3_600],
   })
   const partSeconds = createHistogram(registry, {
     name: "unseal_part_seconds",
-    help: "One part in one stage",
+    help: "Time that one part took in one stage",
     labels: { stage: STAGES },
     buckets: [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30],
   })
@@ -59,7 +59,7 @@ export function createWorkerMetrics(
   })
   const retries = createCounter(registry, {
     name: "unseal_retries_total",
-    help: "What is tried again: a request to a store, or a whole job",
+    help: "Retries of a request to a store, or of a whole job",
     labels: { layer: ["request", "job"], code: FAILURE_CODES },
     possible: ({ layer, code }) => (layer === "request" ? REQUEST_CODES : RETRIED_JOB_CODES).includes(code),
   })

@@ -108,7 +108,7 @@ export function createSuspensionMetrics(
   const labels = { project: () => projects.ids, side: SIDES, code: SUSPENDING_CODES as readonly string[] }
   createGauge(registry, {
     name: "unseal_suspended",
-    help: "1 while archives of the project wait for the end of the deployment's trouble; the queue's, the same in every worker: use max, not sum",
+    help: "1 while archives of the project wait until trouble of the deployment ends; the same in every worker: use max, not sum",
     labels,
     overReplicas: "max",
     async collect(set) {
@@ -118,7 +118,7 @@ export function createSuspensionMetrics(
   })
   createGauge(registry, {
     name: "unseal_suspended_seconds",
-    help: "Since when the project is suspended; the queue's, the same in every worker: use max, not sum",
+    help: "How long the project has been suspended; the same in every worker: use max, not sum",
     labels,
     overReplicas: "max",
     async collect(set) {

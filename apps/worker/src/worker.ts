@@ -1,4 +1,5 @@
 import { createByteBudget } from "@unseal/archive/budget"
+import { counted } from "@unseal/archive/counted"
 import { readAccounts } from "@unseal/queue/accounting"
 import { type Consumer, type ConsumerOptions, createConsumer } from "@unseal/queue/consumer"
 import { openDeadLetters } from "@unseal/queue/dead-letters"
@@ -136,5 +137,5 @@ export function whyStuck(
   const idleMs = now - Math.max(lastProgressAt, okSince)
   if (idleMs <= limitMs) return null
   const last = lastTrouble === "" ? "" : `; the last error of its connections: ${lastTrouble}`
-  return `no progress for ${idleMs} ms with ${active} jobs in hand, although redis takes work${last}`
+  return `no progress for ${idleMs} ms with ${counted(active, "job")} in hand, although redis takes work${last}`
 }

@@ -1,4 +1,6 @@
 /** What the callback said of an archive, compared with what is there. The vendor does not say of what its numbers are. */
+
+import { counted } from "./counted.ts"
 import { UnsealError } from "./errors.ts"
 import { BLOCK_SIZE } from "./format/parts.ts"
 import type { StoredObject } from "./store/contract.ts"
@@ -27,7 +29,7 @@ export function requireAnnouncedSize(
   if (announced === undefined || fitsAnnounced(announced, object.size, padding)) return
   throw new UnsealError(
     "ERR_OBJECT_INCOMPLETE",
-    `${object.key} has ${object.size} bytes, but the callback announced ${announced}`,
+    `${object.key} has ${counted(object.size, "byte")}, but the callback announced ${announced}`,
   )
 }
 
@@ -43,16 +45,16 @@ export function checkSize(object: StoredObject, { size: announced }: Announced =
   if (object.size > LARGEST_OBJECT)
     throw new UnsealError(
       "ERR_CIPHERTEXT_INVALID",
-      `${object.key} claims ${object.size} bytes, which is more than any store holds (${LARGEST_OBJECT})`,
+      `${object.key} claims ${counted(object.size, "byte")}, which is more than any store holds (${LARGEST_OBJECT})`,
     )
   if (object.size === 0 && announced !== undefined && announced > 0)
     throw new UnsealError(
       "ERR_CIPHERTEXT_INVALID",
-      `${object.key} is empty (0 bytes), but the callback announced ${announced} bytes`,
+      `${object.key} is empty (0 bytes), but the callback announced ${counted(announced, "byte")}`,
     )
   if (object.size % BLOCK_SIZE !== 0)
     throw new UnsealError(
       "ERR_CIPHERTEXT_INVALID",
-      `${object.key} of ${object.size} bytes is not a whole number of 16-byte blocks: it was cut short, or is not encrypted`,
+      `${object.key} of ${counted(object.size, "byte")} is not a whole number of 16-byte blocks: it was cut short, or is not encrypted`,
     )
 }

@@ -1,6 +1,7 @@
 /** From the last part written to an object that is known to be visible. */
 import type { CheckpointLog, PartReceipt } from "./checkpoint.ts"
 import { hasMarks, sealRecord } from "./committed.ts"
+import { counted } from "./counted.ts"
 import { isUnsealError, UnsealError } from "./errors.ts"
 import type { Prover } from "./proof.ts"
 import type { ArchiveRecord } from "./record.ts"
@@ -62,7 +63,7 @@ export async function commit(
       throw cause
     throw new UnsealError(
       "ERR_DESTINATION_EXISTS",
-      `${destination.location} holds another object of ${found.size} bytes under ${found.key}, which replaced this archive as soon as it was complete`,
+      `${destination.location} holds another object of ${counted(found.size, "byte")} under ${found.key}, which replaced this archive as soon as it was complete`,
       { cause },
     )
   }

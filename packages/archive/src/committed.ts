@@ -2,6 +2,7 @@
 import { z } from "zod"
 import type { ArchiveKey } from "./archive-key.ts"
 import type { Checkpoint } from "./checkpoint.ts"
+import { counted } from "./counted.ts"
 import { isUnsealError, UnsealError } from "./errors.ts"
 import type { TailRule } from "./format/tail.ts"
 import type { Prover } from "./proof.ts"
@@ -52,7 +53,7 @@ export async function findCommitted(
     if (create.existing === "replace") return { found: "another" }
     throw new UnsealError(
       "ERR_DESTINATION_EXISTS",
-      `${store.location} holds another object of ${existing.size} bytes under ${existing.key}, not made from this source of ${source.size} bytes`,
+      `${store.location} holds another object of ${counted(existing.size, "byte")} under ${existing.key}, not made from this source of ${counted(source.size, "byte")}`,
     )
   }
   const record = await readRecord(store, recordKeyOf(existing.key), signal)

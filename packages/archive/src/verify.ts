@@ -1,5 +1,6 @@
 /** Whether what was committed is there. Some stores answer a commit with success, and put nothing or too little together. */
 import { crc32 } from "node:zlib"
+import { counted } from "./counted.ts"
 import { UnsealError } from "./errors.ts"
 import { formatCrc32 } from "./format/crc32.ts"
 import { createThreadHash } from "./hash-thread.ts"
@@ -22,9 +23,13 @@ export async function verifyCommit(
   moved?: (bytes: number) => void,
 ): Promise<void> {
   const { key, size } = expected.destination
-  if (found === null) throw mismatch(store, `has nothing under ${key}, where ${size} bytes were committed`)
+  if (found === null)
+    throw mismatch(
+      store,
+      `has nothing under ${key}, where ${counted(size, "byte was", "bytes were")} committed`,
+    )
   if (found.size !== size)
-    throw mismatch(store, `has ${found.size} bytes under ${key}, where ${size} were committed`)
+    throw mismatch(store, `has ${counted(found.size, "byte")} under ${key}, where ${size} were committed`)
   if (rule === "content") await verifyContent(store, found, expected, signal, moved)
 }
 

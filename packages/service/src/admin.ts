@@ -33,12 +33,12 @@ export const ADMIN_ENDPOINTS = {
     tells: "whether the process can work, for a readiness probe",
     answers: {
       200: "it can",
-      503: "it can't, with every reason: Redis does not take what it writes, or ingest is draining. What is wrong with one project (keys, a store) is not among them: that project is suspended, and `unseal_suspended` and the log tell",
+      503: "it can't, with every reason: Redis does not take what it writes, or ingest is draining. What is wrong with one project (keys, a store) is not among them: that project is suspended, as `unseal_suspended` and the log show",
     },
   },
   "/metrics": {
     tells: "the metrics, as Prometheus text",
-    answers: { 200: "the metrics; what Redis does not tell within a second is `NaN`" },
+    answers: { 200: "the metrics; a value that Redis does not give within a second is `NaN`" },
   },
 } as const satisfies Record<string, { tells: string; answers: Readonly<Record<number, string>> }>
 

@@ -162,13 +162,13 @@ export function openProjects<R extends ProjectsReader>(
 export function createReloadMetrics(registry: Registry) {
   const invalid = createGauge(registry, {
     name: "unseal_projects_file_invalid",
-    help: "1 while the files of the projects can't be used as they are, and the projects of before are in effect",
+    help: "1 while the projects file, or a file that it names, can't be used, so that the earlier projects stay in effect",
     labels: {},
     overReplicas: "max",
   })
   const reloads = createCounter(registry, {
     name: "unseal_projects_reloads_total",
-    help: "Changes of the projects' files: taken, or invalid, so that the projects stayed as they were",
+    help: "Changes to the projects' files: taken, or invalid and ignored",
     labels: { outcome: ["taken", "invalid"] },
   })
   return { invalid, reloads }

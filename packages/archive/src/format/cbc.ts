@@ -1,5 +1,6 @@
 /** AES-256-CBC (NIST SP 800-38A, section 6.2) over any range of whole blocks: random access by taking the previous block as IV. */
 import { createDecipheriv, type Decipheriv } from "node:crypto"
+import { counted } from "../counted.ts"
 import { UnsealError } from "../errors.ts"
 import { BLOCK_SIZE } from "./parts.ts"
 import type { ContentKey } from "./password.ts"
@@ -48,7 +49,7 @@ export function createPartDecryptor(contentKey: ContentKey, first: boolean): Par
       if (decipher === undefined || seen % BLOCK_SIZE !== 0)
         throw new UnsealError(
           "ERR_CIPHERTEXT_INVALID",
-          `part ends ${seen % BLOCK_SIZE} bytes into a 16-byte block`,
+          `part ends ${counted(seen % BLOCK_SIZE, "byte")} into a 16-byte block`,
         )
       decipher.final()
     },

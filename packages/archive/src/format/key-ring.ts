@@ -1,5 +1,6 @@
 /** Private keys, and the unwrapping of passwords with them. */
 import { createHash, createPrivateKey, createPublicKey, type KeyObject, type webcrypto } from "node:crypto"
+import { counted } from "../counted.ts"
 import { UnsealError } from "../errors.ts"
 import type { OaepHash } from "./password.ts"
 import { utf8Of } from "./text.ts"
@@ -67,7 +68,7 @@ function privateKeyOf(text: Buffer, name: string, passphrase?: Uint8Array): Priv
     throw new UnsealError(
       "ERR_KEY_INVALID",
       isProtected
-        ? `${name} can't be opened: wrong passphrase (${passphrase!.length} bytes), or a damaged file`
+        ? `${name} can't be opened: wrong passphrase (${counted(passphrase!.length, "byte")}), or a damaged file`
         : `${name} can't be read as a private key`,
       { cause },
     )
@@ -156,8 +157,8 @@ export function explainNoMatch(ring: KeyRing, encryptedPassword: Uint8Array): st
   const keys = ring.describe()
   if (keys.length === 0) return "the key ring is empty"
   const lengths = [...new Set(keys.map((key) => Math.ceil(key.modulusBits / 8)))].sort((a, b) => a - b)
-  const counted = keys.length === 1 ? "the only key" : `none of ${keys.length} keys`
+  const tried = keys.length === 1 ? "the only key" : `none of ${keys.length} keys`
   return lengths.includes(encryptedPassword.length)
-    ? `${counted} ${keys.length === 1 ? "does not unwrap" : "unwraps"} the password of ${encryptedPassword.length} bytes`
-    : `the encrypted password is ${encryptedPassword.length} bytes; ${keys.length === 1 ? "the only key takes" : "the keys take"} ${lengths.join(", ")}`
+    ? `${tried} ${keys.length === 1 ? "does not unwrap" : "unwraps"} the password of ${counted(encryptedPassword.length, "byte")}`
+    : `the encrypted password is ${counted(encryptedPassword.length, "byte")}; ${keys.length === 1 ? "the only key takes" : "the keys take"} ${lengths.join(", ")}`
 }

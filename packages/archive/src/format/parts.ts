@@ -1,3 +1,4 @@
+import { counted } from "../counted.ts"
 import { UnsealError } from "../errors.ts"
 
 /** Bytes from `start` up to, not including, `end`. */
@@ -41,7 +42,7 @@ export function planParts(ciphertextSize: number, plaintextSize: number, partSiz
   if (ciphertextSize % BLOCK_SIZE !== 0)
     throw new UnsealError(
       "ERR_CIPHERTEXT_INVALID",
-      `the object of ${ciphertextSize} bytes is not a whole number of 16-byte blocks: it was cut short, or is not encrypted`,
+      `the object of ${counted(ciphertextSize, "byte")} is not a whole number of 16-byte blocks: it was cut short, or is not encrypted`,
     )
   if (!Number.isSafeInteger(partSize) || partSize <= 0 || partSize % BLOCK_SIZE !== 0)
     throw new RangeError(`part size ${partSize} is not a positive multiple of ${BLOCK_SIZE}`)

@@ -4,6 +4,7 @@
  * OpenTok Encryption guide).
  */
 import { constants, type KeyObject, publicEncrypt } from "node:crypto"
+import { counted } from "../counted.ts"
 import { UnsealError } from "../errors.ts"
 
 /** A content-encryption key and its IV (RFC 5652, section 6.3; NIST SP 800-38A). Secret: wipe it with `wipe` after use. */
@@ -49,13 +50,13 @@ export function decodeEncryptedPassword(base64: string): Uint8Array {
   if (text.length % 4 !== 0)
     throw new UnsealError(
       "ERR_PASSWORD_INVALID",
-      `encrypted password is not base64: ${text.length} characters are not a multiple of 4, so it was cut short`,
+      `encrypted password is not base64: ${counted(text.length, "character is", "characters are")} not a multiple of 4, so it was cut short`,
     )
   const wrapped = Buffer.from(text, "base64")
   if (wrapped.length < WRAPPED_SIZE.min || wrapped.length > WRAPPED_SIZE.max)
     throw new UnsealError(
       "ERR_PASSWORD_INVALID",
-      `encrypted password is ${wrapped.length} bytes; RSA gives ${WRAPPED_SIZE.min} to ${WRAPPED_SIZE.max} (256 for a 2048-bit key)`,
+      `encrypted password is ${counted(wrapped.length, "byte")}; RSA gives ${WRAPPED_SIZE.min} to ${WRAPPED_SIZE.max} (256 for a 2048-bit key)`,
     )
   return wrapped
 }
@@ -68,7 +69,7 @@ export function parsePassword(password: Uint8Array): ContentKey {
   if (password.length !== PASSWORD_SIZE)
     throw new UnsealError(
       "ERR_PASSWORD_INVALID",
-      `unwrapped password is ${password.length} bytes, not ${PASSWORD_SIZE}`,
+      `unwrapped password is ${counted(password.length, "byte")}, not ${PASSWORD_SIZE}`,
     )
   for (const [index, field] of HEADER.entries())
     if (password[index] !== field.value)

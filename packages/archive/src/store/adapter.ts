@@ -1,6 +1,7 @@
 /** What the adapters agree on among themselves; users of a store need only `contract.ts` and `open.ts`. */
 import { setTimeout as sleep } from "node:timers/promises"
 import { crc32 } from "node:zlib"
+import { counted } from "../counted.ts"
 import { UnsealError } from "../errors.ts"
 import { PART_UNIT } from "../format/parts.ts"
 import type { ArchiveSource, ArchiveStore, OpenedObject, StoredObject, WrittenPart } from "./contract.ts"
@@ -92,7 +93,7 @@ export function createMarkers(listing: string) {
       if (seen.has(next))
         throw new UnsealError(
           "ERR_STORE_UNAVAILABLE",
-          `${listing} does not advance: after ${seen.size} pages the store says that there is more, but not where`,
+          `${listing} does not advance: after ${counted(seen.size, "page")} the store says that there is more, but not where`,
         )
       seen.add(next)
       return next

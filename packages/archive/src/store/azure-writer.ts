@@ -2,6 +2,7 @@
 import { createHash } from "node:crypto"
 import { Readable } from "node:stream"
 import type { BlockBlobClient } from "@azure/storage-blob"
+import { counted } from "../counted.ts"
 import { isUnsealError, UnsealError } from "../errors.ts"
 import { checkCrc32, checkLength, checkParts, hexCrc32, isSameObject, partBytes } from "./adapter.ts"
 import { type BlockName, blockId, fits, parseBlockId, parseToken } from "./azure-blocks.ts"
@@ -159,7 +160,7 @@ export async function azureWriter(
     const ids = Array.from(parts, ([number, { tag }]) => ({ token, number, tag }))
       .sort((a, b) => a.number - b.number)
       .map(blockId)
-    const doing = `completing ${to.name} of ${size} bytes`
+    const doing = `completing ${to.name} of ${counted(size, "byte")}`
     try {
       const { etag } = await attempt(doing, to.idleTimeoutMs, signal, (abortSignal) =>
         to.blob.commitBlockList(ids, {
@@ -192,7 +193,7 @@ export async function azureWriter(
     if (found !== null && options.existing === "fail")
       throw new UnsealError(
         "ERR_DESTINATION_EXISTS",
-        `${to.name} holds another object of ${found.size} bytes, with the ETag ${found.etag}`,
+        `${to.name} holds another object of ${counted(found.size, "byte")}, with the ETag ${found.etag}`,
         { cause: failure },
       )
     // The object that was in the way is gone again: with the next attempt, nothing is.

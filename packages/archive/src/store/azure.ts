@@ -25,6 +25,7 @@
  * CRC-64 is not in Node.
  */
 import type { BlobItem } from "@azure/storage-blob"
+import { counted } from "../counted.ts"
 import { isUnsealError, UnsealError } from "../errors.ts"
 import type { ByteRange } from "../format/parts.ts"
 import {
@@ -79,7 +80,7 @@ export async function openAzureStore(url: AzureStoreUrl, options: AdapterOptions
   /** One version from a request for its first bytes, which are not read yet. Azure has no answer to that for an empty object. */
   async function open(key: string, length: number, signal: AbortSignal): Promise<OpenedObject | null> {
     const { blob, name } = destination(key)
-    const doing = `reading the first ${length} bytes of ${name}`
+    const doing = `reading the first ${counted(length, "byte")} of ${name}`
     let answer: Answer
     try {
       answer = await attempt(doing, idleTimeoutMs, signal, (abortSignal) =>
@@ -160,7 +161,7 @@ export async function openAzureStore(url: AzureStoreUrl, options: AdapterOptions
     if (received !== end - start)
       throw new UnsealError(
         "ERR_STORE_UNAVAILABLE",
-        `${doing}: ${received} bytes came instead of ${end - start}`,
+        `${doing}: ${counted(received, "byte")} came instead of ${end - start}`,
       )
   }
 

@@ -1,5 +1,6 @@
 import { link, open, rename, rm, stat } from "node:fs/promises"
 import { dirname } from "node:path"
+import { counted } from "../counted.ts"
 import { UnsealError } from "../errors.ts"
 import type { CreateOptions, StoredObject, WrittenPart } from "./contract.ts"
 import { hasParts } from "./file-content.ts"
@@ -61,7 +62,10 @@ async function finish({ temporary, size }: Upload): Promise<string> {
   try {
     const found = (await handle.stat()).size
     if (found < size)
-      throw new UnsealError("ERR_STORE_UNAVAILABLE", `${temporary} has ${found} bytes instead of ${size}`)
+      throw new UnsealError(
+        "ERR_STORE_UNAVAILABLE",
+        `${temporary} has ${counted(found, "byte")} instead of ${size}`,
+      )
     if (found > size) await handle.truncate(size)
     await handle.sync()
     return etagOf(await handle.stat({ bigint: true }))
@@ -107,7 +111,7 @@ async function settle(
   if (options.existing === "fail" && (await isThere(target)))
     throw new UnsealError(
       "ERR_DESTINATION_EXISTS",
-      `${target} holds ${found ? `another object of ${found.size} bytes` : "something that is not a file"}, where one of ${size} bytes should be`,
+      `${target} holds ${found ? `another object of ${counted(found.size, "byte")}` : "something that is not a file"}, where one of ${counted(size, "byte")} should be`,
     )
   throw new UnsealError("ERR_UPLOAD_GONE", `the upload to ${target} is gone, and the object is not there`)
 }

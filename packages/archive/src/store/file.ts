@@ -12,6 +12,7 @@
 import { constants, type Dirent } from "node:fs"
 import { type FileHandle, open, opendir, stat } from "node:fs/promises"
 import { dirname, join, relative } from "node:path"
+import { counted } from "../counted.ts"
 import { UnsealError } from "../errors.ts"
 import type { ByteRange } from "../format/parts.ts"
 import { type AdapterOptions, type OpenedStore, openInTwo } from "./adapter.ts"
@@ -146,7 +147,7 @@ async function checkVersion(handle: FileHandle, object: StoredObject, target: st
   if (etagOf(stats) !== object.etag)
     throw new UnsealError(
       "ERR_OBJECT_CHANGED",
-      `${target} is no longer the version of ${object.size} bytes with ETag ${object.etag}`,
+      `${target} is no longer the version of ${counted(object.size, "byte")} with ETag ${object.etag}`,
     )
 }
 

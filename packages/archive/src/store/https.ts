@@ -11,6 +11,7 @@
 import { lookup } from "node:dns"
 import type { IncomingMessage } from "node:http"
 import { request } from "node:https"
+import { counted } from "../counted.ts"
 import { type ErrorCode, UnsealError } from "../errors.ts"
 import type { ByteRange } from "../format/parts.ts"
 import { DEFAULT_IDLE_TIMEOUT_MS, type OpenedStore } from "./adapter.ts"
@@ -20,7 +21,7 @@ import { pinOf, sizeOf, unranged, versionOf, wrongAnswer } from "./https-answer.
 import { AddressRefused, type HostRule, publicLookup, refusalOf } from "./https-hosts.ts"
 import { connectionError, troubled } from "./https-trouble.ts"
 import { withRequestLimit } from "./limited.ts"
-import { createPace, graceMs, TooSlowError } from "./pace.ts"
+import { createPace, graceMs, SilentError, TooSlowError } from "./pace.ts"
 import { readProxies } from "./proxy.ts"
 import { RequestLimit } from "./request-limit.ts"
 import { withRetries } from "./retry.ts"
@@ -136,7 +137,7 @@ export function openHttpsStore(options: HttpsStoreOptions): OpenedStore {
     signal.throwIfAborted()
     return new Promise((resolve, reject) => {
       const asking = request(url, { agent, signal, headers: { "accept-encoding": "identity", ...headers } })
-      const idle = setTimeout(() => asking.destroy(new Silence(idleTimeoutMs)), idleTimeoutMs)
+      const idle = setTimeout(() => asking.destroy(new SilentError(idleTimeoutMs)), idleTimeoutMs)
       asking.once("response", (answer) => {
         clearTimeout(idle)
         resolve(answer)
@@ -162,7 +163,7 @@ export function openHttpsStore(options: HttpsStoreOptions): OpenedStore {
     const slow = error instanceof TooSlowError
     const known = host === undefined ? null : connectionError(key, error as NodeJS.ErrnoException, host)
     if (known !== null) return known
-    const reason = error instanceof Silence || slow ? message : (code ?? message)
+    const reason = error instanceof SilentError || slow ? message : (code ?? message)
     return new UnsealError("ERR_STORE_UNAVAILABLE", `${key} could not be fetched: ${reason}`, {
       cause: error,
       slow,
@@ -213,7 +214,7 @@ export function openHttpsStore(options: HttpsStoreOptions): OpenedStore {
       if (status === 412 || (status === 206 && versionOf(answer) !== object.etag))
         throw new UnsealError(
           "ERR_OBJECT_CHANGED",
-          `${key} is no longer the version of ${object.size} bytes with ETag ${object.etag}`,
+          `${key} is no longer the version of ${counted(object.size, "byte")} with ETag ${object.etag}`,
         )
       const contentRange = `bytes ${start}-${end - 1}/${object.size}`
       if (status !== 206) throw wrong(answer, `it answered ${status} instead of 206`)
@@ -235,7 +236,7 @@ export function openHttpsStore(options: HttpsStoreOptions): OpenedStore {
       // The answer that tells of an empty object may have a body of its own.
       if (length === 0) return
       const wait = () => {
-        idle = setTimeout(() => answer.destroy(new Silence(idleTimeoutMs)), idleTimeoutMs)
+        idle = setTimeout(() => answer.destroy(new SilentError(idleTimeoutMs)), idleTimeoutMs)
       }
       const pace = createPace(graceMs(idleTimeoutMs))
       let received = 0
@@ -253,7 +254,7 @@ export function openHttpsStore(options: HttpsStoreOptions): OpenedStore {
         pace.run()
         wait()
       }
-      if (received !== length) throw wrong(answer, `${received} bytes came instead of ${length}`)
+      if (received !== length) throw wrong(answer, `${counted(received, "byte")} came instead of ${length}`)
     } catch (error) {
       throw translate(error, signal)
     } finally {
@@ -291,11 +292,4 @@ export function openHttpsStore(options: HttpsStoreOptions): OpenedStore {
   const { onRetry, limit = new RequestLimit() } = options
   const limited = withRequestLimit(store, limit, { onRetry })
   return { ...withRetries(limited, { onRetry }), close: () => store.close() }
-}
-
-/** Nothing moved for too long. */
-class Silence extends Error {
-  constructor(ms: number) {
-    super(`nothing moved for ${ms / 1000} s`)
-  }
 }

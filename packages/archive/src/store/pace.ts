@@ -58,3 +58,12 @@ export class TooSlowError extends Error {
     super(`less than ${floor} bytes a second moved`)
   }
 }
+
+/** What an exchange on which nothing moves ends in. The message is a clause. */
+export class SilentError extends Error {
+  override readonly name = "SilentError"
+
+  constructor(ms: number) {
+    super(`nothing moved for ${ms / 1000} s`)
+  }
+}

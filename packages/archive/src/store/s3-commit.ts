@@ -1,3 +1,4 @@
+import { counted } from "../counted.ts"
 import { isUnsealError, UnsealError } from "../errors.ts"
 import { isSameObject } from "./adapter.ts"
 import type { CreateOptions, StoredObject } from "./contract.ts"
@@ -61,7 +62,7 @@ export async function commitObject(
     if (found && options.existing === "fail")
       throw new UnsealError(
         "ERR_DESTINATION_EXISTS",
-        `${where} holds another object of ${found.size} bytes, where one of ${size} bytes should be`,
+        `${where} holds another object of ${counted(found.size, "byte")}, where one of ${counted(size, "byte")} should be`,
         { cause },
       )
     return null

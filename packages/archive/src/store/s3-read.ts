@@ -1,5 +1,6 @@
 /** How an object of a bucket is found and read. */
 import { HeadBucketCommand } from "@aws-sdk/client-s3"
+import { counted } from "../counted.ts"
 import { UnsealError } from "../errors.ts"
 import { type ByteRange, sizeOf } from "../format/parts.ts"
 import { keyUnder, openInTwo } from "./adapter.ts"
@@ -141,7 +142,7 @@ async function* checked(
     if (received !== sizeOf(range))
       throw new UnsealError(
         "ERR_STORE_UNAVAILABLE",
-        `GetObject of ${where} gave ${received} bytes instead of the ${sizeOf(range)} from ${range.start}`,
+        `GetObject of ${where} gave ${counted(received, "byte")} instead of the ${sizeOf(range)} from ${range.start}`,
       )
   } catch (error) {
     throw s3Error(error, "GetObject", where, signal)
@@ -199,6 +200,6 @@ function checkAnswer(
 const changed = (object: StoredObject, where: string, cause?: unknown) =>
   new UnsealError(
     "ERR_OBJECT_CHANGED",
-    `${where} is no longer the version of ${object.size} bytes with ETag ${object.etag}`,
+    `${where} is no longer the version of ${counted(object.size, "byte")} with ETag ${object.etag}`,
     { cause },
   )

@@ -1,5 +1,6 @@
 /** What is kept longer than a store lends it: small objects, read and written in one go, and chunks for a stream. */
 import { crc32 } from "node:zlib"
+import { counted } from "../counted.ts"
 import { UnsealError } from "../errors.ts"
 import type { ArchiveSink, ArchiveSource, CreateOptions, StoredObject, WrittenPart } from "./contract.ts"
 
@@ -13,7 +14,7 @@ export async function readWhole(
   if (object.size > limit)
     throw new UnsealError(
       "ERR_CIPHERTEXT_INVALID",
-      `${object.key} is ${object.size} bytes, more than ${limit}`,
+      `${object.key} is ${counted(object.size, "byte")}, more than ${limit}`,
     )
   if (object.size === 0) return new Uint8Array()
   const chunks = copied(source.read(object, { start: 0, end: object.size }, signal))
