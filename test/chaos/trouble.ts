@@ -56,7 +56,7 @@ export async function throughTrouble(world: World, options: RowOptions, trouble:
   let stuck = 0
   try {
     // What came while the workers were starting is not the usual.
-    await until("the usual rate", 60_000, () =>
+    await until("the usual rate", 180_000, () =>
       [PROJECT, SECOND_PROJECT].every((project) => {
         const done = committed(world, project)
         return done > 1 && load.called() - done <= PER_SECOND
