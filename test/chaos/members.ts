@@ -21,7 +21,7 @@ export interface Usage {
 export interface Members {
   /** Those that ever were. */
   readonly all: readonly Member[]
-  start(app: "ingest" | "worker", env: Env): Promise<Member>
+  start(app: "ingest" | "worker", env: Env, within?: readonly string[]): Promise<Member>
   /** Ends those that live. */
   close(): Promise<void>
 }
@@ -36,13 +36,13 @@ process.once("exit", () => {
 export function createMembers(history: History, common: Env): Members {
   const members: Member[] = []
 
-  async function start(app: "ingest" | "worker", env: Env): Promise<Member> {
+  async function start(app: "ingest" | "worker", env: Env, within: readonly string[] = []): Promise<Member> {
     const name = `${app} ${members.filter((member) => member.name.startsWith(app)).length + 1}`
     // Its place in the list, and so its name, is taken before it is there.
     const placeholder = { name, alive: false } as Member
     const index = members.push(placeholder) - 1
     const started = await startApp(app, {
-      env: { ...common, ...env },
+      ...{ env: { ...common, ...env }, within },
       onLine: ({ msg, step, jobId }) => {
         if (msg === "step") history.add({ kind: "step", process: name, step: `${step}`, jobId: `${jobId}` })
       },

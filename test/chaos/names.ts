@@ -1,41 +1,78 @@
-/**
- * A resolver under control, loaded by `--import` into a worker: `*.chaos.test` is this machine, unless the file that
- * `CHAOS_NAMES_FAIL` names is there and holds the code with which every look fails.
- */
-import dns, { type LookupAddress, type LookupOptions } from "node:dns"
-import { readFileSync } from "node:fs"
-import { syncBuiltinESMExports } from "node:module"
+/** Host names of a test's own: a name server on loopback, and processes whose resolver asks no other. */
+import { randomInt } from "node:crypto"
+import { createSocket } from "node:dgram"
+import { once } from "node:events"
+import { mkdtemp, rm, writeFile } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { ensureProgram } from "@unseal/test/harness/programs"
+import { decode, encode, RECURSION_DESIRED } from "dns-packet"
 
-type Callback = (error: Error | null, address?: string | LookupAddress[], family?: number) => void
+/** How a name server fails: it answers nothing, or that it can't tell, or that there is no such name. */
+export type NamesTrouble = "silent" | "SERVFAIL" | "NXDOMAIN"
 
-const real = dns.lookup
-const failing = process.env.CHAOS_NAMES_FAIL ?? ""
-
-function failure(host: string): Error | null {
-  try {
-    const code = readFileSync(failing, "utf8")
-    return Object.assign(new Error(`getaddrinfo ${code} ${host}`), {
-      code,
-      hostname: host,
-      syscall: "getaddrinfo",
-    })
-  } catch {
-    return null
-  }
+export interface Names {
+  /** Becomes the command behind it, whose names are looked up here (`StartOptions.within`). */
+  readonly within: readonly string[]
+  /** Questions so far. */
+  readonly asked: number
+  /** From now on; every name is this machine without one. */
+  trouble(trouble: NamesTrouble | null): void
+  close(): Promise<void>
 }
 
-function lookup(host: string, options: LookupOptions, callback: Callback): void {
-  if (!host.endsWith(".chaos.test")) {
-    real(host, options, callback as never)
-    return
-  }
-  const error = failure(host)
-  process.nextTick(() => {
-    if (error) callback(error)
-    else if (options.all) callback(null, [{ address: "127.0.0.1", family: 4 }])
-    else callback(null, "127.0.0.1", 4)
+const NO_ERROR = 0
+const CODES = { SERVFAIL: 2, NXDOMAIN: 3 } as const
+
+/** A name server, and a mount namespace whose `/etc/resolv.conf` names it alone. Needs root. */
+export async function startNames(): Promise<Names> {
+  if (process.getuid?.() !== 0)
+    throw new Error(
+      "a resolver of its own needs port 53 and a mount namespace, and those need root: run this row as root",
+    )
+  const unshare = await ensureProgram("unshare", {
+    packages: { apt: "util-linux", dnf: "util-linux", apk: "util-linux" },
   })
+  const directory = await mkdtemp(join(tmpdir(), "unseal-names-"))
+  const server = createSocket("udp4")
+  let trouble: NamesTrouble | null = null
+  let asked = 0
+  server.on("message", (message, client) => {
+    asked++
+    if (trouble === "silent") return
+    const { id, questions = [] } = decode(message)
+    const answers = trouble
+      ? []
+      : questions.flatMap(({ name, type }) =>
+          // No lifetime: a resolver that keeps answers would not notice the trouble.
+          type === "A" ? [{ type: "A" as const, name, ttl: 0, data: "127.0.0.1" }] : [],
+        )
+    const flags = RECURSION_DESIRED | (trouble ? CODES[trouble] : NO_ERROR)
+    server.send(
+      encode({ type: "response", id: id ?? 0, flags, questions, answers }),
+      client.port,
+      client.address,
+    )
+  })
+  const close = async () => {
+    server.close()
+    await rm(directory, { recursive: true })
+  }
+  // The one port that a resolver asks; of loopback's own addresses, so that runs beside each other have one each.
+  const address = `127.53.${randomInt(256)}.${randomInt(1, 255)}`
+  server.bind(53, address)
+  await once(server, "listening")
+  const resolver = join(directory, "resolv.conf")
+  await writeFile(resolver, `nameserver ${address}\n`)
+  const inNamespace = 'mount --bind "$0" /etc/resolv.conf && exec "$@"'
+  return {
+    within: [unshare, "--mount", "sh", "-c", inNamespace, resolver],
+    get asked() {
+      return asked
+    },
+    trouble(next) {
+      trouble = next
+    },
+    close,
+  }
 }
-
-dns.lookup = lookup as never
-syncBuiltinESMExports()

@@ -74,6 +74,8 @@ export interface SecondProject {
   readonly destination?: string
   /** What workers need beside, to reach them. */
   readonly env?: Env
+  /** Where workers run, to reach them (`StartOptions.within`). */
+  readonly within?: readonly string[]
 }
 
 export interface World extends Archives {
@@ -214,7 +216,8 @@ async function assemble(
     get ingests() {
       return living("ingest")
     },
-    startWorker: (env = {}) => members.start("worker", { ...workerEnv, ...options.workerEnv, ...env }),
+    startWorker: (env = {}) =>
+      members.start("worker", { ...workerEnv, ...options.workerEnv, ...env }, second?.within),
     startIngest: async (port) =>
       members.start("ingest", {
         UNSEAL_PORT: String(port ?? (await lastingPort())),

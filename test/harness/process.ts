@@ -31,6 +31,8 @@ export interface AppProcess {
 export interface StartOptions {
   readonly env: Readonly<Record<string, string>>
   readonly onLine?: (line: LogLine) => void
+  /** A command that becomes the one behind it, as `env` does: where the process runs. */
+  readonly within?: readonly string[]
 }
 
 /** Nothing of the developer's own environment but what a program needs to run at all. */
@@ -52,8 +54,12 @@ function argumentsOf(name: AppName, env: StartOptions["env"]): string[] {
 }
 
 /** Starts `apps/NAME` and waits until it listens. Rejects with what it said on stderr if it ends before. */
-export async function startApp(name: AppName, { env, onLine }: StartOptions): Promise<AppProcess> {
-  const child = spawn(process.execPath, argumentsOf(name, env), {
+export async function startApp(
+  name: AppName,
+  { env, onLine, within = [] }: StartOptions,
+): Promise<AppProcess> {
+  const [command, ...rest] = [...within, process.execPath, ...argumentsOf(name, env)]
+  const child = spawn(command!, rest, {
     cwd: root,
     env: { ...inherited(), ...env },
     stdio: ["ignore", "pipe", "pipe"],

@@ -1,8 +1,5 @@
 /** Stores that can't be reached, or say nothing. */
-import { randomUUID } from "node:crypto"
-import { rm, writeFile } from "node:fs/promises"
-import { join, resolve } from "node:path"
-import { pathToFileURL } from "node:url"
+import { type Names, startNames } from "../names.ts"
 import { type RedisProxy, startRedisProxy } from "../redis-proxy.ts"
 import { inWorld, type Row, until } from "../row.ts"
 import { SECOND_PROJECT } from "../settings.ts"
@@ -93,39 +90,48 @@ export const peerVanished: Row = {
   },
 }
 
-/** Loaded into a worker before anything else: its resolver knows `store.chaos.test` unless this file is there. */
-const NAMES = pathToFileURL(resolve(import.meta.dirname, "../names.ts")).href
-
 export const namesAway: Row = {
   name: "names-away",
   fault: "the name of a project's store does not resolve for two minutes, and its connections are cut",
   demand: DEMAND,
   run(options) {
     const { second, proxy } = behindProxy((port) => `http://store.chaos.test:${port}`)
-    const failing = join("/tmp", `unseal-chaos-names-${randomUUID()}`)
+    let names: Names
+    let asked = 0
     return inWorld(
       options,
       {
         second: async (places) => {
-          places.closing.push(() => rm(failing, { force: true }))
+          names = await startNames()
+          places.closing.push(() => names.close())
           const project = await second(places)
           const pathStyle = (url = "") => (url.includes("pathStyle") ? url : `${url}&pathStyle=true`)
           return {
             ...{ source: pathStyle(project.source), destination: pathStyle(project.destination) },
-            env: { NODE_OPTIONS: `--import ${NAMES}`, CHAOS_NAMES_FAIL: failing },
+            within: names.within,
           }
         },
       },
-      (world) =>
-        throughTrouble(world, options, {
-          what: "the store's name does not resolve",
-          async begin() {
-            await writeFile(failing, "EAI_AGAIN")
+      async (world) => {
+        const findings = await throughTrouble(world, options, {
+          what: "the store's name server says nothing, then that there is no such name",
+          begin() {
+            asked = names.asked
+            names.trouble("silent")
             proxy().cut()
           },
-          halfway: () => writeFile(failing, "ENOTFOUND"),
-          end: () => rm(failing),
-        }),
+          halfway: () => names.trouble("NXDOMAIN"),
+          end() {
+            asked = names.asked - asked
+            names.trouble(null)
+          },
+        })
+        return {
+          ...findings,
+          measured: `${asked} questions to the name server meanwhile; ${findings.measured}`,
+          failures: [...(findings.failures ?? []), ...(asked > 0 ? [] : ["the name was never looked up"])],
+        }
+      },
     )
   },
 }
