@@ -1,6 +1,6 @@
 /** `unseal certificate` beside the real openssl: each accepts what the other makes. */
 import { execFileSync } from "node:child_process"
-import { mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises"
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterEach, beforeEach, describe, expect, it } from "vitest"
@@ -153,7 +153,9 @@ describe("create", () => {
       path("k.pem"),
     ])
     expect(failed.code).toBe(2)
-    expect(failed.stderr).toMatch(/cert.pem can't be written: EEXIST/)
+    expect(failed.stderr).toMatch(
+      /new\.pem can't be written: \S+cert\.pem is a file, or leads through one; nothing/,
+    )
     expect(await readdir(directory)).toEqual(["cert.pem"])
   })
 
@@ -189,6 +191,40 @@ describe("create", () => {
     expect(stderr).toContain(message)
     expect(await readdir(directory)).toEqual([])
   })
+
+  it.runIf(process.getuid?.() === 0)(
+    "says where there is no space, or nobody may write, and writes nothing",
+    async () => {
+      const target = path("target")
+      await mkdir(target)
+      const into = () =>
+        runCli([
+          "certificate",
+          "create",
+          "--no-passphrase",
+          "--out",
+          join(target, "c.pem"),
+          "--keyout",
+          join(target, "k.pem"),
+        ])
+      for (const [options, words] of [
+        [
+          "size=4k,nr_inodes=20",
+          `can't be written: no space is left in ${target} (ENOSPC); nothing was written`,
+        ],
+        ["ro", `can't be written: ${target} is on a file system that is read-only; nothing was written`],
+      ] as const) {
+        execFileSync("mount", ["-t", "tmpfs", "-o", options, "tmpfs", target])
+        try {
+          if (options !== "ro") await writeFile(join(target, "filler"), Buffer.alloc(4096))
+          expect(await into()).toMatchObject({ code: 2, stderr: expect.stringContaining(words) })
+          expect((await readdir(target)).filter((name) => name !== "filler")).toEqual([])
+        } finally {
+          execFileSync("umount", [target])
+        }
+      }
+    },
+  )
 
   it.each<[string, string, string]>([
     ["short", "abc\n", "3 bytes: openssl takes 4 to 1024"],

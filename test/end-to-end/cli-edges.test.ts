@@ -1,5 +1,6 @@
 /** `unseal decrypt` where the shell, the disk and the user are not as one would like. */
 import { execFile, spawn } from "node:child_process"
+import { once } from "node:events"
 import { existsSync } from "node:fs"
 import { copyFile, link, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
@@ -85,6 +86,33 @@ describe("unseal decrypt", () => {
     const [, first = "", ...rest] = stdout.split("\r\x1b[K")
     expect(first).toMatch(/^reading before anything is decrypted: \d+(\.\d)? kB$/)
     expect(rest.at(-1)).toMatch(/^128 kB in .* to .*out\.ts/)
+  })
+
+  it("says of an interrupted run that standard output may have a part", async () => {
+    const big = path("big.enc")
+    const { encryptedPassword } = await bigArchive(big)
+    const child = spawn(process.execPath, [
+      MAIN,
+      "decrypt",
+      big,
+      "-",
+      "--password",
+      encryptedPassword,
+      ...KEY,
+    ])
+    let stderr = ""
+    child.stderr.setEncoding("utf8").on("data", (text: string) => {
+      stderr += text
+    })
+    // What is written waits to be read, so that more is still to come.
+    await once(child.stdout, "readable")
+    child.kill("SIGINT")
+    child.stdout.resume()
+    const [code] = await once(child, "close")
+    expect({ code, stderr }).toEqual({
+      code: 3,
+      stderr: "unseal: interrupted by SIGINT; standard output may have a part of the plaintext\n",
+    })
   })
 
   it("says where there is no space, and how far it came", async () => {
@@ -179,6 +207,36 @@ describe("unseal decrypt", () => {
       const { code, stderr } = await runCli(["decrypt", source!, destination!, ...PASSWORD])
       expect({ code, stderr }).toEqual({ code: 2, stderr: expect.stringContaining(words!) })
     }
+  })
+
+  it("names a file that is not there, or is none, with what to do, whichever option it is for", async () => {
+    const callback = ["--callback", file("callback.json")]
+    const cases: [string[], RegExp][] = [
+      [["--callback", path("no.json"), ...KEY], /no\.json does not exist: check the path\n$/],
+      [["--password-file", path("no.txt"), ...KEY], /no\.txt does not exist: check the path\n$/],
+      [[...callback, "--key", path("no.pem")], /no\.pem does not exist: check the path\n$/],
+      [
+        [...callback, ...KEY, "--passphrase-file", path("no.txt")],
+        /no\.txt does not exist: check the path\n$/,
+      ],
+      [[...callback, "--key", `${file("key.pem")}/x`], /leads through a file: check the path\n$/],
+      [[...callback, "--key", directory], /is a directory: name the key in it, or set UNSEAL_KEYS_DIR to it/],
+      [["--callback", directory, ...KEY], /can't be read: it is a directory/],
+    ]
+    for (const [args, words] of cases)
+      expect(await runCli(["inspect", ...args])).toMatchObject({
+        code: 2,
+        stderr: expect.stringMatching(words),
+      })
+    const none = await runCli(["inspect", "--callback", path("archive.enc"), ...KEY])
+    expect(none.stderr).toMatch(/archive\.enc is not JSON: --callback takes .*, --password-file the password/)
+    const swapped = ["certificate", "check", file("key.pem"), "--key", file("cert.pem")]
+    expect(await runCli(swapped)).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(
+        /^unseal: \S+key\.pem holds no PEM certificate, only a private key: give/,
+      ),
+    })
   })
 
   it("gives advice for a terminal, not for workers", async () => {

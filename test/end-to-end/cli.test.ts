@@ -352,7 +352,7 @@ describe("unseal decrypt", () => {
       [
         "a key file that is not there",
         2,
-        /absent\.pem can't be read: ENOENT/,
+        /absent\.pem does not exist: check the path/,
         () => ["good.enc", "--password", good, "--key", path("absent.pem")],
       ],
     ]

@@ -104,7 +104,7 @@ export async function redriveCommitted(
       if (outcome === "enqueued" && !options.json)
         process.stdout.write(`${options.dryRun ? "would redrive" : "redriven"} ${archiveId} as ${jobId}\n`)
     }
-  })
+  }, signal)
   if (options.json) process.stdout.write(`${JSON.stringify({ dryRun: Boolean(options.dryRun), redriven })}\n`)
   const count = redriven.length
   process.stderr.write(

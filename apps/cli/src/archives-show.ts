@@ -32,7 +32,7 @@ export async function archivesShowCommand(
   const read = readShownProjects(
     projectId === undefined || env.UNSEAL_PROJECTS_FILE ? {} : { UNSEAL_PROJECT_ID: projectId },
   )
-  const queue = await lookAtQueue(archiveId)
+  const queue = await lookAtQueue(archiveId, signal)
   if (!ARCHIVE_ID.test(archiveId)) throw suggestion(given, queue.jobs)
 
   const jobs = ("found" in queue.jobs ? queue.jobs.found : []).filter(
@@ -119,6 +119,7 @@ function suggestion(given: string, jobs: Looked<readonly ArchiveJob[]>): UsageEr
 /** What the queue knows. That Redis is away is no reason to tell nothing; wrong settings of it are, if somebody has set them. */
 async function lookAtQueue(
   archiveId: string,
+  signal: AbortSignal,
 ): Promise<{ jobs: Looked<readonly ArchiveJob[]>; pause: Pause | null }> {
   try {
     return await withQueue(async ({ connection, settings }) => {
@@ -128,8 +129,9 @@ async function lookAtQueue(
         readPause(connection, queue),
       ])
       return { jobs: { found }, pause }
-    })
+    }, signal)
   } catch (error) {
+    signal.throwIfAborted()
     if (error instanceof ConfigurationError && env.REDIS_URL) throw error
     const why = error instanceof ConfigurationError ? error.problems.join("; ") : (error as Error).message
     return { jobs: { notLooked: `${why}${env.REDIS_URL ? "" : "; REDIS_URL is not set"}` }, pause: null }

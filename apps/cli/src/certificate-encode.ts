@@ -1,7 +1,9 @@
+import { isUnsealError } from "@unseal/archive/errors"
 import { type Certificate, parseCertificates } from "@unseal/archive/format/certificate"
-import { readSmallFile, whyUnread } from "@unseal/archive/small-file"
+import { readSmallFile } from "@unseal/archive/small-file"
 import { encodeCertificate } from "@unseal/vendor/storage"
 import { UsageError } from "./exit.ts"
+import { unread } from "./unread.ts"
 
 /** `unseal certificate encode`: the certificate as the vendor's REST API takes it, in its two forms. */
 export async function certificateEncodeCommand(
@@ -29,10 +31,17 @@ export async function readCertificateFile(path: string): Promise<readonly [Certi
   try {
     pem = (await readSmallFile(path, { pipes: true })).content
   } catch (error) {
-    throw new UsageError(`${path} can't be read: ${whyUnread(error)}`)
+    throw unread(path, error)
   }
   try {
     return parseCertificates(pem, path)
+  } catch (error) {
+    if (!isUnsealError(error)) throw error
+    // The remedies of its code speak of keys.
+    const next = ["openssl req ", "openssl x509 "].some((command) => error.message.includes(command))
+      ? ""
+      : ': give the file that "unseal certificate create --out FILE" wrote, or openssl req -x509'
+    throw new UsageError(`${error.message}${next}`)
   } finally {
     // A private key may be in the same file.
     pem.fill(0)

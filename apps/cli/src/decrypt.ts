@@ -4,7 +4,7 @@ import { decryptArchive } from "@unseal/archive/decrypt"
 import { UnsealError } from "@unseal/archive/errors"
 import type { TailRule } from "@unseal/archive/format/tail"
 import { readArchiveSettings } from "./config.ts"
-import { UsageError } from "./exit.ts"
+import { Interrupted, UsageError } from "./exit.ts"
 import { type KeyOptions, readKeyRing } from "./key-options.ts"
 import { removeLeftovers } from "./leftovers.ts"
 import { type Location, openDestination, openSource } from "./location.ts"
@@ -122,6 +122,14 @@ export async function decryptCommand(
     } finally {
       await source.store.close()
     }
+  } catch (error) {
+    if (!(error instanceof Interrupted)) throw error
+    // What went to a pipe can't be taken back.
+    const left =
+      destination.url === undefined
+        ? `${destination.name} may have a part of the plaintext`
+        : "nothing was left behind"
+    throw new Interrupted(`${error.message}; ${left}`)
   } finally {
     progress.end()
     await destination.store.close()

@@ -43,7 +43,8 @@ export function exitCodeOf(code: ErrorCode): number {
 export function explain(error: unknown): number {
   const say = (line: string) => process.stderr.write(`unseal: ${line}\n`)
   if (error instanceof ConfigurationError) {
-    for (const problem of error.problems) say(problem)
+    // Two readers of one setting may complain of it alike.
+    for (const problem of new Set(error.problems)) say(problem)
     return EXIT.usage
   }
   if (error instanceof UsageError || error instanceof StoreUrlError) {

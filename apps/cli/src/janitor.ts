@@ -93,7 +93,7 @@ export async function janitorCommand(options: JanitorCommandOptions, signal: Abo
         await store.close()
       }
     }
-  })
+  }, signal)
   if (options.json)
     process.stdout.write(`${JSON.stringify({ dryRun: Boolean(options.dryRun), stores: sweeps })}\n`)
   for (const { store, open, foreign, young, owned, aborted } of sweeps)

@@ -3,6 +3,7 @@ import { createKeyRing, type KeyRing, type PrivateKey } from "@unseal/archive/fo
 import type { OaepHash } from "@unseal/archive/format/password"
 import { openKeyDirectory, readPrivateKey } from "@unseal/archive/key-directory"
 import { UsageError } from "./exit.ts"
+import { unread } from "./unread.ts"
 
 export interface KeyOptions {
   readonly key: readonly string[]
@@ -25,15 +26,19 @@ export async function readKeyRing(
   }
   const keys: PrivateKey[] = []
   for (const path of options.key) {
+    if (await isDirectory(path))
+      throw new UsageError(
+        `${path} is a directory: name the key in it, or set UNSEAL_KEYS_DIR to it instead of --key`,
+      )
     const beside = `${path.replace(/\.[^./]*$/, "")}.passphrase`
     const passphrasePath = options.passphraseFile ?? ((await isFile(beside)) ? beside : undefined)
     try {
       const beside = passphrasePath === undefined ? {} : { passphrasePath }
       keys.push(await readPrivateKey(path, { pipes: true, ...beside }))
     } catch (error) {
-      const { code, path: failed } = error as NodeJS.ErrnoException
+      const { path: failed } = error as NodeJS.ErrnoException
       if (failed === undefined) throw error
-      throw new UsageError(`${failed} can't be read: ${code}`)
+      throw unread(failed, error)
     }
   }
   return createKeyRing(keys, oaepHash)
@@ -63,5 +68,11 @@ async function openKeysDir(directory: string, oaepHash: OaepHash): Promise<KeyRi
 const isFile = (path: string): Promise<boolean> =>
   stat(path).then(
     (stats) => stats.isFile(),
+    () => false,
+  )
+
+const isDirectory = (path: string): Promise<boolean> =>
+  stat(path).then(
+    (stats) => stats.isDirectory(),
     () => false,
   )

@@ -15,7 +15,7 @@ let interruptedAt: number | undefined
 for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const)
   process.on(name, () => {
     interruptedAt ??= performance.now()
-    interrupted.abort(new Interrupted(`interrupted by ${name}; nothing was left behind`))
+    interrupted.abort(new Interrupted(`interrupted by ${name}`))
     if (performance.now() - interruptedAt > SAME_SIGNAL_MS) process.exit(EXIT.failed)
   })
 // A reader that has seen enough, as in `unseal decrypt … - | head`.
@@ -99,7 +99,7 @@ program
   .option("--project <id>", "the project, if the callback names none, or not that of UNSEAL_PROJECT_ID")
   .option("--again", "also if it was committed: as a new job, under the rule of UNSEAL_EXISTING")
   .option("--json", "print the result as JSON")
-  .action(async (path, options) => (await import("./submit.ts")).submitCommand(path, options))
+  .action(async (path, options) => (await import("./submit.ts")).submitCommand(path, options, signal))
 
 addCertificateCommands(
   program.command("certificate").description("make, encode and check certificates and their keys"),
@@ -147,13 +147,13 @@ queue
   .description("count the jobs by state, and account for every archive that was accepted")
   .option("--check", "fail if an accepted archive is neither committed, a dead letter, live nor discarded")
   .option("--json", "print the result as JSON")
-  .action(async (options) => (await import("./queue.ts")).queueStatusCommand(options))
+  .action(async (options) => (await import("./queue.ts")).queueStatusCommand(options, signal))
 
 queue
   .command("pause")
   .description("begin nothing until `unseal queue resume`; what runs goes on to its end, what comes is kept")
   .option("--json", "print the result as JSON")
-  .action(async (options) => (await import("./queue-suspensions.ts")).pauseCommand(options))
+  .action(async (options) => (await import("./queue-suspensions.ts")).pauseCommand(options, signal))
 
 queue
   .command("resume")
@@ -170,7 +170,7 @@ queue
     ]),
   )
   .option("--json", "print the result as JSON")
-  .action(async (options) => (await import("./queue-suspensions.ts")).resumeCommand(options))
+  .action(async (options) => (await import("./queue-suspensions.ts")).resumeCommand(options, signal))
 
 const withFilter = (command: Command) =>
   command
@@ -181,7 +181,7 @@ const withFilter = (command: Command) =>
 withFilter(queue.command("dead-letters"))
   .description("list the jobs that were given up, newest first")
   .addOption(new Option("--limit <count>", "list at most this many").default(100).argParser(wholeNumber))
-  .action(async (options) => (await import("./queue.ts")).deadLettersCommand(options))
+  .action(async (options) => (await import("./queue.ts")).deadLettersCommand(options, signal))
 withFilter(queue.command("redrive"))
   .description("give dead letters a new life, with fresh counters")
   .option("--all", "all of them")
@@ -198,7 +198,7 @@ queue
   .argument("<id...>", "ids of jobs or archives")
   .requiredOption("--reason <text>", "why nobody will need them; part of the output")
   .option("--json", "print the result as JSON")
-  .action(async (ids, options) => (await import("./queue.ts")).discardCommand(ids, options))
+  .action(async (ids, options) => (await import("./queue.ts")).discardCommand(ids, options, signal))
 
 program
   .command("janitor")
@@ -216,4 +216,6 @@ try {
   // Commander has said itself what is wrong with the usage.
   process.exitCode =
     error instanceof CommanderError ? (error.exitCode === 0 ? EXIT.done : EXIT.usage) : explain(error)
+  // What still waits, say for a Redis that does not answer, has nothing more to say.
+  if (signal.aborted) process.exit()
 }

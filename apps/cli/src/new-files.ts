@@ -25,10 +25,23 @@ export async function writeNewFiles(files: readonly NewFile[]): Promise<void> {
     }
   } catch (error) {
     for (const path of written) await unlink(path)
-    const { code, path } = error as NodeJS.ErrnoException
+    const { code } = error as NodeJS.ErrnoException
     if (code === undefined) throw error
-    throw new UsageError(`${path} can't be written: ${code}`)
+    // The one after those that were written; the error may name its temporary file, or none.
+    const { path } = files[written.length]!
+    throw new UsageError(
+      `${path} can't be written: ${whyUnwritten(code, dirname(path))}; nothing was written`,
+    )
   }
+}
+
+function whyUnwritten(code: string, folder: string): string {
+  if (code === "ENOSPC" || code === "EDQUOT") return `no space is left in ${folder} (${code})`
+  if (code === "EROFS") return `${folder} is on a file system that is read-only`
+  if (code === "EACCES" || code === "EPERM") return `this user may not write to ${folder} (${code})`
+  // What is in the way of a folder that would be made.
+  if (code === "EEXIST" || code === "ENOTDIR") return `${folder} is a file, or leads through one`
+  return code
 }
 
 /** `UsageError` if one of `paths` is there already. */

@@ -1,10 +1,11 @@
 import { randomBytes } from "node:crypto"
 import { counted } from "@unseal/archive/counted"
 import { utf8Of } from "@unseal/archive/format/text"
-import { readSmallFile, whyUnread } from "@unseal/archive/small-file"
+import { readSmallFile } from "@unseal/archive/small-file"
 import { UsageError } from "./exit.ts"
 import { promptPassphrase } from "./hidden-prompt.ts"
 import { base64Bytes } from "./pem-bytes.ts"
+import { unread } from "./unread.ts"
 
 /** Where the passphrase of a new key comes from. Nothing given: the terminal. */
 export interface PassphraseOptions {
@@ -58,7 +59,7 @@ async function fromFile(path: string): Promise<Buffer> {
   try {
     content = (await readSmallFile(path, { pipes: true })).content
   } catch (error) {
-    throw new UsageError(`${path} can't be read: ${whyUnread(error)}`)
+    throw unread(path, error)
   }
   let end = content.length
   if (content[end - 1] === 0x0a) end--

@@ -1,8 +1,9 @@
 import { type Callback, readCallback } from "@unseal/archive/callback"
 import { UnsealError } from "@unseal/archive/errors"
 import { utf8Of } from "@unseal/archive/format/text"
-import { readSmallFile, whyUnread } from "@unseal/archive/small-file"
+import { readSmallFile } from "@unseal/archive/small-file"
 import { UsageError } from "./exit.ts"
+import { unread } from "./unread.ts"
 
 export interface PasswordOptions {
   readonly password?: string
@@ -57,7 +58,10 @@ export async function readJsonFile(path: string): Promise<unknown> {
   } catch (error) {
     if (error instanceof UsageError) throw error
     // The parser's message quotes the text, which may hold the password.
-    throw new UnsealError("ERR_JOB_INVALID", `${path} is not JSON`)
+    throw new UnsealError(
+      "ERR_JOB_INVALID",
+      `${path} is not JSON: --callback takes the callback as the vendor sent it, --password-file the password alone`,
+    )
   }
 }
 
@@ -83,6 +87,6 @@ async function readBytes(path: string): Promise<Buffer> {
     for await (const chunk of process.stdin) chunks.push(chunk)
     return Buffer.concat(chunks)
   } catch (error) {
-    throw new UsageError(`${path} can't be read: ${whyUnread(error)}`)
+    throw unread(path, error)
   }
 }

@@ -20,7 +20,7 @@ export const describePause = ({ since }: Pause): string =>
   since === null ? "by another tool" : `since ${since}`
 
 /** `unseal queue pause`: nothing begins from now on. */
-export async function pauseCommand(options: { readonly json?: true }): Promise<void> {
+export async function pauseCommand(options: { readonly json?: true }, signal: AbortSignal): Promise<void> {
   await withQueue(async ({ connection, settings }) => {
     const pause = await pauseQueue(connection, settings.UNSEAL_QUEUE)
     if (options.json) process.stdout.write(`${JSON.stringify({ paused: pause })}\n`)
@@ -28,18 +28,17 @@ export async function pauseCommand(options: { readonly json?: true }): Promise<v
       process.stdout.write(
         `paused ${describePause(pause)}: what runs goes on to its end, what comes is kept. "unseal queue resume" ends the pause\n`,
       )
-  })
+  }, signal)
 }
 
 /**
  * `unseal queue resume`: ends a pause, unless suspensions are chosen, and suspensions. Their archives go back in line as soon as a worker
  * looks; if the trouble is still there, the first of them suspends the rest again.
  */
-export async function resumeCommand(options: {
-  readonly project?: string
-  readonly side?: string
-  readonly json?: true
-}): Promise<void> {
+export async function resumeCommand(
+  options: { readonly project?: string; readonly side?: string; readonly json?: true },
+  signal: AbortSignal,
+): Promise<void> {
   await withQueue(async ({ connection, settings }) => {
     const queue = settings.UNSEAL_QUEUE
     const { project, side } = options
@@ -63,5 +62,5 @@ export async function resumeCommand(options: {
         `project ${project} is not suspended${side === undefined ? "" : ` on that side`}\n`,
       )
     process.stderr.write(`${counted(resumed.length, "suspension")} ended\n`)
-  })
+  }, signal)
 }

@@ -17,7 +17,10 @@ interface JsonOption {
 }
 
 /** `unseal queue status`: how many jobs are in each state, and whether everything that was accepted is accounted for. */
-export async function queueStatusCommand(options: JsonOption & { readonly check?: true }): Promise<void> {
+export async function queueStatusCommand(
+  options: JsonOption & { readonly check?: true },
+  signal: AbortSignal,
+): Promise<void> {
   await withQueue(async ({ connection, settings }) => {
     const queue = settings.UNSEAL_QUEUE
     const [isThere, status, accounts, suspensions, paused] = await Promise.all([
@@ -57,7 +60,7 @@ export async function queueStatusCommand(options: JsonOption & { readonly check?
           ? `${counted(missing, "accepted archive is", "accepted archives are")} missing: a job was removed by hand, or Redis has lost it. "unseal archives reconcile" finds what is not at its destination`
           : `${counted(-missing, "job was", "jobs were")} never counted as accepted: somebody else than Unseal added them, or Redis has lost its counters`,
       )
-  })
+  }, signal)
 }
 
 /** `UsageError` for a code that no failure has: a misspelt one would look like nothing to do. */
@@ -79,6 +82,7 @@ export interface DeadLetterFilter {
 /** `unseal queue dead-letters`: the jobs that were given up, newest first, and what to do about them. */
 export async function deadLettersCommand(
   options: DeadLetterFilter & JsonOption & { readonly limit: number },
+  signal: AbortSignal,
 ): Promise<void> {
   requireCode(options.code)
   await withDeadLetters(async (deadLetters) => {
@@ -93,7 +97,7 @@ export async function deadLettersCommand(
       )
     }
     process.stderr.write(`${counted(chosen.length, "dead letter")}\n`)
-  })
+  }, signal)
 }
 
 /** `unseal queue redrive`: gives dead letters a new life with fresh counters. */
@@ -127,6 +131,7 @@ export async function redriveCommand(
     const redriven: { from: string; to: string }[] = []
     const refused: { jobId: string; reason: string }[] = []
     for (const { jobId, archiveId, damaged } of chosen) {
+      signal.throwIfAborted()
       let job: { jobId: string } | null
       try {
         job = options.dryRun && !damaged ? { jobId } : await deadLetters.redrive(jobId)
@@ -149,13 +154,14 @@ export async function redriveCommand(
       `${counted(redriven.length, "dead letter")} ${options.dryRun ? "would be redriven" : "redriven"}\n`,
     )
     if (refused.length > 0) process.exitCode = EXIT.failed
-  })
+  }, signal)
 }
 
 /** `unseal queue discard`: removes dead letters for good, all that are named or none. */
 export async function discardCommand(
   ids: readonly string[],
   options: JsonOption & { readonly reason: string },
+  signal: AbortSignal,
 ): Promise<void> {
   const reason = options.reason.trim()
   if (reason === "") throw new UsageError("--reason is empty; say why nobody will need these archives")
@@ -180,10 +186,13 @@ export async function discardCommand(
     }
     if (options.json) process.stdout.write(`${JSON.stringify({ reason, discarded })}\n`)
     process.stderr.write(`${counted(discarded.length, "dead letter")} discarded\n`)
-  })
+  }, signal)
 }
 
-function withDeadLetters(work: (deadLetters: DeadLetters) => Promise<void>): Promise<void> {
+function withDeadLetters(
+  work: (deadLetters: DeadLetters) => Promise<void>,
+  signal: AbortSignal,
+): Promise<void> {
   return withQueue(async ({ connection, settings }) => {
     const deadLetters = openDeadLetters({ connection, queue: settings.UNSEAL_QUEUE })
     try {
@@ -191,7 +200,7 @@ function withDeadLetters(work: (deadLetters: DeadLetters) => Promise<void>): Pro
     } finally {
       await deadLetters.close()
     }
-  })
+  }, signal)
 }
 
 const PAGE = 500

@@ -111,7 +111,7 @@ export async function reconcileCommand(options: ReconcileCommandOptions, signal:
     } finally {
       await producer.close()
     }
-  })
+  }, signal)
   report(findings, options)
   throwWorst(failures)
 }

@@ -11,6 +11,7 @@ import { withQueue } from "./queue-connection.ts"
 export async function submitCommand(
   path: string,
   options: { readonly project?: string; readonly again?: true; readonly json?: true },
+  signal: AbortSignal,
 ): Promise<void> {
   const json = await readJsonFile(path)
   const wanted = (options.project ?? env.UNSEAL_PROJECT_ID)?.toLowerCase() || undefined
@@ -47,5 +48,5 @@ export async function submitCommand(
         `${JSON.stringify({ outcome, jobId, archiveId: callback.archiveId, ...(of && { state: of.state, since: of.since }) })}\n`,
       )
     else process.stdout.write(`${outcome} ${jobId}${what === undefined ? "" : `: ${what}`}\n`)
-  })
+  }, signal)
 }
