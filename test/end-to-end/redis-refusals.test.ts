@@ -61,11 +61,15 @@ describe("a Redis that can't ever be used is a configuration error at start", ()
   it("a wrong, missing or foreign password", async () => {
     const host = `127.0.0.1:${server.port}`
     const wrong = await refusal({ REDIS_URL: `redis://:hunter3@${host}` })
-    expect(wrong).toBe(`REDIS_URL: redis://${host} refuses the password (WRONGPASS)`)
+    expect(wrong).toBe(`REDIS_URL: redis://${host} refuses the password (WRONGPASS): correct it`)
     const user = await refusal({ REDIS_URL: `redis://bob:hunter3@${host}` })
-    expect(user).toBe(`REDIS_URL: redis://bob@${host} refuses the password of user bob (WRONGPASS)`)
+    expect(user).toBe(
+      `REDIS_URL: redis://bob@${host} refuses the password of user bob (WRONGPASS): correct one of them`,
+    )
     const missing = await refusal({ REDIS_URL: `redis://${host}` })
-    expect(missing).toBe(`REDIS_URL: redis://${host} needs a password, and the URL has none (NOAUTH)`)
+    expect(missing).toBe(
+      `REDIS_URL: redis://${host} needs a password, and the URL has none (NOAUTH): write redis://:PASSWORD@HOST`,
+    )
   })
 
   it("a database that does not exist, with the number of those that do", async () => {

@@ -1,4 +1,4 @@
-import { UnsealError } from "@unseal/archive/errors"
+import { ERROR_CODES, UnsealError } from "@unseal/archive/errors"
 import { createLogger } from "@unseal/service/logger"
 import { beforeEach, expect, test } from "vitest"
 import type { Place, Places } from "./places.ts"
@@ -69,7 +69,9 @@ test("what is missing is named: keys, a store that refuses, one that does not an
     1: ["keys: /keys holds no usable key"],
     2: [`source: ${refusal}`, `destination: ${refusal}`],
     3: ["source: no answer within 50 ms", "destination: no answer within 50 ms"],
-    4: ["ERR_KEY_SERVICE_UNAVAILABLE: key directory /keys can't be read: ENOENT"],
+    4: [
+      `ERR_KEY_SERVICE_UNAVAILABLE: key directory /keys can't be read: ENOENT; ${ERROR_CODES.ERR_KEY_SERVICE_UNAVAILABLE.remedy}`,
+    ],
   })
   expect(lines.every(({ level }) => level === "warn")).toBe(true)
 })

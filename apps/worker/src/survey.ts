@@ -108,6 +108,6 @@ function withoutKeys(keysDir: string, keyRing: KeyDirectory): string {
 
 /** Only our own messages are known to hold no secret. */
 const clauseOf = (error: unknown): string => {
-  if (isUnsealError(error)) return `${error.code}: ${error.message}`
+  if (isUnsealError(error)) return `${error.code}: ${error.message}; ${error.remedy}`
   return error instanceof Error ? error.name : typeof error
 }

@@ -34,7 +34,7 @@ export function watchMemory(
     looking = readMemory(connection, queue).then(
       ({ usedBytes, limitBytes }) => {
         if (limitBytes === 0 || usedBytes < limitBytes * NEARLY_FULL) return null
-        return `redis uses ${Math.round((100 * usedBytes) / limitBytes)} % of its maxmemory of ${limitBytes} bytes`
+        return `redis uses ${Math.round((100 * usedBytes) / limitBytes)} % of its maxmemory of ${limitBytes} bytes: raise it, or let workers catch up`
       },
       (error: Error) => {
         // On a cluster, a script says it in other words.

@@ -52,21 +52,23 @@ export async function reachRedis(settings: RedisSettings): Promise<void> {
 function clauseOf(heard: readonly string[], location: RedisLocation): string | null {
   const said = heard.join("\n")
   const bySentinel = /sentinel [^\n]*(WRONGPASS|NOAUTH|invalid password|NOPERM)/.test(said)
-  if (bySentinel) return "has sentinels that refuse us: mend sentinelUsername and sentinelPassword"
+  if (bySentinel) return "has sentinels that refuse us: correct sentinelUsername and sentinelPassword"
   if (/WRONGPASS|invalid password|invalid username/i.test(said))
     return location.username === undefined
-      ? "refuses the password (WRONGPASS)"
-      : `refuses the password of user ${location.username} (WRONGPASS)`
-  if (/NOAUTH/.test(said)) return "needs a password, and the URL has none (NOAUTH)"
+      ? "refuses the password (WRONGPASS): correct it"
+      : `refuses the password of user ${location.username} (WRONGPASS): correct one of them`
+  if (/NOAUTH/.test(said))
+    return "needs a password, and the URL has none (NOAUTH): write redis://:PASSWORD@HOST"
   if (/invalid reply: null|No such master/i.test(said))
-    return `has sentinels that know no master called ${location.masterName}`
+    return `has sentinels that know no master called ${location.masterName}: correct sentinelMasterId`
   if (/cluster support disabled/.test(said)) return "is not a cluster: write redis:// or redis-sentinel://"
   if (/DB index is out of range/.test(said)) return `has no database ${location.db}`
   if (/SELF_SIGNED|UNABLE_TO_(VERIFY|GET_ISSUER)|unable to verify|self.signed/i.test(said))
     return "shows a certificate of an authority that is not trusted here: name it in REDIS_TLS_CA_FILE"
   if (/ALTNAME|does not match certificate/i.test(said))
-    return "shows a certificate for another name than the URL's host"
-  if (/CERT_HAS_EXPIRED|certificate has expired/i.test(said)) return "shows a certificate that has expired"
+    return "shows a certificate for another name than the URL's host: write the name that it was issued for"
+  if (/CERT_HAS_EXPIRED|certificate has expired/i.test(said))
+    return "shows a certificate that has expired: renew it, or set this machine's clock right"
   if (
     /ALERT_CERTIFICATE_REQUIRED|certificate required|handshake failure|bad certificate|unknown ca/i.test(said)
   )
