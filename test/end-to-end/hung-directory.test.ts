@@ -79,7 +79,7 @@ test("a directory that does not answer holds no slot for longer than 20 s, and n
     const committed = async () => (await readAccounts(system.client, "unseal")).committed
     await expect.poll(committed, SOON).toBe(well.length)
     for (const archive of well) expect(await system.digest(archive)).toBe(archive.plaintextSha256)
-    expect(await suspended()).toMatchObject([
+    await expect.poll(suspended, SOON).toMatchObject([
       {
         ...{ projectId: PROJECT_ID, side: "destination", code: "ERR_STORE_UNAVAILABLE" },
         reason: expect.stringMatching(/no answer for 10 s/),
