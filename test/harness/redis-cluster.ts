@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises"
 import { Redis } from "ioredis"
 import { freePort, type RedisServer, startRedis } from "./redis.ts"
+import { killBehind } from "./redis-behind.ts"
 import { type TlsFiles, tlsSettings } from "./redis-tls.ts"
 
 export interface ClusterOptions {
@@ -17,8 +18,11 @@ export interface RedisCluster {
   readonly servers: readonly RedisServer[]
   /** The master of the slot that holds the keys of `queue`. */
   masterOf(queue: string): Promise<RedisServer>
-  /** Kills the master of `queue` with SIGKILL, waits until its replica has taken over, and starts it again as a replica. */
-  failover(queue: string): Promise<void>
+  /**
+   * Kills the master of `queue` with SIGKILL, waits until its replica has taken over, and starts it again as a replica. With
+   * `behind`, what it acknowledged in its last seconds is lost.
+   */
+  failover(queue: string, how?: "kill" | "behind"): Promise<void>
   /**
    * Moves the slot of `queue` to another master, key by key (`during` is called half-way: clients get ASK then), and at last
    * in the whole cluster (clients get MOVED).
@@ -147,9 +151,17 @@ export async function startCluster({ password, tls }: ClusterOptions = {}): Prom
       url: `redis${tls ? "s" : ""}-cluster://${password ? `:${password}@` : ""}${hosts}`,
       servers: nodes.map(({ server }) => server),
       masterOf: async (queue) => (await ownerOf(queue, await anyAlive())).server,
-      async failover(queue) {
+      async failover(queue, how = "kill") {
         const before = await ownerOf(queue, await anyAlive())
-        await before.server.stop("SIGKILL")
+        const followers = await ask<string[]>(before, "CLUSTER", "REPLICAS", before.id)
+        const replicas = nodes.filter(({ id }) => followers.some((line) => line.startsWith(id)))
+        if (how === "kill") await before.server.stop("SIGKILL")
+        else
+          await killBehind(
+            before.server,
+            replicas.map(({ server }) => server),
+            password,
+          )
         await until("no replica took over", async () => {
           const now = await ownerOf(queue, await anyAlive())
           return now !== before && (await isWhole(now))

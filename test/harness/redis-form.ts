@@ -17,8 +17,11 @@ export interface RedisForm {
   /** `REDIS_URL`, and what TLS needs. */
   readonly env: Readonly<Record<string, string>>
   readonly servers: readonly RedisServer[]
-  /** Kills the master that holds `queue`; resolves when another has taken over. Rejects where there is none. */
-  failover(queue: string): Promise<void>
+  /**
+   * Kills the master that holds `queue`; resolves when another has taken over. Rejects where there is none. With `behind`, what
+   * it acknowledged in its last seconds is lost.
+   */
+  failover(queue: string, how?: "kill" | "behind"): Promise<void>
   /** Makes it forget everything. */
   forget(): Promise<void>
   readonly cluster?: RedisCluster
@@ -79,7 +82,8 @@ async function startSet(name: Exclude<RedisFormName, "plain" | "tls">): Promise<
     const { url, servers, close } = (set.sentinel ?? set.cluster)!
     return {
       ...{ ...set, url, env: { REDIS_URL: url, ...files?.env }, servers },
-      failover: (queue) => (set.sentinel ? set.sentinel.failover() : set.cluster!.failover(queue)),
+      failover: (queue, how) =>
+        set.sentinel ? set.sentinel.failover(how) : set.cluster!.failover(queue, how),
       async close() {
         await close()
         files?.close()

@@ -8,6 +8,7 @@ import { setTimeout as sleep } from "node:timers/promises"
 import { Redis } from "ioredis"
 import { ensureProgram } from "./programs.ts"
 import { freePort, type RedisServer, startRedis } from "./redis.ts"
+import { killBehind } from "./redis-behind.ts"
 import { type TlsFiles, tlsSettings } from "./redis-tls.ts"
 
 export interface SentinelOptions {
@@ -30,9 +31,9 @@ export interface SentinelSet {
   master(): Promise<RedisServer>
   /**
    * Makes another server the master, and resolves when it is one: `kill` ends the master with SIGKILL and starts it again
-   * afterwards, `command` is `SENTINEL FAILOVER`.
+   * afterwards, `behind` as well, and what it acknowledged in its last seconds is lost; `command` is `SENTINEL FAILOVER`.
    */
-  failover(how?: "kill" | "command"): Promise<void>
+  failover(how?: "kill" | "behind" | "command"): Promise<void>
   /** Ends all sentinels with SIGKILL: clients don't learn who the master is any more. */
   stopSentinels(): Promise<void>
   startSentinels(): Promise<void>
@@ -210,7 +211,9 @@ export async function startSentinel(options: SentinelOptions = {}): Promise<Sent
       master,
       async failover(how = "kill") {
         const before = await master()
+        const others = servers.filter((server) => server !== before)
         if (how === "kill") await before.stop("SIGKILL")
+        else if (how === "behind") await killBehind(before, others, password)
         else await ask(sentinels[0]!, "SENTINEL", "FAILOVER", NAME)
         await until("no other server became the master", async () => {
           const masters = await Promise.all(sentinels.map(current))
@@ -218,7 +221,7 @@ export async function startSentinel(options: SentinelOptions = {}): Promise<Sent
             masters[0] !== undefined && masters[0] !== before && masters.every((one) => one === masters[0])
           )
         })
-        if (how === "kill") await before.restart()
+        if (how !== "command") await before.restart()
         await settled()
       },
       stopSentinels,
