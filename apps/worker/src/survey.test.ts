@@ -64,7 +64,7 @@ test("what is missing is named: keys, a store that refuses, one that does not an
   }
   await survey(Object.keys(places), (id) => places[id]!(), 50)
   const told = Object.fromEntries(lines.map(({ projectId, problems }) => [projectId, problems]))
-  const refusal = "ERR_STORE_DENIED: bucket s3://in does not exist"
+  const refusal = `ERR_STORE_DENIED: bucket s3://in does not exist; ${ERROR_CODES.ERR_STORE_DENIED.remedy}`
   expect(told).toEqual({
     1: ["keys: /keys holds no usable key"],
     2: [`source: ${refusal}`, `destination: ${refusal}`],
