@@ -1,6 +1,7 @@
 /** Ctrl-C at commands that wait for somebody who never answers. */
-import { spawn } from "node:child_process"
+import { execFileSync, spawn } from "node:child_process"
 import { once } from "node:events"
+import { readdirSync, readlinkSync } from "node:fs"
 import { copyFile, mkdtemp, rm } from "node:fs/promises"
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net"
 import { tmpdir } from "node:os"
@@ -69,6 +70,39 @@ test.each([
   const [code] = await once(child, "close")
   // Nobody has waited for the answer that never comes, or else it would be told.
   expect({ code, stderr }).toEqual({ code: 3, stderr: "unseal: interrupted by SIGINT\n" })
+})
+
+test.runIf(process.platform === "linux")("a source that is a pipe without a writer", async () => {
+  const pipe = join(directory, "pipe")
+  execFileSync("mkfifo", [pipe])
+  const args = ["decrypt", pipe, "-", "--key", join(VECTOR, "key.pem")]
+  const child = spawn(process.execPath, [MAIN, ...args, "--callback", join(VECTOR, "callback.json")], {
+    stdio: ["ignore", "ignore", "pipe"],
+  })
+  let stderr = ""
+  child.stderr.setEncoding("utf8").on("data", (text: string) => {
+    stderr += text
+  })
+  const files = `/proc/${child.pid}/fd`
+  const opened = () =>
+    readdirSync(files).some((name) => {
+      try {
+        return readlinkSync(join(files, name)) === pipe
+      } catch {
+        return false
+      }
+    })
+  try {
+    await expect.poll(opened, { timeout: 20_000 }).toBe(true)
+    const closed = once(child, "close")
+    child.kill("SIGINT")
+    expect({ code: (await closed)[0], stderr }).toEqual({
+      code: 3,
+      stderr: expect.stringMatching(/^unseal: interrupted by SIGINT/),
+    })
+  } finally {
+    child.kill("SIGKILL")
+  }
 })
 
 test("a Redis that nobody runs is told with its address, and what to do", async () => {

@@ -1,6 +1,7 @@
 /** The SOURCE and DESTINATION of a command: a path, `-`, a store URL that ends in the key, or (SOURCE only) an https URL. */
-import { createReadStream, createWriteStream, type Stats } from "node:fs"
+import { constants, createReadStream, createWriteStream, openSync, type Stats } from "node:fs"
 import { readlink, stat } from "node:fs/promises"
+import { Socket } from "node:net"
 import { basename, dirname, join, resolve } from "node:path"
 import type { Readable } from "node:stream"
 import { fileURLToPath, pathToFileURL } from "node:url"
@@ -44,10 +45,16 @@ export async function openSource(
   })
   if (name === "-") return spooled("standard input", process.stdin)
   if (/^https:/i.test(name)) return openHttpsSource(name)
-  if (!isUrl(name) && (await statOf(name))?.isFIFO()) return spooled(name, createReadStream(name))
+  if (!isUrl(name) && (await statOf(name))?.isFIFO()) return spooled(name, openPipe(name))
   const location = await openLocation(name, "source")
   if (location.path !== undefined) await requireFile(name, location.path)
   return location
+}
+
+/** A pipe by its name. Opened the usual way, one that nobody writes to yet would hold a thread, and with it the end of the process. */
+function openPipe(path: string): Readable {
+  if (process.platform !== "linux") return createReadStream(path)
+  return new Socket({ fd: openSync(path, constants.O_RDONLY | constants.O_NONBLOCK), writable: false })
 }
 
 /** Whoever names the URL decides where it leads, so that any host may be asked; plain http stays refused. */
