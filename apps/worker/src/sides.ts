@@ -7,7 +7,7 @@ import type { KeyDirectory } from "@unseal/archive/key-directory"
 import type { OpenedStore } from "@unseal/archive/store/adapter"
 import type { PartWriter } from "@unseal/archive/store/contract"
 import { untilAborted } from "@unseal/archive/waiting"
-import { type Silence, silenceOf, type Transfer } from "./silence.ts"
+import { keysInTime, type Silence, silenceOf, type Transfer } from "./silence.ts"
 
 /** Told whenever a side has done what was asked of it at `since`: an answer to an old question tells nothing of now. */
 export type Worked = (side: Side, since: number) => void
@@ -154,7 +154,8 @@ export function sidedKeys(keyRing: KeyDirectory, directory: string, worked: Work
     ...keyRing,
     async unwrap(encryptedPassword, signal) {
       const since = Date.now()
-      const unwrapped = await on("keys", keyRing.unwrap(encryptedPassword, signal))
+      const unwrap = (limited: AbortSignal) => keyRing.unwrap(encryptedPassword, limited)
+      const unwrapped = await on("keys", keysInTime(directory, unwrap, signal))
       if (unwrapped === null && keyRing.describe().length === 0) throw withoutKeys(directory)
       // Keys that were read before the directory went away tell nothing of it.
       worked("keys", Math.min(since, keyRing.lookedAt()))

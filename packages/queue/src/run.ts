@@ -287,7 +287,7 @@ export function createRunner<Result extends RunResult>(deps: RunnerOptions<Resul
   return { runOnce }
 }
 
-const noAnswer = () => new Error("redis did not answer in 1000 ms")
+const noAnswer = () => new Error("redis did not answer within 1000 ms")
 
 /** Whether no later run of the archive could go on from what this one left. */
 const isFinal = ({ kind, owner }: UnsealError): boolean => kind === "permanent" && owner === "archive"
