@@ -1,4 +1,4 @@
-/** Replicas that have not heard of the last moments: what a master acknowledges meanwhile is gone when it dies. */
+/** How far replicas are when their master dies: what it acknowledged and they have not heard of is gone with it. */
 import { setTimeout as sleep } from "node:timers/promises"
 import { Redis } from "ioredis"
 import type { RedisServer } from "./redis.ts"
@@ -26,5 +26,28 @@ export async function killBehind(
     await master.stop("SIGKILL")
   } finally {
     for (const replica of replicas) replica.thaw()
+  }
+}
+
+/**
+ * Resolves when a replica of `master` has everything that was acknowledged before the call. `hashTag` names a slot of the master's, if
+ * it has slots.
+ */
+export async function untilReplicated(
+  master: RedisServer,
+  hashTag: string,
+  password?: string,
+): Promise<void> {
+  const client = new Redis(master.port, "127.0.0.1", {
+    ...(password && { password }),
+    retryStrategy: () => null,
+  })
+  client.on("error", () => {})
+  try {
+    // WAIT tells of what the connection itself has written.
+    await client.set(`{${hashTag}}:untilReplicated`, 1, "PX", 1)
+    if ((await client.wait(1, 30_000)) < 1) throw new Error("no replica follows its master within 30 s")
+  } finally {
+    client.disconnect()
   }
 }

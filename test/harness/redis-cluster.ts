@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises"
 import { Redis } from "ioredis"
 import { freePort, type RedisServer, startRedis } from "./redis.ts"
-import { killBehind } from "./redis-behind.ts"
+import { killBehind, untilReplicated } from "./redis-behind.ts"
 import { type TlsFiles, tlsSettings } from "./redis-tls.ts"
 
 export interface ClusterOptions {
@@ -33,7 +33,11 @@ export interface RedisCluster {
 
 const MASTERS = 3
 const SLOTS = 16_384
-const NODE_TIMEOUT_MS = 2_000
+/**
+ * After which silence a node counts as failed, in milliseconds: while one is killed, and at all other times, when a machine that
+ * stands still must not cause a failover that nobody asked for.
+ */
+const NODE_TIMEOUT = { killed: 2_000, otherwise: 60_000 }
 
 interface Node {
   readonly server: RedisServer
@@ -69,7 +73,12 @@ export async function startCluster({ password, tls }: ClusterOptions = {}): Prom
     const server = await startRedis({
       settings: [
         ...["--cluster-enabled", "yes", "--cluster-port", String(busPort)],
-        ...["--cluster-node-timeout", String(NODE_TIMEOUT_MS), "--cluster-replica-validity-factor", "0"],
+        ...[
+          "--cluster-node-timeout",
+          String(NODE_TIMEOUT.otherwise),
+          "--cluster-replica-validity-factor",
+          "0",
+        ],
         ...["--repl-diskless-sync-delay", "0", "--cluster-announce-ip", "127.0.0.1"],
         ...(password ? ["--requirepass", password, "--masterauth", password] : []),
         ...(tls
@@ -116,6 +125,9 @@ export async function startCluster({ password, tls }: ClusterOptions = {}): Prom
     return line?.split(" ")[6]
   }
 
+  const nodeTimeout = (ms: number, asked: readonly Node[]) =>
+    Promise.all(asked.map((node) => ask(node, "CONFIG", "SET", "cluster-node-timeout", ms)))
+
   const anyAlive = async (): Promise<Node> => {
     for (const node of nodes) if (await ask(node, "PING").catch(() => null)) return node
     throw new Error("no node of the cluster answers")
@@ -155,6 +167,8 @@ export async function startCluster({ password, tls }: ClusterOptions = {}): Prom
         const before = await ownerOf(queue, await anyAlive())
         const followers = await ask<string[]>(before, "CLUSTER", "REPLICAS", before.id)
         const replicas = nodes.filter(({ id }) => followers.some((line) => line.startsWith(id)))
+        await nodeTimeout(NODE_TIMEOUT.killed, nodes)
+        await untilReplicated(before.server, queue, password)
         if (how === "kill") await before.server.stop("SIGKILL")
         else
           await killBehind(
@@ -166,6 +180,8 @@ export async function startCluster({ password, tls }: ClusterOptions = {}): Prom
           const now = await ownerOf(queue, await anyAlive())
           return now !== before && (await isWhole(now))
         })
+        const alive = nodes.filter((node) => node !== before)
+        await nodeTimeout(NODE_TIMEOUT.otherwise, alive)
         await before.server.restart()
         // The old master takes itself for one until it has heard of its successor.
         for (const node of nodes)

@@ -8,7 +8,7 @@ import { setTimeout as sleep } from "node:timers/promises"
 import { Redis } from "ioredis"
 import { ensureProgram } from "./programs.ts"
 import { freePort, type RedisServer, startRedis } from "./redis.ts"
-import { killBehind } from "./redis-behind.ts"
+import { killBehind, untilReplicated } from "./redis-behind.ts"
 import { type TlsFiles, tlsSettings } from "./redis-tls.ts"
 
 export interface SentinelOptions {
@@ -43,6 +43,11 @@ export interface SentinelSet {
 const NAME = "mymaster"
 /** What a failover takes beyond the second after which a master counts as down. */
 const FAILOVER_MS = 30_000
+/**
+ * After which silence a master counts as down, in milliseconds: while one is killed, and at all other times, when a machine that
+ * stands still must not cause a failover that nobody asked for.
+ */
+const DOWN_AFTER = { killed: 1_000, otherwise: 120_000 }
 
 interface Sentinel {
   readonly port: number
@@ -136,6 +141,13 @@ export async function startSentinel(options: SentinelOptions = {}): Promise<Sent
       })
     })
 
+  const downAfter = (ms: number) =>
+    Promise.all(
+      sentinels.map((sentinel) =>
+        ask(sentinel, "SENTINEL", "SET", NAME, "down-after-milliseconds", String(ms)),
+      ),
+    )
+
   async function close(): Promise<void> {
     process.off("exit", endWithUs)
     await stopSentinels()
@@ -171,7 +183,7 @@ export async function startSentinel(options: SentinelOptions = {}): Promise<Sent
           `dir ${own}`,
           "sentinel resolve-hostnames no",
           `sentinel monitor ${NAME} 127.0.0.1 ${masterPort} ${Math.floor(count / 2) + 1}`,
-          `sentinel down-after-milliseconds ${NAME} 1000`,
+          `sentinel down-after-milliseconds ${NAME} ${DOWN_AFTER.otherwise}`,
           `sentinel failover-timeout ${NAME} 5000`,
           ...(password ? [`sentinel auth-pass ${NAME} ${password}`] : []),
           ...(sentinelPassword
@@ -212,6 +224,8 @@ export async function startSentinel(options: SentinelOptions = {}): Promise<Sent
       async failover(how = "kill") {
         const before = await master()
         const others = servers.filter((server) => server !== before)
+        if (replicas > 0) await untilReplicated(before, NAME, password)
+        if (how !== "command") await downAfter(DOWN_AFTER.killed)
         if (how === "kill") await before.stop("SIGKILL")
         else if (how === "behind") await killBehind(before, others, password)
         else await ask(sentinels[0]!, "SENTINEL", "FAILOVER", NAME)
@@ -221,7 +235,10 @@ export async function startSentinel(options: SentinelOptions = {}): Promise<Sent
             masters[0] !== undefined && masters[0] !== before && masters.every((one) => one === masters[0])
           )
         })
-        if (how !== "command") await before.restart()
+        if (how !== "command") {
+          await downAfter(DOWN_AFTER.otherwise)
+          await before.restart()
+        }
         await settled()
       },
       stopSentinels,

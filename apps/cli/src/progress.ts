@@ -12,7 +12,8 @@ const INTERVAL_MS = 100
 export function createProgress(label: string, output: NodeJS.WriteStream = process.stderr): Progress {
   if (!output.isTTY) return { update() {}, count() {}, end() {} }
   const startedAt = performance.now()
-  let drawnAt = 0
+  /** Never yet. */
+  let drawnAt = -Infinity
   return {
     update(done, total) {
       const now = performance.now()
@@ -29,8 +30,8 @@ export function createProgress(label: string, output: NodeJS.WriteStream = proce
       output.write(`\r\x1b[K${what} ${bytes(done)}`)
     },
     end() {
-      if (drawnAt > 0) output.write("\r\x1b[K")
-      drawnAt = 0
+      if (drawnAt > -Infinity) output.write("\r\x1b[K")
+      drawnAt = -Infinity
     },
   }
 }
