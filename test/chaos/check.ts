@@ -11,7 +11,7 @@ import { sha256 } from "./recordings.ts"
 import { PARTS_IN_FLIGHT, QUEUE, SECOND_PROJECT } from "./settings.ts"
 import type { World } from "./world.ts"
 
-/** I1 to I8 as reliability has them, or what a row of the matrix demands beside them. */
+/** I1 to I8 of README.md, or what a row demands beside them. */
 export interface Violation {
   readonly invariant: "I1" | "I2" | "I3" | "I4" | "I5" | "I6" | "I7" | "I8" | "row"
   readonly what: string

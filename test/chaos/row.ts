@@ -130,7 +130,7 @@ export async function until(
 
 const MIB = 1024 * 1024
 
-/** Sizes of archives: most of one part, some of several; 1 to 24 MB as in reliability, smaller where time is short. */
+/** Sizes of archives: most of one part, some of several; 1 to 24 MB, smaller where time is short. */
 export function sizeOf({ random }: World, largestMib: number): number {
   const small = random.next() < 0.7
   return MIB * (small ? random.integer(1, largestMib > 12 ? 4 : 2) : random.integer(6, largestMib))

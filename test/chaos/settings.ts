@@ -6,7 +6,7 @@ export const PROJECT = "123456"
 /** The one that has trouble, in worlds of two. */
 export const SECOND_PROJECT = "654321"
 export const QUEUE = "unseal"
-/** As reliability.md has them. */
+/** Short, so that a lock that runs out is waited for in seconds. */
 export const LOCK_MS = 3_000
 export const STALL_CHECK_MS = 1_000
 export const PART_SIZE = 5 * 1024 * 1024

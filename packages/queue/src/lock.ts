@@ -35,7 +35,7 @@ export interface JobLock {
 
 /**
  * Renews a lock every third of its time. BullMQ's own renewal knows jobs, not runs: one event loop blocked for longer than
- * the lock would renew the lock of another run of the same job (reliability: the cascade of stalls). Here every run has its
+ * the lock would renew the lock of another run of the same job. Here every run has its
  * own, and a run that could not renew in time counts as lost without asking Redis, since another worker may have the job.
  */
 export function holdLock(options: LockOptions): JobLock {

@@ -20,6 +20,7 @@ import type { QueueLogger } from "./error-log.ts"
 import type { JobPayload } from "./job.ts"
 import { suspensionsKey } from "./names.ts"
 import { RELEASE, SET_ASIDE } from "./suspension-moves.ts"
+import { expiredReason, retryAfterMsOf } from "./suspension-reason.ts"
 import { ADMIT, END, HIT, PASS_ON, TEND } from "./suspension-scripts.ts"
 import { nameOf, parseName, readStates, runScript, SIDES, type SuspensionState } from "./suspension-state.ts"
 import { LAST_PRIORITY } from "./turns.ts"
@@ -36,9 +37,6 @@ export interface SuspensionOptions {
   readonly logger?: QueueLogger
   logError(error: unknown, message: string): void
 }
-
-/** Whoever asks to be left alone for longer is asked all the same. */
-const LONGEST_RETRY_AFTER_MS = 60_000
 
 /** A job that this worker has taken. */
 export interface TakenJob {
@@ -241,7 +239,7 @@ export function createSuspensions(options: SuspensionOptions): Suspensions {
         ...{ name, id: jobId, token, code, reason, remedy, maxMs, mostMs, ownHits: OWN_HITS },
         by: token.split(":")[0],
         ...(workedAt !== undefined && { workedAgoMs: Math.max(0, Date.now() - workedAt) }),
-        firstMs: Math.max(Math.min(firstMs, mostMs), Math.min(retryAfterMsOf(error), LONGEST_RETRY_AFTER_MS)),
+        firstMs: Math.max(Math.min(firstMs, mostMs), retryAfterMsOf(error)),
       }
       const [verdict, heldMs] = (await script(HIT, given)) as string[]
       if (verdict === "own" || verdict === "lost") return { kind: verdict }
@@ -289,18 +287,3 @@ const VENDOR_WORD = '"status":"available"'
 
 const neededBy = ({ projectId, status }: JobPayload): string[] =>
   SIDES.filter((side) => side !== "vendor" || status === "available").map((side) => nameOf(projectId, side))
-
-const expiredReason = (reason: string, heldMs: number): string => {
-  const [, code = "ERR_UNEXPECTED", message = reason] = /^(ERR_[A-Z_]+): (.*)$/s.exec(reason) ?? []
-  return `${code}: held back for ${(heldMs / 3_600_000).toFixed(1)} h by the deployment's trouble, which is as long as it may be: ${message}`.slice(
-    0,
-    500,
-  )
-}
-
-/** How long whoever refused asked to be left alone: 0 if it did not say. */
-function retryAfterMsOf(error: UnsealError): number {
-  const { cause, retryAfterMs } = error as { cause?: { retryAfterMs?: unknown }; retryAfterMs?: unknown }
-  const told = retryAfterMs ?? cause?.retryAfterMs
-  return typeof told === "number" && told > 0 ? told : 0
-}
