@@ -6,8 +6,8 @@ import { expect, it } from "vitest"
 import { readSources } from "./sources.ts"
 
 const ENDED_BY: Readonly<Record<string, string>> = {
-  "apps/cli/src/queue-connection.ts": "its timeout",
-  "apps/cli/src/standard-output.ts": "the signal: the caller's `untilAborted` is around it",
+  "apps/cli/src/queue/connection.ts": "its timeout",
+  "apps/cli/src/terminal/standard-output.ts": "the signal: the caller's `untilAborted` is around it",
   "apps/ingest/src/server.ts": "the timer that cuts the connections",
   "packages/archive/src/budget.ts": "the signal, which is looked at first",
   "packages/archive/src/hash-thread.ts": "the signal, or the thread's end",

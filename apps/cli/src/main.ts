@@ -1,10 +1,10 @@
 import { VERSION } from "@unseal/service/version"
 import { useProxies } from "@unseal/vendor/proxy"
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander"
-import { addCertificateCommands } from "./certificate-command.ts"
+import { addCertificateCommands } from "./certificate/command.ts"
 import { env } from "./config.ts"
-import { EXIT, explain, Interrupted } from "./exit.ts"
-import { addStorageCommands } from "./storage-command.ts"
+import { addStorageCommands } from "./storage/command.ts"
+import { EXIT, explain, Interrupted } from "./terminal/exit.ts"
 import { withVendor } from "./vendor-options.ts"
 
 useProxies(env)
@@ -85,12 +85,12 @@ withPassword(program.command("decrypt"))
   .option("--require-size", "fail unless the source has the size that the callback announced")
   .option("--digest", "print the SHA-256 of the plaintext")
   .action(async (from, to, options) =>
-    (await import("./decrypt.ts")).decryptCommand(from, to, options, signal),
+    (await import("./archives/decrypt.ts")).decryptCommand(from, to, options, signal),
   )
 
 withPassword(program.command("inspect"))
   .description("show what a password holds and which key opens it, but never the key")
-  .action(async (options) => (await import("./inspect.ts")).inspectCommand(options, signal))
+  .action(async (options) => (await import("./archives/inspect.ts")).inspectCommand(options, signal))
 
 program
   .command("submit")
@@ -99,7 +99,7 @@ program
   .option("--project <id>", "the project, if the callback names none, or not that of UNSEAL_PROJECT_ID")
   .option("--again", "also if it was committed: as a new job, under the rule of UNSEAL_EXISTING")
   .option("--json", "print the result as JSON")
-  .action(async (path, options) => (await import("./submit.ts")).submitCommand(path, options, signal))
+  .action(async (path, options) => (await import("./queue/submit.ts")).submitCommand(path, options, signal))
 
 addCertificateCommands(
   program.command("certificate").description("make, encode and check certificates and their keys"),
@@ -118,7 +118,7 @@ withVendor(archives.command("list"))
   .option("--status <status>", "only those with this status")
   .option("--all-fields", "with --json: also the encrypted password and the download URL")
   .option("--json", "print the result as JSON")
-  .action(async (options) => (await import("./archives-list.ts")).archivesListCommand(options, signal))
+  .action(async (options) => (await import("./archives/list.ts")).archivesListCommand(options, signal))
 
 archives
   .command("show")
@@ -129,7 +129,7 @@ archives
   .option("--project <id>", "only in this project")
   .option("--json", "print the result as JSON")
   .action(async (id, options) =>
-    (await import("./archives-show.ts")).archivesShowCommand(id, options, signal),
+    (await import("./archives/show.ts")).archivesShowCommand(id, options, signal),
   )
 
 archives
@@ -139,7 +139,7 @@ archives
   .option("--look-back <time>", "how far back to look for archives: 90m, 72h", "72h")
   .option("--dry-run", "only say which")
   .option("--json", "print the result as JSON")
-  .action(async (options) => (await import("./reconcile.ts")).reconcileCommand(options, signal))
+  .action(async (options) => (await import("./archives/reconcile.ts")).reconcileCommand(options, signal))
 
 const queue = program.command("queue").description("look after the queue")
 queue
@@ -147,13 +147,13 @@ queue
   .description("count the jobs by state, and account for every archive that was accepted")
   .option("--check", "fail if an accepted archive is neither committed, a dead letter, live nor discarded")
   .option("--json", "print the result as JSON")
-  .action(async (options) => (await import("./queue.ts")).queueStatusCommand(options, signal))
+  .action(async (options) => (await import("./queue/queue.ts")).queueStatusCommand(options, signal))
 
 queue
   .command("pause")
   .description("begin nothing until `unseal queue resume`; what runs goes on to its end, what comes is kept")
   .option("--json", "print the result as JSON")
-  .action(async (options) => (await import("./queue-suspensions.ts")).pauseCommand(options, signal))
+  .action(async (options) => (await import("./queue/suspensions.ts")).pauseCommand(options, signal))
 
 queue
   .command("resume")
@@ -170,7 +170,7 @@ queue
     ]),
   )
   .option("--json", "print the result as JSON")
-  .action(async (options) => (await import("./queue-suspensions.ts")).resumeCommand(options, signal))
+  .action(async (options) => (await import("./queue/suspensions.ts")).resumeCommand(options, signal))
 
 const withFilter = (command: Command) =>
   command
@@ -181,7 +181,7 @@ const withFilter = (command: Command) =>
 withFilter(queue.command("dead-letters"))
   .description("list the jobs that were given up, newest first")
   .addOption(new Option("--limit <count>", "list at most this many").default(100).argParser(wholeNumber))
-  .action(async (options) => (await import("./queue.ts")).deadLettersCommand(options, signal))
+  .action(async (options) => (await import("./queue/queue.ts")).deadLettersCommand(options, signal))
 withFilter(queue.command("redrive"))
   .description("give dead letters a new life, with fresh counters")
   .option("--all", "all of them")
@@ -190,7 +190,7 @@ withFilter(queue.command("redrive"))
     "archives that were committed, as new jobs; the vendor is asked for their passwords",
   )
   .option("--dry-run", "only say which")
-  .action(async (options) => (await import("./queue.ts")).redriveCommand(options, signal))
+  .action(async (options) => (await import("./queue/queue.ts")).redriveCommand(options, signal))
 
 queue
   .command("discard")
@@ -198,7 +198,7 @@ queue
   .argument("<id...>", "ids of jobs or archives")
   .requiredOption("--reason <text>", "why nobody will need them; part of the output")
   .option("--json", "print the result as JSON")
-  .action(async (ids, options) => (await import("./queue.ts")).discardCommand(ids, options, signal))
+  .action(async (ids, options) => (await import("./queue/queue.ts")).discardCommand(ids, options, signal))
 
 program
   .command("janitor")
@@ -208,7 +208,7 @@ program
   .option("--older-than <time>", "only uploads that were begun at least this long ago: 30s, 15m, 6h", "6h")
   .option("--dry-run", "only say which")
   .option("--json", "print the result as JSON")
-  .action(async (options) => (await import("./janitor.ts")).janitorCommand(options, signal))
+  .action(async (options) => (await import("./queue/janitor.ts")).janitorCommand(options, signal))
 
 try {
   await program.parseAsync()

@@ -3,7 +3,7 @@ import type { VendorProject } from "@unseal/service/projects"
 import { createVendorClient, type VendorClient } from "@unseal/vendor/client"
 import { type AuthScheme, PLATFORM_DEFAULTS } from "@unseal/vendor/platform"
 import { env, readVendorSettings } from "./config.ts"
-import { UsageError } from "./exit.ts"
+import { UsageError } from "./terminal/exit.ts"
 import type { VendorOptions } from "./vendor-options.ts"
 
 export interface Vendor {

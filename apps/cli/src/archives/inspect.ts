@@ -1,0 +1,49 @@
+import { UnsealError } from "@unseal/archive/errors"
+import { explainNoMatch } from "@unseal/archive/format/key-ring"
+import { decodeEncryptedPassword, PASSWORD_SIZE, parsePassword, wipe } from "@unseal/archive/format/password"
+import { readArchiveSettings } from "../config.ts"
+import { type KeyOptions, readKeyRing } from "./key-options.ts"
+import { type PasswordOptions, readGivenPassword } from "./password-options.ts"
+
+/** `unseal inspect`: what a password is and which key opens it; never the content key. */
+export async function inspectCommand(
+  options: PasswordOptions & KeyOptions & { readonly json?: true },
+  signal: AbortSignal,
+): Promise<void> {
+  const settings = readArchiveSettings()
+  const given = await readGivenPassword(options)
+  const print = (facts: Record<string, string | number>) =>
+    process.stdout.write(
+      options.json
+        ? `${JSON.stringify(facts)}\n`
+        : Object.entries(facts)
+            .map(([name, value]) => `${name.padEnd(14)} ${value}\n`)
+            .join(""),
+    )
+  const archive = given.archiveId === undefined ? {} : { archiveId: given.archiveId }
+  if (given.encryptedPassword === undefined) return void print({ ...archive, encrypted: "no" })
+
+  const wrapped = decodeEncryptedPassword(given.encryptedPassword)
+  const ring = await readKeyRing(options, settings.UNSEAL_OAEP_HASH, settings.UNSEAL_KEYS_DIR)
+  const unwrapped = await ring.unwrap(wrapped, signal)
+  if (unwrapped === null) throw new UnsealError("ERR_NO_MATCHING_KEY", explainNoMatch(ring, wrapped))
+  try {
+    const { key, iv } = parsePassword(unwrapped.password)
+    wipe(key, iv)
+    const description = ring.describe().find((key) => key.keyId === unwrapped.keyId)!
+    print({
+      ...archive,
+      encrypted: "yes",
+      wrappedBytes: wrapped.length,
+      passwordBytes: PASSWORD_SIZE,
+      version: 1,
+      algorithm: "1 (AES-256)",
+      mode: "1 (CBC)",
+      key: description.name,
+      keyId: description.keyId,
+      keyBits: description.modulusBits,
+    })
+  } finally {
+    wipe(unwrapped.password)
+  }
+}

@@ -1,0 +1,78 @@
+import { stat } from "node:fs/promises"
+import { createKeyRing, type KeyRing, type PrivateKey } from "@unseal/archive/format/key-ring"
+import type { OaepHash } from "@unseal/archive/format/password"
+import { openKeyDirectory, readPrivateKey } from "@unseal/archive/key-directory"
+import { UsageError } from "../terminal/exit.ts"
+import { unread } from "../terminal/unread.ts"
+
+export interface KeyOptions {
+  readonly key: readonly string[]
+  readonly passphraseFile?: string
+}
+
+/**
+ * The ring of the keys given by `--key`, in that order; without any, of those in the directory `keysDir`. A protected key takes the passphrase of `--passphrase-file`, or else of
+ * the file beside it (`key.passphrase` for `key.pem`). Errors of `readPrivateKey`, and `UsageError` for an unreadable file.
+ */
+export async function readKeyRing(
+  options: KeyOptions,
+  oaepHash: OaepHash,
+  keysDir?: string,
+): Promise<KeyRing> {
+  if (options.key.length === 0) {
+    if (keysDir === undefined)
+      throw new UsageError("which private key? give --key FILE, or set UNSEAL_KEYS_DIR to their directory")
+    return openKeysDir(keysDir, oaepHash)
+  }
+  const keys: PrivateKey[] = []
+  for (const path of options.key) {
+    if (await isDirectory(path))
+      throw new UsageError(
+        `${path} is a directory: name the key in it, or set UNSEAL_KEYS_DIR to it instead of --key`,
+      )
+    const beside = `${path.replace(/\.[^./]*$/, "")}.passphrase`
+    const passphrasePath = options.passphraseFile ?? ((await isFile(beside)) ? beside : undefined)
+    try {
+      const beside = passphrasePath === undefined ? {} : { passphrasePath }
+      keys.push(await readPrivateKey(path, { pipes: true, ...beside }))
+    } catch (error) {
+      const { path: failed } = error as NodeJS.ErrnoException
+      if (failed === undefined) throw error
+      throw unread(failed, error)
+    }
+  }
+  return createKeyRing(keys, oaepHash)
+}
+
+/** The keys of `UNSEAL_KEYS_DIR`. `UsageError` for one that is none, or holds no key file: whoever set it is at the terminal. */
+async function openKeysDir(directory: string, oaepHash: OaepHash): Promise<KeyRing> {
+  const refuse = (what: string, next: string): never => {
+    throw new UsageError(`UNSEAL_KEYS_DIR is ${directory}, which ${what}: ${next}, or give --key FILE`)
+  }
+  const ring = await openKeyDirectory(directory, { oaepHash }).catch((error: Error) => {
+    const { code } = (error.cause ?? {}) as NodeJS.ErrnoException
+    if (code === "ENOENT") return refuse("does not exist", "check the path")
+    if (code === "ENOTDIR") return refuse("is not a directory", "name the directory that the key is in")
+    if (code === "EACCES") return refuse("this user may not read", "change its permissions")
+    throw error
+  })
+  if (ring.describe().length > 0 || ring.unusable().length > 0) return ring
+  const ignored = ring.ignored().slice(0, 3)
+  const others =
+    ignored.length === 0
+      ? ""
+      : `; ${ignored.join(", ")} ${ignored.length === 1 ? "is" : "are"} not looked into`
+  return refuse(`holds no file NAME.pem with a private key${others}`, "put the key there")
+}
+
+const isFile = (path: string): Promise<boolean> =>
+  stat(path).then(
+    (stats) => stats.isFile(),
+    () => false,
+  )
+
+const isDirectory = (path: string): Promise<boolean> =>
+  stat(path).then(
+    (stats) => stats.isDirectory(),
+    () => false,
+  )

@@ -1,0 +1,92 @@
+import { type Callback, readCallback } from "@unseal/archive/callback"
+import { UnsealError } from "@unseal/archive/errors"
+import { utf8Of } from "@unseal/archive/format/text"
+import { readSmallFile } from "@unseal/archive/small-file"
+import { UsageError } from "../terminal/exit.ts"
+import { unread } from "../terminal/unread.ts"
+
+export interface PasswordOptions {
+  readonly password?: string
+  readonly passwordFile?: string
+  readonly callback?: string
+}
+
+/** What `--password`, `--password-file` or `--callback` gave; `encryptedPassword` is absent if the archive is not encrypted. */
+export interface GivenPassword {
+  readonly encryptedPassword?: string
+  readonly archiveId?: string
+  readonly projectId?: string
+  readonly size?: number
+  readonly sha256sum?: string
+}
+
+/** Reads the encrypted password from where the options say. `UsageError` unless exactly one of them is given. */
+export async function readGivenPassword(options: PasswordOptions): Promise<GivenPassword> {
+  const given = [options.password, options.passwordFile, options.callback].filter(
+    (value) => value !== undefined,
+  )
+  if (given.length !== 1)
+    throw new UsageError(
+      "give exactly one of --password BASE64, --password-file FILE and --callback FILE.json",
+    )
+  if (options.password !== undefined) return { encryptedPassword: unquoted(options.password) }
+  if (options.passwordFile !== undefined)
+    return { encryptedPassword: passwordIn(await readBytes(options.passwordFile), options.passwordFile) }
+  const callback = await readCallbackFile(options.callback!)
+  return "ignored" in callback ? refuseOrPass(callback) : callback
+}
+
+function refuseOrPass(callback: Extract<Callback, { ignored: string }>): GivenPassword {
+  if (callback.ignored === "not-encrypted") return {}
+  throw new UnsealError(
+    "ERR_JOB_INVALID",
+    callback.ignored === "not-archive"
+      ? "the callback is not of an archive"
+      : `the callback is of an archive in status "${callback.status}": its password comes with "uploaded" or "available"`,
+  )
+}
+
+/** The callback in a JSON file, or in standard input (`-`). */
+export async function readCallbackFile(path: string): Promise<Callback> {
+  return readCallback(await readJsonFile(path))
+}
+
+/** The JSON in a file, or in standard input (`-`). */
+export async function readJsonFile(path: string): Promise<unknown> {
+  try {
+    return JSON.parse(await readText(path))
+  } catch (error) {
+    if (error instanceof UsageError) throw error
+    // The parser's message quotes the text, which may hold the password.
+    throw new UnsealError(
+      "ERR_JOB_INVALID",
+      `${path} is not JSON: --callback takes the callback as the vendor sent it, --password-file the password alone`,
+    )
+  }
+}
+
+/** The password in a file as people have it: base64, in quotes, or as the bytes that base64 stands for. */
+function passwordIn(content: Buffer, path: string): string {
+  const text = decode(content).trim()
+  if (text.startsWith("{"))
+    throw new UsageError(`${path} holds JSON: if it is the callback, give --callback ${path}`)
+  // Of the 128 bytes and more of an RSA ciphertext some are no text, in whatever encoding.
+  return /^[\t\n\r\x20-\x7e]*$/.test(text) ? unquoted(text) : content.toString("base64")
+}
+
+const unquoted = (text: string): string => /^\s*(["'])(.*)\1\s*$/s.exec(text)?.[2] ?? text
+
+const readText = async (path: string): Promise<string> => decode(await readBytes(path))
+
+const decode = (content: Buffer): string => utf8Of(content).toString()
+
+async function readBytes(path: string): Promise<Buffer> {
+  try {
+    if (path !== "-") return (await readSmallFile(path, { pipes: true })).content
+    const chunks: Buffer[] = []
+    for await (const chunk of process.stdin) chunks.push(chunk)
+    return Buffer.concat(chunks)
+  } catch (error) {
+    throw unread(path, error)
+  }
+}

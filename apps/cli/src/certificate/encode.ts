@@ -1,0 +1,49 @@
+import { isUnsealError } from "@unseal/archive/errors"
+import { type Certificate, parseCertificates } from "@unseal/archive/format/certificate"
+import { readSmallFile } from "@unseal/archive/small-file"
+import { encodeCertificate } from "@unseal/vendor/storage"
+import { UsageError } from "../terminal/exit.ts"
+import { unread } from "../terminal/unread.ts"
+
+/** `unseal certificate encode`: the certificate as the vendor's REST API takes it, in its two forms. */
+export async function certificateEncodeCommand(
+  path: string,
+  options: { readonly form: "base64" | "newlines" | "both"; readonly json?: true },
+): Promise<void> {
+  const [{ pem }, ...chain] = await readCertificateFile(path)
+  if (chain.length > 0)
+    process.stderr.write(
+      `${path} holds ${chain.length + 1} certificates: this is the first, the customer's own\n`,
+    )
+  const forms = options.form === "both" ? (["base64", "newlines"] as const) : [options.form]
+  const encoded = forms.map((form) => [form, encodeCertificate(pem, form)] as const)
+  if (options.json) return void process.stdout.write(`${JSON.stringify(Object.fromEntries(encoded))}\n`)
+  for (const [form, text] of encoded) {
+    // As it stands in a JSON document, its quotes included.
+    const literal = form === "newlines" ? JSON.stringify(text) : text
+    process.stdout.write(`${forms.length > 1 ? `${form.padEnd(9)} ` : ""}${literal}\n`)
+  }
+}
+
+/** The certificates in a PEM file. Errors of `parseCertificates`, and `UsageError` for a file that can't be read. */
+export async function readCertificateFile(path: string): Promise<readonly [Certificate, ...Certificate[]]> {
+  let pem: Buffer
+  try {
+    pem = (await readSmallFile(path, { pipes: true })).content
+  } catch (error) {
+    throw unread(path, error)
+  }
+  try {
+    return parseCertificates(pem, path)
+  } catch (error) {
+    if (!isUnsealError(error)) throw error
+    // The remedies of its code speak of keys.
+    const next = ["openssl req ", "openssl x509 "].some((command) => error.message.includes(command))
+      ? ""
+      : ': give the file that "unseal certificate create --out FILE" wrote, or openssl req -x509'
+    throw new UsageError(`${error.message}${next}`)
+  } finally {
+    // A private key may be in the same file.
+    pem.fill(0)
+  }
+}

@@ -1,0 +1,81 @@
+import { randomBytes } from "node:crypto"
+import { counted } from "@unseal/archive/counted"
+import { utf8Of } from "@unseal/archive/format/text"
+import { readSmallFile } from "@unseal/archive/small-file"
+import { UsageError } from "../terminal/exit.ts"
+import { promptPassphrase } from "../terminal/hidden-prompt.ts"
+import { unread } from "../terminal/unread.ts"
+import { base64Bytes } from "./pem-bytes.ts"
+
+/** Where the passphrase of a new key comes from. Nothing given: the terminal. */
+export interface PassphraseOptions {
+  readonly passphraseFile?: string
+  readonly generatePassphrase?: true
+  /** `false`: `--no-passphrase`. */
+  readonly passphrase?: boolean
+}
+
+export interface NewPassphrase {
+  /** To be wiped. */
+  readonly passphrase: Buffer
+  readonly origin: "file" | "generated" | "prompt"
+}
+
+/** openssl takes no fewer, and its buffer no more. */
+const BYTES = { min: 4, max: 1_024 }
+
+/** The passphrase for the key file `name`, or `null` if it is to have none. `UsageError` if it can't be had or openssl would refuse it. */
+export async function readNewPassphrase(
+  name: string,
+  options: PassphraseOptions,
+): Promise<NewPassphrase | null> {
+  const given = [
+    options.passphraseFile !== undefined && "--passphrase-file",
+    options.generatePassphrase && "--generate-passphrase",
+    options.passphrase === false && "--no-passphrase",
+  ].filter((option) => option !== false && option !== undefined)
+  if (given.length > 1) throw new UsageError(`${given.join(" and ")} are both given: keep one of them`)
+
+  if (options.passphrase === false) return null
+  if (options.generatePassphrase) return { passphrase: generated(), origin: "generated" }
+  if (options.passphraseFile !== undefined)
+    return { passphrase: await fromFile(options.passphraseFile), origin: "file" }
+  const passphrase = await promptPassphrase(name, BYTES.min)
+  return { passphrase, origin: "prompt" }
+}
+
+/** 192 bits in 32 characters. */
+function generated(): Buffer {
+  const secret = randomBytes(24)
+  try {
+    return base64Bytes(secret)
+  } finally {
+    secret.fill(0)
+  }
+}
+
+async function fromFile(path: string): Promise<Buffer> {
+  let content: Buffer
+  try {
+    content = (await readSmallFile(path, { pipes: true })).content
+  } catch (error) {
+    throw unread(path, error)
+  }
+  let end = content.length
+  if (content[end - 1] === 0x0a) end--
+  if (content[end - 1] === 0x0d) end--
+  const passphrase = Buffer.from(content.subarray(0, end))
+  content.fill(0)
+  // Others would unlock the key without it.
+  if (utf8Of(passphrase) !== passphrase)
+    throw new UsageError(
+      `${path} begins with a byte order mark, which openssl takes for a part of the passphrase: save it as UTF-8 without one`,
+    )
+  // openssl reads the first line, others the whole file.
+  if (passphrase.includes("\n")) throw new UsageError(`${path} holds more than one line`)
+  if (passphrase.length < BYTES.min || passphrase.length > BYTES.max)
+    throw new UsageError(
+      `${path} holds a passphrase of ${counted(passphrase.length, "byte")}: openssl takes ${BYTES.min} to ${BYTES.max}`,
+    )
+  return passphrase
+}

@@ -1,0 +1,57 @@
+import { untilAborted } from "@unseal/archive/waiting"
+import { QueueUnavailableError } from "@unseal/queue/producer"
+import { logConsole } from "@unseal/service/library-console"
+import { createLogger } from "@unseal/service/logger"
+import { connectRedis } from "@unseal/service/redis"
+import { reachRedis } from "@unseal/service/redis-reach"
+import { parseRedisUrl } from "@unseal/service/redis-url"
+import { readQueueSettings } from "../config.ts"
+
+type QueueSettings = ReturnType<typeof readQueueSettings>
+
+/** How long a command waits for Redis before it says that it is away. */
+const CONNECT_TIMEOUT_MS = 5_000
+
+/** Runs `work` on a connection to the queue's Redis. `QueueUnavailableError` if it can't be had; `signal`'s reason once it is aborted. */
+export async function withQueue<T>(
+  work: (queue: { connection: ReturnType<typeof connectRedis>; settings: QueueSettings }) => Promise<T>,
+  signal: AbortSignal,
+): Promise<T> {
+  const settings = readQueueSettings()
+  const logger = createLogger("cli", "silent")
+  // ioredis gives advice there to whoever wrote this; what stops a command is said by the command.
+  logConsole(logger)
+  await untilAborted(reachRedis(settings), signal)
+  const connection = connectRedis(settings, "producer", logger)
+  let failure = "no answer"
+  connection.on("error", (error: Error) => {
+    failure = error.message || (error as NodeJS.ErrnoException).code || failure
+  })
+  let giveUp: NodeJS.Timeout | undefined
+  try {
+    const connected = new Promise<void>((resolve, reject) => {
+      if (connection.status === "ready") return resolve()
+      giveUp = setTimeout(
+        () =>
+          reject(
+            new QueueUnavailableError(
+              `redis did not answer within ${CONNECT_TIMEOUT_MS / 1000} s: ${failure}${moveAfter(failure, settings)}`,
+            ),
+          ),
+        CONNECT_TIMEOUT_MS,
+      )
+      connection.once("ready", resolve)
+    })
+    await untilAborted(connected, signal)
+    return await untilAborted(work({ connection, settings }), signal)
+  } finally {
+    clearTimeout(giveUp)
+    connection.disconnect()
+  }
+}
+
+/** What to do where nobody answers; what else fails says so itself. */
+const moveAfter = (failure: string, { REDIS_URL }: QueueSettings): string =>
+  /ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ETIMEDOUT|^no answer$|timed out$/.test(failure)
+    ? `; start it, or set REDIS_URL, which is ${parseRedisUrl(REDIS_URL).shown}`
+    : ""
