@@ -1,4 +1,4 @@
-import { describeQuirks, isQuirkName, type QuirkName } from "@unseal/simulator/s3/quirks"
+import { describeQuirks, isQuirkName, type QuirkName } from "@unseal/simulator/s3/quirks/quirks"
 import { REDIS_FORMS, type RedisFormName } from "@unseal/test/harness/redis-form"
 import type { StoreKind } from "@unseal/test/harness/stores"
 import { Command, InvalidArgumentError, Option } from "commander"

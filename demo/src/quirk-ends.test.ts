@@ -1,4 +1,4 @@
-import { QUIRK_NAMES } from "@unseal/simulator/s3/quirks"
+import { QUIRK_NAMES } from "@unseal/simulator/s3/quirks/quirks"
 import { expect, test } from "vitest"
 import { leavesOf, parametersOf, QUIRK_ENDS, quirkRuns, sentenceOf } from "./quirk-ends.ts"
 

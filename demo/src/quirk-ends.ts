@@ -1,5 +1,5 @@
 /** How the demo ends on a store with each quirk: all archives equal to openssl's, or one sentence that says whose move it is. */
-import type { QuirkName } from "@unseal/simulator/s3/quirks"
+import type { QuirkName } from "@unseal/simulator/s3/quirks/quirks"
 
 /** What may be at the destination after a sentence: archives that the quirk spares, or also what the store itself tore. */
 export type Leaves = "nothing" | "whole archives" | "torn archives"

@@ -1,4 +1,4 @@
-import { startS3Server } from "@unseal/simulator/s3/server"
+import { startS3Server } from "@unseal/simulator/s3/http/server"
 import { S3_CREDENTIAL, s3Stores } from "@unseal/test/harness/stores"
 import type { System } from "@unseal/test/harness/system"
 import { expect, test } from "vitest"

@@ -13,10 +13,10 @@ const DISTINCT = "no two beginnings share more than the bounded repeats between 
 
 const HARMLESS: Readonly<Record<string, string>> = {
   "packages/archive/src/format/certificate.ts": OURS,
-  "packages/archive/src/store/https-hosts.ts": OURS,
-  "packages/archive/src/store/proxy.ts": OURS,
-  "packages/archive/src/store/s3-access.ts": "of a header that the SDK has made here",
-  "packages/archive/src/store/s3-names.ts": OURS,
+  "packages/archive/src/store/https/allowed-hosts.ts": OURS,
+  "packages/archive/src/store/http/proxy.ts": OURS,
+  "packages/archive/src/store/s3/connection/access.ts": "of a header that the SDK has made here",
+  "packages/archive/src/store/s3/names.ts": OURS,
   "packages/archive/src/store/url.ts": OURS,
   "packages/queue/src/find-job.ts": SHORT,
   "packages/queue/src/redrive-id.ts": SHORT,

@@ -34,6 +34,9 @@ const within =
   ({ target }: Import) =>
     patterns.some((pattern) => pattern.test(target))
 
+/** `packages/archive/src/store/s3` of each file below it. */
+const roomOf = (path: string) => path.split("/", 5).join("/")
+
 const RULES: readonly Rule[] = [
   {
     reason:
@@ -53,29 +56,37 @@ const RULES: readonly Rule[] = [
     isForbidden: (imported) =>
       within(/^packages\/archive\/src\/(?!store\/|(errors|counted|waiting|format\/parts)\.ts$)/)(imported) &&
       !(imported.typeOnly && within(/^packages\/archive\/src\/format\//)(imported)),
-    broken: ["packages/archive/src/store/s3.ts", "../format/cbc.ts"],
+    broken: ["packages/archive/src/store/s3/store.ts", "../../format/cbc.ts"],
   },
   {
     reason: "the decryption sees the stores' contract, no adapter: it must not know where bytes live",
-    where: /^packages\/archive\/src\/[^/]+$/,
+    where: /^packages\/archive\/src\/((decrypt|ordered|record)\/|[^/]+$)/,
     isForbidden: within(
-      /^packages\/archive\/src\/store\/(?!contract\.ts$|whole\.ts$)/,
+      /^packages\/archive\/src\/store\/(?!contract\.ts$|small-object\.ts$)/,
       /^@aws-sdk\//,
       /^@azure\//,
       /^@smithy\//,
     ),
-    broken: ["packages/archive/src/decrypt.ts", "./store/s3.ts"],
+    broken: ["packages/archive/src/decrypt/archive.ts", "../store/s3/store.ts"],
+  },
+  {
+    reason: "an adapter never imports another: what two need stands beside the contract, or in http/",
+    where: /^packages\/archive\/src\/store\/(s3|azure|directory|https)\//,
+    isForbidden: ({ target }, file) =>
+      /^packages\/archive\/src\/store\/(s3|azure|directory|https)\//.test(target) &&
+      roomOf(target) !== roomOf(file.path),
+    broken: ["packages/archive/src/store/azure/store.ts", "../s3/errors.ts"],
   },
   {
     reason: "the AWS SDK is imported by the S3 adapter alone: an SDK's errors and shapes end at its adapter",
-    where: /^(?!packages\/archive\/src\/store\/s3|apps\/simulator\/src\/s3\/)/,
+    where: /^(?!packages\/archive\/src\/store\/s3\/|apps\/simulator\/src\/s3\/)/,
     isForbidden: within(/^@aws-sdk\//, /^@smithy\//),
     broken: ["apps/worker/src/places.ts", "@aws-sdk/client-s3"],
   },
   {
     reason:
       "the Azure SDK is imported by the Azure adapter alone: an SDK's errors and shapes end at its adapter",
-    where: /^(?!packages\/archive\/src\/store\/azure)/,
+    where: /^(?!packages\/archive\/src\/store\/azure\/)/,
     isForbidden: within(/^@azure\//),
     broken: ["packages/archive/src/store/open.ts", "@azure/storage-blob"],
   },
@@ -91,7 +102,7 @@ const RULES: readonly Rule[] = [
     where: /^packages\/queue\//,
     isForbidden: (imported) =>
       within(/^packages\/(?!queue\/|archive\/src\/(errors|waiting)\.ts$)/)(imported) &&
-      !(imported.typeOnly && within(/^packages\/archive\/src\/checkpoint\.ts$/)(imported)),
+      !(imported.typeOnly && within(/^packages\/archive\/src\/decrypt\/checkpoint\.ts$/)(imported)),
     broken: ["packages/queue/src/consumer.ts", "@unseal/vendor/client"],
   },
   {
@@ -99,6 +110,13 @@ const RULES: readonly Rule[] = [
     where: /^packages\/service\//,
     isForbidden: within(/^packages\/(?!service\/|archive\/src\/store\/url\.ts$)/),
     broken: ["packages/service/src/process.ts", "@unseal/vendor/client"],
+  },
+  {
+    reason:
+      "an archive is decrypted without its vendor: whoever has the file, the password and the key needs no more",
+    where: /^packages\/archive\//,
+    isForbidden: within(/^packages\/(?!archive\/)/),
+    broken: ["packages/archive/src/decrypt/archive.ts", "@unseal/vendor/client"],
   },
   {
     reason: "whoever speaks with the vendor knows no queue and no process: the command line uses it as well",
@@ -110,7 +128,7 @@ const RULES: readonly Rule[] = [
     reason: "a package never imports an app",
     where: /^packages\//,
     isForbidden: within(/^apps\//),
-    broken: ["packages/archive/src/decrypt.ts", "@unseal/simulator/recording"],
+    broken: ["packages/archive/src/decrypt/archive.ts", "@unseal/simulator/recording"],
   },
   {
     reason: "an app never imports another: what two need is a package",
@@ -135,7 +153,9 @@ const RULES: readonly Rule[] = [
   {
     reason: "ingest holds no private key and no cloud credential",
     where: /^apps\/ingest\//,
-    isForbidden: within(/^packages\/archive\/src\/(format\/key-ring|key-directory|decrypt|store\/)/),
+    isForbidden: within(
+      /^packages\/archive\/src\/(format\/key-ring|key-directory|decrypt\/|ordered\/|record\/|store\/)/,
+    ),
     broken: ["apps/ingest/src/main.ts", "@unseal/archive/key-directory"],
   },
 ]

@@ -1,7 +1,7 @@
 /** Archives in the source store of a world, and what is to come of each. */
 import { randomUUID } from "node:crypto"
 import type { ArchiveStore } from "@unseal/archive/store/contract"
-import { writeWhole } from "@unseal/archive/store/whole"
+import { writeWhole } from "@unseal/archive/store/small-object"
 import { uploadArchive } from "@unseal/simulator/upload"
 import type { Expected, Recorded, Studio } from "./recordings.ts"
 import { PROJECT } from "./settings.ts"

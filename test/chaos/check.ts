@@ -1,6 +1,6 @@
 /** The invariants of the fault matrix, checked when everything is over, from what was seen and what is left. */
 import { setTimeout as sleep } from "node:timers/promises"
-import { readWhole } from "@unseal/archive/store/whole"
+import { readWhole } from "@unseal/archive/store/small-object"
 import { readAccounts } from "@unseal/queue/accounting"
 import { codeOf } from "@unseal/queue/ending"
 import { DESTINATION_NAME } from "@unseal/test/harness/stores"

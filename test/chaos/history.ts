@@ -1,6 +1,6 @@
 /** What happened, in order: enough to see afterwards why an invariant did not hold. */
 import { writeFileSync } from "node:fs"
-import type { Operation } from "@unseal/simulator/s3/operation-log"
+import type { Operation } from "@unseal/simulator/s3/faults/log"
 
 export type Happening =
   /** Something was done to the system. */

@@ -1,8 +1,8 @@
 /** Every content that a visible key of a bucket ever had. */
 import { createHash } from "node:crypto"
 import type { ArchiveStore } from "@unseal/archive/store/contract"
-import type { Operation } from "@unseal/simulator/s3/operation-log"
-import type { S3Server } from "@unseal/simulator/s3/server"
+import type { Operation } from "@unseal/simulator/s3/faults/log"
+import type { S3Server } from "@unseal/simulator/s3/http/server"
 
 export interface Version {
   readonly etag: string

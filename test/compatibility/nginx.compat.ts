@@ -3,7 +3,7 @@ import { getCACertificates, setDefaultCACertificates } from "node:tls"
 import type { ArchiveStore, CreateOptions } from "@unseal/archive/store/contract"
 import { withRetries } from "@unseal/archive/store/retry"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
-import { type S3Server, startS3Server } from "../../apps/simulator/src/s3/server.ts"
+import { type S3Server, startS3Server } from "../../apps/simulator/src/s3/http/server.ts"
 import {
   describeStore,
   expectSameBytes,

@@ -1,7 +1,7 @@
 import { mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
-import { openFileStore } from "@unseal/archive/store/file"
+import { openFileStore } from "@unseal/archive/store/directory/store"
 import { poisoned } from "../harness/poisoned.ts"
 import { describeStore, type StoreUnderTest } from "./store-suite.ts"
 

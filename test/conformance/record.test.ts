@@ -2,13 +2,13 @@
 import { mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { type ArchiveRecord, recordKeyOf } from "@unseal/archive/record"
+import { type ArchiveRecord, recordKeyOf } from "@unseal/archive/record/record"
 import type { OpenedStore } from "@unseal/archive/store/adapter"
 import { openStore } from "@unseal/archive/store/open"
-import { readWhole } from "@unseal/archive/store/whole"
+import { readWhole } from "@unseal/archive/store/small-object"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
-import { startS3Server } from "../../apps/simulator/src/s3/server.ts"
-import { writeRecord } from "../../packages/archive/src/committed.ts"
+import { startS3Server } from "../../apps/simulator/src/s3/http/server.ts"
+import { writeRecord } from "../../packages/archive/src/record/committed.ts"
 import { poisoned } from "../harness/poisoned.ts"
 
 const never = new AbortController().signal

@@ -7,7 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises"
 import { crc32 } from "node:zlib"
 import type { ArchiveStore, CreateOptions, PartWriter, WrittenPart } from "@unseal/archive/store/contract"
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest"
-import { discardForgotten } from "../../packages/archive/src/upload.ts"
+import { discardForgotten } from "../../packages/archive/src/decrypt/resume.ts"
 
 export interface StoreUnderTest {
   /** Opened with `minimumPartSize` as its preferred part size. */

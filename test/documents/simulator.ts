@@ -1,5 +1,5 @@
 /** `docs/simulator.md`: the simulated vendor, with its settings and its S3 server's quirks as the code has them. */
-import { QUIRKS } from "@unseal/simulator/s3/quirks"
+import { QUIRKS } from "@unseal/simulator/s3/quirks/quirks"
 import { settingRows } from "@unseal/simulator/settings"
 import { code, generated, table } from "./markdown.ts"
 

@@ -1,7 +1,7 @@
 /** `unseal archives show` on a real queue, a real worker and a store. */
 import { randomUUID } from "node:crypto"
-import { recordKeyOf } from "@unseal/archive/record"
-import { writeWhole } from "@unseal/archive/store/whole"
+import { recordKeyOf } from "@unseal/archive/record/record"
+import { writeWhole } from "@unseal/archive/store/small-object"
 import { afterAll, beforeAll, expect, test, vi } from "vitest"
 import { PROJECT_ID } from "../harness/system.ts"
 import { type Archive, startWorkerSystem, type WorkerSystem } from "../harness/worker-system.ts"

@@ -2,7 +2,7 @@
 import { copyFile, mkdir, writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import { queueStatus } from "@unseal/queue/status"
-import type { Operation } from "@unseal/simulator/s3/operation-log"
+import type { Operation } from "@unseal/simulator/s3/faults/log"
 import { afterEach, beforeEach, expect, test } from "vitest"
 import { DESTINATION_NAME } from "../harness/stores.ts"
 import { PROJECT_ID } from "../harness/system.ts"

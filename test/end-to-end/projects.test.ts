@@ -7,7 +7,7 @@ import { GetObjectCommand, PutObjectCommand, S3Client } from "@aws-sdk/client-s3
 import { openDeadLetters } from "@unseal/queue/dead-letters"
 import { createCertificate } from "@unseal/simulator/openssl"
 import { makeRecording } from "@unseal/simulator/recording"
-import { type S3Server, startS3Server } from "@unseal/simulator/s3/server"
+import { type S3Server, startS3Server } from "@unseal/simulator/s3/http/server"
 import { Redis } from "ioredis"
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from "vitest"
 import { type AppProcess, startApp } from "../harness/process.ts"

@@ -2,7 +2,7 @@
 import { mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { startS3Server } from "@unseal/simulator/s3/server"
+import { startS3Server } from "@unseal/simulator/s3/http/server"
 import { afterAll, beforeAll, expect, test } from "vitest"
 import { type CliResult, runCli } from "../harness/process.ts"
 import { S3_CREDENTIAL, SOURCE_NAME } from "../harness/stores.ts"

@@ -1,6 +1,6 @@
 /** Workers on a store that refuses what is too much at a time, and one that refuses access for no reason. */
 import { afterEach, expect, test } from "vitest"
-import type { QuirkName } from "../../apps/simulator/src/s3/quirks.ts"
+import type { QuirkName } from "../../apps/simulator/src/s3/quirks/quirks.ts"
 import type { AppProcess } from "../harness/process.ts"
 import { type Archive, startWorkerSystem, type WorkerSystem } from "../harness/worker-system.ts"
 

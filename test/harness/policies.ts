@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs"
 import { writeFile } from "node:fs/promises"
 import { join, resolve } from "node:path"
-import type { PolicyDocument } from "@unseal/simulator/s3/policies"
+import type { PolicyDocument } from "@unseal/simulator/s3/access/policies"
 
 const PAGE = resolve(import.meta.dirname, "../../docs/permissions.md")
 const POLICY = /^### `([\w-]+)`\n[^#]*?^```json\n(.*?)^```$/gms

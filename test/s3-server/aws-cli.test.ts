@@ -4,7 +4,7 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
-import { type S3Server, startS3Server } from "../../apps/simulator/src/s3/server.ts"
+import { type S3Server, startS3Server } from "../../apps/simulator/src/s3/http/server.ts"
 import { CREDENTIALS } from "./signed-request.ts"
 
 let server: S3Server

@@ -12,8 +12,8 @@ import {
   UploadPartCommand,
 } from "@aws-sdk/client-s3"
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest"
-import type { FaultAction } from "../../apps/simulator/src/s3/faults.ts"
-import { type S3Server, startS3Server } from "../../apps/simulator/src/s3/server.ts"
+import type { FaultAction } from "../../apps/simulator/src/s3/faults/plan.ts"
+import { type S3Server, startS3Server } from "../../apps/simulator/src/s3/http/server.ts"
 import { CREDENTIALS, type PlainRequest, signed } from "./signed-request.ts"
 
 const BODY = randomBytes(200_000)

@@ -17,7 +17,7 @@ import {
   UploadPartCopyCommand,
 } from "@aws-sdk/client-s3"
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest"
-import { type S3Server, startS3Server } from "../../apps/simulator/src/s3/server.ts"
+import { type S3Server, startS3Server } from "../../apps/simulator/src/s3/http/server.ts"
 import { CREDENTIALS } from "./signed-request.ts"
 
 const Bucket = "archives"

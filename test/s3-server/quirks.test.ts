@@ -1,9 +1,9 @@
 import { createHash } from "node:crypto"
 import { crc32 } from "node:zlib"
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest"
-import type { PolicyDocument } from "../../apps/simulator/src/s3/policies.ts"
-import { QUIRK_NAMES, QUIRKS, type QuirkName } from "../../apps/simulator/src/s3/quirks.ts"
-import { type S3Server, startS3Server } from "../../apps/simulator/src/s3/server.ts"
+import type { PolicyDocument } from "../../apps/simulator/src/s3/access/policies.ts"
+import { type S3Server, startS3Server } from "../../apps/simulator/src/s3/http/server.ts"
+import { QUIRK_NAMES, QUIRKS, type QuirkName } from "../../apps/simulator/src/s3/quirks/quirks.ts"
 import {
   type Answer,
   CREDENTIALS,

@@ -5,7 +5,7 @@ import { connect } from "node:net"
 import { crc32 } from "node:zlib"
 import { ListObjectsV2Command, S3Client } from "@aws-sdk/client-s3"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
-import { type S3Server, startS3Server } from "../../apps/simulator/src/s3/server.ts"
+import { type S3Server, startS3Server } from "../../apps/simulator/src/s3/http/server.ts"
 import {
   CREDENTIALS,
   type PlainRequest,

@@ -1,11 +1,11 @@
 import { randomUUID } from "node:crypto"
-import { CallbackError, readCallback } from "@unseal/archive/callback"
 import type { DuplicateOf } from "@unseal/queue/duplicate-of"
 import { payloadOf } from "@unseal/queue/job"
 import { type Producer, QueueUnavailableError } from "@unseal/queue/producer"
 import { type Logger, type RateLimitedLog, rateLimited } from "@unseal/service/logger"
 import type { Registry } from "@unseal/service/metrics"
 import type { IngestProject, Projects } from "@unseal/service/projects"
+import { CallbackError, readCallback } from "@unseal/vendor/callback"
 import express, {
   type ErrorRequestHandler,
   type Express,

@@ -1,5 +1,5 @@
-import { callbackSchema } from "@unseal/archive/callback"
 import { VERSION } from "@unseal/service/version"
+import { callbackSchema } from "@unseal/vendor/callback"
 import { z } from "zod"
 import { problemSchema } from "./problem.ts"
 

@@ -1,5 +1,5 @@
 import type { ServerResponse } from "node:http"
-import type { FieldError } from "@unseal/archive/callback"
+import type { FieldError } from "@unseal/vendor/callback"
 import { z } from "zod"
 import { answer } from "./answer.ts"
 

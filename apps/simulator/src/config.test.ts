@@ -4,7 +4,7 @@ import { join } from "node:path"
 import { ConfigurationError, type Environment } from "@unseal/service/settings"
 import { afterAll, describe, expect, test } from "vitest"
 import { readConfig } from "./config.ts"
-import { QUIRK_NAMES, QUIRKS } from "./s3/quirks.ts"
+import { QUIRK_NAMES, QUIRKS } from "./s3/quirks/quirks.ts"
 
 const directory = mkdtempSync(join(tmpdir(), "simulator-config-"))
 afterAll(() => rmSync(directory, { recursive: true }))

@@ -17,9 +17,9 @@ import { readConfig, type SimulatorConfig } from "./config.ts"
 import { startControlServer } from "./control.ts"
 import { createCertificate } from "./openssl.ts"
 import { startRest, startStorage } from "./rest/start.ts"
-import type { Credential } from "./s3/authorization.ts"
-import { joined } from "./s3/policies.ts"
-import { startS3Server } from "./s3/server.ts"
+import type { Credential } from "./s3/access/authorization.ts"
+import { joined } from "./s3/access/policies.ts"
+import { startS3Server } from "./s3/http/server.ts"
 
 await runProcess("simulator", async ({ logger }) => {
   const config = readConfig()

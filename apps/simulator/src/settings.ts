@@ -1,7 +1,7 @@
 /** What the simulator reads from its environment, setting by setting; config.ts reads them, docs/simulator.md lists them. */
 import { choice, flag, integer, milliseconds, port, text, url } from "@unseal/service/settings"
 import { z } from "zod"
-import { describeQuirks, isQuirkName } from "./s3/quirks.ts"
+import { describeQuirks, isQuirkName } from "./s3/quirks/quirks.ts"
 import { DEFAULT_KEY_TEMPLATE } from "./upload.ts"
 
 const scale = () =>

@@ -1,5 +1,5 @@
-import { parseHostList } from "@unseal/archive/store/https-hosts"
-import { proxyProblems } from "@unseal/archive/store/proxy"
+import { proxyProblems } from "@unseal/archive/store/http/proxy"
+import { parseHostList } from "@unseal/archive/store/https/allowed-hosts"
 import { parseStoreUrl, StoreUrlError } from "@unseal/archive/store/url"
 import type { WorkerProject } from "@unseal/service/projects"
 import { REDIS_SETTINGS } from "@unseal/service/redis-settings"

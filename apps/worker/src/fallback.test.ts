@@ -1,6 +1,6 @@
 import { createServer, type Server } from "node:http"
 import type { AddressInfo } from "node:net"
-import { parseHostList } from "@unseal/archive/store/https-hosts"
+import { parseHostList } from "@unseal/archive/store/https/allowed-hosts"
 import { createJobPayload } from "@unseal/queue/job"
 import { afterEach, beforeEach, expect, test } from "vitest"
 import { createFallback } from "./fallback.ts"

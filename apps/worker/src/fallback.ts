@@ -1,6 +1,6 @@
 /** The copy that the vendor keeps of an archive which it could not upload, or was not told where to. */
 import { isUnsealError, UnsealError } from "@unseal/archive/errors"
-import { openHttpsStore } from "@unseal/archive/store/https"
+import { openHttpsStore } from "@unseal/archive/store/https/source"
 import type { OpenStoreOptions } from "@unseal/archive/store/open"
 import { RequestLimit } from "@unseal/archive/store/request-limit"
 import type { JobPayload } from "@unseal/queue/job"

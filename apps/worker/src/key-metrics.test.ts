@@ -3,7 +3,7 @@ import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promi
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
-import { createByteBudget } from "@unseal/archive/budget"
+import { createByteBudget } from "@unseal/archive/decrypt/budget"
 import { createLogger } from "@unseal/service/logger"
 import { createRegistry } from "@unseal/service/metrics"
 import { afterEach, beforeEach, expect, test } from "vitest"

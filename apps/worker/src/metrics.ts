@@ -1,4 +1,4 @@
-import type { ByteBudget } from "@unseal/archive/budget"
+import type { ByteBudget } from "@unseal/archive/decrypt/budget"
 import { RETRIED_REQUEST_CODES } from "@unseal/archive/store/retry"
 import { FAILURES, type FailureCode, RETRIED_JOB_CODES } from "@unseal/queue/ending"
 import { createCounter, createGauge, createHistogram, type Registry, UNKNOWN } from "@unseal/service/metrics"

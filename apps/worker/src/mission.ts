@@ -1,4 +1,4 @@
-import { type DecryptResult, decryptArchive } from "@unseal/archive/decrypt"
+import { type DecryptResult, decryptArchive } from "@unseal/archive/decrypt/archive"
 import { untilAborted } from "@unseal/archive/waiting"
 import type { JobContext } from "@unseal/queue/consumer"
 import type { JobPayload } from "@unseal/queue/job"

@@ -1,4 +1,4 @@
-import type { ByteBudget } from "@unseal/archive/budget"
+import type { ByteBudget } from "@unseal/archive/decrypt/budget"
 import { UnsealError } from "@unseal/archive/errors"
 import { type KeyDirectory, openKeyDirectory } from "@unseal/archive/key-directory"
 import { type OpenStoreOptions, openStore } from "@unseal/archive/store/open"

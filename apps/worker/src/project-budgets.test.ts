@@ -1,4 +1,4 @@
-import { createByteBudget } from "@unseal/archive/budget"
+import { createByteBudget } from "@unseal/archive/decrypt/budget"
 import { expect, test } from "vitest"
 import { createProjectBudgets } from "./project-budgets.ts"
 

@@ -1,4 +1,4 @@
-import { type ByteBudget, createByteBudget } from "@unseal/archive/budget"
+import { type ByteBudget, createByteBudget } from "@unseal/archive/decrypt/budget"
 import type { WorkerProject } from "@unseal/service/projects"
 
 /** The budgets of the projects: a project with a limit has one of its own within the one that all share. */

@@ -1,5 +1,5 @@
-import { createByteBudget } from "@unseal/archive/budget"
 import { counted } from "@unseal/archive/counted"
+import { createByteBudget } from "@unseal/archive/decrypt/budget"
 import { readAccounts } from "@unseal/queue/accounting"
 import { type Consumer, type ConsumerOptions, createConsumer } from "@unseal/queue/consumer"
 import { openDeadLetters } from "@unseal/queue/dead-letters"

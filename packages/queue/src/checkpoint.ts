@@ -1,4 +1,9 @@
-import type { Checkpoint, CheckpointLog, CheckpointUpload, PartReceipt } from "@unseal/archive/checkpoint"
+import type {
+  Checkpoint,
+  CheckpointLog,
+  CheckpointUpload,
+  PartReceipt,
+} from "@unseal/archive/decrypt/checkpoint"
 import { untilAborted } from "@unseal/archive/waiting"
 import { z } from "zod"
 import { findArchiveJobs } from "./archive-jobs.ts"

@@ -1,4 +1,4 @@
-import type { CheckpointLog } from "@unseal/archive/checkpoint"
+import type { CheckpointLog } from "@unseal/archive/decrypt/checkpoint"
 import { isUnsealError, type Side, UnsealError } from "@unseal/archive/errors"
 import { untilAborted } from "@unseal/archive/waiting"
 import type { Job } from "bullmq"

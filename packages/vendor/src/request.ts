@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises"
-import { retryAfterMs } from "@unseal/archive/store/retry-after"
+import { retryAfterMs } from "@unseal/archive/store/http/retry-after"
 import type { Authorizer } from "./authorization.ts"
 import { proxyReason } from "./proxy.ts"
 import { refusal, VendorError } from "./vendor-error.ts"

@@ -1,5 +1,5 @@
-import { callbackSchema } from "@unseal/archive/callback"
 import { z } from "zod"
+import { callbackSchema } from "./callback.ts"
 
 /** An archive as the vendor's REST API describes it, as far as it matters here. */
 export interface VendorArchive {

@@ -1,6 +1,6 @@
 import { rename, writeFile } from "node:fs/promises"
 import { join } from "node:path"
-import type { FaultHandle } from "@unseal/simulator/s3/faults"
+import type { FaultHandle } from "@unseal/simulator/s3/faults/plan"
 import { inWorld, type Row } from "../row.ts"
 import { SECOND_CREDENTIAL } from "../settings.ts"
 import { DEMAND, throughTrouble } from "../trouble.ts"

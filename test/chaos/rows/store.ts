@@ -1,6 +1,6 @@
 /** A store that answers wrongly, late or not at all, and objects that change. */
 
-import type { FaultAction } from "@unseal/simulator/s3/faults"
+import type { FaultAction } from "@unseal/simulator/s3/faults/plan"
 import { readJobs } from "../jobs.ts"
 import { inWorld, many, type Row, scaled, until } from "../row.ts"
 import type { World } from "../world.ts"

@@ -1,6 +1,6 @@
-import { createByteBudget } from "@unseal/archive/budget"
 import { counted } from "@unseal/archive/counted"
-import { decryptArchive } from "@unseal/archive/decrypt"
+import { decryptArchive } from "@unseal/archive/decrypt/archive"
+import { createByteBudget } from "@unseal/archive/decrypt/budget"
 import { UnsealError } from "@unseal/archive/errors"
 import type { TailRule } from "@unseal/archive/format/tail"
 import { readArchiveSettings } from "../config.ts"

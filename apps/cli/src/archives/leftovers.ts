@@ -6,7 +6,7 @@ import { readdir, readFile, rm, stat, writeFile } from "node:fs/promises"
 import { hostname } from "node:os"
 import { basename, dirname, join } from "node:path"
 import type { OpenedStore } from "@unseal/archive/store/adapter"
-import { parseUploadName, uploadFilesOf } from "@unseal/archive/store/file-names"
+import { parseUploadName, uploadFilesOf } from "@unseal/archive/store/directory/names"
 
 const OWNER = ".owner"
 

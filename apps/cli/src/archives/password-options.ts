@@ -1,7 +1,7 @@
-import { type Callback, readCallback } from "@unseal/archive/callback"
 import { UnsealError } from "@unseal/archive/errors"
 import { utf8Of } from "@unseal/archive/format/text"
 import { readSmallFile } from "@unseal/archive/small-file"
+import { type Callback, readCallback } from "@unseal/vendor/callback"
 import { UsageError } from "../terminal/exit.ts"
 import { unread } from "../terminal/unread.ts"
 

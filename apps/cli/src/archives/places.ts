@@ -1,7 +1,8 @@
 /** Where an archive is outside the queue: at its project's source and destination, and with the vendor. Nothing is changed. */
-import { readRecord } from "@unseal/archive/committed"
+
 import { isUnsealError } from "@unseal/archive/errors"
-import { type ArchiveRecord, recordKeyOf } from "@unseal/archive/record"
+import { readRecord } from "@unseal/archive/record/committed"
+import { type ArchiveRecord, recordKeyOf } from "@unseal/archive/record/record"
 import type { OpenedStore } from "@unseal/archive/store/adapter"
 import type { StoredObject } from "@unseal/archive/store/contract"
 import { openStore } from "@unseal/archive/store/open"

@@ -13,7 +13,7 @@
 
 import { counted } from "@unseal/archive/counted"
 import { isUnsealError, type UnsealError } from "@unseal/archive/errors"
-import { recordKeyOf } from "@unseal/archive/record"
+import { recordKeyOf } from "@unseal/archive/record/record"
 import type { OpenedStore } from "@unseal/archive/store/adapter"
 import { openStore } from "@unseal/archive/store/open"
 import { findJob } from "@unseal/queue/find-job"

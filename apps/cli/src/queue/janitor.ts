@@ -15,7 +15,7 @@
 
 import { counted } from "@unseal/archive/counted"
 import { isUnsealError, type UnsealError } from "@unseal/archive/errors"
-import { recordKeyOf } from "@unseal/archive/record"
+import { recordKeyOf } from "@unseal/archive/record/record"
 import type { ArchiveStore, OpenUpload } from "@unseal/archive/store/contract"
 import { openStore } from "@unseal/archive/store/open"
 import { findUploadOwners } from "@unseal/queue/upload-owners"

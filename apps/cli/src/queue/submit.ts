@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto"
-import { readCallback } from "@unseal/archive/callback"
 import { createJobPayload } from "@unseal/queue/job"
+import { readCallback } from "@unseal/vendor/callback"
 import { readJsonFile } from "../archives/password-options.ts"
 import { env } from "../config.ts"
 import { UsageError } from "../terminal/exit.ts"

@@ -1,6 +1,6 @@
 /** What to do about a failure, as somebody at a terminal can: there is no worker that tries again, and no job to redrive. */
 import type { ErrorCode, UnsealError } from "@unseal/archive/errors"
-import { type HttpsTrouble, HttpsTroubleError } from "@unseal/archive/store/https-trouble"
+import { type HttpsTrouble, HttpsTroubleError } from "@unseal/archive/store/https/trouble"
 
 const AT_A_TERMINAL: Readonly<Partial<Record<ErrorCode, string>>> = {
   ERR_JOB_INVALID: "compare the callback with the one that the vendor sent",

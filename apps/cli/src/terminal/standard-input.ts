@@ -7,7 +7,7 @@ import { counted } from "@unseal/archive/counted"
 import { isUnsealError, UnsealError } from "@unseal/archive/errors"
 import { type OpenedStore, openInTwo } from "@unseal/archive/store/adapter"
 import type { ArchiveSource } from "@unseal/archive/store/contract"
-import { fileError } from "@unseal/archive/store/file-errors"
+import { fileError } from "@unseal/archive/store/directory/errors"
 
 const READ_SIZE = 512 * 1024
 

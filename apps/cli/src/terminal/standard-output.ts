@@ -3,7 +3,7 @@ import { isUnsealError, UnsealError } from "@unseal/archive/errors"
 import { PART_UNIT } from "@unseal/archive/format/parts"
 import type { OpenedStore } from "@unseal/archive/store/adapter"
 import type { WrittenPart } from "@unseal/archive/store/contract"
-import { fileError } from "@unseal/archive/store/file-errors"
+import { fileError } from "@unseal/archive/store/directory/errors"
 import { createTurns, untilAborted } from "@unseal/archive/waiting"
 
 /** About a mebibyte. */

@@ -7,7 +7,7 @@ import type { IncomingMessage, ServerResponse } from "node:http"
 import { Readable } from "node:stream"
 import { pipeline } from "node:stream/promises"
 import type { ArchiveStore } from "@unseal/archive/store/contract"
-import { copied } from "@unseal/archive/store/whole"
+import { copied } from "@unseal/archive/store/small-object"
 
 export interface DownloadOptions {
   readonly store: ArchiveStore

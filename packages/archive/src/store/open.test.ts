@@ -5,8 +5,8 @@ import { crc32 } from "node:zlib"
 import { describe, expect, it } from "vitest"
 import { poisoned } from "../../../../test/harness/poisoned.ts"
 import { openStore } from "./open.ts"
+import { copied } from "./small-object.ts"
 import { StoreUrlError } from "./url.ts"
-import { copied } from "./whole.ts"
 
 const never = new AbortController().signal
 

@@ -51,10 +51,10 @@ export async function openStore(url: string, options: OpenStoreOptions): Promise
 async function openAdapter(url: StoreUrl, options: AdapterOptions): Promise<OpenedStore> {
   switch (url.kind) {
     case "s3":
-      return (await import("./s3.ts")).openS3Store(url, options)
+      return (await import("./s3/store.ts")).openS3Store(url, options)
     case "azure":
-      return (await import("./azure.ts")).openAzureStore(url, options)
+      return (await import("./azure/store.ts")).openAzureStore(url, options)
     case "file":
-      return (await import("./file.ts")).openFileStore(url, options)
+      return (await import("./directory/store.ts")).openFileStore(url, options)
   }
 }

@@ -5,7 +5,7 @@ import { poisoned } from "../../../../test/harness/poisoned.ts"
 import { type ErrorCode, UnsealError } from "../errors.ts"
 import type { ArchiveStore, PartWriter, StoredObject, WrittenPart } from "./contract.ts"
 import { withRetries } from "./retry.ts"
-import { copied } from "./whole.ts"
+import { copied } from "./small-object.ts"
 
 const never = new AbortController().signal
 const fast = { baseMs: 0, maxMs: 0 }

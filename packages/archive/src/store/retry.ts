@@ -2,7 +2,7 @@ import { type ErrorCode, isUnsealError, type UnsealError } from "../errors.ts"
 import type { ByteRange } from "../format/parts.ts"
 import { rest } from "./adapter.ts"
 import type { ArchiveStore, PartWriter, StoredObject } from "./contract.ts"
-import { createPace } from "./pace.ts"
+import { createPace } from "./http/pace.ts"
 
 export interface RetryOptions {
   /** Tries of one request that may fail in a row before the failure is passed on; 5 if left out. */

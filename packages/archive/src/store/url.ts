@@ -1,5 +1,5 @@
 import { nearest } from "./nearest.ts"
-import { checkBucket, regionOfArn, splitArn } from "./s3-names.ts"
+import { checkBucket, regionOfArn, splitArn } from "./s3/names.ts"
 import { StoreUrlError } from "./url-error.ts"
 import {
   type AzurePlacement,

@@ -1,5 +1,5 @@
 /** How stores, and what stands between them and their clients, word their answers. */
-import type { Reply } from "../exchange.ts"
+import type { Reply } from "../http/exchange.ts"
 import type { QuirkRow } from "./hooks.ts"
 
 const LISTINGS = ["ListParts", "ListMultipartUploads", "ListObjects", "ListObjectsV2"]

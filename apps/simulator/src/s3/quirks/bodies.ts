@@ -1,7 +1,7 @@
 /** What stores make of checksums, conditions and parts. */
-import { ALGORITHMS } from "../checksums.ts"
-import type { Reply, S3Request, ServerState } from "../exchange.ts"
-import { Refusal } from "../refusals.ts"
+import { ALGORITHMS } from "../body/checksums.ts"
+import type { Reply, S3Request, ServerState } from "../http/exchange.ts"
+import { Refusal } from "../http/refusals.ts"
 import type { ArrivingRequest, QuirkRow } from "./hooks.ts"
 
 const CHECKSUM_HEADERS = Object.keys(ALGORITHMS).map((name) => `x-amz-checksum-${name.toLowerCase()}`)

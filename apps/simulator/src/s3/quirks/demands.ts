@@ -1,6 +1,6 @@
 /** What the policies of buckets demand of the requests to them. */
-import { Refusal } from "../refusals.ts"
-import type { OperationName } from "../routing.ts"
+import { Refusal } from "../http/refusals.ts"
+import type { OperationName } from "../http/routing.ts"
 import type { ArrivingRequest, QuirkHooks, QuirkRow } from "./hooks.ts"
 
 const BEGINNINGS: readonly OperationName[] = ["PutObject", "CreateMultipartUpload"]

@@ -1,6 +1,6 @@
-import type { Reply, S3Request, ServerState } from "../exchange.ts"
-import type { FaultAction } from "../faults.ts"
-import type { Refusal } from "../refusals.ts"
+import type { FaultAction } from "../faults/plan.ts"
+import type { Reply, S3Request, ServerState } from "../http/exchange.ts"
+import type { Refusal } from "../http/refusals.ts"
 
 /** A request before its signature was checked. */
 export type ArrivingRequest = Pick<S3Request, "operation" | "bucket" | "key" | "query" | "headers">

@@ -1,7 +1,7 @@
 /** What stores make of credentials, permissions, clocks and regions. */
-import type { S3Request } from "../exchange.ts"
-import { Refusal } from "../refusals.ts"
-import type { OperationName } from "../routing.ts"
+import type { S3Request } from "../http/exchange.ts"
+import { Refusal } from "../http/refusals.ts"
+import type { OperationName } from "../http/routing.ts"
 import type { ArrivingRequest, QuirkRow } from "./hooks.ts"
 
 const OTHER_REGION = "eu-central-1"

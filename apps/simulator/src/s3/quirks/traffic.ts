@@ -1,7 +1,7 @@
 /** What stores do when their clients ask for too much at a time. */
-import type { S3Request } from "../exchange.ts"
-import { Refusal } from "../refusals.ts"
-import type { OperationName } from "../routing.ts"
+import type { S3Request } from "../http/exchange.ts"
+import { Refusal } from "../http/refusals.ts"
+import type { OperationName } from "../http/routing.ts"
 import type { QuirkHooks, QuirkRow } from "./hooks.ts"
 
 const WRITES: readonly OperationName[] = ["PutObject", "UploadPart"]

@@ -1,0 +1,234 @@
+import { createHash } from "node:crypto"
+import { setTimeout as sleep } from "node:timers/promises"
+import { ConnectionDropped, type S3Request } from "../http/exchange.ts"
+import { Refusal } from "../http/refusals.ts"
+import type { ObjectFiles, StoredFile } from "../storage/object-files.ts"
+import { ALGORITHMS, type ChecksumAlgorithm, checksumHeader, isChecksumAlgorithm } from "./checksums.ts"
+import { decodeChunks } from "./chunked.ts"
+
+const MAX_PUT_BYTES = 5 * 1024 ** 3
+const MAX_DOCUMENT_BYTES = 8 * 1024 ** 2
+
+const PREFIX = "x-amz-checksum-"
+const NOT_VALUES = ["algorithm", "mode", "type"].map((name) => PREFIX + name)
+
+/** The additional checksum that a request announces for its body, in a header or in the trailer. */
+export interface AnnouncedChecksum {
+  readonly algorithm: ChecksumAlgorithm
+  /** Absent if it comes in the trailer. */
+  readonly value?: string
+}
+
+/** At most one checksum may be announced. Throws `Refusal`. */
+export function announcedChecksum({ headers }: S3Request): AnnouncedChecksum | undefined {
+  const found: AnnouncedChecksum[] = []
+  for (const [name, value] of Object.entries(headers))
+    if (name.startsWith(PREFIX) && !NOT_VALUES.includes(name))
+      found.push({ algorithm: readChecksumAlgorithm(name.slice(PREFIX.length)), value: String(value) })
+  for (const name of trailerNames(headers["x-amz-trailer"])) {
+    if (!name.startsWith(PREFIX))
+      throw new Refusal("InvalidRequest", "The value specified in the x-amz-trailer header is not supported")
+    found.push({ algorithm: readChecksumAlgorithm(name.slice(PREFIX.length)) })
+  }
+  if (found.length > 1)
+    throw new Refusal(
+      "InvalidRequest",
+      "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.",
+    )
+  const [checksum] = found
+  if (checksum?.value !== undefined && !isBase64(checksum.value, ALGORITHMS[checksum.algorithm].bytes))
+    throw new Refusal("InvalidRequest", `Value for ${checksumHeader(checksum.algorithm)} header is invalid.`)
+  checkSdkAlgorithm(headers["x-amz-sdk-checksum-algorithm"], checksum)
+  return checksum
+}
+
+/** The algorithm that a client names. One that is not verified here must not seem to be. */
+export function readChecksumAlgorithm(name: string): ChecksumAlgorithm {
+  const algorithm = name.toUpperCase()
+  if (!isChecksumAlgorithm(algorithm))
+    throw new Refusal(
+      "NotImplemented",
+      `The checksum algorithm ${algorithm} is none of ${Object.keys(ALGORITHMS).join(", ")}`,
+    )
+  return algorithm
+}
+
+function checkSdkAlgorithm(
+  name: string | string[] | undefined,
+  checksum: AnnouncedChecksum | undefined,
+): void {
+  if (name === undefined) return
+  if (!checksum)
+    throw new Refusal(
+      "InvalidRequest",
+      "x-amz-sdk-checksum-algorithm specified, but no corresponding x-amz-checksum-* or x-amz-trailer headers were found.",
+    )
+  if (String(name).toUpperCase() !== checksum.algorithm)
+    throw new Refusal("InvalidRequest", "Value for x-amz-sdk-checksum-algorithm header is invalid.")
+}
+
+const trailerNames = (header: string | string[] | undefined): string[] =>
+  header === undefined
+    ? []
+    : String(header)
+        .split(",")
+        .map((name) => name.trim().toLowerCase())
+
+function isBase64(text: string, bytes: number): boolean {
+  const decoded = Buffer.from(text, "base64")
+  return decoded.length === bytes && decoded.toString("base64") === text
+}
+
+export interface ReceivedFile {
+  readonly file: StoredFile
+  readonly md5?: Buffer
+  readonly checksum?: Buffer
+}
+
+/** What to compute over a body beside what the request itself asks to be verified. */
+export interface Wanted {
+  readonly md5: boolean
+  readonly checksum?: ChecksumAlgorithm | undefined
+}
+
+/** The request's body as a file, if everything that binds it holds. Leaves no file otherwise. */
+export async function receiveFile(
+  request: S3Request,
+  files: ObjectFiles,
+  announced: AnnouncedChecksum | undefined,
+  wanted: Wanted,
+): Promise<ReceivedFile> {
+  const payload = openPayload(request, announced, wanted, MAX_PUT_BYTES)
+  const file = await files.write(payload.chunks)
+  return { file, ...payload.digests() }
+}
+
+/** The request's body as text, if everything that binds it holds. */
+export async function receiveText(
+  request: S3Request,
+  announced?: AnnouncedChecksum | undefined,
+): Promise<string> {
+  const chunks: Buffer[] = []
+  const payload = openPayload(request, announced, { md5: false }, MAX_DOCUMENT_BYTES)
+  for await (const chunk of payload.chunks) chunks.push(chunk)
+  const text = Buffer.concat(chunks).toString("utf8")
+  request.seeDocument(text)
+  return text
+}
+
+interface Digests {
+  readonly md5?: Buffer
+  readonly checksum?: Buffer
+}
+
+interface Payload {
+  /** Throws `Refusal` at its end if the bytes are not those that were announced. */
+  readonly chunks: AsyncIterable<Buffer>
+  /** To be called after the last chunk. */
+  digests(): Digests
+}
+
+function openPayload(
+  request: S3Request,
+  announced: AnnouncedChecksum | undefined,
+  wanted: Wanted,
+  maxBytes: number,
+): Payload {
+  const { headers, proof } = request
+  const expectedBytes = payloadLength(request)
+  if (expectedBytes > maxBytes)
+    throw new Refusal("EntityTooLarge", undefined, { ProposedSize: expectedBytes, MaxSizeAllowed: maxBytes })
+  const contentMd5 = headers["content-md5"]
+  if (contentMd5 !== undefined && !isBase64(String(contentMd5), 16)) throw new Refusal("InvalidDigest")
+
+  const algorithm = announced?.algorithm ?? wanted.checksum
+  const md5 = wanted.md5 || contentMd5 !== undefined ? createHash("md5") : undefined
+  const sha256 = proof.kind === "hash" ? createHash("sha256") : undefined
+  const checksum = algorithm && ALGORITHMS[algorithm].start()
+  let digests: Digests = {}
+
+  async function* verified(): AsyncGenerator<Buffer> {
+    let size = 0
+    const source = payloadChunks(request)
+    let next = await source.next()
+    for (; !next.done; next = await source.next()) {
+      const chunk = next.value
+      size += chunk.length
+      if (size > expectedBytes) throw new Refusal("IncompleteBody")
+      md5?.update(chunk)
+      sha256?.update(chunk)
+      checksum?.update(chunk)
+      yield chunk
+    }
+    if (size !== expectedBytes) throw new Refusal("IncompleteBody")
+
+    const sha256Hex = sha256?.digest("hex")
+    if (proof.kind === "hash" && sha256Hex !== proof.sha256)
+      throw new Refusal("XAmzContentSHA256Mismatch", undefined, {
+        ClientComputedContentSHA256: proof.sha256,
+        S3ComputedContentSHA256: sha256Hex!,
+      })
+    digests = {
+      ...(md5 && { md5: md5.digest() }),
+      ...(checksum && { checksum: checksum.digest() }),
+    }
+    if (contentMd5 !== undefined && digests.md5!.toString("base64") !== contentMd5)
+      throw new Refusal("BadDigest", undefined, {
+        ExpectedDigest: String(contentMd5),
+        CalculatedDigest: digests.md5!.toString("base64"),
+      })
+    if (announced) {
+      const value = announced.value ?? next.value.get(checksumHeader(announced.algorithm))
+      if (value !== digests.checksum!.toString("base64"))
+        throw new Refusal(
+          "BadDigest",
+          `The ${announced.algorithm} you specified did not match the calculated checksum.`,
+        )
+    }
+  }
+  return { chunks: verified(), digests: () => digests }
+}
+
+/** Bytes that the body will have once decoded. */
+function payloadLength({ headers, proof }: S3Request): number {
+  const chunked = proof.kind === "signed-chunks" || proof.kind === "unsigned-chunks"
+  const length = headers[chunked ? "x-amz-decoded-content-length" : "content-length"]
+  if (length !== undefined && /^\d+$/.test(String(length))) return Number(length)
+  if (!chunked && headers["transfer-encoding"] !== undefined)
+    throw new Refusal("NotImplemented", undefined, { Header: "Transfer-Encoding" })
+  throw new Refusal("MissingContentLength")
+}
+
+async function* payloadChunks(request: S3Request): AsyncGenerator<Buffer, ReadonlyMap<string, string>> {
+  const { proof, headers } = request
+  request.askForBody()
+  const received = receivedChunks(request)
+  if (proof.kind === "signed-chunks" || proof.kind === "unsigned-chunks") {
+    const trailers = trailerNames(headers["x-amz-trailer"])
+    const allowed = proof.kind === "unsigned-chunks" || proof.trailer
+    if (!allowed && trailers.length > 0) throw new Refusal("MalformedTrailerError")
+    return yield* decodeChunks(received, {
+      trailers,
+      ...(proof.kind === "signed-chunks" && { signer: proof.signer }),
+    })
+  }
+  yield* received
+  return new Map()
+}
+
+/** The body as it comes over the wire, with the faults that strike there. */
+async function* receivedChunks({ incoming, fault, countIn, signal }: S3Request): AsyncGenerator<Buffer> {
+  let size = 0
+  // Left early (a refusal), the stream must live on: destroying it would take the connection, and the reply, with it.
+  for await (const chunk of incoming.iterator({ destroyOnReturn: false })) {
+    countIn(chunk.length)
+    size += chunk.length
+    if (fault.resetAfterBytes !== undefined && size >= fault.resetAfterBytes) {
+      incoming.socket.destroy()
+      throw new ConnectionDropped()
+    }
+    if (fault.throttleBytesPerSecond)
+      await sleep((chunk.length / fault.throttleBytesPerSecond) * 1000, undefined, { signal })
+    yield chunk
+  }
+}

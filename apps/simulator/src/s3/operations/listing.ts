@@ -1,0 +1,183 @@
+import type { Reply, S3Request, ServerState } from "../http/exchange.ts"
+import { Refusal } from "../http/refusals.ts"
+import { element, optional, xmlDocument } from "../http/xml.ts"
+import { compareKeys } from "../storage/key-index.ts"
+import { type Page, readEncoding, readLimit, selectPage } from "../storage/listing.ts"
+import type { Bucket } from "../storage/object-store.ts"
+import { OWNER } from "./bucket.ts"
+
+/** What both listings of objects share. `after` is where the page begins. */
+function listObjectsPage({ query }: S3Request, bucket: Bucket, after: string, withOwner: boolean) {
+  const encode = readEncoding(query)
+  const prefix = query.get("prefix") ?? ""
+  const delimiter = query.get("delimiter") ?? ""
+  const limit = readLimit(query, "max-keys")
+  const page = selectPage(bucket.keys, { prefix, delimiter, after, limit })
+  const elements = [
+    element("Name", bucket.name),
+    element("Prefix", encode(prefix)),
+    delimiter === "" ? undefined : element("Delimiter", encode(delimiter)),
+    element("MaxKeys", limit),
+    optional("EncodingType", query.get("encoding-type")),
+    element("IsTruncated", page.next !== undefined),
+    ...contents(bucket, page, encode, withOwner),
+    ...page.commonPrefixes.map((common) => element("CommonPrefixes", [element("Prefix", encode(common))])),
+  ]
+  return { encode, delimiter, page, elements }
+}
+
+function contents(bucket: Bucket, page: Page, encode: (key: string) => string, withOwner: boolean): string[] {
+  return page.keys.map((key) => {
+    const { lastModified, etag, size, checksum } = bucket.objects.get(key)!
+    return element("Contents", [
+      element("Key", encode(key)),
+      element("LastModified", lastModified.toISOString()),
+      element("ETag", etag),
+      optional("ChecksumAlgorithm", checksum?.algorithm),
+      optional("ChecksumType", checksum?.type),
+      element("Size", size),
+      element("StorageClass", "STANDARD"),
+      withOwner ? element("Owner", OWNER) : undefined,
+    ])
+  })
+}
+
+export function listObjectsV2(request: S3Request, { store }: ServerState): Reply {
+  const { query } = request
+  const token = query.get("continuation-token")
+  const startAfter = query.get("start-after")
+  const after = token === undefined ? (startAfter ?? "") : readContinuation(token)
+  const withOwner = query.get("fetch-owner") === "true"
+  const listed = listObjectsPage(request, store.bucket(request.bucket), after, withOwner)
+  const { page, encode, elements } = listed
+  return {
+    status: 200,
+    xml: xmlDocument("ListBucketResult", [
+      ...elements,
+      element("KeyCount", page.keys.length + page.commonPrefixes.length),
+      optional("ContinuationToken", token),
+      optional("NextContinuationToken", page.next && writeContinuation(page.next)),
+      startAfter === undefined ? undefined : element("StartAfter", encode(startAfter)),
+    ]),
+  }
+}
+
+const writeContinuation = (after: string): string => `1${Buffer.from(after).toString("base64url")}`
+
+function readContinuation(token: string): string {
+  const after = Buffer.from(token.slice(1), "base64url").toString()
+  if (after === "" || writeContinuation(after) !== token)
+    throw new Refusal("InvalidArgument", "The continuation token provided is incorrect", {
+      ArgumentName: "continuation-token",
+    })
+  return after
+}
+
+/** The first version of the listing, which older clients use. */
+export function listObjects(request: S3Request, { store }: ServerState): Reply {
+  const marker = request.query.get("marker") ?? ""
+  const listed = listObjectsPage(request, store.bucket(request.bucket), marker, true)
+  const { page, encode, delimiter, elements } = listed
+  return {
+    status: 200,
+    xml: xmlDocument("ListBucketResult", [
+      ...elements,
+      element("Marker", encode(marker)),
+      // Without a delimiter the client goes on from the last key it got.
+      page.next === undefined || delimiter === "" ? undefined : element("NextMarker", encode(page.next)),
+    ]),
+  }
+}
+
+export function listParts({ bucket, key, query }: S3Request, { store, uploads }: ServerState): Reply {
+  store.bucket(bucket)
+  const upload = uploads.open(bucket, key, query.get("uploadId") ?? "")
+  const limit = readLimit(query, "max-parts")
+  const marker = readLimitless(query, "part-number-marker")
+  const rest = [...upload.parts.values()]
+    .filter((part) => part.number > marker)
+    .sort((a, b) => a.number - b.number)
+  const page = rest.slice(0, limit)
+  return {
+    status: 200,
+    xml: xmlDocument("ListPartsResult", [
+      element("Bucket", bucket),
+      element("Key", readEncoding(query)(key)),
+      element("UploadId", upload.id),
+      element("Initiator", OWNER),
+      element("Owner", OWNER),
+      element("StorageClass", "STANDARD"),
+      optional("ChecksumAlgorithm", upload.checksum?.algorithm),
+      optional("ChecksumType", upload.checksum?.type),
+      element("PartNumberMarker", marker),
+      optional("NextPartNumberMarker", page.at(-1)?.number),
+      element("MaxParts", limit),
+      element("IsTruncated", page.length < rest.length),
+      ...page.map((part) =>
+        element("Part", [
+          element("PartNumber", part.number),
+          element("LastModified", part.lastModified.toISOString()),
+          element("ETag", part.etag),
+          element("Size", part.file.size),
+          upload.checksum &&
+            part.checksum &&
+            element(`Checksum${upload.checksum.algorithm}`, part.checksum.toString("base64")),
+        ]),
+      ),
+    ]),
+  }
+}
+
+function readLimitless(query: ReadonlyMap<string, string>, name: string): number {
+  const text = query.get(name) ?? "0"
+  if (!/^\d{1,10}$/.test(text))
+    throw new Refusal("InvalidArgument", `Provided ${name} not an integer or within integer range`, {
+      ArgumentName: name,
+      ArgumentValue: text,
+    })
+  return Number(text)
+}
+
+export function listMultipartUploads({ bucket, query }: S3Request, { store, uploads }: ServerState): Reply {
+  store.bucket(bucket)
+  if (query.get("delimiter")) throw new Refusal("NotImplemented", undefined, { ParameterName: "delimiter" })
+  const encode = readEncoding(query)
+  const prefix = query.get("prefix") ?? ""
+  const limit = readLimit(query, "max-uploads")
+  const keyMarker = query.get("key-marker") ?? ""
+  // S3 ignores the one without the other.
+  const idMarker = keyMarker === "" ? "" : (query.get("upload-id-marker") ?? "")
+  const rest = uploads.list(bucket).filter((upload) => {
+    if (!upload.key.startsWith(prefix)) return false
+    const order = compareKeys(upload.key, keyMarker)
+    return order > 0 || (order === 0 && idMarker !== "" && compareKeys(upload.id, idMarker) > 0)
+  })
+  const page = rest.slice(0, limit)
+  const last = page.length < rest.length ? page.at(-1) : undefined
+  return {
+    status: 200,
+    xml: xmlDocument("ListMultipartUploadsResult", [
+      element("Bucket", bucket),
+      element("KeyMarker", encode(keyMarker)),
+      element("UploadIdMarker", idMarker),
+      last && element("NextKeyMarker", encode(last.key)),
+      optional("NextUploadIdMarker", last?.id),
+      element("Prefix", encode(prefix)),
+      optional("EncodingType", query.get("encoding-type")),
+      element("MaxUploads", limit),
+      element("IsTruncated", page.length < rest.length),
+      ...page.map((upload) =>
+        element("Upload", [
+          element("Key", encode(upload.key)),
+          element("UploadId", upload.id),
+          element("Initiator", OWNER),
+          element("Owner", OWNER),
+          element("StorageClass", "STANDARD"),
+          element("Initiated", upload.initiated.toISOString()),
+          optional("ChecksumAlgorithm", upload.checksum?.algorithm),
+          optional("ChecksumType", upload.checksum?.type),
+        ]),
+      ),
+    ]),
+  }
+}

@@ -1,0 +1,107 @@
+import type { IncomingHttpHeaders } from "node:http"
+import { Refusal } from "../http/refusals.ts"
+
+const MAX_METADATA_BYTES = 2 * 1024
+
+/** Kept with an object and sent with it. */
+const KEPT = [
+  "cache-control",
+  "content-disposition",
+  "content-language",
+  "expires",
+  "x-amz-server-side-encryption",
+  "x-amz-server-side-encryption-aws-kms-key-id",
+  "x-amz-server-side-encryption-bucket-key-enabled",
+]
+
+/** The account that owns every bucket. */
+export const ACCOUNT = "111122223333"
+
+/** What these headers ask for would silently not happen. Each with the values that ask for nothing this server lacks. */
+const NOT_IMPLEMENTED: readonly (readonly [prefix: string, ...allowed: string[]])[] = [
+  ["x-amz-server-side-encryption-customer-"],
+  ["x-amz-server-side-encryption-context"],
+  ["x-amz-server-side-encryption", "AES256", "aws:kms", "aws:kms:dsse"],
+  ["x-amz-copy-source-server-side-encryption-"],
+  ["x-amz-acl", "private", "bucket-owner-full-control"],
+  ["x-amz-grant-"],
+  [
+    "x-amz-storage-class",
+    "STANDARD",
+    "REDUCED_REDUNDANCY",
+    "STANDARD_IA",
+    "INTELLIGENT_TIERING",
+    "GLACIER_IR",
+  ],
+  ["x-amz-object-lock-"],
+  ["x-amz-bucket-object-lock-", "false"],
+  ["x-amz-website-redirect-location"],
+  ["x-amz-write-offset-bytes"],
+  ["x-amz-source-expected-bucket-owner"],
+  ["x-amz-mfa"],
+]
+
+/** Throws `NotImplemented` if a header asks for what the server can't do, `AccessDenied` if it expects another owner. */
+export function refuseUnsupported(headers: IncomingHttpHeaders): void {
+  if ((headers["x-amz-expected-bucket-owner"] ?? ACCOUNT) !== ACCOUNT) throw new Refusal("AccessDenied")
+  for (const [name, value] of Object.entries(headers)) {
+    const row = NOT_IMPLEMENTED.find(([prefix]) =>
+      prefix.endsWith("-") ? name.startsWith(prefix) : name === prefix,
+    )
+    if (row && !row.slice(1).includes(String(value)))
+      throw new Refusal("NotImplemented", undefined, { Header: name })
+  }
+}
+
+/** The headers of an object to be made: content type, the rest that S3 keeps, and the user's metadata. */
+export function objectHeaders(headers: IncomingHttpHeaders): Record<string, string> {
+  const kept: Record<string, string> = {
+    "content-type": headers["content-type"] || "binary/octet-stream",
+  }
+  for (const name of KEPT) if (headers[name] !== undefined) kept[name] = String(headers[name])
+
+  const storageClass = headers["x-amz-storage-class"]
+  if (storageClass !== undefined && storageClass !== "STANDARD")
+    kept["x-amz-storage-class"] = String(storageClass)
+  const tags = [...new URLSearchParams(String(headers["x-amz-tagging"] ?? ""))].length
+  if (tags > 0) kept["x-amz-tagging-count"] = String(tags)
+
+  // aws-chunked says how the body travelled, not what the object is.
+  const encoding = (headers["content-encoding"] ?? "")
+    .split(",")
+    .map((coding) => coding.trim())
+    .filter((coding) => coding !== "" && coding !== "aws-chunked")
+  if (encoding.length > 0) kept["content-encoding"] = encoding.join(",")
+
+  let metadataBytes = 0
+  for (const [name, value] of Object.entries(headers)) {
+    if (!name.startsWith("x-amz-meta-")) continue
+    kept[name] = String(value)
+    metadataBytes += name.length - "x-amz-meta-".length + String(value).length
+  }
+  if (metadataBytes > MAX_METADATA_BYTES)
+    throw new Refusal("MetadataTooLarge", undefined, {
+      Size: metadataBytes,
+      MaxSizeAllowed: MAX_METADATA_BYTES,
+    })
+  return kept
+}
+
+/** Query parameters by which a reader replaces headers of the reply. */
+const OVERRIDES = [
+  "content-type",
+  "content-language",
+  "expires",
+  "cache-control",
+  "content-disposition",
+  "content-encoding",
+]
+
+export function overriddenHeaders(query: ReadonlyMap<string, string>): Record<string, string> {
+  return Object.fromEntries(
+    OVERRIDES.flatMap((name) => {
+      const value = query.get(`response-${name}`)
+      return value === undefined ? [] : [[name, value]]
+    }),
+  )
+}

@@ -1,0 +1,40 @@
+/** What one archive is unlocked with, from when it is first needed to the end of the run. */
+import type { UnwrappedContentKey } from "../format/content-key.ts"
+import { wipe } from "../format/password.ts"
+import { createProver, type Prover } from "./proof.ts"
+
+export interface UnlockedKey extends UnwrappedContentKey {
+  /** For what is kept between runs. */
+  readonly prover: Prover
+}
+
+export interface ArchiveKey {
+  /** Unwraps the password, once. Errors are those of `unwrapContentKey`. */
+  unlock(): Promise<UnlockedKey>
+  /** Wipes what was unlocked. */
+  close(): void
+}
+
+export function createArchiveKey(unwrap: () => Promise<UnwrappedContentKey>): ArchiveKey {
+  let unlocked: UnlockedKey | undefined
+  let closed = false
+  function wipeAll(): void {
+    unlocked?.prover.close()
+    wipe(unlocked?.contentKey.key, unlocked?.contentKey.iv)
+  }
+  return {
+    async unlock() {
+      if (unlocked === undefined) {
+        const unwrapped = await unwrap()
+        unlocked = { ...unwrapped, prover: createProver(unwrapped.contentKey) }
+        // The run did not wait for it.
+        if (closed) wipeAll()
+      }
+      return unlocked
+    },
+    close() {
+      closed = true
+      wipeAll()
+    },
+  }
+}

@@ -1,0 +1,66 @@
+/** The first step of the mission: what is there already, at the source and at the destination. */
+
+import { NO_CONTENT_KEY, unwrapContentKey } from "../format/content-key.ts"
+import { findCommitted, metadataOf } from "../record/committed.ts"
+import type { ArchiveRecord } from "../record/record.ts"
+import type { CreateOptions, StoredObject } from "../store/contract.ts"
+import { type ArchiveKey, createArchiveKey } from "./archive-key.ts"
+import type { Checkpoint } from "./checkpoint.ts"
+import { type PinnedArchive, pinArchive } from "./pinned.ts"
+import type { ArchiveRequest, DecryptOptions } from "./request.ts"
+import { discardUpload } from "./resume.ts"
+
+/** An archive whose pieces have been found: what the steps after it work on. */
+export interface Found {
+  readonly archive: PinnedArchive
+  readonly key: ArchiveKey
+  readonly checkpoint: Checkpoint | null
+  /** The object at the destination, if it is this archive's: only its record is missing. */
+  readonly ours: StoredObject | null
+  readonly create: CreateOptions
+}
+
+/** Pins the source's version, and looks whether the destination holds its plaintext already. What `held` gets is the caller's to close, also after an error. */
+export async function look(
+  request: ArchiveRequest,
+  options: DecryptOptions,
+  held: { archive?: Promise<PinnedArchive>; key?: ArchiveKey },
+  signal: AbortSignal,
+): Promise<Found | { record: ArchiveRecord }> {
+  const { source, sourceKeys, destination } = request
+  // What most archives are written in, or their first part.
+  held.archive = pinArchive(source, sourceKeys, destination.partSizeFor(0), signal)
+  const [archive, existing, checkpoint] = await Promise.all([
+    held.archive,
+    destination.stat(request.destinationKey, signal),
+    options.checkpoint?.load() ?? null,
+  ])
+  const create = {
+    contentType: "video/mp2t",
+    metadata: options.record ? metadataOf(request, archive.object, options.tail) : {},
+    existing: options.existing,
+    ...(options.observe?.moved && { moved: options.observe.moved }),
+  }
+  // An empty archive needs no key, and its password may be of any.
+  const key = createArchiveKey(async () =>
+    archive.object.size === 0
+      ? { contentKey: NO_CONTENT_KEY }
+      : unwrapContentKey(options.keyRing, request.encryptedPassword, signal),
+  )
+  held.key = key
+  const looked = { archive, key, checkpoint, create, ours: null }
+  if (existing === null) return looked
+  const rule = options.verify ?? "size"
+  const { found, record } = await findCommitted(
+    { store: destination, existing, source: archive.object, create, checkpoint, key, verify: rule },
+    signal,
+  )
+  // Whoever made the object, nobody will complete the upload that the checkpoint still names.
+  if (found !== "another" && checkpoint?.upload) await discardUpload(destination, checkpoint.upload)
+  if (record !== undefined) return { record }
+  if (found === "broken") return { ...looked, create: replacing(create) }
+  return { ...looked, ours: found === "ours" ? existing : null }
+}
+
+/** An object with this archive's marks and other bytes is one of a commit that went wrong. */
+export const replacing = (create: CreateOptions): CreateOptions => ({ ...create, existing: "replace" })

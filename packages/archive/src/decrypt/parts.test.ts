@@ -1,0 +1,142 @@
+import { createHash } from "node:crypto"
+import { once } from "node:events"
+import { setImmediate as nextTurn } from "node:timers/promises"
+import type { Worker } from "node:worker_threads"
+import { crc32 } from "node:zlib"
+import { expect, test } from "vitest"
+import { UnsealError } from "../errors.ts"
+import { type Part, planParts, sizeOf } from "../format/parts.ts"
+import { createOrderedDigest } from "../ordered/consumers.ts"
+import { createThreadHash } from "../ordered/hash-thread.ts"
+import type { PartWriter } from "../store/contract.ts"
+import { createByteBudget } from "./budget.ts"
+import type { PartReceipt } from "./checkpoint.ts"
+import type { DecryptedPart } from "./part.ts"
+import { type Transfer, transferParts } from "./parts.ts"
+
+const MIB = 1024 * 1024
+const never = new AbortController().signal
+const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex")
+
+/** Each byte of a part is its number. */
+async function decrypt(part: Part, memory: Uint8Array, signal: AbortSignal): Promise<DecryptedPart> {
+  await nextTurn()
+  signal.throwIfAborted()
+  const plaintext = memory.subarray(0, sizeOf(part.plaintext)).fill(part.number)
+  return {
+    plaintext,
+    crc32: crc32(plaintext),
+    syncErrors: 0,
+    end: Uint8Array.from(plaintext.subarray(-16)),
+    ciphertext: new Uint8Array(0),
+    readSeconds: 0,
+    decryptSeconds: 0,
+  }
+}
+
+const writing = (writePart: PartWriter["writePart"]): PartWriter => ({
+  ...{ token: "t", resumable: true, partSize: 0, writePart },
+  written: async () => new Map(),
+  complete: async () => ({ key: "k", size: 0, etag: "e", metadata: {} }),
+  abort: async () => {},
+})
+
+const transfer = (size: number, partSize: number, more: Partial<Transfer>): Transfer => ({
+  plan: planParts(size, size, partSize),
+  plaintextSize: size,
+  decrypt,
+  writer: undefined,
+  trusted: new Map(),
+  head: undefined,
+  consumers: [createOrderedDigest((part) => part.plaintext)],
+  keepCiphertext: false,
+  budget: createByteBudget(16 * MIB),
+  observe: {},
+  onWritten: async () => {},
+  ...more,
+})
+
+test("memory is given back only when the store has let go of it, too", async () => {
+  const hashThread = once(process, "worker")
+  const budget = createByteBudget(2 * MIB)
+  const [asked, sent] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+  let isSent = false
+  const slow = writing(async () => {
+    asked.resolve()
+    await sent.promise
+    isSent = true
+    return { size: 2 * MIB, tag: "t" }
+  })
+  const running = transferParts(transfer(2 * MIB, 2 * MIB, { budget, writer: slow }), never)
+  const failed = expect(running).rejects.toThrow("the hashing thread ended")
+  const lent = budget.acquire(2 * MIB, never).then(() => isSent)
+  await asked.promise
+  const [thread] = (await hashThread) as [Worker]
+  await thread.terminate()
+  for (let turn = 0; turn < 20; turn++) await nextTurn()
+  sent.resolve()
+  await failed
+  expect(await lent).toBe(true)
+}, 20_000)
+
+test("a write that fails costs the other archives neither their digests nor the budget", async () => {
+  const budget = createByteBudget(16 * MIB)
+  const denied = new UnsealError("ERR_STORE_DENIED", "answered 403")
+  for (let round = 0; round < 20; round++) {
+    // Another archive has the thread's slots, so that the first part waits for one when its write fails.
+    const busy = createThreadHash()
+    const taken = Array.from({ length: 3 }, () => busy.update(Buffer.alloc(16 * MIB)))
+    const refused = Promise.withResolvers<void>()
+    const refusing = writing(async () => {
+      await nextTurn()
+      refused.resolve()
+      throw denied
+    })
+    // The second part is slow to stop, which keeps the archive and its hash under way meanwhile.
+    const stopped = Promise.withResolvers<void>()
+    const slowly: typeof decrypt = async (part, memory) => {
+      if (part.number > 1) await stopped.promise
+      return decrypt(part, memory, never)
+    }
+    const running = transferParts(
+      transfer(10 * MIB, 5 * MIB, { budget, writer: refusing, decrypt: slowly }),
+      never,
+    )
+    running.catch(() => {})
+    await refused.promise
+    // A larger part takes the place of the memory that was used, which is not there any more then.
+    const other = await budget.acquire(11 * MIB, never)
+    expect(other.bytes.length).toBe(11 * MIB)
+    await Promise.all(taken)
+    other.release()
+    stopped.resolve()
+    await expect(running).rejects.toBe(denied)
+  }
+  expect(budget.holders).toBe(0)
+  const all = Buffer.alloc(12 * MIB, 7)
+  expect(await createThreadHash().digest(all)).toBe(sha256(all))
+}, 20_000)
+
+test("parts that fail while others have yet to ask for their turn end all the same", async () => {
+  const receipt = (number: number): [number, PartReceipt] => [
+    number,
+    { size: 16, crc32: 0, syncErrors: 0, tag: "t" },
+  ]
+  // Trusted parts are only read again, so that nothing but the hash waits; 2 fails and 3 asks in one turn of the event loop.
+  const arrive = [1, 2, 3].map(() => Promise.withResolvers<void>())
+  const ended = transferParts(
+    transfer(48, 16, {
+      trusted: new Map([1, 2, 3].map(receipt)),
+      async decrypt(part, memory) {
+        await arrive[part.number - 1]!.promise
+        if (part.number === 2) throw new UnsealError("ERR_STORE_UNAVAILABLE", "no more bytes")
+        return decrypt(part, memory, never)
+      },
+    }),
+    never,
+  )
+  ended.catch(() => {})
+  await nextTurn()
+  for (const { resolve } of arrive) resolve()
+  await expect(ended).rejects.toMatchObject({ code: "ERR_STORE_UNAVAILABLE" })
+}, 5_000)

@@ -1,0 +1,34 @@
+/** Archives that need no decryption: without a certificate, the vendor uploads them as they are. */
+import { UnsealError } from "../errors.ts"
+import { checkFirstPackets, PACKET_SIZE, PROBE_SIZE } from "../format/mpeg-ts.ts"
+import type { PinnedArchive } from "./pinned.ts"
+
+/** What a plain archive looks like when it is taken for an encrypted one. */
+const SUSPICIOUS = ["ERR_CIPHERTEXT_INVALID", "ERR_NOT_MPEG_TS"]
+
+/** `error`, or one that says so if the archive is MPEG-TS already. It takes a read of the first packets. Never throws. */
+export async function namePlain(
+  error: unknown,
+  pinned: Promise<PinnedArchive> | undefined,
+  signal: AbortSignal,
+): Promise<unknown> {
+  if (!(error instanceof UnsealError) || !SUSPICIOUS.includes(error.code) || signal.aborted) return error
+  const archive = await pinned?.catch(() => undefined)
+  if (archive === undefined) return error
+  const { size, key } = archive.object
+  const end = Math.min(PROBE_SIZE, size)
+  // A few packets' sync bytes may be there by chance.
+  if (end < 4 * PACKET_SIZE) return error
+  try {
+    const pieces: Uint8Array[] = []
+    for await (const piece of archive.read({ start: 0, end }, signal)) pieces.push(Uint8Array.from(piece))
+    checkFirstPackets(Buffer.concat(pieces))
+  } catch {
+    return error
+  }
+  return new UnsealError(
+    "ERR_CIPHERTEXT_INVALID",
+    `${key} is not encrypted: it is MPEG-TS already, so copy it as it is`,
+    { cause: error },
+  )
+}

@@ -1,0 +1,133 @@
+/** Uploads that outlive the run that began them. */
+
+import { isUnsealError } from "../errors.ts"
+import type { ArchiveStore, CreateOptions, PartWriter } from "../store/contract.ts"
+import { untilAborted } from "../waiting.ts"
+import type { Checkpoint, CheckpointLog, CheckpointUpload, PartReceipt } from "./checkpoint.ts"
+import { type Prover, receiptFacts } from "./proof.ts"
+
+/** How long removing what a failed run left may take; the janitor gets the rest. */
+const DISCARD_TIMEOUT_MS = 10_000
+
+/**
+ * Takes up the upload of an earlier run, with the parts that can be trusted: those whose receipt is proved, and
+ * confirmed by the store to the byte and the tag. `null` if there is none for exactly this `wanted` work, or the store has forgotten it.
+ */
+export async function resumeUpload(
+  store: ArchiveStore,
+  wanted: Omit<CheckpointUpload, "token" | "partSize">,
+  checkpoint: Checkpoint | null,
+  create: CreateOptions,
+  prover: Prover,
+  signal: AbortSignal,
+): Promise<{ writer: PartWriter; trusted: ReadonlyMap<number, PartReceipt> } | null> {
+  if (!checkpoint?.upload) return null
+  const { upload, parts } = checkpoint
+  const same = (Object.keys(wanted) as (keyof typeof wanted)[]).every(
+    (field) => upload[field] === wanted[field],
+  )
+  if (!same) {
+    await discardUpload(store, upload)
+    return null
+  }
+  try {
+    const writer = await store.create(
+      upload.destinationKey,
+      upload.plaintextSize,
+      { ...create, token: upload.token },
+      signal,
+    )
+    const written = await writer.written(signal)
+    const begun = { ...upload, partSize: writer.partSize }
+    const trusted = new Map(
+      [...parts].filter(([number, receipt]) => {
+        const part = written.get(number)
+        const isThere = part?.tag === receipt.tag && part.size === receipt.size
+        // A receipt goes into the record, so that its word is not enough.
+        return isThere && prover.confirms(receipt.proof, ...receiptFacts(begun, number, receipt))
+      }),
+    )
+    return { writer, trusted }
+  } catch (error) {
+    if (isUnsealError(error, "ERR_UPLOAD_GONE")) return null
+    throw error
+  }
+}
+
+/** Ends an earlier run's upload. A store that does not answer now is no failure of this run: the janitor comes later. */
+export async function discardUpload(store: ArchiveStore, upload: CheckpointUpload): Promise<void> {
+  const signal = AbortSignal.timeout(DISCARD_TIMEOUT_MS)
+  const open = { key: upload.destinationKey, token: upload.token, startedAt: new Date(0) }
+  await store.abortUpload(open, signal).catch(() => {})
+}
+
+/** Removes what a run that failed for good has written, itself (`writer`) or before it. Does not throw. */
+export async function discardRun(
+  store: ArchiveStore,
+  writer: PartWriter | undefined,
+  checkpoint: CheckpointLog | undefined,
+): Promise<void> {
+  try {
+    if (writer !== undefined) await writer.abort()
+    else {
+      const left = await checkpoint?.load()
+      if (left?.upload) await discardUpload(store, left.upload)
+    }
+    await checkpoint?.clear()
+  } catch {
+    // The run's own error is what the caller must learn of; the janitor removes what is left.
+  }
+}
+
+/**
+ * Removes the upload of a run that ended without a verdict, if nobody could go on with it: the checkpoint has never confirmed it, or does
+ * not name it any more, since Redis lost the note with the master that had acknowledged it, or another run has begun anew. A note
+ * that arrives late after all names an upload that is gone, and the next run begins anew. Does not throw.
+ */
+export async function discardUnnoted(
+  { writer, noted }: { readonly writer?: PartWriter; readonly noted?: true },
+  checkpoint: CheckpointLog | undefined,
+): Promise<void> {
+  if (!writer?.resumable || checkpoint === undefined) return
+  try {
+    if (!noted || !(await checkpoint.notes(writer.token))) await writer.abort()
+  } catch {
+    // Who can't tell leaves it to the janitor, which looks later and knows more.
+  }
+}
+
+/**
+ * Removes the uploads to `key` that earlier runs of the archive began and no checkpoint names: their worker died before the
+ * note, or Redis lost the note with the master that had acknowledged it. For a run that has just begun and noted `own`. It lists
+ * first and then confirms that it owns the archive, so whatever it removes was begun before that: never by a run that took the
+ * archive from this one. Rejects only with `signal.reason`: what can't be removed now is left to the janitor.
+ */
+export async function discardForgotten(
+  store: ArchiveStore,
+  key: string,
+  own: Pick<PartWriter, "token">,
+  checkpoint: Pick<CheckpointLog, "hasRivals">,
+  signal: AbortSignal,
+): Promise<void> {
+  const limit = AbortSignal.any([signal, AbortSignal.timeout(DISCARD_TIMEOUT_MS)])
+  try {
+    const open = await untilAborted(Array.fromAsync(store.openUploads(limit, key)), limit)
+    const forgotten = open.filter(({ token }) => !own.token.startsWith(token))
+    if (forgotten.length === 0 || (await untilAborted(checkpoint.hasRivals(), limit))) return
+    for (const upload of forgotten) await untilAborted(store.abortUpload(upload, limit), limit)
+  } catch {
+    // A store that denies the listing, or is silent, is no failure of this run.
+    signal.throwIfAborted()
+  }
+}
+
+/**
+ * Whether what was uploaded stays for the next run. Anything but an `UnsealError` ends the run without judging the archive:
+ * a shutdown, a lost lock (the upload may be another run's by now).
+ */
+export function isKept(error: unknown, checkpoint: CheckpointLog | undefined): boolean {
+  if (checkpoint === undefined) return false
+  if (!isUnsealError(error)) return true
+  // Also after the last attempt: a redriven archive goes on where it was. The janitor removes what nobody goes on with.
+  return error.owner === "deployment" || (error.kind === "transient" && error.code !== "ERR_OBJECT_CHANGED")
+}

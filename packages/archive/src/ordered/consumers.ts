@@ -1,0 +1,74 @@
+/** Whatever needs an archive's bytes in order, although its parts finish in any. */
+import type { DecryptedPart } from "../decrypt/part.ts"
+import { allEnded, createTurns } from "../waiting.ts"
+import { createThreadHash, type ThreadHash } from "./hash-thread.ts"
+
+/** Takes an archive's parts one after the other: a digest, or an authentication tag. */
+export interface OrderedConsumer {
+  /** Takes a part that another one follows. Resolves when its bytes are not needed any more. */
+  update(part: DecryptedPart, signal: AbortSignal): Promise<void>
+  /** Takes the last part, or `undefined` if the archive has none. Resolves when the consumer has its result. */
+  end(part: DecryptedPart | undefined, signal: AbortSignal): Promise<void>
+  /** Gives up. Does nothing after `end`. */
+  close(): void
+}
+
+export interface OrderedConsumers {
+  /**
+   * Gives part `number`, from 1 on, to every consumer. Waits, its memory held, until the parts before it were taken. Resolves when
+   * every consumer has taken it; rejects with the first consumer's failure or with `signal.reason`.
+   */
+  take(number: number, part: DecryptedPart, signal: AbortSignal): Promise<void>
+  /** Ends the consumers of an archive without parts; else the last part has ended them. */
+  end(signal: AbortSignal): Promise<void>
+  /** Gives up all of them. */
+  close(): void
+}
+
+/** `consumers` of an archive of `last` parts. */
+export function createOrderedConsumers(
+  consumers: readonly OrderedConsumer[],
+  last: number,
+): OrderedConsumers {
+  const turns = createTurns()
+  const endAll = (part: DecryptedPart | undefined, signal: AbortSignal) =>
+    allEnded(consumers.map((consumer) => consumer.end(part, signal)))
+  return {
+    async take(number, part, signal) {
+      if (consumers.length === 0) return
+      await turns.of(number, signal)
+      if (number === last) await endAll(part, signal)
+      else await allEnded(consumers.map((consumer) => consumer.update(part, signal)))
+      turns.pass()
+    },
+    async end(signal) {
+      if (last === 0) await endAll(undefined, signal)
+    },
+    close() {
+      for (const consumer of consumers) consumer.close()
+    },
+  }
+}
+
+/** A SHA-256 of the bytes that `bytesOf` picks from each part. */
+export interface OrderedDigest extends OrderedConsumer {
+  /** In hex; `undefined` until `end` has resolved. */
+  readonly hex: string | undefined
+}
+
+/** A digest of nothing yet; the thread that hashes is not asked before the first part. */
+export function createOrderedDigest(bytesOf: (part: DecryptedPart) => Uint8Array): OrderedDigest {
+  let hash: ThreadHash | undefined
+  let hex: string | undefined
+  const begun = () => (hash ??= createThreadHash())
+  return {
+    get hex() {
+      return hex
+    },
+    update: (part, signal) => begun().update(bytesOf(part), signal),
+    async end(part, signal) {
+      hex = await begun().digest(part && bytesOf(part), signal)
+    },
+    close: () => hash?.close(),
+  }
+}

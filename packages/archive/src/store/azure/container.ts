@@ -1,0 +1,107 @@
+/**
+ * Which account a store's URL means, and with what it may be entered. Credentials are tried in this order, and one of
+ * another account than the URL's is passed over, so that a source and a destination in different accounts can be served:
+ *
+ * 1. `AZURE_STORAGE_CONNECTION_STRING`
+ * 2. `AZURE_STORAGE_KEY`, else `AZURE_STORAGE_SAS_TOKEN`, which belong to `AZURE_STORAGE_ACCOUNT` if that is set
+ * 3. `DefaultAzureCredential` of @azure/identity: workload identity, managed identity, `AZURE_CLIENT_ID` …, the Azure CLI
+ */
+import {
+  AnonymousCredential,
+  BlobServiceClient,
+  type ContainerClient,
+  type StoragePipelineOptions,
+  StorageSharedKeyCredential,
+} from "@azure/storage-blob"
+import { UnsealError } from "../../errors.ts"
+import type { StoreNotice } from "../adapter.ts"
+import type { AzureStoreUrl } from "../url.ts"
+import { limitAnswers } from "./answers.ts"
+import { followClock } from "./clock.ts"
+import { nameProxy } from "./proxy.ts"
+
+type Environment = Readonly<Record<string, string | undefined>>
+
+/** The request layer's retries are ours (retry.ts); the SDK would add four of its own to each. */
+const PIPELINE: StoragePipelineOptions = {
+  retryOptions: { maxTries: 1 },
+  userAgentOptions: { userAgentPrefix: "unseal" },
+}
+
+/** The client of the URL's container; `notify` hears of another clock. No request is made. `ERR_STORE_DENIED` without an account or a usable credential. */
+export async function containerClient(
+  url: AzureStoreUrl,
+  env: Environment,
+  notify: (notice: StoreNotice) => void,
+): Promise<ContainerClient> {
+  const service = followClock(limitAnswers(await serviceClient(url, env)), notify)
+  return nameProxy(service, env).getContainerClient(url.container)
+}
+
+async function serviceClient(url: AzureStoreUrl, env: Environment): Promise<BlobServiceClient> {
+  // Set but empty is as good as not set: that is how a compose file passes on what nobody gave it.
+  const given = (name: string) => env[`AZURE_STORAGE_${name}`] || undefined
+  const connected = fromConnectionString(given("CONNECTION_STRING"))
+  const owner = given("ACCOUNT")
+  const account = url.account ?? accountOf(url.endpoint) ?? owner ?? connected?.accountName
+  if (account === undefined && url.endpoint === undefined)
+    throw new UnsealError(
+      "ERR_STORE_DENIED",
+      `no account for azure://${url.container}: add ?account=… to the URL, or set AZURE_STORAGE_ACCOUNT or AZURE_STORAGE_CONNECTION_STRING`,
+    )
+  if (connected !== null && (account === undefined || connected.accountName === account))
+    return url.endpoint === undefined ? connected : moved(connected, url.endpoint)
+
+  const endpoint = url.endpoint ?? `https://${account}.blob.core.windows.net`
+  const ours = owner === undefined || owner === account
+  const key = given("KEY")
+  if (ours && key !== undefined && account !== undefined)
+    return new BlobServiceClient(endpoint, new StorageSharedKeyCredential(account, key), PIPELINE)
+  const sas = given("SAS_TOKEN")
+  if (ours && sas !== undefined)
+    return new BlobServiceClient(signed(endpoint, sas), new AnonymousCredential(), PIPELINE)
+  return fromIdentity(endpoint, url.container)
+}
+
+/** The SDK's messages name the field that is wrong, never its value; other errors could quote the string, so they are dropped. */
+function fromConnectionString(text: string | undefined): BlobServiceClient | null {
+  if (text === undefined) return null
+  try {
+    return BlobServiceClient.fromConnectionString(text, { ...PIPELINE })
+  } catch (error) {
+    const field = /^Invalid (\w+) in the provided/.exec(error instanceof Error ? error.message : "")?.[1]
+    throw new UnsealError(
+      "ERR_STORE_DENIED",
+      `AZURE_STORAGE_CONNECTION_STRING can't be used: ${field === undefined ? "it is not a connection string" : `${field} is missing or wrong`}; it has DefaultEndpointsProtocol, AccountName, AccountKey and EndpointSuffix or BlobEndpoint, or else BlobEndpoint and SharedAccessSignature`,
+    )
+  }
+}
+
+/** The same credential at another endpoint. */
+function moved(service: BlobServiceClient, endpoint: string): BlobServiceClient {
+  const { search } = new URL(service.url)
+  return new BlobServiceClient(signed(endpoint, search), service.credential, PIPELINE)
+}
+
+/** Imported only when it is needed: it is the slowest to load of all that a store imports. */
+async function fromIdentity(endpoint: string, container: string): Promise<BlobServiceClient> {
+  if (!endpoint.startsWith("https:"))
+    throw new UnsealError(
+      "ERR_STORE_DENIED",
+      `no credential for azure://${container}: set AZURE_STORAGE_KEY, AZURE_STORAGE_SAS_TOKEN or AZURE_STORAGE_CONNECTION_STRING of its account; an identity's token is not sent to an endpoint without TLS`,
+    )
+  const { DefaultAzureCredential } = await import("@azure/identity")
+  return new BlobServiceClient(endpoint, new DefaultAzureCredential(), PIPELINE)
+}
+
+function signed(endpoint: string, sas: string): string {
+  const query = sas.replace(/^\?/, "")
+  return query === "" ? endpoint : `${endpoint.replace(/\/$/, "")}?${query}`
+}
+
+/** The account that an endpoint names, by host (`account.blob.…`) or by path (Azurite). */
+function accountOf(endpoint: string | undefined): string | undefined {
+  if (endpoint === undefined) return undefined
+  const { accountName } = new BlobServiceClient(endpoint)
+  return accountName === "" ? undefined : accountName
+}

@@ -1,0 +1,170 @@
+/** A directory whose file system does not answer: a named pipe that nobody writes to blocks the thread that opens it, as a dead mount does. */
+import { execFile, spawn } from "node:child_process"
+import { once } from "node:events"
+import { constants } from "node:fs"
+import { mkdtemp, open, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { promisify } from "node:util"
+import { crc32 } from "node:zlib"
+import { afterEach, beforeEach, expect, test, vi } from "vitest"
+import { poisoned } from "../../../../../test/harness/poisoned.ts"
+import { openStore } from "../open.ts"
+import { metadataFileOf } from "./names.ts"
+import { etagOf } from "./object.ts"
+import { shareThreads } from "./threads.ts"
+
+const PART = 1395 * 752
+const never = new AbortController().signal
+const options = { contentType: "video/mp2t", metadata: {}, existing: "fail" } as const
+
+let directory: string
+let pipes: string[]
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), "unseal-hung-"))
+  pipes = []
+})
+afterEach(async () => {
+  await release()
+  await rm(directory, { recursive: true })
+})
+
+/** Makes whoever opens `path` wait. */
+async function hang(path: string): Promise<void> {
+  const pipe = `${path}.pipe`
+  await promisify(execFile)("mkfifo", [pipe])
+  await rename(pipe, path)
+  pipes.push(path)
+}
+
+/** The file system answers again. */
+async function release(): Promise<void> {
+  for (const path of pipes.splice(0)) {
+    // With both ends in one hand nobody waits; what hung reads nothing, or writes into nothing.
+    const ends = await open(path, constants.O_RDWR | constants.O_NONBLOCK)
+    await rm(path)
+    // Whoever is about to open it has it open by then.
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    await ends.close()
+  }
+}
+
+const openDirectory = async (name = "") =>
+  poisoned(await openStore(`file://${join(directory, name)}`, { env: {}, partSizeBytes: PART }))
+
+/** An object whose metadata nobody can read. */
+async function hungObject(name: string): Promise<void> {
+  const path = join(directory, name)
+  await writeFile(path, "x")
+  await hang(metadataFileOf(path, etagOf(await stat(path, { bigint: true }))))
+}
+
+test("a look ends with its signal, and looks that wait for a thread do, too", async () => {
+  await hungObject("a.ts")
+  const store = await openDirectory()
+  const stop = new AbortController()
+  const looks = Array.from({ length: 12 }, () => store.stat("a.ts", stop.signal))
+  const ended = Promise.allSettled(looks)
+  stop.abort(new Error("silent"))
+  for (const look of await ended) expect(look).toMatchObject({ reason: { message: "silent" } })
+})
+
+test("a directory that hangs leaves threads to another and to the rest of the process, and works again after", async () => {
+  await hungObject("a.ts")
+  await writeFile(join(directory, "well.ts"), "well")
+  const [sick, well] = [await openDirectory(), await openDirectory()]
+  const stop = new AbortController()
+  const looks = Array.from({ length: 12 }, () => sick.stat("a.ts", stop.signal))
+  // Of four threads, directories have two; they would all be in use.
+  expect((await readFile(join(directory, "well.ts"))).toString()).toBe("well")
+  stop.abort(new Error("silent"))
+  await Promise.allSettled(looks)
+  await release()
+  expect(await well.stat("well.ts", never)).toMatchObject({ size: 4 })
+  expect(await sick.stat("well.ts", never)).toMatchObject({ size: 4 })
+  expect(await sick.stat("a.ts", never)).toMatchObject({ size: 1 })
+})
+
+test.each([1, 3])(
+  "a part that hangs keeps nothing of its %s parts' memory, and what comes later is right",
+  async (count) => {
+    const size = count * PART
+    const bytes = Buffer.alloc(size, "plaintext of this archive ")
+    const store = await openDirectory()
+    const writer = await store.create("a.ts", size, options, never)
+    const journal = join(directory, (await readdir(directory)).find((name) => name.endsWith(".parts"))!)
+    const noted = await readFile(journal)
+    // What is in the slab is another archive's as soon as the write has been given up.
+    const slab = Buffer.from(bytes.subarray(0, PART))
+    const sum = crc32(slab)
+    await hang(journal)
+    const stop = new AbortController()
+    const writing = writer.writePart(1, [slab], sum, stop.signal)
+    const given = expect(writing).rejects.toThrow("silent")
+    setTimeout(() => stop.abort(new Error("silent")), 200)
+    await given
+    slab.fill("!")
+    await release()
+    await writeFile(journal, noted)
+
+    const resumed = await store.create("a.ts", size, { ...options, token: writer.token }, never)
+    expect((await resumed.written(never)).size).toBe(0)
+    const parts = new Map()
+    for (let number = 1; number <= count; number++) {
+      const body = bytes.subarray((number - 1) * PART, number * PART)
+      parts.set(number, await resumed.writePart(number, [body], crc32(body), never))
+    }
+    await resumed.complete(parts, never)
+    expect((await readFile(join(directory, "a.ts"))).equals(bytes)).toBe(true)
+  },
+)
+
+test("a thread is had in the order of asking, by one directory and by all", async () => {
+  const share = shareThreads(4)
+  const [one, other] = [share(), share()]
+  const hung = Array.from({ length: 2 }, () => Promise.withResolvers<void>())
+  const stop = new AbortController()
+  const begun = hung.map(() => Promise.withResolvers<void>())
+  const runs = hung.map(({ promise }, index) =>
+    one.run(() => {
+      begun[index]!.resolve()
+      return promise
+    }, stop.signal),
+  )
+  await Promise.all(begun.map(({ promise }) => promise))
+  const order: string[] = []
+  const note = (name: string) => async () => void order.push(name)
+  const waiting = [other.run(note("first"), never), one.run(note("second"), never)]
+  const gone = other.run(note("gone"), stop.signal)
+  const ended = Promise.allSettled([...runs, gone])
+  stop.abort(new Error("silent"))
+  for (const run of await ended) expect(run).toMatchObject({ reason: { message: "silent" } })
+  expect(order).toEqual([])
+  hung[0]!.resolve()
+  await Promise.all(waiting)
+  expect(order).toEqual(["first", "second"])
+  hung[1]!.resolve()
+  await vi.waitFor(() => one.run(note("third"), never))
+})
+
+test("work that fails before it begins gives its thread back", async () => {
+  const threads = shareThreads(4)()
+  const fails = () => {
+    throw new Error("no such key")
+  }
+  for (let i = 0; i < 5; i++) await expect(threads.run(fails)).rejects.toThrow("no such key")
+})
+
+test.each([
+  ["a thread that nothing can end keeps no process alive", "a.ts", [null, "SIGKILL"]],
+  ["a process with a directory ends with its code", "none.ts", [3, null]],
+])("%s", async (_, key, end) => {
+  await hungObject("a.ts")
+  const script = `
+    import { openStore } from ${JSON.stringify(join(import.meta.dirname, "../open.ts"))}
+    const store = await openStore(${JSON.stringify(`file://${directory}`)}, { env: {} })
+    store.stat("${key}", new AbortController().signal).catch(() => {})
+    setTimeout(() => process.exit(3), 500)`
+  const child = spawn(process.execPath, ["--input-type=module", "-e", script], { stdio: "ignore" })
+  expect(await once(child, "exit")).toEqual(end)
+})

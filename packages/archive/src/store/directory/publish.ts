@@ -1,0 +1,141 @@
+import { link, open, rename, rm, stat } from "node:fs/promises"
+import { dirname } from "node:path"
+import { counted } from "../../counted.ts"
+import { UnsealError } from "../../errors.ts"
+import type { CreateOptions, StoredObject, WrittenPart } from "../contract.ts"
+import { hasParts } from "./content.ts"
+import { fileError, systemCode } from "./errors.ts"
+import { readJournal } from "./journal.ts"
+import { isSameFile, isToken, type UploadFiles, uploadFilesOf } from "./names.ts"
+import { etagOf, isThere, removeMetadata, statFile, syncDirectory, writeMetadata } from "./object.ts"
+
+/** One object on its way into a directory. */
+export interface Upload extends UploadFiles {
+  readonly directory: string
+  readonly target: string
+  readonly key: string
+  readonly size: number
+  readonly partSize: number
+  readonly token: string
+  readonly options: CreateOptions
+}
+
+/** Makes an upload visible from exactly `parts`: `PartWriter.complete`, with system errors as they are. */
+export async function publish(
+  upload: Upload,
+  parts: ReadonlyMap<number, WrittenPart>,
+  signal: AbortSignal,
+): Promise<StoredObject> {
+  const { target, temporary, journal, options } = upload
+  const held = await readJournal(journal)
+  if (!held || !(await isThere(temporary))) return settle(upload, parts, signal)
+  for (const [number, part] of parts)
+    if (held.parts.get(number)?.tag !== part.tag)
+      throw new UnsealError(
+        "ERR_STORE_UNAVAILABLE",
+        `part ${number} of ${target} has been written again since`,
+      )
+
+  const etag = await finish(upload)
+  await writeMetadata(target, etag, options.metadata, { partSize: upload.partSize, parts })
+  signal.throwIfAborted()
+  const published = options.existing === "fail" ? await publishNew(upload) : await publishOver(upload, etag)
+  if (!published) {
+    // A crash between the link and its clean-up leaves the target as this very file: then the metadata is the target's.
+    const current = await statFile(target, upload.key)
+    if (!current || !isSameFile(current.etag, etag)) await removeMetadata(target, etag)
+    const object = await settle(upload, parts, signal)
+    await removeUpload(target, upload.token)
+    return object
+  }
+  await removeUpload(target, upload.token)
+  await syncPath(upload)
+  const object = await statFile(target, upload.key)
+  if (!object)
+    throw new UnsealError("ERR_STORE_UNAVAILABLE", `${target} was removed as soon as it was complete`)
+  return object
+}
+
+/** The whole file on the disk, and the version that it will be: a link or a rename changes neither. */
+async function finish({ temporary, size }: Upload): Promise<string> {
+  const handle = await open(temporary, "r+")
+  try {
+    const found = (await handle.stat()).size
+    if (found < size)
+      throw new UnsealError(
+        "ERR_STORE_UNAVAILABLE",
+        `${temporary} has ${counted(found, "byte")} instead of ${size}`,
+      )
+    if (found > size) await handle.truncate(size)
+    await handle.sync()
+    return etagOf(await handle.stat({ bigint: true }))
+  } finally {
+    await handle.close()
+  }
+}
+
+/** False if something is there already. */
+async function publishNew({ target, temporary }: Upload): Promise<boolean> {
+  try {
+    await link(temporary, target)
+    return true
+  } catch (error) {
+    const code = systemCode(error) ?? ""
+    if (code === "EEXIST") return false
+    if (!["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EMLINK"].includes(code)) throw error
+  }
+  // A file system without hard links (FAT, some network mounts): between two writers of one name, the later one stays.
+  if (await isThere(target)) return false
+  await rename(temporary, target)
+  return true
+}
+
+async function publishOver({ target, temporary, key }: Upload, etag: string): Promise<boolean> {
+  const before = await statFile(target, key)
+  await rename(temporary, target)
+  if (before && !isSameFile(before.etag, etag)) await removeMetadata(target, before.etag)
+  return true
+}
+
+/**
+ * What is under the name, if it is this object: the bytes are compared by the checksums of the parts, so it does not matter
+ * whether this upload, another one or an earlier attempt put it there.
+ */
+async function settle(
+  { target, key, size, partSize, options }: Upload,
+  parts: ReadonlyMap<number, WrittenPart>,
+  signal: AbortSignal,
+): Promise<StoredObject> {
+  const found = await statFile(target, key)
+  if (found?.size === size && (await hasParts(target, partSize, parts, signal))) return found
+  if (options.existing === "fail" && (await isThere(target)))
+    throw new UnsealError(
+      "ERR_DESTINATION_EXISTS",
+      `${target} holds ${found ? `another object of ${counted(found.size, "byte")}` : "something that is not a file"}, where one of ${counted(size, "byte")} should be`,
+    )
+  throw new UnsealError("ERR_UPLOAD_GONE", `the upload to ${target} is gone, and the object is not there`)
+}
+
+/** Removes the hidden files of an upload; no error if they are gone. The journal goes first: without it nothing is resumed. */
+export async function removeUpload(target: string, token: string): Promise<void> {
+  if (!isToken(token)) return
+  const { temporary, journal } = uploadFilesOf(target, token)
+  try {
+    await rm(journal, { force: true })
+    const stats = await stat(temporary, { bigint: true }).catch(() => null)
+    // Metadata that was written for a version that will never be visible.
+    if (stats?.nlink === 1n) await removeMetadata(target, etagOf(stats))
+    await rm(temporary, { force: true })
+  } catch (error) {
+    if (systemCode(error) !== "ENOTDIR") throw fileError(error, "abort", target)
+  }
+}
+
+async function syncPath({ directory, target }: Upload): Promise<void> {
+  let path = dirname(target)
+  while (path.length > directory.length && path.startsWith(directory)) {
+    await syncDirectory(path)
+    path = dirname(path)
+  }
+  await syncDirectory(directory)
+}

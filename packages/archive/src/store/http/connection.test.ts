@@ -1,0 +1,365 @@
+import { once } from "node:events"
+import { readFileSync } from "node:fs"
+import { type AddressInfo, createServer, type Server, type Socket } from "node:net"
+import { setTimeout as sleep } from "node:timers/promises"
+import fc from "fast-check"
+import { afterEach, beforeEach, describe, expect, it } from "vitest"
+import { withDrips } from "../../../../../test/harness/drip.ts"
+import { Connection, type ConnectionLimits } from "./connection.ts"
+import { ResponseParser } from "./response.ts"
+
+function parse(text: string, step: number, method = "GET") {
+  const parser = new ResponseParser(method)
+  const bytes = Buffer.from(text, "latin1")
+  const body: Buffer[] = []
+  let taken = 0
+  for (let at = 0; at < bytes.length && !parser.done; at += step)
+    taken += parser.push(bytes.subarray(at, at + step), (piece) => body.push(Buffer.from(piece)))
+  return { parser, body: Buffer.concat(body).toString("latin1"), taken }
+}
+
+describe("an HTTP answer", () => {
+  const answers: [string, string, number, string][] = [
+    [
+      "with a length",
+      'HTTP/1.1 206 Partial Content\r\nContent-Length: 5\r\nETag: "e"\r\n\r\nhello',
+      206,
+      "hello",
+    ],
+    ["with nothing", "HTTP/1.1 200 OK\r\ncontent-length:0\r\n\r\n", 200, ""],
+    ["without content", "HTTP/1.1 204 No Content\r\n\r\n", 204, ""],
+    [
+      "in chunks",
+      "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nhel\r\n2\r\nlo\r\n0\r\nTrailer: t\r\n\r\n",
+      200,
+      "hello",
+    ],
+    [
+      "behind interim answers",
+      "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+      200,
+      "ok",
+    ],
+  ]
+  it.each(answers)("%s is the same in whatever pieces it comes", (_, text, status, expected) => {
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: text.length }), (step) => {
+        const { parser, body, taken } = parse(text, step)
+        expect({ done: parser.done, status: parser.head?.status, body, taken }).toEqual({
+          done: true,
+          status,
+          body: expected,
+          taken: text.length,
+        })
+      }),
+    )
+  })
+
+  it("joins header fields of one name, and knows when the connection is over", () => {
+    const { parser } = parse(
+      "HTTP/1.1 200 OK\r\nA: 1\r\na: 2\r\nConnection: Keep-Alive, Close\r\nContent-Length: 0\r\n\r\n",
+      7,
+    )
+    expect(parser.head).toEqual({
+      status: 200,
+      headers: { a: "1, 2", connection: "Keep-Alive, Close", "content-length": "0" },
+      persistent: false,
+    })
+    expect(parse("HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n", 99).parser.head?.persistent).toBe(false)
+  })
+
+  it("to HEAD ends with its head, whatever length it names", () => {
+    expect(parse("HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n", 5, "HEAD").parser.done).toBe(true)
+  })
+
+  it("without a length lasts until the connection is closed; with one, a close before it cuts it short", () => {
+    const open = parse("HTTP/1.1 200 OK\r\n\r\nhello", 4)
+    expect([open.parser.done, open.body, open.parser.close()]).toEqual([false, "hello", true])
+    expect(parse("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello", 4).parser.close()).toBe(false)
+    expect(
+      parse("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", 4).parser.close(),
+    ).toBe(false)
+  })
+
+  it("leaves what stands behind it", () => {
+    const text = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1"
+    expect(parse(text, 999)).toMatchObject({ body: "ok", taken: text.length - 8 })
+  })
+
+  it.each([
+    ["no status line", "SSH-2.0-OpenSSH\r\n\r\n"],
+    ["a malformed field", "HTTP/1.1 200 OK\r\nno colon\r\n\r\n"],
+    ["a malformed length", "HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n"],
+    ["two lengths", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n"],
+    ["an unknown encoding", "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n"],
+    ["a chunk without a size", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n"],
+    ["a chunk longer than its size", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nhello\r\n"],
+    ["a line break in a field", "HTTP/1.1 200 OK\r\nA: b\nC: d\r\n\r\n"],
+    ["a blank in a name", "HTTP/1.1 200 OK\r\nContent-Length : 1\r\n\r\n"],
+    ["interim answers without end", "HTTP/1.1 100 Continue\r\n\r\n".repeat(1_000)],
+    [
+      "trailers without end",
+      `HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n${"A: b\r\n".repeat(20_000)}`,
+    ],
+    [
+      "a chunk's extensions without end",
+      `HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;${"x".repeat(20_000)}`,
+    ],
+    ["an endless head", `HTTP/1.1 200 OK\r\n${"A: b\r\n".repeat(20_000)}`],
+  ])("with %s is refused", (_, text) => {
+    expect(() => parse(text, 1000)).toThrow(expect.objectContaining({ name: "HttpSyntaxError" }))
+  })
+})
+
+it("a field of blanks and a bare line feed is refused at once, not after minutes", () => {
+  const text = `HTTP/1.1 200 OK\r\nA:${" ".repeat(15_000)}\n\r\n\r\n`
+  expect(() => parse(text, text.length)).toThrow("malformed header field")
+}, 10_000)
+
+it("blanks around a field's value are not part of it", () => {
+  const { parser } = parse(`HTTP/1.1 200 OK\r\nA:\t ${" ".repeat(5_000)}b c \t\r\nB:   \r\n\r\n`, 999, "HEAD")
+  expect(parser.head?.headers).toEqual({ a: "b c", b: "" })
+}, 10_000)
+
+describe("a connection", () => {
+  let server: Server
+  let behave: (socket: Socket, request: string) => void
+  let peers: Socket[]
+  let usable: number
+  let closed: number
+  beforeEach(async () => {
+    peers = []
+    usable = 0
+    closed = 0
+    server = createServer((socket) => {
+      peers.push(socket)
+      let request = ""
+      socket.on("error", () => {})
+      socket.on("data", (data) => {
+        request += data.toString("latin1")
+        const end = request.indexOf("\r\n\r\n")
+        const length = Number(/content-length: (\d+)/i.exec(request)?.[1] ?? 0)
+        if (end < 0 || request.length < end + 4 + length) return
+        const whole = request
+        request = ""
+        behave(socket, whole)
+      })
+    })
+    server.listen(0, "127.0.0.1")
+    await once(server, "listening")
+  })
+  afterEach(() => {
+    for (const peer of peers) peer.destroy()
+    server.close()
+  })
+  const open = (limits: ConnectionLimits = { connectTimeoutMs: 2_000, idleTimeoutMs: 2_000 }) =>
+    new Connection(
+      { secure: false, host: "127.0.0.1", port: (server.address() as AddressInfo).port },
+      limits,
+      { usable: () => usable++, closed: () => closed++ },
+    )
+  const get = { method: "GET", target: "/b/k?x=1", headers: { host: "h" }, body: [] }
+  const drain = async (body: AsyncIterable<Uint8Array>) => {
+    const pieces: Uint8Array[] = []
+    for await (const piece of body) pieces.push(Uint8Array.from(piece))
+    return Buffer.concat(pieces)
+  }
+
+  it("serves one exchange after the other, and sends head and body as they are", async () => {
+    const seen: string[] = []
+    behave = (socket, request) => {
+      seen.push(request)
+      socket.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    }
+    const connection = open()
+    const put = {
+      method: "PUT",
+      target: "/b/k",
+      headers: { host: "h", "content-length": "6" },
+      body: [Buffer.from("abc"), Buffer.from("def")],
+    }
+    for (const request of [get, put, get]) {
+      const { status, body } = await connection.exchange(request)
+      expect([status, (await drain(body)).toString()]).toEqual([200, "ok"])
+    }
+    expect(seen).toEqual([
+      "GET /b/k?x=1 HTTP/1.1\r\nhost: h\r\n\r\n",
+      "PUT /b/k HTTP/1.1\r\nhost: h\r\ncontent-length: 6\r\n\r\nabcdef",
+      "GET /b/k?x=1 HTTP/1.1\r\nhost: h\r\n\r\n",
+    ])
+    expect([peers.length, usable]).toEqual([1, 3])
+    connection.close()
+  })
+
+  it("leaves a piece untouched until the next is asked for, while the store sends on", async () => {
+    const sent = Buffer.alloc(8 * 1024 * 1024)
+    for (let at = 0; at < sent.length; at += 4) sent.writeUInt32BE(at, at)
+    behave = (socket) => {
+      socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${sent.length}\r\n\r\n`)
+      socket.write(sent)
+    }
+    const connection = open()
+    const { body } = await connection.exchange(get)
+    let at = 0
+    for await (const piece of body) {
+      if (at < 2 * 1024 * 1024) await sleep(20)
+      expect(sent.compare(piece, 0, piece.length, at, at + piece.length)).toBe(0)
+      at += piece.length
+    }
+    expect(at).toBe(sent.length)
+    connection.close()
+  })
+
+  it("that is closed before the answer is whole rejects, after giving what came", async () => {
+    behave = (socket) => socket.end("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello")
+    const { body } = await open().exchange(get)
+    expect(Buffer.from((await body.next()).value).toString()).toBe("hello")
+    await expect(body.next()).rejects.toMatchObject({
+      name: "ConnectionError",
+      message: /closed before the answer was whole/,
+    })
+    behave = (socket) => socket.destroy()
+    await expect(open().exchange(get)).rejects.toMatchObject({ name: "ConnectionError" })
+  })
+
+  it("on which nothing moves is given up, but not while the consumer is busy", async () => {
+    behave = () => {}
+    const limits = { connectTimeoutMs: 2_000, idleTimeoutMs: 600 }
+    await expect(open(limits).exchange(get)).rejects.toMatchObject({ message: "nothing moved for 0.6 s" })
+    behave = (socket) => {
+      socket.write("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhel")
+      setTimeout(() => socket.write("lo"), 1_000)
+    }
+    const { body } = await open(limits).exchange(get)
+    await body.next()
+    await sleep(1_500)
+    expect(Buffer.from((await body.next()).value).toString()).toBe("lo")
+  })
+
+  it.each(["its head", "a piece"])(
+    "whose consumer was busy with %s for longer than the limit is given up when nothing comes after",
+    async (what) => {
+      behave = (socket) =>
+        void socket.write(
+          `HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n${what === "a piece" ? "hello" : ""}h`,
+        )
+      const { body } = await open({ connectTimeoutMs: 2_000, idleTimeoutMs: 600 }).exchange(get)
+      if (what === "a piece") await body.next()
+      await sleep(1_200)
+      if (what === "its head") await body.next()
+      await expect(body.next()).rejects.toMatchObject({ message: "nothing moved for 0.6 s" })
+      expect(closed).toBe(1)
+    },
+    10_000,
+  )
+
+  it.each<[string, (socket: Socket) => void]>([
+    ["a body byte by byte", (socket) => socket.write("HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n")],
+    ["a head byte by byte", (socket) => socket.write("HTTP/1.1 200 OK\r\nA: ")],
+    [
+      "trailers byte by byte",
+      (socket) => socket.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nA: "),
+    ],
+  ])("to a store that drips %s is given up", async (_, begin) => {
+    behave = (socket) => {
+      begin(socket)
+      const drip = setInterval(() => socket.write("x"), 20)
+      socket.on("close", () => clearInterval(drip))
+    }
+    await withDrips(async (idleTimeoutMs) => {
+      const connection = open({ connectTimeoutMs: 20_000, idleTimeoutMs })
+      const answer = connection.exchange(get).then(({ body }) => drain(body))
+      await expect(answer).rejects.toMatchObject({ message: "less than 4096 bytes a second moved" })
+    })
+  })
+
+  it("to a store that takes a body too slowly, though it never stops, is given up", async () => {
+    server.once("connection", (socket) => {
+      socket.removeAllListeners("data").on("data", () => {
+        socket.pause()
+        setImmediate(() => socket.resume())
+      })
+    })
+    behave = () => {}
+    // The floor is above what any machine takes, and so is the body: with the real ones this would last for minutes.
+    const limits = { connectTimeoutMs: 2_000, idleTimeoutMs: 700, floorBytesPerSecond: 1_000_000_000_000 }
+    const put = { ...get, method: "PUT", body: Array<Buffer>(2_000).fill(Buffer.alloc(64 * 1024 * 1024)) }
+    const sent = open(limits).exchange(put)
+    await expect(sent).rejects.toMatchObject({ message: "less than 1000000000000 bytes a second moved" })
+  }, 120_000)
+
+  it("asks the system to look whether the store is still there", async () => {
+    behave = (socket) => void socket.write("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+    const connection = open()
+    await connection.exchange(get)
+    const { remotePort } = peers[0]!
+    const port = remotePort!.toString(16).toUpperCase().padStart(4, "0")
+    const line = readFileSync("/proc/net/tcp", "utf8")
+      .split("\n")
+      .find((one) => one.includes(`: 0100007F:${port} `))
+    // The kernel's timer 2 is the one of keepalives.
+    expect(line).toMatch(/ 02:[0-9A-F]{8} /)
+    connection.close()
+  })
+
+  it("is aborted with the signal's reason, before and in the middle of an answer", async () => {
+    const reason = new Error("enough")
+    behave = (socket) => void socket.write("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello")
+    const early = new AbortController()
+    early.abort(reason)
+    await expect(open().exchange(get, early.signal)).rejects.toBe(reason)
+    const late = new AbortController()
+    const { body } = await open().exchange(get, late.signal)
+    await body.next()
+    const waiting = body.next()
+    late.abort(reason)
+    await expect(waiting).rejects.toBe(reason)
+  })
+
+  it("of which the answer is not wanted to its end is closed, not used again", async () => {
+    behave = (socket) => void socket.write("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello")
+    const connection = open()
+    const { body } = await connection.exchange(get)
+    await body.return?.()
+    expect([connection.usable, usable]).toEqual([false, 0])
+    await Promise.all(peers.map((peer) => peer.destroyed || once(peer, "close")))
+  })
+
+  it("is not used again after Connection: close, unasked bytes, or an answer to half a request", async () => {
+    behave = (socket) =>
+      void socket.write("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+    const closing = open()
+    await closing.exchange(get)
+    expect(closing.usable).toBe(false)
+    behave = (socket) =>
+      void socket.write("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\nHTTP/1.1 200 OK\r\n\r\n")
+    const chatty = open()
+    expect((await chatty.exchange(get)).status).toBe(200)
+    expect(chatty.usable).toBe(false)
+    behave = (socket) => void socket.write("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+    const body = [Buffer.alloc(64 * 1024 * 1024)]
+    const early = open()
+    server.once("connection", (socket) => socket.pause())
+    const refused = early.exchange({ ...get, method: "PUT", body })
+    const [peer] = (await once(server, "connection")) as [Socket]
+    peer.write("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+    expect((await refused).status).toBe(403)
+    expect([early.usable, usable]).toEqual([false, 0])
+  })
+
+  it("refuses a line break in the head, which would be another request", async () => {
+    behave = (socket) => void socket.write("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+    await expect(open().exchange({ ...get, headers: { a: "b\r\nc: d" } })).rejects.toMatchObject({
+      message: "the request has a line break in its head",
+    })
+  })
+
+  it("that can't be made says why", async () => {
+    const nowhere = new Connection(
+      { secure: false, host: "127.0.0.1", port: 1 },
+      { connectTimeoutMs: 500, idleTimeoutMs: 500 },
+      { usable() {}, closed() {} },
+    )
+    await expect(nowhere.exchange(get)).rejects.toMatchObject({ code: "ECONNREFUSED" })
+  })
+})

@@ -1,0 +1,52 @@
+import { Agent, type AgentOptions, type RequestOptions } from "node:https"
+import { isIP, type LookupFunction } from "node:net"
+import type { Duplex } from "node:stream"
+import { type ConnectionOptions, connect as connectTls } from "node:tls"
+import { type FindProxy, openTunnel } from "../http/proxy.ts"
+import { AddressRefused } from "./allowed-hosts.ts"
+
+/**
+ * Node's agent, but for hosts to which a proxy leads. The proxy resolves the name, so that its own rules are what keeps it from
+ * private addresses; a name that this machine knows, too, is held to `lookup` before the proxy is asked.
+ */
+export class ProxiedAgent extends Agent {
+  readonly #findProxy: FindProxy
+  readonly #timeoutMs: number
+  readonly #lookup: LookupFunction | undefined
+
+  constructor(options: AgentOptions, findProxy: FindProxy, timeoutMs: number) {
+    super(options)
+    this.#findProxy = findProxy
+    this.#timeoutMs = timeoutMs
+    this.#lookup = options.lookup
+  }
+
+  override createConnection(
+    options: RequestOptions,
+    done?: (error: Error | null, socket: Duplex) => void,
+  ): Duplex | null | undefined {
+    const origin = { secure: true, host: options.host ?? "", port: Number(options.port ?? 443) }
+    const proxy = this.#findProxy(origin)
+    if (proxy === undefined) return super.createConnection(options, done)
+    const connect = async () => {
+      await this.#check(origin.host)
+      const socket = await openTunnel(proxy, origin, this.#timeoutMs)
+      const servername = isIP(origin.host) === 0 ? { servername: origin.host } : {}
+      return connectTls({ ...(options as ConnectionOptions), ...servername, socket })
+    }
+    connect().then(
+      (socket) => done?.(null, socket),
+      // The callback has no socket to give.
+      (error: Error) => done?.(error, undefined as unknown as Duplex),
+    )
+    return undefined
+  }
+
+  #check(host: string): Promise<void> {
+    const look = this.#lookup
+    if (look === undefined || isIP(host) !== 0) return Promise.resolve()
+    return new Promise((resolve, reject) =>
+      look(host, {}, (error) => (error instanceof AddressRefused ? reject(error) : resolve())),
+    )
+  }
+}

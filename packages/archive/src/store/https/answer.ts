@@ -1,0 +1,60 @@
+/** What the answer of an HTTPS host says of the object, and what it means if it is not the one that was asked for. */
+import type { IncomingMessage } from "node:http"
+import { UnsealError } from "../../errors.ts"
+import { retryAfterMs } from "../http/retry-after.ts"
+import { troubled } from "./trouble.ts"
+
+/** The whole object's size, from the answer to a request of its first `length` bytes; `null` if that does not tell. */
+export function sizeOf({ statusCode, headers }: IncomingMessage, length: number): number | null {
+  const range = headers["content-range"] ?? ""
+  if (statusCode === 206) {
+    const [, last, size] = /^bytes 0-(\d{1,15})\/(\d{1,20})$/.exec(range) ?? []
+    return Number(last) + 1 === Math.min(length, Number(size)) ? Number(size) : null
+  }
+  // An empty object has no first byte: the range can't be satisfied, or is ignored.
+  if (statusCode === 416 && range === "bytes */0") return 0
+  return statusCode === 200 && headers["content-length"] === "0" ? 0 : null
+}
+
+const DATE = "last-modified: "
+
+/** Names the version of an answer: its ETag, unless that is a weak one, which two versions may share; else its date. */
+export function versionOf({ headers }: IncomingMessage): string | null {
+  const { etag, "last-modified": modified } = headers
+  // An empty one names every version alike.
+  if (etag !== undefined && /[^"]/.test(etag) && !etag.startsWith("W/")) return etag
+  return modified === undefined ? null : `${DATE}${modified}`
+}
+
+/** The condition that holds a request to `version`. */
+export function pinOf(version: string): Record<string, string> {
+  if (version.startsWith(DATE)) return { "if-unmodified-since": version.slice(DATE.length) }
+  return { "if-match": version }
+}
+
+/** The error for an answer that is not what was asked for, which `what` says. */
+export function wrongAnswer(
+  key: string,
+  { statusCode: status = 0, statusMessage, headers }: IncomingMessage,
+  what: string,
+): UnsealError {
+  const pauseMs = retryAfterMs(headers["retry-after"])
+  const isBusy =
+    status === 429 || (status === 503 && (pauseMs !== undefined || statusMessage === "Slow Down"))
+  if (isBusy) return new UnsealError("ERR_STORE_BUSY", `${key}: ${what}`, { retryAfterMs: pauseMs })
+  // What the host refuses for another reason than the URL's age stays refused.
+  const refused = status >= 400 && status < 500 && ![408, 425].includes(status)
+  return new UnsealError(refused ? "ERR_STORE_DENIED" : "ERR_STORE_UNAVAILABLE", `${key}: ${what}`)
+}
+
+/** The error for a whole answer to a request of a range: a page, as a login or a share link has, or a host without ranges. */
+export function unranged(key: string, { headers }: IncomingMessage): UnsealError {
+  const isPage = /^(text\/html|application\/xhtml\+xml)\b/i.test(headers["content-type"] ?? "")
+  return new UnsealError(
+    "ERR_STORE_DENIED",
+    isPage
+      ? `${key} is a web page (text/html), not an archive`
+      : `${key} can't be read in ranges: its host answered 200 instead of 206`,
+    troubled(isPage ? "page" : "no-ranges"),
+  )
+}

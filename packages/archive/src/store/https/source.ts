@@ -1,0 +1,295 @@
+/**
+ * One object behind an HTTPS URL, to be read only: the copy that the vendor keeps for a while (`url` of an `available`
+ * archive), or what the user of the command line names.
+ *
+ * What it relies on: ranged GETs answered with 206, and an ETag, or at least a Last-Modified, that names the version. Nothing
+ * is asked by HEAD, since a presigned URL permits one method. Redirects are followed by hand, five at most, and each
+ * hop is held to the same rules as the first: https, an allowed host, a public address (https-hosts.ts).
+ *
+ * The query of such a URL is its credential: no message, key or location holds it.
+ */
+import { lookup } from "node:dns"
+import type { IncomingMessage } from "node:http"
+import { request } from "node:https"
+import { counted } from "../../counted.ts"
+import { type ErrorCode, UnsealError } from "../../errors.ts"
+import type { ByteRange } from "../../format/parts.ts"
+import { DEFAULT_IDLE_TIMEOUT_MS, type OpenedStore } from "../adapter.ts"
+import type { OpenedObject, StoredObject } from "../contract.ts"
+import { createPace, graceMs, SilentError, TooSlowError } from "../http/pace.ts"
+import { readProxies } from "../http/proxy.ts"
+import { withRequestLimit } from "../limited.ts"
+import { RequestLimit } from "../request-limit.ts"
+import { withRetries } from "../retry.ts"
+import { ProxiedAgent } from "./agent.ts"
+import { AddressRefused, type HostRule, publicLookup, refusalOf } from "./allowed-hosts.ts"
+import { pinOf, sizeOf, unranged, versionOf, wrongAnswer } from "./answer.ts"
+import { connectionError, troubled } from "./trouble.ts"
+
+export interface HttpsStoreOptions {
+  /** What the object is called in messages and records: nothing secret, and the same in every run. */
+  readonly key: string
+  /** Absent if `renew` has to be asked first. */
+  readonly url?: string | undefined
+  /**
+   * A URL that is valid now, for one that has expired; `null` if there is none any more. Asked once for any number of requests
+   * that find the URL expired. Absent, an expired URL is `ERR_STORE_DENIED`.
+   */
+  readonly renew?: ((signal: AbortSignal) => Promise<string | null>) | undefined
+  /** The environment, for the proxy that it names; without it none is asked. */
+  readonly env?: Readonly<Record<string, string | undefined>> | undefined
+  /** The hosts that may be asked. Absent, any, with any address: whoever named the URL is whoever runs this. */
+  readonly hosts?: readonly HostRule[] | undefined
+  /** A connection on which nothing moved for so long is given up; 30 s if left out. */
+  readonly idleTimeoutMs?: number | undefined
+  /** What the requests in flight are held to, where several objects of one host share it. */
+  readonly limit?: RequestLimit | undefined
+  /** Called before each retry of a request, for the metric. */
+  readonly onRetry?: ((code: ErrorCode) => void) | undefined
+}
+
+const MAX_REDIRECTS = 5
+const REDIRECTS = [301, 302, 303, 307, 308]
+/** What an expired URL answers: S3 and CloudFront say 403, others 401 or 410. */
+const EXPIRED = [401, 403, 410]
+
+/** A store that holds the one object `options.key`, with the request layer's retries. Nothing is asked yet. */
+export function openHttpsStore(options: HttpsStoreOptions): OpenedStore {
+  const { key, hosts, idleTimeoutMs = DEFAULT_IDLE_TIMEOUT_MS } = options
+  const findProxy = readProxies(options.env ?? {})
+  const agent = new ProxiedAgent(
+    { keepAlive: true, ...(hosts && { lookup: publicLookup(lookup) }) },
+    findProxy,
+    idleTimeoutMs,
+  )
+  const readOnly = () => new UnsealError("ERR_STORE_DENIED", `${key} is read by https, and can't be written`)
+  let current = options.url
+  let renewing: Promise<string> | undefined
+
+  /** A URL other than `expired`: the one that another request got meanwhile, or a new one. */
+  async function renew(expired: string | undefined, signal: AbortSignal, status?: number): Promise<string> {
+    if (current !== undefined && current !== expired) return current
+    renewing ??= askForUrl(signal, status).finally(() => {
+      renewing = undefined
+    })
+    return renewing
+  }
+
+  async function askForUrl(signal: AbortSignal, status?: number): Promise<string> {
+    if (options.renew === undefined)
+      throw new UnsealError(
+        "ERR_STORE_DENIED",
+        `${key} answered ${status}: its URL is wrong or has expired, and nobody can renew it`,
+        troubled("url"),
+      )
+    const url = await options.renew(signal)
+    if (url === null) throw new UnsealError("ERR_OBJECT_NOT_FOUND", `${key} has no URL any more`)
+    current = url
+    return url
+  }
+
+  /** The answer to a GET with `headers`, whatever its status but expiry. The caller must read or destroy its body. */
+  async function ask(
+    headers: Readonly<Record<string, string>>,
+    signal: AbortSignal,
+  ): Promise<IncomingMessage> {
+    const first = current ?? (await renew(undefined, signal))
+    const answer = await follow(first, headers, signal)
+    if (!EXPIRED.includes(answer.statusCode ?? 0)) return answer
+    answer.destroy()
+    const again = await follow(await renew(first, signal, answer.statusCode), headers, signal)
+    if (!EXPIRED.includes(again.statusCode ?? 0)) return again
+    again.destroy()
+    throw new UnsealError("ERR_STORE_DENIED", `${key} answered ${again.statusCode} again, with a new URL`)
+  }
+
+  async function follow(
+    from: string,
+    headers: Readonly<Record<string, string>>,
+    signal: AbortSignal,
+  ): Promise<IncomingMessage> {
+    let url = URL.parse(from)
+    for (let hops = 0; hops <= MAX_REDIRECTS; hops++) {
+      const refusal = url === null ? "it is not a URL" : refusalOf(url, hosts)
+      if (url === null || refusal !== null)
+        throw new UnsealError(
+          "ERR_STORE_DENIED",
+          `${key} may not be fetched: ${hops > 0 ? `a redirect leads to ${url === null ? "nowhere" : `${url.protocol}//${url.host}`}: ` : ""}${refusal}`,
+          hops > 0 ? troubled("redirect") : troubled("forbidden"),
+        )
+      const answer = await get(url, headers, signal)
+      if (!REDIRECTS.includes(answer.statusCode ?? 0)) return answer
+      answer.destroy()
+      url = URL.parse(answer.headers.location ?? "", url)
+    }
+    throw new UnsealError(
+      "ERR_STORE_DENIED",
+      `${key} was redirected more than ${MAX_REDIRECTS} times, last to ${url?.host || "nowhere"}`,
+      troubled("redirect"),
+    )
+  }
+
+  function get(
+    url: URL,
+    headers: Readonly<Record<string, string>>,
+    signal: AbortSignal,
+  ): Promise<IncomingMessage> {
+    signal.throwIfAborted()
+    return new Promise((resolve, reject) => {
+      const asking = request(url, { agent, signal, headers: { "accept-encoding": "identity", ...headers } })
+      const idle = setTimeout(() => asking.destroy(new SilentError(idleTimeoutMs)), idleTimeoutMs)
+      asking.once("response", (answer) => {
+        clearTimeout(idle)
+        resolve(answer)
+      })
+      asking.once("error", (error) => {
+        clearTimeout(idle)
+        reject(translate(error, signal, url.host))
+      })
+      asking.end()
+    })
+  }
+
+  function translate(error: unknown, signal: AbortSignal, host?: string): unknown {
+    if (signal.aborted) return signal.reason
+    if (error instanceof UnsealError) return error
+    if (error instanceof AddressRefused)
+      return new UnsealError(
+        "ERR_STORE_DENIED",
+        `${key} may not be fetched: ${error.message}`,
+        troubled("forbidden"),
+      )
+    const { code, message } = error as NodeJS.ErrnoException
+    const slow = error instanceof TooSlowError
+    const known = host === undefined ? null : connectionError(key, error as NodeJS.ErrnoException, host)
+    if (known !== null) return known
+    const reason = error instanceof SilentError || slow ? message : (code ?? message)
+    return new UnsealError("ERR_STORE_UNAVAILABLE", `${key} could not be fetched: ${reason}`, {
+      cause: error,
+      slow,
+    })
+  }
+
+  async function stat(asked: string, signal: AbortSignal): Promise<StoredObject | null> {
+    const opened = await open(asked, 1, signal)
+    opened?.close()
+    return opened?.object ?? null
+  }
+
+  async function open(asked: string, length: number, signal: AbortSignal): Promise<OpenedObject | null> {
+    if (asked !== key) return null
+    const answer = await ask({ range: `bytes=0-${length - 1}` }, signal)
+    // Until somebody reads it, nobody else would hear that it broke.
+    answer.on("error", () => {})
+    try {
+      const status = answer.statusCode ?? 0
+      if (status === 404) {
+        answer.destroy()
+        return null
+      }
+      const size = sizeOf(answer, length)
+      if (size === null && status === 200) throw unranged(key, answer)
+      if (size === null) throw wrong(answer, `its size is not in its answer (${status}) to a ranged request`)
+      const etag = versionOf(answer)
+      if (etag === null)
+        throw new UnsealError(
+          "ERR_STORE_DENIED",
+          `${key} has neither an ETag nor a Last-Modified, so its version can't be pinned`,
+        )
+      const object = { key, size, etag, metadata: {} }
+      const head = pieces(answer, status === 206 ? Math.min(length, size) : 0, signal)
+      return { object, head, close: () => void answer.destroy() }
+    } catch (error) {
+      answer.destroy()
+      throw error
+    }
+  }
+
+  async function* read(object: StoredObject, range: ByteRange, signal: AbortSignal) {
+    const { start, end } = range
+    const answer = await ask({ range: `bytes=${start}-${end - 1}`, ...pinOf(object.etag) }, signal)
+    try {
+      const status = answer.statusCode ?? 0
+      if (status === 404) throw new UnsealError("ERR_OBJECT_NOT_FOUND", `${key} is gone`)
+      if (status === 412 || (status === 206 && versionOf(answer) !== object.etag))
+        throw new UnsealError(
+          "ERR_OBJECT_CHANGED",
+          `${key} is no longer the version of ${counted(object.size, "byte")} with ETag ${object.etag}`,
+        )
+      const contentRange = `bytes ${start}-${end - 1}/${object.size}`
+      if (status !== 206) throw wrong(answer, `it answered ${status} instead of 206`)
+      if (answer.headers["content-range"] !== contentRange)
+        throw wrong(answer, `Content-Range is ${answer.headers["content-range"]}, not ${contentRange}`)
+    } catch (error) {
+      answer.destroy()
+      throw error
+    }
+    yield* pieces(answer, end - start, signal)
+  }
+
+  const wrong = (answer: IncomingMessage, what: string) => wrongAnswer(key, answer, what)
+
+  /** The body of `answer`, which must be `length` bytes. */
+  async function* pieces(answer: IncomingMessage, length: number, signal: AbortSignal) {
+    let idle: NodeJS.Timeout | undefined
+    try {
+      // The answer that tells of an empty object may have a body of its own.
+      if (length === 0) return
+      const wait = () => {
+        idle = setTimeout(() => answer.destroy(new SilentError(idleTimeoutMs)), idleTimeoutMs)
+      }
+      const pace = createPace(graceMs(idleTimeoutMs))
+      let received = 0
+      wait()
+      pace.run()
+      for await (const chunk of answer as AsyncIterable<Uint8Array>) {
+        // While the consumer works nothing can move, and that is no fault of the host.
+        clearTimeout(idle)
+        if (!pace.moved(chunk.length)) throw new TooSlowError()
+        pace.hold()
+        received += chunk.length
+        if (received > length) break
+        yield chunk
+        signal.throwIfAborted()
+        pace.run()
+        wait()
+      }
+      if (received !== length) throw wrong(answer, `${counted(received, "byte")} came instead of ${length}`)
+    } catch (error) {
+      throw translate(error, signal)
+    } finally {
+      clearTimeout(idle)
+      // Whole, it has given its connection back already.
+      answer.destroy()
+    }
+  }
+
+  const store: OpenedStore = {
+    location: key,
+    stat,
+    open,
+    read,
+    partSizeFor() {
+      throw readOnly()
+    },
+    async create() {
+      throw readOnly()
+    },
+    // biome-ignore lint/correctness/useYield: there is nothing to list.
+    async *openUploads() {
+      throw readOnly()
+    },
+    async abortUpload() {
+      throw readOnly()
+    },
+    async remove() {
+      throw readOnly()
+    },
+    async close() {
+      agent.destroy()
+    },
+  }
+  const { onRetry, limit = new RequestLimit() } = options
+  const limited = withRequestLimit(store, limit, { onRetry })
+  return { ...withRetries(limited, { onRetry }), close: () => store.close() }
+}

@@ -1,0 +1,79 @@
+/** How a multipart upload is begun, and given up. */
+import { AbortMultipartUploadCommand, CreateMultipartUploadCommand } from "@aws-sdk/client-s3"
+import { UnsealError } from "../../errors.ts"
+import { untilAborted } from "../../waiting.ts"
+import type { CreateOptions } from "../contract.ts"
+import { refusesChecksum } from "./bodies.ts"
+import { objectIn, type S3Bucket, whereIn } from "./connection/client.ts"
+import { s3Error } from "./errors.ts"
+import { statusOf } from "./facts.ts"
+import { isDenied } from "./looks.ts"
+
+/**
+ * Begins an upload of `key` and gives its id. An abort does not take the request back: the store may have begun the upload, and
+ * nobody else would learn of it. It is ended as soon as its id is there.
+ */
+export async function beginUpload(
+  bucket: S3Bucket,
+  key: string,
+  options: CreateOptions,
+  signal: AbortSignal,
+): Promise<string> {
+  const where = whereIn(bucket, key)
+  try {
+    signal.throwIfAborted()
+    const begun = createUpload(bucket, key, options)
+    const endLate = async () => {
+      const { UploadId } = await begun
+      if (UploadId) await abortMultipart(bucket, key, UploadId)
+    }
+    const answer = await untilAborted(begun, signal).catch((error: unknown) => {
+      if (signal.aborted) endLate().catch(() => {})
+      throw error
+    })
+    if (!answer.UploadId)
+      throw new UnsealError(
+        "ERR_STORE_UNAVAILABLE",
+        `CreateMultipartUpload of ${where} answered without an upload id`,
+      )
+    return answer.UploadId
+  } catch (error) {
+    throw s3Error(error, "CreateMultipartUpload", where, signal)
+  }
+}
+
+/** With the parts' checksum algorithm, which AWS wants to be told beforehand, unless the store does not take it. */
+async function createUpload(bucket: S3Bucket, key: string, options: CreateOptions) {
+  const { abilities } = bucket
+  const send = (checksum: boolean) => {
+    const command = new CreateMultipartUploadCommand({
+      ...objectIn(bucket, key),
+      ContentType: options.contentType,
+      Metadata: { ...options.metadata },
+      ...(checksum && { ChecksumAlgorithm: "CRC32" }),
+    })
+    return bucket.call((client) => client.send(command))
+  }
+  if (abilities.protection !== "crc32") return send(false)
+  try {
+    return await send(true)
+  } catch (error) {
+    if (!refusesChecksum(error, !abilities.checksumTaken)) throw error
+    const answer = await send(false)
+    abilities.protection = "none"
+    return answer
+  }
+}
+
+/** Ends an upload; no error if it is gone. */
+export async function abortMultipart(bucket: S3Bucket, key: string, uploadId: string, signal?: AbortSignal) {
+  try {
+    signal?.throwIfAborted()
+    const command = new AbortMultipartUploadCommand({ ...objectIn(bucket, key), UploadId: uploadId })
+    await bucket.call((client) => client.send(command, signal ? { abortSignal: signal } : {}), signal)
+  } catch (error) {
+    if (!signal?.aborted && statusOf(error) === 404) return
+    if (isDenied(error)) bucket.notify({ what: "abort-denied", permission: "s3:AbortMultipartUpload" })
+    throw s3Error(error, "AbortMultipartUpload", whereIn(bucket, key), signal)
+  }
+}

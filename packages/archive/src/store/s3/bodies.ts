@@ -1,0 +1,98 @@
+/**
+ * How a body is protected on its way. A CRC-32 in a header is what the store verifies against what it received. Stores that do
+ * not know the header refuse it, by 501 or 400; buckets with Object Lock demand it, or a Content-MD5; and
+ * AWS_REQUEST_CHECKSUM_CALCULATION=when_required leaves it out. What a store takes is learned from its first refusal.
+ */
+import { createHash } from "node:crypto"
+import { checkCrc32 } from "../adapter.ts"
+import type { IncomingResponse } from "../http/connection.ts"
+import type { Protection } from "./capabilities.ts"
+import type { S3Bucket } from "./connection/client.ts"
+import { detailOf, nameOf, statusOf, wordsOf } from "./facts.ts"
+import type { ObjectRequest } from "./object-requests.ts"
+
+export const CRC32_HEADER = "x-amz-checksum-crc32"
+
+/** As `x-amz-checksum-crc32` has it: base64 of the four bytes, the highest first. */
+export function base64Crc32(crc32: number): string {
+  const bytes = Buffer.alloc(4)
+  bytes.writeUInt32BE(crc32 >>> 0)
+  return bytes.toString("base64")
+}
+
+export interface BodyRequest extends ObjectRequest {
+  readonly method: "PUT"
+  readonly body: readonly Uint8Array[]
+  readonly crc32: number
+  /** For messages: `part 2 of s3://bucket/key`. */
+  readonly label: string
+}
+
+/** Sends a body with the protection that the store takes. What goes out without the CRC-32 is checked against it first. */
+export async function sendBody(
+  bucket: S3Bucket,
+  { crc32, label, ...request }: BodyRequest,
+  signal: AbortSignal,
+): Promise<IncomingResponse> {
+  const { abilities } = bucket
+  const tried = new Set<Protection>()
+  for (let protection = abilities.protection; ; ) {
+    tried.add(protection)
+    if (protection !== "crc32") checkCrc32(request.body, crc32, label)
+    const headers = { ...request.headers, ...headersOf(protection, request.body, crc32) }
+    try {
+      const answer = await bucket.objects.send({ ...request, headers }, signal)
+      if (protection === "crc32") abilities.checksumTaken = true
+      else abilities.protection = protection
+      return answer
+    } catch (error) {
+      const next = signal.aborted
+        ? null
+        : protectionAfter(error, protection, headers, abilities.checksumTaken)
+      if (next === null || tried.has(next)) throw error
+      protection = next
+    }
+  }
+}
+
+function headersOf(
+  protection: Protection,
+  body: readonly Uint8Array[],
+  crc32: number,
+): Record<string, string> {
+  if (protection === "none") return {}
+  if (protection === "crc32") return { [CRC32_HEADER]: base64Crc32(crc32) }
+  const md5 = createHash("md5")
+  for (const piece of body) md5.update(piece)
+  return { "content-md5": md5.digest("base64") }
+}
+
+function protectionAfter(
+  error: unknown,
+  used: Protection,
+  headers: Readonly<Record<string, string>>,
+  taken: boolean,
+): Protection | null {
+  if (used === "none") return demandsChecksum(error) ? "md5" : null
+  if (used === "md5") return null
+  const hasCondition = headers["if-none-match"] !== undefined
+  return refusesChecksum(error, !taken && !hasCondition) ? "none" : null
+}
+
+const REFUSED = ["NotImplemented", "InvalidArgument", "InvalidRequest", "UnsupportedOperation", "BadRequest"]
+
+/** Whether a store says that it does not take something in the head of the request. */
+export const refusesHeader = (error: unknown): boolean =>
+  statusOf(error) === 501 || (statusOf(error) === 400 && REFUSED.includes(nameOf(error)))
+
+const saidBy = (error: unknown): string => `${detailOf(error, "Header") ?? ""} ${wordsOf(error)}`
+
+/** Whether a store says that it does not take checksums. One that does not say what it does not take is suspected if `inDoubt`. */
+export function refusesChecksum(error: unknown, inDoubt: boolean): boolean {
+  if (!refusesHeader(error)) return false
+  if (/checksum/i.test(saidBy(error))) return true
+  return inDoubt && nameOf(error) !== "InvalidRequest"
+}
+
+const demandsChecksum = (error: unknown): boolean =>
+  statusOf(error) === 400 && /content-md5|checksum/i.test(saidBy(error))

@@ -1,0 +1,146 @@
+import { counted } from "../../counted.ts"
+import { isUnsealError, UnsealError } from "../../errors.ts"
+import { isSameObject } from "../adapter.ts"
+import type { CreateOptions, StoredObject } from "../contract.ts"
+import { refusesChecksum, refusesHeader } from "./bodies.ts"
+import { bareEtag, type S3Bucket, whereIn } from "./connection/client.ts"
+import { s3Error } from "./errors.ts"
+import { nameOf, statusOf } from "./facts.ts"
+import { METADATA_PREFIX, statObject } from "./read.ts"
+
+/** User metadata as a PUT carries it. */
+export const metadataHeaders = (metadata: Readonly<Record<string, string>>): Record<string, string> =>
+  Object.fromEntries(Object.entries(metadata).map(([name, value]) => [`${METADATA_PREFIX}${name}`, value]))
+
+/** What the request that makes an object visible says beside what it must. */
+export interface CommitForm {
+  /** `If-None-Match: *`. */
+  readonly condition: boolean
+  /** The parts' checksums. */
+  readonly checksums: boolean
+}
+
+/** The object that is to become visible. */
+export interface Commit {
+  readonly key: string
+  readonly size: number
+  readonly options: CreateOptions
+  readonly operation: "CompleteMultipartUpload" | "PutObject"
+  /** Whether the store is known to refuse this operation for an object that is there already. */
+  readonly heedsCondition: boolean
+  /** What the store may take. The condition is left out in any case if what is there is to be replaced. */
+  readonly form: CommitForm
+  /** Sends the one request that makes the object visible; gives the ETag. */
+  send(form: CommitForm): Promise<string | undefined>
+}
+
+export interface Committed {
+  readonly object: StoredObject
+  /** False if the object was found to be there already. */
+  readonly sent: boolean
+  /** What the store took only when it was left out. */
+  readonly refused: CommitForm
+}
+
+/**
+ * Makes an object visible, and never guesses whether it is: any answer but a plain success is settled by reading the
+ * destination back. With `existing: "fail"` the condition closes the gap between asking and committing. A store that refuses
+ * it, or the parts' checksums, gets the request again without: between two writers of different objects, a store that knows no
+ * condition keeps the later one.
+ */
+export async function commitObject(
+  bucket: S3Bucket,
+  commit: Commit,
+  signal: AbortSignal,
+): Promise<Committed> {
+  const { key, size, options } = commit
+  const where = whereIn(bucket, key)
+
+  const settle = async (cause?: unknown): Promise<StoredObject | null> => {
+    const found = await statObject(bucket, key, signal)
+    if (found && isSameObject(found, size, options.metadata)) return found
+    if (found && options.existing === "fail")
+      throw new UnsealError(
+        "ERR_DESTINATION_EXISTS",
+        `${where} holds another object of ${counted(found.size, "byte")}, where one of ${counted(size, "byte")} should be`,
+        { cause },
+      )
+    return null
+  }
+
+  // Asked first, unless the store is known to heed the condition: some refuse it, and some ignore it without a word.
+  const before = options.existing === "fail" && !commit.heedsCondition ? await settle() : null
+  if (before) return { object: before, sent: false, refused: NOTHING }
+
+  const fullest = { ...commit.form, condition: commit.form.condition && options.existing === "fail" }
+  let plainer: readonly CommitForm[] | undefined
+  let failure: unknown
+  for (let form: CommitForm | undefined = fullest; form; ) {
+    try {
+      const etag = bareEtag(await commit.send(form))
+      const object = { key, size, etag, metadata: options.metadata }
+      if (etag) return { object, sent: true, refused: without(fullest, form) }
+      failure = new UnsealError(
+        "ERR_STORE_UNAVAILABLE",
+        `${commit.operation} of ${where} answered without an ETag`,
+      )
+      form = undefined
+    } catch (error) {
+      // Of several refusals the first one says what is wrong.
+      failure ??= s3Error(error, commit.operation, where, signal)
+      if (signal.aborted) throw signal.reason
+      plainer ??= plainerForms(fullest, error)
+      const isRefusal = statusOf(error) === 412 || refusesHeader(error)
+      form = isRefusal ? plainer[0] : undefined
+      plainer = plainer.slice(1)
+      // Without the condition, an object that may not be seen would be replaced.
+      if (form && fullest.condition && !form.condition && bucket.isBlind) throw blind(commit, where, failure)
+      // 412 may also mean that there is an object by now.
+      const found = form && statusOf(error) === 412 ? await settle(failure) : null
+      if (found) return { object: found, sent: false, refused: NOTHING }
+      if (!form && isUnsealError(failure, "ERR_STORE_DENIED")) throw failure
+    }
+  }
+  const after = await settle(failure)
+  if (after) return { object: after, sent: false, refused: NOTHING }
+  throw failure
+}
+
+/**
+ * What may be asked instead of `full`, which was refused. The checksums go first, since the condition protects another's object:
+ * Google's S3 interface refuses them in the document, with 412. Most stores that say 501 or 400 mean the condition.
+ */
+function plainerForms({ condition, checksums }: CommitForm, error: unknown): readonly CommitForm[] {
+  const noChecksums = { condition, checksums: false }
+  const noCondition = { condition: false, checksums }
+  if (statusOf(error) !== 412 && !refusesChecksum(error, !condition) && !refusesCondition(error)) return []
+  const checksumsFirst = statusOf(error) === 412 || refusesChecksum(error, false)
+  const forms = checksumsFirst ? [noChecksums, noCondition, NOTHING] : [noCondition, noChecksums, NOTHING]
+  const isLess = (form: CommitForm) => form.condition !== condition || form.checksums !== checksums
+  return forms.filter(
+    (form, index) =>
+      isLess(form) &&
+      !forms
+        .slice(0, index)
+        .some((other) => other.condition === form.condition && other.checksums === form.checksums),
+  )
+}
+
+const blind = ({ operation }: Commit, where: string, refused: unknown) =>
+  new UnsealError(
+    "ERR_STORE_DENIED",
+    `${operation} of ${where} under the condition that nothing is there answered ${statusOf((refused as Error).cause)}, and the credentials may not look: they need s3:GetObject and s3:ListBucket`,
+    { cause: refused },
+  )
+
+const NOTHING: CommitForm = { condition: false, checksums: false }
+
+/** What is in `full` and not in `less`. */
+const without = (full: CommitForm, less: CommitForm): CommitForm => ({
+  condition: full.condition && !less.condition,
+  checksums: full.checksums && !less.checksums,
+})
+
+/** Whether a store says that it does not know the condition. */
+export const refusesCondition = (error: unknown): boolean =>
+  statusOf(error) === 501 || ["NotImplemented", "InvalidArgument"].includes(nameOf(error))

@@ -1,0 +1,49 @@
+/** S3's error documents, in the shape of the SDK's own errors, so that one function translates both. */
+import type { IncomingResponse } from "../../http/connection.ts"
+
+/** What error documents tell beside code and message, where anybody asks for it. */
+const DETAILS = ["StorageClass", "Region", "Header"] as const
+export type AnswerDetail = (typeof DETAILS)[number]
+
+/** An answer that is an error. */
+export class S3AnswerError extends Error {
+  readonly $metadata: { readonly httpStatusCode: number }
+  readonly $response: { readonly headers: Readonly<Record<string, string>> }
+
+  constructor({ status, headers }: Pick<IncomingResponse, "status" | "headers">, document: string) {
+    super(elementOf(document, "Message") ?? "Unknown")
+    this.name = elementOf(document, "Code") ?? String(status)
+    this.$metadata = { httpStatusCode: status }
+    this.$response = { headers }
+    // As the SDK does it: each element is a property.
+    const details = DETAILS.map((name) => [name, elementOf(document, name)])
+    Object.assign(this, Object.fromEntries(details.filter(([, text]) => text !== undefined)))
+  }
+}
+
+/** Reads an answer that is an error to its end. */
+export async function answerError(answer: IncomingResponse): Promise<S3AnswerError> {
+  return new S3AnswerError(answer, await documentOf(answer))
+}
+
+/** More than any error document. */
+const ERROR_LIMIT = 64 * 1024
+
+async function documentOf(answer: IncomingResponse): Promise<string> {
+  const pieces: Buffer[] = []
+  let size = 0
+  for await (const piece of answer.body) {
+    pieces.push(Buffer.from(piece))
+    size += piece.length
+    if (size > ERROR_LIMIT) break
+  }
+  return Buffer.concat(pieces).toString("utf8")
+}
+
+const ENTITIES: Readonly<Record<string, string>> = { amp: "&", lt: "<", gt: ">", quot: '"', apos: "'" }
+
+/** The text of an element of S3's error document, which has no nesting that could hide another of its name. */
+function elementOf(document: string, name: string): string | undefined {
+  const text = new RegExp(`<${name}>([^<]*)</${name}>`).exec(document)?.[1]
+  return text?.replaceAll(/&(amp|lt|gt|quot|apos);/g, (_, entity: string) => ENTITIES[entity]!)
+}

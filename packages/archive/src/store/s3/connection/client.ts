@@ -1,0 +1,162 @@
+import { readFileSync } from "node:fs"
+import { isIP } from "node:net"
+import { S3Client, type S3ClientConfig } from "@aws-sdk/client-s3"
+import { UnsealError } from "../../../errors.ts"
+import { type AdapterOptions, keyUnder, type StoreNotice, whatIsWrongWith } from "../../adapter.ts"
+import { readProxies } from "../../http/proxy.ts"
+import { type S3StoreUrl, StoreUrlError } from "../../url.ts"
+import { placementHeaders } from "../../url-parameters.ts"
+import { createAbilities, type Protection, type S3Abilities } from "../capabilities.ts"
+import { createObjectRequests, type ObjectRequests } from "../object-requests.ts"
+import { createAccess } from "./access.ts"
+import { createCredentials } from "./credentials.ts"
+import { S3Transport } from "./transport.ts"
+
+/** A bucket as the adapter's calls need it. */
+export interface S3Bucket {
+  /** A call of the SDK, made again where the store's refusal teaches how to ask. */
+  call<Result>(request: (client: S3Client) => Promise<Result>, signal?: AbortSignal): Promise<Result>
+  destroy(): void
+  /** Whether the last look that found nothing was denied: there may be an object that is not to be seen. */
+  readonly isBlind: boolean
+  turnBlind(): void
+  notify(notice: StoreNotice): void
+  /** The store has told of a key that it is not there. */
+  seeMissing(): void
+  readonly objects: ObjectRequests
+  readonly abilities: S3Abilities
+  readonly name: string
+  readonly prefix: string
+  readonly location: string
+}
+
+/** The two parameters that every call of the SDK on an object begins with. */
+export const objectIn = (bucket: S3Bucket, key: string) => ({
+  Bucket: bucket.name,
+  Key: keyUnder(bucket.prefix, key),
+})
+
+/** For messages: `s3://bucket/prefix/key`. */
+export const whereIn = (bucket: S3Bucket, key: string): string =>
+  `s3://${bucket.name}/${keyUnder(bucket.prefix, key)}`
+
+/** An ETag without the quotes, which some stores leave out of some answers. */
+export const bareEtag = (etag: string | undefined): string => etag?.replaceAll('"', "") ?? ""
+
+/**
+ * The bare ETag of an answer to `operation` on `where`. `ERR_STORE_UNAVAILABLE` if it is none that names one version to the
+ * byte: a weak one can't be held to with `If-Match`.
+ */
+export function strongEtag(etag: string | undefined, operation: string, where: string): string {
+  const wrong = whatIsWrongWith(etag)
+  if (wrong === null) return bareEtag(etag)
+  throw new UnsealError("ERR_STORE_UNAVAILABLE", `${operation} of ${where} ${wrong}`)
+}
+
+/** Opens the bucket's client. Nothing is sent. `StoreUrlError` if no region is known for AWS itself. */
+export async function openBucket(url: S3StoreUrl, options: AdapterOptions): Promise<S3Bucket> {
+  const endpoint = url.endpoint ?? options.env.AWS_ENDPOINT_URL_S3 ?? options.env.AWS_ENDPOINT_URL
+  const { idleTimeoutMs } = options
+  const limits = { connectTimeoutMs: Math.min(5_000, idleTimeoutMs), idleTimeoutMs }
+  const routes = { findProxy: readProxies(options.env), ca: readBundle(options.env) }
+  const transport = new S3Transport(limits, routes)
+  let config = clientConfig(url, endpoint, options, transport)
+  const probe = new S3Client(config)
+  // The SDK's own chain (environment, profile) goes first; a store that is not AWS ignores the region but for the signature.
+  if (!url.region && !(await knowsRegion(probe))) {
+    if (!endpoint)
+      throw new StoreUrlError(
+        `no region is known for s3://${url.bucket}: add region=… to the URL or set AWS_REGION`,
+      )
+    config = { ...config, region: "us-east-1" }
+  }
+  const location = `s3://${keyUnder(url.bucket, url.prefix).replace(/\/$/, "")}`
+  const { onNotice = () => {} } = options
+  const placement = placementHeaders(url)
+  const access = createAccess(url.bucket, config, placement, onNotice)
+  const abilities = createAbilities(await protectionFor(url, options))
+  let isBlind = false
+  return {
+    get isBlind() {
+      return isBlind
+    },
+    notify: onNotice,
+    turnBlind() {
+      isBlind = true
+      onNotice({ what: "blind" })
+    },
+    seeMissing() {
+      isBlind = false
+      abilities.noteListing(true)
+    },
+    call: (request, signal) => access.corrected(() => request(access.client), signal),
+    destroy: () => transport.destroy(),
+    objects: createObjectRequests(access, placement, transport),
+    abilities,
+    name: url.bucket,
+    prefix: url.prefix,
+    location,
+  }
+}
+
+/** AWS_REQUEST_CHECKSUM_CALCULATION, or the same of the profile: a bucket that demands a checksum gets one in any case. */
+async function protectionFor(url: S3StoreUrl, { env }: AdapterOptions): Promise<Protection> {
+  const { requestChecksumCalculation } = new S3Client(url.profile ? { profile: url.profile } : {}).config
+  const wanted = env.AWS_REQUEST_CHECKSUM_CALCULATION ?? (await requestChecksumCalculation())
+  return wanted.toLowerCase() === "when_required" ? "none" : "crc32"
+}
+
+/** The certificates that the AWS CLI and SDKs take instead of the system's. */
+function readBundle({ AWS_CA_BUNDLE: path }: AdapterOptions["env"]): string | undefined {
+  if (!path) return undefined
+  try {
+    const bundle = readFileSync(path, "utf8")
+    if (bundle.includes("-----BEGIN CERTIFICATE-----")) return bundle
+  } catch (error) {
+    throw new StoreUrlError(
+      `AWS_CA_BUNDLE names ${path}, which can't be read (${(error as { code?: string }).code})`,
+    )
+  }
+  throw new StoreUrlError(`AWS_CA_BUNDLE names ${path}, which holds no certificate (PEM)`)
+}
+
+const knowsRegion = (client: S3Client): Promise<boolean> =>
+  client.config.region().then(
+    () => true,
+    () => false,
+  )
+
+function clientConfig(
+  url: S3StoreUrl,
+  endpoint: string | undefined,
+  { env, credentials }: AdapterOptions,
+  transport: S3Transport,
+): S3ClientConfig {
+  return {
+    ...(url.region ? { region: url.region } : {}),
+    ...(url.endpoint ? { endpoint: url.endpoint } : {}),
+    ...(url.profile ? { profile: url.profile } : {}),
+    credentials: credentials ?? createCredentials(url.profile, env),
+    forcePathStyle: url.pathStyle ?? (endpoint !== undefined && isLocalOrAddress(endpoint)),
+    // `withRetries` retries; two layers here would multiply.
+    maxAttempts: 1,
+    // Without one the SDK warns on the console of every failed upload, which is reported by an error already.
+    logger: SILENT,
+    // The SDK opens a connection of its own for each request with this header.
+    expectContinueHeader: false,
+    // A ranged answer has no checksum that could be validated.
+    ...(env.AWS_RESPONSE_CHECKSUM_VALIDATION ? {} : { responseChecksumValidation: "WHEN_REQUIRED" as const }),
+    // Other stores than AWS refuse the trailer in which the SDK sends its own checksums.
+    ...(endpoint && !env.AWS_REQUEST_CHECKSUM_CALCULATION
+      ? { requestChecksumCalculation: "WHEN_REQUIRED" as const }
+      : {}),
+    requestHandler: transport,
+  }
+}
+
+const SILENT = { trace() {}, debug() {}, info() {}, warn() {}, error() {} }
+
+function isLocalOrAddress(endpoint: string): boolean {
+  const host = URL.parse(endpoint)?.hostname.replaceAll(/[[\]]/g, "") ?? ""
+  return host === "localhost" || host.endsWith(".localhost") || isIP(host) !== 0
+}

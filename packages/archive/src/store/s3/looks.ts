@@ -1,0 +1,48 @@
+/**
+ * What a look at an object means that was denied. S3 answers 403 for a key that does not exist to whoever may not list the
+ * bucket, so a denial alone does not tell a missing object from a forbidden one. A listing of that one key does, if it is
+ * allowed. If not, and it never was, the object counts as not there: the callers wait for it, and say why they may wait in vain.
+ */
+import { ListObjectsV2Command } from "@aws-sdk/client-s3"
+import { keyUnder } from "../adapter.ts"
+import { type S3Bucket, whereIn } from "./connection/client.ts"
+import { s3Error } from "./errors.ts"
+import { nameOf, statusOf, wordsOf } from "./facts.ts"
+
+/** Whether a look was denied in the way in which a missing key may be. */
+export const isDenied = (error: unknown): boolean =>
+  statusOf(error) === 403 && nameOf(error) === "AccessDenied"
+
+/** Resolves if the object under `key` is not there, or not to be seen; else rejects with the denial, translated. */
+export async function judgeDenial(
+  bucket: S3Bucket,
+  key: string,
+  denial: unknown,
+  operation: "HeadObject" | "GetObject",
+  signal: AbortSignal,
+): Promise<void> {
+  const { abilities } = bucket
+  const refuse = () => s3Error(denial, operation, whereIn(bucket, key), signal)
+  // AWS names the permission to the account's own users.
+  const [, permission] = /not authorized to perform: ([\w:]+)/.exec(wordsOf(denial)) ?? []
+  if (permission === "s3:ListBucket" || (permission === undefined && abilities.listing === "denied"))
+    return bucket.turnBlind()
+  if (permission !== undefined) throw refuse()
+
+  const name = keyUnder(bucket.prefix, key)
+  try {
+    const command = new ListObjectsV2Command({ Bucket: bucket.name, Prefix: name, MaxKeys: 1 })
+    const send = () => bucket.call((client) => client.send(command, { abortSignal: signal }), signal)
+    const { Contents: found = [] } = await send()
+    abilities.noteListing(true)
+    if (!found.some((one) => one.Key === name)) return
+  } catch (error) {
+    if (signal.aborted || !isDenied(error))
+      throw s3Error(error, "ListObjectsV2", whereIn(bucket, key), signal)
+    // Who was allowed to list before has lost more than that.
+    if (abilities.listing === "allowed") throw refuse()
+    abilities.noteListing(false)
+    return bucket.turnBlind()
+  }
+  throw refuse()
+}

@@ -1,0 +1,133 @@
+import { checkCrc32, checkLength, checkParts, keyUnder, partBytes } from "../adapter.ts"
+import type { CreateOptions, PartWriter, StoredObject, WrittenPart } from "../contract.ts"
+import { base64Crc32, CRC32_HEADER, sendBody } from "./bodies.ts"
+import type { S3Abilities } from "./capabilities.ts"
+import { type CommitForm, commitObject, metadataHeaders, refusesCondition } from "./commit.ts"
+import { bareEtag, type S3Bucket, whereIn } from "./connection/client.ts"
+import { statusOf } from "./facts.ts"
+import { exhaust } from "./object-requests.ts"
+
+/** The token of an object that has no multipart upload: resuming it starts over. */
+export const SINGLE_TOKEN = "single"
+
+/** An object of one part or none: one PutObject, which is atomic, instead of three requests and an upload to clean up. */
+export function putWriter(
+  bucket: S3Bucket,
+  key: string,
+  size: number,
+  partSize: number,
+  options: CreateOptions,
+): PartWriter {
+  const { abilities } = bucket
+  const where = whereIn(bucket, key)
+  let held: HeldPart | undefined
+
+  return {
+    token: SINGLE_TOKEN,
+    resumable: false,
+    partSize,
+    async written(signal) {
+      signal.throwIfAborted()
+      return new Map(held ? [[1, held.part]] : [])
+    },
+    async writePart(number, body, crc32, signal) {
+      signal.throwIfAborted()
+      const label = `part ${number} of ${where}`
+      checkLength(body, partBytes(number, size, partSize), label)
+      if (!abilities.verifies("PutObject")) checkCrc32(body, crc32, label)
+      const part = { size, tag: base64Crc32(crc32) }
+      held = { bytes: body, part, crc32 }
+      return part
+    },
+    async complete(parts, signal) {
+      checkParts(parts, size, partSize)
+      const body = held ?? { bytes: [], part: { size: 0, tag: base64Crc32(0) }, crc32: 0 }
+      if (size > 0 && parts.get(1)?.tag !== body.part.tag)
+        throw new RangeError(`part 1 of ${where} was not written by this writer`)
+      const send = (form: CommitForm) => {
+        // Asked again without the condition: the store has refused it.
+        if (options.existing === "fail" && !form.condition) abilities.conditionalPut = "ignored"
+        return putObject(bucket, key, body, options, form, signal)
+      }
+      const { object, sent } = await commitObject(
+        bucket,
+        {
+          ...{ key, size, options, send },
+          operation: "PutObject",
+          form: { condition: true, checksums: false },
+          heedsCondition: abilities.conditionalPut === "heeded",
+        },
+        signal,
+      )
+      return sent && isWorthTrying(abilities, size, options) ? tryCondition(abilities, object, send) : object
+    },
+    async abort() {
+      held = undefined
+    },
+  }
+}
+
+interface HeldPart {
+  readonly bytes: readonly Uint8Array[]
+  /** Its tag is its checksum, as the header has it. */
+  readonly part: WrittenPart
+  readonly crc32: number
+}
+
+async function putObject(
+  bucket: S3Bucket,
+  key: string,
+  { bytes, crc32 }: HeldPart,
+  options: CreateOptions,
+  form: CommitForm,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  const { headers, body } = await sendBody(
+    bucket,
+    {
+      ...{ method: "PUT", crc32, label: whereIn(bucket, key), onSent: options.moved },
+      key: keyUnder(bucket.prefix, key),
+      headers: {
+        "content-type": options.contentType,
+        ...(form.condition ? { "if-none-match": "*" } : {}),
+        ...metadataHeaders(options.metadata),
+      },
+      body: bytes,
+    },
+    signal,
+  )
+  await exhaust(body)
+  bucket.abilities.noteChecksum("PutObject", headers[CRC32_HEADER])
+  return headers.etag
+}
+
+/** No recording is written again to find something out, but for the smallest: records are. */
+const LARGEST_TRIED = 64 * 1024
+
+const isWorthTrying = (abilities: S3Abilities, size: number, { existing }: CreateOptions): boolean =>
+  existing === "fail" &&
+  ++abilities.conditionalPuts > 1 &&
+  size <= LARGEST_TRIED &&
+  abilities.conditionalPut === "unknown"
+
+/**
+ * Writes `object`, which is there, once more under the condition that it is not. A store that heeds the condition refuses, and
+ * need not be asked before each object from then on; any other has the same bytes again, as the version that is returned.
+ */
+async function tryCondition(
+  abilities: S3Abilities,
+  object: StoredObject,
+  send: (form: CommitForm) => Promise<string | undefined>,
+): Promise<StoredObject> {
+  abilities.conditionalPut = "being tried"
+  try {
+    const etag = bareEtag(await send({ condition: true, checksums: false }))
+    abilities.conditionalPut = "ignored"
+    return etag ? { ...object, etag } : object
+  } catch (error) {
+    // A store that does not know the condition says so each time; anything else tells nothing.
+    const otherwise = refusesCondition(error) ? "ignored" : "unknown"
+    abilities.conditionalPut = statusOf(error) === 412 ? "heeded" : otherwise
+    return object
+  }
+}

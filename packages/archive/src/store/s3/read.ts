@@ -1,0 +1,205 @@
+/** How an object of a bucket is found and read. */
+import { HeadBucketCommand } from "@aws-sdk/client-s3"
+import { counted } from "../../counted.ts"
+import { UnsealError } from "../../errors.ts"
+import { type ByteRange, sizeOf } from "../../format/parts.ts"
+import { keyUnder, openInTwo } from "../adapter.ts"
+import type { OpenedObject, StoredObject } from "../contract.ts"
+import type { IncomingResponse } from "../http/connection.ts"
+import { bareEtag, type S3Bucket, strongEtag, whereIn } from "./connection/client.ts"
+import { s3Error } from "./errors.ts"
+import { nameOf, statusOf } from "./facts.ts"
+import { isDenied, judgeDenial } from "./looks.ts"
+
+/** The current version of `key`, or `null`. A 404 to HEAD has no body, so the bucket itself is asked which of the two is missing. */
+export async function statObject(
+  bucket: S3Bucket,
+  key: string,
+  signal: AbortSignal,
+): Promise<StoredObject | null> {
+  const where = whereIn(bucket, key)
+  try {
+    signal.throwIfAborted()
+    const request = { method: "HEAD", key: keyUnder(bucket.prefix, key) } as const
+    const { headers } = await bucket.objects.send(request, signal)
+    const size = headers["content-length"]
+    if (size === undefined)
+      throw new UnsealError("ERR_STORE_UNAVAILABLE", `HeadObject of ${where} answered without a size`)
+    const etag = strongEtag(headers.etag, "HeadObject", where)
+    return { key, size: Number(size), etag, metadata: metadataIn(headers) }
+  } catch (error) {
+    if (!signal.aborted && isDenied(error)) {
+      await judgeDenial(bucket, key, error, "HeadObject", signal)
+      return null
+    }
+    if (signal.aborted || statusOf(error) !== 404) throw s3Error(error, "HeadObject", where, signal)
+  }
+  await checkBucket(bucket, where, signal)
+  bucket.seeMissing()
+  return null
+}
+
+export const METADATA_PREFIX = "x-amz-meta-"
+
+function metadataIn(headers: Readonly<Record<string, string>>): Record<string, string> {
+  const fields = Object.entries(headers).filter(([name]) => name.startsWith(METADATA_PREFIX))
+  return Object.fromEntries(fields.map(([name, value]) => [name.slice(METADATA_PREFIX.length), value]))
+}
+
+async function checkBucket(bucket: S3Bucket, where: string, signal: AbortSignal): Promise<void> {
+  if (bucket.abilities.bucketSeen) return
+  try {
+    const command = new HeadBucketCommand({ Bucket: bucket.name })
+    await bucket.call((client) => client.send(command, { abortSignal: signal }), signal)
+    bucket.abilities.seeBucket()
+  } catch (error) {
+    if (!signal.aborted && statusOf(error) === 404)
+      throw new UnsealError("ERR_STORE_DENIED", `bucket s3://${bucket.name} does not exist`, { cause: error })
+    // Who may read objects but not ask for the bucket got a 404 for the key from a bucket that is there.
+    if (!signal.aborted && statusOf(error) === 403) return bucket.abilities.seeBucket()
+    throw s3Error(error, "HeadBucket", where, signal)
+  }
+}
+
+/** `ArchiveSource.open`: one GetObject, whose answer tells what HeadObject's would. */
+export async function openObject(
+  bucket: S3Bucket,
+  key: string,
+  length: number,
+  signal: AbortSignal,
+): Promise<OpenedObject | null> {
+  const where = whereIn(bucket, key)
+  let answer: IncomingResponse | undefined
+  try {
+    signal.throwIfAborted()
+    const headers = { range: `bytes=0-${length - 1}` }
+    answer = await bucket.objects.send({ method: "GET", key: keyUnder(bucket.prefix, key), headers }, signal)
+  } catch (error) {
+    const status = signal.aborted ? undefined : statusOf(error)
+    if (status === 404 && nameOf(error) !== "NoSuchBucket") {
+      await checkBucket(bucket, where, signal)
+      bucket.seeMissing()
+      return null
+    }
+    if (status === 403 && isDenied(error)) {
+      await judgeDenial(bucket, key, error, "GetObject", signal)
+      return null
+    }
+    // An empty object has no first byte.
+    if (status !== 416) throw s3Error(error, "GetObject", where, signal)
+  }
+  const body = answer?.body
+  const object = answer && objectOf(answer, key, length)
+  if (body && object) {
+    const range = { start: 0, end: Math.min(length, object.size) }
+    return {
+      object,
+      head: checked(body, range, where, signal),
+      close: () => void body.return?.(),
+    }
+  }
+  await body?.return?.()
+  const stat = () => statObject(bucket, key, signal)
+  return openInTwo({ stat, read: (...rest) => readObject(bucket, ...rest) }, key, length, signal)
+}
+
+/** The object that an answer to its first `length` bytes tells of; `null` if that is no such answer. */
+function objectOf({ status, headers }: IncomingResponse, key: string, length: number): StoredObject | null {
+  const [, last, total] = /^bytes 0-(\d{1,15})\/(\d{1,20})$/.exec(headers["content-range"] ?? "") ?? []
+  const [size, etag] = [Number(total), bareEtag(headers.etag)]
+  if (status !== 206 || etag === "" || etag.startsWith("W/") || Number(last) + 1 !== Math.min(length, size))
+    return null
+  return { key, size, etag, metadata: metadataIn(headers) }
+}
+
+/** `ArchiveSource.read`. */
+export async function* readObject(
+  bucket: S3Bucket,
+  object: StoredObject,
+  range: ByteRange,
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array> {
+  const body = await getRange(bucket, object, range, signal)
+  yield* checked(body, range, whereIn(bucket, object.key), signal)
+}
+
+/** The pieces of an answer's `body`, which must be exactly as many bytes as `range`. */
+async function* checked(
+  body: AsyncIterable<Uint8Array>,
+  range: ByteRange,
+  where: string,
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array> {
+  try {
+    let received = 0
+    for await (const chunk of body) {
+      signal.throwIfAborted()
+      received += chunk.length
+      if (received > sizeOf(range)) break
+      yield chunk
+    }
+    signal.throwIfAborted()
+    if (received !== sizeOf(range))
+      throw new UnsealError(
+        "ERR_STORE_UNAVAILABLE",
+        `GetObject of ${where} gave ${counted(received, "byte")} instead of the ${sizeOf(range)} from ${range.start}`,
+      )
+  } catch (error) {
+    throw s3Error(error, "GetObject", where, signal)
+  }
+}
+
+async function getRange(
+  bucket: S3Bucket,
+  object: StoredObject,
+  range: ByteRange,
+  signal: AbortSignal,
+): Promise<AsyncIterableIterator<Uint8Array>> {
+  const where = whereIn(bucket, object.key)
+  let answer: IncomingResponse
+  try {
+    signal.throwIfAborted()
+    answer = await bucket.objects.send(
+      {
+        method: "GET",
+        key: keyUnder(bucket.prefix, object.key),
+        headers: { range: `bytes=${range.start}-${range.end - 1}`, "if-match": `"${object.etag}"` },
+      },
+      signal,
+    )
+  } catch (error) {
+    if (!signal.aborted && statusOf(error) === 412) throw changed(object, where, error)
+    throw s3Error(error, "GetObject", where, signal)
+  }
+  try {
+    checkAnswer(answer, object, range, where)
+  } catch (error) {
+    await answer.body.return?.()
+    throw error
+  }
+  return answer.body
+}
+
+function checkAnswer(
+  { status, headers }: IncomingResponse,
+  object: StoredObject,
+  range: ByteRange,
+  where: string,
+): void {
+  if (status !== 206)
+    throw new UnsealError("ERR_STORE_UNAVAILABLE", `GetObject of ${where} answered ${status} instead of 206`)
+  if (strongEtag(headers.etag, "GetObject", where) !== object.etag) throw changed(object, where)
+  const asked = `bytes ${range.start}-${range.end - 1}/${object.size}`
+  if (headers["content-range"] !== asked)
+    throw new UnsealError(
+      "ERR_STORE_UNAVAILABLE",
+      `GetObject of ${where} answered "${headers["content-range"] ?? "no range"}" instead of "${asked}"`,
+    )
+}
+
+const changed = (object: StoredObject, where: string, cause?: unknown) =>
+  new UnsealError(
+    "ERR_OBJECT_CHANGED",
+    `${where} is no longer the version of ${counted(object.size, "byte")} with ETag ${object.etag}`,
+    { cause },
+  )
