@@ -75,6 +75,17 @@ describe("unseal decrypt", () => {
     expect(await readdir(path("temporary"))).toEqual([])
   })
 
+  it("fails where standard output is closed, but not where somebody has sent it to /dev/null", async () => {
+    const line = `unseal decrypt '${path("archive.enc")}' - ${args}`
+    expect(await shell(`${line} >&-`)).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(
+        /^unseal: standard output is closed, or leads to \/dev\/null: name a file/,
+      ),
+    })
+    expect(await shell(`${line} > /dev/null`)).toMatchObject({ code: 0 })
+  })
+
   it.runIf(process.platform === "linux")("shows on a terminal how much of a pipe has come", async () => {
     await ensureProgram("script", {
       packages: { apt: "bsdutils", dnf: "util-linux-script", apk: "util-linux-misc" },
@@ -286,7 +297,9 @@ describe("unseal decrypt", () => {
       const { code, stderr } = await runCli(["decrypt", path("plain.ts"), path("out.ts"), ...PASSWORD])
       expect({ code, stderr }).toEqual({
         code: 1,
-        stderr: expect.stringContaining("plain.ts is not encrypted: it is MPEG-TS already, so copy it"),
+        stderr: expect.stringMatching(
+          /plain\.ts is not encrypted: it is MPEG-TS already\nunseal: copy it to the destination as it is;/,
+        ),
       })
     }
     expect(existsSync(path("out.ts"))).toBe(false)

@@ -77,7 +77,7 @@ test.runIf(process.platform === "linux")("a source that is a pipe without a writ
   execFileSync("mkfifo", [pipe])
   const args = ["decrypt", pipe, "-", "--key", join(VECTOR, "key.pem")]
   const child = spawn(process.execPath, [MAIN, ...args, "--callback", join(VECTOR, "callback.json")], {
-    stdio: ["ignore", "ignore", "pipe"],
+    stdio: ["ignore", "pipe", "pipe"],
   })
   let stderr = ""
   child.stderr.setEncoding("utf8").on("data", (text: string) => {

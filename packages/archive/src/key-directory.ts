@@ -200,11 +200,11 @@ function readable(pem: Buffer, name: string): readonly Certificate[] {
 
 /**
  * Reads one private key file, with its passphrase from `passphrasePath` or as given. `ERR_KEY_INVALID` as `parsePrivateKey`;
- * the file system's own errors pass through, `ERR_KEY_INVALID` too for what is no small file. With `pipes` both may come through a pipe.
+ * the file system's own errors pass through, `ERR_KEY_INVALID` too for what is no small file. With `pipes` both may come through a pipe, until that signal is aborted.
  */
 export async function readPrivateKey(
   path: string,
-  options: { name?: string; passphrasePath?: string; passphrase?: Uint8Array; pipes?: boolean } = {},
+  options: { name?: string; passphrasePath?: string; passphrase?: Uint8Array; pipes?: AbortSignal } = {},
 ): Promise<PrivateKey> {
   let pem: Buffer | undefined
   let read: Buffer | undefined
@@ -227,7 +227,7 @@ export async function readPrivateKey(
 }
 
 /** A file that is not one is named: two are read, and only one of them may be at fault. */
-async function contentOf(path: string, pipes = false): Promise<Buffer> {
+async function contentOf(path: string, pipes?: AbortSignal): Promise<Buffer> {
   try {
     return (await readSmallFile(path, { pipes })).content
   } catch (error) {

@@ -1,6 +1,7 @@
 /** Files that people keep beside a program: keys, passphrases, callbacks. What stands under such a name may be anything. */
 import { constants } from "node:fs"
-import { type FileHandle, open } from "node:fs/promises"
+import { type FileHandle, open, stat } from "node:fs/promises"
+import { readPipe } from "./pipe.ts"
 
 /** Bytes; no key and no callback comes near. */
 export const SMALL_FILE_LIMIT = 1024 * 1024
@@ -18,24 +19,47 @@ export interface SmallFile {
 }
 
 /**
- * Reads a regular file of at most 1 MiB; with `pipes` a pipe too, as a shell's `<(…)` makes it. Never waits for a pipe otherwise,
- * and never reads a device. `NotASmallFile`, or the system's error.
+ * Reads a regular file of at most 1 MiB; with `pipes` a pipe too, as a shell's `<(…)` makes it, until that signal is aborted. Never
+ * waits for a pipe otherwise, and never reads a device. `NotASmallFile`, the reason of the signal, or the system's error.
  */
-export async function readSmallFile(path: string, { pipes = false } = {}): Promise<SmallFile> {
+export async function readSmallFile(
+  path: string,
+  { pipes }: { readonly pipes?: AbortSignal | undefined } = {},
+): Promise<SmallFile> {
+  if (pipes !== undefined && (await stat(path)).isFIFO())
+    return { content: await contentOfPipe(path, pipes), isPublic: false }
   // Not blocking: a pipe without a writer would wait for ever, before anybody could see that it is one.
   const handle = await open(path, constants.O_RDONLY | (pipes ? 0 : constants.O_NONBLOCK))
   try {
     const stats = await handle.stat()
-    if (!stats.isFile() && !(pipes && stats.isFIFO()))
+    if (!stats.isFile())
       throw new NotASmallFile(`is ${stats.isDirectory() ? "a directory" : "not a regular file"}`)
-    return {
-      content: await readAll(handle, stats.size),
-      isPublic: stats.isFile() && (stats.mode & 0o004) !== 0,
-    }
+    return { content: await readAll(handle, stats.size), isPublic: (stats.mode & 0o004) !== 0 }
   } finally {
     await handle.close()
   }
 }
+
+async function contentOfPipe(path: string, signal: AbortSignal): Promise<Buffer> {
+  const chunks: Buffer[] = []
+  let total = 0
+  try {
+    for await (const chunk of readPipe(path, signal)) {
+      chunks.push(chunk)
+      total += chunk.length
+      if (total > SMALL_FILE_LIMIT) throw tooLarge()
+    }
+    return Buffer.concat(chunks)
+  } catch (error) {
+    signal.throwIfAborted()
+    throw error
+  } finally {
+    for (const chunk of chunks) chunk.fill(0)
+  }
+}
+
+const tooLarge = (): NotASmallFile =>
+  new NotASmallFile(`has more than the ${SMALL_FILE_LIMIT} bytes that are read`)
 
 async function readAll(handle: FileHandle, size: number): Promise<Buffer> {
   if (size > SMALL_FILE_LIMIT)
@@ -47,8 +71,7 @@ async function readAll(handle: FileHandle, size: number): Promise<Buffer> {
       const { bytesRead } = await handle.read(buffer, 0, buffer.length, null)
       if (bytesRead === 0) return chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks)
       total += bytesRead
-      if (total > SMALL_FILE_LIMIT)
-        throw new NotASmallFile(`has more than the ${SMALL_FILE_LIMIT} bytes that are read`)
+      if (total > SMALL_FILE_LIMIT) throw tooLarge()
       chunks.push(Buffer.from(buffer.subarray(0, bytesRead)))
     }
   } finally {

@@ -37,7 +37,7 @@ export async function decryptCommand(
     throw new UsageError(
       "standard input can't be both the archive and its password: give one of them as a file",
     )
-  const given = await readGivenPassword(options)
+  const given = await readGivenPassword(options, signal)
   // Where plaintext goes to standard output, everything else must not.
   const print = (text: string) => (to === "-" ? process.stderr : process.stdout).write(`${text}\n`)
   const say = (text: string) => process.stderr.write(`${text}\n`)
@@ -52,8 +52,8 @@ export async function decryptCommand(
         ? "--require-size compares the source with the size in a callback: give --callback FILE.json"
         : `--require-size has nothing to compare with: ${options.callback} announces no size`,
     )
-  const keyRing = await readKeyRing(options, settings.UNSEAL_OAEP_HASH, settings.UNSEAL_KEYS_DIR)
-  const destination = await openDestination(to)
+  const keyRing = await readKeyRing(options, settings.UNSEAL_OAEP_HASH, settings.UNSEAL_KEYS_DIR, signal)
+  const destination = await openDestination(to, signal)
   const progress = createProgress(
     from === "-"
       ? "decrypting"

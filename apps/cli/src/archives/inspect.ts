@@ -11,7 +11,7 @@ export async function inspectCommand(
   signal: AbortSignal,
 ): Promise<void> {
   const settings = readArchiveSettings()
-  const given = await readGivenPassword(options)
+  const given = await readGivenPassword(options, signal)
   const print = (facts: Record<string, string | number>) =>
     process.stdout.write(
       options.json
@@ -24,7 +24,7 @@ export async function inspectCommand(
   if (given.encryptedPassword === undefined) return void print({ ...archive, encrypted: "no" })
 
   const wrapped = decodeEncryptedPassword(given.encryptedPassword)
-  const ring = await readKeyRing(options, settings.UNSEAL_OAEP_HASH, settings.UNSEAL_KEYS_DIR)
+  const ring = await readKeyRing(options, settings.UNSEAL_OAEP_HASH, settings.UNSEAL_KEYS_DIR, signal)
   const unwrapped = await ring.unwrap(wrapped, signal)
   if (unwrapped === null) throw new UnsealError("ERR_NO_MATCHING_KEY", explainNoMatch(ring, wrapped))
   try {

@@ -17,7 +17,8 @@ export interface KeyOptions {
 export async function readKeyRing(
   options: KeyOptions,
   oaepHash: OaepHash,
-  keysDir?: string,
+  keysDir: string | undefined,
+  signal: AbortSignal,
 ): Promise<KeyRing> {
   if (options.key.length === 0) {
     if (keysDir === undefined)
@@ -34,8 +35,9 @@ export async function readKeyRing(
     const passphrasePath = options.passphraseFile ?? ((await isFile(beside)) ? beside : undefined)
     try {
       const beside = passphrasePath === undefined ? {} : { passphrasePath }
-      keys.push(await readPrivateKey(path, { pipes: true, ...beside }))
+      keys.push(await readPrivateKey(path, { pipes: signal, ...beside }))
     } catch (error) {
+      signal.throwIfAborted()
       const { path: failed } = error as NodeJS.ErrnoException
       if (failed === undefined) throw error
       throw unread(failed, error)

@@ -1,10 +1,10 @@
 /** The SOURCE and DESTINATION of a command: a path, `-`, a store URL that ends in the key, or (SOURCE only) an https URL. */
-import { constants, createReadStream, createWriteStream, openSync, type Stats } from "node:fs"
+import { createWriteStream, type Stats } from "node:fs"
 import { readlink, stat } from "node:fs/promises"
-import { Socket } from "node:net"
 import { basename, dirname, join, resolve } from "node:path"
 import type { Readable } from "node:stream"
 import { fileURLToPath, pathToFileURL } from "node:url"
+import { openPipeToWrite, readPipe } from "@unseal/archive/pipe"
 import type { OpenedStore } from "@unseal/archive/store/adapter"
 import { openHttpsStore } from "@unseal/archive/store/https/source"
 import { openStore } from "@unseal/archive/store/open"
@@ -13,7 +13,7 @@ import type { StoreSide } from "@unseal/archive/store/url-parameters"
 import { env } from "../config.ts"
 import { UsageError } from "../terminal/exit.ts"
 import { spool } from "../terminal/standard-input.ts"
-import { createStandardOutput } from "../terminal/standard-output.ts"
+import { createStandardOutput, refuseLostOutput } from "../terminal/standard-output.ts"
 import { sayNotices } from "../terminal/store-notices.ts"
 import { withOwner } from "./leftovers.ts"
 
@@ -45,16 +45,10 @@ export async function openSource(
   })
   if (name === "-") return spooled("standard input", process.stdin)
   if (/^https:/i.test(name)) return openHttpsSource(name)
-  if (!isUrl(name) && (await statOf(name))?.isFIFO()) return spooled(name, openPipe(name))
+  if (!isUrl(name) && (await statOf(name))?.isFIFO()) return spooled(name, readPipe(name, signal))
   const location = await openLocation(name, "source")
   if (location.path !== undefined) await requireFile(name, location.path)
   return location
-}
-
-/** A pipe by its name. Opened the usual way, one that nobody writes to yet would hold a thread, and with it the end of the process. */
-function openPipe(path: string): Readable {
-  if (process.platform !== "linux") return createReadStream(path)
-  return new Socket({ fd: openSync(path, constants.O_RDONLY | constants.O_NONBLOCK), writable: false })
 }
 
 /** Whoever names the URL decides where it leads, so that any host may be asked; plain http stays refused. */
@@ -67,14 +61,19 @@ function openHttpsSource(name: string): Location {
 }
 
 /** Opens DESTINATION. A device or a pipe takes what it gets, as standard output does. */
-export async function openDestination(name: string): Promise<Location> {
-  if (name === "-") return { store: createStandardOutput(), key: "-", name: "standard output", marks: false }
+export async function openDestination(name: string, signal: AbortSignal): Promise<Location> {
+  if (name === "-") {
+    refuseLostOutput()
+    return { store: createStandardOutput(), key: "-", name: "standard output", marks: false }
+  }
   if (/^https:/i.test(name))
     throw new UsageError("an https URL can be a source, but nothing can be written to it")
   if (!isUrl(name)) {
     const stats = await statOf(name)
-    if (stats?.isFIFO() || stats?.isCharacterDevice())
-      return { store: createStandardOutput(createWriteStream(name), name), key: "-", name, marks: false }
+    if (stats?.isFIFO() || stats?.isCharacterDevice()) {
+      const output = stats.isFIFO() ? await openPipeToWrite(name, signal) : createWriteStream(name)
+      return { store: createStandardOutput(output, name), key: "-", name, marks: false }
+    }
     if (stats?.isDirectory()) throw new UsageError(`${name} is a directory: name the file in it`)
     const link = stats === null ? await readlink(name).catch(() => null) : null
     if (link !== null)

@@ -1,3 +1,4 @@
+import { addAbortSignal } from "node:stream"
 import { UnsealError } from "@unseal/archive/errors"
 import { utf8Of } from "@unseal/archive/format/text"
 import { readSmallFile } from "@unseal/archive/small-file"
@@ -21,7 +22,10 @@ export interface GivenPassword {
 }
 
 /** Reads the encrypted password from where the options say. `UsageError` unless exactly one of them is given. */
-export async function readGivenPassword(options: PasswordOptions): Promise<GivenPassword> {
+export async function readGivenPassword(
+  options: PasswordOptions,
+  signal: AbortSignal,
+): Promise<GivenPassword> {
   const given = [options.password, options.passwordFile, options.callback].filter(
     (value) => value !== undefined,
   )
@@ -31,8 +35,10 @@ export async function readGivenPassword(options: PasswordOptions): Promise<Given
     )
   if (options.password !== undefined) return { encryptedPassword: unquoted(options.password) }
   if (options.passwordFile !== undefined)
-    return { encryptedPassword: passwordIn(await readBytes(options.passwordFile), options.passwordFile) }
-  const callback = await readCallbackFile(options.callback!)
+    return {
+      encryptedPassword: passwordIn(await readBytes(options.passwordFile, signal), options.passwordFile),
+    }
+  const callback = await readCallbackFile(options.callback!, signal)
   return "ignored" in callback ? refuseOrPass(callback) : callback
 }
 
@@ -47,16 +53,16 @@ function refuseOrPass(callback: Extract<Callback, { ignored: string }>): GivenPa
 }
 
 /** The callback in a JSON file, or in standard input (`-`). */
-export async function readCallbackFile(path: string): Promise<Callback> {
-  return readCallback(await readJsonFile(path))
+export async function readCallbackFile(path: string, signal: AbortSignal): Promise<Callback> {
+  return readCallback(await readJsonFile(path, signal))
 }
 
 /** The JSON in a file, or in standard input (`-`). */
-export async function readJsonFile(path: string): Promise<unknown> {
+export async function readJsonFile(path: string, signal: AbortSignal): Promise<unknown> {
   try {
-    return JSON.parse(await readText(path))
+    return JSON.parse(decode(await readBytes(path, signal)))
   } catch (error) {
-    if (error instanceof UsageError) throw error
+    if (error instanceof UsageError || signal.aborted) throw error
     // The parser's message quotes the text, which may hold the password.
     throw new UnsealError(
       "ERR_JOB_INVALID",
@@ -76,17 +82,16 @@ function passwordIn(content: Buffer, path: string): string {
 
 const unquoted = (text: string): string => /^\s*(["'])(.*)\1\s*$/s.exec(text)?.[2] ?? text
 
-const readText = async (path: string): Promise<string> => decode(await readBytes(path))
-
 const decode = (content: Buffer): string => utf8Of(content).toString()
 
-async function readBytes(path: string): Promise<Buffer> {
+async function readBytes(path: string, signal: AbortSignal): Promise<Buffer> {
   try {
-    if (path !== "-") return (await readSmallFile(path, { pipes: true })).content
+    if (path !== "-") return (await readSmallFile(path, { pipes: signal })).content
     const chunks: Buffer[] = []
-    for await (const chunk of process.stdin) chunks.push(chunk)
+    for await (const chunk of addAbortSignal(signal, process.stdin)) chunks.push(chunk)
     return Buffer.concat(chunks)
   } catch (error) {
+    signal.throwIfAborted()
     throw unread(path, error)
   }
 }

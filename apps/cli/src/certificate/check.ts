@@ -35,7 +35,7 @@ export async function certificateCheckCommand(
   signal: AbortSignal,
 ): Promise<void> {
   const settings = readArchiveSettings()
-  const [certificate, ...chain] = await readCertificateFile(path)
+  const [certificate, ...chain] = await readCertificateFile(path, signal)
   const keyRing =
     options.key === undefined
       ? null
@@ -45,6 +45,8 @@ export async function certificateCheckCommand(
             ...(options.passphraseFile === undefined ? {} : { passphraseFile: options.passphraseFile }),
           },
           settings.UNSEAL_OAEP_HASH,
+          undefined,
+          signal,
         )
   const registration = registrationProblems(certificate, options.allowLarge ?? false)
   const decryption = keyRing

@@ -20,7 +20,7 @@ export function addCertificateCommands(certificate: Command, signal: AbortSignal
     .option("--allow-large", "allow a key of more than 2048 bits, which the vendor refuses")
     .option("--json", "print the result as JSON")
     .action(async (options: CertificateCreateOptions) =>
-      (await import("./create.ts")).certificateCreateCommand(options),
+      (await import("./create.ts")).certificateCreateCommand(options, signal),
     )
   certificate
     .command("encode")
@@ -32,7 +32,9 @@ export function addCertificateCommands(certificate: Command, signal: AbortSignal
         .default("both"),
     )
     .option("--json", "print the result as JSON")
-    .action(async (path, options) => (await import("./encode.ts")).certificateEncodeCommand(path, options))
+    .action(async (path, options) =>
+      (await import("./encode.ts")).certificateEncodeCommand(path, options, signal),
+    )
   certificate
     .command("check")
     .description("check what a certificate is good for, and prove that a key belongs to it")

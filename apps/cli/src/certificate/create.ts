@@ -21,7 +21,10 @@ export interface CertificateCreateOptions extends PassphraseOptions {
 }
 
 /** `unseal certificate create`: a key pair and its certificate, as the guide's openssl command makes them. */
-export async function certificateCreateCommand(options: CertificateCreateOptions): Promise<void> {
+export async function certificateCreateCommand(
+  options: CertificateCreateOptions,
+  signal: AbortSignal,
+): Promise<void> {
   const { out, keyout, bits, days, subject } = options
   const say = (text: string) => process.stderr.write(`${text}\n`)
   checkBits(bits, options.allowLarge ?? false, say)
@@ -32,7 +35,7 @@ export async function certificateCreateCommand(options: CertificateCreateOptions
   // Before anybody is asked for a passphrase.
   await refuseExisting(paths)
 
-  const given = await readNewPassphrase(keyout, options)
+  const given = await readNewPassphrase(keyout, options, signal)
   const secrets: Uint8Array[] = given ? [given.passphrase] : []
   try {
     const pair = await promisify(generateKeyPair)("rsa", { modulusLength: bits, publicExponent: 0x10001 })

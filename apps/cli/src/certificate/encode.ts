@@ -9,8 +9,9 @@ import { unread } from "../terminal/unread.ts"
 export async function certificateEncodeCommand(
   path: string,
   options: { readonly form: "base64" | "newlines" | "both"; readonly json?: true },
+  signal: AbortSignal,
 ): Promise<void> {
-  const [{ pem }, ...chain] = await readCertificateFile(path)
+  const [{ pem }, ...chain] = await readCertificateFile(path, signal)
   if (chain.length > 0)
     process.stderr.write(
       `${path} holds ${chain.length + 1} certificates: this is the first, the customer's own\n`,
@@ -26,11 +27,15 @@ export async function certificateEncodeCommand(
 }
 
 /** The certificates in a PEM file. Errors of `parseCertificates`, and `UsageError` for a file that can't be read. */
-export async function readCertificateFile(path: string): Promise<readonly [Certificate, ...Certificate[]]> {
+export async function readCertificateFile(
+  path: string,
+  signal: AbortSignal,
+): Promise<readonly [Certificate, ...Certificate[]]> {
   let pem: Buffer
   try {
-    pem = (await readSmallFile(path, { pipes: true })).content
+    pem = (await readSmallFile(path, { pipes: signal })).content
   } catch (error) {
+    signal.throwIfAborted()
     throw unread(path, error)
   }
   try {

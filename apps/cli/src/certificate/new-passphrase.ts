@@ -28,6 +28,7 @@ const BYTES = { min: 4, max: 1_024 }
 export async function readNewPassphrase(
   name: string,
   options: PassphraseOptions,
+  signal: AbortSignal,
 ): Promise<NewPassphrase | null> {
   const given = [
     options.passphraseFile !== undefined && "--passphrase-file",
@@ -39,7 +40,7 @@ export async function readNewPassphrase(
   if (options.passphrase === false) return null
   if (options.generatePassphrase) return { passphrase: generated(), origin: "generated" }
   if (options.passphraseFile !== undefined)
-    return { passphrase: await fromFile(options.passphraseFile), origin: "file" }
+    return { passphrase: await fromFile(options.passphraseFile, signal), origin: "file" }
   const passphrase = await promptPassphrase(name, BYTES.min)
   return { passphrase, origin: "prompt" }
 }
@@ -54,11 +55,12 @@ function generated(): Buffer {
   }
 }
 
-async function fromFile(path: string): Promise<Buffer> {
+async function fromFile(path: string, signal: AbortSignal): Promise<Buffer> {
   let content: Buffer
   try {
-    content = (await readSmallFile(path, { pipes: true })).content
+    content = (await readSmallFile(path, { pipes: signal })).content
   } catch (error) {
+    signal.throwIfAborted()
     throw unread(path, error)
   }
   let end = content.length

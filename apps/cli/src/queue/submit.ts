@@ -13,7 +13,7 @@ export async function submitCommand(
   options: { readonly project?: string; readonly again?: true; readonly json?: true },
   signal: AbortSignal,
 ): Promise<void> {
-  const json = await readJsonFile(path)
+  const json = await readJsonFile(path, signal)
   const wanted = (options.project ?? env.UNSEAL_PROJECT_ID)?.toLowerCase() || undefined
   const named = readCallback(json)
   if (wanted !== undefined && "projectId" in named && named.projectId !== wanted)

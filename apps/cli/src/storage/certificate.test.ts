@@ -28,17 +28,19 @@ beforeAll(() => {
 afterAll(() => rmSync(directory, { recursive: true }))
 const usual = () => readFileSync(path("usual.pem"), "utf8")
 
+const { signal: never } = new AbortController()
+
 describe("a certificate to be registered", () => {
   it("is the file's, as openssl wrote it", async () => {
-    expect(await readCertificate(path("usual.pem"), false)).toBe(usual())
+    expect(await readCertificate(path("usual.pem"), false, never)).toBe(usual())
   })
 
   it("is the certificate alone if the private key is in the same file", async () => {
-    expect(await readCertificate(path("both.pem"), false)).toBe(usual())
+    expect(await readCertificate(path("both.pem"), false, never)).toBe(usual())
   })
 
   it("may be of a large key if that is meant", async () => {
-    expect(await readCertificate(path("large.pem"), true)).toContain("BEGIN CERTIFICATE")
+    expect(await readCertificate(path("large.pem"), true, never)).toContain("BEGIN CERTIFICATE")
   })
 
   it.each([
@@ -48,13 +50,13 @@ describe("a certificate to be registered", () => {
     ["expired", "expired at 20"],
     ["none", "does not exist: check the path"],
   ])("is refused if it is %s.pem: %s", async (name, words) => {
-    const reading = readCertificate(path(`${name}.pem`), false)
+    const reading = readCertificate(path(`${name}.pem`), false, never)
     await expect(reading).rejects.toMatchObject({ name: "UsageError" })
     await expect(reading).rejects.toThrow(words)
   })
 
   it.each(["text", "usual-key"])("is not found in %s.pem", async (name) => {
-    await expect(readCertificate(path(`${name}.pem`), false)).rejects.toMatchObject({
+    await expect(readCertificate(path(`${name}.pem`), false, never)).rejects.toMatchObject({
       name: "UsageError",
       message: expect.stringContaining("holds no PEM certificate"),
     })

@@ -6,8 +6,12 @@ import { UsageError } from "../terminal/exit.ts"
  * The first certificate in a PEM file, alone: whatever else is in the file, a private key say, stays here. `UsageError` if
  * it can't be registered; errors of `readCertificateFile`.
  */
-export async function readCertificate(path: string, allowLarge: boolean): Promise<string> {
-  const [certificate] = await readCertificateFile(path)
+export async function readCertificate(
+  path: string,
+  allowLarge: boolean,
+  signal: AbortSignal,
+): Promise<string> {
+  const [certificate] = await readCertificateFile(path, signal)
   const problems = registrationProblems(certificate, allowLarge)
   if (problems.length === 0) return certificate.pem
   const isLarge = registrationProblems(certificate, true).length < problems.length

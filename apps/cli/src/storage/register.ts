@@ -36,7 +36,7 @@ export async function storageSetCommand(
 ): Promise<void> {
   if (options.certificate === undefined)
     throw new UsageError("which certificate? give --certificate FILE; without one, it is storage disable")
-  const pem = await readCertificate(options.certificate, options.allowLarge === true)
+  const pem = await readCertificate(options.certificate, options.allowLarge === true, signal)
   await register(type, options, encodeCertificate(pem, options.certificateForm), signal)
 }
 

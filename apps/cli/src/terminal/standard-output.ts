@@ -1,10 +1,11 @@
-import { readlinkSync } from "node:fs"
+import { fstatSync, readlinkSync, readSync, statSync } from "node:fs"
 import { isUnsealError, UnsealError } from "@unseal/archive/errors"
 import { PART_UNIT } from "@unseal/archive/format/parts"
 import type { OpenedStore } from "@unseal/archive/store/adapter"
 import type { WrittenPart } from "@unseal/archive/store/contract"
 import { fileError } from "@unseal/archive/store/directory/errors"
 import { createTurns, untilAborted } from "@unseal/archive/waiting"
+import { UsageError } from "./exit.ts"
 
 /** About a mebibyte. */
 const PART_SIZE = 1395 * PART_UNIT
@@ -60,6 +61,35 @@ export function createStandardOutput(
         abort: async () => {},
       }
     },
+  }
+}
+
+/**
+ * Throws `UsageError` if nothing that is written to standard output arrives anywhere. Where a shell has closed it (`>&-`), Node opens
+ * /dev/null in its place, for reading and writing; a shell's `> /dev/null`, which is somebody's wish, is for writing alone.
+ */
+export function refuseLostOutput(): void {
+  if (!isSameDevice(1, "/dev/null") || !isReadable(1)) return
+  throw new UsageError(
+    "standard output is closed, or leads to /dev/null: name a file as DESTINATION; /dev/null itself if the plaintext is not wanted",
+  )
+}
+
+function isSameDevice(file: number, path: string): boolean {
+  try {
+    const [stats, device] = [fstatSync(file), statSync(path)]
+    return stats.isCharacterDevice() && stats.rdev === device.rdev
+  } catch {
+    return false
+  }
+}
+
+function isReadable(file: number): boolean {
+  try {
+    readSync(file, Buffer.alloc(1))
+    return true
+  } catch {
+    return false
   }
 }
 

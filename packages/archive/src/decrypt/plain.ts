@@ -6,6 +6,9 @@ import type { PinnedArchive } from "./pinned.ts"
 /** What a plain archive looks like when it is taken for an encrypted one. */
 const SUSPICIOUS = ["ERR_CIPHERTEXT_INVALID", "ERR_NOT_MPEG_TS"]
 
+const REMEDY =
+  "copy it to the destination as it is; if the vendor should encrypt what it records, register the certificate again (unseal storage set)"
+
 /** `error`, or one that says so if the archive is MPEG-TS already. It takes a read of the first packets. Never throws. */
 export async function namePlain(
   error: unknown,
@@ -26,9 +29,8 @@ export async function namePlain(
   } catch {
     return error
   }
-  return new UnsealError(
-    "ERR_CIPHERTEXT_INVALID",
-    `${key} is not encrypted: it is MPEG-TS already, so copy it as it is`,
-    { cause: error },
-  )
+  return new UnsealError("ERR_CIPHERTEXT_INVALID", `${key} is not encrypted: it is MPEG-TS already`, {
+    cause: error,
+    remedy: REMEDY,
+  })
 }

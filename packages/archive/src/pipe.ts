@@ -1,0 +1,32 @@
+/** Named pipes, and those that a shell makes. Opened the usual way, one whose other end nobody holds keeps a thread, and with it the end of the process. */
+import { constants, createReadStream, createWriteStream, openSync } from "node:fs"
+import { Socket } from "node:net"
+import { addAbortSignal, type Readable, type Writable } from "node:stream"
+import { setTimeout as sleep } from "node:timers/promises"
+
+const LOOK_MS = 100
+
+/** What comes through the pipe at `path`, to its end. The wait for its writer ends with `signal`, whose reason is the error. */
+export function readPipe(path: string, signal: AbortSignal): Readable {
+  const readable =
+    process.platform === "linux"
+      ? new Socket({ fd: openSync(path, constants.O_RDONLY | constants.O_NONBLOCK), writable: false })
+      : createReadStream(path)
+  return addAbortSignal(signal, readable)
+}
+
+/** The way into the pipe at `path`, once somebody reads from it. Rejects with the reason of `signal`, or with the system's error. */
+export async function openPipeToWrite(path: string, signal: AbortSignal): Promise<Writable> {
+  if (process.platform !== "linux") return createWriteStream(path)
+  for (;;) {
+    signal.throwIfAborted()
+    try {
+      const fd = openSync(path, constants.O_WRONLY | constants.O_NONBLOCK)
+      return new Socket({ fd, readable: false, writable: true })
+    } catch (error) {
+      // Nobody reads yet.
+      if ((error as NodeJS.ErrnoException).code !== "ENXIO") throw error
+    }
+    await sleep(LOOK_MS, undefined, { signal }).catch(() => {})
+  }
+}
