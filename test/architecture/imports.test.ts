@@ -154,9 +154,9 @@ const RULES: readonly Rule[] = [
     reason: "ingest holds no private key and no cloud credential",
     where: /^apps\/ingest\//,
     isForbidden: within(
-      /^packages\/archive\/src\/(format\/key-ring|key-directory|decrypt\/|ordered\/|record\/|store\/)/,
+      /^packages\/archive\/src\/(format\/key-ring|keys\/|decrypt\/|ordered\/|record\/|store\/)/,
     ),
-    broken: ["apps/ingest/src/main.ts", "@unseal/archive/key-directory"],
+    broken: ["apps/ingest/src/main.ts", "@unseal/archive/keys/directory"],
   },
 ]
 

@@ -26,9 +26,14 @@ it("what is never tried again has no series of retries", async () => {
   const codesOf = (layer: string) =>
     series.filter((line) => line.includes(`"${layer}"`)).map((line) => /code="(\w+)"/.exec(line)![1]!)
   expect(codesOf("request")).toEqual(
-    expect.arrayContaining(["ERR_STORE_UNAVAILABLE", "ERR_STORE_DENIED", "ERR_STORE_BUSY"]),
+    expect.arrayContaining([
+      "ERR_STORE_UNAVAILABLE",
+      "ERR_STORE_DENIED",
+      "ERR_STORE_BUSY",
+      "ERR_KEY_SERVICE_UNAVAILABLE",
+    ]),
   )
-  expect(codesOf("request")).toHaveLength(3)
+  expect(codesOf("request")).toHaveLength(4)
   expect(codesOf("job")).toEqual(
     expect.arrayContaining(["ERR_RUN_STUCK", "ERR_UNEXPECTED", ...WAITING_CODES]),
   )

@@ -6,7 +6,7 @@ import type { AddressInfo } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { createInterface } from "node:readline"
-import { openKeyDirectory } from "@unseal/archive/key-directory"
+import { openKeyDirectory } from "@unseal/archive/keys/directory"
 import { afterAll, describe, expect, test } from "vitest"
 
 const directory = mkdtempSync(join(tmpdir(), "simulator-"))

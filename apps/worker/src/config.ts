@@ -1,3 +1,4 @@
+import { type KeyRingSchemes, keyRingProblem } from "@unseal/archive/keys/open"
 import { proxyProblems } from "@unseal/archive/store/http/proxy"
 import { parseHostList } from "@unseal/archive/store/https/allowed-hosts"
 import { parseStoreUrl, StoreUrlError } from "@unseal/archive/store/url"
@@ -65,12 +66,12 @@ export interface Config {
   readonly env: Environment
 }
 
-/** Throws `ConfigurationError` with every problem. */
-export function readConfig(env: Environment = process.env): Config {
+/** Throws `ConfigurationError` with every problem. `schemes` are those of key rings, in place of those that are built in. */
+export function readConfig(env: Environment = process.env, schemes?: KeyRingSchemes): Config {
   const [settings, [projects, vendors]] = readTogether(
     () => readSettings("worker", schema, env),
     () => {
-      const check = (all: readonly WorkerProject[]) => [...proxyProblems(env), ...storeUrlProblems(all)]
+      const check = (all: readonly WorkerProject[]) => [...proxyProblems(env), ...urlProblems(all, schemes)]
       const projects = openProjects({ for: "worker", env, check })
       return [projects, openVendorProjects(projects, env)] as const
     },
@@ -78,10 +79,12 @@ export function readConfig(env: Environment = process.env): Config {
   return { settings, projects, vendors, env }
 }
 
-/** A store is opened when its first archive arrives; its URL is judged before anything is connected. */
-function storeUrlProblems(projects: readonly WorkerProject[]): readonly string[] {
+/** Stores and keys are opened when the first archive arrives; their URLs are judged before anything is connected. */
+function urlProblems(projects: readonly WorkerProject[], schemes?: KeyRingSchemes): readonly string[] {
   const problems: string[] = []
-  for (const { id, source, destination } of projects)
+  for (const { id, source, destination, keysDir } of projects) {
+    const problem = keyRingProblem(keysDir, schemes)
+    if (problem !== null) problems.push(`keysDir of project ${id} ${problem}`)
     for (const [name, url] of [
       ["source", source],
       ["destination", destination],
@@ -92,5 +95,6 @@ function storeUrlProblems(projects: readonly WorkerProject[]): readonly string[]
         if (!(error instanceof StoreUrlError)) throw error
         problems.push(`${name} of project ${id}: ${error.message}`)
       }
+  }
   return problems
 }

@@ -1,8 +1,8 @@
-import type { KeyDirectory } from "@unseal/archive/key-directory"
+import type { OpenedKeyRing } from "@unseal/archive/keys/contract"
 import { expect, test } from "vitest"
 import { createKeyLooks } from "./key-looks.ts"
 
-const ring = (refresh: () => Promise<void>) => ({ refresh }) as KeyDirectory
+const ring = (refresh: () => Promise<void>) => ({ refresh }) as OpenedKeyRing
 const fails = (): Promise<void> => Promise.reject(new Error("EIO"))
 
 test("a directory that never answers is waited for with a bound, and stays as it was", async () => {

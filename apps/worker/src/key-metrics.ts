@@ -37,7 +37,7 @@ export function createKeyMetrics(
     overReplicas: "max",
     async collect(set) {
       for (const { projectIds, keyRing } of await open())
-        for (const project of projectIds) set({ project }, keyRing.unusable().length)
+        for (const project of projectIds) set({ project }, keyRing.problems().length)
     },
   })
 }

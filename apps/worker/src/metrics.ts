@@ -1,4 +1,5 @@
 import type { ByteBudget } from "@unseal/archive/decrypt/budget"
+import { RETRIED_KEY_CODES } from "@unseal/archive/keys/retry"
 import { RETRIED_REQUEST_CODES } from "@unseal/archive/store/retry"
 import { FAILURES, type FailureCode, RETRIED_JOB_CODES } from "@unseal/queue/ending"
 import { createCounter, createGauge, createHistogram, type Registry, UNKNOWN } from "@unseal/service/metrics"
@@ -18,7 +19,7 @@ export const ANNOUNCED_SIZES = ["fits", "differs", "absent"] as const
 const STAGES = ["read", "decrypt", "write"] as const
 const FAILURE_CODES = Object.keys(FAILURES) as FailureCode[]
 
-const REQUEST_CODES: readonly FailureCode[] = RETRIED_REQUEST_CODES
+const REQUEST_CODES: readonly FailureCode[] = [...RETRIED_REQUEST_CODES, ...RETRIED_KEY_CODES]
 
 /** Whether a run can end so: only a dead letter has a code, and what a job that names no project can be is malformed. */
 function canEnd(project: string, outcome: Outcome, code: FailureCode | "none"): boolean {

@@ -1,6 +1,7 @@
 import type { ByteBudget } from "@unseal/archive/decrypt/budget"
 import { UnsealError } from "@unseal/archive/errors"
-import { type KeyDirectory, openKeyDirectory } from "@unseal/archive/key-directory"
+import type { OpenedKeyRing } from "@unseal/archive/keys/contract"
+import { type OpenKeyRingOptions, openKeyRing } from "@unseal/archive/keys/open"
 import { type OpenStoreOptions, openStore } from "@unseal/archive/store/open"
 import { RequestLimit } from "@unseal/archive/store/request-limit"
 import type { JobPayload } from "@unseal/queue/job"
@@ -8,7 +9,6 @@ import { fillKeyTemplate } from "@unseal/service/key-template"
 import type { Logger } from "@unseal/service/logger"
 import type { Projects, WorkerProject } from "@unseal/service/projects"
 import type { Config } from "./config.ts"
-import { whyIgnored } from "./ignored-key.ts"
 import { createKeyLooks } from "./key-looks.ts"
 import { openOnce } from "./open-once.ts"
 import { createProjectBudgets } from "./project-budgets.ts"
@@ -24,19 +24,17 @@ export interface Place {
   readonly destination: OpenedStore
   readonly sourceKeys: readonly string[]
   readonly destinationKey: string
-  readonly keyRing: KeyDirectory
-  /** Where its keys are, for messages. */
-  readonly keysDir: string
+  readonly keyRing: OpenedKeyRing
   /** What the project may hold in memory. */
   readonly budget: ByteBudget
   /** To be called when the run has ended: a store that no project names any more is closed then. */
   release(): void
 }
 
-/** A key directory in use, and the projects that use it. */
+/** A key ring in use, and the projects that use it. */
 export interface ProjectKeys {
   readonly projectIds: readonly string[]
-  readonly keyRing: KeyDirectory
+  readonly keyRing: OpenedKeyRing
 }
 
 /** A store of a project that refused requests for their rate, and how many it gets at a time. */
@@ -52,7 +50,7 @@ export interface Places {
   of(archive: Pick<JobPayload, "projectId" | "archiveId">): Promise<Place>
   /** The limits that stores have brought on themselves: requests in flight, by project and side. */
   requestLimits(): RequestLimitInForce[]
-  /** The key directories that are open and can be read, looked at as `createKeyLooks` says. None is opened for it. */
+  /** The key rings that are open and can be read, looked at as `createKeyLooks` says. None is opened for it. */
   keys(): Promise<ProjectKeys[]>
   close(): Promise<void>
 }
@@ -65,6 +63,7 @@ export interface PlacesOptions {
   readonly onRetry: NonNullable<OpenStoreOptions["onRetry"]>
   readonly notices: StoreNotices
   readonly stores?: Pick<OpenStoreOptions, "idleTimeoutMs"> | undefined
+  readonly keyRings?: Pick<OpenKeyRingOptions, "schemes" | "requests"> | undefined
 }
 
 export function openPlaces(options: PlacesOptions): Places {
@@ -72,7 +71,7 @@ export function openPlaces(options: PlacesOptions): Places {
   const { projects, settings } = config
   const budgets = createProjectBudgets(budget, settings.UNSEAL_PART_SIZE_BYTES)
   const configured = () => projects.ids.flatMap((id) => projects.get(id) ?? [])
-  const logFailure = (err: unknown) => logger.warn({ err }, "store could not be closed")
+  const logFailure = (what: string) => (err: unknown) => logger.warn({ err }, `${what} could not be closed`)
   const limits = new Map<string, RequestLimit>()
   const stores = openOnce({
     async open(url) {
@@ -90,24 +89,26 @@ export function openPlaces(options: PlacesOptions): Places {
     },
     close(store, url) {
       limits.delete(url)
-      return store.close().catch(logFailure)
+      return store.close().catch(logFailure("store"))
     },
     wanted: whenOthers(projects, () => new Set(configured().flatMap((one) => [one.source, one.destination]))),
   })
   const usersOf = whenOthers(projects, () => Map.groupBy(configured(), ({ keysDir }) => keysDir))
   const lookAtKeys = createKeyLooks()
   const keyRings = openOnce({
-    async open(directory) {
-      const keyRing = await openKeyDirectory(directory, { oaepHash: settings.UNSEAL_OAEP_HASH })
-      for (const { name, error } of keyRing.unusable())
-        logger.warn({ directory, file: name, err: error }, "key file can't be used")
-      for (const file of keyRing.exposed())
-        logger.warn({ directory, file }, "key file can be read by every user of this machine")
-      for (const file of keyRing.ignored())
-        logger.info({ directory, file }, `key directory: ${whyIgnored(file)}`)
+    async open(location) {
+      const keyRing = await openKeyRing(location, {
+        ...{ oaepHash: settings.UNSEAL_OAEP_HASH, schemes: options.keyRings?.schemes },
+        requests: { onRetry, ...options.keyRings?.requests },
+      })
+      const keys = keyRing.location
+      for (const { name, error } of keyRing.problems())
+        logger.warn({ keys, file: name, err: error }, "key file can't be used")
+      for (const { name, kind, message } of keyRing.notes())
+        logger[kind === "exposed" ? "warn" : "info"]({ keys, file: name }, message)
       return keyRing
     },
-    close: async () => {},
+    close: (keyRing) => keyRing.close().catch(logFailure("key ring")),
     wanted: whenOthers(projects, () => new Set(configured().map(({ keysDir }) => keysDir))),
   })
 
@@ -134,8 +135,7 @@ export function openPlaces(options: PlacesOptions): Places {
             `the destination of project ${projectId}`,
             held[1].opened,
           ),
-          keyRing: await opening("keys", `key directory ${keysDir}`, held[2].opened),
-          keysDir,
+          keyRing: await opening("keys", `the key ring of project ${projectId}`, held[2].opened),
           sourceKeys: project.sourceKeys.map(fill),
           destinationKey: fill(project.destinationKey),
           budget: budgets.of(project),
@@ -161,12 +161,12 @@ export function openPlaces(options: PlacesOptions): Places {
     },
     async keys() {
       const readable = await lookAtKeys(keyRings.open())
-      return readable.flatMap(([directory, keyRing]) => {
-        const users = usersOf().get(directory) ?? []
+      return readable.flatMap(([location, keyRing]) => {
+        const users = usersOf().get(location) ?? []
         return users.length === 0 ? [] : [{ projectIds: users.map(({ id }) => id), keyRing }]
       })
     },
-    close: () => stores.close(),
+    close: async () => void (await Promise.all([stores.close(), keyRings.close()])),
   }
 }
 

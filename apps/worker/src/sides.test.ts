@@ -1,4 +1,4 @@
-import type { KeyDirectory } from "@unseal/archive/key-directory"
+import type { OpenedKeyRing } from "@unseal/archive/keys/contract"
 import type { OpenedStore } from "@unseal/archive/store/adapter"
 import type { PartWriter } from "@unseal/archive/store/contract"
 import { expect, test } from "vitest"
@@ -35,11 +35,8 @@ test.each([
 )
 
 test("keys have worked when their directory was last read: a ring that is kept tells nothing of now", async () => {
-  const keyRing = { unwrap: async () => ({}), lookedAt: () => 1_000 } as unknown as KeyDirectory
+  const keyRing = { unwrap: async () => ({}), lookedAt: () => 1_000 } as unknown as OpenedKeyRing
   const worked: unknown[] = []
-  await sidedKeys(keyRing, "/keys", (side, since) => worked.push([side, since])).unwrap(
-    new Uint8Array(),
-    never,
-  )
+  await sidedKeys(keyRing, (side, since) => worked.push([side, since])).unwrap(new Uint8Array(), never)
   expect(worked).toEqual([["keys", 1_000]])
 })

@@ -3,11 +3,11 @@
  * deployment's trouble, and to see its end. A store knows neither; whoever joins them does.
  */
 import { isUnsealError, type Side, UnsealError } from "@unseal/archive/errors"
-import type { KeyDirectory } from "@unseal/archive/key-directory"
+import type { OpenedKeyRing } from "@unseal/archive/keys/contract"
 import type { OpenedStore } from "@unseal/archive/store/adapter"
 import type { PartWriter } from "@unseal/archive/store/contract"
 import { untilAborted } from "@unseal/archive/waiting"
-import { keysInTime, type Silence, silenceOf, type Transfer } from "./silence.ts"
+import { type Silence, silenceOf, type Transfer } from "./silence.ts"
 
 /** Told whenever a side has done what was asked of it at `since`: an answer to an old question tells nothing of now. */
 export type Worked = (side: Side, since: number) => void
@@ -16,9 +16,7 @@ export type Worked = (side: Side, since: number) => void
 interface Sides {
   readonly source: OpenedStore
   readonly destination: OpenedStore
-  readonly keyRing: KeyDirectory
-  /** Where its keys are, for messages. */
-  readonly keysDir: string
+  readonly keyRing: OpenedKeyRing
 }
 
 /** `place`, whose errors name their side. */
@@ -27,7 +25,7 @@ export function sidedPlace<Place extends Sides>(place: Place, worked: Worked): P
     ...place,
     source: sided(place.source, "source", worked),
     destination: sided(place.destination, "destination", worked),
-    keyRing: sidedKeys(place.keyRing, place.keysDir, worked),
+    keyRing: sidedKeys(place.keyRing, worked),
   }
 }
 
@@ -149,23 +147,22 @@ export function sided<Store extends OpenedStore>(store: Store, side: Side, worke
 }
 
 /** `keyRing` as a project's keys: one without a usable key has nothing to say about any archive. */
-export function sidedKeys(keyRing: KeyDirectory, directory: string, worked: Worked): KeyDirectory {
+export function sidedKeys(keyRing: OpenedKeyRing, worked: Worked): OpenedKeyRing {
   return {
     ...keyRing,
     async unwrap(encryptedPassword, signal) {
       const since = Date.now()
-      const unwrap = (limited: AbortSignal) => keyRing.unwrap(encryptedPassword, limited)
-      const unwrapped = await on("keys", keysInTime(directory, unwrap, signal))
-      if (unwrapped === null && keyRing.describe().length === 0) throw withoutKeys(directory)
-      // Keys that were read before the directory went away tell nothing of it.
+      const unwrapped = await on("keys", keyRing.unwrap(encryptedPassword, signal))
+      if (unwrapped === null && keyRing.describe().length === 0) throw withoutKeys(keyRing.location)
+      // Keys that were read before their directory went away tell nothing of it.
       worked("keys", Math.min(since, keyRing.lookedAt()))
       return unwrapped
     },
   }
 }
 
-/** Files that can't be used are told of by the ring itself. */
-function withoutKeys(directory: string): unknown {
-  const message = `key directory ${directory} holds no usable key`
+/** Keys that can't be used are told of by the ring itself. */
+function withoutKeys(location: string): unknown {
+  const message = `key ring ${location} holds no usable key`
   return ofSide(new UnsealError("ERR_KEY_SERVICE_UNAVAILABLE", message), "keys")
 }

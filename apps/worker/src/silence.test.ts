@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises"
 import { UnsealError } from "@unseal/archive/errors"
 import { expect, test } from "vitest"
-import { createSilence, keysInTime, silenceOf, type Transfer } from "./silence.ts"
+import { createSilence, silenceOf, type Transfer } from "./silence.ts"
 
 const TICK_MS = 20
 const never = new AbortController().signal
@@ -106,18 +106,4 @@ test("all who hold a store hear the same of it", () => {
   const store = {}
   expect(silenceOf(store)).toBe(silenceOf(store))
   expect(silenceOf({})).not.toBe(silenceOf(store))
-})
-
-test("keys that do not answer are given up, as the deployment's trouble, and an abort is heeded meanwhile", async () => {
-  // A dead mount hears no signal.
-  const hanging = () => new Promise<never>(() => {})
-  await expect(keysInTime("/keys", hanging, never, TICK_MS)).rejects.toMatchObject({
-    ...{ code: "ERR_KEY_SERVICE_UNAVAILABLE", owner: "deployment" },
-    message: "key directory /keys: no answer for 0.4 s",
-  })
-  const abort = new AbortController()
-  const waiting = keysInTime("/keys", hanging, abort.signal)
-  abort.abort(new Error("shutdown"))
-  await expect(waiting).rejects.toThrow("shutdown")
-  expect(await keysInTime("/keys", async () => 1, never, TICK_MS)).toBe(1)
 })

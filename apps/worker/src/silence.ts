@@ -3,7 +3,6 @@
  * of its project would take every slot of every worker meanwhile, and those of all others would wait for it.
  */
 import { type ErrorCode, isUnsealError, UnsealError } from "@unseal/archive/errors"
-import { untilAborted } from "@unseal/archive/waiting"
 
 /** Counted in ticks, not by a clock: what a stopped process or a busy loop has missed is not the store's silence. */
 const TICK_MS = 1_000
@@ -145,32 +144,6 @@ export function createSilence(tickMs = TICK_MS): Silence {
         },
       }
     },
-  }
-}
-
-/** A directory whose file system is another machine's may take its time. */
-const SILENT_KEYS_TICKS = 20
-
-/** What `unwrap` resolves to; `ERR_KEY_SERVICE_UNAVAILABLE` once the keys in `directory` have not answered for 20 s. */
-export async function keysInTime<T>(
-  directory: string,
-  unwrap: (signal: AbortSignal) => Promise<T>,
-  signal: AbortSignal,
-  tickMs = TICK_MS,
-): Promise<T> {
-  const limit = new AbortController()
-  let ticks = 0
-  const timer = setInterval(() => {
-    if (++ticks < SILENT_KEYS_TICKS) return
-    const message = `key directory ${directory}: no answer for ${(SILENT_KEYS_TICKS * tickMs) / 1_000} s`
-    limit.abort(new UnsealError("ERR_KEY_SERVICE_UNAVAILABLE", message))
-  }, tickMs)
-  try {
-    const limited = AbortSignal.any([signal, limit.signal])
-    // A file system that does not answer hears no signal.
-    return await untilAborted(unwrap(limited), limited)
-  } finally {
-    clearInterval(timer)
   }
 }
 

@@ -17,11 +17,12 @@ function placeOf(
   const store = (location: string) => ({ location, stat: more.stat ?? (async () => null) })
   return {
     ...{ source: store("s3://in"), destination: store("s3://out") },
-    ...{ sourceKeys: ["a.ts"], destinationKey: "b.ts", keysDir: "/keys", release() {} },
+    ...{ sourceKeys: ["a.ts"], destinationKey: "b.ts", release() {} },
     keyRing: {
       describe: () => more.keys ?? [KEY],
-      unusable: () => [],
-      ignored: () => more.ignored ?? [],
+      location: "/keys",
+      problems: () => [],
+      notes: () => (more.ignored ?? []).map((message) => ({ name: message, kind: "ignored", message })),
       certificates: () => [{ keyId: KEY.keyId, notAfter: new Date("2027-01-02T03:04:05Z") }],
     },
   } as unknown as Place
@@ -104,7 +105,15 @@ test("with more, nobody's stores and keys are opened, and one line says how many
 })
 
 test("a directory without a key says which of its files were ignored, and why", async () => {
-  await survey(["1"], async () => placeOf({ keys: [], ignored: ["key.pem.bak", "old.passphrase"] }))
+  await survey(["1"], async () =>
+    placeOf({
+      keys: [],
+      ignored: [
+        "key.pem.bak is ignored: its name does not end in .pem",
+        "old.passphrase is ignored: there is no old.pem beside it",
+      ],
+    }),
+  )
   expect(lines[0]!.problems).toEqual([
     "keys: /keys holds no usable key; key.pem.bak is ignored: its name does not end in .pem; old.passphrase is ignored: there is no old.pem beside it",
   ])

@@ -1,10 +1,9 @@
 /** What each project has, told once at start: whoever set it up wrongly learns it before the first archive does. */
 import { isUnsealError } from "@unseal/archive/errors"
-import type { KeyDirectory } from "@unseal/archive/key-directory"
-import { rest } from "@unseal/archive/store/adapter"
+import type { OpenedKeyRing } from "@unseal/archive/keys/contract"
+import { rest } from "@unseal/archive/waiting"
 import type { Logger } from "@unseal/service/logger"
 import type { Settings } from "./config.ts"
-import { whyIgnored } from "./ignored-key.ts"
 import type { Place, Places } from "./places.ts"
 
 export interface SurveyOptions {
@@ -64,7 +63,7 @@ async function lookAt(projectId: string, { places, signal, lookMs = 10_000 }: Su
     return { problems: [clauseOf(error)] }
   }
   try {
-    const { source, destination, keyRing, keysDir } = place
+    const { source, destination, keyRing } = place
     const expiries = new Map(keyRing.certificates().map(({ keyId, notAfter }) => [keyId, notAfter]))
     const keys = keyRing.describe().map(({ keyId, name }) => {
       const expires = expiries.get(keyId)?.toISOString()
@@ -91,8 +90,8 @@ async function lookAt(projectId: string, { places, signal, lookMs = 10_000 }: Su
       ...{ source: source.location, destination: destination.location, keys },
       problems: [
         ...looks.flat(),
-        ...(keys.length === 0 ? [withoutKeys(keysDir, keyRing)] : []),
-        ...keyRing.unusable().map(({ name, error }) => `keys: ${name} can't be used: ${clauseOf(error)}`),
+        ...(keys.length === 0 ? [withoutKeys(keyRing)] : []),
+        ...keyRing.problems().map(({ name, error }) => `keys: ${name} can't be used: ${clauseOf(error)}`),
       ],
     }
   } finally {
@@ -101,9 +100,10 @@ async function lookAt(projectId: string, { places, signal, lookMs = 10_000 }: Su
 }
 
 /** A key under another name than `*.pem` is the likeliest reason for a directory without one. */
-function withoutKeys(keysDir: string, keyRing: KeyDirectory): string {
-  const why = keyRing.ignored().slice(0, 3).map(whyIgnored)
-  return [`keys: ${keysDir} holds no usable key`, ...why].join("; ")
+function withoutKeys(keyRing: OpenedKeyRing): string {
+  const ignored = keyRing.notes().filter(({ kind }) => kind === "ignored")
+  const why = ignored.slice(0, 3).map(({ message }) => message)
+  return [`keys: ${keyRing.location} holds no usable key`, ...why].join("; ")
 }
 
 /** Only our own messages are known to hold no secret. */

@@ -13,6 +13,10 @@ import {
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath, pathToFileURL } from "node:url"
+import { UnsealError } from "@unseal/archive/errors"
+import { createKeyRing } from "@unseal/archive/format/key-ring"
+import type { OpenedKeyRing } from "@unseal/archive/keys/contract"
+import { readPrivateKey } from "@unseal/archive/keys/directory"
 import { openDeadLetters } from "@unseal/queue/dead-letters"
 import { createJobPayload } from "@unseal/queue/job"
 import { createProducer } from "@unseal/queue/producer"
@@ -22,7 +26,7 @@ import { connectRedis } from "@unseal/service/redis"
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest"
 import { type RedisServer, startRedis } from "../../../test/harness/redis.ts"
 import { readConfig } from "./config.ts"
-import { createWorker, type Worker, whyStuck } from "./worker.ts"
+import { createWorker, type Worker, type WorkerOptions, whyStuck } from "./worker.ts"
 
 const VECTOR = fileURLToPath(new URL("../../../test/vectors/openssl-pkcs7/", import.meta.url))
 const PROJECT = "100001"
@@ -56,20 +60,23 @@ afterEach(async () => {
   await rm(directory, { recursive: true, force: true })
 })
 
-function start(env: Record<string, string> = {}): Worker {
+function start(env: Record<string, string> = {}, keyRings?: WorkerOptions["keyRings"]): Worker {
   const store = (name: string) => pathToFileURL(join(directory, name)).href
-  const config = readConfig({
-    REDIS_URL: server.url,
-    UNSEAL_QUEUE: `worker-${directory.slice(-6)}`,
-    UNSEAL_PROJECT_ID: PROJECT,
-    UNSEAL_SOURCE: store("in"),
-    UNSEAL_DESTINATION: store("out"),
-    UNSEAL_KEYS_DIR: join(directory, "keys"),
-    ...env,
-  })
+  const config = readConfig(
+    {
+      REDIS_URL: server.url,
+      UNSEAL_QUEUE: `worker-${directory.slice(-6)}`,
+      UNSEAL_PROJECT_ID: PROJECT,
+      UNSEAL_SOURCE: store("in"),
+      UNSEAL_DESTINATION: store("out"),
+      UNSEAL_KEYS_DIR: join(directory, "keys"),
+      ...env,
+    },
+    keyRings?.schemes,
+  )
   const logger = createLogger("worker", "info", { write: (line) => lines.push(JSON.parse(line)) })
   redis = connectRedis({ REDIS_URL: server.url }, "consumer", logger)
-  worker = createWorker({ config, redis, registry, logger })
+  worker = createWorker({ config, redis, registry, logger, ...(keyRings && { keyRings }) })
   return worker
 }
 
@@ -195,6 +202,48 @@ test("a project without a usable key is suspended, and its archives are decrypte
   expect(lines.find(({ msg }) => msg === "archive committed")).toMatchObject({ attempt: 1 })
 })
 
+test("a key service that is silent, then refuses, suspends the project without an attempt, and ends it when it answers", async () => {
+  const key = await readPrivateKey(join(VECTOR, "key.pem"))
+  const ring = createKeyRing([key])
+  const hangs = () => new Promise<never>(() => {})
+  const refuses = () =>
+    Promise.reject(new UnsealError("ERR_KEY_SERVICE_UNAVAILABLE", "no permission", { refused: true }))
+  let unwrap: OpenedKeyRing["unwrap"] = hangs
+  let closed = 0
+  const service: OpenedKeyRing = {
+    ...{ location: "fake://keys", problems: () => [], notes: () => [], certificates: () => [] },
+    ...{ describe: ring.describe, refresh: async () => {}, lookedAt: () => Date.now() },
+    unwrap: (...given) => unwrap(...given),
+    close: async () => void closed++,
+  }
+  start(
+    { UNSEAL_KEYS_DIR: "fake://keys" },
+    {
+      schemes: { fake: { example: "fake://keys", isRemote: true, parse: () => async () => service } },
+      requests: { timeoutMs: 50, baseMs: 1 },
+    },
+  )
+  await upload()
+  await submit()
+  await line("project suspended: its archives wait until a probe succeeds")
+  expect(lines.find(({ msg }) => String(msg).startsWith("project suspended"))).toMatchObject({
+    ...{ side: "keys", code: "ERR_KEY_SERVICE_UNAVAILABLE" },
+    reason: expect.stringContaining("key ring fake://keys: no answer for 0.05 s"),
+  })
+  expect(await registry.metrics()).toMatch(
+    /unseal_retries_total\{layer="request",code="ERR_KEY_SERVICE_UNAVAILABLE"\} [1-9]/,
+  )
+  unwrap = refuses
+  await expect.poll(() => JSON.stringify(lines), { timeout: 30_000 }).toContain("no permission")
+  unwrap = ring.unwrap
+  await line("archive committed")
+  expect(lines.find(({ msg }) => msg === "archive committed")).toMatchObject({ attempt: 1 })
+  expect(lines.filter(({ msg }) => msg === "archive is a dead letter")).toEqual([])
+  await worker?.close()
+  worker = undefined
+  expect(closed).toBe(1)
+})
+
 test("a key that every user of the machine may read is a warning, and is used", async () => {
   const key = join(directory, "keys", "key.pem")
   await copyFile(join(VECTOR, "key.pem"), key)
@@ -204,7 +253,7 @@ test("a key that every user of the machine may read is a warning, and is used", 
   await submit()
   await line("archive committed")
   const warning = lines.find(({ msg }) => msg === "key file can be read by every user of this machine")
-  expect(warning).toMatchObject({ level: "warn", directory: join(directory, "keys"), file: "key.pem" })
+  expect(warning).toMatchObject({ level: "warn", keys: join(directory, "keys"), file: "key.pem" })
 })
 
 test("what came out under another tail rule is left alone by a second job, unless it may be replaced", async () => {

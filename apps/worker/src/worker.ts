@@ -50,6 +50,8 @@ export interface WorkerOptions {
   readonly consumer?: Pick<ConsumerOptions<MissionResult>, "watchdog" | "lockRenewal">
   /** In place of what the stores do by themselves. */
   readonly stores?: PlacesOptions["stores"]
+  /** In place of what the key rings do by themselves. */
+  readonly keyRings?: PlacesOptions["keyRings"]
 }
 
 /** Everything between the queue and the stores. It begins to work at once. */
@@ -75,6 +77,7 @@ export function createWorker(options: WorkerOptions): Worker {
     onRetry,
     notices: createStoreNotices(registry, logger),
     stores: options.stores,
+    keyRings: options.keyRings,
   })
   metrics.watchRequestLimits(places.requestLimits)
   const fallback = createFallback({ config, onRetry })

@@ -1,5 +1,29 @@
 /** How to wait so that the waiting ends: each of these looks at the signal before it waits, and none leaves work behind unseen. */
 
+import { setTimeout as sleep } from "node:timers/promises"
+
+/** Waits for `ms` milliseconds. Rejects with `signal.reason`, at once if it is aborted already. */
+export async function rest(ms: number, signal?: AbortSignal): Promise<void> {
+  signal?.throwIfAborted()
+  try {
+    await sleep(ms, undefined, signal ? { signal } : {})
+  } catch (interrupted) {
+    throw signal?.aborted ? signal.reason : interrupted
+  }
+}
+
+/** Milliseconds to wait after `failures` in a row: exponential backoff with full jitter, each pause up to twice the one before. */
+export function backoffMs(
+  failures: number,
+  {
+    baseMs,
+    maxMs,
+    random = Math.random,
+  }: { baseMs: number; maxMs: number; random?: (() => number) | undefined },
+): number {
+  return random() * Math.min(maxMs, baseMs * 2 ** (failures - 1))
+}
+
 /** What `work` resolves to, or a rejection with `signal.reason` as soon as `signal` is aborted. The work itself goes on unseen. */
 export function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {

@@ -1,5 +1,5 @@
-import { setTimeout as sleep } from "node:timers/promises"
 import { retryAfterMs } from "@unseal/archive/store/http/retry-after"
+import { backoffMs, rest } from "@unseal/archive/waiting"
 import type { Authorizer } from "./authorization.ts"
 import { proxyReason } from "./proxy.ts"
 import { refusal, VendorError } from "./vendor-error.ts"
@@ -59,10 +59,10 @@ export async function sendRequest(
     } catch (error) {
       signal.throwIfAborted()
       if (!(error instanceof VendorError) || attempt >= attempts || !mayRepeat(request, error)) throw error
-      const pauseMs = error.retryAfterMs ?? Math.random() * Math.min(maxPauseMs, baseMs * 2 ** (attempt - 1))
+      const pauseMs = error.retryAfterMs ?? backoffMs(attempt, { baseMs, maxMs: maxPauseMs })
       // To ask again earlier than told is what makes a limited project a blocked one.
       if (pauseMs > maxPauseMs) throw error
-      await sleep(pauseMs, undefined, { signal }).catch(() => signal.throwIfAborted())
+      await rest(pauseMs, signal)
     }
   }
 }

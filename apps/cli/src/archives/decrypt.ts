@@ -53,6 +53,8 @@ export async function decryptCommand(
         : `--require-size has nothing to compare with: ${options.callback} announces no size`,
     )
   const keyRing = await readKeyRing(options, settings.UNSEAL_OAEP_HASH, settings.UNSEAL_KEYS_DIR, signal)
+  await using held = new AsyncDisposableStack()
+  held.defer(keyRing.close)
   const destination = await openDestination(to, signal)
   const progress = createProgress(
     from === "-"

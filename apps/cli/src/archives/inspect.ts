@@ -25,6 +25,8 @@ export async function inspectCommand(
 
   const wrapped = decodeEncryptedPassword(given.encryptedPassword)
   const ring = await readKeyRing(options, settings.UNSEAL_OAEP_HASH, settings.UNSEAL_KEYS_DIR, signal)
+  await using held = new AsyncDisposableStack()
+  held.defer(ring.close)
   const unwrapped = await ring.unwrap(wrapped, signal)
   if (unwrapped === null) throw new UnsealError("ERR_NO_MATCHING_KEY", explainNoMatch(ring, wrapped))
   try {

@@ -1,7 +1,9 @@
 import { stat } from "node:fs/promises"
-import { createKeyRing, type KeyRing, type PrivateKey } from "@unseal/archive/format/key-ring"
+import { createKeyRing, type PrivateKey } from "@unseal/archive/format/key-ring"
 import type { OaepHash } from "@unseal/archive/format/password"
-import { openKeyDirectory, readPrivateKey } from "@unseal/archive/key-directory"
+import type { OpenedKeyRing } from "@unseal/archive/keys/contract"
+import { readPrivateKey } from "@unseal/archive/keys/directory"
+import { keyRingProblem, openKeyRing } from "@unseal/archive/keys/open"
 import { UsageError } from "../terminal/exit.ts"
 import { unread } from "../terminal/unread.ts"
 
@@ -10,20 +12,23 @@ export interface KeyOptions {
   readonly passphraseFile?: string
 }
 
+/** What a command needs of a key ring, and closes at its end. */
+type CommandKeyRing = Pick<OpenedKeyRing, "unwrap" | "describe" | "close">
+
 /**
- * The ring of the keys given by `--key`, in that order; without any, of those in the directory `keysDir`. A protected key takes the passphrase of `--passphrase-file`, or else of
+ * The ring of the keys given by `--key`, in that order; without any, the ring at `location`, a path or URL. A protected key takes the passphrase of `--passphrase-file`, or else of
  * the file beside it (`key.passphrase` for `key.pem`). Errors of `readPrivateKey`, and `UsageError` for an unreadable file.
  */
 export async function readKeyRing(
   options: KeyOptions,
   oaepHash: OaepHash,
-  keysDir: string | undefined,
+  location: string | undefined,
   signal: AbortSignal,
-): Promise<KeyRing> {
+): Promise<CommandKeyRing> {
   if (options.key.length === 0) {
-    if (keysDir === undefined)
+    if (location === undefined)
       throw new UsageError("which private key? give --key FILE, or set UNSEAL_KEYS_DIR to their directory")
-    return openKeysDir(keysDir, oaepHash)
+    return openConfigured(location, oaepHash)
   }
   const keys: PrivateKey[] = []
   for (const path of options.key) {
@@ -43,27 +48,29 @@ export async function readKeyRing(
       throw unread(failed, error)
     }
   }
-  return createKeyRing(keys, oaepHash)
+  return { ...createKeyRing(keys, oaepHash), async close() {} }
 }
 
-/** The keys of `UNSEAL_KEYS_DIR`. `UsageError` for one that is none, or holds no key file: whoever set it is at the terminal. */
-async function openKeysDir(directory: string, oaepHash: OaepHash): Promise<KeyRing> {
+/** The ring that `UNSEAL_KEYS_DIR` names. `UsageError` for one that can't be used, or holds no key: whoever set it is at the terminal. */
+async function openConfigured(location: string, oaepHash: OaepHash): Promise<CommandKeyRing> {
+  const problem = keyRingProblem(location)
+  if (problem !== null) throw new UsageError(`UNSEAL_KEYS_DIR ${problem}`)
   const refuse = (what: string, next: string): never => {
-    throw new UsageError(`UNSEAL_KEYS_DIR is ${directory}, which ${what}: ${next}, or give --key FILE`)
+    throw new UsageError(`UNSEAL_KEYS_DIR is ${location}, which ${what}: ${next}, or give --key FILE`)
   }
-  const ring = await openKeyDirectory(directory, { oaepHash }).catch((error: Error) => {
+  const ring = await openKeyRing(location, { oaepHash }).catch((error: Error) => {
     const { code } = (error.cause ?? {}) as NodeJS.ErrnoException
     if (code === "ENOENT") return refuse("does not exist", "check the path")
     if (code === "ENOTDIR") return refuse("is not a directory", "name the directory that the key is in")
     if (code === "EACCES") return refuse("this user may not read", "change its permissions")
     throw error
   })
-  if (ring.describe().length > 0 || ring.unusable().length > 0) return ring
-  const ignored = ring.ignored().slice(0, 3)
+  if (ring.describe().length > 0 || ring.problems().length > 0) return ring
+  const ignored = ring.notes().flatMap(({ kind, name }) => (kind === "ignored" ? [name] : []))
   const others =
     ignored.length === 0
       ? ""
-      : `; ${ignored.join(", ")} ${ignored.length === 1 ? "is" : "are"} not looked into`
+      : `; ${ignored.slice(0, 3).join(", ")} ${ignored.length === 1 ? "is" : "are"} not looked into`
   return refuse(`holds no file NAME.pem with a private key${others}`, "put the key there")
 }
 

@@ -1,5 +1,4 @@
 /** What the adapters agree on among themselves; users of a store need only `contract.ts` and `open.ts`. */
-import { setTimeout as sleep } from "node:timers/promises"
 import { crc32 } from "node:zlib"
 import { counted } from "../counted.ts"
 import { UnsealError } from "../errors.ts"
@@ -69,16 +68,6 @@ export async function openInTwo(
 }
 
 async function* nothing(): AsyncGenerator<Uint8Array> {}
-
-/** Waits for `ms` milliseconds. Rejects with `signal.reason`, at once if it is aborted already. */
-export async function rest(ms: number, signal?: AbortSignal): Promise<void> {
-  signal?.throwIfAborted()
-  try {
-    await sleep(ms, undefined, signal ? { signal } : {})
-  } catch (interrupted) {
-    throw signal?.aborted ? signal.reason : interrupted
-  }
-}
 
 /**
  * The markers of a listing's pages so far. `advance` gives where the next page begins, or `undefined` at the end;

@@ -1,7 +1,8 @@
 /** A store whose requests keep to a `RequestLimit`. */
 import { type ErrorCode, isUnsealError } from "../errors.ts"
 import type { ByteRange } from "../format/parts.ts"
-import { openInTwo, rest } from "./adapter.ts"
+import { rest } from "../waiting.ts"
+import { openInTwo } from "./adapter.ts"
 import type { ArchiveStore, OpenedObject, PartWriter, StoredObject } from "./contract.ts"
 import type { RequestLimit } from "./request-limit.ts"
 

@@ -1,6 +1,6 @@
 import { type ErrorCode, isUnsealError, type UnsealError } from "../errors.ts"
 import type { ByteRange } from "../format/parts.ts"
-import { rest } from "./adapter.ts"
+import { backoffMs, rest } from "../waiting.ts"
 import type { ArchiveStore, PartWriter, StoredObject } from "./contract.ts"
 import { createPace } from "./http/pace.ts"
 
@@ -62,16 +62,15 @@ export function withRetries(store: ArchiveStore, options: RetryOptions = {}): Ar
 
   /** Milliseconds to wait before the next try, or `null` if there is none. */
   function pauseAfter(error: UnsealError, tries: Tries, limit: number): number | null {
-    const upTo = (ms: number) => Math.min(maxMs, ms)
     if (error.slow) return null
     if (error.code === "ERR_STORE_UNAVAILABLE")
-      return ++tries.failures < limit ? random() * upTo(baseMs * 2 ** (tries.failures - 1)) : null
+      return ++tries.failures < limit ? backoffMs(tries.failures, { baseMs, maxMs, random }) : null
     if (error.code !== "ERR_STORE_DENIED" || !error.refused) return null
     if (isDenied || ++tries.refusals > REFUSALS_ASKED_AGAIN) {
       isDenied = true
       return null
     }
-    return (0.5 + random() / 2) * upTo(5 * baseMs * 2 ** (tries.refusals - 1))
+    return backoffMs(tries.refusals, { baseMs: 5 * baseMs, maxMs, random: () => 0.5 + random() / 2 })
   }
 
   /** Waits before the next try, or throws `error` if there is none. */

@@ -1,34 +1,13 @@
 /** A key ring kept in a directory of PEM files, as Kubernetes mounts a secret. */
 import { readdir, stat } from "node:fs/promises"
 import { join } from "node:path"
-import { isUnsealError, UnsealError } from "./errors.ts"
-import { type Certificate, parseCertificates } from "./format/certificate.ts"
-import { createKeyRing, type KeyRing, type PrivateKey, parsePrivateKey } from "./format/key-ring.ts"
-import { type OaepHash, wipe } from "./format/password.ts"
-import { utf8Of } from "./format/text.ts"
-import { NotASmallFile, readSmallFile } from "./small-file.ts"
-
-/** A file that holds no usable key at the moment. */
-export interface UnusableKey {
-  readonly name: string
-  /** Why, with a code: `ERR_KEY_INVALID`, or the file system's reason. */
-  readonly error: Error
-}
-
-export interface KeyDirectory extends KeyRing {
-  /** Files that can't be used as they are now. A file that was usable before keeps its old key meanwhile. */
-  unusable(): readonly UnusableKey[]
-  /** Files that are not looked into, by their names: neither `*.pem` nor the passphrase of one. Hidden files are not told of. */
-  ignored(): readonly string[]
-  /** Names of key files that every user of the machine may read. */
-  exposed(): readonly string[]
-  /** The certificates of its keys that stand in the directory, too. */
-  certificates(): readonly Certificate[]
-  /** Looks at the directory now rather than within `refreshMs`. */
-  refresh(): Promise<void>
-  /** When the last look that succeeded began, in milliseconds on the clock of `Date.now`. What `unwrap` gives is as old as that. */
-  lookedAt(): number
-}
+import { isUnsealError, UnsealError } from "../errors.ts"
+import { type Certificate, parseCertificates } from "../format/certificate.ts"
+import { createKeyRing, type PrivateKey, parsePrivateKey } from "../format/key-ring.ts"
+import { type OaepHash, wipe } from "../format/password.ts"
+import { utf8Of } from "../format/text.ts"
+import { NotASmallFile, readSmallFile } from "../small-file.ts"
+import type { KeyNote, KeyProblem, OpenedKeyRing } from "./contract.ts"
 
 export interface KeyDirectoryOptions {
   readonly oaepHash?: OaepHash
@@ -54,7 +33,7 @@ interface Entry {
 export async function openKeyDirectory(
   directory: string,
   options: KeyDirectoryOptions = {},
-): Promise<KeyDirectory> {
+): Promise<OpenedKeyRing> {
   const refreshMs = options.refreshMs ?? 10_000
   let entries = new Map<string, Entry>()
   let ring = createKeyRing([], options.oaepHash)
@@ -85,15 +64,19 @@ export async function openKeyDirectory(
     return looking
   }
 
-  const unusable = () => [...entries].flatMap(([name, { error }]) => (error ? [{ name, error }] : []))
+  const problems = () => [...entries].flatMap(([name, { error }]) => (error ? [{ name, error }] : []))
 
   await refresh()
   return {
-    unusable,
+    location: directory,
+    problems,
+    notes: () => [
+      ...[...entries].flatMap(([name, { key, isPublic }]) => (key && isPublic ? [exposed(name)] : [])),
+      ...ignored.map(passedOver),
+    ],
     refresh,
     lookedAt: () => lookedAt,
-    ignored: () => ignored,
-    exposed: () => [...entries].flatMap(([name, { key, isPublic }]) => (key && isPublic ? [name] : [])),
+    async close() {},
     certificates() {
       const ids = new Set(ring.describe().map((key) => key.keyId))
       return [...entries.values()]
@@ -108,15 +91,27 @@ export async function openKeyDirectory(
       // The right key may have been mounted this minute: look once more before giving up on a recording.
       await refresh()
       const again = await ring.unwrap(encryptedPassword, signal)
-      if (again === null && unusable().length > 0)
-        throw maybeAmong(unusable(), ring.describe().length, directory)
+      if (again === null && problems().length > 0)
+        throw maybeAmong(problems(), ring.describe().length, directory)
       return again
     },
   }
 }
 
+const exposed = (name: string): KeyNote => ({
+  ...{ name, kind: "exposed" },
+  message: "key file can be read by every user of this machine",
+})
+
+const passedOver = (name: string): KeyNote => ({
+  ...{ name, kind: "ignored" },
+  message: name.endsWith(".passphrase")
+    ? `${name} is ignored: there is no ${name.replace(/\.passphrase$/, ".pem")} beside it`
+    : `${name} is ignored: its name does not end in .pem`,
+})
+
 /** The error for a password that no usable key fits while the files `bad` can't be used: one of them may fit. */
-function maybeAmong(bad: readonly UnusableKey[], usable: number, directory: string): UnsealError {
+function maybeAmong(bad: readonly KeyProblem[], usable: number, directory: string): UnsealError {
   const { error } = bad[0]!
   const isOne = bad.length === 1
   const first = `${isOne ? ":" : "; the first:"} ${error.message}`

@@ -4,10 +4,10 @@ import { chmod, copyFile, mkdtemp, readFile, rename, rm, symlink, utimes, writeF
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterEach, beforeEach, describe, expect, it } from "vitest"
-import { decodeEncryptedPassword, parsePassword } from "./format/password.ts"
-import { openKeyDirectory, readPrivateKey } from "./key-directory.ts"
+import { decodeEncryptedPassword, parsePassword } from "../format/password.ts"
+import { openKeyDirectory, readPrivateKey } from "./directory.ts"
 
-const vectors = join(import.meta.dirname, "../../../test/vectors")
+const vectors = join(import.meta.dirname, "../../../../test/vectors")
 const never = new AbortController().signal
 const openssl = (...args: string[]) => execFileSync("openssl", args, { stdio: "pipe" })
 
@@ -42,7 +42,7 @@ describe("a key directory", () => {
     for (const text of ["correct-horse", "correct-horse\n", "correct-horse\r\n"]) {
       await writeFile(join(directory, "key.passphrase"), text)
       const ring = await openKeyDirectory(directory)
-      expect(ring.unusable()).toEqual([])
+      expect(ring.problems()).toEqual([])
       expect(await ring.unwrap(await passwordOf("openssl-passphrase"), never)).not.toBeNull()
     }
   })
@@ -51,7 +51,11 @@ describe("a key directory", () => {
     await place("openssl-passphrase", "key.pem")
     for (const name of ["key.passphrase", "key.pem.bak", "old.passphrase", "..data"])
       await writeFile(join(directory, name), "correct-horse")
-    expect((await openKeyDirectory(directory)).ignored()).toEqual(["key.pem.bak", "old.passphrase"])
+    const notes = (await openKeyDirectory(directory)).notes()
+    expect(notes.filter(({ kind }) => kind === "ignored")).toEqual([
+      { name: "key.pem.bak", kind: "ignored", message: expect.stringMatching(/does not end in \.pem$/) },
+      { name: "old.passphrase", kind: "ignored", message: expect.stringMatching(/no old\.pem beside it$/) },
+    ])
   })
 
   it("finds a key that was added since, without a restart", async () => {
@@ -66,7 +70,7 @@ describe("a key directory", () => {
     const ring = await openKeyDirectory(directory, { refreshMs: 0 })
     await writeFile(join(directory, "key.pem"), "rubbish")
     expect(await ring.unwrap(await passwordOf("openssl-zero"), never)).not.toBeNull()
-    expect(ring.unusable()).toEqual([
+    expect(ring.problems()).toEqual([
       {
         name: "key.pem",
         error: expect.objectContaining({
@@ -77,7 +81,7 @@ describe("a key directory", () => {
     ])
     await place("openssl-zero", "key.pem")
     await ring.refresh()
-    expect(ring.unusable()).toEqual([])
+    expect(ring.problems()).toEqual([])
   })
 
   it("is unavailable, rather than without a match, while one of its files can't be used", async () => {
@@ -116,7 +120,7 @@ describe("a key directory", () => {
     execFileSync("mkfifo", [join(directory, "protected.passphrase")])
     const ring = await openKeyDirectory(directory)
     expect(await ring.unwrap(await passwordOf("openssl-zero"), never)).not.toBeNull()
-    expect(ring.unusable().map(({ error }) => error.message)).toEqual([
+    expect(ring.problems().map(({ error }) => error.message)).toEqual([
       "large.pem can't be read: it has 1048577 bytes, more than the 1048576 that are read",
       "pipe.pem can't be read: it is not a regular file",
       `${join(directory, "protected.passphrase")} is not a regular file`,
@@ -128,10 +132,10 @@ describe("a key directory", () => {
     await place("openssl-zero", "key.pem")
     await chmod(join(directory, "key.pem"), 0o640)
     const ring = await openKeyDirectory(directory)
-    expect(ring.exposed()).toEqual([])
+    expect(ring.notes()).toEqual([])
     await chmod(join(directory, "key.pem"), 0o644)
     await ring.refresh()
-    expect(ring.exposed()).toEqual(["key.pem"])
+    expect(ring.notes()).toMatchObject([{ name: "key.pem", kind: "exposed" }])
   })
 
   it.each(["utf8", "utf16le", "utf16be"] as const)(
@@ -144,7 +148,7 @@ describe("a key directory", () => {
         await writeFile(join(directory, name), encoding === "utf16be" ? bytes.swap16() : bytes)
       }
       const ring = await openKeyDirectory(directory)
-      expect(ring.unusable()).toEqual([])
+      expect(ring.problems()).toEqual([])
       expect(await ring.unwrap(await passwordOf("openssl-passphrase"), never)).not.toBeNull()
       expect(ring.certificates()).toMatchObject([{ keyId: ring.describe()[0]!.keyId }])
     },
@@ -159,14 +163,14 @@ describe("a key directory", () => {
     ])
     await writeFile(join(directory, "key.passphrase"), passphrase)
     const ring = await openKeyDirectory(directory)
-    expect(ring.unusable()).toEqual([])
+    expect(ring.problems()).toEqual([])
   })
 
   it("passes over a certificate, which openssl puts beside its key", async () => {
     await place("openssl-zero", "key.pem")
     await copyFile(join(vectors, "openssl-zero/cert.pem"), join(directory, "cert.pem"))
     const ring = await openKeyDirectory(directory)
-    expect(ring.unusable()).toEqual([])
+    expect(ring.problems()).toEqual([])
     expect(ring.describe().map((key) => key.name)).toEqual(["key.pem"])
     expect(await ring.unwrap(await passwordOf("openssl-pkcs7"), never)).toBeNull()
   })
@@ -190,7 +194,7 @@ describe("a key directory", () => {
       "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
     )
     await ring.refresh()
-    expect(ring.unusable()).toEqual([])
+    expect(ring.problems()).toEqual([])
     expect(ring.certificates().map(({ name }) => name)).toEqual(["both.pem", "cert.pem", "cert.pem"])
     await rm(join(directory, "cert.pem"))
     await ring.refresh()
