@@ -34,15 +34,24 @@ export function ingestRegistry(
   return registry
 }
 
-/** A registry with what a worker shows; nothing is behind it. */
-export function workerRegistry(projects: { readonly ids: readonly string[] } = NO_PROJECTS): Registry {
+/** What a worker has to show only while something is wrong. */
+interface Troubles {
+  readonly suspensions: Parameters<typeof createSuspensionMetrics>[2]
+  readonly limits: Parameters<ReturnType<typeof createWorkerMetrics>["watchRequestLimits"]>[0]
+}
+
+/** A registry with what a worker shows; nothing is behind it but the troubles that are given. */
+export function workerRegistry(
+  projects: { readonly ids: readonly string[] } = NO_PROJECTS,
+  { suspensions, limits }: Troubles = { suspensions: never, limits: () => [] },
+): Registry {
   const registry = createRegistry()
   createReloadMetrics(registry)
   const metrics = createWorkerMetrics(registry, projects, { holders: 0 })
-  metrics.watchRequestLimits(() => [])
+  metrics.watchRequestLimits(limits)
   createQueueMetrics(registry, { status: never, memory: never, deadLetters: { count: never } })
   createAccountMetrics(registry, never)
-  createSuspensionMetrics(registry, projects, never)
+  createSuspensionMetrics(registry, projects, suspensions)
   createStoreNotices(registry, logger)
   createKeyMetrics(registry, projects, { keys: async () => [] })
   return registry

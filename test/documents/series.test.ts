@@ -1,6 +1,8 @@
 import { ERROR_CODES, type ErrorCode } from "@unseal/archive/errors"
-import { WAITING_CODES } from "@unseal/queue/ending"
+import { SUSPENDING_CODES, WAITING_CODES } from "@unseal/queue/ending"
+import { SIDES } from "@unseal/queue/suspension-state"
 import { expect, it } from "vitest"
+import { codeIn, compareWithDocument, exposedIn, rowsOf } from "./exposed.ts"
 import { ingestRegistry, workerRegistry } from "./metrics.ts"
 
 const project = { id: "123456", callbackAuth: "signed", signatureSecrets: ["0123456789abcdef"] } as const
@@ -19,6 +21,20 @@ it("nobody but the worker that can't read a job counts for no project", async ()
   expect(series).toEqual([
     'unseal_archives_total{project="unknown",outcome="dead-letter",code="ERR_JOB_INVALID"} 0',
   ])
+})
+
+it("what is suspended or slowed down has the series that the document lists", async () => {
+  const one = { projectId: "123456", reason: "", remedy: "", since: "", nextProbeAt: null }
+  const all = SIDES.flatMap((side) => SUSPENDING_CODES.map((code) => ({ ...one, side, code })))
+  const registry = workerRegistry(projects, {
+    suspensions: async () => all.map((suspension) => ({ ...suspension, seconds: 1, probes: 1, held: 1 })),
+    limits: () =>
+      (["source", "destination"] as const).map((side) => ({ projectId: "123456", side, limit: 2 })),
+  })
+  const names = ["unseal_suspended", "unseal_suspended_seconds", "unseal_store_requests_limit"]
+  const rows = rowsOf("metrics.md").filter(([cell]) => names.includes(codeIn(cell)[0]!))
+  expect(rows).toHaveLength(3)
+  expect(compareWithDocument(exposedIn(await registry.metrics()), rows)).toBe(2 * all.length + 2)
 })
 
 it("what is never tried again has no series of retries", async () => {
