@@ -80,7 +80,7 @@ function commandsFor(system: System) {
     UNSEAL_PROJECT_ID: PROJECT_ID,
     UNSEAL_SOURCE: system.stores.source,
     UNSEAL_DESTINATION: system.stores.destination,
-    UNSEAL_KEYS_DIR: dirname(system.keyFile),
+    UNSEAL_KEYS: dirname(system.keyFile),
     UNSEAL_API_SECRET: API_SECRET,
     UNSEAL_API_URL: `http://127.0.0.1:${system.simulator.ports.rest}`,
   }

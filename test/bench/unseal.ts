@@ -101,7 +101,7 @@ export async function startWorkers(bench: Bench, options: WorkersOptions): Promi
                 UNSEAL_PROJECT_ID: PROJECT_ID,
                 UNSEAL_SOURCE: storeUrl(sourceBucket(archiveBytes), origin),
                 UNSEAL_DESTINATION: storeUrl("decrypted", origin),
-                UNSEAL_KEYS_DIR: bench.recording.keysDirectory,
+                UNSEAL_KEYS: bench.recording.keysDirectory,
               }),
           ...options.env,
           ...environment(bench, origin),

@@ -59,14 +59,14 @@ export const singleProject = ({ source, destination, keysDirectory }: ProjectSet
   UNSEAL_SOURCE: source,
   UNSEAL_DESTINATION: destination,
   UNSEAL_DESTINATION_KEY: DESTINATION_KEY,
-  UNSEAL_KEYS_DIR: keysDirectory,
+  UNSEAL_KEYS: keysDirectory,
 })
 
 /** A projects file, for ingest and workers alike. */
 export const projectsFile = (projects: readonly ProjectSetup[], signatureSecretFile: string): string =>
   JSON.stringify({
     projects: projects.map(({ id, source, destination, keysDirectory }) => ({
-      ...{ id, source, destination, destinationKey: DESTINATION_KEY, keysDir: keysDirectory },
+      ...{ id, source, destination, destinationKey: DESTINATION_KEY, keys: keysDirectory },
       signatureSecretFile,
     })),
   })

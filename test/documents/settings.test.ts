@@ -17,7 +17,7 @@ const BASE: Environment = {
   UNSEAL_PROJECT_ID: "6f0c4b2e-8c55-4c5b-9a3b-0d4f1f0e7a11",
   UNSEAL_SOURCE: "file:///source",
   UNSEAL_DESTINATION: "file:///destination",
-  UNSEAL_KEYS_DIR: "/keys",
+  UNSEAL_KEYS: "/keys",
   UNSEAL_SIGNATURE_SECRET: "0123456789abcdef",
   UNSEAL_APPLICATION_KEY: privateKey.export({ type: "pkcs8", format: "pem" }) as string,
   ...{ SIMULATOR_S3_PORT: "0", AWS_ACCESS_KEY_ID: "me", AWS_SECRET_ACCESS_KEY: "made-up" },

@@ -8,7 +8,7 @@ import { type Archive, startWorkerSystem, type WorkerSystem } from "../harness/w
 
 const SOON = { timeout: 120_000, interval: 200 }
 const NO_REDIS = { REDIS_URL: "redis://127.0.0.1:1" }
-const NO_STORES = { UNSEAL_PROJECT_ID: "", UNSEAL_SOURCE: "", UNSEAL_DESTINATION: "", UNSEAL_KEYS_DIR: "" }
+const NO_STORES = { UNSEAL_PROJECT_ID: "", UNSEAL_SOURCE: "", UNSEAL_DESTINATION: "", UNSEAL_KEYS: "" }
 const signal = AbortSignal.timeout(900_000)
 
 let system: WorkerSystem

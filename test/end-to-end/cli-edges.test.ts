@@ -231,7 +231,7 @@ describe("unseal decrypt", () => {
         /no\.txt does not exist: check the path\n$/,
       ],
       [[...callback, "--key", `${file("key.pem")}/x`], /leads through a file: check the path\n$/],
-      [[...callback, "--key", directory], /is a directory: name the key in it, or set UNSEAL_KEYS_DIR to it/],
+      [[...callback, "--key", directory], /is a directory: name the key in it, or set UNSEAL_KEYS to it/],
       [["--callback", directory, ...KEY], /can't be read: it is a directory/],
     ]
     for (const [args, words] of cases)
@@ -330,36 +330,28 @@ describe("unseal decrypt", () => {
     })
   })
 
-  it("takes its keys from UNSEAL_KEYS_DIR, and asks for them if there is none", async () => {
+  it("takes its keys from UNSEAL_KEYS, and asks for them if there is none", async () => {
     await mkdir(path("keys"))
     await copyFile(file("key.pem"), path("keys/key.pem"))
     const command = ["decrypt", path("archive.enc"), "-", "--password-file", file("password.b64")]
-    const found = await runCli(command, { env: { UNSEAL_KEYS_DIR: path("keys") } })
+    const found = await runCli(command, { env: { UNSEAL_KEYS: path("keys") } })
     expect(found).toMatchObject({ code: 0 })
     expect(found.stdout.equals(plaintext)).toBe(true)
     expect(await runCli(command)).toMatchObject({
       code: 2,
-      stderr: expect.stringMatching(/which private key\? give --key FILE, or set UNSEAL_KEYS_DIR/),
+      stderr: expect.stringMatching(/which private key\? give --key FILE, or set UNSEAL_KEYS/),
     })
   })
 
   it("says of a key directory without a usable key what is there, as a mistake in the configuration", async () => {
     const foreign = ["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out"]
     const prepare: [string, () => Promise<unknown>, RegExp][] = [
-      [
-        "absent",
-        async () => {},
-        /UNSEAL_KEYS_DIR is .*absent, which does not exist: check the path, or give/,
-      ],
-      [
-        "file",
-        () => writeFile(path("file"), ""),
-        /UNSEAL_KEYS_DIR is .*file, which is not a directory: .*--key/,
-      ],
+      ["absent", async () => {}, /UNSEAL_KEYS is .*absent, which does not exist: check the path, or give/],
+      ["file", () => writeFile(path("file"), ""), /UNSEAL_KEYS is .*file, which is not a directory: .*--key/],
       [
         "empty",
         () => mkdir(path("empty")),
-        /UNSEAL_KEYS_DIR is .*empty, which holds no file NAME\.pem with a private key: put the key there, or give --key FILE/,
+        /UNSEAL_KEYS is .*empty, which holds no file NAME\.pem with a private key: put the key there, or give --key FILE/,
       ],
       [
         "misnamed",
@@ -392,11 +384,19 @@ describe("unseal decrypt", () => {
       await make()
       for (const command of [["decrypt", path("archive.enc"), path("out.ts")], ["inspect"]]) {
         const given = [...command, "--password-file", file("password.b64")]
-        const { code, stderr } = await runCli(given, { env: { UNSEAL_KEYS_DIR: path(name) } })
+        const { code, stderr } = await runCli(given, { env: { UNSEAL_KEYS: path(name) } })
         expect({ name, code, stderr }).toEqual({ name, code: 2, stderr: expect.stringMatching(words) })
       }
     }
     expect(existsSync(path("out.ts"))).toBe(false)
+  })
+
+  it("says which schemes of keys it knows", async () => {
+    const command = ["inspect", "--password-file", file("password.b64")]
+    expect(await runCli(command, { env: { UNSEAL_KEYS: "pkcs11:pin-value=hunter2" } })).toMatchObject({
+      code: 2,
+      stderr: "unseal: UNSEAL_KEYS has the unknown scheme pkcs11: (known are a path, file:///directory)\n",
+    })
   })
 
   it("refuses standard input for two things at once", async () => {

@@ -16,9 +16,9 @@ const SOON = { timeout: 180_000, interval: 50 }
 test("a source below the floor is given up, suspends its project alone, and uses no attempt", async () => {
   const system = await startWorkerSystem()
   try {
-    const { UNSEAL_SOURCE: source, UNSEAL_DESTINATION: destination, UNSEAL_KEYS_DIR: keysDir } = system.env
+    const { UNSEAL_SOURCE: source, UNSEAL_DESTINATION: destination, UNSEAL_KEYS: keys } = system.env
     const file = join(system.directory, "projects.json")
-    const projects = [PROJECT_ID, WELL].map((id) => ({ id, source, destination, keysDir }))
+    const projects = [PROJECT_ID, WELL].map((id) => ({ id, source, destination, keys }))
     await writeFile(file, JSON.stringify({ projects }))
     const submit = async (projectId: string, sizes: readonly number[]): Promise<Archive[]> => {
       const archives = sizes.map((size) => {
@@ -36,7 +36,7 @@ test("a source below the floor is given up, suspends its project alone, and uses
       action: { throttleBytesPerSecond: 200 },
     })
     const sick = await submit(PROJECT_ID, [11 * MIB, 188 * 400, 11 * MIB, 188 * 400, 188 * 400, 188 * 400])
-    const none = { UNSEAL_PROJECT_ID: "", UNSEAL_SOURCE: "", UNSEAL_DESTINATION: "", UNSEAL_KEYS_DIR: "" }
+    const none = { UNSEAL_PROJECT_ID: "", UNSEAL_SOURCE: "", UNSEAL_DESTINATION: "", UNSEAL_KEYS: "" }
     await system.startWorker({
       ...none,
       // Ten times as long is what a peer may take beside its bytes.

@@ -32,14 +32,14 @@ test("a directory that does not answer holds no slot for longer than 20 s, and n
     }
   }
   try {
-    const { UNSEAL_SOURCE: source, UNSEAL_DESTINATION: destination, UNSEAL_KEYS_DIR: keysDir } = system.env
+    const { UNSEAL_SOURCE: source, UNSEAL_DESTINATION: destination, UNSEAL_KEYS: keys } = system.env
     const dead = join(system.directory, "dead")
     await mkdir(dead)
     // By a name, so that each new connection needs a thread.
     const byName = destination!.replace("127.0.0.1", "localhost")
     const projects = [
-      { id: PROJECT_ID, source, destination: `file://${dead}`, keysDir },
-      { id: WELL, source, destination: byName, keysDir },
+      { id: PROJECT_ID, source, destination: `file://${dead}`, keys },
+      { id: WELL, source, destination: byName, keys },
     ]
     const file = join(system.directory, "projects.json")
     await writeFile(file, JSON.stringify({ projects }))
@@ -66,7 +66,7 @@ test("a directory that does not answer holds no slot for longer than 20 s, and n
     }
 
     const sick = await submit(PROJECT_ID, [188 * 320, 11 * MIB, 188 * 320, 11 * MIB, 188 * 320, 188 * 320])
-    const none = { UNSEAL_PROJECT_ID: "", UNSEAL_SOURCE: "", UNSEAL_DESTINATION: "", UNSEAL_KEYS_DIR: "" }
+    const none = { UNSEAL_PROJECT_ID: "", UNSEAL_SOURCE: "", UNSEAL_DESTINATION: "", UNSEAL_KEYS: "" }
     const worker = await system.startWorker({
       ...none,
       UNSEAL_PROJECTS_FILE: file,

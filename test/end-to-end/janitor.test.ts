@@ -72,7 +72,7 @@ test("orphans are aborted; young uploads, and those under keys that are not Unse
 })
 
 test("it needs no source and no keys, and counts nothing where it could not look", async () => {
-  const without = { UNSEAL_SOURCE: "", UNSEAL_SOURCE_KEYS: "", UNSEAL_KEYS_DIR: "" }
+  const without = { UNSEAL_SOURCE: "", UNSEAL_SOURCE_KEYS: "", UNSEAL_KEYS: "" }
   expect(await system.cli(["janitor"], without)).toMatchObject({ code: 0 })
   const nowhere = { ...without, UNSEAL_DESTINATION: "file:///nowhere/at/all" }
   const { code, stdout, stderr } = await system.cli(["janitor"], nowhere)

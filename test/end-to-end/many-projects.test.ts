@@ -27,13 +27,13 @@ async function configure(projects: readonly Limited[]): Promise<Record<string, s
   const { UNSEAL_SOURCE: source, UNSEAL_DESTINATION: destination } = system.env
   const file = join(system.directory, "projects.json")
   const entries = projects.map(async ({ id, partsInFlight }) => {
-    const keysDir = join(system.directory, `keys-${id}`)
-    await mkdir(keysDir)
-    await copyFile(system.keyFile, join(keysDir, "key.pem"))
-    return { id, source, destination, keysDir, ...(partsInFlight && { limits: { partsInFlight } }) }
+    const keys = join(system.directory, `keys-${id}`)
+    await mkdir(keys)
+    await copyFile(system.keyFile, join(keys, "key.pem"))
+    return { id, source, destination, keys, ...(partsInFlight && { limits: { partsInFlight } }) }
   })
   await writeFile(file, JSON.stringify({ projects: await Promise.all(entries) }))
-  const none = { UNSEAL_PROJECT_ID: "", UNSEAL_SOURCE: "", UNSEAL_DESTINATION: "", UNSEAL_KEYS_DIR: "" }
+  const none = { UNSEAL_PROJECT_ID: "", UNSEAL_SOURCE: "", UNSEAL_DESTINATION: "", UNSEAL_KEYS: "" }
   return { ...none, UNSEAL_PROJECTS_FILE: file }
 }
 

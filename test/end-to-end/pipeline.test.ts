@@ -163,7 +163,7 @@ describe("two workers", () => {
         UNSEAL_PROJECT_ID: PROJECT_ID,
         UNSEAL_SOURCE: system.stores.source,
         UNSEAL_DESTINATION: system.stores.destination,
-        UNSEAL_KEYS_DIR: dirname(system.keyFile),
+        UNSEAL_KEYS: dirname(system.keyFile),
       },
     })
     expect(janitor).toMatchObject({ code: 0 })

@@ -85,7 +85,7 @@ const store = (bucket: string) => `"s3://${bucket}?endpoint=${s3.url}&region=us-
 const project = (id: string, destination = `out-${id}`) => `
   - id: ${id}
     signatureSecretFile: ${id}.secret
-    keysDir: ./${id}
+    keys: ./${id}
     source: ${store(`in-${id}`)}
     destination: ${store(destination)}`
 
@@ -207,7 +207,7 @@ test("a new project is served, and a changed one goes where it should, without a
 })
 
 test("a bad file changes nothing but a metric, and archives go on being decrypted", async () => {
-  await configure(project(A), "\n  - id: 200002\n    keysDir: 7\n    source: nowhere")
+  await configure(project(A), "\n  - id: 200002\n    keys: 7\n    source: nowhere")
   for (const app of [ingest, worker])
     await expect
       .poll(async () => /^unseal_projects_file_invalid 1$/m.test(await metrics(app)), SOON)

@@ -57,7 +57,7 @@ const cli = (args: readonly string[], env: Record<string, string> = {}): Promise
     env: {
       ...{ ...system.env, ...workerEnv, UNSEAL_PROJECT_ID: PROJECT_ID },
       ...{ UNSEAL_SOURCE: system.stores.source, UNSEAL_DESTINATION: system.stores.destination },
-      ...{ UNSEAL_KEYS_DIR: dirname(system.keyFile), ...env },
+      ...{ UNSEAL_KEYS: dirname(system.keyFile), ...env },
     },
   })
 
@@ -288,7 +288,7 @@ test("what can't be reconciled says what is missing", async () => {
   expect([code, stderr]).toEqual([1, expect.stringContaining("refused to list")])
   expect(stderr).not.toContain("0 archives")
   // What it does not use it does not ask for.
-  const without = { UNSEAL_SOURCE: "", UNSEAL_KEYS_DIR: "" }
+  const without = { UNSEAL_SOURCE: "", UNSEAL_KEYS: "" }
   expect(await run([], without)).toEqual([0, expect.stringContaining("0 archives")])
   expect(await run([], { UNSEAL_API_URL: "http://127.0.0.1:1" })).toEqual([3, expect.anything()])
   expect(await run([], { REDIS_URL: "redis://127.0.0.1:1" })).toEqual([3, expect.stringContaining("redis")])

@@ -73,7 +73,7 @@ test("a key is rotated under load without a failure, and the old one is needed n
   const worker = await startApp("worker", {
     env: {
       ...{ REDIS_URL: redis.url, UNSEAL_HOST: "127.0.0.1", UNSEAL_ADMIN_PORT: "0", UNSEAL_CONCURRENCY: "2" },
-      ...{ UNSEAL_PROJECT_ID: PROJECT, UNSEAL_KEYS_DIR: path("keys") },
+      ...{ UNSEAL_PROJECT_ID: PROJECT, UNSEAL_KEYS: path("keys") },
       UNSEAL_SOURCE: pathToFileURL(path("in")).href,
       UNSEAL_DESTINATION: pathToFileURL(path("out")).href,
     },

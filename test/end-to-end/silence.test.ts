@@ -58,15 +58,15 @@ const by = (url: string, port: number): string => {
 test.each(["source", "destination"] as const)(
   "a %s that falls silent amid parts holds no slot for longer than 20 s, and its archives go on where they were",
   async (side) => {
-    const { UNSEAL_SOURCE, UNSEAL_DESTINATION, UNSEAL_KEYS_DIR: keysDir } = system.env
+    const { UNSEAL_SOURCE, UNSEAL_DESTINATION, UNSEAL_KEYS: keys } = system.env
     const [source, destination] = [UNSEAL_SOURCE!, UNSEAL_DESTINATION!]
     const proxy = await startRedisProxy(system.s3.port)
     try {
       const file = join(system.directory, "projects.json")
       const sides = { source, destination }
       const projects = [
-        { id: PROJECT_ID, ...sides, [side]: by(sides[side], proxy.port), keysDir },
-        { id: WELL, ...sides, keysDir },
+        { id: PROJECT_ID, ...sides, [side]: by(sides[side], proxy.port), keys },
+        { id: WELL, ...sides, keys },
       ]
       await writeFile(file, JSON.stringify({ projects }))
       const sick = await submit(
@@ -80,7 +80,7 @@ test.each(["source", "destination"] as const)(
         times: Number.POSITIVE_INFINITY,
         action: { throttleBytesPerSecond: MIB / 4 },
       })
-      const none = { UNSEAL_PROJECT_ID: "", UNSEAL_SOURCE: "", UNSEAL_DESTINATION: "", UNSEAL_KEYS_DIR: "" }
+      const none = { UNSEAL_PROJECT_ID: "", UNSEAL_SOURCE: "", UNSEAL_DESTINATION: "", UNSEAL_KEYS: "" }
       const worker = await system.startWorker({
         ...none,
         UNSEAL_PROJECTS_FILE: file,

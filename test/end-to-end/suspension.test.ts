@@ -23,11 +23,11 @@ afterEach(() => system.close())
 
 /** Both projects on the same stores, below keys of their own. */
 async function startTwoProjects(more: Readonly<Record<string, string>> = {}): Promise<AppProcess> {
-  const { UNSEAL_SOURCE: source, UNSEAL_DESTINATION: destination, UNSEAL_KEYS_DIR: keysDir } = system.env
+  const { UNSEAL_SOURCE: source, UNSEAL_DESTINATION: destination, UNSEAL_KEYS: keys } = system.env
   const file = join(system.directory, "projects.json")
-  const projects = [PROJECT_ID, OTHER].map((id) => ({ id, source, destination, keysDir }))
+  const projects = [PROJECT_ID, OTHER].map((id) => ({ id, source, destination, keys }))
   await writeFile(file, JSON.stringify({ projects }))
-  const none = { UNSEAL_PROJECT_ID: "", UNSEAL_SOURCE: "", UNSEAL_DESTINATION: "", UNSEAL_KEYS_DIR: "" }
+  const none = { UNSEAL_PROJECT_ID: "", UNSEAL_SOURCE: "", UNSEAL_DESTINATION: "", UNSEAL_KEYS: "" }
   return system.startWorker({ ...none, UNSEAL_PROJECTS_FILE: file, ...more })
 }
 

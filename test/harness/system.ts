@@ -175,7 +175,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
         UNSEAL_PROJECT_ID: PROJECT_ID,
         UNSEAL_SOURCE: stores.source,
         UNSEAL_DESTINATION: stores.destination,
-        UNSEAL_KEYS_DIR: keysDirectory,
+        UNSEAL_KEYS: keysDirectory,
         ...options.workerEnv,
       })
       const worker = { ...app, name }

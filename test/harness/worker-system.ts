@@ -102,7 +102,7 @@ export async function startWorkerSystem(
       UNSEAL_PROJECT_ID: PROJECT_ID,
       UNSEAL_SOURCE: policies ? withProfile("source", stores.source) : stores.source,
       UNSEAL_DESTINATION: policies ? withProfile("destination", stores.destination) : stores.destination,
-      UNSEAL_KEYS_DIR: keysDirectory,
+      UNSEAL_KEYS: keysDirectory,
     }
     // The SDK's own chain reads the environment of this process.
     Object.assign(process.env, stores.env)

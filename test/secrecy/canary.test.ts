@@ -182,7 +182,7 @@ beforeAll(async () => {
   const startWorker = () =>
     start("worker", "worker", {
       ...system.env,
-      ...{ UNSEAL_KEYS_DIR: keys, UNSEAL_ATTEMPTS: "2", UNSEAL_ANNOUNCED_DIGEST: "require" },
+      ...{ UNSEAL_KEYS: keys, UNSEAL_ATTEMPTS: "2", UNSEAL_ANNOUNCED_DIGEST: "require" },
       ...{ UNSEAL_LOCK_MS: "2000", UNSEAL_STALL_CHECK_MS: "500", LOG_LEVEL: "debug" },
       ...{ UNSEAL_PART_SIZE_BYTES: String(5 * MIB), UNSEAL_PARTS_IN_FLIGHT: "4" },
     })

@@ -45,7 +45,7 @@ const withPassword = (command: Command) =>
     .option("--callback <file>", "a file with the archive-status callback (JSON); - for standard input")
     .option(
       "--key <file>",
-      "a private key (PEM); may be repeated, tried in this order; default: those in UNSEAL_KEYS_DIR",
+      "a private key (PEM); may be repeated, tried in this order; default: those in UNSEAL_KEYS",
       collect,
       [],
     )

@@ -6,7 +6,7 @@ const ENV = {
   UNSEAL_PROJECT_ID: "100001",
   UNSEAL_SOURCE: "s3://in?region=eu-west-1",
   UNSEAL_DESTINATION: "file:///tmp/out",
-  UNSEAL_KEYS_DIR: "/keys",
+  UNSEAL_KEYS: "/keys",
 }
 
 function problemsOf(env: Record<string, string>): readonly string[] {
@@ -77,4 +77,14 @@ test("a proxy that can't be used is refused before anything is connected, withou
 test("a parameter for the other side is refused, with the project's name", () => {
   const [problem] = problemsOf({ UNSEAL_SOURCE: "s3://in?region=eu-west-1&acl=private" })
   expect(problem).toMatch(/source of project 100001: acl is for the destination/)
+})
+
+test("keys by a scheme that is not known are refused before anything is connected, without what is secret in them", () => {
+  expect(problemsOf({ UNSEAL_KEYS: "pkcs11:token=a;pin-value=hunter2" })).toEqual([
+    "key ring of project 100001 has the unknown scheme pkcs11: (known are a path, file:///directory)",
+  ])
+  expect(problemsOf({ UNSEAL_KEYS_DIR: "/keys" })).toEqual([
+    "UNSEAL_KEYS_DIR is called UNSEAL_KEYS now: rename it",
+  ])
+  expect(problemsOf({ UNSEAL_KEYS: "file:///keys" })).toEqual([])
 })

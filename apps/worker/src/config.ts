@@ -82,9 +82,9 @@ export function readConfig(env: Environment = process.env, schemes?: KeyRingSche
 /** Stores and keys are opened when the first archive arrives; their URLs are judged before anything is connected. */
 function urlProblems(projects: readonly WorkerProject[], schemes?: KeyRingSchemes): readonly string[] {
   const problems: string[] = []
-  for (const { id, source, destination, keysDir } of projects) {
-    const problem = keyRingProblem(keysDir, schemes)
-    if (problem !== null) problems.push(`keysDir of project ${id} ${problem}`)
+  for (const { id, source, destination, keys } of projects) {
+    const problem = keyRingProblem(keys, schemes)
+    if (problem !== null) problems.push(`key ring of project ${id} ${problem}`)
     for (const [name, url] of [
       ["source", source],
       ["destination", destination],

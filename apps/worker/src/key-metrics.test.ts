@@ -31,7 +31,7 @@ async function setUp(keys: Readonly<Record<string, string>>): Promise<void> {
   await Promise.all(["in", "out"].map((name) => mkdir(join(directory, name), { recursive: true })))
   await writeFile(
     join(directory, "projects.json"),
-    JSON.stringify({ projects: Object.entries(keys).map(([id, keysDir]) => ({ id, ...stores, keysDir })) }),
+    JSON.stringify({ projects: Object.entries(keys).map(([id, keys]) => ({ id, ...stores, keys })) }),
   )
   const config = readConfig({ UNSEAL_PROJECTS_FILE: join(directory, "projects.json") })
   const logger = createLogger("worker", "silent")

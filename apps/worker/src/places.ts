@@ -93,7 +93,7 @@ export function openPlaces(options: PlacesOptions): Places {
     },
     wanted: whenOthers(projects, () => new Set(configured().flatMap((one) => [one.source, one.destination]))),
   })
-  const usersOf = whenOthers(projects, () => Map.groupBy(configured(), ({ keysDir }) => keysDir))
+  const usersOf = whenOthers(projects, () => Map.groupBy(configured(), ({ keys }) => keys))
   const lookAtKeys = createKeyLooks()
   const keyRings = openOnce({
     async open(location) {
@@ -109,7 +109,7 @@ export function openPlaces(options: PlacesOptions): Places {
       return keyRing
     },
     close: (keyRing) => keyRing.close().catch(logFailure("key ring")),
-    wanted: whenOthers(projects, () => new Set(configured().map(({ keysDir }) => keysDir))),
+    wanted: whenOthers(projects, () => new Set(configured().map(({ keys }) => keys))),
   })
 
   return {
@@ -122,8 +122,8 @@ export function openPlaces(options: PlacesOptions): Places {
       }
       if (!project) throw new UnsealError("ERR_JOB_INVALID", `project ${projectId} is not configured here`)
       const fill = (template: string) => fillKeyTemplate(template, { projectId, archiveId })
-      const { source, destination, keysDir } = project
-      const held = [stores.hold(source), stores.hold(destination), keyRings.hold(keysDir)] as const
+      const { source, destination, keys } = project
+      const held = [stores.hold(source), stores.hold(destination), keyRings.hold(keys)] as const
       const release = () => {
         for (const one of held) one.release()
       }

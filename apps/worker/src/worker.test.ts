@@ -69,7 +69,7 @@ function start(env: Record<string, string> = {}, keyRings?: WorkerOptions["keyRi
       UNSEAL_PROJECT_ID: PROJECT,
       UNSEAL_SOURCE: store("in"),
       UNSEAL_DESTINATION: store("out"),
-      UNSEAL_KEYS_DIR: join(directory, "keys"),
+      UNSEAL_KEYS: join(directory, "keys"),
       ...env,
     },
     keyRings?.schemes,
@@ -217,7 +217,7 @@ test("a key service that is silent, then refuses, suspends the project without a
     close: async () => void closed++,
   }
   start(
-    { UNSEAL_KEYS_DIR: "fake://keys" },
+    { UNSEAL_KEYS: "fake://keys" },
     {
       schemes: { fake: { example: "fake://keys", isRemote: true, parse: () => async () => service } },
       requests: { timeoutMs: 50, baseMs: 1 },

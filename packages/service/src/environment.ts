@@ -44,12 +44,16 @@ export function unknownNames(env: Environment): string[] {
   )
   return Object.keys(env)
     .filter((name) => name.startsWith("UNSEAL_") && !known.includes(name))
-    .map((name) =>
+    .map((name) => {
+      const renamed = (Object.keys(SETTINGS) as SettingName[]).find(
+        (now) => settingRow(now).formerly === name,
+      )
+      if (renamed) return `${name} is called ${renamed} now: rename it`
       // Kubernetes describes every Service of the namespace in variables of this form.
-      /_SERVICE_(HOST|PORT)|_PORT(_|$)/.test(name) && /^(tcp|udp):|^[\d.]+$/.test(env[name] ?? "")
+      return /_SERVICE_(HOST|PORT)|_PORT(_|$)/.test(name) && /^(tcp|udp):|^[\d.]+$/.test(env[name] ?? "")
         ? `${name} is not a setting: Kubernetes made it for a Service, which enableServiceLinks: false in the pod prevents`
-        : `${name} is not a setting: did you mean ${nearest(name, known)}?`,
-    )
+        : `${name} is not a setting: did you mean ${nearest(name, known)}?`
+    })
 }
 
 const nearest = (name: string, candidates: readonly string[]): string =>

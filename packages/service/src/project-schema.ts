@@ -76,6 +76,9 @@ function checkPlatform(context: z.core.ParsePayload<{ id: string; platform?: Pla
 
 const oneOf = (choices: readonly string[]): string => choices.map((word) => `\`${word}\``).join(", ")
 
+/** The command line reads it, too. */
+export const KEYS_TAKE = "a path or a URL"
+
 /** What the variables of a single project take, in a few words for docs/settings.md. */
 export const PROJECT_TAKES = {
   UNSEAL_PROJECTS_FILE: "a path",
@@ -89,6 +92,7 @@ export const PROJECT_TAKES = {
   UNSEAL_DESTINATION: "a [store URL](stores.md)",
   UNSEAL_SOURCE_KEYS: "templates, separated by commas",
   UNSEAL_DESTINATION_KEY: "a template",
+  UNSEAL_KEYS: KEYS_TAKE,
   UNSEAL_CALLBACK_AUTH: oneOf(CALLBACK_AUTHS),
   UNSEAL_SIGNATURE_SECRET: `one or two texts of at least ${MIN_SECRET_BYTES} bytes, separated by a comma`,
   UNSEAL_CALLBACK_TOKEN: TOKEN_TAKES,
@@ -234,7 +238,7 @@ export const workerProject = () =>
       destination: checked(storeUrlProblem),
       sourceKeys: sourceKeys(),
       destinationKey: destinationKey(),
-      keysDir: words,
+      keys: words,
       limits: z
         .strictObject(
           {

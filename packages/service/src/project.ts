@@ -44,8 +44,8 @@ export interface WorkerProject {
   /** Templates with `{projectId}` and `{archiveId}`, in the order in which they are tried. */
   readonly sourceKeys: readonly string[]
   readonly destinationKey: string
-  /** The directory with the private keys. */
-  readonly keysDir: string
+  /** The key ring: the path of a directory, or a URL. */
+  readonly keys: string
   /** What this project may take of each worker. */
   readonly limits: ProjectLimits
 }

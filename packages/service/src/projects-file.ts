@@ -10,7 +10,7 @@ import { readSmallFile } from "./small-file.ts"
 const FIELDS = {
   all: ["id", "platform"],
   ingest: ["callbackAuth", "signatureSecretFile", "signatureSecretFiles", "callbackTokenFile"],
-  worker: ["source", "destination", "sourceKeys", "destinationKey", "keysDir", "limits"],
+  worker: ["source", "destination", "sourceKeys", "destinationKey", "keys", "limits"],
   vendor: ["apiAuth", "apiSecretFile", "applicationKeyFile", "apiUrl"],
   destination: ["destination", "destinationKey"],
   stores: ["source", "destination", "sourceKeys", "destinationKey"],
@@ -23,6 +23,12 @@ const SECRET_FIELDS = {
   apiSecret: "apiSecretFile",
   applicationKey: "applicationKeyFile",
 } as const
+
+/** What fields were called before. */
+const RENAMED: Readonly<Record<string, string>> = { keysDir: "keys" }
+
+/** A path that is none: its scheme says what it is. */
+const URL_LIKE = /^[a-z][a-z0-9+.-]*:/i
 
 /** Room for 5,000 projects with long store URLs, and little enough to be read while callbacks wait. */
 const MAX_BYTES = 4 * 2 ** 20
@@ -126,20 +132,26 @@ function draft(
   problems: string[],
   files: string[],
 ): DraftProject {
-  for (const name of Object.keys(item))
-    if (!KNOWN.includes(name))
+  const unreadable = new Set<string>()
+  for (const name of Object.keys(item)) {
+    const now = RENAMED[name]
+    if (now !== undefined) {
+      problems.push(`${where}.${name} is called ${now} now: rename it`)
+      unreadable.add(now)
+    } else if (!KNOWN.includes(name))
       problems.push(
         ["signatureSecret", ...Object.keys(SECRET_FIELDS)].includes(name)
           ? `${where}.${name} holds a secret: give the file that holds it, ${name.replace(/s$/, "")}File`
           : `${where}.${name} is not a field of a project: there are ${KNOWN.join(", ")}`,
       )
+  }
   const fields: Record<string, unknown> = {}
   for (const name of [...FIELDS.all, ...FIELDS[reader]])
     if (item[name] !== undefined && item[name] !== null) fields[name] = item[name]
-  if (typeof fields.keysDir === "string") fields.keysDir = resolve(directory, fields.keysDir)
+  if (typeof fields.keys === "string" && !URL_LIKE.test(fields.keys))
+    fields.keys = resolve(directory, fields.keys)
 
   const { signatureSecretFile, signatureSecretFiles, ...rest } = fields
-  const unreadable = new Set<string>()
   const secretOf = (field: string, file: unknown, label: string): string | undefined => {
     const path = typeof file === "string" && file !== "" ? resolve(directory, file) : undefined
     if (path !== undefined) files.push(path)

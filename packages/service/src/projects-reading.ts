@@ -26,7 +26,7 @@ const VARIABLES = {
     destination: "UNSEAL_DESTINATION",
     sourceKeys: "UNSEAL_SOURCE_KEYS",
     destinationKey: "UNSEAL_DESTINATION_KEY",
-    keysDir: "UNSEAL_KEYS_DIR",
+    keys: "UNSEAL_KEYS",
   },
   vendor: {
     id: "UNSEAL_PROJECT_ID",

@@ -14,7 +14,7 @@ const WORKER = {
   UNSEAL_PROJECT_ID: "123456",
   UNSEAL_SOURCE: "s3://in/archives?region=eu-central-1",
   UNSEAL_DESTINATION: "file:///out",
-  UNSEAL_KEYS_DIR: "keys",
+  UNSEAL_KEYS: "keys",
 }
 
 let directory: string
@@ -58,7 +58,7 @@ describe("a single project", () => {
       destination: "file:///out",
       sourceKeys: ["{projectId}/{archiveId}/archive.ts", "{projectId}/{archiveId}/archive.mp4"],
       destinationKey: "{projectId}/{archiveId}/archive.ts",
-      keysDir: "keys",
+      keys: "keys",
       limits: {},
     })
     expect(projects.get("toString")).toBeUndefined()
@@ -266,13 +266,13 @@ projects:
     source: s3://in
     destination: s3://out
     destinationKey: "{archiveId}.ts"
-    keysDir: keys
+    keys: keys
     signatureSecretFile: secrets/new
   - id: ${UUID}
     source: azure://in?account=a
     destination: file:///out
     sourceKeys: ["{projectId}/{archiveId}/archive.ts"]
-    keysDir: /run/keys
+    keys: /run/keys
     callbackAuth: token
     callbackTokenFile: secrets/token
 `
@@ -297,7 +297,7 @@ projects:
       destination: "s3://out",
       sourceKeys: ["{projectId}/{archiveId}/archive.ts", "{projectId}/{archiveId}/archive.mp4"],
       destinationKey: "{archiveId}.ts",
-      keysDir: join(directory, "keys"),
+      keys: join(directory, "keys"),
       limits: {},
     })
   })
@@ -360,12 +360,12 @@ projects:
     ])
     expect(problems.join()).not.toContain("hunter2")
     expect(
-      problemsOfFile("worker", `projects: [{ id: 1, source: "s3://a", destination: "s3://b", keysDir: 7 }]`),
-    ).toEqual(["projects[0].keysDir must be text: a number is put in quotes"])
+      problemsOfFile("worker", `projects: [{ id: 1, source: "s3://a", destination: "s3://b", keys: 7 }]`),
+    ).toEqual(["projects[0].keys must be text: a number is put in quotes"])
     const limits = (text: string) =>
       problemsOfFile(
         "worker",
-        `projects: [{ id: 1, source: "s3://a", destination: "s3://b", keysDir: k, limits: ${text} }]`,
+        `projects: [{ id: 1, source: "s3://a", destination: "s3://b", keys: k, limits: ${text} }]`,
       )
     expect(limits("{ partsInFlight: 2 }")).toEqual([])
     expect(limits("{ partsInFlight: 0 }")).toEqual([
@@ -406,7 +406,7 @@ projects:
       id,
       source: `s3://recordings-${id}/a/prefix/that/is/long?region=eu-central-1&profile=profile-of-${id}`,
       destination: `s3://decrypted-${id}?region=eu-central-1&serverSideEncryption=aws:kms&sseKmsKeyId=${"k".repeat(80)}`,
-      keysDir: `/run/secrets/keys-of-project-${id}`,
+      keys: `/run/secrets/keys-of-project-${id}`,
     })
     const projects = Array.from({ length: 5_000 }, (_, index) => project(index))
     const env = { UNSEAL_PROJECTS_FILE: file(JSON.stringify({ projects }, null, 2)) }
@@ -462,7 +462,7 @@ more: 1
 ---
 defaults: &limits { partsInFlight: 4 } # shared
 projects:
-  - { id: 0123, source: "file:///in", destination: "file:///out", keysDir: no, limits: *limits }
+  - { id: 0123, source: "file:///in", destination: "file:///out", keys: no, limits: *limits }
 `
     expect(problemsOfFile("worker", text)).toEqual([
       "defaults is not known: projects is the only field at the top",
@@ -530,7 +530,7 @@ projects:
       }),
     ].join("\n")
     expect(problemsOfFile("worker", bomb)[0]).toMatch(/must hold a list named projects/)
-    const fields = `source: "file:///in", destination: "file:///out", keysDir: keys, sourceKeys: *j`
+    const fields = `source: "file:///in", destination: "file:///out", keys: keys, sourceKeys: *j`
     expect(problemsOfFile("worker", `${bomb}\nprojects: [ { id: 1, ${fields} } ]`)).toContain(
       "projects[0].sourceKeys[8] must be text: a number is put in quotes",
     )
@@ -539,10 +539,29 @@ projects:
     )
   })
 
+  it("answers a field's earlier name with the one it has now, and with that alone", () => {
+    const fields = `source: "s3://a", destination: "s3://b", keysDir: k`
+    const renamed = "projects[0].keysDir is called keys now: rename it"
+    for (const reader of ["worker", "stores"] as const)
+      expect(problemsOfFile(reader, `projects: [{ id: 1, ${fields} }]`)).toEqual([renamed])
+  })
+
+  it("has keys by URL as it stands, and by path from its own directory", () => {
+    const at = (keys: string) => {
+      const fields = { source: "s3://a", destination: "s3://b", keys }
+      const env = { UNSEAL_PROJECTS_FILE: file(JSON.stringify({ projects: [{ id: 1, ...fields }] })) }
+      return readProjects({ for: "worker", env }).get("1")?.keys
+    }
+    for (const url of ["file:///run/keys", "awskms:///alias/archives", "pkcs11:token=a"])
+      expect(at(url)).toBe(url)
+    for (const path of ["keys", "./keys", "a/b:c/../../keys"]) expect(at(path)).toBe(join(directory, "keys"))
+    expect(at("/keys")).toBe("/keys")
+  })
+
   it("names the item of a list that is wrong", () => {
     const problems = problemsOfFile(
       "worker",
-      `projects: [{ id: 1, source: "s3://a", destination: "s3://b", keysDir: k, sourceKeys: ["{archiveId}", "x"] }]`,
+      `projects: [{ id: 1, source: "s3://a", destination: "s3://b", keys: k, sourceKeys: ["{archiveId}", "x"] }]`,
     )
     expect(problems).toEqual(["projects[0].sourceKeys[1] must hold {archiveId}"])
   })
@@ -558,7 +577,7 @@ describe("a file that two readers read at once", () => {
 
   it("gives each its own fields, and another file in the same turn is another file", () => {
     const content = (id: number) => `projects:
-  - { id: ${id}, source: "file:///in", destination: "file:///out", keysDir: keys, apiSecretFile: secrets/new }
+  - { id: ${id}, source: "file:///in", destination: "file:///out", keys: keys, apiSecretFile: secrets/new }
 `
     for (const id of [1, 2]) {
       const env = { UNSEAL_PROJECTS_FILE: file(content(id), `shared-${id}.yaml`) }

@@ -10,6 +10,8 @@ export interface SettingRow {
   readonly meaning: string
   /** May also be given as a file (`NAME_FILE`), and never appears in a message. */
   readonly secret?: true
+  /** What it was called before: answered with the new name. */
+  readonly formerly?: string
 }
 
 /** Those that run until they are stopped, and log. */

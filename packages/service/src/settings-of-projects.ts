@@ -65,11 +65,12 @@ export const PROJECT_SETTINGS = {
     default: "{projectId}/{archiveId}/archive.ts",
     meaning: "template of the destination key",
   },
-  UNSEAL_KEYS_DIR: {
+  UNSEAL_KEYS: {
     for: ["worker", "cli"],
     default: null,
     meaning:
-      "directory with the private keys, `*.pem`, and the passphrase of `NAME.pem` in `NAME.passphrase`",
+      "key ring: a directory with the private keys, `*.pem`, and the passphrase of `NAME.pem` in `NAME.passphrase`; its path, or `file:///directory`",
+    formerly: "UNSEAL_KEYS_DIR",
   },
   UNSEAL_CALLBACK_AUTH: {
     for: ["ingest"],

@@ -113,6 +113,12 @@ describe("readSettings", () => {
     ])
   })
 
+  it("answers an earlier name with the one it has now", () => {
+    expect(problemsOf(() => read({ UNSEAL_KEYS_DIR: "/keys" }))).toEqual([
+      "UNSEAL_KEYS_DIR is called UNSEAL_KEYS now: rename it",
+    ])
+  })
+
   it("tells what Kubernetes adds for a Service from a typing error", () => {
     const [problem] = problemsOf(() => read({ UNSEAL_INGEST_SERVICE_HOST: "10.0.0.1" }))
     expect(problem).toContain("enableServiceLinks: false")

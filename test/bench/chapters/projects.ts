@@ -74,7 +74,7 @@ function writeProjects({ directory, recording, endpoint }: Bench, count: Count):
     writeFileSync(join(base, `${id}.secret`), SECRET)
     return `  - id: "${id}"
     signatureSecretFile: ${id}.secret
-    keysDir: ./${id}
+    keys: ./${id}
     source: ${storeUrl(sourceBucket(ARCHIVE_BYTES), endpoint, `/${id}`)}
     destination: ${storeUrl("decrypted", endpoint, `/${id}`)}
 `

@@ -52,7 +52,7 @@ export async function decryptCommand(
         ? "--require-size compares the source with the size in a callback: give --callback FILE.json"
         : `--require-size has nothing to compare with: ${options.callback} announces no size`,
     )
-  const keyRing = await readKeyRing(options, settings.UNSEAL_OAEP_HASH, settings.UNSEAL_KEYS_DIR, signal)
+  const keyRing = await readKeyRing(options, settings.UNSEAL_OAEP_HASH, settings.UNSEAL_KEYS, signal)
   await using held = new AsyncDisposableStack()
   held.defer(keyRing.close)
   const destination = await openDestination(to, signal)

@@ -24,7 +24,7 @@ export async function inspectCommand(
   if (given.encryptedPassword === undefined) return void print({ ...archive, encrypted: "no" })
 
   const wrapped = decodeEncryptedPassword(given.encryptedPassword)
-  const ring = await readKeyRing(options, settings.UNSEAL_OAEP_HASH, settings.UNSEAL_KEYS_DIR, signal)
+  const ring = await readKeyRing(options, settings.UNSEAL_OAEP_HASH, settings.UNSEAL_KEYS, signal)
   await using held = new AsyncDisposableStack()
   held.defer(ring.close)
   const unwrapped = await ring.unwrap(wrapped, signal)

@@ -27,14 +27,14 @@ export async function readKeyRing(
 ): Promise<CommandKeyRing> {
   if (options.key.length === 0) {
     if (location === undefined)
-      throw new UsageError("which private key? give --key FILE, or set UNSEAL_KEYS_DIR to their directory")
+      throw new UsageError("which private key? give --key FILE, or set UNSEAL_KEYS to their directory")
     return openConfigured(location, oaepHash)
   }
   const keys: PrivateKey[] = []
   for (const path of options.key) {
     if (await isDirectory(path))
       throw new UsageError(
-        `${path} is a directory: name the key in it, or set UNSEAL_KEYS_DIR to it instead of --key`,
+        `${path} is a directory: name the key in it, or set UNSEAL_KEYS to it instead of --key`,
       )
     const beside = `${path.replace(/\.[^./]*$/, "")}.passphrase`
     const passphrasePath = options.passphraseFile ?? ((await isFile(beside)) ? beside : undefined)
@@ -51,12 +51,12 @@ export async function readKeyRing(
   return { ...createKeyRing(keys, oaepHash), async close() {} }
 }
 
-/** The ring that `UNSEAL_KEYS_DIR` names. `UsageError` for one that can't be used, or holds no key: whoever set it is at the terminal. */
+/** The ring that `UNSEAL_KEYS` names. `UsageError` for one that can't be used, or holds no key: whoever set it is at the terminal. */
 async function openConfigured(location: string, oaepHash: OaepHash): Promise<CommandKeyRing> {
   const problem = keyRingProblem(location)
-  if (problem !== null) throw new UsageError(`UNSEAL_KEYS_DIR ${problem}`)
+  if (problem !== null) throw new UsageError(`UNSEAL_KEYS ${problem}`)
   const refuse = (what: string, next: string): never => {
-    throw new UsageError(`UNSEAL_KEYS_DIR is ${location}, which ${what}: ${next}, or give --key FILE`)
+    throw new UsageError(`UNSEAL_KEYS is ${location}, which ${what}: ${next}, or give --key FILE`)
   }
   const ring = await openKeyRing(location, { oaepHash }).catch((error: Error) => {
     const { code } = (error.cause ?? {}) as NodeJS.ErrnoException

@@ -25,7 +25,7 @@ const AT_A_TERMINAL: Readonly<Partial<Record<ErrorCode, string>>> = {
   ERR_OBJECT_CHANGED: "run the command again: it reads the new version from the start",
   ERR_STORE_BUSY: "run the command again in a minute",
   ERR_STORE_FULL: "free some space, or write somewhere else, then run the command again",
-  ERR_KEY_SERVICE_UNAVAILABLE: "check UNSEAL_KEYS_DIR, or give the key with --key FILE",
+  ERR_KEY_SERVICE_UNAVAILABLE: "check UNSEAL_KEYS, or give the key with --key FILE",
 }
 
 const OF_HTTPS: Readonly<Record<HttpsTrouble, string>> = {
