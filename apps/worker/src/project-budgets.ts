@@ -42,6 +42,10 @@ function within(outer: ByteBudget, limit: number): ByteBudget {
             memory.release()
             share.release()
           },
+          forfeit() {
+            memory.forfeit()
+            share.release()
+          },
         }
       } catch (error) {
         share.release()

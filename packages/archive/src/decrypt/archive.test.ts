@@ -1161,6 +1161,20 @@ describe("a byte budget", () => {
     expect(budget.holders).toBe(0)
   })
 
+  it("lends memory that was forfeited to nobody, and its bytes to the next", async () => {
+    const budget = createByteBudget(64 * KIB)
+    const first = await budget.acquire(64 * KIB, never)
+    const seen = first.bytes.fill(1)
+    first.forfeit()
+    first.release()
+    const second = await budget.acquire(64 * KIB, never)
+    second.bytes.fill(2)
+    expect(seen.every((byte) => byte === 1)).toBe(true)
+    second.release()
+    expect((await budget.acquire(64 * KIB, never)).bytes[0]).toBe(2)
+    expect(budget.holders).toBe(1)
+  })
+
   it("grants a wish above its limit alone, and forgets one that was aborted", async () => {
     const budget = createByteBudget(16 * KIB)
     const memory = await budget.acquire(100 * KIB, never)

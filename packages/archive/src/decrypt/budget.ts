@@ -6,6 +6,8 @@ export interface PartMemory {
   readonly bytes: Uint8Array
   /** Gives the memory back: nobody may look at `bytes` any more. May be called again. */
   release(): void
+  /** Gives back the right to the memory, but not the memory: somebody who can't be stopped may still be reading `bytes`. */
+  forfeit(): void
 }
 
 /** The memory that all archives of a process share for the parts they hold. */
@@ -57,20 +59,22 @@ export function createByteBudget(limit: number): ByteBudget {
             // Taken with the first look: who only counts needs no memory.
             let slab: Uint8Array | undefined
             let held = true
+            function end(use: (slab: Uint8Array) => void): void {
+              if (!held) return
+              held = false
+              if (slab !== undefined) use(slab)
+              free += bytes
+              holders--
+              serve()
+            }
             resolve({
               get bytes() {
                 if (!held) throw new RangeError("memory was given back already")
                 slab ??= slabs.take(asked)
                 return slab.subarray(0, asked)
               },
-              release() {
-                if (!held) return
-                held = false
-                if (slab !== undefined) slabs.put(slab)
-                free += bytes
-                holders--
-                serve()
-              },
+              release: () => end(slabs.put),
+              forfeit: () => end(slabs.forget),
             })
           },
         }
@@ -125,6 +129,10 @@ function createSlabs(limit: number) {
       while (reserve.length > 0 && total + size > limit) drop(0)
       total += size
       return new Uint8Array(new ArrayBuffer(size + SPARE))
+    },
+    /** It is the collector's, as soon as whoever reads it lets go. */
+    forget(slab: Uint8Array): void {
+      total -= slab.length - SPARE
     },
     put(slab: Uint8Array): void {
       reserve.push(slab)

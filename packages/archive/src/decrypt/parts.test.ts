@@ -79,6 +79,31 @@ test("memory is given back only when the store has let go of it, too", async () 
   expect(await lent).toBe(true)
 }, 20_000)
 
+test.each([1, 3])(
+  "what a write that was given up still reads, of %s parts, is nobody else's memory",
+  async (count) => {
+    const budget = createByteBudget(count * MIB)
+    const hung: Uint8Array[] = []
+    const stop = new AbortController()
+    const hanging = writing(async (_number, [body]) => {
+      hung.push(body!)
+      if (hung.length === count) stop.abort(new Error("silent"))
+      await new Promise((_, reject) => {
+        if (stop.signal.aborted) reject(stop.signal.reason)
+        stop.signal.addEventListener("abort", () => reject(stop.signal.reason))
+      })
+      return { size: 0, tag: "" }
+    })
+    const given = transferParts(transfer(count * MIB, MIB, { budget, writer: hanging }), stop.signal)
+    await expect(given).rejects.toThrow("silent")
+
+    const memory = await Promise.all(Array.from({ length: count }, () => budget.acquire(MIB, never)))
+    for (const { bytes } of memory) bytes.fill(0xff)
+    expect(hung.map((body) => [body[0], body.at(-1)])).toEqual(hung.map((_, index) => [index + 1, index + 1]))
+    expect(budget.holders).toBe(count)
+  },
+)
+
 test("a write that fails costs the other archives neither their digests nor the budget", async () => {
   const budget = createByteBudget(16 * MIB)
   const denied = new UnsealError("ERR_STORE_DENIED", "answered 403")

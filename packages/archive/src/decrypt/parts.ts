@@ -121,7 +121,8 @@ export async function transferParts(transfer: Transfer, signal: AbortSignal): Pr
     throw error
   }
 
-  async function move(part: Part, memory: PartMemory): Promise<void> {
+  /** `failedWrite` is called if a store that does not answer may go on reading the part's memory, unseen. */
+  async function move(part: Part, memory: PartMemory, failedWrite: () => void): Promise<void> {
     const decrypted =
       part.number === 1 && transfer.head !== undefined
         ? transfer.head.decrypted
@@ -138,13 +139,26 @@ export async function transferParts(transfer: Transfer, signal: AbortSignal): Pr
     observe.part?.("decrypt", decrypted.decryptSeconds, size)
     // Told at once, so that the other ends soon; but the memory is in use until both have ended.
     const [receipt] = await allEnded([
-      write(part, decrypted).catch(stop),
+      write(part, decrypted).catch((error) => {
+        failedWrite()
+        return stop(error)
+      }),
       during(observe, `hashing part ${part.number}`, () =>
         inOrder.take(part.number, decrypted, running),
       ).catch(stop),
     ])
     if (part.number === plan.count) end = decrypted.end
     settle(part.number, receipt)
+  }
+
+  async function moveIn(memory: PartMemory, part: Part): Promise<void> {
+    let isForfeit = false
+    try {
+      await move(part, memory, () => (isForfeit = true))
+    } finally {
+      if (isForfeit) memory.forfeit()
+      else memory.release()
+    }
   }
 
   /** The part's memory, as soon as there is any. */
@@ -185,7 +199,7 @@ export async function transferParts(transfer: Transfer, signal: AbortSignal): Pr
         continue
       }
       const memory = await memoryFor(part)
-      const task = move(part, memory).finally(() => memory.release())
+      const task = moveIn(memory, part)
       task.catch((error) => failed.abort(error))
       tasks.push(task)
     }

@@ -98,7 +98,8 @@ export interface PartWriter {
   written(signal: AbortSignal): Promise<ReadonlyMap<number, WrittenPart>>
   /**
    * Writes part `number`, 1 and up; a part written before is replaced. `body` is not changed, and may be kept
-   * until the upload ends.
+   * until the upload ends. After a failure it may still be read, for as long as a file system that does not answer likes:
+   * its memory must not be used for anything else.
    * `crc32` is the body's (ISO 3309, as `zlib.crc32`): the store verifies it where it can, and the adapter where it can't.
    */
   writePart(

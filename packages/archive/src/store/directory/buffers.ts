@@ -1,8 +1,8 @@
-/** Bytes of one read or write of a file. */
+/** Bytes of one read of a file. */
 export const BUFFER_SIZE = 512 * 1024
 
 /**
- * Memory that no read and no write is using: a new one for each piece costs a quarter of the time in page faults and collections
+ * Memory that no read is using: a new one for each piece costs a quarter of the time in page faults and collections
  * (`npm run bench -- --chapter files`). As many as the command line has parts in flight.
  */
 const reserve: Buffer[] = []

@@ -85,39 +85,34 @@ test("a directory that hangs leaves threads to another and to the rest of the pr
   expect(await sick.stat("a.ts", never)).toMatchObject({ size: 1 })
 })
 
-test.each([1, 3])(
-  "a part that hangs keeps nothing of its %s parts' memory, and what comes later is right",
-  async (count) => {
-    const size = count * PART
-    const bytes = Buffer.alloc(size, "plaintext of this archive ")
-    const store = await openDirectory()
-    const writer = await store.create("a.ts", size, options, never)
-    const journal = join(directory, (await readdir(directory)).find((name) => name.endsWith(".parts"))!)
-    const noted = await readFile(journal)
-    // What is in the slab is another archive's as soon as the write has been given up.
-    const slab = Buffer.from(bytes.subarray(0, PART))
-    const sum = crc32(slab)
-    await hang(journal)
-    const stop = new AbortController()
-    const writing = writer.writePart(1, [slab], sum, stop.signal)
-    const given = expect(writing).rejects.toThrow("silent")
-    setTimeout(() => stop.abort(new Error("silent")), 200)
-    await given
-    slab.fill("!")
-    await release()
-    await writeFile(journal, noted)
+test.each([1, 3])("one of %s parts that hangs is given up, and what comes later is right", async (count) => {
+  const size = count * PART
+  const bytes = Buffer.alloc(size, "plaintext of this archive ")
+  const store = await openDirectory()
+  const writer = await store.create("a.ts", size, options, never)
+  const journal = join(directory, (await readdir(directory)).find((name) => name.endsWith(".parts"))!)
+  const noted = await readFile(journal)
+  const slab = Buffer.from(bytes.subarray(0, PART))
+  const sum = crc32(slab)
+  await hang(journal)
+  const stop = new AbortController()
+  const writing = writer.writePart(1, [slab], sum, stop.signal)
+  const given = expect(writing).rejects.toThrow("silent")
+  setTimeout(() => stop.abort(new Error("silent")), 200)
+  await given
+  await release()
+  await writeFile(journal, noted)
 
-    const resumed = await store.create("a.ts", size, { ...options, token: writer.token }, never)
-    expect((await resumed.written(never)).size).toBe(0)
-    const parts = new Map()
-    for (let number = 1; number <= count; number++) {
-      const body = bytes.subarray((number - 1) * PART, number * PART)
-      parts.set(number, await resumed.writePart(number, [body], crc32(body), never))
-    }
-    await resumed.complete(parts, never)
-    expect((await readFile(join(directory, "a.ts"))).equals(bytes)).toBe(true)
-  },
-)
+  const resumed = await store.create("a.ts", size, { ...options, token: writer.token }, never)
+  expect((await resumed.written(never)).size).toBe(0)
+  const parts = new Map()
+  for (let number = 1; number <= count; number++) {
+    const body = bytes.subarray((number - 1) * PART, number * PART)
+    parts.set(number, await resumed.writePart(number, [body], crc32(body), never))
+  }
+  await resumed.complete(parts, never)
+  expect((await readFile(join(directory, "a.ts"))).equals(bytes)).toBe(true)
+})
 
 test("a thread is had in the order of asking, by one directory and by all", async () => {
   const share = shareThreads(4)
@@ -145,6 +140,24 @@ test("a thread is had in the order of asking, by one directory and by all", asyn
   expect(order).toEqual(["first", "second"])
   hung[1]!.resolve()
   await vi.waitFor(() => one.run(note("third"), never))
+})
+
+test("a mount that is dead for many directories leaves threads to those of others", async () => {
+  const share = shareThreads(16)
+  const answered = Promise.withResolvers<void>()
+  let blocked = 0
+  const hang = () => {
+    blocked++
+    return answered.promise
+  }
+  const dead = Array.from({ length: 10 }, () => share("/mnt/dead"))
+  const looks = dead.flatMap((threads) => Array.from({ length: 5 }, () => threads.run(hang, never)))
+  for (const well of [share("/mnt/well"), share()])
+    expect(await well.run(async () => "answered", never)).toBe("answered")
+  expect(blocked).toBe(6)
+  answered.resolve()
+  await Promise.all(looks)
+  expect(blocked).toBe(50)
 })
 
 test("work that fails before it begins gives its thread back", async () => {

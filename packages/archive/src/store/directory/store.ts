@@ -31,7 +31,7 @@ export async function openFileStore(
   { directory }: FileStoreUrl,
   options: AdapterOptions,
 ): Promise<OpenedStore> {
-  const threads = directoryThreads(options.env)
+  const threads = directoryThreads(directory, options.env)
   const source: Pick<ArchiveSource, "stat" | "read"> = {
     stat: (key, signal) =>
       threads.run(async () => {

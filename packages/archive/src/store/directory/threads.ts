@@ -7,16 +7,17 @@ import { setTimeout as sleep } from "node:timers/promises"
 import { untilAborted } from "../../waiting.ts"
 import type { AdapterOptions } from "../adapter.ts"
 import { endThough } from "./exit.ts"
+import { mountOf, readMounts } from "./mounts.ts"
 
 export interface Threads {
   /**
    * What `work` resolves to, begun as soon as a thread is free. After an abort of `signal` it has a second to end, then this rejects
-   * with the reason. The work goes on unseen and keeps its thread, so it must use no memory that the caller may use again.
+   * with the reason. The work goes on unseen and keeps its thread, and what it reads or writes must be nobody else's meanwhile.
    */
   run<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T>
 }
 
-/** Of so many threads one directory can block at most. */
+/** Threads that one directory can block at most. All directories of one mount can block half of what directories have. */
 const MOST_OF_ONE = 4
 /** Left for host names, keys and whatever else is no directory's. */
 const KEPT = 4
@@ -100,22 +101,34 @@ function createThreads(gates: readonly Gate[]): Threads {
   }
 }
 
-/** Gives each directory its threads. Of `inAll` that the process has, all directories together leave some to whatever is none. */
-export function shareThreads(inAll: number): () => Threads {
+/**
+ * Gives a directory of `mount` its threads. Of `inAll` that the process has, all directories together leave some to whatever is
+ * none, and those of one mount, which is dead for all of them, half to those of others.
+ */
+export function shareThreads(inAll: number): (mount?: string) => Threads {
   const most = Math.max(Math.ceil(inAll / 2), inAll - KEPT)
   const all = createGate(most)
-  return () => createThreads([createGate(Math.min(MOST_OF_ONE, most)), all])
+  const mounts = new Map<string | undefined, Gate>()
+  return (mount) => {
+    const shared = mounts.get(mount) ?? createGate(Math.ceil(most / 2))
+    if (mount !== undefined) mounts.set(mount, shared)
+    const own = createGate(Math.min(MOST_OF_ONE, most))
+    return createThreads(mount === undefined ? [own, all] : [own, shared, all])
+  }
 }
 
 /** Threads that do something, or are blocked. */
 let atWork = 0
-let share: (() => Threads) | undefined
+let share: ((mount?: string) => Threads) | undefined
 
-/** The threads of one more directory of this process. */
-export function directoryThreads({ UV_THREADPOOL_SIZE: size }: AdapterOptions["env"]): Threads {
+/** The threads of `directory`, an absolute path. */
+export function directoryThreads(
+  directory: string,
+  { UV_THREADPOOL_SIZE: size }: AdapterOptions["env"],
+): Threads {
   if (share === undefined) {
     share = shareThreads(Number(size) || NODES_OWN)
     endThough(() => atWork > 0)
   }
-  return share()
+  return share(mountOf(directory, readMounts()))
 }

@@ -5,7 +5,6 @@ import { UnsealError } from "../../errors.ts"
 import { checkCrc32, checkLength, checkParts, hexCrc32, partBytes } from "../adapter.ts"
 import type { CreateOptions, PartWriter, WrittenPart } from "../contract.ts"
 import { type PartLimits, partSizeWithin } from "../part-size.ts"
-import { BUFFER_SIZE, giveBuffer, takeBuffer } from "./buffers.ts"
 import { fileError, systemCode } from "./errors.ts"
 import { beginJournal, noteVoid, noteWritten, readJournal } from "./journal.ts"
 import { isToken, targetOf, uploadFilesOf } from "./names.ts"
@@ -138,7 +137,6 @@ async function uploadError(
   return new UnsealError("ERR_UPLOAD_GONE", `${operation} of ${path} failed: ENOENT`, { cause: error })
 }
 
-/** Through memory of its own: a file system that does not answer holds on to it for longer than the caller may wait. */
 async function writeAt(
   file: string,
   position: number,
@@ -147,25 +145,20 @@ async function writeAt(
 ): Promise<void> {
   // Not a flag that creates: the upload may have been aborted by now, and must not come back as half a file.
   const handle = await open(file, "r+")
-  const buffer = takeBuffer()
   try {
     // After a crash between the link and its clean-up this file is the visible object, which no part may touch.
     if ((await handle.stat()).nlink > 1)
       throw new UnsealError("ERR_UPLOAD_GONE", `the upload ${file} is complete already`)
     let at = position
-    for (const chunk of body)
-      for (let start = 0; start < chunk.length; start += BUFFER_SIZE) {
-        // Once it is aborted, the body is no longer ours to look at.
-        signal.throwIfAborted()
-        const piece = chunk.subarray(start, start + BUFFER_SIZE)
-        buffer.set(piece)
-        await writeWhole(handle, buffer.subarray(0, piece.length), at)
-        at += piece.length
-      }
+    for (const chunk of body) {
+      // A write that hung may come to an end long after the run did.
+      signal.throwIfAborted()
+      await writeWhole(handle, chunk, at)
+      at += chunk.length
+    }
     await handle.datasync()
     signal.throwIfAborted()
   } finally {
-    giveBuffer(buffer)
     await handle.close()
   }
 }
