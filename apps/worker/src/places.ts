@@ -10,6 +10,7 @@ import type { Logger } from "@unseal/service/logger"
 import type { Projects, WorkerProject } from "@unseal/service/projects"
 import type { Config } from "./config.ts"
 import { createKeyLooks } from "./key-looks.ts"
+import { createKeyNotices } from "./key-notices.ts"
 import { openOnce } from "./open-once.ts"
 import { createProjectBudgets } from "./project-budgets.ts"
 import { opening } from "./sides.ts"
@@ -95,17 +96,14 @@ export function openPlaces(options: PlacesOptions): Places {
   })
   const usersOf = whenOthers(projects, () => Map.groupBy(configured(), ({ keys }) => keys))
   const lookAtKeys = createKeyLooks()
+  const tellOfKeys = createKeyNotices(logger)
   const keyRings = openOnce({
     async open(location) {
       const keyRing = await openKeyRing(location, {
         ...{ oaepHash: settings.UNSEAL_OAEP_HASH, schemes: options.keyRings?.schemes },
         requests: { onRetry, ...options.keyRings?.requests },
       })
-      const keys = keyRing.location
-      for (const { name, error } of keyRing.problems())
-        logger.warn({ keys, file: name, err: error }, "key file can't be used")
-      for (const { name, kind, message } of keyRing.notes())
-        logger[kind === "exposed" ? "warn" : "info"]({ keys, file: name }, message)
+      tellOfKeys(keyRing)
       return keyRing
     },
     close: (keyRing) => keyRing.close().catch(logFailure("key ring")),
@@ -122,20 +120,22 @@ export function openPlaces(options: PlacesOptions): Places {
       }
       if (!project) throw new UnsealError("ERR_JOB_INVALID", `project ${projectId} is not configured here`)
       const fill = (template: string) => fillKeyTemplate(template, { projectId, archiveId })
-      const { source, destination, keys } = project
-      const held = [stores.hold(source), stores.hold(destination), keyRings.hold(keys)] as const
+      const held = [
+        stores.hold(project.source),
+        stores.hold(project.destination),
+        keyRings.hold(project.keys),
+      ] as const
       const release = () => {
         for (const one of held) one.release()
       }
       try {
+        const of = `of project ${projectId}`
+        const source = await opening("source", `the source ${of}`, held[0].opened)
+        const destination = await opening("destination", `the destination ${of}`, held[1].opened)
+        const keyRing = await opening("keys", `the key ring ${of}`, held[2].opened)
+        tellOfKeys(keyRing)
         return {
-          source: await opening("source", `the source of project ${projectId}`, held[0].opened),
-          destination: await opening(
-            "destination",
-            `the destination of project ${projectId}`,
-            held[1].opened,
-          ),
-          keyRing: await opening("keys", `the key ring of project ${projectId}`, held[2].opened),
+          ...{ source, destination, keyRing },
           sourceKeys: project.sourceKeys.map(fill),
           destinationKey: fill(project.destinationKey),
           budget: budgets.of(project),
@@ -161,6 +161,7 @@ export function openPlaces(options: PlacesOptions): Places {
     },
     async keys() {
       const readable = await lookAtKeys(keyRings.open())
+      for (const [, keyRing] of readable) tellOfKeys(keyRing)
       return readable.flatMap(([location, keyRing]) => {
         const users = usersOf().get(location) ?? []
         return users.length === 0 ? [] : [{ projectIds: users.map(({ id }) => id), keyRing }]

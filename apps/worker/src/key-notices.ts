@@ -1,0 +1,31 @@
+/** What is wrong with the keys of a ring, or odd about them, as log lines: when it is opened, and whenever that has changed since. */
+import type { OpenedKeyRing } from "@unseal/archive/keys/contract"
+import type { Logger } from "@unseal/service/logger"
+
+interface Told {
+  readonly at: number
+  readonly lines: ReadonlySet<string>
+}
+
+/**
+ * A function that is shown a ring as often as it is used, and logs what the ring's last look at its keys has found for the first
+ * time. What is over may be told again.
+ */
+export function createKeyNotices(logger: Pick<Logger, "warn" | "info">): (keyRing: OpenedKeyRing) => void {
+  const told = new WeakMap<OpenedKeyRing, Told>()
+  return (keyRing) => {
+    const at = keyRing.lookedAt()
+    const before = told.get(keyRing)
+    if (before?.at === at) return
+    const lines = new Set<string>()
+    const isNew = (line: string) => !lines.has(line) && lines.add(line) && !before?.lines.has(line)
+    const keys = keyRing.location
+    for (const { name, error } of keyRing.problems())
+      if (isNew(`${name}: ${error.message}`))
+        logger.warn({ keys, file: name, err: error }, "key file can't be used")
+    for (const { name, kind, message } of keyRing.notes())
+      if (isNew(`${name}: ${message}`))
+        logger[kind === "exposed" ? "warn" : "info"]({ keys, file: name }, message)
+    told.set(keyRing, { at, lines })
+  }
+}
