@@ -8,7 +8,7 @@ import { createVendorClient } from "@unseal/vendor/client"
 import { VendorError } from "@unseal/vendor/vendor-error"
 import type { Config } from "./config.ts"
 import type { Place } from "./places.ts"
-import { sided, type Worked } from "./sides.ts"
+import { type SideReports, sided } from "./sides.ts"
 import { isAnswer, silenceOf } from "./silence.ts"
 
 /** How long a vendor who refuses for the rate of requests is not asked again, if it does not say; and at most, if it does. */
@@ -24,7 +24,7 @@ export interface FallbackOptions {
 export type Fallback = (
   place: Place,
   job: JobPayload,
-  worked: Worked,
+  reports: SideReports,
 ) => { readonly place: Place; close(): Promise<void> }
 
 /**
@@ -35,7 +35,7 @@ export function createFallback({ config, onRetry }: FallbackOptions): Fallback {
   // A project's copies lie with one vendor, who counts the requests for all of them.
   const limits = new Map<string, RequestLimit>()
   const quietUntil = new Map<string, { readonly until: number; readonly error: VendorError }>()
-  return (place, { projectId, archiveId, status, url }, worked) => {
+  return (place, { projectId, archiveId, status, url }, reports) => {
     if (status !== "available" || (url === undefined && credentialsOf(projectId) === undefined))
       return { place, close: async () => {} }
     const key = `vendor://${projectId}/${archiveId}`
@@ -44,13 +44,13 @@ export function createFallback({ config, onRetry }: FallbackOptions): Fallback {
     const opened = openHttpsStore({
       ...{ key, url, limit, env: config.env },
       onRetry(code) {
-        if (isAnswer(code)) silenceOf(opened).heard()
+        if (isAnswer(code)) silenceOf(opened).refused()
         onRetry(code)
       },
       hosts: config.settings.UNSEAL_FALLBACK_HOSTS,
       renew: (signal) => askForUrl(projectId, archiveId, signal),
     })
-    const copy = sided(opened, "vendor", worked)
+    const copy = sided(opened, "vendor", reports)
     const { source } = place
     const storeOf = (asked: string) => (asked === key ? copy : source)
     return {

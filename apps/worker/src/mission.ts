@@ -52,7 +52,7 @@ export function createMission({ settings, places, fallback, metrics, logger, dec
     // Whatever fails from here on: stores that are held are never closed.
     await using held = new AsyncDisposableStack()
     held.defer(opened.release)
-    const copy = fallback(sidedPlace(opened, given.worked), payload, given.worked)
+    const copy = fallback(sidedPlace(opened, given), payload, given)
     held.defer(copy.close)
     const { place, context } = decorate({ place: copy.place, context: given }, decorators)
     const { fence, checkpoint } = context

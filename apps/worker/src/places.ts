@@ -82,7 +82,7 @@ export function openPlaces(options: PlacesOptions): Places {
       const store = await openStore(url, {
         ...{ ...options.stores, partSizeBytes, env: config.env, onNotice: notices(url), limit },
         onRetry(code) {
-          if (isAnswer(code)) silenceOf(store).heard()
+          if (isAnswer(code)) silenceOf(store).refused()
           onRetry(code)
         },
       })

@@ -7,10 +7,12 @@ import type { OpenedKeyRing } from "@unseal/archive/keys/contract"
 import type { OpenedStore } from "@unseal/archive/store/adapter"
 import type { PartWriter } from "@unseal/archive/store/contract"
 import { untilAborted } from "@unseal/archive/waiting"
-import { type Silence, silenceOf, type Transfer } from "./silence.ts"
+import type { JobContext } from "@unseal/queue/consumer"
+import { withDeadline } from "@unseal/queue/deadline"
+import { idling, type RunSilence, silenceOf, type Transfer } from "./silence.ts"
 
-/** Told whenever a side has done what was asked of it at `since`: an answer to an old question tells nothing of now. */
-export type Worked = (side: Side, since: number) => void
+/** What the queue is told of a run's sides: that one has done what was asked of it at `since`, and that the run waits for one. */
+export type SideReports = Pick<JobContext, "worked" | "waits">
 
 /** What an archive needs of its project, by side. */
 interface Sides {
@@ -20,12 +22,12 @@ interface Sides {
 }
 
 /** `place`, whose errors name their side. */
-export function sidedPlace<Place extends Sides>(place: Place, worked: Worked): Place {
+export function sidedPlace<Place extends Sides>(place: Place, reports: SideReports): Place {
   return {
     ...place,
-    source: sided(place.source, "source", worked),
-    destination: sided(place.destination, "destination", worked),
-    keyRing: sidedKeys(place.keyRing, worked),
+    source: sided(place.source, "source", reports),
+    destination: sided(place.destination, "destination", reports),
+    keyRing: sidedKeys(place.keyRing, reports),
   }
 }
 
@@ -43,10 +45,18 @@ async function on<T>(side: Side, work: Promise<T>): Promise<T> {
   }
 }
 
-/** `work`, whose failure of whatever kind means that `side` can't be opened: `ERR_STORE_DENIED`, unless it has a code of its own. */
+/** A mount that is dead answers nothing, and hears no signal. */
+const OPENING_MS = 20_000
+
+/**
+ * `work`, whose failure of whatever kind means that `side` can't be opened: `ERR_STORE_DENIED`, unless it has a code of its own. Ends
+ * within 20 s.
+ */
 export async function opening<T>(side: Side, what: string, work: Promise<T>): Promise<T> {
+  const code = side === "keys" ? "ERR_KEY_SERVICE_UNAVAILABLE" : "ERR_STORE_UNAVAILABLE"
+  const late = () => new UnsealError(code, `${what} did not open within ${OPENING_MS / 1_000} s`)
   try {
-    return await work
+    return await withDeadline(work, OPENING_MS, late)
   } catch (cause) {
     if (isUnsealError(cause)) throw ofSide(cause, side)
     // Messages of an SDK may hold anything; the worker's log has the cause.
@@ -59,8 +69,8 @@ export async function opening<T>(side: Side, what: string, work: Promise<T>): Pr
 function bytesOf(
   bytes: AsyncIterable<Uint8Array>,
   side: Side,
-  worked: Worked,
-  silence: Silence,
+  worked: SideReports["worked"],
+  silence: RunSilence,
   transfer: Transfer,
 ): AsyncIterable<Uint8Array> {
   return {
@@ -88,12 +98,15 @@ function bytesOf(
  * `store` as one side of an archive. Reading it proves that it works by all bytes of a range, writing by a part or an object: that
  * it can be looked at proves neither.
  */
-export function sided<Store extends OpenedStore>(store: Store, side: Side, worked: Worked): Store {
-  const silence = silenceOf(store)
+export function sided<Store extends OpenedStore>(store: Store, side: Side, reports: SideReports): Store {
+  const { worked, waits } = reports
+  const silence = silenceOf(store).of(() => waits(side))
   const looking = <T>(what: string, look: (signal: AbortSignal) => Promise<T>, signal: AbortSignal) =>
     on(side, silence.limited(`${what} in ${store.location}`, look, signal))
-  const transferring = (what: string, key: string, signal: AbortSignal) =>
-    silence.transfer(`${what} in ${store.location}`, (limited) => store.stat(key, limited), signal)
+  const transferring = (what: string, key: string, signal: AbortSignal, mayTakeLong = false) => {
+    const look = (limited: AbortSignal) => store.stat(key, limited)
+    return silence.transfer(`${what} in ${store.location}`, look, signal, mayTakeLong)
+  }
   const wrote = (since: number) => {
     silence.heard()
     worked(side, since)
@@ -111,15 +124,18 @@ export function sided<Store extends OpenedStore>(store: Store, side: Side, worke
     },
     async complete(parts, signal) {
       const since = Date.now()
-      const transfer = transferring(`commit of ${key}`, key, signal)
+      const transfer = transferring(`commit of ${key}`, key, signal, writer.resumable)
       const object = await on(side, transfer.waiting(writer.complete(parts, transfer.signal)))
       wrote(since)
       return object
     },
-    async abort() {
-      const transfer = transferring(`abort of ${key}`, key, new AbortController().signal)
-      await on(side, transfer.waiting(untilAborted(writer.abort(), transfer.signal)))
-    },
+    abort: () =>
+      // It takes no signal, and a file system hears none.
+      looking(
+        `abort of ${key}`,
+        (limited) => untilAborted(writer.abort(), limited),
+        new AbortController().signal,
+      ),
   })
   return {
     ...store,
@@ -141,18 +157,20 @@ export function sided<Store extends OpenedStore>(store: Store, side: Side, worke
       const create = (limited: AbortSignal) => store.create(key, size, { ...options, moved }, limited)
       return writerOf(await looking(key, create, signal), key)
     },
-    abortUpload: (upload, signal) => on(side, store.abortUpload(upload, signal)),
-    remove: (key, signal) => on(side, store.remove(key, signal)),
+    abortUpload: (upload, signal) =>
+      looking(`abort of ${upload.key}`, (limited) => store.abortUpload(upload, limited), signal),
+    remove: (key, signal) => looking(`removal of ${key}`, (limited) => store.remove(key, limited), signal),
   }
 }
 
 /** `keyRing` as a project's keys: one without a usable key has nothing to say about any archive. */
-export function sidedKeys(keyRing: OpenedKeyRing, worked: Worked): OpenedKeyRing {
+export function sidedKeys(keyRing: OpenedKeyRing, { worked, waits }: SideReports): OpenedKeyRing {
   return {
     ...keyRing,
     async unwrap(encryptedPassword, signal) {
       const since = Date.now()
-      const unwrapped = await on("keys", keyRing.unwrap(encryptedPassword, signal))
+      const unwrapping = idling(keyRing.unwrap(encryptedPassword, signal), () => waits("keys"))
+      const unwrapped = await on("keys", unwrapping)
       if (unwrapped === null && keyRing.describe().length === 0) throw withoutKeys(keyRing.location)
       // Keys that were read before their directory went away tell nothing of it.
       worked("keys", Math.min(since, keyRing.lookedAt()))

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises"
 import { UnsealError } from "@unseal/archive/errors"
 import { expect, test } from "vitest"
-import { createSilence, silenceOf, type Transfer } from "./silence.ts"
+import { createSilence, idling, silenceOf, type Transfer } from "./silence.ts"
 
 const TICK_MS = 20
 const never = new AbortController().signal
@@ -11,14 +11,18 @@ const unanswered = (signal: AbortSignal) =>
   new Promise<never>((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)))
 
 test("a request to a store that says nothing at all is given up, as the deployment's trouble", async () => {
-  await expect(createSilence(TICK_MS).limited("stat of k", unanswered, never)).rejects.toMatchObject({
+  await expect(
+    createSilence(TICK_MS)
+      .of(() => {})
+      .limited("stat of k", unanswered, never),
+  ).rejects.toMatchObject({
     ...{ code: "ERR_STORE_UNAVAILABLE", owner: "deployment" },
     message: "stat of k: no answer for 0.2 s, nor to any other request",
   })
 })
 
 test("one that waits while others are answered goes on waiting, and is given up when those are not, either", async () => {
-  const silence = createSilence(TICK_MS)
+  const silence = createSilence(TICK_MS).of(() => {})
   let ended = false
   const waiting = silence.limited("open of k", unanswered, never).finally(() => {
     ended = true
@@ -34,7 +38,7 @@ test("one that waits while others are answered goes on waiting, and is given up 
 })
 
 test("an answer and a failure pass, and an abort is the caller's own", async () => {
-  const silence = createSilence(TICK_MS)
+  const silence = createSilence(TICK_MS).of(() => {})
   expect(await silence.limited("x", async () => "answer", never)).toBe("answer")
   const failure = new Error("refused")
   await expect(silence.limited("x", () => Promise.reject(failure), never)).rejects.toBe(failure)
@@ -48,7 +52,7 @@ test("an answer and a failure pass, and an abort is the caller's own", async () 
 const stalled = (transfer: Transfer) => transfer.waiting(unanswered(transfer.signal))
 
 test("transfers of a silent store are given up together once a look is not answered, each with an error of its own", async () => {
-  const silence = createSilence(TICK_MS)
+  const silence = createSilence(TICK_MS).of(() => {})
   let looks = 0
   const look = (signal: AbortSignal) => {
     looks++
@@ -68,7 +72,7 @@ test("transfers of a silent store are given up together once a look is not answe
 })
 
 test("a transfer that waits for long goes on as long as looks are answered, with whatever refusal", async () => {
-  const silence = createSilence(TICK_MS)
+  const silence = createSilence(TICK_MS).of(() => {})
   let looks = 0
   const third = Promise.withResolvers<void>()
   const look = async () => {
@@ -83,13 +87,19 @@ test("a transfer that waits for long goes on as long as looks are answered, with
 
 test("a look that fails because the store is gone ends the transfers at once", async () => {
   const look = () => Promise.reject(new UnsealError("ERR_STORE_UNAVAILABLE", "the connection was refused"))
-  await expect(stalled(createSilence(TICK_MS).transfer("part 1 of k", look, never))).rejects.toMatchObject({
+  await expect(
+    stalled(
+      createSilence(TICK_MS)
+        .of(() => {})
+        .transfer("part 1 of k", look, never),
+    ),
+  ).rejects.toMatchObject({
     message: "part 1 of k: no answer for 0.2 s, and a look fails: the connection was refused",
   })
 })
 
 test("a transfer whose consumer is busy is not given up, and hears of an abort by its caller", async () => {
-  const silence = createSilence(TICK_MS)
+  const silence = createSilence(TICK_MS).of(() => {})
   const stop = new AbortController()
   const held = silence.transfer("read of k", unanswered, stop.signal)
   await held.waiting(Promise.resolve())
@@ -106,4 +116,61 @@ test("all who hold a store hear the same of it", () => {
   const store = {}
   expect(silenceOf(store)).toBe(silenceOf(store))
   expect(silenceOf({})).not.toBe(silenceOf(store))
+})
+
+/** A wait of a run whose project turns out to be suspended: it is aborted as soon as it tells that it waits. */
+function suspended() {
+  const abort = new AbortController()
+  return { signal: abort.signal, waits: () => abort.abort(new Error("suspended")) }
+}
+
+test.each<
+  [string, (silence: ReturnType<typeof createSilence>, run: ReturnType<typeof suspended>) => Promise<unknown>]
+>([
+  ["a look", (silence, { waits, signal }) => silence.of(waits).limited("stat of k", unanswered, signal)],
+  [
+    "a part",
+    (silence, { waits, signal }) => stalled(silence.of(waits).transfer("part 1 of k", unanswered, signal)),
+  ],
+])(
+  "%s that moves nothing tells that it waits, although others of the store get on or are refused",
+  async (_, wait) => {
+    const silence = createSilence(TICK_MS)
+    const other = silence.of(() => {})
+    const others = setInterval(() => {
+      other.heard()
+      silence.refused()
+    }, TICK_MS)
+    await expect(wait(silence, suspended())).rejects.toThrow("suspended")
+    clearInterval(others)
+  },
+)
+
+test("a run that moves anything does not wait, and a commit of parts may take long", async () => {
+  const silence = createSilence(TICK_MS)
+  const moving = suspended()
+  const run = silence.of(moving.waits)
+  const moves = setInterval(run.heard, TICK_MS)
+  const read = run.transfer("read of k", async () => null, moving.signal)
+  const committing = suspended()
+  const commit = silence
+    .of(committing.waits)
+    .transfer("commit of k", async () => null, committing.signal, true)
+  // Twenty ticks of a transfer that says when it waits.
+  const told = silence.of(() => ticks++)
+  let ticks = 0
+  const done = Promise.withResolvers<void>()
+  void told.transfer("read of another", async () => null, never).waiting(done.promise)
+  const [first, second] = [read.waiting(done.promise), commit.waiting(done.promise)]
+  await expect.poll(() => ticks, { timeout: 10_000, interval: TICK_MS }).toBeGreaterThan(20)
+  done.resolve()
+  await Promise.all([first, second])
+  clearInterval(moves)
+  expect([moving.signal.aborted, committing.signal.aborted]).toEqual([false, false])
+})
+
+test("work of any kind tells that it waits, and passes on what it comes to", async () => {
+  const { signal, waits } = suspended()
+  await expect(idling(unanswered(signal), waits, TICK_MS)).rejects.toThrow("suspended")
+  expect(await idling(Promise.resolve(1), waits, TICK_MS)).toBe(1)
 })

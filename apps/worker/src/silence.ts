@@ -8,6 +8,8 @@ import { type ErrorCode, isUnsealError, UnsealError } from "@unseal/archive/erro
 const TICK_MS = 1_000
 /** Longer than a healthy store takes to answer a look. */
 const SILENT_TICKS = 10
+/** After so many without any progress of its own, a run tells that it waits: it ends if its project is suspended meanwhile. */
+const IDLE_TICKS = 5
 
 /** A read or a write under way, which may rightly hear nothing for longer than a look. */
 export interface Transfer {
@@ -17,8 +19,19 @@ export interface Transfer {
   waiting<T>(work: Promise<T>): Promise<T>
 }
 
+/** Told each second in which a run waits and nothing of its own has moved for five. */
+export type Waits = () => void
+
 /** What was heard of one store, by all runs of this process. */
 export interface Silence {
+  /** The store has refused a request that is to be made again: that is an answer, but nothing gets on by it. */
+  refused(): void
+  /** For one run. */
+  of(waits: Waits): RunSilence
+}
+
+/** One run's dealings with a store. */
+export interface RunSilence {
   /** The store has answered something, or taken some bytes. */
   heard(): void
   /**
@@ -28,13 +41,21 @@ export interface Silence {
   limited<T>(what: string, look: (signal: AbortSignal) => Promise<T>, signal: AbortSignal): Promise<T>
   /**
    * Begins a read or a write of `what`. When nothing has been heard of the store for ten seconds while a transfer waits, it is
-   * asked for a `look`. If that is not answered within ten seconds more, or fails, every transfer that waits is aborted.
+   * asked for a `look`. If that is not answered within ten seconds more, or fails, every transfer that waits is aborted. One that
+   * `mayTakeLong`, as the commit of parts, never says that it waits.
    */
-  transfer(what: string, look: (signal: AbortSignal) => Promise<unknown>, signal: AbortSignal): Transfer
+  transfer(
+    what: string,
+    look: (signal: AbortSignal) => Promise<unknown>,
+    signal: AbortSignal,
+    mayTakeLong?: boolean,
+  ): Transfer
 }
 
 interface Waiting {
   readonly what: string
+  /** Called with each tick. */
+  tick(): void
   readonly look: (signal: AbortSignal) => Promise<unknown>
   abort(reason: UnsealError): void
 }
@@ -61,6 +82,7 @@ export function createSilence(tickMs = TICK_MS): Silence {
   }
 
   function tick(): void {
+    for (const one of waiting) one.tick()
     if (waiting.size === 0 || answers !== answersThen) {
       answersThen = answers
       quietTicks = 0
@@ -107,43 +129,80 @@ export function createSilence(tickMs = TICK_MS): Silence {
     for (const one of [...waiting]) one.abort(reasonFor(one.what))
   }
 
+  /** One run's, which has moved so far what `moves` counts. */
+  function of(waits: Waits): RunSilence {
+    let moves = 0
+    /** To be called with each tick of one wait. */
+    const countTicks = () => {
+      let before = moves
+      let ticks = 0
+      return () => {
+        ticks = moves === before ? ticks + 1 : 0
+        before = moves
+        if (ticks >= IDLE_TICKS) waits()
+      }
+    }
+    const heard = () => {
+      answers++
+      moves++
+    }
+    return {
+      heard,
+      async limited(what, look, signal) {
+        const limit = new AbortController()
+        const tell = countTicks()
+        let before = answers
+        let ticks = 0
+        const timer = setInterval(() => {
+          tell()
+          ticks = answers === before ? ticks + 1 : 0
+          before = answers
+          if (ticks >= SILENT_TICKS) limit.abort(silent(what, SILENT_TICKS, "any other request"))
+        }, tickMs)
+        try {
+          const answer = await look(AbortSignal.any([signal, limit.signal]))
+          heard()
+          return answer
+        } finally {
+          clearInterval(timer)
+        }
+      },
+      transfer(what, look, signal, mayTakeLong = false) {
+        const cut = new AbortController()
+        return {
+          signal: AbortSignal.any([signal, cut.signal]),
+          async waiting(work) {
+            const tick = mayTakeLong ? () => {} : countTicks()
+            const one = { what, look, tick, abort: (reason: UnsealError) => cut.abort(reason) }
+            waiting.add(one)
+            listen()
+            try {
+              return await work
+            } finally {
+              waiting.delete(one)
+            }
+          },
+        }
+      },
+    }
+  }
+
   return {
-    heard() {
+    of,
+    refused() {
       answers++
     },
-    async limited(what, look, signal) {
-      const limit = new AbortController()
-      let before = answers
-      let ticks = 0
-      const timer = setInterval(() => {
-        ticks = answers === before ? ticks + 1 : 0
-        before = answers
-        if (ticks >= SILENT_TICKS) limit.abort(silent(what, SILENT_TICKS, "any other request"))
-      }, tickMs)
-      try {
-        const answer = await look(AbortSignal.any([signal, limit.signal]))
-        answers++
-        return answer
-      } finally {
-        clearInterval(timer)
-      }
-    },
-    transfer(what, look, signal) {
-      const cut = new AbortController()
-      return {
-        signal: AbortSignal.any([signal, cut.signal]),
-        async waiting(work) {
-          const one = { what, look, abort: (reason: UnsealError) => cut.abort(reason) }
-          waiting.add(one)
-          listen()
-          try {
-            return await work
-          } finally {
-            waiting.delete(one)
-          }
-        },
-      }
-    },
+  }
+}
+
+/** What `work` resolves to; `waits` is called each second once it has taken five. */
+export async function idling<T>(work: Promise<T>, waits: Waits, tickMs = TICK_MS): Promise<T> {
+  let ticks = 0
+  const timer = setInterval(() => ++ticks >= IDLE_TICKS && waits(), tickMs)
+  try {
+    return await work
+  } finally {
+    clearInterval(timer)
   }
 }
 

@@ -278,15 +278,19 @@ test("closes within 5 s although a run does not end, and that run can't pass the
 })
 
 test("a run that succeeds while the process shuts down is completed, not handed back", async () => {
+  let hasBegun = false
   const consumer = consume({
     run: async (_, { signal, checkpoint }) => {
       await checkpoint.begin(UPLOAD)
+      // An abort before the answer to this would end the run.
+      hasBegun = true
       await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }))
       return { late: true }
     },
   })
   const jobId = await enqueue()
-  await expect.poll(() => client.exists(checkpointKey(queue, jobId)), { timeout: 20_000 }).toBe(1)
+  await expect.poll(() => hasBegun, { timeout: 20_000 }).toBe(true)
+  expect(await client.exists(checkpointKey(queue, jobId))).toBe(1)
   await consumer.close()
   expect(await stateOf(jobId)).toBe("completed")
   expect(await client.exists(checkpointKey(queue, jobId))).toBe(0)

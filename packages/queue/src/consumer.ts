@@ -190,7 +190,7 @@ export function createConsumer<Result extends RunResult>(options: ConsumerOption
       onError: (error) => logError(error, "lock renewal failed"),
     })
     try {
-      const run = await runner.runOnce(job, token, lock, abort.signal, givenUp.promise, watched.progress)
+      const run = await runner.runOnce(job, token, lock, abort, givenUp.promise, watched.progress)
       watched.end()
       const attempt = job.attemptsMade + 1
       const durationMs = performance.now() - startedAt

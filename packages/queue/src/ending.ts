@@ -59,7 +59,7 @@ export type Ending<Result extends RunResult = RunResult> =
     }
   /** The deployment's trouble: held back, without an attempt, until this side of the project works again. */
   | { readonly kind: "suspended"; readonly code: FailureCode; readonly side: Side; readonly reason: string }
-  /** Not begun, since its project is suspended. */
+  /** Not begun, or not gone on with, since its project is suspended. */
   | { readonly kind: "held" }
   /** Shutdown is not a failure: back in the queue, first in line, without an attempt or a stall. */
   | { readonly kind: "handed-back" }

@@ -11,19 +11,22 @@ import {
   readFreezes,
 } from "./alone.ts"
 import { openCheckpointLog } from "./checkpoint.ts"
-import type { RedisClient } from "./client.ts"
 import { withDeadline } from "./deadline.ts"
-import { type Ending, endingOf, type FailedRun, type RunResult } from "./ending.ts"
+import type { Ending, RunResult } from "./ending.ts"
 import type { QueueLogger } from "./error-log.ts"
 import { type JobPayload, parseJobPayload } from "./job.ts"
-import { missedFor } from "./late.ts"
-import { type JobLock, LockLostError } from "./lock.ts"
-import type { Suspensions, TakenJob } from "./suspension.ts"
+import { createJudge, HANDED_BACK, type JudgeOptions } from "./judge.ts"
+import type { JobLock, LockLostError } from "./lock.ts"
 import { type RunProgress, RunStuckError } from "./watchdog.ts"
 
 /** The reason of an abort that is no failure: the process ends, the job goes back. */
 export class ShutdownReason extends Error {
   override readonly name = "ShutdownReason"
+}
+
+/** The reason of an abort that is no failure: the run waits for a side that its project is suspended for; the job is held. */
+export class SuspendedReason extends Error {
+  override readonly name = "SuspendedReason"
 }
 
 /** What a run gets beside its payload. */
@@ -35,7 +38,7 @@ export interface JobContext {
   readonly starts: number
   /** To be told of every step and of every byte: a run that tells nothing for minutes is aborted (watchdog.ts). */
   readonly progress: RunProgress
-  /** Aborted with a `ShutdownReason`, a `LockLostError` or a `RunStuckError`: the run must end soon, without an effect. */
+  /** Aborted with a `ShutdownReason`, a `SuspendedReason`, a `LockLostError` or a `RunStuckError`: the run must end soon, without an effect. */
   readonly signal: AbortSignal
   /** Resolves when the job has just been confirmed to be this run's; else throws `LockLostError`. To be called right before what can't be undone. */
   fence(): Promise<void>
@@ -45,6 +48,11 @@ export interface JobContext {
    * a suspension of that side (suspension.ts).
    */
   worked(side: Side, since?: number): void
+  /**
+   * To be called now and then while the run waits for a side and nothing of its own moves: if its project has been suspended for
+   * that side meanwhile, by whichever worker, the run is aborted, and its job is held. The probe goes on.
+   */
+  waits(side: Side): void
 }
 
 /** A run that ended. */
@@ -59,8 +67,6 @@ export interface EndedRun<Result extends RunResult> {
   readonly durationMs: number
 }
 
-const HANDED_BACK = { kind: "handed-back" } as const
-
 /**
  * A job that was found without its worker more often is a dead letter: it is probably what kills them. Where workers are killed
  * at random every few seconds, an archive that takes as long has been seen to lose eleven of them in a row.
@@ -68,18 +74,12 @@ const HANDED_BACK = { kind: "handed-back" } as const
 export const STALL_LIMIT = 20
 
 /** What all runs of a consumer share. */
-export interface RunnerOptions<Result extends RunResult> {
-  readonly connection: RedisClient
-  readonly queue: string
-  readonly attempts: number
+export interface RunnerOptions<Result extends RunResult> extends JudgeOptions {
   readonly lockMs: number
-  readonly objectWaitMs: number
-  readonly suspensions: Suspensions
   readonly room: Room
   /** Called while a run is still in the room: one that blocked its worker may end before any timer has told of it. */
   onEnding(): void
   readonly logger?: QueueLogger
-  logError(error: unknown, message: string): void
   run(payload: JobPayload, context: JobContext): Promise<Result>
 }
 
@@ -93,19 +93,20 @@ function readPayload(job: Job): JobPayload {
 
 /** Runs jobs from the payload to the ending; what becomes of the job then is not its business. */
 export interface Runner<Result extends RunResult> {
-  /** One run. Does not throw. `givenUp` rejects when a run that was aborted has taken too long to end. */
+  /** One run. Does not throw. It may abort itself. `givenUp` rejects when a run that was aborted has taken too long to end. */
   runOnce(
     job: Job,
     token: string,
     lock: JobLock,
-    signal: AbortSignal,
+    abort: AbortController,
     givenUp: Promise<never>,
     progress: RunProgress,
   ): Promise<Pick<EndedRun<Result>, "payload" | "ending" | "error">>
 }
 
 export function createRunner<Result extends RunResult>(deps: RunnerOptions<Result>): Runner<Result> {
-  const { connection, queue, attempts, lockMs, objectWaitMs, suspensions, room, logger, logError } = deps
+  const { connection, queue, lockMs, suspensions, room, logger, logError } = deps
+  const judge = createJudge(deps)
   /** By job id: the end of a run, whatever has become of its job meanwhile. */
   const runs = new Map<string, Promise<void>>()
 
@@ -113,10 +114,11 @@ export function createRunner<Result extends RunResult>(deps: RunnerOptions<Resul
     job: Job,
     token: string,
     lock: JobLock,
-    signal: AbortSignal,
+    abort: AbortController,
     givenUp: Promise<never>,
     progress: RunProgress,
   ): Promise<Pick<EndedRun<Result>, "payload" | "ending" | "error">> {
+    const { signal } = abort
     const jobId = job.id ?? ""
     const openLog = (signal: AbortSignal) =>
       openCheckpointLog({
@@ -152,7 +154,7 @@ export function createRunner<Result extends RunResult>(deps: RunnerOptions<Resul
       const entered = progress.begin("waiting for its worker's other runs", "shared")
       leave = await room.enter(jobId, alone, signal).finally(entered)
       if (leave === null) return { ...seen(), ending: HANDED_BACK }
-      const admission = await admit({ jobId, token, payload }, signal)
+      const admission = await judge.admit({ jobId, token, payload }, signal)
       if (admission.kind === "held") return { ...seen(), ending: admission }
       if (admission.kind === "expired") return { ...seen(), ending: { ...admission, kind: "dead" } }
       probeOf = admission.probeOf
@@ -170,6 +172,9 @@ export function createRunner<Result extends RunResult>(deps: RunnerOptions<Resul
           worked.set(side, since)
           suspensions.works(taken, side, since)
         },
+        waits(side) {
+          if (suspensions.hinders(taken, side, probeOf)) abort.abort(new SuspendedReason())
+        },
       })
       const ended = running.then(
         () => {},
@@ -184,9 +189,14 @@ export function createRunner<Result extends RunResult>(deps: RunnerOptions<Resul
       if (!checkpoint.empty) await forget(openLog(AbortSignal.timeout(1_000)))
       return { ...seen(), ending: { kind: "completed", result } }
     } catch (thrown) {
+      if (signal.reason instanceof SuspendedReason && payload !== undefined && !lock.lost) {
+        const ending = await judge.stoodBack({ jobId, token, payload }, lock)
+        suspensionsLearn()
+        return { ...seen(), ending }
+      }
       // An aborted run may throw anything; what it was aborted for is what it failed of.
       const error = signal.reason instanceof RunStuckError ? signal.reason : thrown
-      const ending = await judge(error, job, token, lock, signal, payload)
+      const ending = await judge.failed(error, job, token, lock, signal, payload)
       if (ending.kind === "suspended") worked.delete(ending.side)
       if (ending.kind !== "handed-back" && ending.kind !== "lost") suspensionsLearn()
       // What may be gone on with when the job is redriven stays: the deployment's trouble says nothing of the archive.
@@ -212,58 +222,6 @@ export function createRunner<Result extends RunResult>(deps: RunnerOptions<Resul
     }
   }
 
-  /** What becomes of the job, after asking Redis what only all workers together know. */
-  async function judge(
-    error: unknown,
-    job: Job,
-    token: string,
-    lock: JobLock,
-    signal: AbortSignal,
-    payload: JobPayload | undefined,
-  ): Promise<Ending<never>> {
-    const jobId = job.id ?? ""
-    const failed: FailedRun = {
-      error,
-      lockLost: lock.lost,
-      shuttingDown: signal.aborted && !(error instanceof RunStuckError),
-      attemptsMade: job.attemptsMade,
-      attempts,
-      waitedMs: 0,
-      objectWaitMs,
-    }
-    const ending = endingOf(failed)
-    try {
-      if (ending.kind === "waiting") {
-        const kind = ending.code === "ERR_OBJECT_ARCHIVED" ? "archived" : "missing"
-        const waitedMs = await withDeadline(missedFor(connection, queue, jobId, kind), 1_000, noAnswer)
-        return endingOf({ ...failed, waitedMs })
-      }
-      if (ending.kind !== "suspended" || payload === undefined) return ending
-      const verdict = await suspensions.hit({ jobId, token, payload }, ending.side, error as UnsealError)
-      if (verdict.kind === "own") return endingOf({ ...failed, isOwn: true })
-      if (verdict.kind === "expired") return { kind: "dead", code: ending.code, reason: verdict.reason }
-      if (verdict.kind === "lost") {
-        lock.lose(new LockLostError("the lock is gone or another worker's"))
-        return { kind: "lost" }
-      }
-      lock.release()
-      return ending
-    } catch (failure) {
-      logError(failure, "job could not be moved")
-      return ending
-    }
-  }
-
-  async function admit(taken: TakenJob, signal: AbortSignal): ReturnType<Suspensions["admit"]> {
-    try {
-      return await untilAborted(suspensions.admit(taken), signal)
-    } catch (error) {
-      signal.throwIfAborted()
-      logError(error, "suspension could not be asked about a job")
-      return { kind: "run" }
-    }
-  }
-
   /**
    * An earlier run of the same job in this process may still be ending, after its lock was lost. Two must not overlap; one
    * that does not end must not keep the job from other workers either, so that this waits no longer than a lock holds.
@@ -286,8 +244,6 @@ export function createRunner<Result extends RunResult>(deps: RunnerOptions<Resul
 
   return { runOnce }
 }
-
-const noAnswer = () => new Error("redis did not answer within 1000 ms")
 
 /** Whether no later run of the archive could go on from what this one left. */
 const isFinal = ({ kind, owner }: UnsealError): boolean => kind === "permanent" && owner === "archive"

@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto"
 import { setTimeout as sleep } from "node:timers/promises"
 import { type ErrorCode, type Side, UnsealError } from "@unseal/archive/errors"
+import { untilAborted } from "@unseal/archive/waiting"
 import { Redis } from "ioredis"
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest"
 import { type RedisServer, startRedis } from "../../../test/harness/redis.ts"
@@ -8,7 +9,7 @@ import { readAccounts } from "./accounting.ts"
 import { type Consumer, type ConsumerOptions, createConsumer, type EndedRun } from "./consumer.ts"
 import type { RunResult } from "./ending.ts"
 import { createJobPayload, type JobPayload } from "./job.ts"
-import { heldKey, queueKey, turnsKey } from "./names.ts"
+import { heldKey, queueKey, suspensionsKey, turnsKey } from "./names.ts"
 import { createProducer } from "./producer.ts"
 import { queueStatus } from "./status.ts"
 import { END } from "./suspension-scripts.ts"
@@ -290,6 +291,79 @@ test("one that fails alone for a passing reason uses its attempts after that", a
   expect(kinds.slice(0, 2)).toEqual(["suspended", "suspended"])
   expect(kinds.at(-1)).toBe("dead")
 }, 60_000)
+
+test("runs that wait for a side which another worker found to be away give their slots to other projects; those that get on stay", async () => {
+  const begun: string[] = []
+  const never = new Promise<never>(() => {})
+  const kinds = ["source", "source", "destination", "moves"] as const
+  const slow = consume(
+    async ({ projectId }, { jobId, signal, waits }) => {
+      if (projectId === WELL) return {}
+      const kind = kinds[begun.push(jobId) - 1]
+      if (kind === undefined) throw fails("ERR_STORE_UNAVAILABLE", "source")
+      const timer = setInterval(() => kind !== "moves" && waits(kind), 20)
+      return await untilAborted(never, signal).finally(() => clearInterval(timer))
+    },
+    { lockMs: 60_000 },
+  )
+  await enqueue(SICK, 4)
+  await poll(() => begun.length).toBe(4)
+  const other = consume(
+    async () => {
+      throw fails("ERR_STORE_UNAVAILABLE", "source")
+    },
+    { concurrency: 1 },
+  )
+  await enqueue(SICK, 1)
+  await poll(() => other.ended.length).toBe(1)
+  await other.close()
+  const well = await enqueue(WELL, 10)
+  await poll(async () => (await completed()).sort()).toEqual(well.sort())
+  const held = slow.ended.filter(({ jobId }) => begun.slice(0, 4).includes(jobId))
+  expect(
+    held
+      .map(({ jobId, ending: { kind } }) => [jobId, kind])
+      .slice(0, 2)
+      .sort(),
+  ).toEqual([begun[0], begun[1]].map((jobId) => [jobId, "held"]).sort())
+  expect(held.filter(({ jobId }) => jobId === begun[2] || jobId === begun[3])).toEqual([])
+  expect(await listSuspensions(client, queue)).toMatchObject([
+    { projectId: SICK, side: "source", reason: "ERR_STORE_UNAVAILABLE: as the test wants" },
+  ])
+  for (const jobId of begun) expect(await field(jobId, "atm")).toBe(null)
+})
+
+test("a run that gave way to a suspension which has ended meanwhile goes on at once, without an attempt", async () => {
+  let isFirst = true
+  const consumer = consume(async (_, { signal, waits }) => {
+    if (!isFirst) return {}
+    isFirst = false
+    // Another worker's, which ends before this one has told Redis that its run gave way.
+    const name = `${SICK}:source`
+    const state = { since: Date.now(), code: "ERR_STORE_DENIED", reason: "", remedy: "", probes: 0 }
+    await client.hset(
+      suspensionsKey(queue),
+      name,
+      JSON.stringify({
+        ...state,
+        intervalMs: 1,
+        maxMs: 600_000,
+        probe: "other",
+        nextProbeAt: Date.now() + 600_000,
+      }),
+    )
+    while (!signal.aborted) {
+      waits("source")
+      await sleep(20)
+    }
+    await client.hdel(suspensionsKey(queue), name)
+    throw signal.reason
+  })
+  const [jobId] = await enqueue(SICK, 1)
+  await poll(completed).toEqual([jobId])
+  expect(consumer.ended.map(({ ending: { kind } }) => kind)).toEqual(["handed-back", "completed"])
+  expect(await field(jobId!, "atm")).toBe("1")
+})
 
 test("the vendor's trouble holds back only what needs the vendor", async () => {
   let down = true

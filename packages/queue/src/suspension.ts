@@ -66,6 +66,8 @@ export interface Suspensions {
   hit(job: TakenJob, side: Side, error: UnsealError): Promise<Verdict>
   /** `side` has done what was asked of it at `since`, on the clock of `Date.now`: that ends a suspension that is no younger. */
   works(payload: JobPayload, side: Side, since: number): void
+  /** Whether `side` of a running job's project is suspended, as far as this worker knows; not for the probe of that. */
+  hinders(payload: JobPayload, side: Side, probeOf: string | undefined): boolean
   /** A run ended. `worked`: since when each side did. */
   ended(job: TakenJob, worked: ReadonlyMap<Side, number>, probeOf: string | undefined): Promise<void>
   close(): void
@@ -264,6 +266,11 @@ export function createSuspensions(options: SuspensionOptions): Suspensions {
       if (!isOn(name) || endingNow.has(name)) return
       endingNow.add(name)
       inBackground(end(name, Math.max(0, Date.now() - since)).finally(() => endingNow.delete(name)))
+    },
+
+    hinders({ projectId }, side, probeOf) {
+      const name = nameOf(projectId, side)
+      return name !== probeOf && isOn(name)
     },
 
     async ended({ jobId, payload }, worked, probeOf) {
