@@ -2,9 +2,15 @@
  * One encrypted archive as the vendor makes it: a transport stream, AES-256 in CBC mode under a random key and IV, and the
  * key and IV wrapped under the customer's certificate ("Decrypting an archive" in the OpenTok Encryption guide).
  */
-import { createCipheriv, createHash, type KeyObject, randomBytes } from "node:crypto"
-import { BLOCK_SIZE } from "@unseal/archive/format/parts"
-import { encodePassword, type OaepHash, wipe, wrapPassword } from "@unseal/archive/format/password"
+import { createCipheriv, createHash, type KeyObject } from "node:crypto"
+import { BLOCK_SIZE } from "@unseal/archive/format/cbc"
+import {
+  encodePassword,
+  generateContentKey,
+  type OaepHash,
+  wipe,
+  wrapPassword,
+} from "@unseal/archive/format/password"
 import { extendTransportStream } from "./media.ts"
 import { PACKET_SIZE } from "./packet.ts"
 
@@ -56,9 +62,9 @@ export interface Recording {
  */
 export function makeRecording(options: RecordingOptions): Recording {
   const { contentSize, fillerSize } = planSizes(options.size, options.tail, options.exact ?? false)
-  const key = randomBytes(32)
-  const iv = randomBytes(BLOCK_SIZE)
-  const password = encodePassword({ key, iv })
+  const contentKey = generateContentKey()
+  const { key, iv } = contentKey
+  const password = encodePassword(contentKey)
   try {
     const encryptedPassword = wrapPassword(password, options.publicKey, options.oaepHash)
     // The filler is made here, for all tails alike, so that the digest of the plaintext covers it.

@@ -1,6 +1,7 @@
 import { UnsealError } from "@unseal/archive/errors"
+import { labelOf } from "@unseal/archive/format/envelopes"
 import { explainNoMatch } from "@unseal/archive/format/key-ring"
-import { decodeEncryptedPassword, PASSWORD_SIZE, parsePassword, wipe } from "@unseal/archive/format/password"
+import { decodeEncryptedPassword, parsePassword, wipe } from "@unseal/archive/format/password"
 import { readArchiveSettings } from "../config.ts"
 import { type KeyOptions, readKeyRing } from "./key-options.ts"
 import { type PasswordOptions, readGivenPassword } from "./password-options.ts"
@@ -30,17 +31,17 @@ export async function inspectCommand(
   const unwrapped = await ring.unwrap(wrapped, signal)
   if (unwrapped === null) throw new UnsealError("ERR_NO_MATCHING_KEY", explainNoMatch(ring, wrapped))
   try {
-    const { key, iv } = parsePassword(unwrapped.password)
+    const { envelope, key, iv } = parsePassword(unwrapped.password)
     wipe(key, iv)
     const description = ring.describe().find((key) => key.keyId === unwrapped.keyId)!
     print({
       ...archive,
       encrypted: "yes",
       wrappedBytes: wrapped.length,
-      passwordBytes: PASSWORD_SIZE,
-      version: 1,
-      algorithm: "1 (AES-256)",
-      mode: "1 (CBC)",
+      passwordBytes: unwrapped.password.length,
+      version: envelope.version.value,
+      algorithm: labelOf(envelope.algorithm),
+      mode: labelOf(envelope.mode),
       key: description.name,
       keyId: description.keyId,
       keyBits: description.modulusBits,

@@ -1,11 +1,13 @@
-import { randomBytes, timingSafeEqual } from "node:crypto"
+import { timingSafeEqual } from "node:crypto"
 import { counted } from "@unseal/archive/counted"
 import type { Certificate } from "@unseal/archive/format/certificate"
 import type { KeyRing } from "@unseal/archive/format/key-ring"
 import {
   decodeEncryptedPassword,
   encodePassword,
+  generateContentKey,
   type OaepHash,
+  SMALLEST_MODULUS_BITS,
   wipe,
   wrapPassword,
 } from "@unseal/archive/format/password"
@@ -13,7 +15,7 @@ import { readKeyRing } from "../archives/key-options.ts"
 import { readArchiveSettings } from "../config.ts"
 import { EXIT } from "../terminal/exit.ts"
 import { readCertificateFile } from "./encode.ts"
-import { registrationProblems, SMALLEST_BITS } from "./limits.ts"
+import { registrationProblems } from "./limits.ts"
 
 export interface CertificateCheckOptions {
   readonly key?: string
@@ -106,7 +108,7 @@ async function decryptionProblems(
         : `the key is that of certificate ${position + 2} in the file, which must be the first`,
     ]
   }
-  if (certificate.modulusBits < SMALLEST_BITS)
+  if (certificate.modulusBits < SMALLEST_MODULUS_BITS)
     return [`a key of ${certificate.modulusBits} bits wraps no password`]
   return (await proves(certificate, keyRing, oaepHash, signal))
     ? []
@@ -119,7 +121,7 @@ async function proves(
   oaepHash: OaepHash,
   signal: AbortSignal,
 ): Promise<boolean> {
-  const password = encodePassword({ key: randomBytes(32), iv: randomBytes(16) })
+  const password = encodePassword(generateContentKey())
   const wrapped = decodeEncryptedPassword(wrapPassword(password, publicKey, oaepHash))
   const unwrapped = await keyRing.unwrap(wrapped, signal)
   try {

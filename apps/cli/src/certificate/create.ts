@@ -2,10 +2,10 @@ import { generateKeyPair, type KeyObject } from "node:crypto"
 import { promisify } from "node:util"
 import { counted } from "@unseal/archive/counted"
 import { keyIdOf } from "@unseal/archive/format/key-ring"
-import { wipe } from "@unseal/archive/format/password"
+import { SMALLEST_MODULUS_BITS, wipe } from "@unseal/archive/format/password"
 import { UsageError } from "../terminal/exit.ts"
 import { type NewFile, refuseExisting, writeNewFiles } from "../terminal/new-files.ts"
-import { LARGEST_BITS, SMALLEST_BITS } from "./limits.ts"
+import { LARGEST_BITS } from "./limits.ts"
 import { type PassphraseOptions, readNewPassphrase } from "./new-passphrase.ts"
 import { pemBytes } from "./pem-bytes.ts"
 import { parseSubject, signCertificate } from "./self-signed.ts"
@@ -76,8 +76,10 @@ export async function certificateCreateCommand(
 const passphraseFileOf = (key: string): string => `${key.replace(/\.[^./]*$/, "")}.passphrase`
 
 function checkBits(bits: number, allowLarge: boolean, say: (text: string) => void): void {
-  if (bits < SMALLEST_BITS)
-    throw new UsageError(`a key of ${bits} bits can't wrap a password, which needs ${SMALLEST_BITS} or more`)
+  if (bits < SMALLEST_MODULUS_BITS)
+    throw new UsageError(
+      `a key of ${bits} bits can't wrap a password, which needs ${SMALLEST_MODULUS_BITS} or more`,
+    )
   if (bits > LARGEST_BITS && !allowLarge)
     throw new UsageError(
       `the vendor takes keys of ${LARGEST_BITS} bits or fewer, not ${bits} (--allow-large makes one anyway)`,

@@ -1,9 +1,8 @@
 import type { Certificate } from "@unseal/archive/format/certificate"
+import { SMALLEST_MODULUS_BITS } from "@unseal/archive/format/password"
 
 /** Bits of the RSA modulus: the vendor's limit ("Creating an encrypted archiving certificate", OpenTok Encryption guide). */
 export const LARGEST_BITS = 2048
-/** RSAES-OAEP with SHA-1 has 42 bytes of overhead, and a password has 51. */
-export const SMALLEST_BITS = 8 * (42 + 51)
 
 /** Why the vendor should not be given this certificate, each a clause. */
 export function registrationProblems(certificate: Certificate, allowLarge: boolean): string[] {
@@ -15,8 +14,8 @@ export function registrationProblems(certificate: Certificate, allowLarge: boole
     modulusBits > LARGEST_BITS &&
       !allowLarge &&
       `its key has ${modulusBits} bits, and the vendor takes ${LARGEST_BITS} or fewer`,
-    modulusBits < SMALLEST_BITS &&
-      `its key has ${modulusBits} bits, and a password needs ${SMALLEST_BITS} or more`,
+    modulusBits < SMALLEST_MODULUS_BITS &&
+      `its key has ${modulusBits} bits, and a password needs ${SMALLEST_MODULUS_BITS} or more`,
     notAfter.getTime() <= now && `it expired at ${notAfter.toISOString()}`,
     notBefore.getTime() > now && `it is not valid before ${notBefore.toISOString()}`,
   ].filter((problem) => problem !== false)

@@ -2,7 +2,8 @@
 
 import { counted } from "../counted.ts"
 import { UnsealError } from "../errors.ts"
-import { BLOCK_SIZE } from "../format/parts.ts"
+import { type Envelope, plaintextSizeOf } from "../format/envelope.ts"
+import { checkFits } from "../format/part-plan.ts"
 import type { StoredObject } from "../store/contract.ts"
 
 /** The callback's claims about an archive. */
@@ -17,16 +18,23 @@ export interface Announced {
  * Whether `announced` bytes are the size of an object of `size` bytes, or of its plaintext without a padding of `padding`
  * bytes, give or take one block.
  */
-export const fitsAnnounced = (announced: number, size: number, padding: number): boolean =>
-  announced <= size + BLOCK_SIZE && announced >= size - padding - BLOCK_SIZE
+export const fitsAnnounced = (
+  announced: number,
+  size: number,
+  envelope: Envelope,
+  padding: number,
+): boolean =>
+  announced <= size + envelope.blockSize &&
+  announced >= plaintextSizeOf(envelope, size) - padding - envelope.blockSize
 
-/** `ERR_OBJECT_INCOMPLETE` if `object` does not have the size that was announced. A `padding` that is not known yet may be a block. */
+/** `ERR_OBJECT_INCOMPLETE` if `object` does not have the size that was announced. A `padding` that is not known yet may be the longest. */
 export function requireAnnouncedSize(
   object: StoredObject,
+  envelope: Envelope,
   { size: announced }: Announced = {},
-  padding: number = BLOCK_SIZE,
+  padding: number = envelope.longestPadding,
 ): void {
-  if (announced === undefined || fitsAnnounced(announced, object.size, padding)) return
+  if (announced === undefined || fitsAnnounced(announced, object.size, envelope, padding)) return
   throw new UnsealError(
     "ERR_OBJECT_INCOMPLETE",
     `${object.key} has ${counted(object.size, "byte")}, but the callback announced ${announced}`,
@@ -34,14 +42,24 @@ export function requireAnnouncedSize(
 }
 
 /** Whether only the padding can tell if the announced size fits an object of `size` bytes. */
-export const needsPadding = (size: number, { size: announced }: Announced = {}): boolean =>
-  announced !== undefined && fitsAnnounced(announced, size, BLOCK_SIZE) && !fitsAnnounced(announced, size, 0)
+export const needsPadding = (
+  size: number,
+  envelope: Envelope,
+  { size: announced }: Announced = {},
+): boolean =>
+  announced !== undefined &&
+  fitsAnnounced(announced, size, envelope, envelope.longestPadding) &&
+  !fitsAnnounced(announced, size, envelope, 0)
 
 /** More than any store holds: Azure takes 50,000 blocks of 4000 MiB, S3 less. */
 const LARGEST_OBJECT = 50_000 * 4000 * 2 ** 20
 
-/** `ERR_CIPHERTEXT_INVALID` for a size that no encrypted archive has. */
-export function checkSize(object: StoredObject, { size: announced }: Announced = {}): void {
+/** `ERR_CIPHERTEXT_INVALID` for a size that no archive in this envelope has. */
+export function checkSize(
+  object: StoredObject,
+  envelope: Envelope,
+  { size: announced }: Announced = {},
+): void {
   if (object.size > LARGEST_OBJECT)
     throw new UnsealError(
       "ERR_CIPHERTEXT_INVALID",
@@ -52,9 +70,5 @@ export function checkSize(object: StoredObject, { size: announced }: Announced =
       "ERR_CIPHERTEXT_INVALID",
       `${object.key} is empty (0 bytes), but the callback announced ${counted(announced, "byte")}`,
     )
-  if (object.size % BLOCK_SIZE !== 0)
-    throw new UnsealError(
-      "ERR_CIPHERTEXT_INVALID",
-      `${object.key} of ${counted(object.size, "byte")} is not a whole number of 16-byte blocks: it was cut short, or is not encrypted`,
-    )
+  checkFits(envelope, object.size, object.key)
 }

@@ -7,6 +7,7 @@ import { pathToFileURL } from "node:url"
 import { crc32 } from "node:zlib"
 import fc from "fast-check"
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest"
+import { memoryCheckpoint } from "../../../../test/harness/memory-checkpoint.ts"
 import { poisoned } from "../../../../test/harness/poisoned.ts"
 import { type ErrorCode, UnsealError } from "../errors.ts"
 import { formatCrc32 } from "../format/crc32.ts"
@@ -19,7 +20,7 @@ import { choosePartSize } from "../store/s3/multipart.ts"
 import { writeWhole } from "../store/small-object.ts"
 import { type ArchiveRequest, type DecryptOptions, decryptArchive } from "./archive.ts"
 import { type ByteBudget, createByteBudget } from "./budget.ts"
-import type { Checkpoint, CheckpointLog, CheckpointUpload, PartReceipt } from "./checkpoint.ts"
+import type { Checkpoint, CheckpointLog, PartReceipt } from "./checkpoint.ts"
 
 const PART = 88 * 752
 const KEY = "p/a/archive.ts"
@@ -100,28 +101,6 @@ const options = (more: Partial<DecryptOptions> = {}): DecryptOptions => ({
   record: true,
   ...more,
 })
-
-function memoryCheckpoint(): CheckpointLog & { now: Checkpoint | null } {
-  const log = {
-    now: null as Checkpoint | null,
-    load: async () => log.now,
-    async begin(upload: CheckpointUpload) {
-      log.now = { upload, parts: new Map() }
-    },
-    async part(number: number, receipt: PartReceipt) {
-      ;(log.now!.parts as Map<number, PartReceipt>).set(number, receipt)
-    },
-    async seal(sealed: unknown) {
-      log.now = { parts: new Map(), ...log.now, record: JSON.parse(JSON.stringify(sealed)) }
-    },
-    async clear() {
-      log.now = null
-    },
-    notes: async (token: string) => log.now?.upload?.token === token,
-    hasRivals: async () => false,
-  }
-  return log
-}
 
 /** A store that counts its calls, and fails one in a way that `fail` chooses. */
 function watched(store: ArchiveStore, fail: (call: string) => void = () => {}) {

@@ -5,10 +5,11 @@
  * work is done already, prove the content key on the first packets, and only then begin an upload; complete it only after
  * every byte is accounted for and the caller has confirmed (`fence`) that this run still owns the job.
  */
-
-import { type Part, planParts } from "../format/parts.ts"
+import { plaintextSizeOf } from "../format/envelope.ts"
+import { planParts } from "../format/part-plan.ts"
+import type { Part } from "../format/parts.ts"
 import { keptSize, readTail, type Tail } from "../format/tail.ts"
-import { createOrderedDigest } from "../ordered/consumers.ts"
+import { createOrderedAuthenticator, createOrderedDigest } from "../ordered/consumers.ts"
 import { writeRecord } from "../record/committed.ts"
 import {
   type ArchiveRecord,
@@ -24,7 +25,7 @@ import type { ArchiveKey, UnlockedKey } from "./archive-key.ts"
 import type { PartReceipt } from "./checkpoint.ts"
 import { commit } from "./commit.ts"
 import { type Found, look, replacing } from "./look.ts"
-import { decryptLastBlock, decryptPart } from "./part.ts"
+import { decryptEnd, decryptPart } from "./part.ts"
 import { checkPartSize, decryptHead, type HeadPart, type TransferResult, transferParts } from "./parts.ts"
 import type { PinnedArchive } from "./pinned.ts"
 import { namePlain } from "./plain.ts"
@@ -72,13 +73,15 @@ export async function decryptArchive(
       return { outcome: "already-committed", record: found.record }
     }
     const { object } = found.archive
-    if (options.announcedSize === "require") requireAnnouncedSize(object, request.announced)
-    checkSize(object, request.announced)
     const key = await during(observe, "unwrapping the key", () => untilAborted(found.key.unlock(), signal))
+    const { envelope } = key.contentKey
+    if (options.announcedSize === "require") requireAnnouncedSize(object, envelope, request.announced)
+    checkSize(object, envelope, request.announced)
     const moved = await move(request, options, found, key, held, signal)
     const record = createRecord({
       archive: request,
       source: object,
+      envelope,
       destination: { key: request.destinationKey, size: moved.plaintextSize },
       transfer: moved,
       keyId: key.keyId,
@@ -130,19 +133,22 @@ async function move(
   { destination, destinationKey, announced }: ArchiveRequest,
   options: DecryptOptions,
   found: Found,
-  { contentKey, prover }: UnlockedKey,
+  key: UnlockedKey,
   held: Held,
   signal: AbortSignal,
 ): Promise<Moved> {
   const { archive, checkpoint } = found
   const { object } = archive
+  const { contentKey, prover } = key
+  const { envelope } = contentKey
   const observe = options.observe ?? {}
   const readEnd = () =>
-    during(observe, "reading the last block", () => decryptLastBlock(archive, contentKey, signal))
-  const isDoubtful = options.announcedSize === "require" && needsPadding(object.size, announced)
+    during(observe, "reading the last block", () => decryptEnd(archive, contentKey, signal))
+  const wholeSize = plaintextSizeOf(envelope, object.size)
+  const isDoubtful = options.announcedSize === "require" && needsPadding(object.size, envelope, announced)
   const end = options.tail === "trim" || isDoubtful ? await readEnd() : undefined
-  if (end && isDoubtful) requireAnnouncedSize(object, announced, readTail(object.size, end).padding)
-  const plaintextSize = end ? keptSize(object.size, readTail(object.size, end), options.tail) : object.size
+  if (end && isDoubtful) requireAnnouncedSize(object, envelope, announced, readTail(wholeSize, end).padding)
+  const plaintextSize = end ? keptSize(wholeSize, readTail(wholeSize, end), options.tail) : wholeSize
   const ours = found.ours?.size === plaintextSize ? found.ours : null
   const create = found.ours === ours ? found.create : replacing(found.create)
   const work = {
@@ -155,20 +161,26 @@ async function move(
   const resumed = ours
     ? null
     : await during(observe, "resuming the upload", () =>
-        resumeUpload(destination, work, checkpoint, create, prover, signal),
+        resumeUpload(destination, work, checkpoint, create, key, signal),
       )
   if (resumed) Object.assign(held, { writer: resumed.writer, noted: true })
   const trusted: ReadonlyMap<number, PartReceipt> = resumed?.trusted ?? new Map()
   const partSize = resumed?.writer.partSize ?? destination.partSizeFor(plaintextSize)
   checkPartSize(object.size, partSize, options.budget)
-  const plan = planParts(object.size, plaintextSize, partSize)
+  const plan = planParts(envelope, object.size, plaintextSize, partSize)
   const digest = options.digest === "sha256"
   // Of nothing but a padding that is trimmed there is no part, so no ciphertext to hash: no digest rather than that of nothing.
   const isHashable = plan.count > 0 || object.size === 0
-  const keepCiphertext = digest && isHashable && Boolean(announced?.sha256sum)
-  const plaintextDigest = digest ? createOrderedDigest((part) => part.plaintext) : undefined
-  const ciphertextDigest = keepCiphertext ? createOrderedDigest((part) => part.ciphertext) : undefined
-  const consumers = [plaintextDigest, ciphertextDigest].filter((each) => each !== undefined)
+  const plaintextDigest = digest ? createOrderedDigest("plaintext") : undefined
+  const ciphertextDigest =
+    digest && isHashable && announced?.sha256sum ? createOrderedDigest("ciphertext") : undefined
+  const authenticator = envelope.createAuthenticator?.(contentKey)
+  const consumers = [
+    plaintextDigest,
+    ciphertextDigest,
+    authenticator && createOrderedAuthenticator(authenticator),
+  ].filter((each) => each !== undefined)
+  const keepCiphertext = consumers.some(({ needsCiphertext }) => needsCiphertext)
   const decrypt = (part: Part, memory: Uint8Array, abort: AbortSignal) =>
     decryptPart(archive, part, contentKey, keepCiphertext, memory, abort, observe.moved)
 
@@ -207,7 +219,7 @@ async function move(
     },
     signal,
   )
-  const tail = readTail(object.size, end ?? transferred.end ?? (await readEnd()))
+  const tail = readTail(wholeSize, end ?? transferred.end ?? (await readEnd()))
   const sha256 = {
     ...(plaintextDigest?.hex !== undefined && { plaintext: plaintextDigest.hex }),
     ...(ciphertextDigest?.hex !== undefined && { ciphertext: ciphertextDigest.hex }),

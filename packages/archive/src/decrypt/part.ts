@@ -1,9 +1,9 @@
 /** One part of an archive on its way from ciphertext to plaintext: a ranged read, decrypted as its bytes arrive. */
 import { crc32 } from "node:zlib"
-import { createPartDecryptor } from "../format/cbc.ts"
+import { type ContentKey, plaintextSizeOf } from "../format/envelope.ts"
 import { checkFirstPackets, countSyncErrors, PROBE_SIZE } from "../format/mpeg-ts.ts"
-import { BLOCK_SIZE, type Part, planParts, sizeOf } from "../format/parts.ts"
-import type { ContentKey } from "../format/password.ts"
+import { endOf } from "../format/part-plan.ts"
+import { type Part, sizeOf } from "../format/parts.ts"
 import { readTail } from "../format/tail.ts"
 import type { PinnedArchive } from "./pinned.ts"
 
@@ -13,9 +13,9 @@ export interface DecryptedPart {
   /** Of `plaintext`. */
   readonly crc32: number
   readonly syncErrors: number
-  /** The part's last block before any padding was trimmed, as a copy: the archive's tail, if this is the last part. */
+  /** The part's last bytes before any padding was trimmed, as many as the longest padding has, as a copy: of the last part, the tail. */
   readonly end: Uint8Array
-  /** The part's own ciphertext without the previous block; empty unless it was asked for. */
+  /** The part's own ciphertext without its lead; empty unless it was asked for. */
   readonly ciphertext: Uint8Array
   readonly readSeconds: number
   readonly decryptSeconds: number
@@ -26,8 +26,8 @@ export function memoryOf(part: Part, keepCiphertext: boolean): number {
   return ownSize(part) * (keepCiphertext ? 2 : 1)
 }
 
-/** Bytes of the part's ciphertext without the previous block, and of its plaintext before any padding is trimmed. */
-const ownSize = (part: Part): number => sizeOf(part.ciphertext) - (part.number === 1 ? 0 : BLOCK_SIZE)
+/** Bytes of the part's own ciphertext, of which its plaintext has no more, also before any padding is trimmed. */
+const ownSize = (part: Part): number => sizeOf(part.ciphertext) - part.lead
 
 /**
  * Reads and decrypts one part of `archive` into `memory`, of `memoryOf` bytes. `keepCiphertext` keeps its ciphertext there too,
@@ -44,9 +44,9 @@ export async function decryptPart(
   moved?: (bytes: number) => void,
 ): Promise<DecryptedPart> {
   const startedAt = performance.now()
-  const { size } = archive.object
-  const isFirst = part.number === 1
-  const decryptor = createPartDecryptor(contentKey, isFirst)
+  const { envelope } = contentKey
+  const size = plaintextSizeOf(envelope, archive.object.size)
+  const decryptor = envelope.createDecryptor(contentKey, part)
   const wanted = sizeOf(part.plaintext)
   const own = ownSize(part)
   const ciphertext = keepCiphertext ? memory.subarray(own, own * 2) : new Uint8Array(0)
@@ -55,15 +55,13 @@ export async function decryptPart(
   let checksum = 0
   let syncErrors = 0
   let decryptMs = 0
-  let unchecked = isFirst
+  let unchecked = part.number === 1
 
   try {
     for await (const chunk of archive.read(part.ciphertext, signal)) {
       const decryptStarted = performance.now()
-      if (keepCiphertext) {
-        const previous = sizeOf(part.ciphertext) - own
-        ciphertext.set(chunk.subarray(Math.max(0, previous - read)), Math.max(0, read - previous))
-      }
+      if (keepCiphertext)
+        ciphertext.set(chunk.subarray(Math.max(0, part.lead - read)), Math.max(0, read - part.lead))
       read += chunk.length
       moved?.(chunk.length)
       const before = decrypted
@@ -81,10 +79,10 @@ export async function decryptPart(
   } finally {
     decryptor.close()
   }
-  const end = Uint8Array.from(memory.subarray(Math.max(0, decrypted - BLOCK_SIZE), decrypted))
+  const end = Uint8Array.from(memory.subarray(Math.max(0, decrypted - envelope.longestPadding), decrypted))
   if (unchecked) {
     // So small that its padding, which is no packet, may be among the first bytes.
-    const padding = part.ciphertext.end === size ? readTail(size, end).padding : 0
+    const padding = part.ciphertext.end === archive.object.size ? readTail(size, end).padding : 0
     checkFirstPackets(memory.subarray(0, Math.min(wanted, decrypted - padding)))
   }
   const readMs = performance.now() - startedAt - decryptMs
@@ -99,16 +97,16 @@ export async function decryptPart(
   }
 }
 
-/** The plaintext of the last block of `archive`, whatever part it is in; nothing of an empty one. */
-export async function decryptLastBlock(
+/** Where the padding of `archive` can be: the last bytes of its plaintext, as `readTail` takes them. Reads nothing if there is none. */
+export async function decryptEnd(
   archive: Pick<PinnedArchive, "object" | "read">,
   contentKey: ContentKey,
   signal: AbortSignal,
 ): Promise<Uint8Array> {
   const { size } = archive.object
-  if (size === 0) return new Uint8Array(0)
-  const start = size - BLOCK_SIZE
-  const number = start === 0 ? 1 : 2
-  const part = planParts(size, size, Math.max(start, BLOCK_SIZE)).part(number)
-  return (await decryptPart(archive, part, contentKey, false, new Uint8Array(BLOCK_SIZE), signal)).end
+  const { envelope } = contentKey
+  if (size === 0 || envelope.longestPadding === 0) return new Uint8Array(0)
+  const part = endOf(envelope, size)
+  const memory = new Uint8Array(memoryOf(part, false))
+  return (await decryptPart(archive, part, contentKey, false, memory, signal)).end
 }

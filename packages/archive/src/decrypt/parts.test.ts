@@ -5,7 +5,9 @@ import type { Worker } from "node:worker_threads"
 import { crc32 } from "node:zlib"
 import { expect, test } from "vitest"
 import { UnsealError } from "../errors.ts"
-import { type Part, planParts, sizeOf } from "../format/parts.ts"
+import { aes256Cbc } from "../format/cbc.ts"
+import { planParts } from "../format/part-plan.ts"
+import { type Part, sizeOf } from "../format/parts.ts"
 import { createOrderedDigest } from "../ordered/consumers.ts"
 import { createThreadHash } from "../ordered/hash-thread.ts"
 import type { PartWriter } from "../store/contract.ts"
@@ -42,13 +44,13 @@ const writing = (writePart: PartWriter["writePart"]): PartWriter => ({
 })
 
 const transfer = (size: number, partSize: number, more: Partial<Transfer>): Transfer => ({
-  plan: planParts(size, size, partSize),
+  plan: planParts(aes256Cbc, size, size, partSize),
   plaintextSize: size,
   decrypt,
   writer: undefined,
   trusted: new Map(),
   head: undefined,
-  consumers: [createOrderedDigest((part) => part.plaintext)],
+  consumers: [createOrderedDigest("plaintext")],
   keepCiphertext: false,
   budget: createByteBudget(16 * MIB),
   observe: {},

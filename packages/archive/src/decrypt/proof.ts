@@ -3,7 +3,7 @@
  * with a proof that nobody makes who does not have the archive's content key.
  */
 import { createHmac, hkdfSync, timingSafeEqual } from "node:crypto"
-import type { ContentKey } from "../format/password.ts"
+import type { ContentKey } from "../format/envelope.ts"
 import type { CheckpointUpload, PartReceipt } from "./checkpoint.ts"
 
 /** What must come out of a run's work alike each time, in one order. */

@@ -1,24 +1,27 @@
 /** Uploads that outlive the run that began them. */
 
 import { isUnsealError } from "../errors.ts"
+import { isPartSize } from "../format/part-plan.ts"
 import type { ArchiveStore, CreateOptions, PartWriter } from "../store/contract.ts"
 import { untilAborted } from "../waiting.ts"
+import type { UnlockedKey } from "./archive-key.ts"
 import type { Checkpoint, CheckpointLog, CheckpointUpload, PartReceipt } from "./checkpoint.ts"
-import { type Prover, receiptFacts } from "./proof.ts"
+import { receiptFacts } from "./proof.ts"
 
 /** How long removing what a failed run left may take; the janitor gets the rest. */
 const DISCARD_TIMEOUT_MS = 10_000
 
 /**
  * Takes up the upload of an earlier run, with the parts that can be trusted: those whose receipt is proved, and
- * confirmed by the store to the byte and the tag. `null` if there is none for exactly this `wanted` work, or the store has forgotten it.
+ * confirmed by the store to the byte and the tag. `null` if there is none for exactly this `wanted` work, in parts that the archive
+ * can be decrypted in, or the store has forgotten it.
  */
 export async function resumeUpload(
   store: ArchiveStore,
   wanted: Omit<CheckpointUpload, "token" | "partSize">,
   checkpoint: Checkpoint | null,
   create: CreateOptions,
-  prover: Prover,
+  { contentKey, prover }: UnlockedKey,
   signal: AbortSignal,
 ): Promise<{ writer: PartWriter; trusted: ReadonlyMap<number, PartReceipt> } | null> {
   if (!checkpoint?.upload) return null
@@ -37,6 +40,10 @@ export async function resumeUpload(
       { ...create, token: upload.token },
       signal,
     )
+    if (!isPartSize(contentKey.envelope, writer.partSize)) {
+      await discardUpload(store, upload)
+      return null
+    }
     const written = await writer.written(signal)
     const begun = { ...upload, partSize: writer.partSize }
     const trusted = new Map(

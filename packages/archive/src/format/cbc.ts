@@ -2,25 +2,37 @@
 import { createDecipheriv, type Decipheriv } from "node:crypto"
 import { counted } from "../counted.ts"
 import { UnsealError } from "../errors.ts"
-import { BLOCK_SIZE } from "./parts.ts"
-import type { ContentKey } from "./password.ts"
+import type { ContentKey, Envelope, PartDecryptor } from "./envelope.ts"
+import type { Part } from "./parts.ts"
 
-/** Decrypts one part. Holds no plaintext back but an unfinished block. */
-export interface PartDecryptor {
-  /** Writes the plaintext of the blocks that `ciphertext` completes to `into`, from `at` on; gives where it ends. */
-  update(ciphertext: Uint8Array, into: Uint8Array, at: number): number
-  /** Ends the part. `ERR_CIPHERTEXT_INVALID` if an unfinished block is left over. */
-  final(): void
-  /** Has OpenSSL wipe its copy of the content key, also of a part that was given up: else it stays until it is collected. */
-  close(): void
+/** Bytes in an AES block (FIPS 197). */
+export const BLOCK_SIZE = 16
+
+/** What the vendor encrypts archives in. Nothing authenticates them, so whoever can write the object can change it unseen. */
+export const aes256Cbc: Envelope = {
+  version: { value: 1 },
+  algorithm: { value: 1, name: "AES-256" },
+  mode: { value: 1, name: "CBC" },
+  keySize: 32,
+  ivSize: BLOCK_SIZE,
+  blockSize: BLOCK_SIZE,
+  // The previous block, which is a part's IV.
+  lead: BLOCK_SIZE,
+  trailer: 0,
+  longestPadding: BLOCK_SIZE,
+  whatIsWrongWith: (size) =>
+    size % BLOCK_SIZE === 0
+      ? null
+      : `is not a whole number of ${BLOCK_SIZE}-byte blocks: it was cut short, or is not encrypted`,
+  createDecryptor,
 }
 
 /**
- * Decrypts from the first block of an archive (`first`), or from a later one, in which case the first 16 bytes given are the
- * previous block: they are the IV and give no plaintext. Padding is never interpreted: exactly what goes in comes out.
+ * The first bytes of a part that has a lead are the previous block: they are the IV and give no plaintext. Padding is never
+ * interpreted: exactly what goes in comes out.
  */
-export function createPartDecryptor(contentKey: ContentKey, first: boolean): PartDecryptor {
-  let decipher: Decipheriv | undefined = first ? open(contentKey.key, contentKey.iv) : undefined
+function createDecryptor(contentKey: ContentKey, { lead }: Pick<Part, "lead">): PartDecryptor {
+  let decipher: Decipheriv | undefined = lead === 0 ? open(contentKey.key, contentKey.iv) : undefined
   const previousBlock = new Uint8Array(BLOCK_SIZE)
   let seen = 0
   return {
@@ -49,7 +61,7 @@ export function createPartDecryptor(contentKey: ContentKey, first: boolean): Par
       if (decipher === undefined || seen % BLOCK_SIZE !== 0)
         throw new UnsealError(
           "ERR_CIPHERTEXT_INVALID",
-          `part ends ${counted(seen % BLOCK_SIZE, "byte")} into a 16-byte block`,
+          `part ends ${counted(seen % BLOCK_SIZE, "byte")} into a ${BLOCK_SIZE}-byte block`,
         )
       decipher.final()
     },

@@ -1,7 +1,9 @@
 /** From the password that came with an archive to the key that its bytes were encrypted with. */
 import { UnsealError } from "../errors.ts"
+import { aes256Cbc } from "./cbc.ts"
+import type { ContentKey } from "./envelope.ts"
 import { explainNoMatch, type KeyRing } from "./key-ring.ts"
-import { type ContentKey, decodeEncryptedPassword, parsePassword, wipe } from "./password.ts"
+import { decodeEncryptedPassword, parsePassword, wipe } from "./password.ts"
 
 export interface UnwrappedContentKey {
   /** Secret: wipe it after use. */
@@ -10,8 +12,12 @@ export interface UnwrappedContentKey {
   readonly keyId?: string
 }
 
-/** For an archive that has no bytes. */
-export const NO_CONTENT_KEY: ContentKey = { key: new Uint8Array(32), iv: new Uint8Array(16) }
+/** For an archive that has no bytes, which are nobody's secret and look alike in any envelope. */
+export const NO_CONTENT_KEY: ContentKey = {
+  envelope: aes256Cbc,
+  key: new Uint8Array(aes256Cbc.keySize),
+  iv: new Uint8Array(aes256Cbc.ivSize),
+}
 
 /**
  * The content key in `encryptedPassword`, base64 as the callback brought it. `ERR_PASSWORD_INVALID` if it is no base64 or does

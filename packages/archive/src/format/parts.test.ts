@@ -2,11 +2,17 @@ import { createCipheriv, createDecipheriv, randomBytes } from "node:crypto"
 import { crc32 } from "node:zlib"
 import fc from "fast-check"
 import { describe, expect, it } from "vitest"
-import { createPartDecryptor } from "./cbc.ts"
+import { aes256Cbc } from "./cbc.ts"
 import { combineCrc32, formatCrc32 } from "./crc32.ts"
-import { planParts, sizeOf } from "./parts.ts"
+import { ENVELOPES } from "./envelopes.ts"
+import { planParts } from "./part-plan.ts"
+import { PART_UNIT, type Part, sizeOf } from "./parts.ts"
 
-const contentKey = { key: new Uint8Array(randomBytes(32)), iv: new Uint8Array(randomBytes(16)) }
+const contentKey = {
+  envelope: aes256Cbc,
+  key: new Uint8Array(randomBytes(32)),
+  iv: new Uint8Array(randomBytes(16)),
+}
 
 function encrypt(plaintext: Uint8Array): Buffer {
   const cipher = createCipheriv("aes-256-cbc", contentKey.key, contentKey.iv).setAutoPadding(false)
@@ -15,7 +21,9 @@ function encrypt(plaintext: Uint8Array): Buffer {
 
 /** Decrypts `ciphertext` in pieces of `step` bytes. */
 function decryptPart(ciphertext: Uint8Array, first: boolean, step: number): Buffer {
-  const decryptor = createPartDecryptor(contentKey, first)
+  const whole = { start: 0, end: ciphertext.length }
+  const part: Part = { number: 1, plaintext: whole, ciphertext: whole, lead: first ? 0 : 16 }
+  const decryptor = aes256Cbc.createDecryptor(contentKey, part)
   const into = Buffer.alloc(ciphertext.length)
   let end = 0
   for (let at = 0; at < ciphertext.length; at += step)
@@ -35,7 +43,7 @@ describe("the parts of an archive", () => {
         (total, size, padding) => {
           const ciphertextSize = total * 16
           const plaintextSize = Math.max(0, ciphertextSize - padding)
-          const plan = planParts(ciphertextSize, plaintextSize, size * 16)
+          const plan = planParts(aes256Cbc, ciphertextSize, plaintextSize, size * 16)
           let next = 0
           for (let number = 1; number <= plan.count; number++) {
             const part = plan.part(number)
@@ -52,8 +60,13 @@ describe("the parts of an archive", () => {
     )
   })
 
+  it.each(ENVELOPES)("are whole blocks of every envelope, and whole packets", ({ blockSize }) => {
+    expect(PART_UNIT % blockSize).toBe(0)
+    expect(PART_UNIT % 188).toBe(0)
+  })
+
   it("refuse an archive that is not whole blocks, saying by how much", () => {
-    expect(() => planParts(33, 33, 16)).toThrow(
+    expect(() => planParts(aes256Cbc, 33, 33, 16)).toThrow(
       expect.objectContaining({
         code: "ERR_CIPHERTEXT_INVALID",
         message: expect.stringMatching(/33 bytes.*cut short, or is not encrypted/),
@@ -62,11 +75,11 @@ describe("the parts of an archive", () => {
   })
 
   it.each([0, -16, 15, 17, 1.5])("refuse a part size of %d", (partSize) => {
-    expect(() => planParts(32, 32, partSize)).toThrow(RangeError)
+    expect(() => planParts(aes256Cbc, 32, 32, partSize)).toThrow(RangeError)
   })
 
   it("are refused outside 1 to n", () => {
-    const plan = planParts(64, 64, 32)
+    const plan = planParts(aes256Cbc, 64, 64, 32)
     for (const number of [0, 3, 1.5]) expect(() => plan.part(number)).toThrow(RangeError)
   })
 })
@@ -81,7 +94,7 @@ describe("decryption of a part", () => {
         (blocks, partBlocks, step) => {
           const plaintext = randomBytes(blocks * 16)
           const ciphertext = encrypt(plaintext)
-          const plan = planParts(ciphertext.length, ciphertext.length, partBlocks * 16)
+          const plan = planParts(aes256Cbc, ciphertext.length, ciphertext.length, partBlocks * 16)
           for (let number = plan.count; number >= 1; number--) {
             const part = plan.part(number)
             const piece = ciphertext.subarray(part.ciphertext.start, part.ciphertext.end)

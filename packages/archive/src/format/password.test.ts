@@ -1,6 +1,7 @@
 import { generateKeyPairSync, randomBytes } from "node:crypto"
 import fc from "fast-check"
 import { describe, expect, it } from "vitest"
+import { aes256Cbc } from "./cbc.ts"
 import { createKeyRing, explainNoMatch, parsePrivateKey } from "./key-ring.ts"
 import {
   decodeEncryptedPassword,
@@ -26,7 +27,7 @@ describe("the password codec", () => {
         const password = encodePassword({ key, iv })
         expect(password.length).toBe(51)
         expect([...password.subarray(0, 3)]).toEqual([1, 1, 1])
-        expect(parsePassword(password)).toEqual({ key, iv })
+        expect(parsePassword(password)).toEqual({ envelope: aes256Cbc, key, iv })
       }),
     )
   })
@@ -103,7 +104,7 @@ describe("the key ring", () => {
     const wrapped = decodeEncryptedPassword(wrapPassword(encodePassword(contentKey), publicKey, hash))
     const unwrapped = await createKeyRing(keys, hash).unwrap(wrapped, never)
     expect(unwrapped?.keyId).toBe(keys[index]!.keyId)
-    expect(parsePassword(unwrapped!.password)).toEqual(contentKey)
+    expect(parsePassword(unwrapped!.password)).toEqual({ envelope: aes256Cbc, ...contentKey })
   })
 
   it("answers null, not an error, for another certificate, another hash and a damaged password", async () => {

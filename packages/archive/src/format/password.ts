@@ -1,34 +1,22 @@
 /**
- * The password of an encrypted archive: 51 bytes, version · algorithm · mode · key · IV, wrapped with RSA-OAEP under the
- * customer's certificate and sent as base64 in the archive-status callback ("Decrypting an archive" in the vendor's
- * OpenTok Encryption guide).
+ * The password of an encrypted archive: version · algorithm · mode · key · IV, wrapped with RSA-OAEP under the customer's
+ * certificate and sent as base64 in the archive-status callback ("Decrypting an archive" in the vendor's OpenTok
+ * Encryption guide).
  */
-import { constants, type KeyObject, publicEncrypt } from "node:crypto"
+import { constants, type KeyObject, publicEncrypt, randomBytes } from "node:crypto"
 import { counted } from "../counted.ts"
 import { UnsealError } from "../errors.ts"
-
-/** A content-encryption key and its IV (RFC 5652, section 6.3; NIST SP 800-38A). Secret: wipe it with `wipe` after use. */
-export interface ContentKey {
-  /** 32 bytes. */
-  readonly key: Uint8Array
-  /** 16 bytes. */
-  readonly iv: Uint8Array
-}
+import { aes256Cbc } from "./cbc.ts"
+import type { ContentKey, Envelope } from "./envelope.ts"
+import { envelopeOf, HEADER, passwordSizeOf, passwordSizes } from "./envelopes.ts"
 
 /** The hash of RSA-OAEP and of its mask generation function (RFC 8017, section 7.1). */
 export type OaepHash = "sha1" | "sha256" | "sha384" | "sha512"
 
-/** Bytes in an unwrapped password. */
-export const PASSWORD_SIZE = 51
-/** Bytes in front of the key: version, algorithm, mode. */
-const HEADER = [
-  { name: "version", value: 1, means: "1" },
-  { name: "algorithm", value: 1, means: "1 (AES-256)" },
-  { name: "mode", value: 1, means: "1 (CBC)" },
-] as const
-const KEY_END = HEADER.length + 32
+/** Bits of the smallest RSA modulus that wraps every password: RSAES-OAEP with SHA-1 takes 42 bytes (RFC 8017, section 7.1.1). */
+export const SMALLEST_MODULUS_BITS = 8 * (42 + Math.max(...passwordSizes()))
 
-/** Wrapped bytes of the smallest RSA modulus that OAEP with SHA-1 lets carry 51 bytes, and of the largest that openssl uses. */
+/** Bytes of what RSA gives: for moduli of 768 bits, the first usual size that wraps a password, to the largest that openssl uses. */
 const WRAPPED_SIZE = { min: 96, max: 2048 }
 
 const BASE64 = /^[A-Za-z0-9+/]*={0,2}$/
@@ -62,36 +50,46 @@ export function decodeEncryptedPassword(base64: string): Uint8Array {
 }
 
 /**
- * The content key in an unwrapped password, as copies. `ERR_PASSWORD_INVALID` if it is not 51 bytes or its header is not
- * 1, 1, 1: the vendor has changed the format, or the password is of another system.
+ * The content key in an unwrapped password, as copies. `ERR_PASSWORD_INVALID` if its header names no envelope that is known, or
+ * its size is not that envelope's: the vendor has changed the format, or the password is of another system.
  */
 export function parsePassword(password: Uint8Array): ContentKey {
-  if (password.length !== PASSWORD_SIZE)
-    throw new UnsealError(
-      "ERR_PASSWORD_INVALID",
-      `unwrapped password is ${counted(password.length, "byte")}, not ${PASSWORD_SIZE}`,
-    )
-  for (const [index, field] of HEADER.entries())
-    if (password[index] !== field.value)
-      throw new UnsealError(
-        "ERR_PASSWORD_INVALID",
-        `password ${field.name} ${password[index]} is not supported, only ${field.means}`,
-      )
+  checkSize(password, passwordSizes())
+  const envelope = envelopeOf(password)
+  checkSize(password, [passwordSizeOf(envelope)])
   // Not `slice`, which on a Buffer is a view: the password is wiped, the content key lives on. And in a buffer made as such: a
   // small typed array begins inside V8's heap and moves out when OpenSSL uses it, which leaves a copy that nobody can wipe.
-  const contentKey = new Uint8Array(new ArrayBuffer(PASSWORD_SIZE - HEADER.length))
+  const contentKey = new Uint8Array(new ArrayBuffer(password.length - HEADER.length))
   contentKey.set(password.subarray(HEADER.length))
-  return {
-    key: contentKey.subarray(0, KEY_END - HEADER.length),
-    iv: contentKey.subarray(KEY_END - HEADER.length),
-  }
+  const { keySize } = envelope
+  return { envelope, key: contentKey.subarray(0, keySize), iv: contentKey.subarray(keySize) }
 }
 
-/** The 51 bytes for a content key: the inverse of `parsePassword`. */
-export function encodePassword({ key, iv }: ContentKey): Uint8Array {
-  if (key.length !== 32 || iv.length !== 16)
-    throw new RangeError(`content key of ${key.length} + ${iv.length} bytes, not 32 + 16`)
-  return Uint8Array.from([...HEADER.map((field) => field.value), ...key, ...iv])
+function checkSize(password: Uint8Array, sizes: readonly number[]): void {
+  if (!sizes.includes(password.length))
+    throw new UnsealError(
+      "ERR_PASSWORD_INVALID",
+      `unwrapped password is ${counted(password.length, "byte")}, not ${sizes.join(" or ")}`,
+    )
+}
+
+/** A new content key, at random; for the envelope that the vendor uses, if none is named. */
+export const generateContentKey = (envelope: Envelope = aes256Cbc): ContentKey => ({
+  envelope,
+  key: randomBytes(envelope.keySize),
+  iv: randomBytes(envelope.ivSize),
+})
+
+/** The password for a content key, of the vendor's envelope if it names none: the inverse of `parsePassword`. */
+export function encodePassword({
+  envelope = aes256Cbc,
+  key,
+  iv,
+}: Omit<ContentKey, "envelope"> & Partial<ContentKey>): Uint8Array {
+  const { keySize, ivSize } = envelope
+  if (key.length !== keySize || iv.length !== ivSize)
+    throw new RangeError(`content key of ${key.length} + ${iv.length} bytes, not ${keySize} + ${ivSize}`)
+  return Uint8Array.from([...HEADER.map((field) => envelope[field].value), ...key, ...iv])
 }
 
 /** Wraps a password under the customer's public key (RSAES-OAEP, RFC 8017, section 7.1.1), as the vendor does; base64. */

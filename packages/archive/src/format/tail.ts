@@ -3,7 +3,6 @@
  * bytes, blocks are 16, so a PKCS#7 padding (RFC 5652, section 6.3) behind whole packets is the archive's length modulo 188.
  */
 import { PACKET_SIZE } from "./mpeg-ts.ts"
-import { BLOCK_SIZE } from "./parts.ts"
 
 /** `keep` gives exactly what `openssl enc -d -nopad` gives; `trim` drops a well-formed PKCS#7 padding. */
 export type TailRule = "keep" | "trim"
@@ -15,12 +14,15 @@ export interface Tail {
   readonly padding: number
 }
 
-/** The tail of an archive of `size` bytes of plaintext, of which `end` is the last block or more (nothing, if it is empty). */
+/**
+ * The tail of an archive of `size` bytes of plaintext. `end` is where a padding can be: its last bytes, as many as the envelope's
+ * longest padding has, or all it has.
+ */
 export function readTail(size: number, end: Uint8Array): Tail {
   const rest = size % PACKET_SIZE
   if (rest === 0) return { form: "unpadded", padding: 0 }
   const padding = end.subarray(-rest)
-  const isPadded = rest <= BLOCK_SIZE && padding.length === rest && padding.every((byte) => byte === rest)
+  const isPadded = padding.length === rest && padding.every((byte) => byte === rest)
   return isPadded ? { form: "pkcs7", padding: rest } : { form: "irregular", padding: 0 }
 }
 

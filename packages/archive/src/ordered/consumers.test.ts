@@ -64,7 +64,7 @@ test("a part whose turn never comes ends with the signal", async () => {
 
 test("a digest of many parts is the digest of the whole", async () => {
   const bytes = randomBytes(5_000_000)
-  const digest = createOrderedDigest((part) => part.plaintext)
+  const digest = createOrderedDigest("plaintext")
   const consumers = createOrderedConsumers([digest], 3)
   const pieces = [
     bytes.subarray(0, 2_000_000),

@@ -1,10 +1,13 @@
 /** Whatever needs an archive's bytes in order, although its parts finish in any. */
 import type { DecryptedPart } from "../decrypt/part.ts"
+import type { Authenticator } from "../format/envelope.ts"
 import { allEnded, createTurns } from "../waiting.ts"
 import { createThreadHash, type ThreadHash } from "./hash-thread.ts"
 
 /** Takes an archive's parts one after the other: a digest, or an authentication tag. */
 export interface OrderedConsumer {
+  /** Whether it looks at a part's ciphertext, which takes memory of its own. */
+  readonly needsCiphertext?: boolean
   /** Takes a part that another one follows. Resolves when its bytes are not needed any more. */
   update(part: DecryptedPart, signal: AbortSignal): Promise<void>
   /** Takes the last part, or `undefined` if the archive has none. Resolves when the consumer has its result. */
@@ -50,25 +53,40 @@ export function createOrderedConsumers(
   }
 }
 
-/** A SHA-256 of the bytes that `bytesOf` picks from each part. */
+/** A SHA-256 of all plaintext, or of all ciphertext. */
 export interface OrderedDigest extends OrderedConsumer {
   /** In hex; `undefined` until `end` has resolved. */
   readonly hex: string | undefined
 }
 
 /** A digest of nothing yet; the thread that hashes is not asked before the first part. */
-export function createOrderedDigest(bytesOf: (part: DecryptedPart) => Uint8Array): OrderedDigest {
+export function createOrderedDigest(of: "plaintext" | "ciphertext"): OrderedDigest {
   let hash: ThreadHash | undefined
   let hex: string | undefined
   const begun = () => (hash ??= createThreadHash())
   return {
+    needsCiphertext: of === "ciphertext",
     get hex() {
       return hex
     },
-    update: (part, signal) => begun().update(bytesOf(part), signal),
+    update: (part, signal) => begun().update(part[of], signal),
     async end(part, signal) {
-      hex = await begun().digest(part && bytesOf(part), signal)
+      hex = await begun().digest(part?.[of], signal)
     },
     close: () => hash?.close(),
   }
 }
+
+/** Ends with `ERR_CIPHERTEXT_INVALID` if the archive is not what was encrypted. */
+export const createOrderedAuthenticator = (authenticator: Authenticator): OrderedConsumer => ({
+  needsCiphertext: true,
+  async update({ ciphertext }) {
+    authenticator.update(ciphertext)
+  },
+  async end(part) {
+    if (part !== undefined) authenticator.update(part.ciphertext)
+    authenticator.final()
+    authenticator.close()
+  },
+  close: () => authenticator.close(),
+})

@@ -3,6 +3,7 @@ import { z } from "zod"
 import { type Announced, fitsAnnounced } from "../decrypt/announced.ts"
 import { UnsealError } from "../errors.ts"
 import { formatCrc32 } from "../format/crc32.ts"
+import { type Envelope, plaintextSizeOf } from "../format/envelope.ts"
 import { PACKET_SIZE } from "../format/mpeg-ts.ts"
 import type { Tail } from "../format/tail.ts"
 import type { StoredObject } from "../store/contract.ts"
@@ -63,6 +64,7 @@ export type ArchiveRecord = z.infer<typeof archiveRecordSchema>
 export interface RecordFields {
   readonly archive: { readonly archiveId: string; readonly projectId: string }
   readonly source: StoredObject
+  readonly envelope: Envelope
   readonly destination: { readonly key: string; readonly size: number }
   readonly transfer: {
     readonly crc32: number
@@ -78,7 +80,7 @@ export interface RecordFields {
 
 /** The record of an archive whose object is not visible yet: the destination's version comes with `finishRecord`. */
 export function createRecord(fields: RecordFields): ArchiveRecord {
-  const { archive, source, transfer, keyId, tail } = fields
+  const { archive, source, envelope, transfer, keyId, tail } = fields
   const { size, sha256sum } = fields.announced ?? {}
   const { plaintext, ciphertext } = transfer.sha256
   const announced =
@@ -95,12 +97,15 @@ export function createRecord(fields: RecordFields): ArchiveRecord {
     ...(plaintext === undefined ? {} : { sha256: { plaintext, ...announced } }),
     ...(keyId === undefined ? {} : { keyId }),
     tail,
-    media: { packets: Math.floor(source.size / PACKET_SIZE), syncErrors: transfer.syncErrors },
+    media: {
+      packets: Math.floor(plaintextSizeOf(envelope, source.size) / PACKET_SIZE),
+      syncErrors: transfer.syncErrors,
+    },
     startedAt: fields.startedAt,
     finishedAt: new Date().toISOString(),
     ...(size === undefined
       ? {}
-      : { announced: { size, fits: fitsAnnounced(size, source.size, tail.padding) } }),
+      : { announced: { size, fits: fitsAnnounced(size, source.size, envelope, tail.padding) } }),
     attempts: fields.attempts,
     unsealVersion: version,
   }

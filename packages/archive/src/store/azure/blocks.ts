@@ -4,7 +4,6 @@
  * and an upload is exactly the blocks that name it. All names have one length, which Azure demands of a blob's blocks.
  */
 import { randomBytes } from "node:crypto"
-import { BLOCK_SIZE } from "../../format/parts.ts"
 import { type PartLimits, partSizeWithin } from "../part-size.ts"
 
 /** Azure's limits for a block blob. */
@@ -32,7 +31,7 @@ export const partSizeFor = (size: number, preferred: number): number =>
 
 /** Whether an object of `size` bytes fits into parts of `partSize` bytes. */
 export function fits(size: number, partSize: number): boolean {
-  return partSize > 0 && partSize % BLOCK_SIZE === 0 && Math.ceil(size / partSize) <= LIMITS.most
+  return partSize > 0 && Math.ceil(size / partSize) <= LIMITS.most
 }
 
 /** `u1-<start in ms, 12 hex><random, 12 hex>-<part size, 8 hex>`. */

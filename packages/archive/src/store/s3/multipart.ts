@@ -5,7 +5,6 @@ import {
   type S3Client,
 } from "@aws-sdk/client-s3"
 import { UnsealError } from "../../errors.ts"
-import { BLOCK_SIZE } from "../../format/parts.ts"
 import {
   bytesOf,
   checkCrc32,
@@ -81,7 +80,6 @@ async function resume(
     uploadId !== undefined &&
     partSize !== undefined &&
     partSize >= LIMITS.smallest &&
-    partSize % BLOCK_SIZE === 0 &&
     size > partSize &&
     Math.ceil(size / partSize) <= LIMITS.most
   if (!usable)

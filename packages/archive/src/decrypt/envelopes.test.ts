@@ -1,0 +1,353 @@
+/** Archives in envelopes that only this file has: what a row of the table says is all that the rest needs to know. */
+import {
+  createCipheriv,
+  createDecipheriv,
+  createHash,
+  type Decipheriv,
+  generateKeyPairSync,
+  randomBytes,
+} from "node:crypto"
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { pathToFileURL } from "node:url"
+import { crc32 } from "node:zlib"
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest"
+import { memoryCheckpoint } from "../../../../test/harness/memory-checkpoint.ts"
+import { poisoned } from "../../../../test/harness/poisoned.ts"
+import { UnsealError } from "../errors.ts"
+import { aes256Cbc } from "../format/cbc.ts"
+import { formatCrc32 } from "../format/crc32.ts"
+import type { Authenticator, ContentKey, Envelope, PartDecryptor } from "../format/envelope.ts"
+import { ENVELOPES } from "../format/envelopes.ts"
+import { createKeyRing, parsePrivateKey } from "../format/key-ring.ts"
+import { type Part, sizeOf } from "../format/parts.ts"
+import { encodePassword, generateContentKey, parsePassword, wrapPassword } from "../format/password.ts"
+import { openInTwo } from "../store/adapter.ts"
+import type { ArchiveStore } from "../store/contract.ts"
+import { openStore } from "../store/open.ts"
+import { type ArchiveRequest, type DecryptOptions, decryptArchive } from "./archive.ts"
+import { createByteBudget } from "./budget.ts"
+
+/** A counter block (NIST SP 800-38A, appendix B) that is `blocks` later than `first`. */
+function counterBlock(first: Uint8Array, blocks: number): Buffer {
+  const counter = (BigInt(`0x${Buffer.from(first).toString("hex")}`) + BigInt(blocks)) % (1n << 128n)
+  return Buffer.from(counter.toString(16).padStart(32, "0"), "hex")
+}
+
+/** Decrypts `part` by a key stream, and no more than its plaintext: what follows is a tag. */
+function counterDecryptor(key: Uint8Array, first: Uint8Array, part: Part): PartDecryptor {
+  const decipher = createDecipheriv("aes-256-ctr", key, counterBlock(first, part.plaintext.start / 16))
+  let left = sizeOf(part.plaintext)
+  return {
+    update(ciphertext, into, at) {
+      const own = ciphertext.subarray(0, left)
+      left -= own.length
+      into.set(decipher.update(own), at)
+      return at + own.length
+    },
+    final() {
+      if (left > 0) throw new UnsealError("ERR_CIPHERTEXT_INVALID", `the part lacks ${left} bytes`)
+    },
+    close: () => void decipher.final(),
+  }
+}
+
+const common = {
+  ...{ version: { value: 1 }, algorithm: { value: 1, name: "AES-256" } },
+  ...{ keySize: 32, blockSize: 16, lead: 0, longestPadding: 0 },
+}
+
+const aes256Ctr: Envelope = {
+  ...common,
+  ...{ mode: { value: 2, name: "CTR" }, ivSize: 16, trailer: 0 },
+  whatIsWrongWith: () => null,
+  createDecryptor: ({ key, iv }, part) => counterDecryptor(key, iv, part),
+}
+
+const TAG_SIZE = 16
+const aes256Gcm: Envelope = {
+  ...common,
+  ...{ mode: { value: 3, name: "GCM" }, ivSize: 12, trailer: TAG_SIZE },
+  whatIsWrongWith: (size) => (size > TAG_SIZE ? null : "is no more than an authentication tag"),
+  // The first counter is the tag's own (NIST SP 800-38D, section 7.2).
+  createDecryptor: ({ key, iv }, part) => counterDecryptor(key, Buffer.from([...iv, 0, 0, 0, 2]), part),
+  createAuthenticator({ key, iv }): Authenticator {
+    const decipher = createDecipheriv("aes-256-gcm", key, iv)
+    let tag = Buffer.alloc(0)
+    return {
+      update(ciphertext) {
+        const bytes = Buffer.concat([tag, ciphertext])
+        decipher.update(bytes.subarray(0, -TAG_SIZE))
+        tag = bytes.subarray(-TAG_SIZE)
+      },
+      final() {
+        try {
+          decipher.setAuthTag(tag).final()
+        } catch (cause) {
+          throw new UnsealError("ERR_CIPHERTEXT_INVALID", "the authentication tag is another", { cause })
+        }
+      },
+      close: () => quietly(decipher),
+    }
+  },
+}
+
+function quietly(decipher: Decipheriv): void {
+  try {
+    decipher.final()
+  } catch {}
+}
+
+function encrypt({ envelope, key, iv }: ContentKey, plaintext: Uint8Array): Buffer {
+  if (envelope === aes256Gcm) {
+    const cipher = createCipheriv("aes-256-gcm", key, iv)
+    return Buffer.concat([cipher.update(plaintext), cipher.final(), cipher.getAuthTag()])
+  }
+  return createCipheriv("aes-256-ctr", key, iv).update(plaintext)
+}
+
+const PART = 20 * 752
+const KEY = "p/a/archive.ts"
+const never = new AbortController().signal
+const { privateKey, publicKey } = generateKeyPairSync("rsa", { modulusLength: 2048 })
+const keyRing = createKeyRing([
+  parsePrivateKey(Buffer.from(privateKey.export({ type: "pkcs8", format: "pem" })), "k.pem"),
+])
+const hex = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex")
+
+/** Whole packets, and behind them what is none. */
+function transportStream(size: number): Buffer {
+  const stream = randomBytes(size)
+  for (let at = 0; at < size; at += 188) stream[at] = at + 188 <= size ? 0x47 : 0
+  return stream
+}
+
+let root: string
+let source: ArchiveStore
+let destination: ArchiveStore
+beforeAll(async () => {
+  root = await mkdtemp(join(tmpdir(), "unseal-envelopes-"))
+})
+afterAll(() => rm(root, { recursive: true }))
+beforeEach(async () => {
+  const open = async (name: string) => {
+    await rm(join(root, name), { recursive: true, force: true })
+    await mkdir(join(root, name))
+    return poisoned(await openStore(pathToFileURL(join(root, name)).href, { env: {}, partSizeBytes: PART }))
+  }
+  source = await open("source")
+  destination = await open("destination")
+  await mkdir(join(root, "source/p/a"), { recursive: true })
+})
+
+/** The rows, in the table for as long as a test takes. */
+const table = ENVELOPES as Envelope[]
+const rows = [aes256Ctr, aes256Gcm]
+beforeEach(() => void table.push(...rows))
+afterEach(() => void table.splice(-rows.length))
+
+const put = (bytes: Uint8Array) => writeFile(join(root, "source", KEY), bytes)
+const get = () => readFile(join(root, "destination", KEY))
+const visible = async () => {
+  const names = await readdir(join(root, "destination"), { recursive: true })
+  return names.filter((name) => /^p\/a\/[^.]/.test(name)).sort()
+}
+
+function setup(contentKey: ContentKey, more: Partial<ArchiveRequest & DecryptOptions> = {}) {
+  const encryptedPassword = wrapPassword(encodePassword(contentKey), publicKey)
+  return {
+    ...{ archiveId: "a", projectId: "p", encryptedPassword, source, destination },
+    ...{ sourceKeys: [KEY], destinationKey: KEY, keyRing, budget: createByteBudget(3 * PART) },
+    ...({ tail: "keep", digest: "sha256", existing: "fail", record: true } as const),
+    ...more,
+  }
+}
+const run = (asked: ReturnType<typeof setup>) => decryptArchive(asked, asked, never)
+
+/** `destination`, whose calls for the archive are noted, and `source`, whose reads are; part `dieAt` is not written. */
+function watched(dieAt?: number) {
+  const calls: string[] = []
+  const reads: string[] = []
+  const store: ArchiveStore = {
+    ...destination,
+    async create(key, size, create, signal) {
+      const writer = await destination.create(key, size, create, signal)
+      if (key !== KEY) return writer
+      calls.push(create.token === undefined ? "begin" : "resume")
+      return {
+        ...writer,
+        writePart(number, ...part) {
+          if (number === dieAt) throw new Error("killed")
+          calls.push(`write ${number}`)
+          return writer.writePart(number, ...part)
+        },
+      }
+    },
+  }
+  const watchedSource: ArchiveStore = {
+    ...source,
+    open: (...asked) => openInTwo(watchedSource, ...asked),
+    async *read(object, range, signal) {
+      reads.push(`${range.start}-${range.end}`)
+      yield* source.read(object, range, signal)
+    },
+  }
+  return { calls, reads, destination: store, source: watchedSource }
+}
+
+describe.each(rows)("an archive in AES-256-$mode.name", (envelope) => {
+  test.each([
+    ["of one packet", 188],
+    ["of one part", PART],
+    ["of one part and a byte", PART + 1],
+    ["of four parts, whole packets", 3 * PART + 5 * 188],
+    ["of four parts, the last packet cut", 3 * PART + 6 * 188 - 8],
+  ])("%s is decrypted, and its record says what it is", async (_, size) => {
+    const contentKey = generateContentKey(envelope)
+    const plaintext = transportStream(size)
+    const ciphertext = encrypt(contentKey, plaintext)
+    await put(ciphertext)
+    for (const tail of ["keep", "trim"] as const) {
+      const sha256sum = createHash("sha256").update(ciphertext).digest("base64")
+      const announced = { size, sha256sum }
+      const strict = { announced, announcedSize: "require", announcedDigest: "require" } as const
+      const { outcome, record } = await run(setup(contentKey, { tail, existing: "replace", ...strict }))
+      expect(outcome).toBe("committed")
+      expect(Buffer.compare(await get(), plaintext)).toBe(0)
+      expect(record).toMatchObject({
+        crc32: formatCrc32(crc32(plaintext)),
+        sha256: { plaintext: hex(plaintext), ciphertext: hex(ciphertext), announced: "ciphertext" },
+        tail: { form: size % 188 === 0 ? "unpadded" : "irregular", padding: 0 },
+        media: { packets: Math.floor(size / 188), syncErrors: 0 },
+        announced: { size, fits: true },
+      })
+    }
+  })
+
+  test.each(["none", "sha256"] as const)("is resumed, with the digest %s", async (digest) => {
+    const contentKey = generateContentKey(envelope)
+    const plaintext = transportStream(3 * PART + 1001)
+    const ciphertext = encrypt(contentKey, plaintext)
+    await put(ciphertext)
+    const checkpoint = memoryCheckpoint()
+    const one = { digest, checkpoint, budget: createByteBudget(1) }
+    const first = watched(3)
+    await expect(run(setup(contentKey, { ...one, ...first }))).rejects.toThrow("killed")
+    expect(first.calls).toEqual(["begin", "write 1", "write 2"])
+    expect(await visible()).toEqual([])
+
+    const second = watched()
+    const { record } = await run(setup(contentKey, { ...one, ...second }))
+    expect(second.calls).toEqual(["resume", "write 3", "write 4"])
+    const parts = [1, 2, 3].map((number) => `${(number - 1) * PART}-${number * PART}`)
+    const all = [...parts, `${3 * PART}-${ciphertext.length}`]
+    // A tag is of the whole, as a digest is.
+    const isWhole = digest === "sha256" || envelope === aes256Gcm
+    expect(second.reads).toEqual(isWhole ? all : all.slice(2))
+    expect(Buffer.compare(await get(), plaintext)).toBe(0)
+    expect(record.crc32).toBe(formatCrc32(crc32(plaintext)))
+  })
+
+  test("is refused under a wrong key before an upload begins", async () => {
+    await put(encrypt(generateContentKey(envelope), transportStream(2 * PART)))
+    const { calls, ...stores } = watched()
+    await expect(run(setup(generateContentKey(envelope), stores))).rejects.toMatchObject({
+      code: "ERR_NOT_MPEG_TS",
+    })
+    expect(calls).toEqual([])
+  })
+
+  test("that is shorter than announced is waited for", async () => {
+    const contentKey = generateContentKey(envelope)
+    await put(encrypt(contentKey, transportStream(PART)).subarray(0, -188))
+    const announced = { size: PART }
+    await expect(run(setup(contentKey, { announced, announcedSize: "require" }))).rejects.toMatchObject({
+      code: "ERR_OBJECT_INCOMPLETE",
+    })
+  })
+
+  test("without a byte is empty", async () => {
+    await put(new Uint8Array(0))
+    expect((await run(setup(generateContentKey(envelope)))).outcome).toBe("empty")
+  })
+})
+
+describe("an archive with an authentication tag", () => {
+  test.each([
+    ["in its first part", 5000],
+    ["in its last part", 3 * PART + 900],
+    ["in its tag", -1],
+  ])("and another bit %s never becomes visible", async (_, at) => {
+    const contentKey = generateContentKey(aes256Gcm)
+    const ciphertext = encrypt(contentKey, transportStream(3 * PART + 1001))
+    ciphertext[at < 0 ? ciphertext.length + at : at]! ^= 1
+    await put(ciphertext)
+    for (const digest of ["none", "sha256"] as const)
+      await expect(run(setup(contentKey, { digest }))).rejects.toMatchObject({
+        code: "ERR_CIPHERTEXT_INVALID",
+        message: "the authentication tag is another",
+      })
+    expect(await visible()).toEqual([])
+  })
+
+  test("and no more than that is refused, with its size", async () => {
+    await put(randomBytes(TAG_SIZE))
+    await expect(run(setup(generateContentKey(aes256Gcm)))).rejects.toMatchObject({
+      code: "ERR_CIPHERTEXT_INVALID",
+      message: `${KEY} of 16 bytes is no more than an authentication tag`,
+    })
+  })
+})
+
+describe("a password", () => {
+  const passwordOf = (envelope: Envelope, ...header: number[]) => {
+    const password = encodePassword(generateContentKey(envelope))
+    password.set(header)
+    return password
+  }
+  const refusal = (password: Uint8Array) => {
+    try {
+      parsePassword(password)
+    } catch (error) {
+      return error
+    }
+  }
+
+  test.each([
+    ["version", [2, 1, 1], "password version 2 is not supported, only 1"],
+    ["algorithm", [1, 5, 1], "password algorithm 5 is not supported, only 1 (AES-256)"],
+    ["mode", [1, 1, 0], "password mode 0 is not supported, only 1 (CBC), 2 (CTR), and 3 (GCM)"],
+  ])("of an unknown %s is refused with what was found and what is known", (_, header, message) => {
+    expect(refusal(passwordOf(aes256Cbc, ...header))).toMatchObject({ code: "ERR_PASSWORD_INVALID", message })
+  })
+
+  test("of no size that is known is refused with those that are", () => {
+    const message = "unwrapped password is 50 bytes, not 51 or 47"
+    expect(refusal(new Uint8Array(50))).toMatchObject({ code: "ERR_PASSWORD_INVALID", message })
+  })
+
+  test("of the size of another envelope is refused", () => {
+    const message = "unwrapped password is 47 bytes, not 51"
+    expect(refusal(passwordOf(aes256Gcm, 1, 1, 1))).toMatchObject({ code: "ERR_PASSWORD_INVALID", message })
+  })
+})
+
+test("an upload in parts that the archive can't be decrypted in is begun anew", async () => {
+  const contentKey = generateContentKey(aes256Ctr)
+  const plaintext = transportStream(4 * PART)
+  await put(encrypt(contentKey, plaintext))
+  const checkpoint = memoryCheckpoint()
+  const first = watched(3)
+  await expect(run(setup(contentKey, { checkpoint, ...first }))).rejects.toThrow("killed")
+
+  const directory = join(root, "destination/p/a")
+  const journal = (await readdir(directory)).find((name) => name.endsWith(".parts"))!
+  const text = await readFile(join(directory, journal), "utf8")
+  await writeFile(join(directory, journal), text.replace(` ${PART}\n`, ` ${PART + 8}\n`))
+  const second = watched()
+  await run(setup(contentKey, { checkpoint, ...second }))
+  expect(second.calls.slice(0, 2)).toEqual(["resume", "begin"])
+  expect(Buffer.compare(await get(), plaintext)).toBe(0)
+  expect(await Array.fromAsync(destination.openUploads(never))).toEqual([])
+})

@@ -1,0 +1,37 @@
+/** The envelopes that Unseal opens: one more is one more row. */
+import { UnsealError } from "../errors.ts"
+import { aes256Cbc } from "./cbc.ts"
+import type { Code, Envelope } from "./envelope.ts"
+
+/** No two rows have the same version, algorithm and mode. */
+export const ENVELOPES: readonly Envelope[] = [aes256Cbc]
+
+/** What stands in front of a password's key, a byte each. */
+export const HEADER = ["version", "algorithm", "mode"] as const
+
+/** The row that `header` names. `ERR_PASSWORD_INVALID` if there is none, with the first number that is not known. */
+export function envelopeOf(header: Uint8Array): Envelope {
+  let rows = ENVELOPES
+  for (const [index, field] of HEADER.entries()) {
+    const fitting = rows.filter((row) => row[field].value === header[index])
+    if (fitting.length === 0)
+      throw new UnsealError(
+        "ERR_PASSWORD_INVALID",
+        `password ${field} ${header[index]} is not supported, only ${listed(rows.map((row) => labelOf(row[field])))}`,
+      )
+    rows = fitting
+  }
+  return rows[0]!
+}
+
+/** Bytes in a password for this envelope. */
+export const passwordSizeOf = ({ keySize, ivSize }: Envelope): number => HEADER.length + keySize + ivSize
+
+/** Bytes that a password may have, each once. */
+export const passwordSizes = (): number[] => [...new Set(ENVELOPES.map(passwordSizeOf))]
+
+/** A number and what it stands for, as in `1 (CBC)`. */
+export const labelOf = ({ value, name }: Code): string =>
+  name === undefined ? String(value) : `${value} (${name})`
+
+const listed = (labels: readonly string[]): string => new Intl.ListFormat("en").format(new Set(labels))
