@@ -125,6 +125,36 @@ const RULES: readonly Rule[] = [
     broken: ["packages/vendor/src/client.ts", "@unseal/queue/producer"],
   },
   {
+    reason:
+      "an operation knows the stores' contract and errors, the queue, the vendor's client and where a project's objects are: whoever runs it opens stores and reads settings",
+    where: /^packages\/operations\//,
+    isForbidden: (imported) =>
+      !within(
+        /^packages\/(operations|queue|vendor)\//,
+        /^packages\/archive\/src\/(errors|record\/record|store\/nearest)\.ts$/,
+        /^packages\/service\/src\/key-template\.ts$/,
+        /^node:crypto$/,
+      )(imported) &&
+      !(
+        imported.typeOnly &&
+        within(/^packages\/(archive\/src\/store\/(contract|adapter)|service\/src\/projects)\.ts$/)(imported)
+      ),
+    broken: ["packages/operations/src/janitor.ts", "@unseal/archive/store/open"],
+  },
+  {
+    reason: "operations stand on the other packages, and none of these stands on them: apps run them",
+    where: /^packages\/(?!operations\/)/,
+    isForbidden: within(/^packages\/operations\//),
+    broken: ["packages/queue/src/consumer.ts", "@unseal/operations/redrive"],
+  },
+  {
+    reason:
+      "ingest and the workers administer nothing: they take in and decrypt, with the rights for that alone",
+    where: /^apps\/(ingest|worker|simulator)\//,
+    isForbidden: within(/^packages\/operations\//),
+    broken: ["apps/worker/src/main.ts", "@unseal/operations/janitor"],
+  },
+  {
     reason: "a package never imports an app",
     where: /^packages\//,
     isForbidden: within(/^apps\//),
@@ -159,6 +189,8 @@ const RULES: readonly Rule[] = [
     broken: ["apps/ingest/src/main.ts", "@unseal/archive/keys/directory"],
   },
 ]
+
+const withoutComments = (text: string) => text.replace(/\/\*[\s\S]*?\*\/|\/\/.*$/gm, "")
 
 describe("the architecture", () => {
   it.each(RULES)("$reason", (rule) => {
@@ -210,11 +242,17 @@ describe("the architecture", () => {
 
   it("reads process.env in a config.ts only: settings are checked in one place, all at once", () => {
     const readers = product.filter(
-      ({ path, text }) =>
-        /\bprocess\.env\b/.test(text.replace(/\/\*[\s\S]*?\*\/|\/\/.*$/gm, "")) &&
-        !path.endsWith("/config.ts"),
+      ({ path, text }) => /\bprocess\.env\b/.test(withoutComments(text)) && !path.endsWith("/config.ts"),
     )
     expect(readers.map((file) => file.path)).toEqual([])
+  })
+
+  it("has operations without a terminal: no output, no arguments, no exit codes; results are values", () => {
+    const hasTerminal = ({ path, text }: SourceFile) =>
+      path.startsWith("packages/operations/") && /\bprocess\b|\bconsole\./.test(withoutComments(text))
+    expect(product.filter(hasTerminal).map(({ path }) => path)).toEqual([])
+    for (const broken of ["process.stdout.write(line)", "process.exitCode = 1", 'console.log("done")'])
+      expect(hasTerminal(sourceFile("packages/operations/src/redrive.ts", broken))).toBe(true)
   })
 
   it("declares every package that it imports in the workspace that imports it", () => {

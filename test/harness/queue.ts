@@ -1,5 +1,7 @@
 /** A queue of its own for each test of a file, on a Redis that the file's tests share. */
 import { randomUUID } from "node:crypto"
+import { createJobPayload, type JobPayload, jobIdOf } from "@unseal/queue/job"
+import { queueKey } from "@unseal/queue/names"
 import { createProducer, type Producer } from "@unseal/queue/producer"
 import { Redis } from "ioredis"
 import { afterAll, afterEach, beforeAll, beforeEach } from "vitest"
@@ -33,4 +35,35 @@ export function useQueue(prefix: string): TestQueue {
     current.client.disconnect()
   })
   return current
+}
+
+/** A payload as a callback would make it, of another archive each time. */
+export const newPayload = (projectId = "100001"): JobPayload =>
+  createJobPayload({
+    ...{ projectId, archiveId: randomUUID(), encryptedPassword: "d3JhcHBlZC1jYW5hcnk=", status: "uploaded" },
+    ...{ receivedAt: new Date().toISOString(), nonce: randomUUID() },
+  })
+
+/** Dead letters that were given up at `failedAt`, as BullMQ keeps them; their ids in the order of a list. */
+export async function giveDeadLetters(
+  { client, name }: Pick<TestQueue, "client" | "name">,
+  count: number,
+  projectId: string,
+  failedAt: number,
+  reason: string,
+): Promise<string[]> {
+  const writing = client.pipeline()
+  const ids: string[] = []
+  for (let made = 0; made < count; made++) {
+    const payload = newPayload(projectId)
+    const id = jobIdOf(payload)
+    writing.hset(queueKey(name, id), {
+      ...{ name: "decrypt", data: JSON.stringify(payload), failedReason: reason, atm: "3" },
+      ...{ timestamp: String(failedAt - 1_000), finishedOn: String(failedAt) },
+    })
+    writing.zadd(queueKey(name, "failed"), failedAt, id)
+    ids.push(id)
+  }
+  await writing.exec()
+  return ids.toSorted().toReversed()
 }

@@ -147,7 +147,7 @@ queue
   .description("count the jobs by state, and account for every archive that was accepted")
   .option("--check", "fail if an accepted archive is neither committed, a dead letter, live nor discarded")
   .option("--json", "print the result as JSON")
-  .action(async (options) => (await import("./queue/queue.ts")).queueStatusCommand(options, signal))
+  .action(async (options) => (await import("./queue/status.ts")).queueStatusCommand(options, signal))
 
 queue
   .command("pause")
@@ -177,11 +177,12 @@ const withFilter = (command: Command) =>
     .option("--code <code>", "only those with this error code")
     .option("--project <id>", "only those of this project")
     .option("--id <id>", "only the one with this job id, or of this archive")
+    .option("--older-than <time>", "only those that were given up at least this long ago: 90m, 72h")
     .option("--json", "print the result as JSON")
 withFilter(queue.command("dead-letters"))
   .description("list the jobs that were given up, newest first")
   .addOption(new Option("--limit <count>", "list at most this many").default(100).argParser(wholeNumber))
-  .action(async (options) => (await import("./queue/queue.ts")).deadLettersCommand(options, signal))
+  .action(async (options) => (await import("./queue/dead-letters.ts")).deadLettersCommand(options, signal))
 withFilter(queue.command("redrive"))
   .description("give dead letters a new life, with fresh counters")
   .option("--all", "all of them")
@@ -190,7 +191,7 @@ withFilter(queue.command("redrive"))
     "archives that were committed, as new jobs; the vendor is asked for their passwords",
   )
   .option("--dry-run", "only say which")
-  .action(async (options) => (await import("./queue/queue.ts")).redriveCommand(options, signal))
+  .action(async (options) => (await import("./queue/redrive.ts")).redriveCommand(options, signal))
 
 queue
   .command("discard")
@@ -198,7 +199,9 @@ queue
   .argument("<id...>", "ids of jobs or archives")
   .requiredOption("--reason <text>", "why nobody will need them; part of the output")
   .option("--json", "print the result as JSON")
-  .action(async (ids, options) => (await import("./queue/queue.ts")).discardCommand(ids, options, signal))
+  .action(async (ids, options) =>
+    (await import("./queue/dead-letters.ts")).discardCommand(ids, options, signal),
+  )
 
 program
   .command("janitor")

@@ -83,7 +83,7 @@ test("are listed from the newest, page by page, and counted by code", async () =
     attempts: 1,
   })
   expect(Date.parse(newest!.failedAt)).toBeGreaterThanOrEqual(Date.parse(newest!.addedAt))
-  expect((await letters.list({ offset: 2 })).map(({ jobId }) => jobId)).toEqual([jobs[0]])
+  expect((await letters.list({ after: rest[0]! })).map(({ jobId }) => jobId)).toEqual([jobs[0]])
   expect(JSON.stringify(await letters.list())).not.toContain("d3JhcHBl")
 
   expect(await letters.count()).toEqual({
@@ -107,7 +107,8 @@ test("none is an empty list and a count of 0", async () => {
 })
 
 test("a page without bounds is refused", async () => {
-  for (const page of [{ limit: 0 }, { limit: 1_001 }, { limit: -1 }, { offset: -1 }, { limit: 1.5 }])
+  const NEVER = { jobId: "1_a_b", failedAt: "never" }
+  for (const page of [{ limit: 0 }, { limit: 1_001 }, { limit: -1 }, { limit: 1.5 }, { after: NEVER }])
     await expect(letters.list(page)).rejects.toThrow(RangeError)
 })
 

@@ -1,26 +1,18 @@
 import { Queue } from "bullmq"
 import type { RedisClient } from "./client.ts"
-import { codeOf, type FailureCode } from "./ending.ts"
+import {
+  countDeadLetters,
+  type DeadLetter,
+  type DeadLetterFilter,
+  type DeadLetterPage,
+  listDeadLetters,
+  payloadIn,
+} from "./dead-letter-list.ts"
+import type { FailureCode } from "./ending.ts"
 import { JOB_OPTIONS } from "./job-options.ts"
 import { lineUp } from "./line-up.ts"
 import { checkpointKey, countersKey, queueKey, queuePrefix } from "./names.ts"
 import { redriveIdOf } from "./redrive-id.ts"
-
-/** A job that was given up. */
-export interface DeadLetter {
-  readonly jobId: string
-  readonly projectId: string
-  readonly archiveId: string
-  readonly code: FailureCode
-  /** `CODE: message` of its last attempt. */
-  readonly reason: string
-  readonly attempts: number
-  /** ISO 8601, as `failedAt`. */
-  readonly addedAt: string
-  readonly failedAt: string
-  /** Its payload is lost: it can't be redriven. The next callback for the archive takes its place. */
-  readonly damaged?: true
-}
 
 export interface DeadLetterCounts {
   readonly total: number
@@ -34,10 +26,14 @@ export class RedriveError extends Error {
   override readonly name = "RedriveError"
 }
 
+/** Why a damaged dead letter can't be redriven. */
+export const payloadLost = (jobId: string): RedriveError =>
+  new RedriveError(`${jobId} has lost its payload in redis and can't be redriven`)
+
 /** The jobs that were given up. Nothing here reads more than it is asked for. */
 export interface DeadLetters {
-  /** From the newest on. `limit` is 1 to 1000, 100 if it is not given. */
-  list(page?: { offset?: number; limit?: number }): Promise<DeadLetter[]>
+  /** As `listDeadLetters`. */
+  list(query?: DeadLetterFilter & DeadLetterPage): Promise<DeadLetter[]>
   /** Looks at the `limit` newest: 2000 if it is not given. */
   count(limit?: number): Promise<DeadLetterCounts>
   /**
@@ -53,8 +49,6 @@ export interface DeadLetters {
   discard(jobId: string): Promise<boolean>
   close(): Promise<void>
 }
-
-const PAGE = 500
 
 /** KEYS: dead letters, job, checkpoint, counters. ARGV: id. */
 const DISCARD = `
@@ -72,45 +66,20 @@ export function openDeadLetters(options: { connection: RedisClient; queue: strin
   const failed = queueKey(name, "failed")
 
   return {
-    async list({ offset = 0, limit = 100 } = {}) {
-      if (!Number.isInteger(offset) || offset < 0) throw new RangeError(`offset ${offset} is not 0 or more`)
-      if (!Number.isInteger(limit) || limit < 1 || limit > 1_000)
-        throw new RangeError(`limit ${limit} is not between 1 and 1000`)
-      const ids = await connection.zrevrange(failed, offset, offset + limit - 1)
-      if (ids.length === 0) return []
-      // Field by field, as what is damaged must not hide what is not: BullMQ reads all of a job or throws.
-      const reading = connection.pipeline()
-      for (const id of ids) reading.hmget(queueKey(name, id), ...FIELDS)
-      return ((await reading.exec()) ?? []).map(([error, fields], index) =>
-        deadLetterOf(ids[index]!, error ? [] : (fields as (string | null)[])),
-      )
-    },
+    list: (query) => listDeadLetters(connection, name, query),
 
     async count(limit = 2_000) {
-      const byCode = new Map<FailureCode, number>()
-      let counted = 0
-      while (counted < limit) {
-        const ids = await connection.zrevrange(failed, counted, Math.min(limit, counted + PAGE) - 1)
-        if (ids.length === 0) break
-        const reading = connection.pipeline()
-        for (const id of ids) reading.hget(queueKey(name, id), "failedReason")
-        for (const [error, reason] of (await reading.exec()) ?? []) {
-          if (error) throw error
-          const code = codeOf((reason as string | null) ?? undefined)
-          byCode.set(code, (byCode.get(code) ?? 0) + 1)
-        }
-        counted += ids.length
-      }
+      const byCode = await countDeadLetters(connection, name, limit)
+      const counted = byCode.values().reduce((sum, count) => sum + count, 0)
       return { total: await connection.zcard(failed), byCode, counted }
     },
 
     async redrive(jobId) {
       // In this order: what is discarded meanwhile has not lost its payload.
-      const payload = parsed(await connection.hget(queueKey(name, jobId), "data"))
+      const payload = payloadIn(await connection.hget(queueKey(name, jobId), "data"))
       const isDead = (await connection.zscore(failed, jobId)) !== null
       if (!isDead) return null
-      if (payload === null)
-        throw new RedriveError(`${jobId} has lost its payload in redis and can't be redriven`)
+      if (payload === null) throw payloadLost(jobId)
       const next = redriveIdOf(jobId)
       const options = { jobId: next, ...JOB_OPTIONS }
       const [linedUp] = await lineUp(connection, queue, [{ payload, options }], jobId)
@@ -128,44 +97,5 @@ export function openDeadLetters(options: { connection: RedisClient; queue: strin
     },
 
     close: () => queue.close(),
-  }
-}
-
-const FIELDS = ["data", "failedReason", "atm", "timestamp", "finishedOn"] as const
-
-/** The object in `data`; `null` if there is none, or it is not JSON. */
-function parsed(data: string | null | undefined): Record<string, unknown> | null {
-  try {
-    const value: unknown = JSON.parse(data ?? "null")
-    return typeof value === "object" ? (value as Record<string, unknown> | null) : null
-  } catch {
-    return null
-  }
-}
-
-/** Field by field: the encrypted password stays where it is. What is lost of a damaged one is what its id tells, and the beginning of time. */
-function deadLetterOf(jobId: string, fields: readonly (string | null | undefined)[]): DeadLetter {
-  const [data, failedReason, attempts, timestamp, finishedOn] = fields
-  const payload = parsed(data)
-  const text = (value: unknown, otherwise = "") => (typeof value === "string" ? value : otherwise)
-  const time = (...candidates: (string | null | undefined)[]) => {
-    const found = candidates
-      .map((text) => Number(text ?? Number.NaN))
-      .find((number) => Math.abs(number) < 8.64e15)
-    return new Date(found ?? 0).toISOString()
-  }
-  const [projectId, archiveId] = jobId.split("_")
-  const isWhole = payload !== null && !!failedReason && Number(timestamp ?? Number.NaN) > 0
-  const reason = failedReason || "ERR_JOB_INVALID: the reason is lost"
-  return {
-    jobId,
-    projectId: text(payload?.projectId, projectId),
-    archiveId: text(payload?.archiveId, archiveId),
-    code: codeOf(reason),
-    reason: isWhole ? reason : `${reason} (damaged in redis)`,
-    attempts: Number.parseInt(attempts ?? "", 10) || 0,
-    addedAt: time(timestamp, finishedOn),
-    failedAt: time(finishedOn, timestamp),
-    ...(payload === null && { damaged: true as const }),
   }
 }

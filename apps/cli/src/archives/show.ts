@@ -122,8 +122,7 @@ async function lookAtQueue(
   signal: AbortSignal,
 ): Promise<{ jobs: Looked<readonly ArchiveJob[]>; pause: Pause | null }> {
   try {
-    return await withQueue(async ({ connection, settings }) => {
-      const queue = settings.UNSEAL_QUEUE
+    return await withQueue(async ({ connection, queue }) => {
       const [found, pause] = await Promise.all([
         findArchiveJobs(connection, queue, archiveId),
         readPause(connection, queue),

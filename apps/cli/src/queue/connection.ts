@@ -1,4 +1,5 @@
 import { untilAborted } from "@unseal/archive/waiting"
+import type { QueueAccess } from "@unseal/operations/queue-access"
 import { QueueUnavailableError } from "@unseal/queue/producer"
 import { logConsole } from "@unseal/service/library-console"
 import { createLogger } from "@unseal/service/logger"
@@ -12,9 +13,9 @@ type QueueSettings = ReturnType<typeof readQueueSettings>
 /** How long a command waits for Redis before it says that it is away. */
 const CONNECT_TIMEOUT_MS = 5_000
 
-/** Runs `work` on a connection to the queue's Redis. `QueueUnavailableError` if it can't be had; `signal`'s reason once it is aborted. */
+/** Runs `work` on the queue, by a connection to its Redis. `QueueUnavailableError` if it can't be had; `signal`'s reason once it is aborted. */
 export async function withQueue<T>(
-  work: (queue: { connection: ReturnType<typeof connectRedis>; settings: QueueSettings }) => Promise<T>,
+  work: (access: QueueAccess) => Promise<T>,
   signal: AbortSignal,
 ): Promise<T> {
   const settings = readQueueSettings()
@@ -43,7 +44,7 @@ export async function withQueue<T>(
       connection.once("ready", resolve)
     })
     await untilAborted(connected, signal)
-    return await untilAborted(work({ connection, settings }), signal)
+    return await untilAborted(work({ connection, queue: settings.UNSEAL_QUEUE }), signal)
   } finally {
     clearTimeout(giveUp)
     connection.disconnect()

@@ -1,11 +1,12 @@
 import { randomUUID } from "node:crypto"
+import { submit } from "@unseal/operations/submit"
 import { createJobPayload } from "@unseal/queue/job"
 import { readCallback } from "@unseal/vendor/callback"
 import { readJsonFile } from "../archives/password-options.ts"
 import { env } from "../config.ts"
 import { UsageError } from "../terminal/exit.ts"
-import { describeDuplicate, submitPayload } from "./again.ts"
 import { withQueue } from "./connection.ts"
+import { describeDuplicate } from "./duplicate.ts"
 
 /** `unseal submit callback.json`: what ingest does with a callback, without its authentication. */
 export async function submitCommand(
@@ -40,8 +41,11 @@ export async function submitCommand(
     receivedAt: new Date().toISOString(),
     nonce: randomUUID(),
   })
-  await withQueue(async ({ connection, settings }) => {
-    const { outcome, jobId, of } = await submitPayload(connection, settings, payload, options.again === true)
+  await withQueue(async (access) => {
+    const { outcome, jobId, of } = {
+      of: undefined,
+      ...(await submit(access, payload, options.again === true)),
+    }
     const what = of && describeDuplicate(of)
     if (options.json)
       process.stdout.write(

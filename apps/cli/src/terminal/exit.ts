@@ -1,5 +1,6 @@
 import { ERROR_CODES, type ErrorCode, isUnsealError, type UnsealError } from "@unseal/archive/errors"
 import { StoreUrlError } from "@unseal/archive/store/url"
+import { OperationError } from "@unseal/operations/operation-error"
 import { ConfigurationError } from "@unseal/service/settings"
 import { remedyAtTerminal } from "./remedies.ts"
 
@@ -47,7 +48,7 @@ export function explain(error: unknown): number {
     for (const problem of new Set(error.problems)) say(problem)
     return EXIT.usage
   }
-  if (error instanceof UsageError || error instanceof StoreUrlError) {
+  if (error instanceof UsageError || error instanceof OperationError || error instanceof StoreUrlError) {
     say(error.message)
     return EXIT.usage
   }

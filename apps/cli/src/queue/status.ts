@@ -1,0 +1,45 @@
+import { counted } from "@unseal/archive/counted"
+import { readQueueOverview } from "@unseal/operations/queue-overview"
+import { Unaccounted } from "../terminal/exit.ts"
+import { withQueue } from "./connection.ts"
+import { describePause, describeSuspension } from "./suspensions.ts"
+
+/** `unseal queue status`: how many jobs are in each state, and whether everything that was accepted is accounted for. */
+export async function queueStatusCommand(
+  options: { readonly json?: true; readonly check?: true },
+  signal: AbortSignal,
+): Promise<void> {
+  await withQueue(async (access) => {
+    const { exists, status, accounts, suspensions, pause } = await readQueueOverview(access)
+    const { accepted, committed, deadLetters, live, discarded, missing } = accounts
+    // No mistake in a new installation.
+    if (!exists)
+      process.stderr.write(
+        `there is no queue ${access.queue} in this Redis: either nothing was ever enqueued, or UNSEAL_QUEUE or REDIS_URL is that of another\n`,
+      )
+    if (options.json)
+      process.stdout.write(`${JSON.stringify({ ...status, accounts, suspensions, paused: pause })}\n`)
+    else {
+      const { failed, ...jobs } = status.jobs
+      const rows = [...Object.entries(jobs), ["dead letters", failed] as const]
+      for (const [state, count] of rows) process.stdout.write(`${state.padEnd(14)} ${count}\n`)
+      process.stdout.write(`${"oldest waits".padEnd(14)} ${status.oldestWaitingSeconds.toFixed(0)} s\n`)
+      const sum = `${committed} committed + ${counted(deadLetters, "dead letter")} + ${live} live`
+      const rest = [[discarded, "discarded"] as const, [missing, "missing"] as const]
+        .filter(([count]) => count !== 0)
+        .map(([count, name]) => ` + ${count} ${name}`)
+      process.stdout.write(`${"accepted".padEnd(14)} ${accepted} = ${sum}${rest.join("")}\n`)
+      if (pause !== null)
+        process.stdout.write(
+          `${"paused".padEnd(14)} ${describePause(pause)}: nothing begins until "unseal queue resume"\n`,
+        )
+      for (const suspension of suspensions) process.stdout.write(describeSuspension(suspension))
+    }
+    if (options.check && missing !== 0)
+      throw new Unaccounted(
+        missing > 0
+          ? `${counted(missing, "accepted archive is", "accepted archives are")} missing: a job was removed by hand, or Redis has lost it. "unseal archives reconcile" finds what is not at its destination`
+          : `${counted(-missing, "job was", "jobs were")} never counted as accepted: somebody else than Unseal added them, or Redis has lost its counters`,
+      )
+  }, signal)
+}

@@ -1,0 +1,150 @@
+/**
+ * The janitor aborts the uploads at the destinations that no job owns. Killed workers leave them: those that ended between beginning an
+ * upload and noting it, those of a dead letter that nobody has redriven for eight days, those of a Redis that lost its memory. The next run
+ * of an archive ends what was left of it; the janitor comes for archives that nobody runs again.
+ *
+ * An upload is left alone if
+ * - its key is none that Unseal writes: the bucket may be somebody else's too;
+ * - it is young: a worker begins it before it can note it, and a decryption by hand notes nothing at all;
+ * - a live job, or a dead letter that may go on with it, has an upload to its key, this or another. The job ends its own, and on a store that
+ *   can't remove the parts of one upload alone (Azure) the remains of another are not worth the risk; the next run of the janitor finds them.
+ *
+ * What is aborted wrongly after all, say because clocks differ by hours, costs its job the parts that were written: it begins anew, and
+ * nothing wrong is ever visible. So any number of janitors may run at once, beside live workers.
+ */
+import { isUnsealError, type UnsealError } from "@unseal/archive/errors"
+import { recordKeyOf } from "@unseal/archive/record/record"
+import type { OpenedStore } from "@unseal/archive/store/adapter"
+import type { OpenUpload } from "@unseal/archive/store/contract"
+import { findUploadOwners } from "@unseal/queue/upload-owners"
+import { matchesKeyTemplate } from "@unseal/service/key-template"
+import type { DestinationProject } from "@unseal/service/projects"
+import { requireDuration } from "./operation-error.ts"
+import type { QueueAccess } from "./queue-access.ts"
+
+/** A store as far as the janitor needs it. */
+export type SweptStore = Pick<OpenedStore, "location" | "openUploads" | "abortUpload" | "close">
+
+export interface JanitorDependencies extends QueueAccess {
+  /** Opens the store that a URL names. The janitor closes it. */
+  readonly openStore: (url: string) => Promise<SweptStore>
+}
+
+export interface JanitorOptions {
+  /** Whose destinations are swept, each store once. */
+  readonly projects: readonly DestinationProject[]
+  /** Younger uploads are left alone. */
+  readonly olderThanMs: number
+  /** Nothing is aborted. */
+  readonly dryRun: boolean
+}
+
+/** An upload that nobody owns. */
+export interface Orphan {
+  readonly key: string
+  /** ISO 8601. */
+  readonly startedAt: string
+}
+
+/** What was found in one store. */
+export interface Sweep {
+  /** Its location. */
+  readonly store: string
+  /** Open uploads in all: those below. */
+  readonly open: number
+  /** Under keys that Unseal does not write. */
+  readonly foreign: number
+  readonly young: number
+  /** Left to a job or a dead letter. */
+  readonly owned: number
+  /** Aborted, unless it is a dry run. */
+  readonly orphans: readonly Orphan[]
+}
+
+export type JanitorEvent =
+  /** It has just been aborted, unless it is a dry run. */
+  | { readonly kind: "orphan"; readonly store: string; readonly orphan: Orphan }
+  /** A store is done. */
+  | { readonly kind: "swept"; readonly sweep: Sweep }
+  /** A store could not be swept to its end. The others are all the same. */
+  | { readonly kind: "failed"; readonly sweep: Sweep; readonly error: UnsealError }
+
+/** Uploads whose owners are looked for together: the janitor's memory has an end. */
+const BATCH = 1_000
+
+/**
+ * Sweeps the destinations of `projects`, one store after the other, and tells of each orphan and each store. Nothing happens before the first
+ * event is asked for, nor after the loop is left. `ERR_OPTION_INVALID` at once; what opening a store throws, and an abort of `signal` ends it
+ * with its reason.
+ */
+export function sweepUploads(
+  dependencies: JanitorDependencies,
+  options: JanitorOptions,
+  signal: AbortSignal,
+): AsyncGenerator<JanitorEvent> {
+  requireDuration("the age of uploads", options.olderThanMs)
+  return sweepStores(dependencies, options, signal)
+}
+
+async function* sweepStores(
+  dependencies: JanitorDependencies,
+  { projects, olderThanMs, dryRun }: JanitorOptions,
+  signal: AbortSignal,
+): AsyncGenerator<JanitorEvent> {
+  for (const [url, sharers] of Map.groupBy(projects, ({ destination }) => destination)) {
+    signal.throwIfAborted()
+    const store = await dependencies.openStore(url)
+    const orphans: Orphan[] = []
+    const sweep = { store: store.location, open: 0, foreign: 0, young: 0, owned: 0, orphans }
+    try {
+      const bornBefore = new Date(Date.now() - olderThanMs)
+      for await (const batch of candidates(store, sharers, bornBefore, sweep, signal)) {
+        const keys = new Set(batch.map(({ key }) => key))
+        const { isOwned } = await findUploadOwners(dependencies.connection, dependencies.queue, keys, signal)
+        for (const upload of batch) {
+          signal.throwIfAborted()
+          if (await isOwned(upload.key)) {
+            sweep.owned++
+            continue
+          }
+          if (!dryRun) await store.abortUpload(upload, signal)
+          const orphan = { key: upload.key, startedAt: upload.startedAt.toISOString() }
+          orphans.push(orphan)
+          yield { kind: "orphan", store: store.location, orphan }
+        }
+      }
+      yield { kind: "swept", sweep }
+    } catch (error) {
+      // The other stores need not wait for this one.
+      if (signal.aborted || !isUnsealError(error)) throw error
+      yield { kind: "failed", sweep, error }
+    } finally {
+      await store.close()
+    }
+  }
+}
+
+/** The open uploads that may be orphans, in batches; the others are counted. */
+async function* candidates(
+  store: SweptStore,
+  projects: readonly DestinationProject[],
+  bornBefore: Date,
+  counts: { open: number; foreign: number; young: number },
+  signal: AbortSignal,
+): AsyncGenerator<OpenUpload[]> {
+  const isOurs = (key: string) =>
+    projects.some(({ id, destinationKey }) =>
+      [destinationKey, recordKeyOf(destinationKey)].some((template) => matchesKeyTemplate(template, id, key)),
+    )
+  let batch: OpenUpload[] = []
+  for await (const upload of store.openUploads(signal)) {
+    counts.open++
+    if (!isOurs(upload.key)) counts.foreign++
+    else if (upload.startedAt > bornBefore) counts.young++
+    else batch.push(upload)
+    if (batch.length < BATCH) continue
+    yield batch
+    batch = []
+  }
+  if (batch.length > 0) yield batch
+}

@@ -1,0 +1,27 @@
+/** How a queue is doing, in one look. */
+import { type Accounts, readAccounts } from "@unseal/queue/accounting"
+import { type Pause, readPause } from "@unseal/queue/pause"
+import { type QueueStatus, queueExists, queueStatus } from "@unseal/queue/status"
+import { listSuspensions, type Suspension } from "@unseal/queue/suspension-state"
+import type { QueueAccess } from "./queue-access.ts"
+
+export interface QueueOverview {
+  /** False if nothing was ever put into it, and no worker ever waited for it. */
+  readonly exists: boolean
+  readonly status: QueueStatus
+  readonly accounts: Accounts
+  readonly suspensions: readonly Suspension[]
+  readonly pause: Pause | null
+}
+
+/** The queue as it is now: a few counts, whatever its length. */
+export async function readQueueOverview({ connection, queue }: QueueAccess): Promise<QueueOverview> {
+  const [exists, status, accounts, suspensions, pause] = await Promise.all([
+    queueExists(connection, queue),
+    queueStatus(connection, queue),
+    readAccounts(connection, queue),
+    listSuspensions(connection, queue),
+    readPause(connection, queue),
+  ])
+  return { exists, status, accounts, suspensions, pause }
+}

@@ -1,0 +1,224 @@
+/**
+ * Reconciling compares what the vendor has recorded with what is done and what is being done. It finds what no callback told of, and what a
+ * Redis forgot that lost its memory.
+ *
+ * An encrypted archive is enqueued, with the password from the REST API, if there is no record of it at its destination and
+ * no job of it in the queue. Any number of reconcilers may run at once, beside callbacks: the job's id is the same for all.
+ * - A job that was completed within the last hour while its record is not there: somebody removed what it wrote. It is done
+ *   once more, under the id that a redrive would have. (The job is looked up before the record, which is written before it
+ *   completes.)
+ * - A dead letter stays one, and is named: trying again what failed for good is for a person to decide.
+ * - An archive that has expired with the vendor, without a record, is lost, and is named as well.
+ */
+import { isUnsealError, type UnsealError } from "@unseal/archive/errors"
+import { recordKeyOf } from "@unseal/archive/record/record"
+import type { OpenedStore } from "@unseal/archive/store/adapter"
+import { findJob } from "@unseal/queue/find-job"
+import { jobIdOf } from "@unseal/queue/job"
+import { createProducer, type Producer } from "@unseal/queue/producer"
+import { fillKeyTemplate } from "@unseal/service/key-template"
+import type { DestinationProject } from "@unseal/service/projects"
+import type { VendorArchive, VendorClient } from "@unseal/vendor/client"
+import { requireDuration } from "./operation-error.ts"
+import type { QueueAccess } from "./queue-access.ts"
+import { type EncryptedArchive, isEncrypted, payloadOfArchive } from "./submit.ts"
+
+/** A destination as far as reconciling needs it. */
+export type ReconciledStore = Pick<OpenedStore, "stat" | "close">
+
+export interface ReconcileDependencies extends QueueAccess {
+  /** Opens the store that a URL names. The operation closes it. */
+  readonly openStore: (url: string) => Promise<ReconciledStore>
+  /** The vendor's REST API of a project; `null` if there are no credentials for it. */
+  readonly vendorOf: (projectId: string) => Pick<VendorClient, "listArchives"> | null
+}
+
+export interface ReconcileOptions {
+  /** Whose archives are compared, one project after the other. */
+  readonly projects: readonly DestinationProject[]
+  /** How far back archives are looked at: `MIN_LOOK_BACK_MS` or more. */
+  readonly lookBackMs: number
+  /** Nothing is enqueued. */
+  readonly dryRun: boolean
+}
+
+/** A minute. */
+export const MIN_LOOK_BACK_MS = 60_000
+
+export interface NamedJob {
+  readonly archiveId: string
+  readonly jobId: string
+}
+
+/** What was found of one project, among the archives of the look-back. */
+export interface Findings {
+  readonly projectId: string
+  /** Archives looked at, of any kind. */
+  readonly archives: number
+  /** Of these, encrypted ones that can be or could have been decrypted: those below. */
+  readonly encrypted: number
+  /** With a record at the destination. */
+  readonly done: number
+  /** In the queue. */
+  readonly live: number
+  /** Unless it is a dry run. */
+  readonly enqueued: readonly NamedJob[]
+  readonly deadLetters: readonly NamedJob[]
+  /** Archive ids. */
+  readonly expired: readonly string[]
+}
+
+export type ReconcileEvent =
+  /** An archive that has just been enqueued, unless it is a dry run. */
+  | ({ readonly kind: "enqueued"; readonly projectId: string } & NamedJob)
+  /** A project is done. */
+  | { readonly kind: "reconciled"; readonly findings: Findings }
+  /** A project could not be looked at to its end. The others are all the same. */
+  | { readonly kind: "failed"; readonly findings: Findings; readonly error: UnsealError }
+  /** There are no credentials for the project's REST API. */
+  | { readonly kind: "left-out"; readonly projectId: string }
+
+/** Archives whose jobs and records are looked up at the same time. */
+const AT_ONCE = 16
+/** Nobody waits for an answer as a callback's sender does. */
+const ENQUEUE_DEADLINE_MS = 10_000
+/** The list is newest first, but not to be relied on to the archive: it is left after so many in a row that are too old. */
+const OLD_IN_A_ROW = 100
+
+/**
+ * Reconciles `projects`, and tells of each archive that it enqueues and of each project. Nothing happens before the first event is asked for, nor
+ * after the loop is left. `ERR_OPTION_INVALID` at once; `QueueUnavailableError`, what opening a store throws, and an abort of `signal` ends it
+ * with its reason.
+ */
+export function reconcile(
+  dependencies: ReconcileDependencies,
+  options: ReconcileOptions,
+  signal: AbortSignal,
+): AsyncGenerator<ReconcileEvent> {
+  requireDuration("the look-back", options.lookBackMs, MIN_LOOK_BACK_MS)
+  return reconcileProjects(dependencies, options, signal)
+}
+
+async function* reconcileProjects(
+  dependencies: ReconcileDependencies,
+  options: ReconcileOptions,
+  signal: AbortSignal,
+): AsyncGenerator<ReconcileEvent> {
+  const { connection, queue } = dependencies
+  const producer = createProducer({ connection, queue, deadlineMs: ENQUEUE_DEADLINE_MS })
+  try {
+    for (const project of options.projects) {
+      signal.throwIfAborted()
+      const vendor = dependencies.vendorOf(project.id)
+      if (vendor === null) yield { kind: "left-out", projectId: project.id }
+      else yield* reconcileProject({ ...dependencies, project, vendor, producer }, options, signal)
+    }
+  } finally {
+    await producer.close()
+  }
+}
+
+interface ProjectAccess extends ReconcileDependencies {
+  readonly project: DestinationProject
+  readonly vendor: Pick<VendorClient, "listArchives">
+  readonly producer: Producer
+}
+
+type Counts = { -readonly [Field in "archives" | "encrypted" | "done" | "live"]: Findings[Field] }
+
+async function* reconcileProject(
+  access: ProjectAccess,
+  { lookBackMs, dryRun }: ReconcileOptions,
+  signal: AbortSignal,
+): AsyncGenerator<ReconcileEvent> {
+  const projectId = access.project.id
+  const counts: Counts = { archives: 0, encrypted: 0, done: 0, live: 0 }
+  const [enqueued, deadLetters, expired]: [NamedJob[], NamedJob[], string[]] = [[], [], []]
+  const findings = (): Findings => ({ projectId, ...counts, enqueued, deadLetters, expired })
+  const store = await access.openStore(access.project.destination)
+  try {
+    for await (const batch of recent(access.vendor, lookBackMs, counts, signal)) {
+      const judged = await Promise.allSettled(
+        batch.map((archive) => judge(archive, access, store, dryRun, signal)),
+      )
+      for (const [index, { archiveId }] of batch.entries()) {
+        const one = judged[index]!
+        if (one.status === "rejected") continue
+        const verdict = one.value
+        if (verdict.kind === "enqueued") {
+          const job = { archiveId, jobId: verdict.jobId }
+          enqueued.push(job)
+          yield { kind: "enqueued", projectId, ...job }
+        } else if (verdict.kind === "dead-letter") deadLetters.push({ archiveId, jobId: verdict.jobId })
+        else if (verdict.kind === "expired") expired.push(archiveId)
+        else counts[verdict.kind]++
+      }
+      const failed = judged.find((one) => one.status === "rejected")
+      if (failed !== undefined) throw failed.reason
+    }
+    yield { kind: "reconciled", findings: findings() }
+  } catch (error) {
+    // The other projects need not wait for this one's vendor or store.
+    if (signal.aborted || !isUnsealError(error)) throw error
+    yield { kind: "failed", findings: findings(), error }
+  } finally {
+    await store.close()
+  }
+}
+
+/** The encrypted archives of the look-back that can be, or could have been, decrypted, in batches; all others are counted. */
+async function* recent(
+  vendor: ProjectAccess["vendor"],
+  lookBackMs: number,
+  counts: Counts,
+  signal: AbortSignal,
+): AsyncGenerator<EncryptedArchive[]> {
+  const oldest = Date.now() - lookBackMs
+  let old = 0
+  let batch: EncryptedArchive[] = []
+  for await (const archive of vendor.listArchives({}, signal)) {
+    old = (archive.createdAt ?? Number.POSITIVE_INFINITY) < oldest ? old + 1 : 0
+    if (old >= OLD_IN_A_ROW) break
+    if (old > 0) continue
+    counts.archives++
+    if (!isEncrypted(archive) || !hasEnded(archive)) continue
+    counts.encrypted++
+    batch.push(archive)
+    if (batch.length < AT_ONCE) continue
+    yield batch
+    batch = []
+  }
+  if (batch.length > 0) yield batch
+}
+
+const hasEnded = ({ status }: VendorArchive) => ["uploaded", "available", "expired"].includes(status)
+
+type Verdict =
+  | { readonly kind: "done" }
+  | { readonly kind: "live" }
+  | { readonly kind: "expired" }
+  | { readonly kind: "enqueued"; readonly jobId: string }
+  | { readonly kind: "dead-letter"; readonly jobId: string }
+
+/** What has become of `archive`; if nothing has, it is enqueued. */
+async function judge(
+  archive: EncryptedArchive,
+  { connection, queue, project, producer }: ProjectAccess,
+  store: ReconciledStore,
+  dryRun: boolean,
+  signal: AbortSignal,
+): Promise<Verdict> {
+  const { archiveId, encryptedPassword, status } = archive
+  const identity = { projectId: project.id, archiveId, encryptedPassword }
+  const job = await findJob(connection, queue, jobIdOf(identity))
+  if (job?.state === "live") return { kind: "live" }
+  const record = await store.stat(recordKeyOf(fillKeyTemplate(project.destinationKey, identity)), signal)
+  if (record !== null) return { kind: "done" }
+  if (job?.state === "dead") return { kind: "dead-letter", jobId: job.jobId }
+  if (status === "expired") return { kind: "expired" }
+  const jobId = job?.nextId ?? jobIdOf(identity)
+  if (dryRun) return { kind: "enqueued", jobId }
+  const { outcome } = await producer.enqueue(payloadOfArchive(project.id, archive), jobId)
+  // Somebody else was faster: a callback, or another reconciler.
+  return outcome === "duplicate" ? { kind: "live" } : { kind: "enqueued", jobId }
+}
