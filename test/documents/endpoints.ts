@@ -2,7 +2,7 @@
 
 import { ADMIN_ENDPOINTS } from "@unseal/service/admin"
 import { openApiDocument } from "../../apps/ingest/src/openapi.ts"
-import { FAILURES } from "../../apps/ingest/src/problem.ts"
+import { PROBLEMS } from "../../apps/ingest/src/problem.ts"
 import { code, generated, table } from "./markdown.ts"
 
 interface Operation {
@@ -40,7 +40,7 @@ export function endpointsDocument(): string {
     tells,
     answersOf(answers),
   ])
-  const failures = Object.entries(FAILURES).map(([name, { status, title, meaning }]) => [
+  const problems = Object.entries(PROBLEMS).map(([name, { status, title, meaning }]) => [
     code(name),
     `${status} ${title}`,
     meaning,
@@ -63,7 +63,7 @@ export function endpointsDocument(): string {
       ],
     ),
     "`HEAD` works as `GET`. What is refused counts in `unseal_callbacks_total` under its outcome, and the log names the reason. Each 500 and 503 has a `Retry-After`.",
-    table(["outcome", "answer", "what happened", "the vendor then"], failures),
+    table(["outcome", "answer", "what happened", "the vendor then"], problems),
     "## Admin port",
     "On `UNSEAL_ADMIN_PORT` of ingest and of each worker, for probes and scrapes. It shows no secret and changes nothing. `HEAD` works as `GET`; anything else is 404.",
     table(["endpoint", "who may call", "tells", "answers"], admin),

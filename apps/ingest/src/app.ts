@@ -13,13 +13,13 @@ import express, {
   type RequestHandler,
   type Response,
 } from "express"
-import { answer } from "./answer.ts"
 import { type AuthenticationOptions, authenticate } from "./authentication.ts"
 import { parseJson, readBody, requireJson } from "./body.ts"
 import { peerOf, type TrustedProxies } from "./networks.ts"
 import { type Answer, openApiDocument } from "./openapi.ts"
 import { createOutcomeRecorder, REFUSED_LINES_PER_SECOND, type Settled } from "./outcome.ts"
 import { Problem, sendProblem } from "./problem.ts"
+import { sendJson } from "./send-json.ts"
 
 export interface AppDependencies {
   readonly projects: Projects<IngestProject> & { wasRemoved?(id: string): boolean }
@@ -77,9 +77,9 @@ export function createApp(dependencies: AppDependencies): Express {
     next()
   }
 
-  app.get("/openapi.json", (_request, response) => answer(response, 200, description))
+  app.get("/openapi.json", (_request, response) => sendJson(response, 200, description))
   app.get(PATHS, (_request, response) =>
-    answer(response, 200, { status: "callbacks are received here by POST" }),
+    sendJson(response, 200, { status: "callbacks are received here by POST" }),
   )
   app.post(PATHS, observe, requireJson, readBody, receive(dependencies))
   app.all(PATHS, () => {
@@ -128,7 +128,7 @@ function receive(dependencies: AppDependencies) {
         reason: callback.ignored,
         ...(archiveId && { archiveId }),
       }
-      return answer(response, 200, ignored)
+      return sendJson(response, 200, ignored)
     }
 
     response.locals.settled = { ...response.locals.settled, archiveId, status }
@@ -143,11 +143,11 @@ function receive(dependencies: AppDependencies) {
     const settled = { outcome, peer: peer.address, archiveId, status, jobId }
     response.locals.settled = settled
     if (outcome === "enqueued")
-      return answer(response, 202, { outcome, jobId, archiveId: callback.archiveId })
+      return sendJson(response, 202, { outcome, jobId, archiveId: callback.archiveId })
     const of = (await dependencies.duplicateOf?.(jobId)) ?? null
     response.locals.settled = { ...settled, ...(of && { of: of.state, since: of.since }) }
     const known: Answer = { outcome, jobId, archiveId: callback.archiveId, ...(of && { of }) }
-    answer(response, 200, known)
+    sendJson(response, 200, known)
   }
 }
 
@@ -159,9 +159,9 @@ function handleError(limited: RateLimitedLog): ErrorRequestHandler {
       return
     }
     const problem = problemOf(error)
-    const { failure, cause, finding, errors } = problem
+    const { kind, cause, finding, errors } = problem
     const told = {
-      outcome: failure,
+      outcome: kind,
       // Where the answer says what is wrong, the log says the same.
       reason: problem.reason ?? problem.message,
       ...(finding !== undefined && { finding }),
@@ -170,7 +170,7 @@ function handleError(limited: RateLimitedLog): ErrorRequestHandler {
     response.locals.settled = { ...response.locals.settled, ...told, err: cause }
     if (!response.locals.observed)
       // Without the path, which may hold a token.
-      limited("warn", failure, { ...told, method: request.method, hint: PATH_HINT }, "request refused")
+      limited("warn", kind, { ...told, method: request.method, hint: PATH_HINT }, "request refused")
     sendProblem(response, problem)
   }
 }

@@ -1,15 +1,15 @@
 import { type Logger, rateLimited } from "@unseal/service/logger"
 import { createCounter, createHistogram, type Registry, UNKNOWN } from "@unseal/service/metrics"
 import type { IngestProject, Projects } from "@unseal/service/projects"
-import { FAILURES, type Failure } from "./problem.ts"
-import type { CutReason } from "./server.ts"
+import type { CutReason } from "./http-server.ts"
+import { PROBLEMS, type ProblemKind } from "./problem.ts"
 
 /** How a callback ended. `aborted`: the sender was gone before the answer. */
-export type Outcome = "enqueued" | "duplicate" | "ignored" | "aborted" | Failure
+export type Outcome = "enqueued" | "duplicate" | "ignored" | "aborted" | ProblemKind
 
 const OUTCOMES: readonly Outcome[] = [
   ...(["enqueued", "duplicate", "ignored", "aborted"] as const),
-  ...(Object.keys(FAILURES) as Failure[]).filter(
+  ...(Object.keys(PROBLEMS) as ProblemKind[]).filter(
     (name) => !["not-found", "method-not-allowed"].includes(name),
   ),
 ]

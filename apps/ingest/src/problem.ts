@@ -1,7 +1,7 @@
 import type { ServerResponse } from "node:http"
 import type { FieldError } from "@unseal/vendor/callback"
 import { z } from "zod"
-import { answer } from "./answer.ts"
+import { sendJson } from "./send-json.ts"
 
 /** RFC 9457. `errors` names each field at fault by its JSON pointer; no value is repeated. */
 export const problemSchema = z
@@ -15,7 +15,7 @@ export const problemSchema = z
   .meta({ description: "A problem document (RFC 9457)" })
 
 /** Every way in which a request can fail: status, title and what happened. The name is the outcome in metrics and logs. */
-export const FAILURES = {
+export const PROBLEMS = {
   invalid: {
     status: 400,
     title: "Bad Request",
@@ -58,12 +58,12 @@ export const FAILURES = {
   draining: { status: 503, title: "Service Unavailable", meaning: "the process is shutting down" },
 } as const
 
-export type Failure = keyof typeof FAILURES
+export type ProblemKind = keyof typeof PROBLEMS
 
 /** A request that ends in a problem document. `detail` is a sentence for the sender, without anything that came from it. */
 export class Problem extends Error {
   override readonly name = "Problem"
-  readonly failure: Failure
+  readonly kind: ProblemKind
   readonly errors: readonly FieldError[]
   /** For the log only, one of a closed set: lines are limited for each reason. */
   readonly reason: string | undefined
@@ -71,12 +71,12 @@ export class Problem extends Error {
   readonly finding: string | undefined
 
   constructor(
-    failure: Failure,
+    kind: ProblemKind,
     detail: string,
     options: { errors?: readonly FieldError[]; reason?: string; finding?: string; cause?: unknown } = {},
   ) {
     super(detail, options.cause === undefined ? {} : { cause: options.cause })
-    this.failure = failure
+    this.kind = kind
     this.errors = options.errors ?? []
     this.reason = options.reason
     this.finding = options.finding
@@ -87,7 +87,7 @@ export class Problem extends Error {
 const RETRY_AFTER_SECONDS = 5
 
 export function sendProblem(response: ServerResponse, problem: Problem): void {
-  const { status, title } = FAILURES[problem.failure]
+  const { status, title } = PROBLEMS[problem.kind]
   const document: z.infer<typeof problemSchema> = {
     type: "about:blank",
     title,
@@ -95,7 +95,7 @@ export function sendProblem(response: ServerResponse, problem: Problem): void {
     detail: problem.message,
     ...(problem.errors.length > 0 ? { errors: [...problem.errors] } : {}),
   }
-  answer(response, status, document, {
+  sendJson(response, status, document, {
     "content-type": "application/problem+json; charset=utf-8",
     ...(status >= 500 && { "retry-after": String(RETRY_AFTER_SECONDS) }),
     ...(status === 401 && { "www-authenticate": "Bearer" }),

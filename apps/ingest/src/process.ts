@@ -2,7 +2,7 @@ import type { AddressInfo } from "node:net"
 import { findDuplicateOf } from "@unseal/queue/duplicate-of"
 import { watchRedis } from "@unseal/queue/health"
 import { createProducer, type ProducerOptions } from "@unseal/queue/producer"
-import { durabilityProblems } from "@unseal/queue/server"
+import { durabilityProblems } from "@unseal/queue/redis-server"
 import { listen, startAdminServer } from "@unseal/service/admin"
 import { createRegistry } from "@unseal/service/metrics"
 import { runProcess } from "@unseal/service/process"
@@ -11,8 +11,8 @@ import { watchDurability } from "@unseal/service/redis-durability"
 import { reachRedis } from "@unseal/service/redis-reach"
 import { createApp } from "./app.ts"
 import { readConfig } from "./config.ts"
+import { createLimitedServer } from "./http-server.ts"
 import { createCutRecorder } from "./outcome.ts"
-import { createLimitedServer } from "./server.ts"
 
 /** A callback is answered within this time, or 503: legacy senders give up after four tries, so a late 202 is worth little. */
 const ENQUEUE_DEADLINE_MS = 2_000

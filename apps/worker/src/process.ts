@@ -1,5 +1,5 @@
 import "@unseal/service/small-heap"
-import { durabilityProblems } from "@unseal/queue/server"
+import { durabilityProblems } from "@unseal/queue/redis-server"
 import { startAdminServer } from "@unseal/service/admin"
 import type { Logger } from "@unseal/service/logger"
 import { createRegistry } from "@unseal/service/metrics"

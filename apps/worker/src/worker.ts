@@ -5,7 +5,7 @@ import { type Consumer, type ConsumerOptions, createConsumer } from "@unseal/que
 import { openDeadLetters } from "@unseal/queue/dead-letters"
 import type { FailureCode } from "@unseal/queue/ending"
 import { type RedisHealth, watchRedis } from "@unseal/queue/health"
-import { readMemory } from "@unseal/queue/server"
+import { readMemory } from "@unseal/queue/redis-server"
 import { queueStatus } from "@unseal/queue/status"
 import { listSuspensions } from "@unseal/queue/suspension-state"
 import type { Logger } from "@unseal/service/logger"

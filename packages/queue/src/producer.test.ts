@@ -5,7 +5,7 @@ import { type RedisServer, startRedis } from "../../../test/harness/redis.ts"
 import { createJobPayload, jobIdOf } from "./job.ts"
 import { queueKey } from "./names.ts"
 import { createProducer, type Producer, QueueUnavailableError } from "./producer.ts"
-import { readMemory } from "./server.ts"
+import { readMemory } from "./redis-server.ts"
 import { queueStatus } from "./status.ts"
 
 const QUEUE = "producer-test"

@@ -7,7 +7,7 @@ import { type JobPayload, jobIdOf } from "./job.ts"
 import { JOB_OPTIONS } from "./job-options.ts"
 import { type LinedUp, lineUp, type NewJob } from "./line-up.ts"
 import { queuePrefix } from "./names.ts"
-import { watchMemory } from "./server.ts"
+import { watchMemory } from "./redis-server.ts"
 
 /** A job that may not be in the queue: answer 503, so that the sender tries again. The message holds no secret. */
 export class QueueUnavailableError extends Error {

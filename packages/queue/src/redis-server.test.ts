@@ -1,7 +1,7 @@
 import { Redis } from "ioredis"
 import { afterAll, beforeAll, expect, test } from "vitest"
 import { type RedisServer, startRedis } from "../../../test/harness/redis.ts"
-import { durabilityProblems, readMemory, watchMemory } from "./server.ts"
+import { durabilityProblems, readMemory, watchMemory } from "./redis-server.ts"
 
 let redis: RedisServer
 let client: Redis
