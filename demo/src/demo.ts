@@ -1,16 +1,18 @@
 /** `npm run demo`: the whole system on one machine, on real input, compared with the openssl command. */
 import { setTimeout as sleep } from "node:timers/promises"
 import { inspect } from "node:util"
+import { counted } from "@unseal/archive/counted"
 import { DEFAULT_PART_SIZE_BYTES } from "@unseal/archive/store/adapter"
 import type { LogLine } from "@unseal/test/harness/process"
 import { type RecordWish, type System, startSystem } from "@unseal/test/harness/system"
 import { compareWithOpenssl } from "./compare.ts"
 import { runEveryQuirk } from "./every-quirk.ts"
+import { atHalf } from "./halfway.ts"
 import { API_SECRET, type KeyPair, travel } from "./journey.ts"
 import { type DemoOptions, readOptions } from "./options.ts"
 import { lookForPublished, wronglyPublished } from "./published.ts"
 import { leavesOf, parametersOf, sentenceOf } from "./quirk-ends.ts"
-import { bold, green, heading, progress, red, step, table } from "./screen.ts"
+import { bold, green, heading, progress, red, redraw, step, table } from "./screen.ts"
 import { createStandstill } from "./standstill.ts"
 import { whereToLook } from "./where-to-look.ts"
 
@@ -56,7 +58,7 @@ const sentence = sentenceOf(quirk, options.plainUrls === true)
 const done = new Map<string, Done>()
 const standstill = createStandstill()
 /** Told of every line, so that it is half-way and not later. */
-let kill = (): void => {}
+let progressed = (_done: number): void => {}
 heading("Starting")
 const system = await startSystem({
   store: options.store,
@@ -74,7 +76,7 @@ const system = await startSystem({
   onLine(name, line) {
     noteCommitted(name, line)
     standstill.note(line)
-    kill()
+    progressed(done.size)
   },
 })
 const interrupted = new Promise<"interrupted">((resolve) =>
@@ -87,10 +89,10 @@ try {
   else if (!outcome) process.exitCode = 1
   if (options.keep && outcome !== "interrupted") {
     await showWhereToLook(system)
-    process.stdout.write(`\n  All of this keeps running. ${bold("Ctrl-C")} ends it.\n`)
+    process.stdout.write(`\n  All of this goes on running. ${bold("Ctrl-C")} ends it.\n`)
     await interrupted
   } else if (outcome === true)
-    process.stdout.write("\n  To look around, let it run on: npm run demo -- --keep\n")
+    process.stdout.write("\n  To keep everything running and look around: npm run demo -- --keep\n")
 } catch (error) {
   const message = error instanceof Stopped || error instanceof Said ? error.message : inspect(error)
   const isRight = error instanceof Said
@@ -109,13 +111,13 @@ async function run(
   system: System,
   { archives: count, killWorker, store, journey: wanted }: DemoOptions,
 ): Promise<boolean> {
-  heading(`Recording ${count} archives, each in its own password, and decrypting them`)
-  if (killWorker) kill = () => killHalfway(system, count)
-  kill()
+  heading(`Recording ${counted(count, "archive")}, each under a password of its own, and decrypting them`)
+  if (killWorker) progressed = atHalf(count, (size) => killOne(system, size, count))
+  progressed(done.size)
   const wishes = quirk.length > 0 && !wanted ? QUIRK_WISHES : WISHES
   for (let index = 0; index < count; index++) await system.record(wishes[index % wishes.length]!)
   await decrypted(system, count)
-  if (sentence) throw new Stopped(`all archives were decrypted, and nobody has said ${sentence}`)
+  if (sentence) throw new Stopped(`all archives were decrypted, but no process has said ${sentence}`)
   // The vendor uploads to S3 and Azure only, and Azure's domain can't be one of this machine.
   const journey = store === "s3" && wanted ? await travel(system, (all) => decrypted(system, all)) : undefined
   return compareAll(system, count + (journey?.archives ?? 0), journey?.keys ?? new Map())
@@ -132,7 +134,9 @@ async function decrypted(system: System, count: number): Promise<void> {
     if (said !== null) throw await endedInSentence(system, count, said)
     const why = standstill.whyStill(state)
     if (why !== null)
-      throw new Stopped(`${count - done.size} of ${count} archives can't be decrypted:\n${why}`)
+      throw new Stopped(
+        `${count - done.size} of ${count} archives are not decrypted, and nothing moves. The processes have said:\n${why}`,
+      )
   }
 }
 
@@ -152,15 +156,12 @@ async function endedInSentence(system: System, count: number, said: string): Pro
   return new Said(`${ended}\n  At the destination: ${left.join(", ") || "nothing"}.`)
 }
 
-/** Of a single archive, before it is decrypted. */
-function killHalfway(system: System, count: number): void {
-  if (done.size < Math.floor(count / 2)) return
+function killOne(system: System, size: number, count: number): void {
   const [first, second] = system.workers
   first!.kill("SIGKILL")
-  kill = () => {}
   step(
     first!.name,
-    `killed after ${done.size} of ${count}, with SIGKILL: what it had goes to ${second!.name}`,
+    `killed with SIGKILL after ${size} of ${count} archives: ${second!.name} takes over what it had`,
   )
 }
 
@@ -169,7 +170,7 @@ async function compareAll(
   count: number,
   keys: ReadonlyMap<string, KeyPair>,
 ): Promise<boolean> {
-  heading("Comparing each with an independent decryption by the openssl command")
+  heading("Comparing each recording with what the openssl command gives")
   const rows: string[][] = []
   let bytes = 0
   let equal = 0
@@ -188,7 +189,7 @@ async function compareAll(
       actual.slice(0, 16),
       expected === actual ? green("equal") : red("DIFFERENT"),
     ])
-    progress(`${rows.length} of ${count} compared`)
+    redraw(`${rows.length} of ${count} compared`)
   }
   table(["archive", "bytes", "tail", "by", "seconds", "sha-256", "openssl"], rows, ["bytes", "seconds"])
   const summary = `${equal} of ${count} archives, ${(bytes / MB).toFixed(0)} MB, are byte for byte what openssl gives`

@@ -43,7 +43,7 @@ export async function travel(system: System, decrypted: (count: number) => Promi
   await unseal("certificate", "check", certificate, "--key", key)
   for (const name of ["2027.passphrase", "2027.pem"])
     await copyFile(join(directory, name), join(keysDirectory, name))
-  step("keys", "the new key now lies beside the old one; no process was restarted")
+  step("keys", "the new key lies beside the old one now; no process was restarted")
   const target = new URL(system.stores.source.replace(/^s3:/, "https:"))
   const endpoint = target.searchParams.get("endpoint")!
   await unseal.with(system.vendorEnv)(
@@ -54,15 +54,19 @@ export async function travel(system: System, decrypted: (count: number) => Promi
   await system.record({ size: 5 * MB, count: 3 })
   await decrypted(before + 6)
 
-  heading("Redis forgets everything; the vendor's REST API brings it back")
-  for (const worker of system.workers) if (worker.running()) await worker.stop()
+  heading("Redis forgets everything; what the vendor's REST API lists is enqueued again")
+  for (const worker of system.workers)
+    if (worker.running()) {
+      await worker.stop()
+      step(worker.name, "stopped, so that what is recorded now waits in the queue")
+    }
   await system.record({ size: 4 * MB, count: 4 })
   await until(
     async () =>
       (await system.archives()).filter(({ callbacks }) => wasAccepted(callbacks)).length === before + 10,
   )
   await system.redis.forget()
-  step("redis", "FLUSHALL: four accepted archives are in no queue any more")
+  step("redis", "FLUSHALL: the queue has lost four archives whose callbacks it had accepted")
   await system.startWorker()
   const destination = as("reconcile", system.stores.destination)
   await unseal.with({ UNSEAL_DESTINATION: destination })("archives", "reconcile", "--look-back", "1h")
@@ -104,5 +108,5 @@ const wasAccepted = (callbacks: readonly { status: string; outcome: string }[]):
 async function until(isSo: () => Promise<boolean>, seconds = 120): Promise<void> {
   for (const deadline = Date.now() + seconds * 1000; Date.now() < deadline; await sleep(200))
     if (await isSo()) return
-  throw new Error(`the simulated cloud did not deliver its callbacks within ${seconds} s`)
+  throw new Error(`ingest did not accept all callbacks of the simulated vendor within ${seconds} s`)
 }

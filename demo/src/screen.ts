@@ -26,6 +26,11 @@ export function progress(text: string): void {
   process.stdout.write(isTerminal ? `\r\x1b[K  ${text}` : `  ${text}\n`)
 }
 
+/** As `progress`, where only the last of many lines is worth one: nothing without a terminal. */
+export function redraw(text: string): void {
+  if (isTerminal) progress(text)
+}
+
 function clearProgress(): void {
   if (isTerminal && drawn !== "") process.stdout.write("\r\x1b[K")
   drawn = ""

@@ -16,7 +16,11 @@ test("says what the processes said last, when nothing has moved for too long", (
   const standstill = createStandstill(() => now)
   standstill.note(trouble("ERR_STORE_DENIED: first"))
   standstill.note(trouble("ERR_STORE_DENIED: second"))
-  standstill.note({ level: "error", msg: "recording failed", err: { message: "no bucket" } } as LogLine)
+  standstill.note({
+    level: "error",
+    msg: "archive could not be uploaded",
+    err: { message: "no bucket" },
+  } as LogLine)
   expect(standstill.said(/second/)).toBe("  ERR_STORE_DENIED: second\n    mend it")
   expect(standstill.said(/first/)).toBeNull()
   expect(standstill.whyStill("1 of 2")).toBeNull()
@@ -24,7 +28,7 @@ test("says what the processes said last, when nothing has moved for too long", (
   expect(standstill.whyStill("1 of 2")).toBeNull()
   now = 76_000
   expect(standstill.whyStill("1 of 2")).toMatch(
-    /^ {2}ERR_STORE_DENIED: second\n {4}mend it\n {2}the simulated vendor could not upload: no bucket\n/,
+    /^ {2}ERR_STORE_DENIED: second\n {4}mend it\n {2}the simulated vendor could not upload an archive: no bucket\n/,
   )
 })
 

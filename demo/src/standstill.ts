@@ -32,11 +32,12 @@ export function createStandstill(now: () => number = Date.now): Standstill {
       if (typeof code === "string" && typeof reason === "string" && typeof remedy === "string") {
         troubles.delete(code)
         troubles.set(code, { reason: reason.startsWith(code) ? reason : `${code}: ${reason}`, remedy })
-      } else if (msg === "recording failed") {
+      } else if (msg === "archive could not be uploaded") {
         const { message = "unknown" } = (err ?? {}) as { message?: string }
         troubles.set("recording", {
-          reason: `the simulated vendor could not upload: ${message}`,
-          remedy: "a store that refuses the vendor as well holds no archives to decrypt",
+          reason: `the simulated vendor could not upload an archive: ${message}`,
+          remedy:
+            "the store refuses the vendor too, so there is nothing to decrypt: exempt the vendor's credential, or choose another quirk",
         })
       }
     },

@@ -105,7 +105,7 @@ describe("create", () => {
       ...["--passphrase-file", path("secret"), "--days", "30", "--json"],
     )
     expect(code).toBe(0)
-    expect(stderr).toContain(`next: ${path("key.pem")} and ${path("key.passphrase")} into the workers'`)
+    expect(stderr).toContain(`next: put ${path("key.pem")} and ${path("key.passphrase")} into the workers'`)
     expect(JSON.parse(stdout.toString())).toMatchObject({ protected: true, bits: 2048, days: 30 })
     openssl("rsa", "-in", "key.pem", "-passin", "pass:correct-horse", "-check", "-noout")
     expect(() => openssl("rsa", "-in", "key.pem", "-passin", "pass:wrong", "-noout")).toThrow()
@@ -126,7 +126,7 @@ describe("create", () => {
     expect(open.stderr).toContain("keys of 1024 bits are no longer considered safe")
     // Not the other way round: archives come under the certificate as soon as the vendor has it.
     expect(open.stderr).toContain(
-      `next: ${path("key.pem")} into the workers' key directory, then unseal storage set … --certificate ${path("cert.pem")}`,
+      `next: put ${path("key.pem")} into the workers' key directory, then run unseal storage set … --certificate ${path("cert.pem")}`,
     )
     expect(await text("key.pem")).toMatch(/^-----BEGIN PRIVATE KEY-----\n/)
     openssl("rsa", "-in", "key.pem", "-check", "-noout")

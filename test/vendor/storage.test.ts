@@ -21,7 +21,7 @@ describe.each(["opentok", "vonage"] as const)("a customer of %s", (platform) => 
     ])
     expect(code).toBe(0)
     expect(stdout).toBe(
-      `project ${customer.vendor.projectId} uploads to s3 ${BUCKET}, encrypted, fallback none\n`,
+      `project ${customer.vendor.projectId}: archives go to s3 ${BUCKET}, encrypted, without a fallback\n`,
     )
     expect(customer.vendor.rest.storage).toEqual({
       type: "s3",
@@ -210,7 +210,7 @@ describe("unseal storage", () => {
       AWS_ENDPOINT_URL: "http://127.0.0.1:9",
     }
     const { code, stderr } = await customer.run(["storage", "disable", ...customer.toS3(), "--verify"], env)
-    expect(stderr).toContain("which is removed again")
+    expect(stderr).toContain("and let it be removed")
     expect(code).toBe(0)
     const key = expect.stringMatching(
       new RegExp(`^${customer.vendor.projectId}/unseal-verify-[0-9a-f-]{36}\\.txt$`),

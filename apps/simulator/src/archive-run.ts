@@ -12,7 +12,7 @@ import {
   type VendorStorage,
 } from "./archive.ts"
 import { type ArchiveStatus, type CallbackForm, callbackBody, USUAL_SETTINGS } from "./callback-body.ts"
-import type { CallbackSender } from "./callbacks.ts"
+import type { CallbackSender, Retry } from "./callbacks.ts"
 import { makePlainRecording, makeRecording, type Recording } from "./recording.ts"
 import { newSessionId } from "./session-id.ts"
 import { archiveKey, PLAIN_KEY_TEMPLATE, uploadArchive } from "./upload.ts"
@@ -36,6 +36,7 @@ export interface RunContext {
     | {
         recorded?(archive: Archive, error: unknown): void
         delivered?(archive: Archive, callback: SentCallback): void
+        retried?(archive: Archive, status: ArchiveStatus, retry: Retry): void
       }
     | undefined
 }
@@ -134,7 +135,9 @@ export function runArchive(
     const sendings = Array.from({ length: 1 + (wanted.duplicates ?? 0) }, () => {
       const sent: Mutable<SentCallback> = { status, body, delivery: null }
       archive.callbacks.push(sent)
-      const { firstAttempt, delivery } = sender.send(body, signal)
+      const { firstAttempt, delivery } = sender.send(body, signal, (retry) =>
+        observer?.retried?.(archive, status, retry),
+      )
       const ended = delivery.then((result) => {
         sent.delivery = result
         observer?.delivered?.(archive, sent)

@@ -119,9 +119,11 @@ describe("a callback", () => {
   test("tells of its first attempt before it is delivered", async () => {
     const { url, received } = await receiver(503)
     const stop = new AbortController()
-    const sending = createCallbackSender({ url }).send(BODY, stop.signal)
+    const retries: unknown[] = []
+    const sending = createCallbackSender({ url }).send(BODY, stop.signal, (retry) => retries.push(retry))
     await sending.firstAttempt
     expect(received).toHaveLength(1)
+    await expect.poll(() => retries).toEqual([{ attempt: 1, status: 503, retryInMs: 5_000 }])
     stop.abort(new Error("the process ends"))
     await expect(sending.delivery).rejects.toThrow("the process ends")
   })

@@ -22,6 +22,15 @@ export interface CallbackSenderOptions {
   readonly timeoutMs?: number
 }
 
+/** An attempt that the receiver did not take, and that is followed by another. */
+export interface Retry {
+  /** The first attempt is 1. */
+  readonly attempt: number
+  /** The HTTP status; `null` for no answer (timeout, connection refused or cut). */
+  readonly status: number | null
+  readonly retryInMs: number
+}
+
 /** How a callback ended. */
 export interface Delivery {
   /** A 2xx; an answer that no retry would change (below 500); or none of these before the schedule's end. */
@@ -40,8 +49,8 @@ export interface Sending {
 }
 
 export interface CallbackSender {
-  /** Sends the JSON `body` until it is answered for good. */
-  send(body: string, signal: AbortSignal): Sending
+  /** Sends the JSON `body` until it is answered for good. `onRetry` is told of each attempt that was not the last. */
+  send(body: string, signal: AbortSignal, onRetry?: (retry: Retry) => void): Sending
 }
 
 const FIRST_RETRY_MS = 5_000
@@ -56,7 +65,12 @@ export function createCallbackSender(options: CallbackSenderOptions): CallbackSe
     (delay) => delay * (options.timeScale ?? 1),
   )
 
-  async function deliver(body: string, signal: AbortSignal, attempted: () => void): Promise<Delivery> {
+  async function deliver(
+    body: string,
+    signal: AbortSignal,
+    attempted: () => void,
+    onRetry?: (retry: Retry) => void,
+  ): Promise<Delivery> {
     // Signed once, not anew for each attempt: a receiver has to live with a signature as old as the last retry.
     const signature =
       options.signatureSecret === undefined ? undefined : await signCallback(body, options.signatureSecret)
@@ -78,14 +92,15 @@ export function createCallbackSender(options: CallbackSenderOptions): CallbackSe
       }
       const delay = delays[attempts.length - 1]
       if (delay === undefined) return { outcome: "given-up", attempts, answer: answer.body }
+      onRetry?.({ attempt: attempts.length, status: answer.status, retryInMs: delay })
       await sleep(delay, undefined, { signal }).catch(() => signal.throwIfAborted())
     }
   }
 
   return {
-    send(body, signal) {
+    send(body, signal, onRetry) {
       const { promise: firstAttempt, resolve } = Promise.withResolvers<void>()
-      const delivery = deliver(body, signal, resolve)
+      const delivery = deliver(body, signal, resolve, onRetry)
       delivery.catch(() => {}).finally(resolve)
       return { firstAttempt, delivery }
     },

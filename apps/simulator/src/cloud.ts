@@ -8,8 +8,8 @@ import type { OaepHash } from "@unseal/archive/format/password"
 import type { ArchiveStore } from "@unseal/archive/store/contract"
 import type { Archive, RecordOptions, SentCallback, VendorStorage } from "./archive.ts"
 import { type Run, runArchive } from "./archive-run.ts"
-import { type CallbackForm, DEFAULT_CALLBACK_FORM } from "./callback-body.ts"
-import { type CallbackSenderOptions, createCallbackSender } from "./callbacks.ts"
+import { type ArchiveStatus, type CallbackForm, DEFAULT_CALLBACK_FORM } from "./callback-body.ts"
+import { type CallbackSenderOptions, createCallbackSender, type Retry } from "./callbacks.ts"
 import { DEFAULT_KEY_TEMPLATE } from "./upload.ts"
 
 export {
@@ -43,10 +43,11 @@ export interface RecordingCloudOptions extends CloudStorage {
   readonly oaepHash?: OaepHash
   /** The transport stream that all recordings repeat; by default 20 seconds of a composed archive. */
   readonly sample?: Uint8Array
-  /** Told about each archive that is uploaded, or failed with an error, and each callback that has ended. */
+  /** Told about each archive that is uploaded, or failed with an error, and each callback that has ended or is sent again. */
   readonly observer?: {
     recorded?(archive: Archive, error: unknown): void
     delivered?(archive: Archive, callback: SentCallback): void
+    retried?(archive: Archive, status: ArchiveStatus, retry: Retry): void
   }
 }
 

@@ -1,5 +1,5 @@
 import { existsSync, readFileSync } from "node:fs"
-import { readSecretFile } from "@unseal/service/environment"
+import { nearest, readSecretFile } from "@unseal/service/environment"
 import {
   ConfigurationError,
   type Environment,
@@ -28,7 +28,7 @@ function readOwnSettings(env: Environment): z.output<typeof SETTINGS> {
   const given = Object.entries(env).filter(([name, value]) => name.startsWith("SIMULATOR_") && value)
   const problems = given
     .filter(([name]) => !known.includes(name))
-    .map(([name]) => `${name} is not a setting: there are ${known.join(", ")}`)
+    .map(([name]) => `${name} is not a setting: did you mean ${nearest(name, known)}?`)
 
   const values: Record<string, string | undefined> = Object.fromEntries(given)
   for (const name of SECRETS) {
@@ -43,35 +43,39 @@ function readOwnSettings(env: Environment): z.output<typeof SETTINGS> {
         : `${String(path[0])} ${message}`,
     )
   if (values.SIMULATOR_CERTIFICATE_FILE === undefined && values.SIMULATOR_REST_PORT === undefined)
-    problems.push("SIMULATOR_CERTIFICATE_FILE is not set")
+    problems.push(
+      "SIMULATOR_CERTIFICATE_FILE is not set: name the certificate that archives are encrypted under, or set SIMULATOR_REST_PORT, so that a storage request can bring one",
+    )
   if (data !== undefined) problems.push(...contradictions(data))
   if (data === undefined || problems.length > 0) throw new ConfigurationError(problems)
   return data
 }
 
+/** Settings that nobody reads unless that server runs. */
+const OF_S3_SERVER = [
+  "SIMULATOR_S3_QUIRKS",
+  "SIMULATOR_S3_POLICIES_FILE",
+  "SIMULATOR_S3_UPLOAD_ACCESS_KEY",
+] as const
+
 function contradictions(settings: z.output<typeof SETTINGS>): string[] {
   const problems: string[] = []
-  if (settings.SIMULATOR_S3_QUIRKS !== undefined && settings.SIMULATOR_S3_PORT === undefined)
-    problems.push("SIMULATOR_S3_QUIRKS is set, but not the SIMULATOR_S3_PORT of the server that they are for")
-  if (settings.SIMULATOR_S3_POLICIES_FILE !== undefined && settings.SIMULATOR_S3_PORT === undefined)
-    problems.push(
-      "SIMULATOR_S3_POLICIES_FILE is set, but not the SIMULATOR_S3_PORT of the server that they are for",
-    )
+  for (const name of OF_S3_SERVER)
+    if (settings[name] !== undefined && settings.SIMULATOR_S3_PORT === undefined)
+      problems.push(`${name} is for the simulator's own S3 server: set SIMULATOR_S3_PORT to start it`)
   if (
     (settings.SIMULATOR_S3_UPLOAD_ACCESS_KEY === undefined) !==
     (settings.SIMULATOR_S3_UPLOAD_SECRET_KEY === undefined)
   )
-    problems.push("SIMULATOR_S3_UPLOAD_ACCESS_KEY and SIMULATOR_S3_UPLOAD_SECRET_KEY must be set together")
-  if (settings.SIMULATOR_S3_UPLOAD_ACCESS_KEY !== undefined && settings.SIMULATOR_S3_PORT === undefined)
     problems.push(
-      "SIMULATOR_S3_UPLOAD_ACCESS_KEY is set, but not the SIMULATOR_S3_PORT of the server that it is for",
+      "SIMULATOR_S3_UPLOAD_ACCESS_KEY and SIMULATOR_S3_UPLOAD_SECRET_KEY are one credential: set both or neither",
     )
   if (settings.SIMULATOR_STORE === undefined && settings.SIMULATOR_S3_PORT === undefined)
     problems.push(
-      "SIMULATOR_STORE is not set: it names the upload target, unless SIMULATOR_S3_PORT starts one",
+      "SIMULATOR_STORE is not set: name the store that archives are uploaded to, or set SIMULATOR_S3_PORT to start one",
     )
   if (!settings.SIMULATOR_KEY_TEMPLATE.includes("{archiveId}"))
-    problems.push("SIMULATOR_KEY_TEMPLATE must contain {archiveId}")
+    problems.push("SIMULATOR_KEY_TEMPLATE lacks {archiveId}: without it all archives would have one key")
   const certificateFile = settings.SIMULATOR_CERTIFICATE_FILE
   if (
     certificateFile !== undefined &&
@@ -79,7 +83,7 @@ function contradictions(settings: z.output<typeof SETTINGS>): string[] {
     !existsSync(certificateFile)
   )
     problems.push(
-      `SIMULATOR_CERTIFICATE_FILE: ${certificateFile} is missing; to make it, SIMULATOR_KEY_FILE must say where its private key goes`,
+      `SIMULATOR_CERTIFICATE_FILE: ${certificateFile} does not exist: check the path, or set SIMULATOR_KEY_FILE to have certificate and private key made`,
     )
   if (settings.SIMULATOR_REST_PORT !== undefined) problems.push(...restContradictions(settings))
   return problems
@@ -89,14 +93,18 @@ function restContradictions(settings: z.output<typeof SETTINGS>): string[] {
   const problems: string[] = []
   const scheme = settings.SIMULATOR_REST_AUTH
   if (scheme === "vonage" && settings.SIMULATOR_PUBLIC_KEY_FILE === undefined)
-    problems.push("SIMULATOR_PUBLIC_KEY_FILE is not set, and the REST API is authenticated by it")
+    problems.push(
+      "SIMULATOR_PUBLIC_KEY_FILE is not set: with SIMULATOR_REST_AUTH=vonage the REST API verifies tokens with it",
+    )
   if (scheme !== "vonage" && settings.SIMULATOR_API_SECRET === undefined)
-    problems.push("SIMULATOR_API_SECRET is not set, and the REST API is authenticated by it")
+    problems.push("SIMULATOR_API_SECRET is not set: the REST API verifies requests with it")
   if (
     (settings.SIMULATOR_TLS_CERTIFICATE_FILE === undefined) !==
     (settings.SIMULATOR_TLS_KEY_FILE === undefined)
   )
-    problems.push("SIMULATOR_TLS_CERTIFICATE_FILE and SIMULATOR_TLS_KEY_FILE must be set together")
+    problems.push(
+      "SIMULATOR_TLS_CERTIFICATE_FILE and SIMULATOR_TLS_KEY_FILE belong together: set both or neither",
+    )
   return problems
 }
 
@@ -121,16 +129,20 @@ export type S3Users = z.output<typeof USERS>
 
 function readUsers(path: string | undefined): S3Users {
   if (!path) return {}
+  const refuse = (why: string): never => {
+    throw new ConfigurationError([`SIMULATOR_S3_POLICIES_FILE: ${path}${why}`])
+  }
   let value: unknown
   try {
     value = JSON.parse(readFileSync(path, "utf8"))
-  } catch {
-    throw new ConfigurationError([`SIMULATOR_S3_POLICIES_FILE: ${path} can't be read as JSON`])
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    refuse(code === undefined ? " is not JSON" : ` can't be read (${code})`)
   }
   const { data, error } = USERS.safeParse(value)
   if (data !== undefined) return data
   const [{ path: at, message }] = error.issues as [z.core.$ZodIssue]
-  throw new ConfigurationError([`SIMULATOR_S3_POLICIES_FILE: ${path}: ${at.join(".")}: ${message}`])
+  return refuse(`: ${at.join(".")}: ${message}`)
 }
 
 /** What the customer uses at the S3 server: the very names that the SDKs read. */
@@ -139,7 +151,7 @@ function readCredential(env: Environment): { accessKeyId: string; secretAccessKe
   const { AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey } = env
   if (!accessKeyId || !secretAccessKey)
     throw new ConfigurationError([
-      "SIMULATOR_S3_PORT is set, but not the AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY that its S3 server accepts",
+      "SIMULATOR_S3_PORT starts an S3 server: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to the credential that it is to accept",
     ])
   return { accessKeyId, secretAccessKey }
 }

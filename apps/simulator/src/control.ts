@@ -76,17 +76,23 @@ async function answer(
   response: ServerResponse,
 ): Promise<void> {
   const [, collection, id, ...rest] = (request.url ?? "").split("?", 1)[0]!.split("/")
-  if (collection !== "archives" || rest.length > 0) throw new Problem(404, "there is only /archives")
+  if (collection !== "archives" || rest.length > 0)
+    throw new Problem(404, "no such path: there are POST /archives, GET /archives and GET /archives/{id}")
 
   if (request.method === "POST" && id === undefined) {
     const { count, ...recording } = parseRecordings(await bodyOf(request))
     options.record(Array.from({ length: count }, () => recording))
     return send(response, 202, { accepted: count })
   }
-  if (request.method !== "GET") throw new Problem(405, `${request.method} is not offered here`)
+  if (request.method !== "GET")
+    throw new Problem(
+      405,
+      `no ${request.method} here: there are POST /archives, GET /archives and GET /archives/{id}`,
+    )
   if (id === undefined) return send(response, 200, [...options.archives.values()].reverse().map(summaryOf))
   const archive = options.archives.get(id)
-  if (archive === undefined) throw new Problem(404, "no such archive")
+  if (archive === undefined)
+    throw new Problem(404, "no such archive: GET /archives lists those that there are")
   // The wrapped password is among it, as in the vendor's REST API.
   send(response, 200, archive)
 }
@@ -108,7 +114,7 @@ function parseRecordings(body: string): z.output<typeof RECORDINGS> {
   try {
     json = JSON.parse(body)
   } catch {
-    throw new Problem(400, "the body is not JSON")
+    throw new Problem(400, 'the body is not JSON: send one like { "size": 5000000, "count": 2 }')
   }
   const { data, error } = RECORDINGS.safeParse(json)
   if (data !== undefined) return data
@@ -124,7 +130,7 @@ async function bodyOf(request: IncomingMessage): Promise<string> {
   // Not destroyed when the loop is left: the refusal goes out over the same connection.
   for await (const chunk of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
     bytes += chunk.length
-    if (bytes > MAX_BODY_BYTES) throw new Problem(413, `the body is over ${MAX_BODY_BYTES} bytes`)
+    if (bytes > MAX_BODY_BYTES) throw new Problem(413, `the body is larger than ${MAX_BODY_BYTES} bytes`)
     chunks.push(chunk)
   }
   return Buffer.concat(chunks).toString("utf8")

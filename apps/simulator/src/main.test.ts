@@ -171,7 +171,7 @@ describe("the simulator's process", () => {
       simulator.child.kill("SIGTERM")
       expect(await simulator.exit).toBe(0)
       const log = simulator.lines.join("\n") + simulator.errors()
-      expect(log.match(/"recorded"/g)).toHaveLength(4)
+      expect(log.match(/"archive recorded"/g)).toHaveLength(4)
       for (const secret of [
         "signature-secret",
         "secret-access-key",

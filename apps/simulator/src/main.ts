@@ -173,8 +173,22 @@ function logTo(logger: Logger): NonNullable<RecordingCloudOptions["observer"]> {
   return {
     recorded(archive: Archive, err) {
       const fields = { archiveId: archive.id, size: archive.recording?.size, status: archive.status }
-      if (err === null) logger.info(fields, "recorded")
-      else logger.error({ ...fields, err }, "recording failed")
+      if (err === null) logger.info(fields, "archive recorded")
+      else logger.error({ ...fields, err }, "archive could not be uploaded")
+    },
+    // Of each callback once: the schedule goes on for hours.
+    retried(archive, status, { attempt, status: answer, retryInMs }) {
+      if (attempt > 1) return
+      const fields = {
+        archiveId: archive.id,
+        status,
+        answer: answer ?? "none",
+        retryInSeconds: retryInMs / 1_000,
+      }
+      logger.warn(
+        fields,
+        "callback not accepted: it is sent again until it is; check SIMULATOR_CALLBACK_URL, and ingest",
+      )
     },
     delivered(archive, { status, delivery }) {
       const fields = {
@@ -183,8 +197,8 @@ function logTo(logger: Logger): NonNullable<RecordingCloudOptions["observer"]> {
         outcome: delivery?.outcome,
         attempts: delivery?.attempts,
       }
-      if (delivery?.outcome === "accepted") logger.debug(fields, "called back")
-      else logger.warn(fields, "callback not accepted")
+      if (delivery?.outcome === "accepted") logger.debug(fields, "callback accepted")
+      else logger.warn({ ...fields, lastAnswer: delivery?.answer }, "callback given up: it was not accepted")
     },
   }
 }

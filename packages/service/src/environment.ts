@@ -56,7 +56,8 @@ export function unknownNames(env: Environment): string[] {
     })
 }
 
-const nearest = (name: string, candidates: readonly string[]): string =>
+/** The candidate that `name` is most likely a misspelling of. */
+export const nearest = (name: string, candidates: readonly string[]): string =>
   candidates.reduce((best, next) => (editDistance(name, next) < editDistance(name, best) ? next : best))
 
 /** Levenshtein distance. */

@@ -66,7 +66,9 @@ export async function certificateCreateCommand(
       say(`the workers find its passphrase in ${passphraseFileOf(keyout)}, beside the key`)
     // In this order: archives come under the certificate as soon as the vendor has it.
     const forWorkers = given ? `${keyout} and ${passphraseFileOf(keyout)}` : keyout
-    say(`next: ${forWorkers} into the workers' key directory, then unseal storage set … --certificate ${out}`)
+    say(
+      `next: put ${forWorkers} into the workers' key directory, then run unseal storage set … --certificate ${out}`,
+    )
   } finally {
     wipe(...secrets)
   }

@@ -73,7 +73,7 @@ async function register(
   process.stdout.write(
     options.json
       ? `${JSON.stringify({ outcome, projectId: vendor.projectId, type, place, fallback, verified: options.verify === true })}\n`
-      : `project ${vendor.projectId} uploads to ${type} ${place}, ${certificate === null ? "not encrypted" : "encrypted"}, fallback ${fallback}\n`,
+      : `project ${vendor.projectId}: archives go to ${type} ${place}, ${certificate === null ? "not encrypted" : "encrypted"}, ${fallback === "none" ? "without a fallback" : `with the fallback ${fallback}`}\n`,
   )
 }
 
@@ -87,7 +87,7 @@ async function verify(
     const { left } = await verifyTarget(target, { projectId, region }, signal)
     process.stderr.write(
       left === null
-        ? "unseal: the target took a test object, which is removed again\n"
+        ? "unseal: the target took a test object, and let it be removed\n"
         : `unseal: the target took the test object ${left}, but did not let it be removed\n`,
     )
   } catch (error) {

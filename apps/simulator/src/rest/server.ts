@@ -230,7 +230,7 @@ async function bodyOf(request: IncomingMessage): Promise<string> {
   // Not destroyed when the loop is left: the refusal goes out over the same connection.
   for await (const chunk of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
     bytes += chunk.length
-    if (bytes > MAX_BODY_BYTES) throw new Problem(400, `the body is over ${MAX_BODY_BYTES} bytes`)
+    if (bytes > MAX_BODY_BYTES) throw new Problem(400, `the body is larger than ${MAX_BODY_BYTES} bytes`)
     chunks.push(chunk)
   }
   return Buffer.concat(chunks).toString("utf8")
