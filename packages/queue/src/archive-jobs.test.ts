@@ -139,7 +139,7 @@ test("a dead letter and a completed one are told since when, a damaged one as su
 test("one that is in no line is told as such", async () => {
   const { archiveId, jobId } = await enqueue()
   await queue.client.zrem(queueKey(queue.name, "prioritized"), jobId)
-  expect(await find(archiveId)).toMatchObject([{ jobId, state: "stray" }])
+  expect(await find(archiveId)).toMatchObject([{ jobId, state: "orphaned" }])
 })
 
 test("jobs of all projects are found, also by the beginning of the id, and of no other queue", async () => {

@@ -8,9 +8,9 @@ import { listSuspensions, parseName, type Suspension } from "./suspension-state.
 
 /**
  * `waiting`: in line · `delayed`: until its next attempt, or until its object is looked for again · `held`: by a suspension · `dead`: a
- * dead letter · `completed`: within the last hour · `stray`: Redis has lost its place in line, and the next callback for it lines it up.
+ * dead letter · `completed`: within the last hour · `orphaned`: Redis has lost its place in line, and the next callback for it puts it back in line.
  */
-export type ArchiveJobState = "waiting" | "running" | "delayed" | "held" | "dead" | "completed" | "stray"
+export type ArchiveJobState = "waiting" | "running" | "delayed" | "held" | "dead" | "completed" | "orphaned"
 
 /** A job of an archive. Times are ISO 8601. */
 export interface ArchiveJob {
@@ -126,7 +126,7 @@ function jobOf(jobId: string, facts: JobFacts, suspensions: readonly Suspension[
     held: timeOf(fields.heldSince, due && facts.maxMs ? due - facts.maxMs : undefined, added),
     dead: timeOf(fields.finishedOn, fields.processedOn, added),
     completed: timeOf(fields.finishedOn, fields.processedOn, added),
-    ...{ waiting: added, delayed: added, stray: added },
+    ...{ waiting: added, delayed: added, orphaned: added },
   }[state]
   const reason = fields.failedReason
   const iso = (name: string, ms: number | undefined) => (ms === undefined ? {} : { [name]: isoOf(ms) })

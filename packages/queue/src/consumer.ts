@@ -197,7 +197,7 @@ export function createConsumer<Result extends RunResult>(options: ConsumerOption
       observe(() => options.observe.ended({ ...run, jobId: job.id ?? "", attempt, durationMs }))
       return await settle<Result>(job, token, run.ending, {
         lockRefused: lock.refused,
-        async lineUpAgain() {
+        async putBackInLine() {
           if (run.payload)
             await takeTurnAgain({ connection, queue }, job, run.payload, run.ending.kind === "waiting")
         },

@@ -9,8 +9,8 @@ import {
   payloadIn,
 } from "./dead-letter-list.ts"
 import type { FailureCode } from "./ending.ts"
+import { addJobs } from "./enqueue-script.ts"
 import { JOB_OPTIONS } from "./job-options.ts"
-import { lineUp } from "./line-up.ts"
 import { checkpointKey, countersKey, queueKey, queuePrefix } from "./names.ts"
 import { redriveIdOf } from "./redrive-id.ts"
 
@@ -82,9 +82,9 @@ export function openDeadLetters(options: { connection: RedisClient; queue: strin
       if (payload === null) throw payloadLost(jobId)
       const next = redriveIdOf(jobId)
       const options = { jobId: next, ...JOB_OPTIONS }
-      const [linedUp] = await lineUp(connection, queue, [{ payload, options }], jobId)
-      if (linedUp === undefined) return null
-      if (linedUp === "empty")
+      const [added] = await addJobs(connection, queue, [{ payload, options }], jobId)
+      if (added === undefined) return null
+      if (added === "empty")
         throw new RedriveError(
           `${jobId} can't be redriven: ${next}, which it would become, has lost its payload in redis`,
         )

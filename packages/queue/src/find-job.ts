@@ -1,7 +1,7 @@
 import type { RedisClient } from "./client.ts"
 import { queueKey } from "./names.ts"
+import { IS_ORPHANED } from "./orphaned-job.ts"
 import { redriveIdOf } from "./redrive-id.ts"
-import { IS_STRAY } from "./stray.ts"
 
 /** A job that the queue knows of, or one that came of it. */
 export interface FoundJob {
@@ -16,12 +16,12 @@ export interface FoundJob {
 const MAX_REDRIVES = 50
 
 /** KEYS: job, completed, failed. ARGV: id, limit, prefix of the jobs' keys. Gives id and state of each job there is of the line. */
-const FIND = `${IS_STRAY}
+const FIND = `${IS_ORPHANED}
 local found = {}
 for number = 1, tonumber(ARGV[2]) do
   local suffix = number == 1 and "" or "_r" .. number
   local id = ARGV[1] .. suffix
-  if redis.call("EXISTS", KEYS[1] .. suffix) == 1 and not isStray(ARGV[3], id) then
+  if redis.call("EXISTS", KEYS[1] .. suffix) == 1 and not isOrphaned(ARGV[3], id) then
     local state = "live"
     if redis.call("ZSCORE", KEYS[2], id) then state = "completed" end
     if redis.call("ZSCORE", KEYS[3], id) then state = "dead" end

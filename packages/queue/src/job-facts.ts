@@ -2,7 +2,7 @@
 
 /** As the script gives it. Times are milliseconds since the epoch. */
 export interface JobFacts {
-  readonly place: "waiting" | "running" | "delayed" | "dead" | "completed" | "stray"
+  readonly place: "waiting" | "running" | "delayed" | "dead" | "completed" | "orphaned"
   readonly fields: Readonly<Partial<Record<(typeof FIELDS)[number], string>>>
   /** Whether its data are a JSON object. */
   readonly hasPayload: boolean
@@ -36,7 +36,7 @@ local job = bull .. id
 local function typeOf(key) return redis.call("TYPE", key).ok end
 if typeOf(job) ~= "hash" then return false end
 
-local facts = { place = "stray", fields = {}, partsWritten = 0, lockMs = redis.call("PTTL", job .. ":lock") }
+local facts = { place = "orphaned", fields = {}, partsWritten = 0, lockMs = redis.call("PTTL", job .. ":lock") }
 for _, name in ipairs({ ${FIELDS.map((name) => `"${name}"`).join(", ")} }) do
   local value = redis.call("HGET", job, name)
   if value then facts.fields[name] = value end

@@ -2,10 +2,10 @@ import { Queue } from "bullmq"
 import { batched } from "./batch.ts"
 import type { RedisClient } from "./client.ts"
 import { withDeadline } from "./deadline.ts"
+import { type AddedJob, addJobs, type NewJob } from "./enqueue-script.ts"
 import { createErrorLog, type QueueLogger } from "./error-log.ts"
 import { type JobPayload, jobIdOf } from "./job.ts"
 import { JOB_OPTIONS } from "./job-options.ts"
-import { type LinedUp, lineUp, type NewJob } from "./line-up.ts"
 import { queuePrefix } from "./names.ts"
 import { watchMemory } from "./redis-server.ts"
 
@@ -49,10 +49,10 @@ export interface Producer {
 interface LiveQueue {
   readonly queue: Queue<JobPayload>
   /**
-   * Adds a job, together with what else is added in this turn of the event loop, as `lineUp` does. Together, since a
+   * Adds a job, together with what else is added in this turn of the event loop, as `addJobs` does. Together, since a
    * command costs the client more than a job in it does (`npm run bench -- --chapter ingest`).
    */
-  add(job: NewJob): Promise<LinedUp>
+  add(job: NewJob): Promise<AddedJob>
 }
 
 /** A producer. Waits for nothing: with Redis away it refuses, and works as soon as Redis is back. */
@@ -77,7 +77,7 @@ export function createProducer(options: ProducerOptions): Producer {
         skipVersionCheck: true,
       })
       queue.on("error", (error) => logError(error, "queue connection failed"))
-      live = { queue, add: batched((jobs) => lineUp(connection, queue, jobs)) }
+      live = { queue, add: batched((jobs) => addJobs(connection, queue, jobs)) }
     }
     return live
   }
@@ -88,11 +88,11 @@ export function createProducer(options: ProducerOptions): Producer {
     if (full !== null) throw new QueueUnavailableError(full)
     // Whoever asked has been answered by now.
     if (isLate()) throw tooLate()
-    const linedUp = await add({ payload, options: { ...JOB_OPTIONS, jobId } })
+    const added = await add({ payload, options: { ...JOB_OPTIONS, jobId } })
     // To call it a duplicate would be to lose the recording.
-    if (linedUp === "empty")
+    if (added === "empty")
       throw new QueueUnavailableError(`job ${jobId} has lost its payload in redis; remove it`)
-    return { outcome: linedUp === "this" ? "enqueued" : "duplicate", jobId }
+    return { outcome: added === "this" ? "enqueued" : "duplicate", jobId }
   }
 
   return {

@@ -18,7 +18,7 @@ export async function settle<Result extends RunResult>(
     /** Whether Redis has said that the lock is gone, in which case it need not be asked again. */
     readonly lockRefused: boolean
     /** Gives a job that will be delayed its new place in line. */
-    lineUpAgain(): Promise<void>
+    putBackInLine(): Promise<void>
     onError(error: unknown): void
   },
 ): Promise<Result> {
@@ -33,10 +33,10 @@ export async function settle<Result extends RunResult>(
     case "dead":
       throw new UnrecoverableError(ending.reason)
     case "retry":
-      await move(options.lineUpAgain())
+      await move(options.putBackInLine())
       throw new Error(ending.reason)
     case "waiting":
-      await move(options.lineUpAgain())
+      await move(options.putBackInLine())
       await move(job.moveToDelayed(Date.now() + ending.delayMs, token))
       throw new DelayedError()
     case "suspended":

@@ -31,7 +31,7 @@ export const redisEverysec: Row = {
 
 /**
  * A machine that goes down may leave half a transaction at the end of the file. Redis drops it when it starts, but not from the
- * file, and applies it at the start after that (stray.ts): so jobs may be there that are in no line, and its counters lie.
+ * file, and applies it at the start after that (orphaned-job.ts): so jobs may be there that are in no line, and its counters lie.
  */
 export const redisTorn: Row = {
   name: "redis-torn",
@@ -80,11 +80,11 @@ const crashes = (options: RowOptions, full: number, torn: boolean): Promise<RowR
       }
       const jobs = await readJobs(world)
       const missing = jobs.filter(({ state }) => state === "missing").length
-      const strays = torn ? await countStrays(world, jobs) : 0
+      const orphans = torn ? await countOrphans(world, jobs) : 0
       const restored = await vendor.reconcile()
       const found = await findings(world, vendor, {
         runs: `${count} crashes over ${world.answers.length} archives${torn ? `, ${tears} of them within a transaction` : ""}`,
-        measured: `${missing} jobs lost${torn ? `, ${strays} in no line` : ""}, ${restored} restored by the reconciler`,
+        measured: `${missing} jobs lost${torn ? `, ${orphans} in no line` : ""}, ${restored} restored by the reconciler`,
         ...(torn && tears === 0 && { failures: ["no transaction was torn: the row has tested nothing"] }),
       })
       return { ...found, check: { ...found.check, redisTorn: torn } }
@@ -95,7 +95,7 @@ const crashes = (options: RowOptions, full: number, torn: boolean): Promise<RowR
   })
 
 /** Jobs that are there and in no line. */
-async function countStrays({ client }: World, jobs: readonly JobState[]): Promise<number> {
+async function countOrphans({ client }: World, jobs: readonly JobState[]): Promise<number> {
   const live = jobs.filter(({ state }) => state === "live")
   const found = await Promise.all(live.map(({ jobId }) => findJob(client, QUEUE, jobId)))
   return found.filter((job) => job === null).length

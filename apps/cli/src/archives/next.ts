@@ -19,7 +19,7 @@ export function decidingJob(jobs: readonly ArchiveJob[]): ArchiveJob | undefined
   return (
     jobs.findLast(isLive) ??
     jobs.findLast(({ state }) => state === "dead") ??
-    jobs.findLast(({ state }) => state === "stray") ??
+    jobs.findLast(({ state }) => state === "orphaned") ??
     jobs.at(-1)
   )
 }
@@ -43,8 +43,8 @@ export function nextMove(archive: ShownArchive, pause: Pause | null): string {
       return delayed(archive, job)
     case "dead":
       return dead(archive, job)
-    case "stray":
-      return 'Redis has lost its place in line: the next callback for it, "unseal submit CALLBACK.json" or "unseal archives reconcile" lines it up again'
+    case "orphaned":
+      return 'Redis has lost its place in line: the next callback for it, "unseal submit CALLBACK.json" or "unseal archives reconcile" puts it back in line'
   }
 }
 

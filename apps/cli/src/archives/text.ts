@@ -84,7 +84,7 @@ function stateLine(job: ArchiveJob): string {
       return `dead letter since ${since}`
     case "completed":
       return `completed ${since}`
-    case "stray":
+    case "orphaned":
       return "in no line: Redis has lost its place"
   }
 }

@@ -7,7 +7,7 @@
 import { Job, type JobsOptions, type Queue } from "bullmq"
 import type { RedisClient } from "./client.ts"
 import { checkpointKey, countersKey, JOB_NAME, queueKey, turnsKey } from "./names.ts"
-import { IS_STRAY } from "./stray.ts"
+import { IS_ORPHANED } from "./orphaned-job.ts"
 import { LAST_PRIORITY, TAKE_TURN, unitsOf } from "./turns.ts"
 
 /** A job that is about to be added. A dead letter's payload may be malformed. */
@@ -17,9 +17,9 @@ export interface NewJob {
 }
 
 /** Which job has the id then: this one; another callback's; or one that lost its payload, and can't be decrypted. */
-export type LinedUp = "this" | "other" | "empty"
+export type AddedJob = "this" | "other" | "empty"
 
-const ANSWERS: readonly LinedUp[] = ["empty", "other", "this"]
+const ANSWERS: readonly AddedJob[] = ["empty", "other", "this"]
 
 /** A script, and what it is given: keys first, as its registration says how many. */
 interface Call {
@@ -39,18 +39,18 @@ interface Script {
  * of each job: id, nonce as in JSON, project, units, and BullMQ's three, of which the last is the job's options.
  * Gives for each its place in ANSWERS.
  *
- * A stray is lined up again, with its payload and its attempts. It has been counted, unless its addition was torn before that.
+ * An orphaned job is put back in line, with its payload and its attempts. It has been counted, unless its addition was torn before that.
  */
-const lineUpScript = ({ lua, numberOfKeys }: Script): string => `
+const enqueueScript = ({ lua, numberOfKeys }: Script): string => `
 local function addJob(KEYS, ARGV)
 ${lua}
 end
-${IS_STRAY}${TAKE_TURN}
+${IS_ORPHANED}${TAKE_TURN}
 local EMPTY, OTHER, THIS = 0, 1, 2
 local counters, turns = KEYS[${numberOfKeys + 1}], KEYS[${numberOfKeys + 2}]
 local prefix, checkpoints, last, replaced = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 
-local function lineUpAgain(id, priority)
+local function putBackInLine(id, priority)
   local count = redis.call("INCR", prefix .. "pc")
   redis.call("ZADD", prefix .. "prioritized", string.format("%.0f", priority * SHIFTED + count % SHIFTED), id)
   redis.call("HSET", prefix .. id, "priority", priority)
@@ -86,12 +86,12 @@ for i = 5, #ARGV, 7 do
   end
   if isThere and not held then
     answer = EMPTY
-  elseif isThere and not isStray(prefix, id) then
+  elseif isThere and not isOrphaned(prefix, id) then
     answer = string.find(held, '"nonce":' .. nonce, 1, true) and THIS or OTHER
   else
     local priority = takeTurn(prefix, turns, project, tonumber(units), last)
     if isThere then
-      lineUpAgain(id, priority)
+      putBackInLine(id, priority)
     else
       options = cmsgpack.unpack(options)
       options.priority = priority
@@ -109,19 +109,19 @@ if replaced ~= "" and answers[1] ~= EMPTY then
 end
 return answers`
 
-const COMMAND = "unsealLineUp"
+const COMMAND = "unsealAddJobs"
 
 /**
  * Puts `jobs`, one at least, into the line at their projects' turns, unless they are there, and counts them as accepted; or puts
  * one there in place of the dead letter `replaced`, whose checkpoint it gets, and which stays if that one is empty. Gives for each
  * which one is in the queue then; nothing if the dead letter is gone, and nothing took its place.
  */
-export async function lineUp(
+export async function addJobs(
   connection: RedisClient,
   queue: Queue,
   jobs: readonly NewJob[],
   replaced = "",
-): Promise<LinedUp[]> {
+): Promise<AddedJob[]> {
   const { name } = queue
   // From then on the connection knows BullMQ's scripts.
   await queue.getBackend().client
@@ -131,7 +131,7 @@ export async function lineUp(
   if (!(COMMAND in connection))
     connection.defineCommand(COMMAND, {
       numberOfKeys: numberOfKeys + 2,
-      lua: lineUpScript({ lua, numberOfKeys }),
+      lua: enqueueScript({ lua, numberOfKeys }),
     })
   const answers: number[] = await Reflect.get(connection, COMMAND).apply(connection, [
     ...[...given.slice(0, numberOfKeys), countersKey(name), turnsKey(name)],

@@ -7,7 +7,7 @@ import { createJobPayload } from "./job.ts"
 import { queueKey } from "./names.ts"
 import { createProducer } from "./producer.ts"
 
-const current = useQueue("line-up")
+const current = useQueue("enqueue")
 
 const callback = (fields: { projectId?: string; size?: number } = {}) =>
   createJobPayload({

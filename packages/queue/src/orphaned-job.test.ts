@@ -8,7 +8,7 @@ import { findJob } from "./find-job.ts"
 import { createJobPayload } from "./job.ts"
 import { countersKey, queueKey } from "./names.ts"
 
-const current = useQueue("stray")
+const current = useQueue("orphaned")
 
 const callback = (archiveId: string) =>
   createJobPayload({
@@ -18,15 +18,15 @@ const callback = (archiveId: string) =>
 const key = (type: string) => queueKey(current.name, type)
 
 /** A job whose addition has reached the queue by half: it is in no line. */
-async function enqueueStray(archiveId: string): Promise<string> {
+async function enqueueOrphan(archiveId: string): Promise<string> {
   const { jobId } = await current.producer.enqueue(callback(archiveId))
   expect(await current.client.zrem(key("prioritized"), jobId)).toBe(1)
   return jobId
 }
 
-test("a stray is not found, and the next callback for it begins its work", async () => {
+test("an orphaned job is not found, and the next callback for it begins its work", async () => {
   const archiveId = randomUUID()
-  const jobId = await enqueueStray(archiveId)
+  const jobId = await enqueueOrphan(archiveId)
   expect(await readAccounts(current.client, current.name)).toMatchObject({ accepted: 1, live: 0, missing: 1 })
   expect(await findJob(current.client, current.name, jobId)).toBeNull()
 
@@ -36,9 +36,9 @@ test("a stray is not found, and the next callback for it begins its work", async
   expect((await current.producer.enqueue(callback(archiveId))).outcome).toBe("duplicate")
 })
 
-test("a stray that is lined up again is begun by a worker that waits, with its own payload", async () => {
+test("an orphaned job that is put back in line is begun by a worker that waits, with its own payload", async () => {
   const archiveId = randomUUID()
-  const jobId = await enqueueStray(archiveId)
+  const jobId = await enqueueOrphan(archiveId)
   const stored = JSON.parse((await current.client.hget(key(jobId), "data")) ?? "{}")
   await current.client.del(key("marker"))
   const begun = Promise.withResolvers<unknown>()
@@ -59,18 +59,18 @@ test("a stray that is lined up again is begun by a worker that waits, with its o
   }
 }, 4_000)
 
-test("a stray that nobody has counted costs the books nothing", async () => {
+test("an orphaned job that nobody has counted costs the books nothing", async () => {
   const archiveId = randomUUID()
-  const jobId = await enqueueStray(archiveId)
+  const jobId = await enqueueOrphan(archiveId)
   await current.client.hdel(key(jobId), "counted")
   await current.client.hset(countersKey(current.name), "accepted", 0)
   await current.producer.enqueue(callback(archiveId))
   expect(await readAccounts(current.client, current.name)).toMatchObject({ accepted: 1, live: 1, missing: 0 })
 })
 
-test.each(["active", "wait", "paused"])("a job that is in %s is no stray", async (list) => {
+test.each(["active", "wait", "paused"])("a job that is in %s is not orphaned", async (list) => {
   const archiveId = randomUUID()
-  const jobId = await enqueueStray(archiveId)
+  const jobId = await enqueueOrphan(archiveId)
   await current.client.lpush(key(list), "another", jobId, "a-third")
   expect(await findJob(current.client, current.name, jobId)).toMatchObject({ state: "live" })
   expect((await current.producer.enqueue(callback(archiveId))).outcome).toBe("duplicate")
@@ -80,9 +80,9 @@ test.each([
   ["delayed", "live"],
   ["completed", "completed"],
   ["failed", "dead"],
-])("a job that is in %s is no stray", async (set, state) => {
+])("a job that is in %s is not orphaned", async (set, state) => {
   const archiveId = randomUUID()
-  const jobId = await enqueueStray(archiveId)
+  const jobId = await enqueueOrphan(archiveId)
   await current.client.zadd(key(set), 1, jobId)
   expect(await findJob(current.client, current.name, jobId)).toMatchObject({ state })
   expect((await current.producer.enqueue(callback(archiveId))).outcome).toBe("duplicate")
