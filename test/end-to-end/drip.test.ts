@@ -1,12 +1,9 @@
 /** A source that always sends a little and never enough, while its project's archives have every slot of the worker. */
-import { writeFile } from "node:fs/promises"
-import { join } from "node:path"
 import { readAccounts } from "@unseal/queue/accounting"
-import { queueKey } from "@unseal/queue/names"
 import { listSuspensions } from "@unseal/queue/suspension-state"
 import { expect, test } from "vitest"
 import { PROJECT_ID } from "../harness/system.ts"
-import { type Archive, startWorkerSystem } from "../harness/worker-system.ts"
+import { startWorkerSystem } from "../harness/worker-system.ts"
 
 const MIB = 1024 * 1024
 const WELL = "200002"
@@ -17,36 +14,28 @@ test("a source below the floor is given up, suspends its project alone, and uses
   const system = await startWorkerSystem()
   try {
     const { UNSEAL_SOURCE: source, UNSEAL_DESTINATION: destination, UNSEAL_KEYS: keys } = system.env
-    const file = join(system.directory, "projects.json")
     const projects = [PROJECT_ID, WELL].map((id) => ({ id, source, destination, keys }))
-    await writeFile(file, JSON.stringify({ projects }))
-    const submit = async (projectId: string, sizes: readonly number[]): Promise<Archive[]> => {
-      const archives = sizes.map((size) => {
-        const made = system.make(size)
-        return { ...made, key: made.key.replace(PROJECT_ID, projectId) }
-      })
-      for (const archive of archives) {
-        await system.upload(archive)
-        await system.enqueue(archive, { projectId })
-      }
-      return archives
-    }
     const drip = system.s3.faults.add({
       ...{ operation: "GetObject", key: new RegExp(`${PROJECT_ID}/`), times: Number.POSITIVE_INFINITY },
       action: { throttleBytesPerSecond: 200 },
     })
-    const sick = await submit(PROJECT_ID, [11 * MIB, 188 * 400, 11 * MIB, 188 * 400, 188 * 400, 188 * 400])
-    const none = { UNSEAL_PROJECT_ID: "", UNSEAL_SOURCE: "", UNSEAL_DESTINATION: "", UNSEAL_KEYS: "" }
-    await system.startWorker({
-      ...none,
+    const sick = await system.submit(PROJECT_ID, [
+      11 * MIB,
+      188 * 400,
+      11 * MIB,
+      188 * 400,
+      188 * 400,
+      188 * 400,
+    ])
+    await system.startWorkerOf(projects, {
       // Ten times as long is what a peer may take beside its bytes.
       ...{ RIG: "1", RIG_STORE_IDLE_MS: "800" },
-      ...{ UNSEAL_PROJECTS_FILE: file, UNSEAL_CONCURRENCY: String(SLOTS), UNSEAL_LOCK_MS: "30000" },
+      ...{ UNSEAL_CONCURRENCY: String(SLOTS), UNSEAL_LOCK_MS: "30000" },
       UNSEAL_PART_SIZE_BYTES: String(5 * MIB),
     })
     const asked = () => system.s3.operations.count("GetObject", ({ key }) => key.startsWith(`${PROJECT_ID}/`))
     await expect.poll(asked, SOON).toBeGreaterThanOrEqual(SLOTS)
-    const well = await submit(WELL, [11 * MIB, 188 * 400, 188 * 400, 188 * 400])
+    const well = await system.submit(WELL, [11 * MIB, 188 * 400, 188 * 400, 188 * 400])
     const accounts = () => readAccounts(system.client, "unseal")
     const committed = async () => (await accounts()).committed
     await expect.poll(committed, SOON).toBe(well.length)
@@ -59,9 +48,7 @@ test("a source below the floor is given up, suspends its project alone, and uses
     await expect.poll(committed, SOON).toBe(well.length + sick.length)
     for (const archive of sick) expect(await system.digest(archive)).toBe(archive.plaintextSha256)
     expect(await accounts()).toMatchObject({ deadLetters: 0, live: 0, missing: 0 })
-    const ids = await system.client.zrange(queueKey("unseal", "completed"), 0, "-1")
-    const attempts = await Promise.all(ids.map((id) => system.client.hget(queueKey("unseal", id), "atm")))
-    expect(new Set(attempts)).toEqual(new Set(["1"]))
+    expect(new Set(await system.attempts())).toEqual(new Set(["1"]))
     expect(system.s3.openUploads()).toEqual([])
   } finally {
     await system.close()

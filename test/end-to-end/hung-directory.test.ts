@@ -12,7 +12,7 @@ import { listSuspensions } from "@unseal/queue/suspension-state"
 import { expect, test } from "vitest"
 import { poisoned } from "../harness/poisoned.ts"
 import { PROJECT_ID } from "../harness/system.ts"
-import { type Archive, startWorkerSystem } from "../harness/worker-system.ts"
+import { startWorkerSystem } from "../harness/worker-system.ts"
 
 const MIB = 1024 * 1024
 const WELL = "200002"
@@ -41,41 +41,30 @@ test("a directory that does not answer holds no slot for longer than 20 s, and n
       { id: PROJECT_ID, source, destination: `file://${dead}`, keys },
       { id: WELL, source, destination: byName, keys },
     ]
-    const file = join(system.directory, "projects.json")
-    await writeFile(file, JSON.stringify({ projects }))
-
-    async function submit(projectId: string, sizes: readonly number[]): Promise<Archive[]> {
-      const archives = sizes.map((size) => {
-        const made = system.make(size)
-        return { ...made, key: made.key.replace(PROJECT_ID, projectId) }
-      })
-      for (const archive of archives) {
-        await system.upload(archive)
-        if (projectId === PROJECT_ID) {
-          const path = join(dead, archive.key)
-          await mkdir(dirname(path), { recursive: true })
-          await writeFile(path, "x")
-          const pipe = metadataFileOf(path, etagOf(await stat(path, { bigint: true })))
-          await promisify(execFile)("mkfifo", [`${pipe}.new`])
-          await rename(`${pipe}.new`, pipe)
-          pipes.push(pipe)
-        }
-        await system.enqueue(archive, { projectId })
-      }
-      return archives
+    const sick = await system.submit(PROJECT_ID, [
+      188 * 320,
+      11 * MIB,
+      188 * 320,
+      11 * MIB,
+      188 * 320,
+      188 * 320,
+    ])
+    for (const { key } of sick) {
+      const path = join(dead, key)
+      await mkdir(dirname(path), { recursive: true })
+      await writeFile(path, "x")
+      const pipe = metadataFileOf(path, etagOf(await stat(path, { bigint: true })))
+      await promisify(execFile)("mkfifo", [`${pipe}.new`])
+      await rename(`${pipe}.new`, pipe)
+      pipes.push(pipe)
     }
-
-    const sick = await submit(PROJECT_ID, [188 * 320, 11 * MIB, 188 * 320, 11 * MIB, 188 * 320, 188 * 320])
-    const none = { UNSEAL_PROJECT_ID: "", UNSEAL_SOURCE: "", UNSEAL_DESTINATION: "", UNSEAL_KEYS: "" }
-    const worker = await system.startWorker({
-      ...none,
-      UNSEAL_PROJECTS_FILE: file,
+    const worker = await system.startWorkerOf(projects, {
       UNSEAL_CONCURRENCY: String(SLOTS),
       UNSEAL_PART_SIZE_BYTES: String(5 * MIB),
       UNSEAL_LOCK_MS: "30000",
     })
     const suspended = () => listSuspensions(system.client, "unseal")
-    const well = await submit(WELL, [11 * MIB, 188 * 320, 188 * 320, 188 * 320])
+    const well = await system.submit(WELL, [11 * MIB, 188 * 320, 188 * 320, 188 * 320])
     const committed = async () => (await readAccounts(system.client, "unseal")).committed
     await expect.poll(committed, SOON).toBe(well.length)
     for (const archive of well) expect(await system.digest(archive)).toBe(archive.plaintextSha256)

@@ -1,8 +1,5 @@
 /** A store that falls silent in the midst of transfers, while its project's archives have every slot of the worker. */
-import { writeFile } from "node:fs/promises"
-import { join } from "node:path"
 import { readAccounts } from "@unseal/queue/accounting"
-import { queueKey } from "@unseal/queue/names"
 import { listSuspensions } from "@unseal/queue/suspension-state"
 import { afterEach, beforeEach, expect, test } from "vitest"
 import { startRedisProxy } from "../chaos/redis-proxy.ts"
@@ -35,18 +32,6 @@ const areRight = async (archives: readonly Archive[]) => {
   for (const archive of archives) expect(await system.digest(archive)).toBe(archive.plaintextSha256)
 }
 
-async function submit(projectId: string, sizes: readonly number[]): Promise<Archive[]> {
-  const archives = sizes.map((size) => {
-    const made = system.make(size)
-    return { ...made, key: made.key.replace(PROJECT_ID, projectId) }
-  })
-  for (const archive of archives) {
-    await system.upload(archive)
-    await system.enqueue(archive, { projectId })
-  }
-  return archives
-}
-
 /** `url` by another way to its server. */
 const by = (url: string, port: number): string => {
   const [store, query] = url.split("?")
@@ -62,14 +47,12 @@ test.each(["source", "destination"] as const)(
     const [source, destination] = [UNSEAL_SOURCE!, UNSEAL_DESTINATION!]
     const proxy = await startRedisProxy(system.s3.port)
     try {
-      const file = join(system.directory, "projects.json")
       const sides = { source, destination }
       const projects = [
         { id: PROJECT_ID, ...sides, [side]: by(sides[side], proxy.port), keys },
         { id: WELL, ...sides, keys },
       ]
-      await writeFile(file, JSON.stringify({ projects }))
-      const sick = await submit(
+      const sick = await system.submit(
         PROJECT_ID,
         Array.from({ length: 2 * SLOTS }, () => LARGE),
       )
@@ -80,10 +63,7 @@ test.each(["source", "destination"] as const)(
         times: Number.POSITIVE_INFINITY,
         action: { throttleBytesPerSecond: MIB / 4 },
       })
-      const none = { UNSEAL_PROJECT_ID: "", UNSEAL_SOURCE: "", UNSEAL_DESTINATION: "", UNSEAL_KEYS: "" }
-      const worker = await system.startWorker({
-        ...none,
-        UNSEAL_PROJECTS_FILE: file,
+      const worker = await system.startWorkerOf(projects, {
         UNSEAL_CONCURRENCY: String(SLOTS),
         UNSEAL_PART_SIZE_BYTES: String(5 * MIB),
         // No lock is lost on a machine that is slow.
@@ -101,7 +81,7 @@ test.each(["source", "destination"] as const)(
             ).size
       await expect.poll(begun, SOON).toBe(SLOTS)
       proxy.fault({ kind: "freeze" })
-      const well = await submit(WELL, [LARGE, LARGE, SMALL, SMALL, SMALL, SMALL])
+      const well = await system.submit(WELL, [LARGE, LARGE, SMALL, SMALL, SMALL, SMALL])
 
       await expect.poll(() => areDone(well), SOON).toBe(true)
       await areRight(well)
@@ -122,9 +102,7 @@ test.each(["source", "destination"] as const)(
         live: 0,
         missing: 0,
       })
-      const ids = await system.client.zrange(queueKey("unseal", "completed"), 0, "-1")
-      const attempts = await Promise.all(ids.map((id) => system.client.hget(queueKey("unseal", id), "atm")))
-      expect(new Set(attempts)).toEqual(new Set(["1"]))
+      expect(new Set(await system.attempts())).toEqual(new Set(["1"]))
       // Every archive in parts was begun once: the others went on with what was there.
       const isPlain = ({ bucket }: { bucket: string }) => bucket === DESTINATION_NAME
       expect(system.s3.operations.count("CreateMultipartUpload", isPlain)).toBe(sick.length + 2)

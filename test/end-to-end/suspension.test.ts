@@ -4,7 +4,6 @@ import { chmod, mkdir, readdir, rename, rm, writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import { pathToFileURL } from "node:url"
 import { readAccounts } from "@unseal/queue/accounting"
-import { queueKey } from "@unseal/queue/names"
 import { afterEach, beforeEach, expect, test } from "vitest"
 import type { AppProcess } from "../harness/process.ts"
 import { DESTINATION_NAME } from "../harness/stores.ts"
@@ -24,23 +23,8 @@ afterEach(() => system.close())
 /** Both projects on the same stores, below keys of their own. */
 async function startTwoProjects(more: Readonly<Record<string, string>> = {}): Promise<AppProcess> {
   const { UNSEAL_SOURCE: source, UNSEAL_DESTINATION: destination, UNSEAL_KEYS: keys } = system.env
-  const file = join(system.directory, "projects.json")
   const projects = [PROJECT_ID, OTHER].map((id) => ({ id, source, destination, keys }))
-  await writeFile(file, JSON.stringify({ projects }))
-  const none = { UNSEAL_PROJECT_ID: "", UNSEAL_SOURCE: "", UNSEAL_DESTINATION: "", UNSEAL_KEYS: "" }
-  return system.startWorker({ ...none, UNSEAL_PROJECTS_FILE: file, ...more })
-}
-
-async function submit(projectId: string, sizes: readonly number[]): Promise<Archive[]> {
-  const archives = sizes.map((size) => {
-    const made = system.make(size)
-    return { ...made, key: made.key.replace(PROJECT_ID, projectId) }
-  })
-  for (const archive of archives) {
-    await system.upload(archive)
-    await system.enqueue(archive, { projectId })
-  }
-  return archives
+  return system.startWorkerOf(projects, more)
 }
 
 const accounts = async () => {
@@ -51,10 +35,6 @@ const accounts = async () => {
 const areRight = async (archives: readonly Archive[]) => {
   for (const archive of archives) expect(await system.digest(archive)).toBe(archive.plaintextSha256)
 }
-const attemptsOf = async () => {
-  const ids = await system.client.zrange(queueKey("unseal", "completed"), 0, "-1")
-  return Promise.all(ids.map((id) => system.client.hget(queueKey("unseal", id), "atm")))
-}
 interface Status {
   readonly suspensions: readonly Record<string, unknown>[]
 }
@@ -64,14 +44,14 @@ const status = async () =>
 const SMALL = Array.from({ length: 13 }, (_, index) => 188 * 16 * (index + 1))
 
 test("permissions that are gone for a while: no dead letter, no attempt, the other project goes on, all is done after", async () => {
-  const sick = await submit(PROJECT_ID, [...SMALL, 11 * MIB, 11 * MIB])
+  const sick = await system.submit(PROJECT_ID, [...SMALL, 11 * MIB, 11 * MIB])
   const denied = system.s3.faults.add({
     ...{ operation: "*", key: new RegExp(`^${PROJECT_ID}/`), times: Number.POSITIVE_INFINITY },
     action: { status: 403 },
   })
   const worker = await startTwoProjects()
   await expect.poll(async () => (await status()).suspensions.length, SOON).toBe(1)
-  const well = await submit(OTHER, [...SMALL, 11 * MIB, 11 * MIB])
+  const well = await system.submit(OTHER, [...SMALL, 11 * MIB, 11 * MIB])
   await expect.poll(async () => (await accounts()).committed, SOON).toBe(well.length)
   await areRight(well)
 
@@ -94,7 +74,7 @@ test("permissions that are gone for a while: no dead letter, no attempt, the oth
   expect(await accounts()).toMatchObject({ deadLetters: 0, live: 0 })
   await areRight(sick)
   // Each was completed by its first attempt.
-  expect(new Set(await attemptsOf())).toEqual(new Set(["1"]))
+  expect(new Set(await system.attempts())).toEqual(new Set(["1"]))
   expect(system.s3.openUploads()).toEqual([])
   expect(await status()).toMatchObject({ suspensions: [] })
   expect(await system.cli(["queue", "resume", "--project", PROJECT_ID])).toMatchObject({
@@ -103,7 +83,7 @@ test("permissions that are gone for a while: no dead letter, no attempt, the oth
 }, 180_000)
 
 test("a store that is gone in the midst of parts suspends, and each archive goes on where it was", async () => {
-  const archives = await submit(PROJECT_ID, [24 * MIB, 24 * MIB])
+  const archives = await system.submit(PROJECT_ID, [24 * MIB, 24 * MIB])
   const down = system.s3.faults.add({
     ...{ operation: "UploadPart", after: 4, times: Number.POSITIVE_INFINITY, action: { status: 500 } },
   })
@@ -123,7 +103,7 @@ test("a store that is gone in the midst of parts suspends, and each archive goes
 }, 180_000)
 
 test("an archive that was held for as long as it may be is a dead letter, and its redrive uploads no part twice", async () => {
-  const [archive] = await submit(PROJECT_ID, [24 * MIB])
+  const [archive] = await system.submit(PROJECT_ID, [24 * MIB])
   const down = system.s3.faults.add({
     ...{ operation: "UploadPart", after: 2, times: Number.POSITIVE_INFINITY, action: { status: 500 } },
   })
@@ -151,7 +131,7 @@ test("an archive that was held for as long as it may be is a dead letter, and it
 }, 180_000)
 
 test("one archive that is denied alone is given up in the end, and its neighbours are not held up", async () => {
-  const [bad] = await submit(PROJECT_ID, [188 * 160])
+  const [bad] = await system.submit(PROJECT_ID, [188 * 160])
   system.s3.faults.add({
     ...{ operation: "PutObject", key: bad!.key, times: Number.POSITIVE_INFINITY, action: { status: 403 } },
   })
@@ -159,7 +139,7 @@ test("one archive that is denied alone is given up in the end, and its neighbour
   let good = 0
   while ((await accounts()).deadLetters === 0) {
     expect(good).toBeLessThan(100)
-    await submit(PROJECT_ID, [188 * 240])
+    await system.submit(PROJECT_ID, [188 * 240])
     good++
     await new Promise((resolve) => setTimeout(resolve, 500))
   }
@@ -172,7 +152,7 @@ test("keys that are taken away and put back: what came meanwhile is decrypted", 
   const keys = join(system.directory, "keys")
   await rename(keys, `${keys}-away`)
   await mkdir(keys)
-  const archives = await submit(PROJECT_ID, SMALL)
+  const archives = await system.submit(PROJECT_ID, SMALL)
   await startTwoProjects()
   await expect
     .poll(async () => (await status()).suspensions, SOON)
@@ -188,7 +168,7 @@ test("keys that are taken away and put back: what came meanwhile is decrypted", 
 
 test("a destination directory that is not mounted suspends, and is written to as soon as it is there", async () => {
   const out = join(system.directory, "mounted")
-  const archives = await submit(PROJECT_ID, SMALL)
+  const archives = await system.submit(PROJECT_ID, SMALL)
   await system.startWorker({ UNSEAL_DESTINATION: pathToFileURL(out).href })
   await expect
     .poll(async () => (await status()).suspensions, SOON)
@@ -208,7 +188,7 @@ test.skipIf(process.getuid?.() !== 0)(
     execFileSync("mount", ["-t", "tmpfs", "-o", "size=4m", "tmpfs", out])
     try {
       await writeFile(join(out, "ballast"), Buffer.alloc(3 * MIB))
-      const archives = await submit(PROJECT_ID, [2 * MIB, 188 * 160])
+      const archives = await system.submit(PROJECT_ID, [2 * MIB, 188 * 160])
       await system.startWorker({ UNSEAL_DESTINATION: pathToFileURL(out).href })
       await expect
         .poll(async () => (await status()).suspensions, SOON)
@@ -222,7 +202,7 @@ test.skipIf(process.getuid?.() !== 0)(
       expect(await accounts()).toMatchObject({ deadLetters: 0 })
       await rm(join(out, "ballast"))
       await expect.poll(async () => (await accounts()).committed, SOON).toBe(archives.length)
-      expect((await attemptsOf()).every((attempts) => attempts === "1")).toBe(true)
+      expect((await system.attempts()).every((attempts) => attempts === "1")).toBe(true)
     } finally {
       execFileSync("umount", ["--lazy", out])
     }

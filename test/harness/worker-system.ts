@@ -1,12 +1,13 @@
 /** Workers on a Redis and an S3 server of the test's own process, which sees every request and can make them fail. */
 import { createHash, randomUUID, X509Certificate } from "node:crypto"
-import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises"
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import type { ArchiveStore } from "@unseal/archive/store/contract"
 import { openStore } from "@unseal/archive/store/open"
 import { readWhole, writeWhole } from "@unseal/archive/store/small-object"
 import { createJobPayload, type JobPayload } from "@unseal/queue/job"
+import { queueKey } from "@unseal/queue/names"
 import { createProducer } from "@unseal/queue/producer"
 import { createRedis, type RedisClient } from "@unseal/service/redis"
 import { createCertificate } from "@unseal/simulator/openssl"
@@ -48,6 +49,12 @@ export interface WorkerSystem {
   /** Uploads an archive as the vendor does. */
   upload(archive: Archive): Promise<void>
   enqueue(archive: Archive, fields?: Partial<JobPayload>): Promise<string>
+  /** Makes, uploads and enqueues archives of `sizes` of a project, below keys of its own. */
+  submit(projectId: string, sizes: readonly number[]): Promise<Archive[]>
+  /** A worker of `projects`, as a projects file has them, instead of the system's one. */
+  startWorkerOf(projects: readonly object[], env?: Readonly<Record<string, string>>): Promise<AppProcess>
+  /** How many attempts each archive that is done has used, in Redis' own form. */
+  attempts(): Promise<(string | null)[]>
   /** Hex SHA-256 of the archive at the destination, or `null`. */
   digest(archive: Archive): Promise<string | null>
   close(): Promise<void>
@@ -116,7 +123,7 @@ export async function startWorkerSystem(
     closing.push(() => producer.close())
     const signal = AbortSignal.timeout(600_000)
 
-    return {
+    const system: WorkerSystem = {
       ...{ directory, keyFile, redis, client, s3, source, destination, env, close },
       async startWorker(more) {
         const worker = await startApp("worker", {
@@ -154,6 +161,27 @@ export async function startWorkerSystem(
         )
         return jobId
       },
+      async submit(projectId, sizes) {
+        const archives = sizes.map((size) => {
+          const made = system.make(size)
+          return { ...made, key: made.key.replace(PROJECT_ID, projectId) }
+        })
+        for (const archive of archives) {
+          await system.upload(archive)
+          await system.enqueue(archive, { projectId })
+        }
+        return archives
+      },
+      async startWorkerOf(projects, more) {
+        const file = join(directory, "projects.json")
+        await writeFile(file, JSON.stringify({ projects }))
+        const none = { UNSEAL_PROJECT_ID: "", UNSEAL_SOURCE: "", UNSEAL_DESTINATION: "", UNSEAL_KEYS: "" }
+        return system.startWorker({ ...none, UNSEAL_PROJECTS_FILE: file, ...more })
+      },
+      async attempts() {
+        const ids = await client.zrange(queueKey("unseal", "completed"), 0, "-1")
+        return Promise.all(ids.map((id) => client.hget(queueKey("unseal", id), "atm")))
+      },
       async digest({ key }) {
         const object = await destination.stat(key, signal)
         if (object === null) return null
@@ -161,6 +189,7 @@ export async function startWorkerSystem(
         return createHash("sha256").update(bytes).digest("hex")
       },
     }
+    return system
   } catch (error) {
     await close()
     throw error
