@@ -42,7 +42,7 @@ const result: MissionResult = {
 }
 
 test("a committed archive is one line with its size and speed, and one count", async () => {
-  report({ kind: "completed", result })
+  report({ kind: "committed", result })
   expect(lines).toHaveLength(1)
   expect(lines[0]).toMatchObject({
     ...{ level: "info", msg: "archive committed", jobId: "j1", archiveId: "a1", projectId: "100001" },
@@ -57,7 +57,7 @@ test("a committed archive is one line with its size and speed, and one count", a
 })
 
 test("an archive that an earlier run had committed does not count as work", async () => {
-  report({ kind: "completed", result: { ...result, outcome: "already-committed" } })
+  report({ kind: "committed", result: { ...result, outcome: "already-committed" } })
   const text = (await samples()).join("\n")
   expect(text).toContain(`outcome="already-committed",code="none"} 1`)
   expect(text).not.toContain("unseal_tail_total")
@@ -66,7 +66,7 @@ test("an archive that an earlier run had committed does not count as work", asyn
 test("a dead letter is an error with its code, kind, remedy and attempt", async () => {
   const error = new UnsealError("ERR_NO_MATCHING_KEY", "none of 3 keys fits")
   const reason = "ERR_NO_MATCHING_KEY: none of 3 keys fits"
-  report({ kind: "dead", code: error.code, reason }, { error })
+  report({ kind: "dead-letter", code: error.code, reason }, { error })
   expect(lines[0]).toMatchObject({
     ...{ level: "error", code: "ERR_NO_MATCHING_KEY", kind: "permanent", reason, attempt: 2 },
     remedy: expect.stringContaining("private key"),
@@ -81,7 +81,7 @@ test("the remedy is the error's own, where it has one", () => {
   const error = new UnsealError("ERR_OBJECT_NOT_FOUND", "no object", { remedy })
   const reason = "ERR_OBJECT_NOT_FOUND: no object"
   report({ kind: "waiting", code: error.code, reason, waitedMs: 0, delayMs: 1_000 } as never, { error })
-  report({ kind: "dead", code: error.code, reason }, { error })
+  report({ kind: "dead-letter", code: error.code, reason }, { error })
   expect(lines.map((line) => line.remedy)).toEqual([remedy, remedy])
   expect(lines[1]).toHaveProperty("meaning", expect.stringContaining("source keys"))
 })
@@ -103,9 +103,9 @@ test("what is tried again counts as a retry, not as an archive", async () => {
 })
 
 test("an archive counts once by its announced size: committed, or given up for it", async () => {
-  report({ kind: "completed", result })
-  report({ kind: "completed", result: { ...result, announcedSize: "absent" } })
-  report({ kind: "completed", result: { ...result, announcedSize: "differs", outcome: "already-committed" } })
+  report({ kind: "committed", result })
+  report({ kind: "committed", result: { ...result, announcedSize: "absent" } })
+  report({ kind: "committed", result: { ...result, announcedSize: "differs", outcome: "already-committed" } })
   report({
     kind: "waiting",
     code: "ERR_OBJECT_INCOMPLETE",
@@ -113,7 +113,7 @@ test("an archive counts once by its announced size: committed, or given up for i
     waitedMs: 0,
     delayMs: 1_000,
   })
-  report({ kind: "dead", code: "ERR_OBJECT_INCOMPLETE", reason: "ERR_OBJECT_INCOMPLETE: x" })
+  report({ kind: "dead-letter", code: "ERR_OBJECT_INCOMPLETE", reason: "ERR_OBJECT_INCOMPLETE: x" })
   expect((await samples()).filter((line) => line.startsWith("unseal_announced_size_total"))).toEqual([
     'unseal_announced_size_total{outcome="fits"} 1',
     'unseal_announced_size_total{outcome="differs"} 1',
@@ -135,23 +135,26 @@ test("a thousand archives that wait are a few lines", () => {
 
 test("hand-backs and lost locks are counted apart from failures", async () => {
   report({ kind: "handed-back" })
-  report({ kind: "lost" })
+  report({ kind: "lock-lost" })
   const text = (await samples()).join("\n")
   expect(text).toContain(`outcome="handed-back",code="none"} 1`)
   expect(text).toContain(`outcome="lock-lost",code="none"} 1`)
 })
 
 test("a job without a readable payload, or of another project, makes no label of its own", async () => {
-  report({ kind: "dead", code: "ERR_JOB_INVALID", reason: "ERR_JOB_INVALID: x" }, { payload: undefined! })
+  report(
+    { kind: "dead-letter", code: "ERR_JOB_INVALID", reason: "ERR_JOB_INVALID: x" },
+    { payload: undefined! },
+  )
   expect(await samples()).toContain(
     `unseal_archives_total{project="unknown",outcome="dead-letter",code="ERR_JOB_INVALID"} 1`,
   )
 })
 
 test("no line and no metric holds the encrypted password", async () => {
-  report({ kind: "completed", result })
-  report({ kind: "dead", code: "ERR_UNEXPECTED", reason: "x" }, { error: new Error("boom") })
+  report({ kind: "committed", result })
+  report({ kind: "dead-letter", code: "ERR_UNEXPECTED", reason: "x" }, { error: new Error("boom") })
   report({ kind: "retry", code: "ERR_UNEXPECTED", reason: "x" }, { error: new Error("boom") })
-  report({ kind: "lost" })
+  report({ kind: "lock-lost" })
   expect(JSON.stringify(lines) + (await registry.metrics())).not.toContain(CANARY)
 })

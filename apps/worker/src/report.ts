@@ -33,7 +33,7 @@ export function createReport(metrics: WorkerMetrics, logger: Logger): (run: Ende
     const seconds = durationMs / 1_000
     const line = { jobId, projectId: payload?.projectId, archiveId: payload?.archiveId, attempt, seconds }
     switch (ending.kind) {
-      case "completed": {
+      case "committed": {
         const { outcome, ...result } = ending.result
         metrics.ended(project, outcome, "none")
         if (outcome !== "already-committed") {
@@ -44,7 +44,7 @@ export function createReport(metrics: WorkerMetrics, logger: Logger): (run: Ende
         logger.info({ ...line, outcome, ...result, megabytesPerSecond }, "archive committed")
         break
       }
-      case "dead": {
+      case "dead-letter": {
         const { code, reason } = ending
         metrics.ended(project, "dead-letter", code)
         if (code === "ERR_OBJECT_INCOMPLETE") metrics.announcedSize("differs")
@@ -81,7 +81,7 @@ export function createReport(metrics: WorkerMetrics, logger: Logger): (run: Ende
         metrics.ended(project, "handed-back", "none")
         logger.info(line, "archive handed back")
         break
-      case "lost":
+      case "lock-lost":
         metrics.ended(project, "lock-lost", "none")
         logger.warn({ ...line, err: error }, "archive's lock was lost: another run has it")
         break

@@ -106,7 +106,7 @@ test("a job is completed with its result, and observed once", async () => {
   expect(seen).toEqual([{ job: one, jobId: jobIdOf(one), attempt: 1, starts: 1 }])
   expect(JSON.parse((await field(jobId, "returnvalue"))!)).toEqual({ size: 7 })
   expect(consumer.ended).toMatchObject([
-    { jobId, attempt: 1, payload: one, ending: { kind: "completed", result: { size: 7 } } },
+    { jobId, attempt: 1, payload: one, ending: { kind: "committed", result: { size: 7 } } },
   ])
   expect(consumer.active).toBe(0)
 })
@@ -184,7 +184,7 @@ test.for([1, 12])(
     await until("failed", jobId)
     expect(consumer.ended.map(({ attempt, ending }) => [attempt, ending.kind])).toEqual([
       [1, "retry"],
-      [2, "dead"],
+      [2, "dead-letter"],
     ])
     expect(await field(jobId, "failedReason")).toBe("ERR_OBJECT_CHANGED: another version is there")
   },
@@ -204,7 +204,7 @@ test("a job whose object is missing waits without using attempts, and is done wh
   expect(consumer.ended.map(({ attempt, ending }) => [attempt, ending.kind])).toEqual([
     [1, "waiting"],
     [1, "waiting"],
-    [1, "completed"],
+    [1, "committed"],
   ])
 })
 
@@ -333,7 +333,7 @@ test("a lost lock aborts the run and closes its fence, and another worker does t
   expect(contexts[0]!.signal.reason).toBeInstanceOf(LockLostError)
   expect(fenced[0]).toBeInstanceOf(LockLostError)
   expect(JSON.parse((await field(jobId, "returnvalue"))!)).toEqual({ by: "the second" })
-  expect(consumer.ended.map(({ ending }) => ending.kind)).toEqual(["lost", "completed"])
+  expect(consumer.ended.map(({ ending }) => ending.kind)).toEqual(["lock-lost", "committed"])
   expect(await field(jobId, "atm")).toBe("1")
 })
 
@@ -405,7 +405,7 @@ test("an event loop that is blocked for longer than the lock costs each job at m
     expect(starts.get(jobId)).toBeLessThanOrEqual(2)
     expect(Number(await field(jobId, "stc"))).toBeLessThanOrEqual(1)
   }
-  expect(consumer.ended.filter(({ ending }) => ending.kind === "completed")).toHaveLength(4)
+  expect(consumer.ended.filter(({ ending }) => ending.kind === "committed")).toHaveLength(4)
 })
 
 test("a long job keeps its lock for longer than it holds without renewal", async () => {
@@ -445,7 +445,7 @@ test("another worker finishes what a killed one began, from its checkpoint", asy
   })
   await until("completed", jobId)
   expect(left).toMatchObject([{ upload: { token: "upload-of-the-killed" } }])
-  expect(consumer.ended).toMatchObject([{ attempt: 1, ending: { kind: "completed" } }])
+  expect(consumer.ended).toMatchObject([{ attempt: 1, ending: { kind: "committed" } }])
   expect(await field(jobId, "stc")).toBe("1")
   expect(await client.exists(checkpointKey(queue, jobId))).toBe(0)
 })
@@ -459,7 +459,7 @@ test("a job that has killed its workers too often is a dead letter without anoth
   expect(await field(jobId, "failedReason")).toBe(
     `ERR_STALLED: ${STALL_LIMIT + 1} workers ended while they had this job`,
   )
-  expect(consumer.ended).toMatchObject([{ ending: { kind: "dead", code: "ERR_STALLED" } }])
+  expect(consumer.ended).toMatchObject([{ ending: { kind: "dead-letter", code: "ERR_STALLED" } }])
 })
 
 test("works on by itself after Redis was down, at boot and later", async () => {

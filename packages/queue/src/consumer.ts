@@ -3,6 +3,7 @@ import { pid } from "node:process"
 import type { Job } from "bullmq"
 import { COMPLETED_METRICS } from "./accounting.ts"
 import { createRoom, noteFreeze } from "./alone.ts"
+import { applyEnding } from "./apply-ending.ts"
 import { retryDelayMs } from "./backoff.ts"
 import { duplicatePatiently, type RedisClient } from "./client.ts"
 import { withDeadline } from "./deadline.ts"
@@ -15,7 +16,6 @@ import { holdLock } from "./lock.ts"
 import { queueKey, queuePrefix } from "./names.ts"
 import { PacedWorker } from "./paced-worker.ts"
 import { createRunner, type EndedRun, type JobContext, ShutdownReason, STALL_LIMIT } from "./run.ts"
-import { settle } from "./settle.ts"
 import { createSuspensions } from "./suspension.ts"
 import { takeTurnAgain } from "./turns.ts"
 import { createWatchdog, type WatchdogLimits } from "./watchdog.ts"
@@ -195,7 +195,7 @@ export function createConsumer<Result extends RunResult>(options: ConsumerOption
       const attempt = job.attemptsMade + 1
       const durationMs = performance.now() - startedAt
       observe(() => options.observe.ended({ ...run, jobId: job.id ?? "", attempt, durationMs }))
-      return await settle<Result>(job, token, run.ending, {
+      return await applyEnding<Result>(job, token, run.ending, {
         lockRefused: lock.refused,
         async putBackInLine() {
           if (run.payload)

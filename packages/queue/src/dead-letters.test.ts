@@ -134,8 +134,8 @@ test("a redriven job begins anew under another id, from its checkpoint, and its 
   expect(await letters.redrive(`${jobId}_r2`)).toEqual({ jobId: `${jobId}_r3` })
   await expect.poll(() => again.length, { timeout: 20_000 }).toBe(2)
   expect(again.map(({ ending, attempt }) => [ending.kind, attempt])).toEqual([
-    ["dead", 1],
-    ["completed", 1],
+    ["dead-letter", 1],
+    ["committed", 1],
   ])
   expect(ended).toHaveLength(1)
 })

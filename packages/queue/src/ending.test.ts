@@ -12,7 +12,7 @@ const missing = new UnsealError("ERR_OBJECT_NOT_FOUND", "neither of 2 keys exist
 
 test("a permanent failure is a dead letter at once, also while the process shuts down", () => {
   const dead = {
-    kind: "dead",
+    kind: "dead-letter",
     code: "ERR_NOT_MPEG_TS",
     reason: "ERR_NOT_MPEG_TS: 3 of 752 sync bytes match",
   }
@@ -22,19 +22,22 @@ test("a permanent failure is a dead letter at once, also while the process shuts
 
 test("a transient failure is tried again until the attempts are used up", () => {
   expect(endingOf({ ...RUN, error: transient, attemptsMade: 10 }).kind).toBe("retry")
-  expect(endingOf({ ...RUN, error: transient, attemptsMade: 11 }).kind).toBe("dead")
+  expect(endingOf({ ...RUN, error: transient, attemptsMade: 11 }).kind).toBe("dead-letter")
 })
 
 test("a missing object waits on a budget of its own, whatever the attempts", () => {
   const waiting = { kind: "waiting", code: "ERR_OBJECT_NOT_FOUND", waitedMs: 5_000, delayMs: 1_000 }
   expect(endingOf({ ...RUN, error: missing, attemptsMade: 11 })).toMatchObject(waiting)
-  expect(endingOf({ ...RUN, error: missing, waitedMs: 60_000 }).kind).toBe("dead")
+  expect(endingOf({ ...RUN, error: missing, waitedMs: 60_000 }).kind).toBe("dead-letter")
 })
 
 test("an object that is not whole waits like one that is missing", () => {
   const error = new UnsealError("ERR_OBJECT_INCOMPLETE", "8 of 16 bytes")
   expect(endingOf({ ...RUN, error, attemptsMade: 11 })).toMatchObject({ kind: "waiting", code: error.code })
-  expect(endingOf({ ...RUN, error, waitedMs: 60_000 })).toMatchObject({ kind: "dead", code: error.code })
+  expect(endingOf({ ...RUN, error, waitedMs: 60_000 })).toMatchObject({
+    kind: "dead-letter",
+    code: error.code,
+  })
 })
 
 test("a run that was aborted by a shutdown hands its job back, whatever it throws", () => {
@@ -44,7 +47,7 @@ test("a run that was aborted by a shutdown hands its job back, whatever it throw
 
 test("a run that lost its lock decides nothing", () => {
   for (const error of [permanent, transient, missing])
-    expect(endingOf({ ...RUN, error, lockLost: true })).toEqual({ kind: "lost" })
+    expect(endingOf({ ...RUN, error, lockLost: true })).toEqual({ kind: "lock-lost" })
 })
 
 test("an error without a code is tried again, and its text, which may hold anything, is not kept", () => {
@@ -83,9 +86,9 @@ test("the deployment's trouble suspends the side it came from, whatever the atte
 test("what looked like the deployment's trouble and is the archive's own is judged by its kind", () => {
   const denied = new UnsealError("ERR_STORE_DENIED", "the object may not be read")
   const unavailable = new UnsealError("ERR_STORE_UNAVAILABLE", "the store answered 503")
-  expect(endingOf({ ...RUN, error: denied, isOwn: true }).kind).toBe("dead")
+  expect(endingOf({ ...RUN, error: denied, isOwn: true }).kind).toBe("dead-letter")
   expect(endingOf({ ...RUN, error: unavailable, isOwn: true }).kind).toBe("retry")
-  expect(endingOf({ ...RUN, error: unavailable, isOwn: true, attemptsMade: 11 }).kind).toBe("dead")
+  expect(endingOf({ ...RUN, error: unavailable, isOwn: true, attemptsMade: 11 }).kind).toBe("dead-letter")
 })
 
 test("an object in an archival class waits for days, with slow looks", () => {
@@ -93,5 +96,5 @@ test("an object in an archival class waits for days, with slow looks", () => {
   const waited = (hours: number) => endingOf({ ...RUN, error, waitedMs: hours * 3_600_000 })
   expect(waited(0)).toMatchObject({ kind: "waiting", delayMs: 300_000 })
   expect(waited(71)).toMatchObject({ kind: "waiting", delayMs: 900_000 })
-  expect(waited(72).kind).toBe("dead")
+  expect(waited(72).kind).toBe("dead-letter")
 })

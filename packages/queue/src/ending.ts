@@ -43,9 +43,9 @@ export type RunResult = Readonly<Record<string, string | number | boolean | null
 
 /** How a run ended, and what becomes of its job. */
 export type Ending<Result extends RunResult = RunResult> =
-  | { readonly kind: "completed"; readonly result: Result }
+  | { readonly kind: "committed"; readonly result: Result }
   /** A dead letter: it stays until it is redriven. */
-  | { readonly kind: "dead"; readonly code: FailureCode; readonly reason: string }
+  | { readonly kind: "dead-letter"; readonly code: FailureCode; readonly reason: string }
   /** Another attempt, after a backoff. */
   | { readonly kind: "retry"; readonly code: FailureCode; readonly reason: string }
   /** The object is not there yet, not whole, or archived: looked for again after `delayMs`, without an attempt. */
@@ -64,7 +64,7 @@ export type Ending<Result extends RunResult = RunResult> =
   /** Shutdown is not a failure: back in the queue, first in line, without an attempt or a stall. */
   | { readonly kind: "handed-back" }
   /** Another worker has the job. */
-  | { readonly kind: "lost" }
+  | { readonly kind: "lock-lost" }
 
 /** A restore from S3's deepest class in bulk takes 48 h. */
 export const ARCHIVED_WAIT_MS = 72 * 3_600_000
@@ -87,13 +87,13 @@ export interface FailedRun {
 /** The one place where a failure becomes an ending. */
 export function endingOf(run: FailedRun): Ending<never> {
   const { error } = run
-  if (run.lockLost) return { kind: "lost" }
+  if (run.lockLost) return { kind: "lock-lost" }
   const reason = reasonOf(error)
   const code = isUnsealError(error) ? error.code : codeOf(reason)
 
   const isDeployments = isUnsealError(error) && error.owner === "deployment" && !run.isOwn
   if (isUnsealError(error) && error.kind === "permanent" && !isDeployments)
-    return { kind: "dead", code, reason }
+    return { kind: "dead-letter", code, reason }
   // Whatever else an aborted run throws came from the abort.
   if (run.shuttingDown) return { kind: "handed-back" }
   if (isDeployments) return { kind: "suspended", code, side: error.side ?? "source", reason }
@@ -103,11 +103,11 @@ export function endingOf(run: FailedRun): Ending<never> {
       code === "ERR_OBJECT_ARCHIVED"
         ? [ARCHIVED_WAIT_MS, archivedWaitDelayMs(waitedMs)]
         : [run.objectWaitMs, objectWaitDelayMs(waitedMs)]
-    if (waitedMs >= limitMs) return { kind: "dead", code, reason }
+    if (waitedMs >= limitMs) return { kind: "dead-letter", code, reason }
     return { kind: "waiting", code, reason, waitedMs, delayMs }
   }
   if (run.attemptsMade + 1 < run.attempts) return { kind: "retry", code, reason }
-  return { kind: "dead", code, reason }
+  return { kind: "dead-letter", code, reason }
 }
 
 const isOneOf = <Code extends string>(code: string, codes: readonly Code[]): code is Code =>

@@ -57,10 +57,11 @@ export function createJudge(options: JudgeOptions) {
       if (ending.kind !== "suspended" || payload === undefined) return ending
       const verdict = await suspensions.hit({ jobId, token, payload }, ending.side, error as UnsealError)
       if (verdict.kind === "own") return endingOf({ ...run, isOwn: true })
-      if (verdict.kind === "expired") return { kind: "dead", code: ending.code, reason: verdict.reason }
+      if (verdict.kind === "expired")
+        return { kind: "dead-letter", code: ending.code, reason: verdict.reason }
       if (verdict.kind === "lost") {
         lock.lose(new LockLostError("the lock is gone or another worker's"))
-        return { kind: "lost" }
+        return { kind: "lock-lost" }
       }
       lock.release()
       return ending
@@ -76,7 +77,7 @@ export function createJudge(options: JudgeOptions) {
     const admission = await admit(taken, AbortSignal.timeout(2 * ANSWER_MS)).catch(
       () => ({ kind: "run" }) as const,
     )
-    if (admission.kind === "expired") return { ...admission, kind: "dead" }
+    if (admission.kind === "expired") return { ...admission, kind: "dead-letter" }
     if (admission.kind === "held") lock.release()
     return admission.kind === "held" ? admission : HANDED_BACK
   }

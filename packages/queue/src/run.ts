@@ -140,7 +140,7 @@ export function createRunner<Result extends RunResult>(deps: RunnerOptions<Resul
     try {
       if (job.stalledCounter > STALL_LIMIT) {
         const reason = `ERR_STALLED: ${job.stalledCounter} workers ended while they had this job`
-        return { ending: { kind: "dead", code: "ERR_STALLED", reason } }
+        return { ending: { kind: "dead-letter", code: "ERR_STALLED", reason } }
       }
       payload = readPayload(job)
       if (!(await predecessorEnded(jobId, signal))) return { ...seen(), ending: HANDED_BACK }
@@ -148,7 +148,7 @@ export function createRunner<Result extends RunResult>(deps: RunnerOptions<Resul
       const { froze, frozeAlone } = await freezesOf(job, signal)
       if (frozeAlone >= FREEZE_LIMIT) {
         const reason = `ERR_STALLED: it ran alone and blocked its worker for longer than ${lockMs / 1_000} s, ${frozeAlone} times`
-        return { ...seen(), ending: { kind: "dead", code: "ERR_STALLED", reason } }
+        return { ...seen(), ending: { kind: "dead-letter", code: "ERR_STALLED", reason } }
       }
       const alone = job.stalledCounter >= ALONE_FROM_STALLS || froze >= ALONE_FROM_FREEZES
       const entered = progress.begin("waiting for its worker's other runs", "shared")
@@ -156,7 +156,7 @@ export function createRunner<Result extends RunResult>(deps: RunnerOptions<Resul
       if (leave === null) return { ...seen(), ending: HANDED_BACK }
       const admission = await judge.admit({ jobId, token, payload }, signal)
       if (admission.kind === "held") return { ...seen(), ending: admission }
-      if (admission.kind === "expired") return { ...seen(), ending: { ...admission, kind: "dead" } }
+      if (admission.kind === "expired") return { ...seen(), ending: { ...admission, kind: "dead-letter" } }
       probeOf = admission.probeOf
       const taken = payload
       const checkpoint = openLog(signal)
@@ -184,10 +184,10 @@ export function createRunner<Result extends RunResult>(deps: RunnerOptions<Resul
       void ended.then(() => runs.get(jobId) === ended && runs.delete(jobId))
 
       const result = await Promise.race([running, givenUp])
-      if (lock.lost) return { ...seen(), ending: { kind: "lost" } }
+      if (lock.lost) return { ...seen(), ending: { kind: "lock-lost" } }
       suspensionsLearn()
       if (!checkpoint.empty) await forget(openLog(AbortSignal.timeout(1_000)))
-      return { ...seen(), ending: { kind: "completed", result } }
+      return { ...seen(), ending: { kind: "committed", result } }
     } catch (thrown) {
       if (signal.reason instanceof SuspendedReason && payload !== undefined && !lock.lost) {
         const ending = await judge.stoodBack({ jobId, token, payload }, lock)
@@ -198,9 +198,9 @@ export function createRunner<Result extends RunResult>(deps: RunnerOptions<Resul
       const error = signal.reason instanceof RunStuckError ? signal.reason : thrown
       const ending = await judge.failed(error, job, token, lock, signal, payload)
       if (ending.kind === "suspended") worked.delete(ending.side)
-      if (ending.kind !== "handed-back" && ending.kind !== "lost") suspensionsLearn()
+      if (ending.kind !== "handed-back" && ending.kind !== "lock-lost") suspensionsLearn()
       // What may be gone on with when the job is redriven stays: the deployment's trouble says nothing of the archive.
-      if (ending.kind === "dead" && isUnsealError(error) && isFinal(error))
+      if (ending.kind === "dead-letter" && isUnsealError(error) && isFinal(error))
         await forget(openLog(AbortSignal.timeout(1_000)))
       return { ...seen(), ending, error }
     } finally {

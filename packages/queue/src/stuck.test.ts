@@ -91,7 +91,7 @@ test("the last attempt of a job that is always stuck is a dead letter with the s
   }, 1)
   const jobId = await enqueue()
   await expect.poll(() => ended.length, { timeout: 20_000 }).toBe(1)
-  expect(ended[0]).toMatchObject({ ending: { kind: "dead", code: "ERR_RUN_STUCK" } })
+  expect(ended[0]).toMatchObject({ ending: { kind: "dead-letter", code: "ERR_RUN_STUCK" } })
   await expect
     .poll(() => client.hget(queueKey(queue, jobId), "failedReason"), { timeout: 5_000 })
     .toMatch(/^ERR_RUN_STUCK: no part, .* while unwrapping the key$/)
@@ -108,7 +108,7 @@ test("a slow run that moves is left alone, for however many locks it lasts", asy
   })
   await enqueue()
   await expect.poll(() => ended.length, { timeout: 20_000 }).toBe(1)
-  expect([stuck, ended[0]?.ending.kind]).toEqual([[], "completed"])
+  expect([stuck, ended[0]?.ending.kind]).toEqual([[], "committed"])
 })
 
 test("a worker whose run does not end after its abort ends itself, and says which run and what it waited for", async () => {
@@ -126,5 +126,5 @@ test("a worker whose run does not end after its abort ends itself, and says whic
   // Its job is found as stalled, and done by whoever comes next.
   const { ended } = consume(async () => ({}))
   await expect.poll(() => ended.length, { timeout: 20_000 }).toBe(1)
-  expect(ended[0]).toMatchObject({ jobId, attempt: 1, ending: { kind: "completed" } })
+  expect(ended[0]).toMatchObject({ jobId, attempt: 1, ending: { kind: "committed" } })
 }, 60_000)

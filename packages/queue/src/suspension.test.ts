@@ -130,7 +130,9 @@ test("a project whose store denies everything is suspended: no attempt, no dead 
   expect(await books()).toMatchObject({ accepted: 63, committed: 63, deadLetters: 0, live: 0 })
   for (const jobId of [...sick, ...later]) expect(await field(jobId, "atm")).toBe("1")
   expect(await listSuspensions(client, queue)).toEqual([])
-  expect(consumer.ended.filter(({ ending }) => ending.kind === "dead" || ending.kind === "retry")).toEqual([])
+  expect(
+    consumer.ended.filter(({ ending }) => ending.kind === "dead-letter" || ending.kind === "retry"),
+  ).toEqual([])
   const told = consumer.lines.filter(({ message }) => message.includes("suspen"))
   expect(told.map(({ level }) => level)).toEqual(["warn", "info"])
   expect(told[0]!.fields).toMatchObject({ projectId: SICK, side: "source", code: "ERR_STORE_DENIED" })
@@ -289,7 +291,7 @@ test("one that fails alone for a passing reason uses its attempts after that", a
   expect(await field(bad!, "atm")).toBe("1")
   const kinds = consumer.ended.filter(({ jobId }) => jobId === bad).map(({ ending }) => ending.kind)
   expect(kinds.slice(0, 2)).toEqual(["suspended", "suspended"])
-  expect(kinds.at(-1)).toBe("dead")
+  expect(kinds.at(-1)).toBe("dead-letter")
 }, 60_000)
 
 test("runs that wait for a side which another worker found to be away give their slots to other projects; those that get on stay", async () => {
@@ -361,7 +363,7 @@ test("a run that gave way to a suspension which has ended meanwhile goes on at o
   })
   const [jobId] = await enqueue(SICK, 1)
   await poll(completed).toEqual([jobId])
-  expect(consumer.ended.map(({ ending: { kind } }) => kind)).toEqual(["handed-back", "completed"])
+  expect(consumer.ended.map(({ ending: { kind } }) => kind)).toEqual(["handed-back", "committed"])
   expect(await field(jobId!, "atm")).toBe("1")
 })
 

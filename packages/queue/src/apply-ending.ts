@@ -10,7 +10,7 @@ const MOVE_MS = 1_000
  * is thrown says what else becomes of it. If a job can't be moved (`onError`), its lock runs out and it is found as stalled:
  * nothing is lost but a little time.
  */
-export async function settle<Result extends RunResult>(
+export async function applyEnding<Result extends RunResult>(
   job: Job,
   token: string,
   ending: Ending<Result>,
@@ -28,9 +28,9 @@ export async function settle<Result extends RunResult>(
     )
 
   switch (ending.kind) {
-    case "completed":
+    case "committed":
       return ending.result
-    case "dead":
+    case "dead-letter":
       throw new UnrecoverableError(ending.reason)
     case "retry":
       await move(options.putBackInLine())
@@ -46,7 +46,7 @@ export async function settle<Result extends RunResult>(
     case "handed-back":
       await move(handBack(job, token))
       throw new WaitingError()
-    case "lost":
+    case "lock-lost":
       // If Redis only was silent for too long, the lock may still be ours, and then nobody need wait for it to run out.
       if (!options.lockRefused) await move(handBack(job, token))
       // Tells BullMQ that the job is not this run's any more, which is so: it leaves the job alone.
