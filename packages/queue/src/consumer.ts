@@ -9,6 +9,7 @@ import { duplicatePatiently, type RedisClient } from "./client.ts"
 import { withDeadline } from "./deadline.ts"
 import type { RunResult } from "./ending.ts"
 import { createErrorLog, type QueueLogger } from "./error-log.ts"
+import { renewStartTag } from "./fair-queue.ts"
 import { createFreezeWatch } from "./freeze.ts"
 import type { JobPayload } from "./job.ts"
 import { JOB_OPTIONS } from "./job-options.ts"
@@ -17,7 +18,6 @@ import { queueKey, queuePrefix } from "./names.ts"
 import { PacedWorker } from "./paced-worker.ts"
 import { createRunner, type EndedRun, type JobContext, ShutdownReason, STALL_LIMIT } from "./run.ts"
 import { createSuspensions } from "./suspension.ts"
-import { takeTurnAgain } from "./turns.ts"
 import { createWatchdog, type WatchdogLimits } from "./watchdog.ts"
 
 export { type EndedRun, type JobContext, ShutdownReason, STALL_LIMIT }
@@ -199,7 +199,7 @@ export function createConsumer<Result extends RunResult>(options: ConsumerOption
         lockRefused: lock.refused,
         async putBackInLine() {
           if (run.payload)
-            await takeTurnAgain({ connection, queue }, job, run.payload, run.ending.kind === "waiting")
+            await renewStartTag({ connection, queue }, job, run.payload, run.ending.kind === "waiting")
         },
         onError: (error) => logError(error, "job could not be moved"),
       })

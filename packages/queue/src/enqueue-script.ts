@@ -1,14 +1,14 @@
 /**
- * How jobs get into the line: BullMQ's script adds a job as a function within ours, which gives it its turn and counts it. A
+ * How jobs get into the line: BullMQ's script adds a job as a function within ours, which gives it its start tag and counts it. A
  * command costs the client more than a job in it does, so one does for any number of jobs; and no job is ever there without its
- * turn or its place in the books.
+ * start tag or its place in the accounts.
  */
 
 import { Job, type JobsOptions, type Queue } from "bullmq"
 import type { RedisClient } from "./client.ts"
+import { FAIR_QUEUE, LAST_PRIORITY, unitsOf } from "./fair-queue.ts"
 import { checkpointKey, countersKey, JOB_NAME, queueKey, turnsKey } from "./names.ts"
 import { IS_ORPHANED } from "./orphaned-job.ts"
-import { LAST_PRIORITY, TAKE_TURN, unitsOf } from "./turns.ts"
 
 /** A job that is about to be added. A dead letter's payload may be malformed. */
 export interface NewJob {
@@ -34,7 +34,7 @@ interface Script {
 }
 
 /**
- * KEYS: those of BullMQ's script, counters, turns.
+ * KEYS: those of BullMQ's script, counters, finish tags.
  * ARGV: prefixes of the keys of jobs and of checkpoints, last priority, dead letter that the only job replaces or "";
  * of each job: id, nonce as in JSON, project, units, and BullMQ's three, of which the last is the job's options.
  * Gives for each its place in ANSWERS.
@@ -45,9 +45,9 @@ const enqueueScript = ({ lua, numberOfKeys }: Script): string => `
 local function addJob(KEYS, ARGV)
 ${lua}
 end
-${IS_ORPHANED}${TAKE_TURN}
+${IS_ORPHANED}${FAIR_QUEUE}
 local EMPTY, OTHER, THIS = 0, 1, 2
-local counters, turns = KEYS[${numberOfKeys + 1}], KEYS[${numberOfKeys + 2}]
+local counters, tags = KEYS[${numberOfKeys + 1}], KEYS[${numberOfKeys + 2}]
 local prefix, checkpoints, last, replaced = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 
 local function putBackInLine(id, priority)
@@ -89,7 +89,7 @@ for i = 5, #ARGV, 7 do
   elseif isThere and not isOrphaned(prefix, id) then
     answer = string.find(held, '"nonce":' .. nonce, 1, true) and THIS or OTHER
   else
-    local priority = takeTurn(prefix, turns, project, tonumber(units), last)
+    local priority = nextStartTag(prefix, tags, project, tonumber(units), last)
     if isThere then
       putBackInLine(id, priority)
     else
@@ -112,7 +112,7 @@ return answers`
 const COMMAND = "unsealAddJobs"
 
 /**
- * Puts `jobs`, one at least, into the line at their projects' turns, unless they are there, and counts them as accepted; or puts
+ * Puts `jobs`, one at least, into the line by their projects' start tags, unless they are there, and counts them as accepted; or puts
  * one there in place of the dead letter `replaced`, whose checkpoint it gets, and which stays if that one is empty. Gives for each
  * which one is in the queue then; nothing if the dead letter is gone, and nothing took its place.
  */

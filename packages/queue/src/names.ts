@@ -12,7 +12,7 @@ export const queueKey = (queue: string, type: string): string => `${queuePrefix(
 /** The Redis key of the lock that a running job holds: it contains the run's token. */
 export const lockKey = (queue: string, jobId: string): string => `${queueKey(queue, jobId)}:lock`
 
-/** The Redis key of the projects' turns (turns.ts). Outside BullMQ's own names. */
+/** The Redis key of the projects' finish tags (fair-queue.ts). Outside BullMQ's own names. */
 export const turnsKey = (queue: string): string => `${queuePrefix(queue)}:turns`
 
 /** The Redis key of the queue's own counters (accounting.ts). Outside BullMQ's own names. */

@@ -14,7 +14,7 @@ const NEXT_IN_LINE = 50
 /** How the queue is doing: a few counts, whatever its length. */
 export async function queueStatus(connection: RedisClient, queue: string): Promise<QueueStatus> {
   const key = (type: string) => queueKey(queue, type)
-  // BullMQ keeps waiting jobs in two places: those with a priority, which new ones have (turns.ts), and those without.
+  // BullMQ keeps waiting jobs in two places: those with a priority, which new ones have (fair-queue.ts), and those without.
   const [first, prioritized, active, delayed, completed, failed, next, nextByTurn] = await Promise.all([
     connection.llen(key("wait")),
     connection.zcard(key("prioritized")),

@@ -1,6 +1,7 @@
 /** The steps of a suspension that move many jobs: out of the line when it begins, and back in their old order when it has ended. */
+
+import { FAIR_QUEUE } from "./fair-queue.ts"
 import { COMMON } from "./suspension-scripts.ts"
-import { TAKE_TURN } from "./turns.ts"
 
 /**
  * Sets aside what waits of the project, `limit` jobs of the line at a time from the score `from` on; of the vendor's side only what
@@ -38,7 +39,7 @@ return "(" .. some[#some]`
  * Puts up to `limit` archives of a suspension that has ended back in line, in their order, from where the clock stands. What another
  * suspension of the project hits as well is handed to that. Gives how many are left, or -1 if it has begun again.
  */
-export const RELEASE = `${COMMON}${TAKE_TURN}
+export const RELEASE = `${COMMON}${FAIR_QUEUE}
 local s = readAt(suspensions, a.name)
 if not s or not s.ending then return -1 end
 local held = heldOf .. a.name
@@ -64,7 +65,7 @@ if other then
 else
   local last = tonumber(a.last)
   if not s.shift then
-    local clock, _, own = standingClock(bull, turns, a.project)
+    local clock, _, own = virtualTime(bull, turns, a.project)
     local first = redis.call("ZRANGEBYSCORE", held, "(0", "+inf", "WITHSCORES", "LIMIT", 0, 1)
     local firstOrder = tonumber(first[2] or 0)
     for i = #some - 1, 1, -2 do

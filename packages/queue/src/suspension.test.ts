@@ -557,7 +557,7 @@ test("what is held keeps its order, and goes on, although turns were moved back 
   )
   const early = await enqueue(SICK, 20)
   await poll(() => client.zcard(heldKey(queue, `${SICK}:source`))).toBe(20)
-  // As turns.ts leaves it: all turns are smaller by as much as `base` has grown.
+  // As fair-queue.ts leaves it: all turns are smaller by as much as `base` has grown.
   await client.hset(turnsKey(queue), { base: 1_000_000, clock: 0, end: 0, [SICK]: 0 })
   const late = await enqueue(SICK, 5)
   await poll(() => client.zcard(heldKey(queue, `${SICK}:source`))).toBe(25)

@@ -17,13 +17,13 @@ import type { RedisClient } from "./client.ts"
 import { withDeadline } from "./deadline.ts"
 import { codeOf, type FailureCode, reasonOf } from "./ending.ts"
 import type { QueueLogger } from "./error-log.ts"
+import { LAST_PRIORITY } from "./fair-queue.ts"
 import type { JobPayload } from "./job.ts"
 import { suspensionsKey } from "./names.ts"
 import { RELEASE, SET_ASIDE } from "./suspension-moves.ts"
 import { expiredReason, retryAfterMsOf } from "./suspension-reason.ts"
 import { ADMIT, END, HIT, PASS_ON, TEND } from "./suspension-scripts.ts"
 import { nameOf, parseName, readStates, runScript, SIDES, type SuspensionState } from "./suspension-state.ts"
-import { LAST_PRIORITY } from "./turns.ts"
 
 export interface SuspensionOptions {
   readonly connection: RedisClient
