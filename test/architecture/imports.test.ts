@@ -54,8 +54,9 @@ const RULES: readonly Rule[] = [
       "a store knows the format's types and byte ranges, never its cryptography: storage knows nothing of keys",
     where: /^packages\/archive\/src\/store\//,
     isForbidden: (imported) =>
-      within(/^packages\/archive\/src\/(?!store\/|(errors|counted|waiting|format\/parts)\.ts$)/)(imported) &&
-      !(imported.typeOnly && within(/^packages\/archive\/src\/format\//)(imported)),
+      within(/^packages\/archive\/src\/(?!store\/|(errors|counted|did-you-mean|waiting|format\/parts)\.ts$)/)(
+        imported,
+      ) && !(imported.typeOnly && within(/^packages\/archive\/src\/format\//)(imported)),
     broken: ["packages/archive/src/store/s3/store.ts", "../../format/cbc.ts"],
   },
   {
@@ -108,7 +109,7 @@ const RULES: readonly Rule[] = [
   {
     reason: "the frame of a process knows no archive but the form of a store URL, and no queue",
     where: /^packages\/service\//,
-    isForbidden: within(/^packages\/(?!service\/|archive\/src\/store\/url\.ts$)/),
+    isForbidden: within(/^packages\/(?!service\/|archive\/src\/(store\/url|did-you-mean)\.ts$)/),
     broken: ["packages/service/src/process.ts", "@unseal/vendor/client"],
   },
   {
@@ -131,7 +132,7 @@ const RULES: readonly Rule[] = [
     isForbidden: (imported) =>
       !within(
         /^packages\/(operations|queue|vendor)\//,
-        /^packages\/archive\/src\/(errors|record\/record|store\/nearest)\.ts$/,
+        /^packages\/archive\/src\/(errors|record\/record|did-you-mean)\.ts$/,
         /^packages\/service\/src\/key-template\.ts$/,
         /^node:crypto$/,
       )(imported) &&

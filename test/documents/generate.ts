@@ -4,10 +4,11 @@ import { join, resolve } from "node:path"
 import { endpointsDocument } from "./endpoints.ts"
 import { errorsDocument } from "./errors.ts"
 import { metricsDocument } from "./metrics.ts"
+import { projectsDocument } from "./projects.ts"
 import { envExample, settingsDocument } from "./settings.ts"
 import { simulatorDocument } from "./simulator.ts"
 
-/** The whole documents that are generated, by path. */
+/** The documents that are generated, as a whole or in part, by path. */
 export const DOCUMENTS: Readonly<Record<string, () => string>> = {
   ".env.example": envExample,
   "docs/settings.md": settingsDocument,
@@ -15,6 +16,7 @@ export const DOCUMENTS: Readonly<Record<string, () => string>> = {
   "docs/errors.md": errorsDocument,
   "docs/endpoints.md": endpointsDocument,
   "docs/simulator.md": simulatorDocument,
+  "docs/projects.md": projectsDocument,
 }
 
 if (import.meta.main) {

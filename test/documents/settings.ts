@@ -1,5 +1,4 @@
 /** `docs/settings.md` and `.env.example`: every setting, as the table and the schemas in the code have it. */
-import { PROJECT_TAKES } from "@unseal/service/project-schema"
 import { defaultOf, SETTINGS, type SettingName, settingRow } from "@unseal/service/setting-table"
 import { takesOf } from "@unseal/service/settings"
 import { schema as cli } from "../../apps/cli/src/config.ts"
@@ -9,7 +8,11 @@ import { code, generated, table } from "./markdown.ts"
 
 /** What each setting takes. Processes that read the same setting must take the same. */
 function takes(): Readonly<Record<string, string>> {
-  const known: Record<string, string> = { ...PROJECT_TAKES }
+  const known: Record<string, string> = {}
+  for (const name of Object.keys(SETTINGS) as SettingName[]) {
+    const words = settingRow(name).takes
+    if (words !== undefined) known[name] = words
+  }
   for (const { shape } of [ingest, worker, cli])
     for (const [name, one] of Object.entries(shape)) {
       const words = takesOf(one)

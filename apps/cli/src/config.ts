@@ -1,4 +1,3 @@
-import { KEYS_TAKE } from "@unseal/service/project-schema"
 import { readProjects } from "@unseal/service/projects"
 import { REDIS_SETTINGS } from "@unseal/service/redis-settings"
 import { choice, type Environment, integer, readSettings, readTogether, text } from "@unseal/service/settings"
@@ -13,7 +12,7 @@ const archiveSchema = z.object({
   UNSEAL_ANNOUNCED_SIZE: choice(["record", "require"]),
   UNSEAL_VERIFY: choice(["size", "content"]),
   UNSEAL_MAX_DAMAGE: integer({ min: 0, max: 100, unit: "percent" }),
-  UNSEAL_KEYS: text(KEYS_TAKE).optional(),
+  UNSEAL_KEYS: text("a path or a URL").optional(),
 })
 const fallbackSchema = z.object({ UNSEAL_FALLBACK_WORD: text("a word").optional() })
 const queueSchema = z.object({ ...REDIS_SETTINGS, UNSEAL_QUEUE: text("a name") })

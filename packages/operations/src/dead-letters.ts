@@ -1,5 +1,5 @@
 /** The dead letters that somebody chooses, to be looked at, redriven or discarded. */
-import { nearest } from "@unseal/archive/store/nearest"
+import { nearest } from "@unseal/archive/did-you-mean"
 import { type DeadLetter, type DeadLetterFilter, listDeadLetters } from "@unseal/queue/dead-letter-list"
 import { FAILURES, type FailureCode } from "@unseal/queue/ending"
 import { OperationError, requireDuration } from "./operation-error.ts"

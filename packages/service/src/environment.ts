@@ -1,16 +1,25 @@
-import { SETTINGS, type SettingName, settingRow } from "./setting-table.ts"
+import { closest } from "@unseal/archive/did-you-mean"
+import type { SettingRow } from "./setting-row.ts"
+import { SETTINGS } from "./setting-table.ts"
 import { readSmallFile } from "./small-file.ts"
+
+export { closest as nearest } from "@unseal/archive/did-you-mean"
 
 /** Environment variables, as in `process.env`. */
 export type Environment = Readonly<Record<string, string | undefined>>
 
 /**
- * The value of `name`, or `undefined` if it is unset or empty. A secret may be in the file that `NAME_FILE` names; one
+ * The value of `name`, or `undefined` if it is unset or empty. A `secret` may be in the file that `NAME_FILE` names; one
  * trailing line break is not part of it. What is wrong is pushed to `problems`, without the value.
  */
-export function readVariable(name: SettingName, env: Environment, problems: string[]): string | undefined {
+export function readVariable(
+  name: string,
+  secret: boolean,
+  env: Environment,
+  problems: string[],
+): string | undefined {
   const value = env[name] || undefined
-  if (!settingRow(name).secret) return value
+  if (!secret) return value
   const path = env[`${name}_FILE`] || undefined
   if (path === undefined) return value
   if (value !== undefined) {
@@ -37,37 +46,21 @@ export function readSecretFile(path: string, label: string, problems: string[]):
   return secret || undefined
 }
 
-/** One problem for each `UNSEAL_…` name in `env` that no process knows, with the nearest name that exists. */
-export function unknownNames(env: Environment): string[] {
-  const known = (Object.keys(SETTINGS) as SettingName[]).flatMap((name) =>
-    settingRow(name).secret ? [name, `${name}_FILE`] : [name],
-  )
+/** One problem for each `UNSEAL_…` name in `env` that is not among `settings`, with the name that it has now or the nearest one. */
+export function unknownNames(
+  env: Environment,
+  settings: Readonly<Record<string, SettingRow>> = SETTINGS,
+): string[] {
+  const rows = Object.entries(settings)
+  const known = rows.flatMap(([name, { secret }]) => (secret ? [name, `${name}_FILE`] : [name]))
   return Object.keys(env)
     .filter((name) => name.startsWith("UNSEAL_") && !known.includes(name))
     .map((name) => {
-      const renamed = (Object.keys(SETTINGS) as SettingName[]).find(
-        (now) => settingRow(now).formerly === name,
-      )
+      const [renamed] = rows.find(([, { formerly }]) => formerly === name) ?? []
       if (renamed) return `${name} is called ${renamed} now: rename it`
       // Kubernetes describes every Service of the namespace in variables of this form.
       return /_SERVICE_(HOST|PORT)|_PORT(_|$)/.test(name) && /^(tcp|udp):|^[\d.]+$/.test(env[name] ?? "")
         ? `${name} is not a setting: Kubernetes made it for a Service, which enableServiceLinks: false in the pod prevents`
-        : `${name} is not a setting: did you mean ${nearest(name, known)}?`
+        : `${name} is not a setting: did you mean ${closest(name, known)}?`
     })
-}
-
-/** The candidate that `name` is most likely a misspelling of. */
-export const nearest = (name: string, candidates: readonly string[]): string =>
-  candidates.reduce((best, next) => (editDistance(name, next) < editDistance(name, best) ? next : best))
-
-/** Levenshtein distance. */
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, index) => index)
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i]
-    for (let j = 1; j <= b.length; j++)
-      next.push(Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)))
-    row = next
-  }
-  return row[b.length]!
 }

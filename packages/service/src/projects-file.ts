@@ -2,30 +2,24 @@ import { statSync } from "node:fs"
 import { dirname, resolve } from "node:path"
 import { CORE_SCHEMA, loadAll, YAMLException } from "js-yaml"
 import { readSecretFile } from "./environment.ts"
-import type { ProjectsReader } from "./project.ts"
-import type { DraftProject } from "./project-schema.ts"
+import { fieldsOf, namesInFile, type ProjectFields, type ProjectsReader } from "./project-fields.ts"
 import { readSmallFile } from "./small-file.ts"
 
-/** Every field that a project may have in the file. One file serves all readers; each reads its own fields. */
-const FIELDS = {
-  all: ["id", "platform"],
-  ingest: ["callbackAuth", "signatureSecretFile", "signatureSecretFiles", "callbackTokenFile"],
-  worker: ["source", "destination", "sourceKeys", "destinationKey", "keys", "limits"],
-  vendor: ["apiAuth", "apiSecretFile", "applicationKeyFile", "apiUrl"],
-  destination: ["destination", "destinationKey"],
-  stores: ["source", "destination", "sourceKeys", "destinationKey"],
-} as const
+/** A project as it was written, not yet validated, and how its fields are called where it was written. */
+export interface DraftProject {
+  readonly fields: Readonly<Record<string, unknown>>
+  /** Fields whose secret could not be read, or that have an earlier name: a problem already, so that they are not said to be missing as well. */
+  readonly unreadable: ReadonlySet<string>
+  label(path: readonly PropertyKey[]): string
+}
 
-/** The fields that name the file of a secret. */
-const SECRET_FIELDS = {
-  signatureSecrets: "signatureSecretFile",
-  callbackToken: "callbackTokenFile",
-  apiSecret: "apiSecretFile",
-  applicationKey: "applicationKeyFile",
-} as const
-
-/** What fields were called before. */
-const RENAMED: Readonly<Record<string, string>> = { keysDir: "keys" }
+interface Reading {
+  readonly reader: ProjectsReader
+  readonly fields: ProjectFields
+  /** What is wrong, and every file that was looked at, is added to these. */
+  readonly problems: string[]
+  readonly files: string[]
+}
 
 /** A path that is none: its scheme says what it is. */
 const URL_LIKE = /^[a-z][a-z0-9+.-]*:/i
@@ -34,22 +28,15 @@ const URL_LIKE = /^[a-z][a-z0-9+.-]*:/i
 const MAX_BYTES = 4 * 2 ** 20
 const MAX_PROJECTS = 20_000
 
-const KNOWN: readonly string[] = [...new Set(Object.values(FIELDS).flat())]
-
 const isRecord = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value)
 
 /**
  * The projects of the file `path` (`{ projects: [ … ] }` in JSON or YAML), reduced to the fields of `reader`, with secrets
  * read from the files that hold them. Relative paths start at the file's own directory. No problem quotes the file's content.
- * Every file that was looked at is added to `files`.
  */
-export function readProjectsFile(
-  path: string,
-  reader: ProjectsReader,
-  problems: string[],
-  files: string[],
-): DraftProject[] {
+export function readProjectsFile(path: string, reading: Reading): DraftProject[] {
+  const { problems, files } = reading
   files.push(path)
   const content = parse(path, problems)
   if (content === undefined) return []
@@ -65,9 +52,18 @@ export function readProjectsFile(
   for (const name of Object.keys(content as object))
     if (name !== "projects")
       problems.push(`${path}: ${name} is not known: projects is the only field at the top`)
+  const own = fieldsOf(reading.reader, reading.fields)
+  const ofNames = new Map<string, string | null>()
   return list.flatMap((item: unknown, index) => {
     const where = `${path}: projects[${index}]`
-    if (isRecord(item)) return [draft(item, where, dirname(path), reader, problems, files)]
+    if (isRecord(item)) {
+      for (const name of Object.keys(item)) {
+        if (!ofNames.has(name)) ofNames.set(name, nameProblem(name, reading.fields))
+        const problem = ofNames.get(name)
+        if (problem) problems.push(`${where}.${name} ${problem}`)
+      }
+      return [draftOf(item, where, dirname(path), own, reading)]
+    }
     problems.push(`${where} must be a mapping of fields`)
     return []
   })
@@ -124,65 +120,72 @@ function parseJson(text: string): unknown {
   }
 }
 
-function draft(
+function draftOf(
   item: Record<string, unknown>,
   where: string,
   directory: string,
-  reader: ProjectsReader,
-  problems: string[],
-  files: string[],
+  own: ReturnType<typeof fieldsOf>,
+  { fields: all, problems, files }: Reading,
 ): DraftProject {
-  const unreadable = new Set<string>()
-  for (const name of Object.keys(item)) {
-    const now = RENAMED[name]
-    if (now !== undefined) {
-      problems.push(`${where}.${name} is called ${now} now: rename it`)
-      unreadable.add(now)
-    } else if (!KNOWN.includes(name))
-      problems.push(
-        ["signatureSecret", ...Object.keys(SECRET_FIELDS)].includes(name)
-          ? `${where}.${name} holds a secret: give the file that holds it, ${name.replace(/s$/, "")}File`
-          : `${where}.${name} is not a field of a project: there are ${KNOWN.join(", ")}`,
-      )
-  }
   const fields: Record<string, unknown> = {}
-  for (const name of [...FIELDS.all, ...FIELDS[reader]])
-    if (item[name] !== undefined && item[name] !== null) fields[name] = item[name]
-  if (typeof fields.keys === "string" && !URL_LIKE.test(fields.keys))
-    fields.keys = resolve(directory, fields.keys)
-
-  const { signatureSecretFile, signatureSecretFiles, ...rest } = fields
-  const secretOf = (field: string, file: unknown, label: string): string | undefined => {
+  const unreadable = new Set<string>()
+  const secretOf = (file: unknown, label: string): string | undefined => {
     const path = typeof file === "string" && file !== "" ? resolve(directory, file) : undefined
-    if (path !== undefined) files.push(path)
-    const secret =
-      path === undefined
-        ? void problems.push(`${label} must be the path of a file`)
-        : readSecretFile(path, label, problems)
-    if (secret === undefined) unreadable.add(field)
-    return secret
+    if (path === undefined) return void problems.push(`${label} must be the path of a file`)
+    files.push(path)
+    return readSecretFile(path, label, problems)
   }
-  const secretFiles: [file: unknown, label: string][] = Array.isArray(signatureSecretFiles)
-    ? signatureSecretFiles.map((file, index) => [file, `${where}.signatureSecretFiles[${index}]`])
-    : []
-  if (signatureSecretFiles !== undefined && !Array.isArray(signatureSecretFiles))
-    problems.push(`${where}.signatureSecretFiles must be a list of paths`)
-  if (signatureSecretFile !== undefined)
-    secretFiles.push([signatureSecretFile, `${where}.signatureSecretFile`])
-  if (secretFiles.length > 0)
-    rest.signatureSecrets = secretFiles
-      .map(([file, label]) => secretOf("signatureSecrets", file, label))
-      .filter((secret) => secret !== undefined)
-  for (const field of ["callbackToken", "apiSecret", "applicationKey"] as const) {
-    const { [SECRET_FIELDS[field]]: file } = rest
-    if (file === undefined) continue
-    delete rest[SECRET_FIELDS[field]]
-    rest[field] = secretOf(field, file, `${where}.${SECRET_FIELDS[field]}`)
+  for (const [name, field] of own) {
+    if (field.formerly && item[field.formerly.field] !== undefined) unreadable.add(name)
+    if (!field.secret) {
+      const value = item[name] ?? undefined
+      const isPath = field.kind === "location" && typeof value === "string" && !URL_LIKE.test(value)
+      if (value !== undefined) fields[name] = isPath ? resolve(directory, value) : value
+      continue
+    }
+    const given = secretFiles(item, namesInFile(name, field), where, problems)
+    const secrets = given.flatMap(([file, label]) => secretOf(file, label) ?? [])
+    if (secrets.length < given.length) unreadable.add(name)
+    if (given.length > 0) fields[name] = field.kind === "list" ? secrets : secrets[0]
   }
-  return { fields: rest, unreadable, label: (path) => `${where}${path.map(asWritten).join("")}` }
+  const asWritten = (segment: PropertyKey): string => {
+    if (typeof segment === "number") return `[${segment}]`
+    const [name, field] = [String(segment), all[String(segment)]]
+    return `.${field ? namesInFile(name, field)[0] : name}`
+  }
+  return { fields, unreadable, label: (path) => `${where}${path.map(asWritten).join("")}` }
 }
 
-const asWritten = (segment: PropertyKey): string =>
-  typeof segment === "number"
-    ? `[${segment}]`
-    : `.${(SECRET_FIELDS as Readonly<Record<string, string>>)[String(segment)] ?? String(segment)}`
+/** The files of one secret: the one, or those of a list, each with what names it. */
+function secretFiles(
+  item: Record<string, unknown>,
+  [one, many]: readonly string[],
+  where: string,
+  problems: string[],
+): [file: unknown, label: string][] {
+  const single = item[one!] ?? undefined
+  const list = (many && item[many]) ?? undefined
+  if (list !== undefined && !Array.isArray(list)) problems.push(`${where}.${many} must be a list of paths`)
+  return [
+    ...(Array.isArray(list) ? list : []).map((file: unknown, index): [unknown, string] => [
+      file,
+      `${where}.${many}[${index}]`,
+    ]),
+    ...(single === undefined ? [] : [[single, `${where}.${one}`] satisfies [unknown, string]]),
+  ]
+}
+
+/** What is wrong with a field's name, as a clause, or `null`. */
+function nameProblem(name: string, fields: ProjectFields): string | null {
+  const known: string[] = []
+  for (const [now, field] of Object.entries(fields)) {
+    const names = namesInFile(now, field)
+    if (names.includes(name)) return null
+    if (field.formerly?.field === name) return `is called ${now} now: rename it`
+    // Written itself where the file that holds it belongs.
+    if (field.secret && [now, names[0]!.replace(/File$/, "")].includes(name))
+      return `holds a secret: give the file that holds it, ${names[0]}`
+    known.push(...names)
+  }
+  return `is not a field of a project: there are ${known.join(", ")}`
+}

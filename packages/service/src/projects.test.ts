@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
-import type { ProjectsReader } from "./project.ts"
+import type { ProjectsReader } from "./project-fields.ts"
 import { readProjects } from "./projects.ts"
 import { ConfigurationError } from "./settings.ts"
 

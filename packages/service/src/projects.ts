@@ -1,17 +1,16 @@
 import { ConfigurationError } from "./configuration-error.ts"
 import type { Environment } from "./environment.ts"
-import type { Project, ProjectOf, ProjectsReader } from "./project.ts"
-import { tryProjects } from "./projects-reading.ts"
+import { parseProjects } from "./parse-projects.ts"
+import type { ProjectsReader } from "./project-fields.ts"
+import type { Project, ProjectOf } from "./project-schema.ts"
 
 export type {
   DestinationProject,
   IngestProject,
-  ProjectOf,
-  ProjectsReader,
   StoresProject,
   VendorProject,
   WorkerProject,
-} from "./project.ts"
+} from "./project-schema.ts"
 
 /** The configured projects. Ask anew for every callback and job: the answer may change while the process runs. */
 export interface Projects<P extends Project> {
@@ -29,7 +28,7 @@ export function readProjects<R extends ProjectsReader>(options: {
   for: R
   env: Environment
 }): Projects<ProjectOf[R]> {
-  const { projects, problems } = tryProjects(options.for, options.env)
+  const { projects, problems } = parseProjects(options.for, options.env)
   if (problems.length > 0) throw new ConfigurationError(problems)
   return { get: (id) => projects.get(id), ids: [...projects.keys()] }
 }

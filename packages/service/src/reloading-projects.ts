@@ -5,9 +5,10 @@ import { ConfigurationError } from "./configuration-error.ts"
 import type { Environment } from "./environment.ts"
 import type { Logger } from "./logger.ts"
 import { createCounter, createGauge, type Registry } from "./metrics.ts"
-import type { Project } from "./project.ts"
-import type { ProjectOf, Projects, ProjectsReader } from "./projects.ts"
-import { type ProjectsReading, tryProjects } from "./projects-reading.ts"
+import { type ParsedProjects, parseProjects } from "./parse-projects.ts"
+import type { ProjectsReader } from "./project-fields.ts"
+import type { Project, ProjectOf } from "./project-schema.ts"
+import type { Projects } from "./projects.ts"
 
 /** Projects that follow their files. */
 export interface ReloadingProjects<P extends Project> extends Projects<P> {
@@ -45,8 +46,8 @@ export function openProjects<R extends ProjectsReader>(
   options: ReloadingProjectsOptions<R>,
 ): ReloadingProjects<ProjectOf[R]> {
   type P = ProjectOf[R]
-  function read(): ProjectsReading<P> {
-    const reading = tryProjects(options.for, options.env)
+  function read(): ParsedProjects<P> {
+    const reading = parseProjects(options.for, options.env)
     if (reading.problems.length > 0) return reading
     return { ...reading, problems: options.check?.([...reading.projects.values()]) ?? [] }
   }
@@ -59,7 +60,7 @@ export function openProjects<R extends ProjectsReader>(
   const removed = new Map<string, number>()
 
   /** Takes what was read. `null` if nothing has changed but a file's date. */
-  function take(next: ProjectsReading<P>): "taken" | "invalid" | null {
+  function take(next: ParsedProjects<P>): "taken" | "invalid" | null {
     const sameProblems = isDeepStrictEqual(next.problems, problems)
     problems = next.problems
     if (problems.length > 0) return sameProblems ? null : "invalid"

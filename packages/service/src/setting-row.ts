@@ -6,7 +6,9 @@ export interface SettingRow {
   readonly for: readonly ProcessName[]
   /** What an unset variable stands for, as it would be written in the environment; `null` if there is nothing. */
   readonly default: string | null | Partial<Record<ProcessName, string>>
-  /** One sentence, for docs/settings.md. What may be written is not part of it: that comes from the schemas. */
+  /** What may be written, in a few words for docs/settings.md, if it is not the schema of a process that says it. */
+  readonly takes?: string
+  /** One sentence, for docs/settings.md. */
   readonly meaning: string
   /** May also be given as a file (`NAME_FILE`), and never appears in a message. */
   readonly secret?: true

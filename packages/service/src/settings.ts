@@ -26,7 +26,8 @@ export function readSettings<P extends ProcessName, Shape extends z.core.$ZodLoo
   const values: Record<string, string | undefined> = {}
   for (const name of Object.keys(schema.shape) as SettingName[]) {
     const before = problems.length
-    const value = readVariable(name, env, problems) ?? defaultOf(name, process)
+    const value =
+      readVariable(name, settingRow(name).secret ?? false, env, problems) ?? defaultOf(name, process)
     // A secret that could not be read is one problem already: the schema is not asked about it.
     if (problems.length === before) values[name] = value
   }

@@ -1,4 +1,4 @@
-import { nearest } from "./nearest.ts"
+import { nearest } from "../did-you-mean.ts"
 import { checkBucket, regionOfArn, splitArn } from "./s3/names.ts"
 import { StoreUrlError } from "./url-error.ts"
 import {
