@@ -465,6 +465,25 @@ export function describeStore(
         }
       })
 
+      it.each([
+        ["one part", 1],
+        ["two parts", 2],
+      ])("needs the body of a part no more once it is written, unless it says so: %s", async (_, count) => {
+        const key = `write/reused-${count}.ts`
+        const bytes = sampleBytes(key, count * part)
+        const writer = await store.create(key, bytes.length, PLAIN, never)
+        const memory = new Uint8Array(part)
+        const parts = new Map<number, WrittenPart>()
+        for (const number of numbersOf(bytes.length, part)) {
+          const body = writer.keepsBodies ? new Uint8Array(part) : memory
+          body.set(partOf(bytes, number, part))
+          parts.set(number, await writer.writePart(number, [body], crc32(body), never))
+        }
+        memory.fill(0xdb)
+        await writer.complete(parts, never)
+        expectSameBytes(await under.get(key), bytes)
+      })
+
       it("refuses a part whose checksum is wrong, and records nothing", async () => {
         const bytes = sampleBytes("checksum", 2 * part)
         const writer = await store.create("write/checksum.ts", bytes.length, PLAIN, never)

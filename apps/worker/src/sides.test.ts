@@ -11,7 +11,7 @@ const plain = { contentType: "video/mp2t", metadata: {}, existing: "fail" } as c
 /** A destination whose parts are kept in memory until the commit, or sent at once. */
 function storeOf(resumable: boolean): OpenedStore {
   const writer: PartWriter = {
-    ...{ token: "t", resumable, partSize: 16 },
+    ...{ token: "t", resumable, keepsBodies: false, partSize: 16 },
     written: async () => new Map(),
     writePart: async () => ({ size: 16, tag: "1" }),
     complete: async () => ({ key: "k", size: 16, etag: "1", metadata: {} }),
@@ -51,7 +51,7 @@ function deaf(): OpenedStore {
   const unanswered = (signal?: AbortSignal) =>
     new Promise<never>((_, reject) => signal?.addEventListener("abort", () => reject(signal.reason)))
   const writer: PartWriter = {
-    ...{ token: "t", resumable: true, partSize: 16 },
+    ...{ token: "t", resumable: true, keepsBodies: false, partSize: 16 },
     written: unanswered,
     writePart: (_number, _body, _crc32, signal) => unanswered(signal),
     complete: (_parts, signal) => unanswered(signal),

@@ -42,6 +42,7 @@ export function createStandardOutput(
       return {
         token: "standard-output",
         resumable: false,
+        keepsBodies: false,
         partSize: PART_SIZE,
         written: async () => written,
         async writePart(number, body, _crc32, signal) {

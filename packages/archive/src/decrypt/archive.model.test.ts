@@ -163,6 +163,7 @@ type Pass = <Result>(call: string, effect: () => Promise<Result>) => Promise<Res
 const interruptedWriter = (writer: PartWriter, pass: Pass): PartWriter => ({
   token: writer.token,
   resumable: writer.resumable,
+  keepsBodies: writer.keepsBodies,
   partSize: writer.partSize,
   written: (signal) => pass("written", () => writer.written(signal)),
   writePart: (number, body, crc, signal) =>

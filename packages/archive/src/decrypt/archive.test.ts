@@ -112,6 +112,7 @@ function watched(store: ArchiveStore, fail: (call: string) => void = () => {}) {
   const watchWriter = (writer: PartWriter): PartWriter => ({
     token: writer.token,
     resumable: writer.resumable,
+    keepsBodies: writer.keepsBodies,
     partSize: writer.partSize,
     written: (signal) => writer.written(signal),
     async writePart(number, body, crc, signal) {

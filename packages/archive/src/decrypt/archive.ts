@@ -1,15 +1,15 @@
 /**
  * The mission: an encrypted archive in one store becomes a decrypted one in another, all or nothing.
  *
- * The order of the steps is the commit protocol (ARCHITECTURE.md, "Guarantees"): pin the source's version, look whether the
- * work is done already, prove the content key on the first packets, and only then begin an upload; complete it only after
- * every byte is accounted for and the caller has confirmed (`fence`) that this run still owns the job.
+ * The order of the steps is the commit protocol (ARCHITECTURE.md, "Guarantees"): look at what is there, plan what is to be
+ * moved, transfer it, commit it. The content key is proved on the first packets before an upload begins; it is completed only
+ * after every byte is accounted for and the caller has confirmed (`fence`) that this run still owns the job.
  */
 import { plaintextSizeOf } from "../format/envelope.ts"
 import { planParts } from "../format/part-plan.ts"
-import type { Part } from "../format/parts.ts"
+import type { Part, PartPlan } from "../format/parts.ts"
 import { keptSize, readTail, type Tail } from "../format/tail.ts"
-import { createOrderedAuthenticator, createOrderedDigest } from "../ordered/consumers.ts"
+import { createOrderedAuthenticator, createOrderedDigest, needsCiphertext } from "../ordered/consumers.ts"
 import { writeRecord } from "../record/committed.ts"
 import {
   type ArchiveRecord,
@@ -21,17 +21,17 @@ import {
 import type { PartWriter } from "../store/contract.ts"
 import { untilAborted } from "../waiting.ts"
 import { checkSize, needsPadding, requireAnnouncedSize } from "./announced.ts"
-import type { ArchiveKey, UnlockedKey } from "./archive-key.ts"
-import type { PartReceipt } from "./checkpoint.ts"
+import type { UnlockedKey } from "./archive-key.ts"
+import type { CheckpointUpload, PartReceipt, Work } from "./checkpoint.ts"
 import { commit } from "./commit.ts"
 import { type Found, look, replacing } from "./look.ts"
 import { decryptEnd, decryptPart } from "./part.ts"
-import { checkPartSize, decryptHead, type HeadPart, type TransferResult, transferParts } from "./parts.ts"
+import { checkPartSize, decryptHead, type TransferResult, transferParts } from "./parts.ts"
 import type { PinnedArchive } from "./pinned.ts"
 import { namePlain } from "./plain.ts"
 import { receiptFacts } from "./proof.ts"
 import type { ArchiveRequest, DecryptOptions } from "./request.ts"
-import { discardForgotten, discardRun, discardUnnoted, isKept, resumeUpload } from "./resume.ts"
+import { discardAfter, discardForgotten, type RunUpload, resumeUpload } from "./resume.ts"
 import { during } from "./steps.ts"
 
 export type { ArchiveRequest, DecryptOptions }
@@ -42,14 +42,15 @@ export interface DecryptResult {
   readonly record: ArchiveRecord
 }
 
-/** What a run holds until it ends, however it ends. */
-interface Held {
-  archive?: Promise<PinnedArchive>
-  writer?: PartWriter
-  /** That the checkpoint was told of the writer's upload, and confirmed it. */
-  noted?: true
-  head?: HeadPart
-  key?: ArchiveKey
+/** What every step of a run has at hand. */
+interface Run {
+  readonly request: ArchiveRequest
+  readonly options: DecryptOptions
+  readonly signal: AbortSignal
+  readonly startedAt: string
+  readonly upload: RunUpload
+  /** What is let go of when the run has ended, however it ends. */
+  readonly held: DisposableStack
 }
 
 /**
@@ -61,9 +62,10 @@ export async function decryptArchive(
   options: DecryptOptions,
   signal: AbortSignal,
 ): Promise<DecryptResult> {
-  const startedAt = new Date().toISOString()
+  using held = new DisposableStack()
+  const run: Run = { request, options, signal, startedAt: new Date().toISOString(), upload: {}, held }
   const { observe, checkpoint } = options
-  const held: Held = {}
+  let archive: PinnedArchive | undefined
   try {
     const found = await during(observe, "looking at the source and the destination", () =>
       look(request, options, held, signal),
@@ -72,157 +74,172 @@ export async function decryptArchive(
       await checkpoint?.clear()
       return { outcome: "already-committed", record: found.record }
     }
-    const { object } = found.archive
-    const key = await during(observe, "unwrapping the key", () => untilAborted(found.key.unlock(), signal))
-    const { envelope } = key.contentKey
-    if (options.announcedSize === "require") requireAnnouncedSize(object, envelope, request.announced)
-    checkSize(object, envelope, request.announced)
-    const moved = await move(request, options, found, key, held, signal)
-    const record = createRecord({
-      archive: request,
-      source: object,
-      envelope,
-      destination: { key: request.destinationKey, size: moved.plaintextSize },
-      transfer: moved,
-      keyId: key.keyId,
-      tail: moved.tail,
-      announced: request.announced,
-      attempts: options.attempt ?? 1,
-      startedAt,
-    })
-    checkDamage(record, options.maxDamage)
-    if (options.announcedDigest === "require") checkAnnounced(record)
-    const stored = await commit(
-      { ...moved, ...request, writer: held.writer, record, prover: key.prover },
-      options,
-      signal,
-    )
-    const committed = finishRecord(record, stored)
-    if (options.record)
-      await during(observe, "writing the record", () => writeRecord(request.destination, committed, signal))
+    archive = found.archive
+    const plan = await planTransfer(run, found)
+    const transferred = await transfer(run, plan)
+    const record = await commitTransfer(run, plan, transferred)
     await checkpoint?.clear()
-    return { outcome: object.size === 0 ? "empty" : "committed", record: committed }
+    return { outcome: archive.object.size === 0 ? "empty" : "committed", record }
   } catch (cause) {
-    const error = await namePlain(cause, held.archive, signal)
+    const error = await namePlain(cause, archive, signal)
     await during(observe, "removing what was uploaded", () =>
-      isKept(error, checkpoint)
-        ? discardUnnoted(held, checkpoint)
-        : discardRun(request.destination, held.writer, checkpoint),
+      discardAfter(error, request.destination, run.upload, checkpoint),
     )
     throw error
-  } finally {
-    held.head?.memory.release()
-    held.archive?.then(
-      (archive) => archive.close(),
-      () => {},
-    )
-    held.key?.close()
   }
 }
 
-interface Moved extends TransferResult, Pick<Found, "ours" | "create"> {
-  /** Hex, of what was wanted. */
-  readonly sha256: { readonly plaintext?: string; readonly ciphertext?: string }
-  /** Bytes. */
-  readonly plaintextSize: number
+/** What is to be moved, and what of it an earlier run has moved already. */
+interface Plan extends Pick<Found, "archive" | "ours" | "create"> {
+  readonly key: UnlockedKey
+  /** Absent if nobody had to know it before the last part is there. */
+  readonly tail: Tail | undefined
+  readonly work: Work
+  readonly parts: PartPlan
+  readonly trusted: ReadonlyMap<number, PartReceipt>
+}
+
+/** Judges the source by its size and what was announced, and finds out what is left to do. */
+async function planTransfer(run: Run, found: Found): Promise<Plan> {
+  const { options, signal } = run
+  const { destination, destinationKey, announced } = run.request
+  const { archive, checkpoint } = found
+  const { object } = archive
+  const key = await during(options.observe, "unwrapping the key", () =>
+    untilAborted(found.key.unlock(), signal),
+  )
+  const { envelope } = key.contentKey
+  const isRequired = options.announcedSize === "require"
+  if (isRequired) requireAnnouncedSize(object, envelope, announced)
+  checkSize(object, envelope, announced)
+
+  const isDoubtful = isRequired && needsPadding(object.size, envelope, announced)
+  const tail = options.tail === "trim" || isDoubtful ? await decryptTail(run, archive, key) : undefined
+  if (isDoubtful) requireAnnouncedSize(object, envelope, announced, tail?.padding)
+  const wholeSize = plaintextSizeOf(envelope, object.size)
+  const plaintextSize = tail ? keptSize(wholeSize, tail, options.tail) : wholeSize
+
+  const ours = found.ours?.size === plaintextSize ? found.ours : null
+  const create = found.ours === ours ? found.create : replacing(found.create)
+  const { key: sourceKey, etag: sourceEtag, size: sourceSize } = object
+  const work = { destinationKey, sourceKey, sourceEtag, sourceSize, plaintextSize }
+  const resumed = ours
+    ? null
+    : await during(options.observe, "resuming the upload", () =>
+        resumeUpload(destination, work, checkpoint, create, key, signal),
+      )
+  if (resumed) Object.assign(run.upload, { writer: resumed.writer, noted: true })
+  const partSize = resumed?.writer.partSize ?? destination.partSizeFor(plaintextSize)
+  checkPartSize(object.size, partSize, options.budget)
+  const parts = planParts(envelope, object.size, plaintextSize, partSize)
+  return { archive, key, tail, ours, create, work, parts, trusted: resumed?.trusted ?? new Map() }
+}
+
+interface Transferred extends TransferResult {
   readonly tail: Tail
+  /** Hex, of what was wanted. */
+  readonly sha256: { readonly plaintext: string | undefined; readonly ciphertext: string | undefined }
 }
 
 /** Every byte from the source to the destination, none of it visible yet. */
-async function move(
-  { destination, destinationKey, announced }: ArchiveRequest,
-  options: DecryptOptions,
-  found: Found,
-  key: UnlockedKey,
-  held: Held,
-  signal: AbortSignal,
-): Promise<Moved> {
-  const { archive, checkpoint } = found
-  const { object } = archive
+async function transfer(run: Run, plan: Plan): Promise<Transferred> {
+  const { request, options, signal, upload, held } = run
+  const { archive, key, work, parts, trusted } = plan
   const { contentKey, prover } = key
-  const { envelope } = contentKey
-  const observe = options.observe ?? {}
-  const readEnd = () =>
-    during(observe, "reading the last block", () => decryptEnd(archive, contentKey, signal))
-  const wholeSize = plaintextSizeOf(envelope, object.size)
-  const isDoubtful = options.announcedSize === "require" && needsPadding(object.size, envelope, announced)
-  const end = options.tail === "trim" || isDoubtful ? await readEnd() : undefined
-  if (end && isDoubtful) requireAnnouncedSize(object, envelope, announced, readTail(wholeSize, end).padding)
-  const plaintextSize = end ? keptSize(wholeSize, readTail(wholeSize, end), options.tail) : wholeSize
-  const ours = found.ours?.size === plaintextSize ? found.ours : null
-  const create = found.ours === ours ? found.create : replacing(found.create)
-  const work = {
-    destinationKey,
-    sourceKey: object.key,
-    sourceEtag: object.etag,
-    sourceSize: object.size,
-    plaintextSize,
-  }
-  const resumed = ours
-    ? null
-    : await during(observe, "resuming the upload", () =>
-        resumeUpload(destination, work, checkpoint, create, key, signal),
-      )
-  if (resumed) Object.assign(held, { writer: resumed.writer, noted: true })
-  const trusted: ReadonlyMap<number, PartReceipt> = resumed?.trusted ?? new Map()
-  const partSize = resumed?.writer.partSize ?? destination.partSizeFor(plaintextSize)
-  checkPartSize(object.size, partSize, options.budget)
-  const plan = planParts(envelope, object.size, plaintextSize, partSize)
-  const digest = options.digest === "sha256"
+  const { budget, checkpoint, observe = {} } = options
+  const isHashed = options.digest === "sha256"
   // Of nothing but a padding that is trimmed there is no part, so no ciphertext to hash: no digest rather than that of nothing.
-  const isHashable = plan.count > 0 || object.size === 0
-  const plaintextDigest = digest ? createOrderedDigest("plaintext") : undefined
-  const ciphertextDigest =
-    digest && isHashable && announced?.sha256sum ? createOrderedDigest("ciphertext") : undefined
-  const authenticator = envelope.createAuthenticator?.(contentKey)
-  const consumers = [
-    plaintextDigest,
-    ciphertextDigest,
-    authenticator && createOrderedAuthenticator(authenticator),
-  ].filter((each) => each !== undefined)
-  const keepCiphertext = consumers.some(({ needsCiphertext }) => needsCiphertext)
+  const isWhole = parts.count > 0 || work.sourceSize === 0
+  const isCompared = isHashed && isWhole && Boolean(request.announced?.sha256sum)
+  const plaintext = isHashed ? createOrderedDigest("plaintext") : undefined
+  const ciphertext = isCompared ? createOrderedDigest("ciphertext") : undefined
+  const authenticator = createOrderedAuthenticator(contentKey)
+  const consumers = [plaintext, ciphertext, authenticator].filter((each) => each !== undefined)
+  for (const { close } of consumers) held.defer(close)
+  const isKept = needsCiphertext(consumers)
   const decrypt = (part: Part, memory: Uint8Array, abort: AbortSignal) =>
-    decryptPart(archive, part, contentKey, keepCiphertext, memory, abort, observe.moved)
-
-  const parts = { plan, decrypt, keepCiphertext, observe, budget: options.budget }
+    decryptPart(archive, part, contentKey, isKept, memory, abort, observe.moved)
+  const decryption = { plan: parts, decrypt, consumers, budget, observe, held }
 
   // Before an upload begins, the first part proves the content key.
-  if (plan.count > 0 && !trusted.has(1)) held.head = await decryptHead(parts, signal)
+  const head = parts.count > 0 && !trusted.has(1) ? await decryptHead(decryption, signal) : undefined
   archive.close()
-  if (held.writer === undefined && ours === null) {
-    await during(observe, "beginning the upload", async () => {
-      const writer = await destination.create(destinationKey, plaintextSize, create, signal)
-      held.writer = writer
-      const { token, resumable, partSize } = writer
-      if (resumable) await options.checkpoint?.begin({ ...work, token, partSize })
-      held.noted = true
-      if (resumable && options.startedBefore && options.checkpoint)
-        await discardForgotten(destination, destinationKey, writer, options.checkpoint, signal)
-    })
-  }
-  const { writer, head } = held
-  const keep = async (number: number, receipt: PartReceipt) => {
+  if (upload.writer === undefined && plan.ours === null) await beginUpload(run, plan)
+  const { writer } = upload
+  async function onWritten(number: number, receipt: PartReceipt): Promise<void> {
     if (!writer?.resumable) return
-    const upload = { ...work, token: writer.token, partSize: writer.partSize }
-    const proof = prover.prove(...receiptFacts(upload, number, receipt))
-    await options.checkpoint?.part(number, { ...receipt, proof })
+    const proof = prover.prove(...receiptFacts(uploadOf(work, writer), number, receipt))
+    await checkpoint?.part(number, { ...receipt, proof })
   }
-  const transferred = await transferParts(
-    {
-      ...parts,
-      consumers,
-      plaintextSize,
-      writer,
-      trusted,
-      head,
-      onWritten: keep,
-    },
+  const { plaintextSize } = work
+  const moved = await transferParts(
+    { ...decryption, plaintextSize, writer, trusted, head, onWritten },
     signal,
   )
-  const tail = readTail(wholeSize, end ?? transferred.end ?? (await readEnd()))
-  const sha256 = {
-    ...(plaintextDigest?.hex !== undefined && { plaintext: plaintextDigest.hex }),
-    ...(ciphertextDigest?.hex !== undefined && { ciphertext: ciphertextDigest.hex }),
-  }
-  return { ...transferred, sha256, plaintextSize, tail, ours, create }
+  const tail = plan.tail ?? (await decryptTail(run, archive, key, moved.end))
+  return { ...moved, tail, sha256: { plaintext: plaintext?.hex, ciphertext: ciphertext?.hex } }
+}
+
+async function beginUpload({ request, options, signal, upload }: Run, { work, create }: Plan): Promise<void> {
+  const { destination, destinationKey } = request
+  const { checkpoint, startedBefore } = options
+  await during(options.observe, "beginning the upload", async () => {
+    const writer = await destination.create(destinationKey, work.plaintextSize, create, signal)
+    upload.writer = writer
+    if (writer.resumable) await checkpoint?.begin(uploadOf(work, writer))
+    upload.noted = true
+    if (writer.resumable && startedBefore && checkpoint)
+      await discardForgotten(destination, destinationKey, writer, checkpoint, signal)
+  })
+}
+
+const uploadOf = (work: Work, { token, partSize }: PartWriter): CheckpointUpload => ({
+  ...work,
+  token,
+  partSize,
+})
+
+/** The tail of `archive`, of which the last bytes of plaintext are `end`, if they are known. */
+async function decryptTail(
+  { options, signal }: Run,
+  archive: PinnedArchive,
+  { contentKey }: UnlockedKey,
+  end?: Uint8Array,
+): Promise<Tail> {
+  const read = () =>
+    during(options.observe, "reading the last block", () => decryptEnd(archive, contentKey, signal))
+  return readTail(plaintextSizeOf(contentKey.envelope, archive.object.size), end ?? (await read()))
+}
+
+/** Makes what was transferred visible, and then its record, if that is right by what is known of the archive. */
+async function commitTransfer(run: Run, plan: Plan, transferred: Transferred): Promise<ArchiveRecord> {
+  const { request, options, signal } = run
+  const { archive, key, work, ours, create } = plan
+  const record = createRecord({
+    archive: request,
+    source: archive.object,
+    envelope: key.contentKey.envelope,
+    destination: { key: request.destinationKey, size: work.plaintextSize },
+    transfer: transferred,
+    keyId: key.keyId,
+    tail: transferred.tail,
+    announced: request.announced,
+    attempts: options.attempt ?? 1,
+    startedAt: run.startedAt,
+  })
+  checkDamage(record, options.maxDamage)
+  if (options.announcedDigest === "require") checkAnnounced(record)
+  const { writer } = run.upload
+  const { receipts } = transferred
+  const { destination } = request
+  const { plaintextSize } = work
+  const stored = await commit(
+    { destination, writer, ours, receipts, plaintextSize, create, record, prover: key.prover },
+    options,
+    signal,
+  )
+  const committed = finishRecord(record, stored)
+  if (options.record)
+    await during(options.observe, "writing the record", () => writeRecord(destination, committed, signal))
+  return committed
 }

@@ -1,18 +1,22 @@
 /** What a run leaves behind so that the next one need not do it again. */
 
-/** The upload that a run began. */
-export interface CheckpointUpload {
-  /** The `PartWriter`'s. */
-  readonly token: string
+/** What an upload is of. */
+export interface Work {
   readonly destinationKey: string
   readonly sourceKey: string
   readonly sourceEtag: string
   /** Bytes. */
   readonly sourceSize: number
   /** Bytes. */
-  readonly partSize: number
-  /** Bytes. */
   readonly plaintextSize: number
+}
+
+/** The upload that a run began. */
+export interface CheckpointUpload extends Work {
+  /** The `PartWriter`'s. */
+  readonly token: string
+  /** Bytes. */
+  readonly partSize: number
 }
 
 /** A part that was decrypted and written. */

@@ -66,6 +66,8 @@ const aes256Ctr: Envelope = {
 }
 
 const TAG_SIZE = 16
+/** Each has a copy of its content key. */
+const unclosed = new Set<Decipheriv>()
 const aes256Gcm: Envelope = {
   ...common,
   ...{ mode: { value: 3, name: "GCM" }, ivSize: 12, trailer: TAG_SIZE },
@@ -74,6 +76,7 @@ const aes256Gcm: Envelope = {
   createDecryptor: ({ key, iv }, part) => counterDecryptor(key, Buffer.from([...iv, 0, 0, 0, 2]), part),
   createAuthenticator({ key, iv }): Authenticator {
     const decipher = createDecipheriv("aes-256-gcm", key, iv)
+    unclosed.add(decipher)
     let tag = Buffer.alloc(0)
     return {
       update(ciphertext) {
@@ -88,7 +91,10 @@ const aes256Gcm: Envelope = {
           throw new UnsealError("ERR_CIPHERTEXT_INVALID", "the authentication tag is another", { cause })
         }
       },
-      close: () => quietly(decipher),
+      close() {
+        unclosed.delete(decipher)
+        quietly(decipher)
+      },
     }
   },
 }
@@ -145,7 +151,10 @@ beforeEach(async () => {
 const table = ENVELOPES as Envelope[]
 const rows = [aes256Ctr, aes256Gcm]
 beforeEach(() => void table.push(...rows))
-afterEach(() => void table.splice(-rows.length))
+afterEach(() => {
+  table.splice(-rows.length)
+  expect(unclosed.size).toBe(0)
+})
 
 const put = (bytes: Uint8Array) => writeFile(join(root, "source", KEY), bytes)
 const get = () => readFile(join(root, "destination", KEY))

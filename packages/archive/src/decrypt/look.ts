@@ -20,18 +20,25 @@ export interface Found {
   readonly create: CreateOptions
 }
 
-/** Pins the source's version, and looks whether the destination holds its plaintext already. What `held` gets is the caller's to close, also after an error. */
+/** Pins the source's version, and looks whether the destination holds its plaintext already. What is to be let go of goes to `held`. */
 export async function look(
   request: ArchiveRequest,
   options: DecryptOptions,
-  held: { archive?: Promise<PinnedArchive>; key?: ArchiveKey },
+  held: DisposableStack,
   signal: AbortSignal,
 ): Promise<Found | { record: ArchiveRecord }> {
   const { source, sourceKeys, destination } = request
   // What most archives are written in, or their first part.
-  held.archive = pinArchive(source, sourceKeys, destination.partSizeFor(0), signal)
+  const pinning = pinArchive(source, sourceKeys, destination.partSizeFor(0), signal)
+  held.defer(
+    () =>
+      void pinning.then(
+        (archive) => archive.close(),
+        () => {},
+      ),
+  )
   const [archive, existing, checkpoint] = await Promise.all([
-    held.archive,
+    pinning,
     destination.stat(request.destinationKey, signal),
     options.checkpoint?.load() ?? null,
   ])
@@ -47,7 +54,7 @@ export async function look(
       ? { contentKey: NO_CONTENT_KEY }
       : unwrapContentKey(options.keyRing, request.encryptedPassword, signal),
   )
-  held.key = key
+  held.defer(key.close)
   const looked = { archive, key, checkpoint, create, ours: null }
   if (existing === null) return looked
   const rule = options.verify ?? "size"

@@ -14,7 +14,7 @@ import type { PartWriter } from "../store/contract.ts"
 import { createByteBudget } from "./budget.ts"
 import type { PartReceipt } from "./checkpoint.ts"
 import type { DecryptedPart } from "./part.ts"
-import { type Transfer, transferParts } from "./parts.ts"
+import { decryptHead, type Transfer, transferParts } from "./parts.ts"
 
 const MIB = 1024 * 1024
 const never = new AbortController().signal
@@ -37,7 +37,7 @@ async function decrypt(part: Part, memory: Uint8Array, signal: AbortSignal): Pro
 }
 
 const writing = (writePart: PartWriter["writePart"]): PartWriter => ({
-  ...{ token: "t", resumable: true, partSize: 0, writePart },
+  ...{ token: "t", resumable: true, keepsBodies: false, partSize: 0, writePart },
   written: async () => new Map(),
   complete: async () => ({ key: "k", size: 0, etag: "e", metadata: {} }),
   abort: async () => {},
@@ -51,7 +51,7 @@ const transfer = (size: number, partSize: number, more: Partial<Transfer>): Tran
   trusted: new Map(),
   head: undefined,
   consumers: [createOrderedDigest("plaintext")],
-  keepCiphertext: false,
+  held: new DisposableStack(),
   budget: createByteBudget(16 * MIB),
   observe: {},
   onWritten: async () => {},
@@ -105,6 +105,33 @@ test.each([1, 3])(
     expect(budget.holders).toBe(count)
   },
 )
+
+test.each([true, false])(
+  "memory is in use for as long as the writer keeps bodies (%s): until the run has ended, or its part is written",
+  async (keepsBodies) => {
+    const budget = createByteBudget(3 * MIB)
+    const writer = { ...writing(async () => ({ size: MIB, tag: "t" })), keepsBodies }
+    const running = transfer(3 * MIB, MIB, { budget, writer })
+    const head = await decryptHead(running, never)
+    await transferParts({ ...running, head }, never)
+    expect(budget.holders).toBe(keepsBodies ? 3 : 0)
+    running.held.dispose()
+    expect(budget.holders).toBe(0)
+  },
+)
+
+test("the memory of a first part that can't be decrypted is given back with the run's", async () => {
+  const budget = createByteBudget(3 * MIB)
+  const running = transfer(3 * MIB, MIB, {
+    budget,
+    async decrypt() {
+      throw new UnsealError("ERR_NOT_MPEG_TS", "no packets")
+    },
+  })
+  await expect(decryptHead(running, never)).rejects.toThrow("no packets")
+  running.held.dispose()
+  expect(budget.holders).toBe(0)
+})
 
 test("a write that fails costs the other archives neither their digests nor the budget", async () => {
   const budget = createByteBudget(16 * MIB)

@@ -3,7 +3,7 @@
 import { UnsealError } from "../errors.ts"
 import { combineCrc32 } from "../format/crc32.ts"
 import { type Part, type PartPlan, sizeOf } from "../format/parts.ts"
-import { createOrderedConsumers, type OrderedConsumer } from "../ordered/consumers.ts"
+import { createOrderedConsumers, needsCiphertext, type OrderedConsumer } from "../ordered/consumers.ts"
 import type { PartWriter } from "../store/contract.ts"
 import { allEnded } from "../waiting.ts"
 import type { ByteBudget, PartMemory } from "./budget.ts"
@@ -18,28 +18,34 @@ export interface PartObserver extends StepObserver {
   progress?(done: number, total: number): void
 }
 
-/** A part that was decrypted ahead of the others, in the memory it holds. */
-export interface HeadPart {
-  readonly decrypted: DecryptedPart
+/** A part that has its memory, and is being decrypted into it. */
+export interface StartedPart {
+  readonly part: Part
   readonly memory: PartMemory
+  readonly decrypted: Promise<DecryptedPart>
 }
 
-export interface Transfer {
+/** What every part of an archive goes through first. */
+export interface Decryption {
   readonly plan: PartPlan
+  readonly decrypt: (part: Part, memory: Uint8Array, signal: AbortSignal) => Promise<DecryptedPart>
+  /** If there are any, trusted parts are read again for them. */
+  readonly consumers: readonly OrderedConsumer[]
+  readonly budget: ByteBudget
+  readonly observe: PartObserver
+  /** Gets what is in use for longer than its part is on its way. */
+  readonly held: DisposableStack
+}
+
+export interface Transfer extends Decryption {
   /** Bytes. */
   readonly plaintextSize: number
-  readonly decrypt: (part: Part, memory: Uint8Array, signal: AbortSignal) => Promise<DecryptedPart>
   /** Absent if the object is at the destination already and only its digests are wanted. */
   readonly writer: PartWriter | undefined
   /** Parts that the destination holds already. */
   readonly trusted: ReadonlyMap<number, PartReceipt>
-  readonly head: HeadPart | undefined
-  /** If there are any, trusted parts are read again for them. */
-  readonly consumers: readonly OrderedConsumer[]
-  /** Whether one of them needs the ciphertext, which takes memory of its own. */
-  readonly keepCiphertext: boolean
-  readonly budget: ByteBudget
-  readonly observe: PartObserver
+  /** Part 1, if it was started ahead of the others. */
+  readonly head: StartedPart | undefined
   /** Called after a part was written, before its memory is given back. */
   onWritten(number: number, receipt: PartReceipt): Promise<void>
 }
@@ -70,30 +76,29 @@ export function checkPartSize(size: number, partSize: number, budget: Pick<ByteB
 }
 
 /** Decrypts the first part by itself, so that it can prove the content key before an upload begins. */
-export async function decryptHead(
-  {
-    plan,
-    decrypt,
-    keepCiphertext,
-    budget,
-    observe,
-  }: Pick<Transfer, "plan" | "decrypt" | "keepCiphertext" | "budget" | "observe">,
+export async function decryptHead(decryption: Decryption, signal: AbortSignal): Promise<StartedPart> {
+  const head = await startPart(decryption, 1, signal)
+  decryption.held.defer(head.memory.release)
+  await head.decrypted
+  return head
+}
+
+/** Begins to decrypt part `number`, as soon as there is memory for it, which other archives may hold. */
+async function startPart(
+  { plan, decrypt, consumers, budget, observe }: Decryption,
+  number: number,
   signal: AbortSignal,
-): Promise<HeadPart> {
-  const part = plan.part(1)
-  const memory = await memoryOfBudget(budget, memoryOf(part, keepCiphertext), observe, signal)
-  try {
-    const decrypted = await during(
-      observe,
-      "reading part 1",
-      () => decrypt(part, memory.bytes, signal),
-      "part",
-    )
-    return { decrypted, memory }
-  } catch (error) {
-    memory.release()
-    throw error
-  }
+): Promise<StartedPart> {
+  const part = plan.part(number)
+  const bytes = memoryOf(part, needsCiphertext(consumers))
+  const memory = await during(observe, "waiting for memory", () => budget.acquire(bytes, signal), "shared")
+  const decrypted = during(
+    observe,
+    `reading part ${number}`,
+    () => decrypt(part, memory.bytes, signal),
+    "part",
+  )
+  return { part, memory, decrypted }
 }
 
 /**
@@ -101,7 +106,7 @@ export async function decryptHead(
  * in order and finish in any; the first failure stops the others, and nothing is in flight when this returns.
  */
 export async function transferParts(transfer: Transfer, signal: AbortSignal): Promise<TransferResult> {
-  const { plan, consumers, keepCiphertext, observe } = transfer
+  const { plan, consumers, observe, writer } = transfer
   const failed = new AbortController()
   const running = AbortSignal.any([signal, failed.signal])
   const inOrder = createOrderedConsumers(consumers, plan.count)
@@ -121,52 +126,31 @@ export async function transferParts(transfer: Transfer, signal: AbortSignal): Pr
     throw error
   }
 
-  /** `failedWrite` is called if a store that does not answer may go on reading the part's memory, unseen. */
-  async function move(part: Part, memory: PartMemory, failedWrite: () => void): Promise<void> {
-    const decrypted =
-      part.number === 1 && transfer.head !== undefined
-        ? transfer.head.decrypted
-        : await during(
-            observe,
-            `reading part ${part.number}`,
-            () => transfer.decrypt(part, memory.bytes, running),
-            "part",
-          )
-    const size = decrypted.plaintext.length
-    if (size !== sizeOf(part.plaintext))
-      throw new RangeError(`part ${part.number} gave ${size} bytes, not ${sizeOf(part.plaintext)}`)
-    observe.part?.("read", decrypted.readSeconds, sizeOf(part.ciphertext))
-    observe.part?.("decrypt", decrypted.decryptSeconds, size)
-    // Told at once, so that the other ends soon; but the memory is in use until both have ended.
-    const [receipt] = await allEnded([
-      write(part, decrypted).catch((error) => {
-        failedWrite()
-        return stop(error)
-      }),
-      during(observe, `hashing part ${part.number}`, () =>
-        inOrder.take(part.number, decrypted, running),
-      ).catch(stop),
-    ])
-    if (part.number === plan.count) end = decrypted.end
-    settle(part.number, receipt)
-  }
-
-  async function moveIn(memory: PartMemory, part: Part): Promise<void> {
-    let isForfeit = false
+  async function move({ part, memory, decrypted: decrypting }: StartedPart): Promise<void> {
+    let giveBack = writer?.keepsBodies ? () => transfer.held.defer(memory.release) : memory.release
     try {
-      await move(part, memory, () => (isForfeit = true))
+      const decrypted = await decrypting
+      const size = decrypted.plaintext.length
+      if (size !== sizeOf(part.plaintext))
+        throw new RangeError(`part ${part.number} gave ${size} bytes, not ${sizeOf(part.plaintext)}`)
+      observe.part?.("read", decrypted.readSeconds, sizeOf(part.ciphertext))
+      observe.part?.("decrypt", decrypted.decryptSeconds, size)
+      // Told at once, so that the other ends soon; but the memory is in use until both have ended.
+      const [receipt] = await allEnded([
+        write(part, decrypted).catch((error) => {
+          // A store that does not answer may go on reading it, unseen.
+          giveBack = memory.forfeit
+          return stop(error)
+        }),
+        during(observe, `hashing part ${part.number}`, () =>
+          inOrder.take(part.number, decrypted, running),
+        ).catch(stop),
+      ])
+      if (part.number === plan.count) end = decrypted.end
+      settle(part.number, receipt)
     } finally {
-      if (isForfeit) memory.forfeit()
-      else memory.release()
+      giveBack()
     }
-  }
-
-  /** The part's memory, as soon as there is any. */
-  async function memoryFor(part: Part): Promise<PartMemory> {
-    if (part.number !== 1 || transfer.head === undefined)
-      return memoryOfBudget(transfer.budget, memoryOf(part, keepCiphertext), observe, running)
-    // The only part may be in memory until the upload is complete: its memory is the caller's to give back.
-    return plan.count === 1 ? { ...transfer.head.memory, release() {} } : transfer.head.memory
   }
 
   async function write(part: Part, decrypted: DecryptedPart): Promise<PartReceipt> {
@@ -175,9 +159,8 @@ export async function transferParts(transfer: Transfer, signal: AbortSignal): Pr
     const trusted = transfer.trusted.get(part.number)
     // What was just found counts, not what was kept.
     if (trusted?.crc32 === crc32 && trusted.size === size) return { ...trusted, syncErrors }
-    if (transfer.writer === undefined) return { size, crc32, syncErrors, tag: "" }
+    if (writer === undefined) return { size, crc32, syncErrors, tag: "" }
     const startedAt = performance.now()
-    const { writer } = transfer
     const written = await during(
       observe,
       `writing part ${part.number}`,
@@ -192,14 +175,13 @@ export async function transferParts(transfer: Transfer, signal: AbortSignal): Pr
 
   try {
     for (let number = 1; number <= plan.count; number++) {
-      const part = plan.part(number)
       const trusted = transfer.trusted.get(number)
       if (trusted !== undefined && consumers.length === 0) {
         settle(number, trusted)
         continue
       }
-      const memory = await memoryFor(part)
-      const task = moveIn(memory, part)
+      const isStarted = number === 1 && transfer.head !== undefined
+      const task = move(isStarted ? transfer.head : await startPart(transfer, number, running))
       task.catch((error) => failed.abort(error))
       tasks.push(task)
     }
@@ -207,7 +189,6 @@ export async function transferParts(transfer: Transfer, signal: AbortSignal): Pr
   } catch (error) {
     // `error` may be the reason of the abort that a failed part caused, which is that part's own error.
     await Promise.allSettled(tasks)
-    inOrder.close()
     throw failed.signal.aborted ? failed.signal.reason : error
   }
 
@@ -221,7 +202,3 @@ export async function transferParts(transfer: Transfer, signal: AbortSignal): Pr
   }
   return { receipts, crc32, syncErrors, end }
 }
-
-/** Memory for a part, which other archives may hold. */
-const memoryOfBudget = (budget: ByteBudget, bytes: number, observe: PartObserver, signal: AbortSignal) =>
-  during(observe, "waiting for memory", () => budget.acquire(bytes, signal), "shared")

@@ -12,12 +12,11 @@ const REMEDY =
 /** `error`, or one that says so if the archive is MPEG-TS already. It takes a read of the first packets. Never throws. */
 export async function namePlain(
   error: unknown,
-  pinned: Promise<PinnedArchive> | undefined,
+  archive: PinnedArchive | undefined,
   signal: AbortSignal,
 ): Promise<unknown> {
-  if (!(error instanceof UnsealError) || !SUSPICIOUS.includes(error.code) || signal.aborted) return error
-  const archive = await pinned?.catch(() => undefined)
-  if (archive === undefined) return error
+  if (!(error instanceof UnsealError) || !SUSPICIOUS.includes(error.code)) return error
+  if (signal.aborted || archive === undefined) return error
   const { size, key } = archive.object
   const end = Math.min(PROBE_SIZE, size)
   // A few packets' sync bytes may be there by chance.

@@ -5,7 +5,7 @@ import { isPartSize } from "../format/part-plan.ts"
 import type { ArchiveStore, CreateOptions, PartWriter } from "../store/contract.ts"
 import { untilAborted } from "../waiting.ts"
 import type { UnlockedKey } from "./archive-key.ts"
-import type { Checkpoint, CheckpointLog, CheckpointUpload, PartReceipt } from "./checkpoint.ts"
+import type { Checkpoint, CheckpointLog, CheckpointUpload, PartReceipt, Work } from "./checkpoint.ts"
 import { receiptFacts } from "./proof.ts"
 
 /** How long removing what a failed run left may take; the janitor gets the rest. */
@@ -18,7 +18,7 @@ const DISCARD_TIMEOUT_MS = 10_000
  */
 export async function resumeUpload(
   store: ArchiveStore,
-  wanted: Omit<CheckpointUpload, "token" | "partSize">,
+  wanted: Work,
   checkpoint: Checkpoint | null,
   create: CreateOptions,
   { contentKey, prover }: UnlockedKey,
@@ -26,9 +26,7 @@ export async function resumeUpload(
 ): Promise<{ writer: PartWriter; trusted: ReadonlyMap<number, PartReceipt> } | null> {
   if (!checkpoint?.upload) return null
   const { upload, parts } = checkpoint
-  const same = (Object.keys(wanted) as (keyof typeof wanted)[]).every(
-    (field) => upload[field] === wanted[field],
-  )
+  const same = (Object.keys(wanted) as (keyof Work)[]).every((field) => upload[field] === wanted[field])
   if (!same) {
     await discardUpload(store, upload)
     return null
@@ -68,39 +66,50 @@ export async function discardUpload(store: ArchiveStore, upload: CheckpointUploa
   await store.abortUpload(open, signal).catch(() => {})
 }
 
-/** Removes what a run that failed for good has written, itself (`writer`) or before it. Does not throw. */
-export async function discardRun(
+/** The upload of a run, as far as it has come. */
+export interface RunUpload {
+  writer?: PartWriter
+  /** That the checkpoint was told of it, and confirmed it. */
+  noted?: true
+}
+
+/** Removes what a run that ended with `error` has uploaded, unless a next run can go on with it. Does not throw. */
+export async function discardAfter(
+  error: unknown,
   store: ArchiveStore,
-  writer: PartWriter | undefined,
+  upload: RunUpload,
   checkpoint: CheckpointLog | undefined,
 ): Promise<void> {
   try {
-    if (writer !== undefined) await writer.abort()
-    else {
-      const left = await checkpoint?.load()
-      if (left?.upload) await discardUpload(store, left.upload)
-    }
-    await checkpoint?.clear()
+    if (checkpoint !== undefined && isKept(error)) await discardUnnoted(upload, checkpoint)
+    else await discardRun(store, upload, checkpoint)
   } catch {
-    // The run's own error is what the caller must learn of; the janitor removes what is left.
+    // The run's own error is what the caller must learn of. The janitor looks later and knows more.
   }
+}
+
+/** Removes what a run that failed for good has written, itself or before it. */
+async function discardRun(
+  store: ArchiveStore,
+  { writer }: RunUpload,
+  checkpoint: CheckpointLog | undefined,
+): Promise<void> {
+  if (writer !== undefined) await writer.abort()
+  else {
+    const left = await checkpoint?.load()
+    if (left?.upload) await discardUpload(store, left.upload)
+  }
+  await checkpoint?.clear()
 }
 
 /**
  * Removes the upload of a run that ended without a verdict, if nobody could go on with it: the checkpoint has never confirmed it, or does
  * not name it any more, since Redis lost the note with the master that had acknowledged it, or another run has begun anew. A note
- * that arrives late after all names an upload that is gone, and the next run begins anew. Does not throw.
+ * that arrives late after all names an upload that is gone, and the next run begins anew.
  */
-export async function discardUnnoted(
-  { writer, noted }: { readonly writer?: PartWriter; readonly noted?: true },
-  checkpoint: CheckpointLog | undefined,
-): Promise<void> {
-  if (!writer?.resumable || checkpoint === undefined) return
-  try {
-    if (!noted || !(await checkpoint.notes(writer.token))) await writer.abort()
-  } catch {
-    // Who can't tell leaves it to the janitor, which looks later and knows more.
-  }
+async function discardUnnoted({ writer, noted }: RunUpload, checkpoint: CheckpointLog): Promise<void> {
+  if (!writer?.resumable) return
+  if (!noted || !(await checkpoint.notes(writer.token))) await writer.abort()
 }
 
 /**
@@ -132,8 +141,7 @@ export async function discardForgotten(
  * Whether what was uploaded stays for the next run. Anything but an `UnsealError` ends the run without judging the archive:
  * a shutdown, a lost lock (the upload may be another run's by now).
  */
-export function isKept(error: unknown, checkpoint: CheckpointLog | undefined): boolean {
-  if (checkpoint === undefined) return false
+function isKept(error: unknown): boolean {
   if (!isUnsealError(error)) return true
   // Also after the last attempt: a redriven archive goes on where it was. The janitor removes what nobody goes on with.
   return error.owner === "deployment" || (error.kind === "transient" && error.code !== "ERR_OBJECT_CHANGED")

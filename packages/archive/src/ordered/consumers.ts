@@ -1,6 +1,6 @@
 /** Whatever needs an archive's bytes in order, although its parts finish in any. */
 import type { DecryptedPart } from "../decrypt/part.ts"
-import type { Authenticator } from "../format/envelope.ts"
+import type { ContentKey } from "../format/envelope.ts"
 import { allEnded, createTurns } from "../waiting.ts"
 import { createThreadHash, type ThreadHash } from "./hash-thread.ts"
 
@@ -12,7 +12,7 @@ export interface OrderedConsumer {
   update(part: DecryptedPart, signal: AbortSignal): Promise<void>
   /** Takes the last part, or `undefined` if the archive has none. Resolves when the consumer has its result. */
   end(part: DecryptedPart | undefined, signal: AbortSignal): Promise<void>
-  /** Gives up. Does nothing after `end`. */
+  /** For whoever made it to call at last: gives up, or does nothing after `end`. */
   close(): void
 }
 
@@ -24,9 +24,11 @@ export interface OrderedConsumers {
   take(number: number, part: DecryptedPart, signal: AbortSignal): Promise<void>
   /** Ends the consumers of an archive without parts; else the last part has ended them. */
   end(signal: AbortSignal): Promise<void>
-  /** Gives up all of them. */
-  close(): void
 }
+
+/** Whether any of `consumers` looks at the ciphertext. */
+export const needsCiphertext = (consumers: readonly OrderedConsumer[]): boolean =>
+  consumers.some((consumer) => consumer.needsCiphertext)
 
 /** `consumers` of an archive of `last` parts. */
 export function createOrderedConsumers(
@@ -46,9 +48,6 @@ export function createOrderedConsumers(
     },
     async end(signal) {
       if (last === 0) await endAll(undefined, signal)
-    },
-    close() {
-      for (const consumer of consumers) consumer.close()
     },
   }
 }
@@ -77,16 +76,20 @@ export function createOrderedDigest(of: "plaintext" | "ciphertext"): OrderedDige
   }
 }
 
-/** Ends with `ERR_CIPHERTEXT_INVALID` if the archive is not what was encrypted. */
-export const createOrderedAuthenticator = (authenticator: Authenticator): OrderedConsumer => ({
-  needsCiphertext: true,
-  async update({ ciphertext }) {
-    authenticator.update(ciphertext)
-  },
-  async end(part) {
-    if (part !== undefined) authenticator.update(part.ciphertext)
-    authenticator.final()
-    authenticator.close()
-  },
-  close: () => authenticator.close(),
-})
+/** Ends with `ERR_CIPHERTEXT_INVALID` if the archive is not what was encrypted; `undefined` if its envelope can't tell. */
+export function createOrderedAuthenticator(contentKey: ContentKey): OrderedConsumer | undefined {
+  const authenticator = contentKey.envelope.createAuthenticator?.(contentKey)
+  return (
+    authenticator && {
+      needsCiphertext: true,
+      async update({ ciphertext }) {
+        authenticator.update(ciphertext)
+      },
+      async end(part) {
+        if (part !== undefined) authenticator.update(part.ciphertext)
+        authenticator.final()
+      },
+      close: authenticator.close,
+    }
+  )
+}

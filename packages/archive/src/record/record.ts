@@ -69,7 +69,7 @@ export interface RecordFields {
   readonly transfer: {
     readonly crc32: number
     readonly syncErrors: number
-    readonly sha256: { readonly plaintext?: string; readonly ciphertext?: string }
+    readonly sha256: { readonly plaintext: string | undefined; readonly ciphertext: string | undefined }
   }
   readonly keyId: string | undefined
   readonly tail: Tail

@@ -92,13 +92,14 @@ export interface PartWriter {
   readonly token: string
   /** Whether what is written outlives this process, so that another one can go on by `token`. */
   readonly resumable: boolean
-  /** Bytes in every part but the last, as `partSizeFor` gave it when this upload was begun: by 0.1.0 a multiple of 16 alone. */
+  /** Whether the bodies of parts are in use until the upload ends. Else a body is the caller's again when its write has succeeded. */
+  readonly keepsBodies: boolean
+  /** Bytes in every part but the last, as `partSizeFor` gave it when this upload was begun; 0.1.0 had another unit. */
   readonly partSize: number
   /** The parts that the store holds already, by number. */
   written(signal: AbortSignal): Promise<ReadonlyMap<number, WrittenPart>>
   /**
-   * Writes part `number`, 1 and up; a part written before is replaced. `body` is not changed, and may be kept
-   * until the upload ends. After a failure it may still be read, for as long as a file system that does not answer likes:
+   * Writes part `number`, 1 and up; a part written before is replaced. `body` is not changed. After a failure it may still be read, for as long as a file system that does not answer likes:
    * its memory must not be used for anything else.
    * `crc32` is the body's (ISO 3309, as `zlib.crc32`): the store verifies it where it can, and the adapter where it can't.
    */

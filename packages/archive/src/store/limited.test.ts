@@ -44,7 +44,7 @@ function slowStore(most: number, { workMs = 3, retryAfterMs = undefined as numbe
     }
   }
   const writer: PartWriter = {
-    ...{ token: "t", resumable: true, partSize: 16 },
+    ...{ token: "t", resumable: true, keepsBodies: false, partSize: 16 },
     written: () => ask("written", new Map()),
     writePart: (number) => ask("writePart", { size: number, tag: "1" }),
     complete: () => ask("complete", object),

@@ -145,6 +145,7 @@ export function withRequestLimit(
   const wrapWriter = (writer: PartWriter): PartWriter => ({
     token: writer.token,
     resumable: writer.resumable,
+    keepsBodies: writer.keepsBodies,
     partSize: writer.partSize,
     written: (signal) => once(() => writer.written(signal), signal),
     writePart: (number, body, crc32, signal) =>

@@ -33,6 +33,7 @@ function faultyStore(bytes: Uint8Array, fates: Fate[]): FaultyStore {
   const writer: PartWriter = {
     token: "token",
     resumable: true,
+    keepsBodies: false,
     partSize: 16,
     async written() {
       next("written")

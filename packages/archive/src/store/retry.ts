@@ -138,6 +138,7 @@ export function withRetries(store: ArchiveStore, options: RetryOptions = {}): Ar
   const wrapWriter = (writer: PartWriter): PartWriter => ({
     token: writer.token,
     resumable: writer.resumable,
+    keepsBodies: writer.keepsBodies,
     partSize: writer.partSize,
     written: (signal) => retry(() => writer.written(signal), signal),
     writePart: (number, body, crc32, signal) =>

@@ -202,7 +202,8 @@ export async function azureWriter(
     throw failure
   }
 
-  return { token, resumable: true, partSize, written, writePart, complete, abort: () => endUpload(to, token) }
+  const holds = { token, resumable: true, keepsBodies: false, partSize }
+  return { ...holds, written, writePart, complete, abort: () => endUpload(to, token) }
 }
 
 /** Views on `body` that are small enough to show that the connection moves. */

@@ -80,6 +80,7 @@ function fileWriter(upload: Upload): PartWriter {
   return {
     token: upload.token,
     resumable: true,
+    keepsBodies: false,
     partSize,
     async written(signal) {
       signal.throwIfAborted()

@@ -147,6 +147,7 @@ function multipartWriter(bucket: S3Bucket, upload: Upload): PartWriter {
   return {
     token: multipartToken(uploadId, partSize),
     resumable: true,
+    keepsBodies: false,
     partSize,
     async written(signal) {
       const parts = new Map<number, WrittenPart>()

@@ -25,6 +25,7 @@ export function putWriter(
   return {
     token: SINGLE_TOKEN,
     resumable: false,
+    keepsBodies: true,
     partSize,
     async written(signal) {
       signal.throwIfAborted()
