@@ -1,6 +1,6 @@
 /**
  * The peer of ingest: what one writes with Express and BullMQ in an hour. Each callback is added to the queue by `queue.add`
- * and answered 202. No signature, no schema, no deadline, no fair turns, no books, no log.
+ * and answered 202. No signature, no schema, no deadline, no fair turns, no accounts, no log.
  *
  * usage: peer-ingest.ts REDIS_URL QUEUE; writes the port that it listens on to stdout.
  */

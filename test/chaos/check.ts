@@ -244,7 +244,7 @@ function checkLogs(world: World): Violation[] {
   return violations
 }
 
-/** I8: accepted = committed + dead-lettered + live + discarded, by the callbacks' answers and by the queue's own books. */
+/** I8: accepted = committed + dead-lettered + live + discarded, by the callbacks' answers and by the queue's own accounts. */
 async function checkAccounts(
   world: World,
   jobs: readonly JobState[],
@@ -257,7 +257,7 @@ async function checkAccounts(
     : [
         {
           invariant: "I8",
-          what: `${jobs.length} jobs were acknowledged, the queue's books say ${JSON.stringify(accounts)}`,
+          what: `${jobs.length} jobs were acknowledged, the queue's accounts say ${JSON.stringify(accounts)}`,
         },
       ]
   if (redisForgot) return violations

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { runCli } from "@unseal/test/harness/process"
 import type { Protection } from "../rig/settings.ts"
-import { watchBooks } from "./books.ts"
+import { watchAccounts } from "./accounts.ts"
 import { type CheckOptions, check, openUploads, type Violation } from "./check.ts"
 import { startWorld, type World, type WorldOptions } from "./world.ts"
 
@@ -61,7 +61,7 @@ export async function inWorld(
     ...worldOptions,
     ...(options.protectionsOff && { protectionsOff: options.protectionsOff }),
   })
-  const books = watchBooks(world)
+  const accounts = watchAccounts(world)
   try {
     let findings: Findings = { runs: "", measured: "not finished" }
     const violations: Violation[] = []
@@ -77,16 +77,16 @@ export async function inWorld(
     if (left > 0) await sweep(world)
     for (const what of findings.failures ?? []) violations.push({ invariant: "row", what })
     violations.push(...(await check(world, findings.check)))
-    if (!findings.check?.redisTorn) violations.push(...books.violations)
+    if (!findings.check?.redisTorn) violations.push(...accounts.violations)
     if (violations.length > 0 && !options.expectsViolations) {
       const path = join(tmpdir(), `unseal-chaos-${options.seed}-${Date.now()}.jsonl`)
       world.history.write(path)
       violations.push({ invariant: "row", what: `the history is in ${path}` })
     }
-    const measured = `${findings.measured}; uploads left for the janitor: ${left}; books read ${books.looks} times`
+    const measured = `${findings.measured}; uploads left for the janitor: ${left}; accounts read ${accounts.looks} times`
     return { runs: findings.runs, measured, violations }
   } finally {
-    books.stop()
+    accounts.stop()
     await world.close()
   }
 }

@@ -257,7 +257,7 @@ test("the status says what was accepted and what became of it, and fails if some
   expect(checked.stdout.toString()).toContain("+ 1 missing")
 })
 
-test("a discarded dead letter is gone for good, named in the output, and in the books", async () => {
+test("a discarded dead letter is gone for good, named in the output, and in the accounts", async () => {
   const before = (await status()).accounts
   const [first, second] = await list()
   const none = await system.cli(["queue", "discard", first!.jobId])

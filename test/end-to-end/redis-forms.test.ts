@@ -64,7 +64,7 @@ describe.each(REDIS_FORMS.filter((form) => form !== "plain"))("a Redis in the fo
 })
 
 describe.each(["sentinel", "cluster"] as const)("a failover of a %s under load", (form) => {
-  it("loses nothing that was acknowledged and replicated, and keeps the books", async () => {
+  it("loses nothing that was acknowledged and replicated, and keeps the accounts", async () => {
     const system = await startSystem({
       store: "file",
       workers: 2,

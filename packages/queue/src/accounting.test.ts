@@ -68,13 +68,13 @@ function bullmq(): Queue {
 }
 
 const accounts = () => readAccounts(client, queue)
-const books = (fields: Partial<Accounts>): Accounts => ({
+const balanced = (fields: Partial<Accounts>): Accounts => ({
   ...{ accepted: 0, committed: 0, deadLetters: 0, live: 0, discarded: 0, missing: 0 },
   ...fields,
 })
 
-test("an empty queue has empty books", async () => {
-  expect(await accounts()).toEqual(books({}))
+test("an empty queue has empty accounts", async () => {
+  expect(await accounts()).toEqual(balanced({}))
 })
 
 test("an archive is accepted once, however many callbacks come for it at the same time", async () => {
@@ -83,7 +83,7 @@ test("an archive is accepted once, however many callbacks come for it at the sam
     Array.from({ length: 50 }, () => producer.enqueue({ ...one, nonce: randomUUID() })),
   )
   expect(enqueued.filter(({ outcome }) => outcome === "enqueued")).toHaveLength(1)
-  expect(await accounts()).toEqual(books({ accepted: 1, live: 1 }))
+  expect(await accounts()).toEqual(balanced({ accepted: 1, live: 1 }))
 })
 
 test("committed archives, dead letters and live jobs add up to the accepted ones", async () => {
@@ -99,7 +99,7 @@ test("committed archives, dead letters and live jobs add up to the accepted ones
     },
     { concurrency: 9 },
   )
-  await expect.poll(accounts).toEqual(books({ accepted: 9, committed: 3, deadLetters: 3, live: 3 }))
+  await expect.poll(accounts).toEqual(balanced({ accepted: 9, committed: 3, deadLetters: 3, live: 3 }))
 })
 
 test("a redriven dead letter is live again, and was accepted once", async () => {
@@ -107,34 +107,34 @@ test("a redriven dead letter is live again, and was accepted once", async () => 
   const consumer = consume(async () => {
     throw new UnsealError("ERR_NO_MATCHING_KEY", "none of 1 keys fits")
   })
-  await expect.poll(accounts).toEqual(books({ accepted: 1, deadLetters: 1 }))
+  await expect.poll(accounts).toEqual(balanced({ accepted: 1, deadLetters: 1 }))
   await consumer.close()
   const deadLetters = openDeadLetters({ connection: client, queue })
   ends.push(() => deadLetters.close())
   const [letter] = await deadLetters.list()
   // Two at once, as two operators would.
   await Promise.all([deadLetters.redrive(letter!.jobId), deadLetters.redrive(letter!.jobId)])
-  expect(await accounts()).toEqual(books({ accepted: 1, live: 1 }))
+  expect(await accounts()).toEqual(balanced({ accepted: 1, live: 1 }))
 
   consume(async () => ({}))
-  await expect.poll(accounts).toEqual(books({ accepted: 1, committed: 1 }))
+  await expect.poll(accounts).toEqual(balanced({ accepted: 1, committed: 1 }))
 })
 
 test("a committed archive stays committed when its job is forgotten, and counts again if it comes again", async () => {
   const one = payload()
   const { jobId } = await producer.enqueue(one)
   consume(async () => ({}))
-  await expect.poll(accounts).toEqual(books({ accepted: 1, committed: 1 }))
+  await expect.poll(accounts).toEqual(balanced({ accepted: 1, committed: 1 }))
   await bullmq().remove(jobId)
-  expect(await accounts()).toEqual(books({ accepted: 1, committed: 1 }))
+  expect(await accounts()).toEqual(balanced({ accepted: 1, committed: 1 }))
   await producer.enqueue(one)
-  await expect.poll(accounts).toEqual(books({ accepted: 2, committed: 2 }))
+  await expect.poll(accounts).toEqual(balanced({ accepted: 2, committed: 2 }))
 })
 
 test("a job that is removed by hand is missing", async () => {
   const { jobId } = await producer.enqueue(payload())
   await bullmq().remove(jobId)
-  expect(await accounts()).toEqual(books({ accepted: 1, missing: 1 }))
+  expect(await accounts()).toEqual(balanced({ accepted: 1, missing: 1 }))
 })
 
 test("a Redis that is full counts nothing that it refuses", async () => {
@@ -145,10 +145,10 @@ test("a Redis that is full counts nothing that it refuses", async () => {
   const refused = createProducer({ connection, queue })
   ends.push(() => refused.close())
   await expect(refused.enqueue(payload())).rejects.toThrow(/maxmemory|OOM/)
-  expect(await readAccounts(connection, queue)).toEqual(books({}))
+  expect(await readAccounts(connection, queue)).toEqual(balanced({}))
 })
 
-test("the books are balanced at every moment, while workers are killed and hand back and dead letters are redriven", async () => {
+test("the accounts are balanced at every moment, while workers are killed and hand back and dead letters are redriven", async () => {
   const children = new Set<ChildProcess>()
   const fixture = fileURLToPath(new URL("../fixtures/accounting-process.ts", import.meta.url))
   const start = async (role: "producer" | "worker") => {

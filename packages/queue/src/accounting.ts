@@ -1,5 +1,5 @@
 /**
- * The books of a queue: every archive that was accepted is committed, a dead letter, live, or discarded.
+ * The accounts of a queue: every archive that was accepted is committed, a dead letter, live, or discarded.
  *
  *     accepted = committed + dead letters + live + discarded
  *
@@ -31,7 +31,7 @@ export interface Accounts {
 /** A day of points, one a minute: what BullMQ's own counter of completed jobs keeps beside the count itself. */
 export const COMPLETED_METRICS = { maxDataPoints: 24 * 60 }
 
-/** The books as they are now. One round trip, whatever the queue's length. */
+/** The accounts as they are now. One round trip, whatever the queue's length. */
 export async function readAccounts(connection: RedisClient, queue: string): Promise<Accounts> {
   const key = (type: string) => queueKey(queue, type)
   const reading = connection.multi()

@@ -30,7 +30,7 @@ export async function missingCommands(client: RedisClient, queue: string): Promi
   const missing = answers.flatMap(([error], index) =>
     error && isForbidden(error) ? [COMMANDS[index]![0]!] : [],
   )
-  // MULTI is answered like a transaction, as the queue's books are read.
+  // MULTI is answered like a transaction, as the queue's accounts are read.
   const inTransaction = await client
     .multi()
     .exists(key("v"))

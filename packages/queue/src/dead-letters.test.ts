@@ -140,7 +140,7 @@ test("a redriven job begins anew under another id, from its checkpoint, and its 
   expect(ended).toHaveLength(1)
 })
 
-test("a discarded dead letter leaves nothing but its place in the books, and its archive may come again", async () => {
+test("a discarded dead letter leaves nothing but its place in the accounts, and its archive may come again", async () => {
   consume(fail)
   const one = payload("1")
   const { jobId } = await producer.enqueue(one)
@@ -164,11 +164,11 @@ test("a discarded dead letter leaves nothing but its place in the books, and its
   expect(await letters.redrive(jobId)).toBeNull()
   expect(await client.exists(queueKey(queue, jobId), checkpointKey(queue, jobId))).toBe(0)
   expect(await isOwned()).toBe(false)
-  const books = { accepted: 2, committed: 0, deadLetters: 0, live: 0, discarded: 2, missing: 0 }
-  expect(await readAccounts(client, queue)).toEqual(books)
+  const accounts = { accepted: 2, committed: 0, deadLetters: 0, live: 0, discarded: 2, missing: 0 }
+  expect(await readAccounts(client, queue)).toEqual(accounts)
 
   expect((await producer.enqueue(one)).outcome).toBe("enqueued")
-  expect(await readAccounts(client, queue)).toEqual({ ...books, accepted: 3, live: 1 })
+  expect(await readAccounts(client, queue)).toEqual({ ...accounts, accepted: 3, live: 1 })
   expect(await letters.discard(jobId)).toBe(false)
 })
 

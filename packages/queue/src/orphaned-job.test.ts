@@ -59,7 +59,7 @@ test("an orphaned job that is put back in line is begun by a worker that waits, 
   }
 }, 4_000)
 
-test("an orphaned job that nobody has counted costs the books nothing", async () => {
+test("an orphaned job that nobody has counted costs the accounts nothing", async () => {
   const archiveId = randomUUID()
   const jobId = await enqueueOrphan(archiveId)
   await current.client.hdel(key(jobId), "counted")

@@ -17,7 +17,7 @@ export class Interrupted extends Error {
   override readonly name = "Interrupted"
 }
 
-/** The queue's books are not balanced: exit code 1. */
+/** The queue's accounts are not balanced: exit code 1. */
 export class Unaccounted extends Error {
   override readonly name = "Unaccounted"
 }

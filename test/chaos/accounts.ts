@@ -1,4 +1,4 @@
-/** I8 at every moment, and not only at the end: the queue's books, read every second while a row runs. */
+/** I8 at every moment, and not only at the end: the queue's accounts, read every second while a row runs. */
 import { readAccounts } from "@unseal/queue/accounting"
 import type { Violation } from "./check.ts"
 import { QUEUE } from "./settings.ts"
@@ -16,7 +16,7 @@ const EVERY_MS = 1_000
 const MOST_VIOLATIONS = 5
 
 /** Begins to look. A moment when Redis does not answer is skipped: what it has on its disk is looked at when it is back. */
-export function watchBooks({ hasty: connection, history }: Pick<World, "hasty" | "history">): Books {
+export function watchAccounts({ hasty: connection, history }: Pick<World, "hasty" | "history">): Books {
   const violations: Violation[] = []
   let looks = 0
   let looking = false
@@ -26,7 +26,7 @@ export function watchBooks({ hasty: connection, history }: Pick<World, "hasty" |
     if (!Number.isFinite(accounts.missing)) return
     looks++
     if (accounts.missing === 0 || violations.length >= MOST_VIOLATIONS) return
-    const what = `the queue's books did not balance: ${JSON.stringify(accounts)}`
+    const what = `the queue's accounts did not balance: ${JSON.stringify(accounts)}`
     history.add({ kind: "fault", what })
     violations.push({ invariant: "I8", what })
   }
