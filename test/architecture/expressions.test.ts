@@ -22,7 +22,7 @@ const HARMLESS: Readonly<Record<string, string>> = {
   "packages/queue/src/redrive-id.ts": SHORT,
   "packages/service/src/error-serializer.ts": DISTINCT,
   "packages/service/src/redis-reach.ts": "of one line of an error of Redis, whose server is ours",
-  "packages/service/src/store-location.ts": OURS,
+  "packages/service/src/key-template.ts": OURS,
   "packages/vendor/src/client.ts": OURS,
   "packages/vendor/src/proxy.ts": "of a short message of Node's own client",
   "apps/cli/src/certificate/create.ts": OURS,

@@ -1,4 +1,18 @@
-/** Templates of store keys: a relative path with `{projectId}` and `{archiveId}` (the form is checked in store-location.ts). */
+/** Templates of store keys: a relative path with `{projectId}` and `{archiveId}`. */
+
+/** What is wrong with `template` as the template of a key, as a clause, or `null`. */
+export function keyTemplateProblem(template: string): string | null {
+  const stripped = template.replaceAll("{projectId}", "p").replaceAll("{archiveId}", "a")
+  const unknown = /\{[^}]*\}|[{}]/.exec(stripped)
+  if (unknown) return `holds ${unknown[0]}: only {projectId} and {archiveId} are known`
+  if (!template.includes("{archiveId}")) return "must hold {archiveId}"
+  // A control character in a key is refused by the stores, each in its own way.
+  if ([...stripped].some((character) => character < " " || character === "\x7f"))
+    return "holds a control character"
+  return stripped.split("/").some((segment) => ["", ".", ".."].includes(segment))
+    ? "must be a relative path without empty, . or .. segments"
+    : null
+}
 
 /** The key that `template` stands for. */
 export function fillKeyTemplate(

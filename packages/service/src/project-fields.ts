@@ -3,8 +3,9 @@
  * project, what each reader gets, and the tables of the documents.
  */
 import { z } from "zod"
+import { keyTemplateProblem } from "./key-template.ts"
 import type { ProcessName } from "./setting-row.ts"
-import { keyTemplateProblem, storeUrlProblem } from "./store-location.ts"
+import { storeUrlProblem } from "./store-url-check.ts"
 
 /** Who reads projects, each its own fields, and the processes that do so. */
 export const READERS = {

@@ -1,7 +1,7 @@
 /** What each reader makes of the fields of a project: what they must be together, and what it gets. */
 import { z } from "zod"
 import { fieldsOf, type PROJECT_FIELDS, type ProjectFields, type ProjectsReader } from "./project-fields.ts"
-import { locationOf } from "./store-location.ts"
+import { placeKeyOf } from "./store-url-check.ts"
 
 type Fields = typeof PROJECT_FIELDS
 
@@ -146,8 +146,8 @@ function workerSchema(fields: ProjectFields): z.ZodType<WorkerProject> {
     .check(checkPlatform)
     .check((context) => {
       const { source, destination, sourceKeys, destinationKey } = context.value
-      const target = locationOf(destination, destinationKey)
-      if (sourceKeys.some((template) => locationOf(source, template) === target))
+      const target = placeKeyOf(destination, destinationKey)
+      if (sourceKeys.some((template) => placeKeyOf(source, template) === target))
         complain(
           context,
           "destinationKey",

@@ -31,25 +31,11 @@ function decoded(path: string): string | null {
   }
 }
 
-/** What is wrong with `template` as the template of a key, as a clause, or `null`. */
-export function keyTemplateProblem(template: string): string | null {
-  const stripped = template.replaceAll("{projectId}", "p").replaceAll("{archiveId}", "a")
-  const unknown = /\{[^}]*\}|[{}]/.exec(stripped)
-  if (unknown) return `holds ${unknown[0]}: only {projectId} and {archiveId} are known`
-  if (!template.includes("{archiveId}")) return "must hold {archiveId}"
-  // A control character in a key is refused by the stores, each in its own way.
-  if ([...stripped].some((character) => character < " " || character === "\x7f"))
-    return "holds a control character"
-  return stripped.split("/").some((segment) => ["", ".", ".."].includes(segment))
-    ? "must be a relative path without empty, . or .. segments"
-    : null
-}
-
 /**
  * Names the place that `template` stands for in the store `storeUrl`: equal for the same place, however bucket and prefix are
  * divided between the two. Settings that only say how to get there (region, profile) don't take part.
  */
-export function locationOf(storeUrl: string, template: string): string {
+export function placeKeyOf(storeUrl: string, template: string): string {
   const url = new URL(readable(storeUrl))
   const place = ["endpoint", "account"].map((name) => url.searchParams.get(name) ?? "")
   const path = `${decoded(url.pathname)}/${template}`.replace(/\/+/g, "/")
