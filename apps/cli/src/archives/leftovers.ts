@@ -2,7 +2,7 @@
  * What a run of the command line leaves when it is killed: the hidden beginning of a plaintext beside its destination. Each run
  * notes beside it who is writing; the next one to that destination removes what nobody writes any more.
  */
-import { readdir, readFile, rm, stat, writeFile } from "node:fs/promises"
+import { readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises"
 import { hostname } from "node:os"
 import { basename, dirname, join } from "node:path"
 import type { OpenedStore } from "@unseal/archive/store/adapter"
@@ -25,7 +25,9 @@ export function withOwner(store: OpenedStore, path: string): OpenedStore {
       const writer = await store.create(key, size, options, signal)
       const note = uploadFilesOf(path, writer.token).temporary + OWNER
       const me: Owner = { host: hostname(), pid: process.pid, startedAt: await startOf(process.pid) }
-      await writeFile(note, JSON.stringify(me), { mode: 0o600 })
+      // Nobody can tell whose an unfinished note is, so what it stands beside would stay.
+      await writeFile(`${note}.new`, JSON.stringify(me), { mode: 0o600 })
+      await rename(`${note}.new`, note)
       const forget = () => rm(note, { force: true })
       return {
         ...writer,
