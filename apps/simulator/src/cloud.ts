@@ -63,7 +63,7 @@ export interface LiveRecording {
 export interface RecordingCloud {
   /** All archives by id, oldest first; those being recorded too. */
   readonly archives: ReadonlyMap<string, Archive>
-  /** The archive, when it is uploaded and all of its callbacks have ended. Rejects if the upload fails, after calling back `failed`. */
+  /** Resolves when the archive is uploaded and all its callbacks have ended. If the upload fails, sends `failed` and rejects. */
   record(options: RecordOptions, signal?: AbortSignal): Promise<Archive>
   /** Begins an archive, for somebody else to stop. `RangeError` if the size can't be had. */
   start(options: RecordOptions, signal: AbortSignal): LiveRecording

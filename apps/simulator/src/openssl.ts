@@ -71,7 +71,7 @@ export async function decryptByOpenssl(options: OpensslDecryption): Promise<void
   }
 }
 
-/** Runs openssl with `input` as its stdin and gives its stdout. `Error` with what it wrote to stderr if it fails or is missing. */
+/** Runs openssl with `input` as its stdin. Resolves to its stdout. Throws `Error` with its stderr if it fails or is missing. */
 async function openssl(args: readonly string[], input: string | Uint8Array = ""): Promise<Buffer> {
   const child = spawn("openssl", args, { stdio: "pipe" })
   const exit = new Promise<number | null>((resolve, reject) => {

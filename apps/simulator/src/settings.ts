@@ -1,4 +1,4 @@
-/** What the simulator reads from its environment, setting by setting; config.ts reads them, docs/simulator.md lists them. */
+/** The simulator's settings. config.ts reads them from the environment, docs/simulator.md lists them. */
 import { choice, flag, integer, milliseconds, port, text, url } from "@unseal/service/settings"
 import { z } from "zod"
 import { describeQuirks, isQuirkName } from "./s3/quirks/quirks.ts"
@@ -25,7 +25,7 @@ const quirk = () =>
     return z.NEVER
   })
 
-/** Of the REST API, and of the vendor's storage, which is there only with it. */
+/** Settings of the REST API and of the vendor's storage, which exists only with it. */
 const REST_SETTINGS = {
   SIMULATOR_REST_PORT: port()
     .optional()
@@ -58,7 +58,7 @@ const REST_SETTINGS = {
     .describe("private key (PEM) of that certificate; the two are set together"),
 }
 
-/** The simulator's own settings; they are no part of the product's, so they have a prefix of their own. Each says what it means. */
+/** The simulator's own settings. They have a prefix of their own because they are not the product's. Each describes its meaning. */
 export const SETTINGS = z.object({
   SIMULATOR_HOST: text().prefault("127.0.0.1").describe("address that every port listens on"),
   SIMULATOR_PORT: port().prefault("8082").describe("port of the control API; 0 takes any free one"),
@@ -142,7 +142,7 @@ export const SETTINGS = z.object({
     .describe("archives that are uploaded at once"),
 })
 
-/** May also be given as a file (`NAME_FILE`). */
+/** Settings that may also be given as a file (`NAME_FILE`). */
 export const SECRETS = [
   "SIMULATOR_CALLBACK_TOKEN",
   "SIMULATOR_SIGNATURE_SECRET",
@@ -150,13 +150,13 @@ export const SECRETS = [
   "SIMULATOR_S3_UPLOAD_SECRET_KEY",
 ] as const
 
-/** One for each setting, for docs/simulator.md. */
+/** One row per setting, for docs/simulator.md. */
 export interface SettingRow {
   readonly name: string
   /** As it would be written in the environment; `null` if there is none. */
   readonly default: string | null
   readonly meaning: string
-  /** All that it may be, if it is one of a few words. */
+  /** All allowed values, if it is a choice. */
   readonly choices: readonly string[]
   /** Whether `NAME_FILE` may hold it. */
   readonly secret: boolean

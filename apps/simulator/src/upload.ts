@@ -1,22 +1,22 @@
-/** The vendor's upload into the customer's bucket, in parts, so that an archive of any size needs no more memory than two of them. */
+/** The vendor's upload into the customer's bucket. It goes in parts, so an archive of any size needs memory for only two parts. */
 import { crc32 } from "node:zlib"
 import type { ArchiveStore, PartWriter, StoredObject, WrittenPart } from "@unseal/archive/store/contract"
 
-/** The vendor documents this layout for `archive.mp4` and `archive.zip`; the name of an encrypted archive is not documented. */
+/** The vendor documents this layout for `archive.mp4` and `archive.zip`, but not the name of an encrypted archive. */
 export const DEFAULT_KEY_TEMPLATE = "{projectId}/{archiveId}/archive.ts"
 
-/** The vendor's name for a composed archive that is not encrypted. */
+/** The vendor's name for a composed archive without encryption. */
 export const PLAIN_KEY_TEMPLATE = "{projectId}/{archiveId}/archive.mp4"
 
-/** The object's key for an archive. `RangeError` if the template does not tell archives apart. */
+/** The object key of an archive. Throws `RangeError` if the template gives several archives the same key. */
 export function archiveKey(template: string, ids: { projectId: string; archiveId: string }): string {
   if (!template.includes("{archiveId}")) throw new RangeError("a key template must contain {archiveId}")
   return template.replaceAll("{projectId}", ids.projectId).replaceAll("{archiveId}", ids.archiveId)
 }
 
 /**
- * Writes exactly `size` bytes of `chunks` to `key`. One part is on its way while the next is
- * filled. After an error nothing is visible and no upload is left open. Errors are the store's.
+ * Writes exactly `size` bytes of `chunks` to `key`, one part while the next is filled. After an error nothing is visible and
+ * no upload is left open. Throws the store's errors.
  */
 export async function uploadArchive(
   store: ArchiveStore,
@@ -28,7 +28,7 @@ export async function uploadArchive(
   const writer = await store.create(
     key,
     size,
-    // The vendor only writes: it may not look at what is there.
+    // The vendor has write access only, so it can't look at what is there.
     { contentType: "video/mp2t", metadata: {}, existing: "replace" },
     signal,
   )
@@ -38,7 +38,7 @@ export async function uploadArchive(
     for (const [index, body] of partsOf(chunks, writer.partSize)) {
       await onItsWay
       onItsWay = writePart(writer, index + 1, body, written, signal)
-      // Awaited one part later; until then a rejection must not count as unhandled.
+      // Awaited one part later. Until then a rejection must not count as unhandled.
       onItsWay.catch(() => {})
     }
     await onItsWay
@@ -61,7 +61,7 @@ async function writePart(
   written.set(number, await writer.writePart(number, body, checksum, signal))
 }
 
-/** Cuts `chunks` into parts of `partSize` bytes and a last one with the rest. */
+/** Cuts `chunks` into parts of `partSize` bytes, the last with the rest. */
 function* partsOf(chunks: Iterable<Uint8Array>, partSize: number): Generator<[number, Uint8Array[]]> {
   let body: Uint8Array[] = []
   let room = partSize

@@ -2,7 +2,7 @@ import type { OpenedStore } from "@unseal/archive/store/adapter"
 import { openStore } from "@unseal/archive/store/open"
 import type { StorageRequest } from "./storage-request.ts"
 
-/** The store that a storage request names, with its credentials and no others. A bucket's region is Amazon's first if it has no endpoint. */
+/** Opens the store that a storage request names, with only its credentials. The region of a bucket is us-east-1. */
 export function openTarget(target: Pick<StorageRequest, "type" | "config">): Promise<OpenedStore> {
   const { type, config } = target as StorageRequest
   if (type === "s3") {

@@ -151,11 +151,11 @@ describe("the published GET object request", () => {
     expect(verdict(withHeader("User-Agent", "any"))).toBe("accepted")
   })
 
-  it("is accepted with the spaces around and in a signed value doubled", () => {
+  it("is accepted with doubled spaces around and inside a signed value", () => {
     expect(verdict(withHeader("Range", "  bytes=0-9  "))).toBe("accepted")
   })
 
-  it("is accepted up to 15 minutes from the server's clock, in both directions", () => {
+  it("is accepted up to 15 minutes before or after the server's clock", () => {
     const skew = 15 * 60_000
     expect(verdict({}, EXAMPLE_TIME + skew)).toBe("accepted")
     expect(verdict({}, EXAMPLE_TIME - skew)).toBe("accepted")
@@ -163,7 +163,7 @@ describe("the published GET object request", () => {
     expect(verdict({}, EXAMPLE_TIME - skew - 1)).toBe("RequestTimeTooSkewed")
   })
 
-  it("is refused under an unknown access key and in another region", () => {
+  it("is refused under an unknown access key, and in another region", () => {
     expect(refusal(() => authorize(request, new Map(), "us-east-1", EXAMPLE_TIME))).toBe("InvalidAccessKeyId")
     expect(refusal(() => authorize(request, credentials, "eu-west-1", EXAMPLE_TIME))).toBe(
       "AuthorizationHeaderMalformed",
@@ -180,7 +180,7 @@ describe("the published presigned request", () => {
   const verdict = (target: string, nowMs = EXAMPLE_TIME) =>
     refusal(() => authorize({ ...request, target }, credentials, "us-east-1", nowMs))
 
-  it("holds from its date until it expires", () => {
+  it("is valid from its date until it expires", () => {
     expect(verdict(request.target, EXAMPLE_TIME + 86_400_000)).toBe("accepted")
     expect(verdict(request.target, EXAMPLE_TIME + 86_400_001)).toBe("AccessDenied")
     expect(verdict(request.target, EXAMPLE_TIME - 15 * 60_000 - 1)).toBe("AccessDenied")

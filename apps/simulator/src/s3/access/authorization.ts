@@ -1,7 +1,7 @@
 /**
- * AWS Signature Version 4 as S3 checks it, from the request as it came over the wire (API reference, "Authenticating
- * requests"): the canonical path is encoded once and never normalised, every `x-amz-` header must be signed, and the
- * payload is bound by `x-amz-content-sha256`. It shares no code with any client, so that neither hides the other's faults.
+ * AWS Signature Version 4 as S3 verifies it, on the request exactly as received (API reference, "Authenticating requests"): the
+ * canonical path is encoded once and never normalised, every `x-amz-` header must be signed, and `x-amz-content-sha256` binds
+ * the payload. It shares no code with any client, so that neither side hides the other's faults.
  */
 import { createHash, createHmac, timingSafeEqual } from "node:crypto"
 import { Refusal } from "../http/refusals.ts"
@@ -14,32 +14,32 @@ const MAX_PRESIGNED_SECONDS = 7 * 24 * 3600
 export interface Credential {
   readonly accessKeyId: string
   readonly secretAccessKey: string
-  /** Of a credential that has been given for a while: requests bring it. Any other credential may bring none. */
+  /** The session token of a temporary credential; its requests must carry it. Long-lived credentials have none. */
   readonly sessionToken?: string
 }
 
-/** A request as node:http received it: the target undecoded, names and values in turn. */
+/** A request as node:http received it: the target undecoded, header names and values alternating. */
 export interface WireRequest {
   readonly method: string
   readonly target: string
   readonly rawHeaders: readonly string[]
 }
 
-/** Signs what follows the head of an aws-chunked body: each signature covers the one before it. */
+/** Signs the chunks of an aws-chunked body. Each signature covers the one before it. */
 export interface ChunkSigner {
   readonly seed: string
   chunk(previous: string, sha256: string): string
   trailer(previous: string, sha256: string): string
 }
 
-/** What `x-amz-content-sha256` says of the body. */
+/** The value of `x-amz-content-sha256`, parsed. */
 export type PayloadProof =
   | { readonly kind: "hash"; readonly sha256: string }
   | { readonly kind: "unsigned" }
   | { readonly kind: "unsigned-chunks" }
   | { readonly kind: "signed-chunks"; readonly trailer: boolean; readonly signer: ChunkSigner }
 
-/** Who signed a request, and what binds its body. */
+/** Who signed a request, and how its body is verified. */
 export interface Authorization {
   readonly accessKeyId: string
   readonly proof: PayloadProof
@@ -65,7 +65,7 @@ export function sameSignature(expected: string, given: string): boolean {
   return a.length === b.length && timingSafeEqual(a, b)
 }
 
-/** Who signed the request and the proof for its body, if the signature holds. `nowMs` is the server's clock. Throws `Refusal`. */
+/** Verifies a signature. Returns its signer and the proof for the body. `nowMs` is the server's clock. Throws `Refusal`. */
 export function authorize(
   request: WireRequest,
   credentials: ReadonlyMap<string, Credential>,
@@ -116,7 +116,7 @@ export function authorize(
   return { accessKeyId: claim.accessKeyId, proof }
 }
 
-/** Names in lower case, values trimmed with runs of spaces collapsed, repeated headers joined: the canonical form. */
+/** The canonical form: names in lower case, values trimmed with runs of spaces collapsed, repeated headers joined. */
 function joinHeaders(rawHeaders: readonly string[]): ReadonlyMap<string, string> {
   const joined = new Map<string, string>()
   for (let i = 0; i < rawHeaders.length; i += 2) {
@@ -158,7 +158,7 @@ function readClaim(query: readonly [string, string][], headers: ReadonlyMap<stri
   }
 }
 
-/** The access key that a request claims, before anything is proved. */
+/** The access key that a request claims. Nothing is verified yet. */
 export function claimedAccessKey(target: string, authorization: string | undefined): string | undefined {
   const claim =
     /[ ,]Credential=([^/,]+)\//.exec(authorization ?? "") ??
@@ -256,7 +256,7 @@ function checkTime(claim: Claim, query: readonly [string, string][], nowMs: numb
 const isoDate = ([, year, month, day, hour, minute, second]: readonly string[]): string =>
   `${year}-${month}-${day}T${hour}:${minute}:${second}Z`
 
-/** A header that S3 acts on and the signature does not cover could be added by anyone on the way. */
+/** S3 acts on these headers. If the signature did not cover them, anyone on the way could add them. */
 function checkSignedHeaders({ signedHeaders }: Claim, headers: ReadonlyMap<string, string>): void {
   const unsigned = [...headers.keys()].filter(
     (name) => (name === "host" || name.startsWith("x-amz-")) && !signedHeaders.includes(name),

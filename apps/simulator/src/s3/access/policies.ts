@@ -1,11 +1,11 @@
-/** Who may do what, as IAM has it: the documents that the README prints are enforced as they are. */
+/** IAM policies of the server's users. The documents that the README prints are enforced as they are. */
 import type { S3Request } from "../http/exchange.ts"
 import { Refusal } from "../http/refusals.ts"
 import type { OperationName } from "../http/routing.ts"
 
 export interface PolicyStatement {
   readonly Sid?: string | undefined
-  /** There is no other: what is not allowed is denied. */
+  /** The only effect: anything that is not allowed is denied. */
   readonly Effect: "Allow"
   /** `s3:GetObject` and the like; `*` stands for any characters. */
   readonly Action: string | readonly string[]
@@ -27,7 +27,7 @@ const ACTIONS: Readonly<Record<Exclude<OperationName, "Unknown">, string>> = {
   GetBucketLocation: "s3:GetBucketLocation",
   ListObjects: "s3:ListBucket",
   ListObjectsV2: "s3:ListBucket",
-  // Of each key in its document, which the server does not ask for one by one.
+  // Needed for each key in the document, but the server asks only once.
   DeleteObjects: "s3:DeleteObject",
   PutObject: "s3:PutObject",
   CopyObject: "s3:PutObject",
@@ -43,7 +43,7 @@ const ACTIONS: Readonly<Record<Exclude<OperationName, "Unknown">, string>> = {
   AbortMultipartUpload: "s3:AbortMultipartUpload",
 }
 
-/** What a header asks for, a write needs beside its own permission. */
+/** Permissions that a write needs in addition if it has the header. */
 const BY_HEADER: Readonly<Record<string, string>> = {
   "x-amz-tagging": "s3:PutObjectTagging",
   "x-amz-acl": "s3:PutObjectAcl",
@@ -51,12 +51,12 @@ const BY_HEADER: Readonly<Record<string, string>> = {
 
 type Asked = Pick<S3Request, "operation" | "bucket" | "key" | "headers">
 
-/** What the owner of several documents may do. */
+/** Combines several documents into one that allows everything that any of them allows. */
 export const joined = (documents: readonly PolicyDocument[]): PolicyDocument => ({
   Statement: documents.flatMap(({ Statement }) => Statement),
 })
 
-/** The policies of a server, by access key. A change takes effect with the next request. */
+/** The server's policies by access key. A change takes effect with the next request. */
 export class Policies {
   readonly #documents: Map<string, PolicyDocument>
 
@@ -68,12 +68,12 @@ export class Policies {
     this.#documents.set(accessKeyId, document)
   }
 
-  /** The owner of the key may do everything again. */
+  /** Removes the policy: the key's owner may do everything again. */
   delete(accessKeyId: string): void {
     this.#documents.delete(accessKeyId)
   }
 
-  /** Throws `AccessDenied` if the owner of the key may not do this. */
+  /** Throws `AccessDenied` if the key's owner may not do this. */
   check(accessKeyId: string, { operation, bucket, key, headers }: Asked): void {
     if (operation === "Unknown") return
     const action = ACTIONS[operation]
@@ -84,7 +84,7 @@ export class Policies {
         throw denial(accessKeyId, needed)
   }
 
-  /** Who may not list a bucket is not told that a key is missing. */
+  /** Answers 403 instead of 404 for a missing key if its owner may not list the bucket. */
   refusal(refusal: Refusal, accessKeyId: string, { operation, bucket }: Asked): Refusal {
     const isHidden =
       refusal.code === "NoSuchKey" &&
@@ -106,7 +106,7 @@ export class Policies {
   }
 }
 
-/** In AWS's words for the account's own users. */
+/** Worded as AWS words it for an account's own users. */
 const denial = (accessKeyId: string, action: string): Refusal =>
   new Refusal(
     "AccessDenied",

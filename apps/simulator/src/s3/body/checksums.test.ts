@@ -28,7 +28,7 @@ describe("checksums", () => {
     )
   })
 
-  it.each(["CRC32", "CRC32C", "CRC64NVME"] as const)("%s combines over parts of any sizes", (algorithm) => {
+  it.each(["CRC32", "CRC32C", "CRC64NVME"] as const)("%s combines over parts of any size", (algorithm) => {
     fc.assert(
       fc.property(fc.array(fc.uint8Array({ maxLength: 300 }), { minLength: 1, maxLength: 5 }), (parts) => {
         const whole = checksumOf(algorithm, Buffer.concat(parts))
@@ -38,7 +38,7 @@ describe("checksums", () => {
     )
   })
 
-  it("a composite checksum is that of the parts' checksums, with their number", () => {
+  it("a composite checksum is a checksum of the parts' checksums, with their number", () => {
     const parts = ["one", "two"].map((text) => ({
       size: 3,
       checksum: checksumOf("SHA256", Buffer.from(text)),

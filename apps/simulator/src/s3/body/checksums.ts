@@ -1,12 +1,12 @@
 import { createHash } from "node:crypto"
 import { crc32 } from "node:zlib"
 
-/** The additional checksums of S3, all five verified (user guide, "Checking object integrity"). */
+/** S3's additional checksums. The server verifies all five (user guide, "Checking object integrity"). */
 export type ChecksumAlgorithm = "CRC32" | "CRC32C" | "CRC64NVME" | "SHA1" | "SHA256"
-/** Of a multipart object: a checksum of the parts' checksums, or of the whole object's bytes (only the CRCs combine). */
+/** For a multipart object: a checksum of the parts' checksums, or of the whole object (CRCs only, because they combine). */
 export type ChecksumType = "COMPOSITE" | "FULL_OBJECT"
 
-/** Bytes in, digest out. */
+/** Takes bytes, gives a digest. */
 interface RunningChecksum {
   update(chunk: Uint8Array): void
   digest(): Buffer
@@ -15,7 +15,7 @@ interface RunningChecksum {
 interface Algorithm {
   readonly bytes: number
   readonly start: () => RunningChecksum
-  /** The reflected polynomial of a CRC, whose values over neighbouring ranges combine. */
+  /** The reflected polynomial of a CRC. The values of adjacent ranges can be combined. */
   readonly polynomial?: bigint
 }
 
@@ -53,7 +53,7 @@ function runningCrc32(): RunningChecksum {
   }
 }
 
-/** What one byte does to the register, for each value of the byte. */
+/** The effect of one byte on the register, for each value of the byte. */
 function byteTable(polynomial: bigint): readonly bigint[] {
   return Array.from({ length: 256 }, (_, byte) => {
     let register = BigInt(byte)
@@ -84,7 +84,7 @@ const crc64Table = byteTable(0x9a6c9329ac4bc9b5n)
 const crc64Low = lowWords(crc64Table)
 const crc64High = highWords(crc64Table)
 
-/** The register in two halves: bit operations on numbers are many times faster than on BigInts. */
+/** Keeps the register in two halves: bit operations on numbers are many times faster than on BigInts. */
 function runningCrc64(): RunningChecksum {
   let low = -1
   let high = -1
@@ -109,7 +109,7 @@ export interface PartChecksum {
   readonly checksum: Buffer
 }
 
-/** The checksum of an object made of `parts`, as S3 writes it: base64, with `-N` behind a composite one. */
+/** The checksum of an object made of `parts`, in S3's notation: base64, with the suffix `-N` if composite. */
 export function objectChecksum(
   algorithm: ChecksumAlgorithm,
   type: ChecksumType,

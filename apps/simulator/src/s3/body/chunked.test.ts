@@ -3,7 +3,7 @@ import { authorize, type ChunkSigner } from "../access/authorization.ts"
 import { Refusal } from "../http/refusals.ts"
 import { decodeChunks } from "./chunked.ts"
 
-// The examples of the S3 API reference, "Transferring payload in multiple chunks": 66,560 times `a`, without and with trailer.
+// Examples of the S3 API reference, "Transferring payload in multiple chunks": 66,560 times `a`, without and with trailer.
 const FIRST = Buffer.alloc(65_536, "a")
 const SECOND = Buffer.alloc(1024, "a")
 const credential = {
@@ -167,7 +167,7 @@ describe("unsigned chunks", () => {
     })
   })
 
-  it("may be small only at the end, as S3 wants it", async () => {
+  it("may be small only at the end, as S3 requires", async () => {
     const body = Buffer.concat([chunk(SECOND), chunk(FIRST), Buffer.from("0\r\n\r\n")])
     expect(await decode(body, { trailers: [] })).toBe("InvalidChunkSizeError")
   })

@@ -1,7 +1,7 @@
 /**
  * The aws-chunked content encoding (API reference, "Signature calculations: transferring payload in multiple chunks" and
- * "… with trailing headers"). Chunks of `<hex size>[;chunk-signature=<hex>]\r\n<data>\r\n`, a last one of size 0, then the
- * trailers. Data are handed on before their signature is seen: nothing may be made visible before the end was reached.
+ * "… with trailing headers"): chunks of `<hex size>[;chunk-signature=<hex>]\r\n<data>\r\n`, a last one of size 0, then the
+ * trailers. Data is passed on before its signature arrives, so nothing may become visible before the end.
  */
 import { createHash, type Hash } from "node:crypto"
 import { type ChunkSigner, sameSignature } from "../access/authorization.ts"
@@ -11,13 +11,13 @@ const MAX_LINE_BYTES = 8 * 1024
 const MIN_CHUNK_BYTES = 8 * 1024
 
 export interface ChunkedBody {
-  /** The signer of signed chunks; without it signatures are neither expected nor allowed. */
+  /** Verifies signed chunks. Without it, chunk signatures are neither required nor allowed. */
   readonly signer?: ChunkSigner
-  /** The header names that `x-amz-trailer` announced, in lower case. */
+  /** The header names announced by `x-amz-trailer`, in lower case. */
   readonly trailers: readonly string[]
 }
 
-/** Yields the payload of `source`, and returns the trailers. Throws `Refusal` on bad framing, signature or trailer. */
+/** Yields the payload of `source`, and returns the trailers. Throws `Refusal` for bad framing, signatures or trailers. */
 export async function* decodeChunks(
   source: AsyncIterable<Buffer>,
   body: ChunkedBody,

@@ -15,11 +15,11 @@ const NOT_VALUES = ["algorithm", "mode", "type"].map((name) => PREFIX + name)
 /** The additional checksum that a request announces for its body, in a header or in the trailer. */
 export interface AnnouncedChecksum {
   readonly algorithm: ChecksumAlgorithm
-  /** Absent if it comes in the trailer. */
+  /** Absent if the value follows in the trailer. */
   readonly value?: string
 }
 
-/** At most one checksum may be announced. Throws `Refusal`. */
+/** The checksum that a request announces. Throws `Refusal` for more than one. */
 export function announcedChecksum({ headers }: S3Request): AnnouncedChecksum | undefined {
   const found: AnnouncedChecksum[] = []
   for (const [name, value] of Object.entries(headers))
@@ -42,7 +42,7 @@ export function announcedChecksum({ headers }: S3Request): AnnouncedChecksum | u
   return checksum
 }
 
-/** The algorithm that a client names. One that is not verified here must not seem to be. */
+/** The algorithm that a client names. Throws `Refusal` for one that the server doesn't verify: it must not appear verified. */
 export function readChecksumAlgorithm(name: string): ChecksumAlgorithm {
   const algorithm = name.toUpperCase()
   if (!isChecksumAlgorithm(algorithm))
@@ -85,13 +85,13 @@ export interface ReceivedFile {
   readonly checksum?: Buffer
 }
 
-/** What to compute over a body beside what the request itself asks to be verified. */
+/** Digests to compute in addition to those that the request asks to verify. */
 export interface Wanted {
   readonly md5: boolean
   readonly checksum?: ChecksumAlgorithm | undefined
 }
 
-/** The request's body as a file, if everything that binds it holds. Leaves no file otherwise. */
+/** Stores the request's body as a file and verifies it. Leaves no file if that fails. */
 export async function receiveFile(
   request: S3Request,
   files: ObjectFiles,
@@ -103,7 +103,7 @@ export async function receiveFile(
   return { file, ...payload.digests() }
 }
 
-/** The request's body as text, if everything that binds it holds. */
+/** Reads the request's body as text and verifies it. */
 export async function receiveText(
   request: S3Request,
   announced?: AnnouncedChecksum | undefined,
@@ -122,9 +122,9 @@ interface Digests {
 }
 
 interface Payload {
-  /** Throws `Refusal` at its end if the bytes are not those that were announced. */
+  /** Throws `Refusal` at the end if the bytes are not those that were announced. */
   readonly chunks: AsyncIterable<Buffer>
-  /** To be called after the last chunk. */
+  /** Call it after the last chunk. */
   digests(): Digests
 }
 
@@ -189,7 +189,7 @@ function openPayload(
   return { chunks: verified(), digests: () => digests }
 }
 
-/** Bytes that the body will have once decoded. */
+/** The decoded body's size in bytes. */
 function payloadLength({ headers, proof }: S3Request): number {
   const chunked = proof.kind === "signed-chunks" || proof.kind === "unsigned-chunks"
   const length = headers[chunked ? "x-amz-decoded-content-length" : "content-length"]
@@ -216,10 +216,10 @@ async function* payloadChunks(request: S3Request): AsyncGenerator<Buffer, Readon
   return new Map()
 }
 
-/** The body as it comes over the wire, with the faults that strike there. */
+/** The body as it arrives on the wire, with the faults that strike there. */
 async function* receivedChunks({ incoming, fault, countIn, signal }: S3Request): AsyncGenerator<Buffer> {
   let size = 0
-  // Left early (a refusal), the stream must live on: destroying it would take the connection, and the reply, with it.
+  // A refusal leaves the loop early. Destroying the stream then would close the connection before the reply is sent.
   for await (const chunk of incoming.iterator({ destroyOnReturn: false })) {
     countIn(chunk.length)
     size += chunk.length

@@ -12,7 +12,7 @@ const operation = (key: string): Operation => ({
 })
 
 describe("the operation log", () => {
-  it("holds the last requests in order", () => {
+  it("keeps the latest requests in order", () => {
     const log = new OperationLog(3)
     for (let i = 0; i < 10; i++) {
       log.begin(operation(`${i}`))
@@ -22,7 +22,7 @@ describe("the operation log", () => {
     }
   })
 
-  it("counts by operation and filter, until it is cleared", () => {
+  it("counts by operation and filter until it is cleared", () => {
     const log = new OperationLog(10)
     log.begin(operation("a"))
     log.begin({ ...operation("b"), operation: "PutObject" })
@@ -33,7 +33,7 @@ describe("the operation log", () => {
     expect(log.count("*")).toBe(0)
   })
 
-  it("tells its listeners of requests that end, until they unsubscribe", () => {
+  it("notifies its listeners of requests that end, until they unsubscribe", () => {
     const log = new OperationLog(10)
     const seen: string[] = []
     const unsubscribe = log.subscribe((entry) => seen.push(entry.key))

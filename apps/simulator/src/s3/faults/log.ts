@@ -1,16 +1,16 @@
 import type { OperationName } from "../http/routing.ts"
 
 /**
- * One request. Holds no header, no query string and no body, hence no secret. It is logged as soon as it is routed, and filled
- * in while it is served: a client that has its answer finds it counted, with its status.
+ * One request. It holds no header, query string or body, hence no secret. It is logged as soon as it is routed, and filled in
+ * while it is served, so a client that has its answer finds the request counted, with its status.
  */
 export interface Operation {
-  /** Milliseconds since the epoch at which the request's head was there. */
+  /** When the request's head arrived, in milliseconds since the epoch. */
   readonly at: number
   /** Absent until the reply has ended. */
   readonly durationMs?: number
   readonly operation: OperationName
-  /** Empty where the request named none. */
+  /** Empty if the request names none. */
   readonly bucket: string
   readonly key: string
   readonly uploadId?: string
@@ -21,7 +21,7 @@ export interface Operation {
   readonly status: number
   /** The error document's code. */
   readonly code?: string
-  /** Of the bodies, as they went over the wire. */
+  /** Body bytes as they went over the wire. */
   readonly bytesIn: number
   readonly bytesOut: number
   /** The connection ended before the reply did. */
@@ -30,7 +30,7 @@ export interface Operation {
   readonly fault?: string
 }
 
-/** The last requests, oldest first, and a subscription to those that end. */
+/** The latest requests, oldest first, and subscriptions to requests that end. */
 export class OperationLog {
   readonly #size: number
   readonly #listeners = new Set<(operation: Operation) => void>()
@@ -40,12 +40,12 @@ export class OperationLog {
     this.#size = size
   }
 
-  /** Those still held. */
+  /** The requests still held. */
   entries(): readonly Operation[] {
     return this.#entries.slice(-this.#size)
   }
 
-  /** How many of `name` (`*` for any) are held, that `filter` accepts. */
+  /** How many requests of `name` (`*` for any) the log holds that `filter` accepts. */
   count(name: OperationName | "*", filter: (operation: Operation) => boolean = () => true): number {
     return this.entries().filter((entry) => (name === "*" || entry.operation === name) && filter(entry))
       .length
@@ -63,7 +63,7 @@ export class OperationLog {
 
   begin(operation: Operation): void {
     this.#entries.push(operation)
-    // Trimmed in large steps: shifting one at a time would cost as much as the log is long, each time.
+    // Trimmed in large steps: removing one entry at a time would move the whole log each time.
     if (this.#entries.length >= 2 * this.#size) this.#entries = this.#entries.slice(-this.#size)
   }
 

@@ -12,7 +12,7 @@ describe("a fault rule", () => {
     expect(fault.hits).toBe(1)
   })
 
-  it("lets the first matching requests pass, then strikes as often as told", () => {
+  it("lets the first matching requests pass, then strikes as often as configured", () => {
     const plan = new FaultPlan(1)
     plan.add({ operation: "*", after: 2, times: 2, action: { hang: true } })
     expect(strikes(plan, 6)).toEqual([false, false, true, true, false, false])
@@ -30,7 +30,7 @@ describe("a fault rule", () => {
     expect(plan.strike("GetObject", "b/a/")).toBeUndefined()
   })
 
-  it("of a probability strikes the same requests in every run of a seed, and others of another", () => {
+  it("with a probability strikes the same requests in every run of a seed, and others with another seed", () => {
     const run = (seed: number) => {
       const plan = new FaultPlan(seed)
       plan.add({ operation: "*", probability: 0.3, times: Infinity, action: { reset: true } })
@@ -68,14 +68,14 @@ describe("a fault rule", () => {
     expect(strikes(plan, 2)).toEqual([false, false])
   })
 
-  it("merges with the others that a request hits", () => {
+  it("merges with the other rules that match a request", () => {
     const plan = new FaultPlan(1)
     plan.add({ operation: "*", action: { delayMs: 5 } })
     plan.add({ operation: "*", action: { status: 503 } })
     expect(plan.strike("HeadObject", "key")).toEqual({ delayMs: 5, status: 503 })
   })
 
-  it("without an action, or that can never strike, is refused", () => {
+  it("is refused if it has no action or can never strike", () => {
     const plan = new FaultPlan(1)
     expect(() => plan.add({ operation: "*", action: {} })).toThrow(RangeError)
     expect(() => plan.add({ operation: "*", times: 0, action: { hang: true } })).toThrow(RangeError)

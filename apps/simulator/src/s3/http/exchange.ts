@@ -6,7 +6,7 @@ import type { EtagForm, ObjectStore, ObjectVersion } from "../storage/object-sto
 import type { MultipartUploads } from "../storage/uploads.ts"
 import type { OperationName, Target } from "./routing.ts"
 
-/** A request whose signature holds. */
+/** A request with a valid signature. */
 export interface S3Request extends Target {
   readonly operation: OperationName
   readonly headers: IncomingHttpHeaders
@@ -15,16 +15,16 @@ export interface S3Request extends Target {
   readonly proof: PayloadProof
   readonly incoming: IncomingMessage
   readonly fault: FaultAction
-  /** Tells a client that asked (`Expect: 100-continue`) to send the body. */
+  /** Sends `100 Continue` to a client that waits for it before sending the body. */
   readonly askForBody: () => void
   readonly countIn: (bytes: number) => void
-  /** Called with a body that is a document. */
+  /** Called with each body that is a document. */
   readonly seeDocument: (text: string) => void
   /** Aborted when the connection ends. */
   readonly signal: AbortSignal
 }
 
-/** What an operation answers. At most one of `xml` and `object` is there. */
+/** The answer of an operation. At most one of `xml` and `object` is set. */
 export interface Reply {
   readonly status: number
   readonly headers?: Readonly<Record<string, string | number>>
@@ -37,18 +37,18 @@ export interface Reply {
   }
 }
 
-/** What the operations work on. */
+/** The state that operations work on. */
 export interface ServerState {
   readonly region: string
   readonly etags: EtagForm
   readonly files: ObjectFiles
   readonly store: ObjectStore
   readonly uploads: MultipartUploads
-  /** The replies of completed uploads by upload id, if a repeated Complete is to be answered like the first. */
+  /** Replies of completed uploads by upload id, if a repeated Complete gets the first one's reply. */
   readonly completed?: Map<string, Reply>
 }
 
 export type Handler = (request: S3Request, state: ServerState) => Reply | Promise<Reply>
 
-/** The connection was ended on purpose: there is nobody to answer. */
+/** A fault closed the connection, so there is nobody to answer. */
 export class ConnectionDropped extends Error {}

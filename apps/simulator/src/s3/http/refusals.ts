@@ -1,6 +1,6 @@
 /**
- * What S3 refuses, by its own error codes and statuses (API reference, "Error responses"). This vocabulary is the protocol's
- * and stays inside the server; Unseal's own codes are for the clients of a store.
+ * S3's error codes and statuses (API reference, "Error responses"). The codes belong to the protocol and stay inside the
+ * server; Unseal's own codes are for the clients of a store.
  */
 const REFUSALS = {
   AccessDenied: [403, "Access Denied"],
@@ -83,7 +83,7 @@ const REFUSALS = {
 
 export type RefusalCode = keyof typeof REFUSALS
 
-/** The server's answer is an error document. `details` are further elements of it, as S3 gives with some codes; `headers` go with it. */
+/** An error document as the answer. `details` are extra elements, which some codes have; `headers` are sent with it. */
 export class Refusal extends Error {
   readonly code: RefusalCode
   readonly status: number

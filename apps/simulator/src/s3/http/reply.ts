@@ -18,7 +18,7 @@ const DEFAULT_CODES: Readonly<Record<number, string>> = {
   503: "SlowDown",
 }
 
-/** The reply that a fault puts in place of the operation's. */
+/** The reply that a fault sends in place of the operation's. */
 export function faultReply(status: number, code: string | undefined, requestId: string): Reply {
   const name = code ?? DEFAULT_CODES[status] ?? (status === 200 ? "InternalError" : `Status${status}`)
   return errorReply(status, name, "injected fault", {}, requestId)
@@ -48,7 +48,7 @@ function errorReply(
   }
 }
 
-/** Sends `reply`, with the faults that strike a reply's body. Rejects if the connection ends before it is sent. */
+/** Sends `reply` and applies faults of the reply's body. Rejects if the connection ends before the reply is sent. */
 export async function sendReply(
   response: ServerResponse,
   reply: Reply,
@@ -94,12 +94,12 @@ export async function sendReply(
     throw new ConnectionDropped()
   }
   response.end()
-  // The bytes are sent: a client that closes the connection now has got them all.
+  // The bytes are sent. If the client closes the connection now, it has received them all.
   if (!response.writableFinished && !signal.aborted)
     await Promise.race([once(response, "finish"), once(response, "close")])
 }
 
-/** Resolves once the kernel has the bytes, when their memory may be filled again. */
+/** Resolves once the kernel has the bytes, so that their memory can be reused. */
 async function write(
   response: ServerResponse,
   bytes: Buffer,
@@ -107,7 +107,7 @@ async function write(
   signal: AbortSignal,
 ): Promise<void> {
   if (bytesPerSecond !== undefined) {
-    // Ten portions a second, so that the client sees a slow stream and not a stop and a burst.
+    // Ten portions a second: the client sees a slow stream rather than a pause and a burst.
     const portion = Math.max(Math.ceil(bytesPerSecond / 10), 1)
     for (let at = 0; at < bytes.length; at += portion) {
       const piece = bytes.subarray(at, at + portion)
@@ -118,7 +118,7 @@ async function write(
   }
   if (bytes.length === 0) return
   const { promise, resolve, reject } = Promise.withResolvers<void>()
-  // A destroyed response calls back with an error, but one whose client is gone may not call back at all.
+  // A destroyed response calls back with an error. A response whose client is gone may not call back at all.
   signal.addEventListener("abort", reject, { once: true })
   response.write(bytes, (error) => (error ? reject(error) : resolve()))
   await promise.finally(() => signal.removeEventListener("abort", reject))

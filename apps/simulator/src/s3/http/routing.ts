@@ -1,7 +1,7 @@
 import { Refusal } from "./refusals.ts"
 import { parseQuery, percentDecode, splitTarget } from "./uri.ts"
 
-/** The operations of the S3 API that the server knows, by their API names. `Unknown` is everything it refuses. */
+/** The S3 operations that the server knows, by their API names. `Unknown` stands for all that it refuses. */
 export type OperationName =
   | "ListBuckets"
   | "CreateBucket"
@@ -33,13 +33,13 @@ export interface Target {
 
 export interface Route {
   readonly operation: OperationName
-  /** Why there is no operation. Thrown only after the signature was checked, as S3 does. */
+  /** Why no operation was found. Thrown after the signature check, as S3 does. */
   readonly refusal?: Refusal
 }
 
 const MAX_KEY_BYTES = 1024
 
-/** Sub-resources and parameters that S3 acts on and this server does not. Any other unknown parameter is ignored, as by S3. */
+/** Sub-resources and parameters that S3 acts on and this server lacks. Any other unknown parameter is ignored, as by S3. */
 const NOT_IMPLEMENTED = new Set(
   [
     "accelerate acl analytics attributes cors encryption intelligent-tiering inventory legal-hold lifecycle logging",
@@ -49,7 +49,7 @@ const NOT_IMPLEMENTED = new Set(
   ].flatMap((line) => line.split(" ")),
 )
 
-/** Bucket and key of a path-style or, where the host is `<bucket>.<one of domains>`, a virtual-host-style request. */
+/** The bucket and key of a request: path-style, or virtual-host-style if the host is `<bucket>.<one of domains>`. */
 export function readTarget(requestTarget: string, host: string, domains: readonly string[]): Target {
   const { rawPath, rawQuery } = splitTarget(requestTarget)
   const hostName = host.replace(/:\d+$/, "").toLowerCase()
@@ -69,7 +69,7 @@ export function readTarget(requestTarget: string, host: string, domains: readonl
   }
 }
 
-/** Which operation a request is: by method, by what it names, and by the sub-resource in its query. */
+/** Finds a request's operation by its method, its target and the sub-resource in its query. */
 export function findOperation(method: string, target: Target, isCopy: boolean): Route {
   const { bucket, key, query } = target
   const unsupported = [...query.keys()].find((name) => NOT_IMPLEMENTED.has(name))

@@ -14,31 +14,31 @@ import { serveRequest } from "./serving.ts"
 export interface S3ServerOptions {
   /** Default 127.0.0.1. */
   readonly host?: string
-  /** Default 0: a free one. */
+  /** Default 0: any free port. */
   readonly port?: number
-  /** Who may do everything, unless `policies` says otherwise. Anybody else may do nothing. */
+  /** Who may do everything, unless `policies` limits them. Everybody else is denied. */
   readonly credentials: readonly Credential[]
   /** Buckets that exist from the start. */
   readonly buckets: readonly string[]
-  /** Where the object bytes are kept, in a new directory that `close` removes. Default: the system's directory for temporary files. */
+  /** The parent of a new directory for the object bytes, which `close` removes. Default: the system's temporary directory. */
   readonly directory?: string
-  /** The one region in whose name requests must be signed. Default us-east-1. */
+  /** The only region that signatures may name. Default us-east-1. */
   readonly region?: string
   /** Host names under which `<bucket>.<name>` addresses a bucket. Default `localhost`. */
   readonly domains?: readonly string[]
-  /** `random` saves the price of MD5: ETags then still name versions, but not contents. Default `md5`. */
+  /** `random` avoids the cost of MD5: ETags then identify versions, but not content. Default `md5`. */
   readonly etags?: "md5" | "random"
-  /** What a Complete of a completed upload gets: 404 NoSuchUpload, or the first one's reply again. Default `refuse`. */
+  /** The answer to a Complete of a completed upload: 404 NoSuchUpload, or the first reply again. Default `refuse`. */
   readonly repeatedComplete?: "refuse" | "repeat"
-  /** How the store differs from S3; can be changed later. Default none. */
+  /** Differences between the store and S3. They can be changed later. Default none. */
   readonly quirks?: readonly QuirkName[]
-  /** Access keys that quirks do not strike: those of the vendor, whose uploads are not the store's clients under test. */
+  /** Access keys that quirks do not affect, such as the vendor's, whose uploads are not under test. */
   readonly exemptFromQuirks?: readonly string[]
-  /** What the owner of an access key may do, if not everything; can be changed later. */
+  /** What the owner of an access key may do, if not everything. Policies can be changed later. */
   readonly policies?: Readonly<Record<string, PolicyDocument>>
-  /** Of the faults' random choices. Default 1. */
+  /** Seeds the random choices of faults. Default 1. */
   readonly seed?: number
-  /** Requests that the operation log holds. Default 10,000. */
+  /** How many requests the operation log holds. Default 10,000. */
   readonly logSize?: number
   /** Called with each request once it is answered. */
   readonly log?: (operation: Operation) => void
@@ -50,7 +50,7 @@ export interface OpenUpload {
   readonly uploadId: string
   readonly initiated: Date
   readonly parts: number
-  /** Of the parts. */
+  /** The total size of the parts. */
   readonly bytes: number
 }
 
@@ -60,21 +60,21 @@ export interface S3Server {
   readonly port: number
   readonly operations: OperationLog
   readonly faults: FaultPlan
-  /** By access key, what its owner may do. A key that is not here may do everything. */
+  /** Policies by access key. A key without one may do everything. */
   readonly policies: Policies
-  /** How the store differs from S3 at the moment. */
+  /** The store's current differences from S3. */
   readonly quirks: Quirks
-  /** Uploads neither completed nor aborted, of all buckets, by key and age. */
+  /** Uploads neither completed nor aborted, in all buckets, by key and age. */
   openUploads(): readonly OpenUpload[]
-  /** Ends every connection, also hanging ones, and removes the object bytes. */
+  /** Closes every connection, hanging ones included, and removes the object bytes. */
   close(): Promise<void>
 }
 
 /**
- * Starts an S3-compatible server on plain HTTP: signatures, conditions and limits are checked as S3 does, what it does not
- * do it refuses with NotImplemented, and requests can be made to fail by plan. State is in memory, object bytes on disk.
- * All five additional checksums are verified. Unlike S3 it computes none that nobody asked for, knows no versioning and no
- * access control lists, and a conditional write races with nothing (S3 may answer 409 to one of two at once).
+ * Starts an S3-compatible server on plain HTTP. It checks signatures, conditions and limits as S3 does, and answers
+ * NotImplemented where it lacks a feature. A fault plan can make requests fail. State is in memory, object bytes are on disk.
+ * It verifies all five additional checksums. Unlike S3 it computes no checksum unasked, and has no versioning and no
+ * access control lists. Conditional writes never race: S3 may answer 409 to one of two at once.
  */
 export async function startS3Server(options: S3ServerOptions): Promise<S3Server> {
   const { host = "127.0.0.1", etags = "md5", region = "us-east-1", domains = ["localhost"] } = options
@@ -110,7 +110,7 @@ export async function startS3Server(options: S3ServerOptions): Promise<S3Server>
     serving.add(served)
     void served.finally(() => serving.delete(served))
   }
-  // Uploads may be slow on purpose, and a kept connection that ends just as it is used again would be an unplanned fault.
+  // Some uploads are slow on purpose. And an idle connection that closes just as it is reused would be an unplanned fault.
   const server = createServer({ requestTimeout: 0, keepAliveTimeout: 60_000, highWaterMark: 256 * 1024 })
   server.on("request", serve(false))
   server.on("checkContinue", serve(true))

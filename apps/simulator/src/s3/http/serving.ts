@@ -49,16 +49,16 @@ export interface ServingContext {
   readonly policies: Policies
   readonly quirks: Quirks
   readonly operations: OperationLog
-  /** Makes request ids of different servers differ. */
+  /** Makes the request ids of different servers differ. */
   readonly requestPrefix: string
 }
 
-/** The log's entry of a request that is being served. */
+/** The log entry of a request that is being served. */
 type Entry = { -readonly [K in keyof Operation]: Operation[K] }
 
 let requests = 0
 
-/** Serves one request from its head to the end of its reply, and logs it. Never rejects. */
+/** Serves and logs one request, from its head to the end of its reply. Never rejects. */
 export async function serveRequest(
   incoming: IncomingMessage,
   response: ServerResponse,
@@ -69,7 +69,7 @@ export async function serveRequest(
   const requestId = `${context.requestPrefix}${(++requests).toString(16).toUpperCase().padStart(8, "0")}`
   const gone = new AbortController()
   response.once("close", () => gone.abort())
-  // The loss of a connection shows as an abort of the signal and as failed reads and writes.
+  // A lost connection also aborts the signal and fails reads and writes, so this event needs no handling.
   response.on("error", () => {})
   incoming.on("error", () => {})
   response.setHeader("x-amz-request-id", requestId)
@@ -103,7 +103,7 @@ export async function serveRequest(
       signal: gone.signal,
     })
     ;({ reply, fault } = served)
-    // A client that was not asked for the body may send it or not: what comes next on this connection would be unclear.
+    // The client was not told to send its body, and may or may not send it. The connection can't be reused.
     if (waiting) response.setHeader("connection", "close")
     entry.status = reply.status
     await sendReply(response, reply, {
@@ -117,7 +117,7 @@ export async function serveRequest(
     })
   } catch (error) {
     entry.broken = true
-    // A fault of the server itself, which no client must take for a planned one.
+    // A fault of the server itself, which must not pass for a planned one.
     if (!isConnectionLost(error) && !gone.signal.aborted) console.error("s3 server: reply failed", error)
     if (!(error instanceof ConnectionDropped)) incoming.socket.destroy()
   } finally {
@@ -128,7 +128,7 @@ export async function serveRequest(
   context.operations.end(entry)
 }
 
-/** Does what the request asks for, or what the fault plan has in store for it. Rejects only if nobody is there to answer. */
+/** Runs the operation, or what the fault plan puts in its place. Rejects only if there is nobody to answer. */
 async function findReply(
   incoming: IncomingMessage,
   response: ServerResponse,
@@ -184,7 +184,7 @@ async function findReply(
   } catch (error) {
     if (isConnectionLost(error) || signal.aborted) throw error
     let refusal = error instanceof Refusal ? error : new Refusal("InternalError")
-    // A fault of the server itself must not hide among the planned ones.
+    // A fault of the server itself, which must not hide among the planned ones.
     if (refusal !== error) console.error(`s3 server: ${entry.operation} failed`, error)
     if (request) refusal = quirks.refusal(context.policies.refusal(refusal, accessKeyId, request), request)
     entry.code = refusal.code
@@ -235,7 +235,7 @@ async function strikeAfter(
   return faultReply(status!, fault.code, requestId)
 }
 
-/** Dropped by a fault, or by a client that is gone: a read or a write may learn of it before the signal is aborted. */
+/** A fault or a client that is gone closed the connection. A read or a write may fail before the signal is aborted. */
 const isConnectionLost = (error: unknown): boolean =>
   error instanceof ConnectionDropped ||
   ["ECONNRESET", "EPIPE", "ERR_STREAM_PREMATURE_CLOSE"].includes(

@@ -1,6 +1,6 @@
 import { Refusal } from "./refusals.ts"
 
-/** The request target cut at the first `?`, nothing decoded. */
+/** Splits the request target at the first `?`, without decoding. */
 export function splitTarget(target: string): { rawPath: string; rawQuery: string } {
   const at = target.indexOf("?")
   return at < 0
@@ -8,7 +8,7 @@ export function splitTarget(target: string): { rawPath: string; rawQuery: string
     : { rawPath: target.slice(0, at), rawQuery: target.slice(at + 1) }
 }
 
-/** Percent-decoded UTF-8, or `InvalidURI`. */
+/** Decodes percent-encoded UTF-8. Throws `InvalidURI`. */
 export function percentDecode(text: string): string {
   try {
     return decodeURIComponent(text)
@@ -17,11 +17,11 @@ export function percentDecode(text: string): string {
   }
 }
 
-/** Everything but the unreserved characters of RFC 3986 escaped, as the canonical request wants it. */
+/** Escapes everything but the unreserved characters of RFC 3986, as the canonical request requires. */
 export const encodeRfc3986 = (text: string): string =>
   encodeURIComponent(text).replace(/[!'()*]/g, (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`)
 
-/** Names and values in the order sent; a name without `=` has the value "". S3 reads `+` as a space. */
+/** Names and values in the order sent. A name without `=` has the value "". S3 reads `+` as a space. */
 export function parseQuery(rawQuery: string): [string, string][] {
   return rawQuery
     .split("&")

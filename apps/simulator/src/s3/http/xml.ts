@@ -10,9 +10,9 @@ const parser = new XMLParser({
   isArray: (name) => name === "Part" || name === "Object",
 })
 
-/** The children of the request document's root, which must be called `root`. Leaves are strings, `Part` and `Object` are arrays. */
+/** The children of the document's root, which must be called `root`. Leaves are strings; `Part` and `Object` are arrays. */
 export function parseDocument(text: string, root: string): Readonly<Record<string, unknown>> {
-  // S3 takes no document type, and expanding entities of the client's choosing would be a way to exhaust memory.
+  // S3 accepts no document type. Expanding a client's entities could exhaust memory.
   if (text.includes("<!DOCTYPE")) throw new Refusal("MalformedXML")
   let document: Record<string, unknown>
   try {
@@ -28,11 +28,11 @@ export function parseDocument(text: string, root: string): Readonly<Record<strin
 
 const ESCAPES: Readonly<Record<string, string>> = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" }
 
-// Control characters may be part of a key. As character references they are what S3 sends, too.
+// Keys may contain control characters. S3, too, sends them as character references.
 const escapeText = (text: string): string =>
   text.replace(/[&<>"\p{Cc}]/gu, (c) => ESCAPES[c] ?? `&#x${c.charCodeAt(0).toString(16)};`)
 
-/** One element: text is escaped, a list is the finished children, of which the undefined ones are left out. */
+/** One element. Text is escaped; a list holds finished children, and its undefined entries are skipped. */
 export function element(
   name: string,
   content: string | number | boolean | readonly (string | undefined)[],
@@ -45,7 +45,7 @@ export function element(
 export const optional = (name: string, content: string | number | undefined): string | undefined =>
   content === undefined ? undefined : element(name, content)
 
-/** A whole answer. Error documents have no namespace. */
+/** A complete XML answer. Error documents have no namespace. */
 export function xmlDocument(name: string, children: readonly (string | undefined)[]): string {
   const opening = name === "Error" ? "<Error>" : `<${name} xmlns="${NAMESPACE}">`
   return `<?xml version="1.0" encoding="UTF-8"?>\n${opening}${children.join("")}</${name}>`

@@ -5,7 +5,7 @@ import { element, optional, parseDocument, xmlDocument } from "../http/xml.ts"
 import { unquote } from "../storage/uploads.ts"
 
 const MAX_DELETED_KEYS = 1000
-/** The server has one account, the owner of everything. */
+/** The server's only account, which owns everything. */
 export const OWNER = [element("ID", "unseal"), element("DisplayName", "unseal")]
 
 export function listBuckets({ query }: S3Request, { store }: ServerState): Reply {
@@ -40,7 +40,7 @@ export async function createBucket(request: S3Request, { store, region }: Server
       "IllegalLocationConstraintException",
       `The ${String(location)} location constraint is incompatible for the region specific endpoint this request was sent to.`,
     )
-  // In its oldest region S3 answers a repeated request like the first.
+  // In us-east-1, S3 answers a repeated request like the first.
   if (!store.buckets.has(bucket)) store.createBucket(bucket)
   else if (region !== "us-east-1")
     throw new Refusal("BucketAlreadyOwnedByYou", undefined, { BucketName: bucket })

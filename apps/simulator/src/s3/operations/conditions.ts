@@ -8,7 +8,7 @@ import { unquote } from "../storage/uploads.ts"
 const failed = (condition: string): Refusal =>
   new Refusal("PreconditionFailed", undefined, { Condition: condition })
 
-/** Whether a list as `If-Match` has it (`*`, or ETags with or without quotes) names `etag`. */
+/** Whether the list in an `If-Match` header (`*`, or ETags with or without quotes) includes `etag`. */
 const names = (list: string, etag: string): boolean =>
   list.split(",").some((item) => item.trim() === "*" || unquote(item.trim()) === unquote(etag))
 
@@ -16,7 +16,7 @@ const names = (list: string, etag: string): boolean =>
 const isAfter = (lastModified: Date, date: string): boolean =>
   Math.floor(lastModified.getTime() / 1000) * 1000 > Date.parse(date)
 
-/** Whether the client lacks this version, by the conditions of a read (RFC 9110, section 13). Throws `PreconditionFailed`. */
+/** Whether the client lacks this version, by a read's conditions (RFC 9110, section 13). Throws `PreconditionFailed`. */
 export function isWanted(headers: IncomingHttpHeaders, version: ObjectVersion): boolean {
   const match = headers["if-match"]
   const unmodifiedSince = headers["if-unmodified-since"]
@@ -31,7 +31,7 @@ export function isWanted(headers: IncomingHttpHeaders, version: ObjectVersion): 
   return modifiedSince === undefined || isAfter(version.lastModified, modifiedSince)
 }
 
-/** The conditions of a copy's source: the same four under names of their own. */
+/** Checks the conditions of a copy's source: the same four, under their own names. */
 export function checkCopyable(headers: IncomingHttpHeaders, version: ObjectVersion): void {
   const prefix = "x-amz-copy-source-if-"
   const conditions = Object.entries(headers)
@@ -40,7 +40,7 @@ export function checkCopyable(headers: IncomingHttpHeaders, version: ObjectVersi
   if (!isWanted(Object.fromEntries(conditions), version)) throw failed("x-amz-copy-source-if-*")
 }
 
-/** The conditions of a write, to be checked in the same turn of the event loop in which the object is replaced. */
+/** Checks the conditions of a write. Call it in the same turn of the event loop that replaces the object. */
 export function checkWritable(
   { headers, fault }: Pick<S3Request, "headers" | "fault">,
   key: string,
@@ -58,8 +58,8 @@ export function checkWritable(
 }
 
 /**
- * The bytes that a `Range` header asks for of `size`. `null` where S3 sends the whole object: no range, one it can't read,
- * or several. Throws `InvalidRange`.
+ * The bytes that a `Range` header requests from `size` bytes. `null` if S3 sends the whole object: without a range, for one
+ * that it can't parse, or for several. Throws `InvalidRange`.
  */
 export function readRange(header: string | undefined, size: number): Span | null {
   const match = /^bytes=(\d*)-(\d*)$/.exec(header?.trim() ?? "")

@@ -58,7 +58,7 @@ export async function uploadPartCopy(request: S3Request, state: ServerState): Pr
   return { status: 200, xml: copyResult("CopyPartResult", part.etag, part.lastModified, algorithm, copied) }
 }
 
-/** The object that `x-amz-copy-source` names, if its conditions hold. */
+/** The object that `x-amz-copy-source` names. Throws if its conditions don't hold. */
 function readSource(
   { headers }: S3Request,
   { store }: ServerState,
@@ -81,7 +81,7 @@ function readSource(
   return { bucket, version }
 }
 
-/** Unlike `Range` it must be whole and within the object. */
+/** Unlike `Range`, it must name both ends and lie within the object. */
 function readCopyRange({ headers }: S3Request, size: number): Span {
   const text = headers["x-amz-copy-source-range"]
   if (text === undefined) return { start: 0, end: size }
@@ -112,7 +112,7 @@ async function copyBytes(
     for await (const chunk of files.read(version.files, span)) {
       md5?.update(chunk)
       checksum?.update(chunk)
-      // What is read is valid only until the next chunk, what is written may wait longer.
+      // A chunk is valid only until the next one is read, but the write may hold it longer.
       yield Buffer.from(chunk)
     }
   }

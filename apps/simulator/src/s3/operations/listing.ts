@@ -6,7 +6,7 @@ import { type Page, readEncoding, readLimit, selectPage } from "../storage/listi
 import type { Bucket } from "../storage/object-store.ts"
 import { OWNER } from "./bucket.ts"
 
-/** What both listings of objects share. `after` is where the page begins. */
+/** Selects a page for both versions of the object listing. The page begins after `after`. */
 function listObjectsPage({ query }: S3Request, bucket: Bucket, after: string, withOwner: boolean) {
   const encode = readEncoding(query)
   const prefix = query.get("prefix") ?? ""
@@ -83,7 +83,7 @@ export function listObjects(request: S3Request, { store }: ServerState): Reply {
     xml: xmlDocument("ListBucketResult", [
       ...elements,
       element("Marker", encode(marker)),
-      // Without a delimiter the client goes on from the last key it got.
+      // Without a delimiter, the client continues from the last key it received.
       page.next === undefined || delimiter === "" ? undefined : element("NextMarker", encode(page.next)),
     ]),
   }
@@ -145,7 +145,7 @@ export function listMultipartUploads({ bucket, query }: S3Request, { store, uplo
   const prefix = query.get("prefix") ?? ""
   const limit = readLimit(query, "max-uploads")
   const keyMarker = query.get("key-marker") ?? ""
-  // S3 ignores the one without the other.
+  // S3 ignores upload-id-marker without key-marker.
   const idMarker = keyMarker === "" ? "" : (query.get("upload-id-marker") ?? "")
   const rest = uploads.list(bucket).filter((upload) => {
     if (!upload.key.startsWith(prefix)) return false

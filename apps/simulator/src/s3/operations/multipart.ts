@@ -143,7 +143,7 @@ export async function completeMultipartUpload(request: S3Request, state: ServerS
   const named = readNamedParts(await receiveText(request))
   if (before) return before
 
-  // From here to the replacing of the object nothing is awaited: of two completions one finds the upload gone.
+  // Nothing is awaited from here until the object is replaced, so the second of two completions finds the upload gone.
   const upload = uploads.open(bucket, key, id)
   const parts = chooseParts(upload, named)
   const version = assemble(upload, parts, etags)
@@ -172,7 +172,7 @@ function readNamedParts(text: string): NamedPart[] {
   })
 }
 
-/** What Complete may say of the whole object: its size and its checksum. */
+/** Checks the whole object's size and checksum if Complete announces them. */
 function checkAnnounced(headers: S3Request["headers"], version: ObjectVersion): void {
   const size = headers["x-amz-mp-object-size"]
   if (size !== undefined && String(size) !== String(version.size))

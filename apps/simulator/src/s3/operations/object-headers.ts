@@ -3,7 +3,7 @@ import { Refusal } from "../http/refusals.ts"
 
 const MAX_METADATA_BYTES = 2 * 1024
 
-/** Kept with an object and sent with it. */
+/** Headers that are stored and returned with an object. */
 const KEPT = [
   "cache-control",
   "content-disposition",
@@ -17,7 +17,7 @@ const KEPT = [
 /** The account that owns every bucket. */
 export const ACCOUNT = "111122223333"
 
-/** What these headers ask for would silently not happen. Each with the values that ask for nothing this server lacks. */
+/** Headers whose effect would silently be missing, each with the values that request nothing special. */
 const NOT_IMPLEMENTED: readonly (readonly [prefix: string, ...allowed: string[]])[] = [
   ["x-amz-server-side-encryption-customer-"],
   ["x-amz-server-side-encryption-context"],
@@ -41,7 +41,7 @@ const NOT_IMPLEMENTED: readonly (readonly [prefix: string, ...allowed: string[]]
   ["x-amz-mfa"],
 ]
 
-/** Throws `NotImplemented` if a header asks for what the server can't do, `AccessDenied` if it expects another owner. */
+/** Throws `NotImplemented` for a header that asks for an unsupported feature, `AccessDenied` if it expects another owner. */
 export function refuseUnsupported(headers: IncomingHttpHeaders): void {
   if ((headers["x-amz-expected-bucket-owner"] ?? ACCOUNT) !== ACCOUNT) throw new Refusal("AccessDenied")
   for (const [name, value] of Object.entries(headers)) {
@@ -53,7 +53,7 @@ export function refuseUnsupported(headers: IncomingHttpHeaders): void {
   }
 }
 
-/** The headers of an object to be made: content type, the rest that S3 keeps, and the user's metadata. */
+/** The headers of a new object: content type, the others that S3 keeps, and user metadata. */
 export function objectHeaders(headers: IncomingHttpHeaders): Record<string, string> {
   const kept: Record<string, string> = {
     "content-type": headers["content-type"] || "binary/octet-stream",
@@ -66,7 +66,7 @@ export function objectHeaders(headers: IncomingHttpHeaders): Record<string, stri
   const tags = [...new URLSearchParams(String(headers["x-amz-tagging"] ?? ""))].length
   if (tags > 0) kept["x-amz-tagging-count"] = String(tags)
 
-  // aws-chunked says how the body travelled, not what the object is.
+  // aws-chunked describes the transfer, not the object.
   const encoding = (headers["content-encoding"] ?? "")
     .split(",")
     .map((coding) => coding.trim())
@@ -87,7 +87,7 @@ export function objectHeaders(headers: IncomingHttpHeaders): Record<string, stri
   return kept
 }
 
-/** Query parameters by which a reader replaces headers of the reply. */
+/** Query parameters with which a reader overrides headers of the reply. */
 const OVERRIDES = [
   "content-type",
   "content-language",

@@ -5,7 +5,7 @@ import { type ObjectVersion, randomEtag } from "../storage/object-store.ts"
 import { checkWritable, isWanted, readRange } from "./conditions.ts"
 import { objectHeaders, overriddenHeaders } from "./object-headers.ts"
 
-/** `PutObject`. The conditions are checked before the body is asked for, and again when the object is replaced. */
+/** `PutObject`. Conditions are checked before the body is requested, and again when the object is replaced. */
 export async function putObject(request: S3Request, state: ServerState): Promise<Reply> {
   const { headers, bucket, key } = request
   const announced = announcedChecksum(request)
@@ -17,7 +17,7 @@ export async function putObject(request: S3Request, state: ServerState): Promise
   return { status: 200, headers: { etag: version.etag, ...checksumHeaders(version), ...encryption(version) } }
 }
 
-/** The version that a received body makes. */
+/** Makes an object version from a received body. */
 export function newVersion(
   key: string,
   headers: Record<string, string>,
@@ -38,7 +38,7 @@ export function newVersion(
   }
 }
 
-/** Makes `version` visible if the bucket is still there and the conditions still hold; else removes its bytes. */
+/** Makes `version` visible if the bucket still exists and the conditions still hold. Otherwise removes its bytes. */
 export async function commit(request: S3Request, state: ServerState, version: ObjectVersion): Promise<void> {
   try {
     checkWritable(request, version.key, state.store.bucket(request.bucket).objects.get(version.key))
@@ -69,7 +69,7 @@ export function getObject(request: S3Request, { store }: ServerState): Reply {
       ...(range && {
         "content-range": `bytes ${span.start + shift}-${span.end - 1 + shift}/${version.size}`,
       }),
-      // Of a range the checksum of the whole would only mislead the client that verifies it.
+      // A range has no checksum here: the client would verify it against that of the whole object.
       ...(headers["x-amz-checksum-mode"] === "ENABLED" && !range && checksumHeaders(version)),
     },
     ...(request.operation === "GetObject" && {
@@ -78,7 +78,7 @@ export function getObject(request: S3Request, { store }: ServerState): Reply {
   }
 }
 
-/** `DeleteObject`: 204 also for a key that is not there. */
+/** `DeleteObject`. Answers 204 even if the key does not exist. */
 export async function deleteObject(request: S3Request, { store }: ServerState): Promise<Reply> {
   const { headers, bucket, key, fault } = request
   const { "if-match": match } = headers

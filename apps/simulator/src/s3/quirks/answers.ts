@@ -1,10 +1,10 @@
-/** How stores, and what stands between them and their clients, word their answers. */
+/** How stores, and the proxies in front of them, word their answers. */
 import type { Reply } from "../http/exchange.ts"
 import type { QuirkRow } from "./hooks.ts"
 
 const LISTINGS = ["ListParts", "ListMultipartUploads", "ListObjects", "ListObjectsV2"]
 
-/** Changes the ETag of `reply`, in a header and in a document alike. */
+/** Changes the ETag in both headers and document of `reply`. */
 function changeEtag(reply: Reply, change: (etag: string) => string): Reply {
   const etag = reply.headers?.etag
   return {

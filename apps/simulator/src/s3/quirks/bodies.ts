@@ -1,4 +1,4 @@
-/** What stores make of checksums, conditions and parts. */
+/** How stores treat checksums, conditions and parts. */
 import { ALGORITHMS } from "../body/checksums.ts"
 import type { Reply, S3Request, ServerState } from "../http/exchange.ts"
 import { Refusal } from "../http/refusals.ts"
@@ -16,7 +16,7 @@ const writesWithCondition = ({ operation, headers }: ArrivingRequest): boolean =
   (operation === "PutObject" || operation === "CompleteMultipartUpload") &&
   headers["if-none-match"] !== undefined
 
-/** Reads no body: what is refused by a header is refused before it. */
+/** A header is refused before the body is read. */
 const refuseChecksums = (refuse: (header: string) => Refusal) => () => ({
   before(request: S3Request): undefined {
     const header = checksumHeaderIn(request)
@@ -30,13 +30,13 @@ const refuseConditions = (refuse: () => Refusal) => () => ({
   },
 })
 
-/** The same object with fewer bytes, or none. */
+/** Truncates the stored object to `keep` bytes. */
 async function spoil({ bucket, key }: S3Request, state: ServerState, keep: number): Promise<void> {
   const version = state.store.object(bucket, key)
   const files = version.files.slice(0, keep)
   const size = files.reduce((sum, file) => sum + file.size, 0)
   if (keep === 0) await state.store.delete(bucket, key)
-  // The bytes that are left out are removed with the server's directory.
+  // The dropped bytes are removed with the server's directory.
   else state.store.bucket(bucket).objects.set(key, { ...version, files, size })
 }
 
@@ -100,7 +100,7 @@ export const BODY_QUIRKS = {
     meaning: "answers 412 PreconditionFailed to a CompleteMultipartUpload that names the parts' checksums",
     create: () => ({
       before({ operation, headers }): undefined {
-        // Of this type, Complete need not name them.
+        // With this type, Complete need not name the checksums.
         if (operation === "CreateMultipartUpload" && headers["x-amz-checksum-algorithm"] !== undefined)
           headers["x-amz-checksum-type"] = "FULL_OBJECT"
       },

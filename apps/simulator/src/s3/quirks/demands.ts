@@ -1,11 +1,11 @@
-/** What the policies of buckets demand of the requests to them. */
+/** What bucket policies demand of requests. */
 import { Refusal } from "../http/refusals.ts"
 import type { OperationName } from "../http/routing.ts"
 import type { ArrivingRequest, QuirkHooks, QuirkRow } from "./hooks.ts"
 
 const BEGINNINGS: readonly OperationName[] = ["PutObject", "CreateMultipartUpload"]
 
-/** Refuses what does not have each of `headers`, with this value if one is given. */
+/** Refuses requests that lack one of `headers`, or that don't have the value given for it. */
 function demand(
   headers: Readonly<Record<string, RegExp>>,
   isMeant: (request: ArrivingRequest) => boolean,
@@ -22,7 +22,7 @@ function demand(
 const begins = ({ operation }: ArrivingRequest): boolean => BEGINNINGS.includes(operation)
 const PART_REFUSES = ["x-amz-server-side-encryption", "x-amz-acl", "x-amz-tagging", "x-amz-storage-class"]
 
-/** Of a new object; with the calls that follow, S3 refuses to be told again. */
+/** Demands headers of requests that begin an object. S3 refuses the same headers on the requests that follow. */
 function ofObject(headers: Readonly<Record<string, RegExp>>): QuirkHooks {
   const demanded = demand(headers, begins)
   return {

@@ -2,36 +2,36 @@ import type { FaultAction } from "../faults/plan.ts"
 import type { Reply, S3Request, ServerState } from "../http/exchange.ts"
 import type { Refusal } from "../http/refusals.ts"
 
-/** A request before its signature was checked. */
+/** A request before its signature is checked. */
 export type ArrivingRequest = Pick<S3Request, "operation" | "bucket" | "key" | "query" | "headers">
 
 /**
- * Where a quirk takes part in the serving of a request, in this order. Every hook may throw a `Refusal`, which is the answer
- * then. What a quirk remembers between requests is in its closure: it is created anew each time that it is switched on.
+ * Where a quirk can intervene while a request is served, in this order. Every hook may throw a `Refusal` as the answer. A
+ * quirk keeps its state in its closure, and starts afresh each time it is switched on.
  */
 export interface QuirkHooks {
   /** Milliseconds by which the store's clock is ahead of this machine's. */
   readonly clockAheadMs?: number
-  /** What is otherwise about the store's state. */
+  /** Overrides parts of the store's state. */
   readonly state?: Partial<Pick<ServerState, "region" | "etags">>
   /** A fault that strikes every request. */
   readonly action?: FaultAction
-  /** Before the signature is checked. */
+  /** Runs before the signature is checked. */
   arrive?(request: ArrivingRequest): void
-  /** After it was checked, and before the operation: what it returns is the answer instead. */
+  /** Runs after that check and before the operation. A returned reply replaces the operation's. */
   before?(request: S3Request, state: ServerState): Reply | undefined
-  /** Sees a body that is a document (of CompleteMultipartUpload, for example) before the operation acts on it. */
+  /** Sees a body that is a document (for example of CompleteMultipartUpload) before the operation acts on it. */
   document?(text: string, request: ArrivingRequest): void
   /** Changes the operation's reply. */
   reply?(reply: Reply, request: S3Request, state: ServerState): Reply | Promise<Reply>
-  /** Changes a refusal: the operation's, the signature's or another quirk's. */
+  /** Changes a refusal of the operation, the signature check or another quirk. */
   refusal?(refusal: Refusal, request: ArrivingRequest): Refusal
-  /** Called once for each request that `before` has seen, when its reply was sent or its connection lost. */
+  /** Called once for each request that `before` has seen, when its reply is sent or its connection is lost. */
   ended?(request: S3Request): void
 }
 
 export interface QuirkRow {
-  /** One sentence: what such a store does. */
+  /** One sentence about what such a store does. */
   readonly meaning: string
   create(): QuirkHooks
 }

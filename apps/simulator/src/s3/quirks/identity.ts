@@ -1,4 +1,4 @@
-/** What stores make of credentials, permissions, clocks and regions. */
+/** How stores treat credentials, permissions, clocks and regions. */
 import type { S3Request } from "../http/exchange.ts"
 import { Refusal } from "../http/refusals.ts"
 import type { OperationName } from "../http/routing.ts"
@@ -11,7 +11,7 @@ const isLook = ({ operation }: ArrivingRequest): boolean =>
   operation === "GetObject" || operation === "HeadObject"
 const NEEDS_LIST: readonly OperationName[] = ["HeadBucket", "ListObjects", "ListObjectsV2"]
 
-/** Refuses every `every`-th request of one kind, with the next of `refusals`. */
+/** Refuses every `every`-th request, cycling through `refusals`. */
 function refuseInTurn(every: number, refusals: readonly (() => Refusal)[]) {
   let requests = 0
   return {

@@ -1,6 +1,6 @@
 /**
- * How stores are that do not behave as S3 does. A fault (faults.ts) strikes single requests; a quirk is how the whole store
- * is, for as long as it is switched on. Each row is an object with a few hooks in the serving path (quirks/hooks.ts).
+ * Stores that differ from S3. A fault (faults/plan.ts) strikes single requests. A quirk describes the whole store, for as long
+ * as it is switched on. Each row is an object with a few hooks in the serving path (quirks/hooks.ts).
  */
 
 import type { FaultAction } from "../faults/plan.ts"
@@ -13,7 +13,7 @@ import type { ArrivingRequest, QuirkHooks, QuirkRow } from "./hooks.ts"
 import { IDENTITY_QUIRKS } from "./identity.ts"
 import { TRAFFIC_QUIRKS } from "./traffic.ts"
 
-/** The closed table of quirks. */
+/** All quirks. */
 export const QUIRKS = {
   ...IDENTITY_QUIRKS,
   ...BODY_QUIRKS,
@@ -26,7 +26,7 @@ export type QuirkName = keyof typeof QUIRKS
 
 export const QUIRK_NAMES = Object.keys(QUIRKS) as readonly QuirkName[]
 
-/** For messages: every name with its meaning, one a line. */
+/** For messages: every name with its meaning, one per line. */
 export const describeQuirks = (): string =>
   Object.entries(QUIRKS)
     .map(([name, { meaning }]) => `  ${name}: a store that ${meaning}`)
@@ -34,24 +34,24 @@ export const describeQuirks = (): string =>
 
 export const isQuirkName = (name: string): name is QuirkName => Object.hasOwn(QUIRKS, name)
 
-/** The quirks of a server that are switched on. A change takes effect with the next request. */
+/** The quirks that are switched on at a server. A change takes effect with the next request. */
 export class Quirks {
   readonly #active = new Map<QuirkName, QuirkHooks>()
   readonly #exempt: ReadonlySet<string>
 
-  /** Requests that claim to be signed with an access key of `exempt` are served as S3 serves them. */
+  /** Requests that claim an access key of `exempt` are served as S3 serves them. */
   constructor(names: Iterable<QuirkName> = [], exempt: Iterable<string> = []) {
     this.#exempt = new Set(exempt)
     for (const name of names) this.add(name)
   }
 
-  /** Switches a quirk on; one that is on already is as it is when new. */
+  /** Switches a quirk on. A quirk that is already on starts afresh. */
   add(name: QuirkName): this {
     this.#active.set(name, QUIRKS[name].create())
     return this
   }
 
-  /** Whether it was on. */
+  /** Switches a quirk off. Returns whether it was on. */
   delete(name: QuirkName): boolean {
     return this.#active.delete(name)
   }
@@ -68,18 +68,18 @@ export class Quirks {
     return [...this.#active.keys()]
   }
 
-  /** Those that are on now, for one request with this access key. */
+  /** The active quirks for one request with this access key. */
   begin(accessKeyId?: string): QuirkRun {
     const active = [...this.#active.values()]
     if (accessKeyId === undefined || !this.#exempt.has(accessKeyId)) return new QuirkRun(active)
-    // ETags are the object's, whoever writes it: its reader must meet them.
+    // ETags belong to the object, whoever wrote it, and its reader must see them.
     return new QuirkRun(
       active.flatMap(({ state }) => (state?.etags ? [{ state: { etags: state.etags } }] : [])),
     )
   }
 }
 
-/** What the quirks have to do with one request: each hook of each, in the order in which they were switched on. */
+/** Applies the active quirks to one request: the hooks of each, in the order in which they were switched on. */
 export class QuirkRun {
   readonly #hooks: readonly QuirkHooks[]
   readonly clockAheadMs: number

@@ -1,4 +1,4 @@
-/** What stores do when their clients ask for too much at a time. */
+/** How stores react to too many requests at once. */
 import type { S3Request } from "../http/exchange.ts"
 import { Refusal } from "../http/refusals.ts"
 import type { OperationName } from "../http/routing.ts"
@@ -6,7 +6,7 @@ import type { QuirkHooks, QuirkRow } from "./hooks.ts"
 
 const WRITES: readonly OperationName[] = ["PutObject", "UploadPart"]
 
-/** Refuses a request that `counts` while `most` of them are under way. */
+/** Refuses a request that `counts` accepts while `most` such requests are in progress. */
 function atOnce(most: number, counts: (request: S3Request) => boolean, refuse: () => Refusal): QuirkHooks {
   const underWay = new Set<S3Request>()
   return {

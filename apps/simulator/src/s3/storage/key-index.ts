@@ -1,4 +1,4 @@
-/** Unicode code point order, which is the byte order of UTF-8 in which S3 lists keys (UTF-16 order differs from U+E000 on). */
+/** Unicode code point order, which is the byte order of UTF-8 and S3's listing order. UTF-16 order differs from U+E000 on. */
 export function compareKeys(a: string, b: string): number {
   const length = Math.min(a.length, b.length)
   for (let i = 0; i < length; i++) {
@@ -9,10 +9,10 @@ export function compareKeys(a: string, b: string): number {
   return a.length - b.length
 }
 
-// Surrogates stand for code points above all that a single code unit stands for.
+// Surrogates encode code points above every single code unit.
 const codePointRank = (unit: number): number => (unit >= 0xd800 && unit < 0xe000 ? unit + 0x10000 : unit)
 
-/** The keys of a bucket in listing order. */
+/** A bucket's keys in listing order. */
 export class KeyIndex {
   readonly #keys: string[] = []
 
@@ -24,7 +24,7 @@ export class KeyIndex {
     return this.#keys[index]
   }
 
-  /** Where the first key that is not before `key` stands. */
+  /** The index of the first key that is not before `key`. */
   indexOf(key: string): number {
     let low = 0
     let high = this.#keys.length
@@ -36,7 +36,7 @@ export class KeyIndex {
     return low
   }
 
-  /** Where the first key that is after all keys beginning with `prefix` stands. */
+  /** The index of the first key after all keys that begin with `prefix`. */
   indexAfterPrefix(prefix: string): number {
     let low = this.indexOf(prefix)
     let high = this.#keys.length

@@ -9,13 +9,13 @@ const indexOf = (keys: Iterable<string>): KeyIndex => {
   return index
 }
 
-// Short keys over a small alphabet, so that prefixes and delimiters meet; and one code point beyond the surrogates.
+// Short keys over a small alphabet make prefixes and delimiters meet. One code point lies beyond the surrogates.
 const keys = fc.uniqueArray(
   fc.string({ unit: fc.constantFrom("a", "b", "/", "-", "\uffee", "😀"), minLength: 1, maxLength: 6 }),
   { maxLength: 40 },
 )
 
-/** What a listing of everything is, straight from its definition. */
+/** The expected listing of everything, straight from its definition. */
 function expected(all: string[], prefix: string, delimiter: string): string[] {
   const rolledUp = all
     .filter((key) => key.startsWith(prefix))
@@ -27,7 +27,7 @@ function expected(all: string[], prefix: string, delimiter: string): string[] {
 }
 
 describe("a listing", () => {
-  it("in pages of any size is the whole listing, each entry once and in byte order", () => {
+  it("in pages of any size adds up to the whole listing, each entry once and in byte order", () => {
     fc.assert(
       fc.property(
         keys,
@@ -51,7 +51,7 @@ describe("a listing", () => {
     )
   })
 
-  it("begins after a key that is not there", () => {
+  it("can begin after a key that does not exist", () => {
     const index = indexOf(["a", "c", "d"])
     expect(selectPage(index, { prefix: "", delimiter: "", after: "b", limit: 10 }).keys).toEqual(["c", "d"])
   })
@@ -63,7 +63,7 @@ describe("a listing", () => {
     })
   })
 
-  it("loses a deleted key", () => {
+  it("no longer has a deleted key", () => {
     const index = indexOf(["a", "b", "c"])
     index.delete("b")
     index.delete("x")

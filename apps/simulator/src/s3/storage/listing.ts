@@ -6,9 +6,9 @@ export const MAX_PAGE = 1000
 
 export interface Selection {
   readonly prefix: string
-  /** Keys that share what stands before its first occurrence after the prefix are rolled up. Empty for none. */
+  /** Keys that are equal up to its first occurrence after the prefix are rolled up. Empty: no delimiter. */
   readonly delimiter: string
-  /** The key or common prefix after which the page begins. Empty for the first page. */
+  /** The page begins after this key or common prefix. Empty for the first page. */
   readonly after: string
   readonly limit: number
 }
@@ -16,11 +16,11 @@ export interface Selection {
 export interface Page {
   readonly keys: readonly string[]
   readonly commonPrefixes: readonly string[]
-  /** The last key or common prefix of the page, if there is more after it. */
+  /** The page's last key or common prefix, if more follow. */
   readonly next?: string
 }
 
-/** One page of keys and common prefixes, which count alike. A rolled-up prefix costs one step, however many keys it holds. */
+/** One page of keys and common prefixes; both count towards `limit`. A rolled-up prefix costs one step, whatever its size. */
 export function selectPage(index: KeyIndex, { prefix, delimiter, after, limit }: Selection): Page {
   const keys: string[] = []
   const commonPrefixes: string[] = []
@@ -55,7 +55,7 @@ function firstAfter(index: KeyIndex, after: string, isCommonPrefix: boolean): nu
   return index.at(at) === after ? at + 1 : at
 }
 
-/** A page size as the client wants it, capped at S3's. */
+/** The page size that the client requests, capped at S3's maximum. */
 export function readLimit(query: ReadonlyMap<string, string>, name: string): number {
   const text = query.get(name)
   if (text === undefined) return MAX_PAGE
@@ -67,7 +67,7 @@ export function readLimit(query: ReadonlyMap<string, string>, name: string): num
   return Math.min(Number(text), MAX_PAGE)
 }
 
-/** How names are written into the answer: as they are, or percent-encoded for keys that XML can't carry. */
+/** How names are written into the answer: unchanged, or percent-encoded for keys that XML can't represent. */
 export function readEncoding(query: ReadonlyMap<string, string>): (name: string) => string {
   const encoding = query.get("encoding-type")
   if (encoding === undefined) return (name) => name

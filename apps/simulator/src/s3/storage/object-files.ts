@@ -1,6 +1,6 @@
 /**
- * The bytes of parts and objects: one file each, written once, never changed, removed when nothing refers to it. So a
- * reader of a replaced object reads on undisturbed, and completing a multipart upload moves no bytes.
+ * The bytes of parts and objects. Each is one file, written once, never changed, and removed when nothing refers to it. So
+ * readers of a replaced object can finish, and completing a multipart upload moves no bytes.
  */
 import { randomUUID } from "node:crypto"
 import { type FileHandle, mkdtemp, open, rm, unlink } from "node:fs/promises"
@@ -16,7 +16,7 @@ export interface StoredFile {
   readonly size: number
 }
 
-/** Bytes from `start` up to, not including, `end`. */
+/** Bytes from `start` up to, but not including, `end`. */
 export interface Span {
   readonly start: number
   readonly end: number
@@ -30,12 +30,12 @@ export class ObjectFiles {
     this.#directory = directory
   }
 
-  /** Keeps the files in a new directory of its own under `parent`. */
+  /** Keeps its files in a new directory under `parent`. */
   static async create(parent = tmpdir()): Promise<ObjectFiles> {
     return new ObjectFiles(await mkdtemp(join(parent, "unseal-s3-")))
   }
 
-  /** Writes a file from `chunks`; leaves none if they throw. */
+  /** Writes `chunks` to a file. Leaves no file if they throw. */
   async write(chunks: AsyncIterable<Buffer>): Promise<StoredFile> {
     const path = join(this.#directory, randomUUID())
     const handle = await open(path, "wx")
@@ -51,8 +51,8 @@ export class ObjectFiles {
   }
 
   /**
-   * The bytes of `span` of `files` put end to end. A chunk is valid only until the next one is asked for: its memory is
-   * filled again while the consumer is busy with the one after it.
+   * The bytes of `span` in the concatenated `files`. A chunk is valid only until the next one is requested: its memory is
+   * reused for the chunk after that.
    */
   async *read(files: readonly StoredFile[], span: Span): AsyncGenerator<Buffer> {
     let offset = 0
@@ -79,7 +79,7 @@ export class ObjectFiles {
         yield emptying.subarray(0, size)
       }
     } finally {
-      // A read under way still writes to its buffer: neither may the buffer be reused nor the file closed before it ends.
+      // A pending read still writes to its buffer. Until it ends, the buffer can't be reused and the file can't be closed.
       await next?.catch(() => 0)
       await handle.close()
       this.#spare.push(...[filling, emptying].slice(0, SPARE_BUFFERS - this.#spare.length))
@@ -94,7 +94,7 @@ export class ObjectFiles {
     for (const file of files) await unlink(file.path)
   }
 
-  /** Removes everything that was stored. */
+  /** Removes all files. */
   async destroy(): Promise<void> {
     await rm(this.#directory, { recursive: true, force: true })
   }
@@ -108,7 +108,7 @@ async function fill(handle: FileHandle, buffer: Buffer, at: number, end: number)
   return bytesRead
 }
 
-/** Writes in large pieces, each while the next one arrives. */
+/** Writes in large pieces, one while the next arrives. */
 async function writeBatches(handle: FileHandle, chunks: AsyncIterable<Buffer>): Promise<number> {
   let total = 0
   let batch: Buffer[] = []
@@ -122,7 +122,7 @@ async function writeBatches(handle: FileHandle, chunks: AsyncIterable<Buffer>): 
     writing = handle.writev(buffers).then(({ bytesWritten }) => {
       if (bytesWritten < bytes) throw new Error(`wrote ${bytesWritten} of ${bytes} bytes: is the disk full?`)
     })
-    // Its failure is thrown by the next await of it; until then it must not count as unhandled.
+    // The next await throws its failure. Until then it must not count as unhandled.
     writing.catch(() => {})
   }
 

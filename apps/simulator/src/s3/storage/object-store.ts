@@ -7,18 +7,18 @@ import type { ObjectFiles, StoredFile } from "./object-files.ts"
 export interface ObjectChecksum {
   readonly algorithm: ChecksumAlgorithm
   readonly type: ChecksumType
-  /** Base64, with `-N` behind it if composite. */
+  /** Base64, with the suffix `-N` if composite. */
   readonly value: string
 }
 
-/** One version of an object. It never changes; replacing the object makes another. */
+/** One version of an object. It is immutable; replacing the object makes another. */
 export interface ObjectVersion {
   readonly key: string
   readonly size: number
-  /** Quoted, as it is sent. */
+  /** Quoted, as sent. */
   readonly etag: string
   readonly lastModified: Date
-  /** Headers to be sent with it as they came: content type, user metadata and the like. */
+  /** Headers returned unchanged with the object: content type, user metadata and the like. */
   readonly headers: Readonly<Record<string, string>>
   readonly checksum?: ObjectChecksum
   readonly files: readonly StoredFile[]
@@ -31,13 +31,13 @@ export interface Bucket {
   readonly keys: KeyIndex
 }
 
-/** Buckets and the current version of each key, in memory; the bytes are in `files`. */
+/** Buckets, and each key's current version, in memory. The bytes are in `files`. */
 export class ObjectStore {
   readonly buckets = new Map<string, Bucket>()
   readonly files: ObjectFiles
-  /** How many replies are being read from a version, for those that any is. */
+  /** How many replies are reading each version; versions without readers are absent. */
   readonly #readers = new Map<ObjectVersion, number>()
-  /** Replaced or deleted, but still read from. */
+  /** Replaced or deleted versions that are still being read. */
   readonly #outdated = new Set<ObjectVersion>()
 
   constructor(files: ObjectFiles) {
@@ -62,7 +62,7 @@ export class ObjectStore {
     return version
   }
 
-  /** Makes `version` the current one of its key, at once. */
+  /** Makes `version` the current one of its key. */
   async put(bucketName: string, version: ObjectVersion): Promise<void> {
     const bucket = this.bucket(bucketName)
     const before = bucket.objects.get(version.key)
@@ -80,7 +80,7 @@ export class ObjectStore {
     await this.#retire(before)
   }
 
-  /** Keeps the bytes of `version` until the returned function is called, also when it is replaced or deleted meanwhile. */
+  /** Keeps the bytes of `version`, even if it is replaced or deleted, until the returned function is called. */
   retain(version: ObjectVersion): () => Promise<void> {
     this.#readers.set(version, (this.#readers.get(version) ?? 0) + 1)
     return async () => {
@@ -99,9 +99,9 @@ export class ObjectStore {
   }
 }
 
-/** What an ETag is made of: the content's MD5, or random bytes, 32 or 200 digits of them, which are cheaper to have. */
+/** The form of ETags: the content's MD5, or random bytes as 32 or 200 digits, which are cheaper. */
 export type EtagForm = "md5" | "random" | "long"
 
-/** A quoted ETag that names no content, for when MD5 is not wanted. */
+/** A quoted ETag independent of the content, for when MD5 is not needed. */
 export const randomEtag = (form: "random" | "long", suffix = ""): string =>
   `"${randomBytes(form === "long" ? 100 : 16).toString("hex")}${suffix}"`

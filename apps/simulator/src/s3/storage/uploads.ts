@@ -29,7 +29,7 @@ export interface Upload {
   readonly parts: Map<number, UploadedPart>
 }
 
-/** A part as the client names it in Complete. `checksums` are the values it gave, by algorithm, base64. */
+/** A part as the client names it in Complete. `checksums` are the values it gives, base64, by algorithm. */
 export interface NamedPart {
   readonly number: number
   readonly etag: string
@@ -46,7 +46,7 @@ export class MultipartUploads {
     this.#files = files
   }
 
-  /** Ids sort by age, so that a listing can be continued after an upload that is gone. */
+  /** Ids sort by age, so that a listing can continue after an upload that no longer exists. */
   begin(upload: Omit<Upload, "id" | "initiated" | "parts">): Upload {
     const id = `${(++this.#begun).toString(36).padStart(8, "0")}${randomBytes(24).toString("hex")}`
     const begun = { ...upload, id, initiated: new Date(), parts: new Map() }
@@ -61,14 +61,14 @@ export class MultipartUploads {
     return upload
   }
 
-  /** Those of `bucket` (or all), by key and then by age. */
+  /** The uploads of `bucket` (or all), by key and then by age. */
   list(bucket?: string): Upload[] {
     return [...this.#uploads.values()]
       .filter((upload) => bucket === undefined || upload.bucket === bucket)
       .sort((a, b) => compareKeys(a.key, b.key) || compareKeys(a.id, b.id))
   }
 
-  /** Puts a received part in its place, unless the upload has ended meanwhile. */
+  /** Adds a received part, unless the upload has ended in the meantime. */
   async add(upload: Upload, part: UploadedPart): Promise<void> {
     if (!this.#uploads.has(upload.id)) {
       await this.#files.remove([part.file])
@@ -79,7 +79,7 @@ export class MultipartUploads {
     if (before) await this.#files.remove([before.file])
   }
 
-  /** Ends the upload; the files of the parts in `kept` live on in an object. */
+  /** Ends the upload. The files of the parts in `kept` live on in an object. */
   async end(upload: Upload, kept: readonly UploadedPart[] = []): Promise<void> {
     this.#uploads.delete(upload.id)
     const files = new Set(kept.map((part) => part.file))
@@ -87,7 +87,7 @@ export class MultipartUploads {
   }
 }
 
-/** The parts that make the object, if what the client names is what the server holds. Throws `Refusal`. */
+/** The parts of the object, if the parts that the client names match those that the server holds. Throws `Refusal`. */
 export function chooseParts(upload: Upload, named: readonly NamedPart[]): readonly UploadedPart[] {
   const disordered = named.some((part, i) => i > 0 && part.number <= named[i - 1]!.number)
   if (disordered) throw new Refusal("InvalidPartOrder", undefined, { UploadId: upload.id })
@@ -122,7 +122,7 @@ function choosePart(upload: Upload, named: NamedPart): UploadedPart {
   return part
 }
 
-/** The object that `parts` make. Its ETag is the MD5 of the parts' MD5s and their number. */
+/** Assembles an object from `parts`. Its ETag is the MD5 of the parts' MD5s, plus their number. */
 export function assemble(upload: Upload, parts: readonly UploadedPart[], etags: EtagForm): ObjectVersion {
   const suffix = `-${parts.length}`
   return {
