@@ -5,8 +5,8 @@ const SAMPLE_RATES = [
 const SAMPLES_PER_FRAME = 1024
 
 /**
- * How long a unit of AAC audio plays, in ticks of 90 kHz: a recorder puts several frames behind one time stamp, so the
- * time stamps alone don't tell. `undefined` if `unit` is not whole ADTS frames (ISO/IEC 14496-3, annex 1.A).
+ * How long a unit of AAC audio plays, in 90 kHz ticks. A recorder puts several frames behind one time stamp, so the time
+ * stamps alone don't tell. `undefined` if `unit` is not whole ADTS frames (ISO/IEC 14496-3, annex 1.A).
  */
 export function adtsTicks(unit: Uint8Array): number | undefined {
   let seconds = 0

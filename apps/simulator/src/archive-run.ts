@@ -1,4 +1,4 @@
-/** One archive's life: recorded, encrypted, uploaded into the customer's store or the vendor's, and called back about. */
+/** One archive's life: it is recorded, encrypted, uploaded to the customer's store or the vendor's, and reported by callbacks. */
 import { type KeyObject, randomUUID } from "node:crypto"
 import type { OaepHash } from "@unseal/archive/format/password"
 import type { ArchiveStore } from "@unseal/archive/store/contract"
@@ -17,18 +17,18 @@ import { makePlainRecording, makeRecording, type Recording } from "./recording.t
 import { newSessionId } from "./session-id.ts"
 import { archiveKey, PLAIN_KEY_TEMPLATE, uploadArchive } from "./upload.ts"
 
-/** What the cloud is set to when an archive begins. */
+/** The cloud's settings when an archive begins. */
 export interface RunContext {
   readonly projectId: string
   readonly keyTemplate: string
   readonly form: CallbackForm
-  /** `null`: nothing is called back. */
+  /** `null` sends no callbacks. */
   readonly sender: CallbackSender | null
-  /** The transport stream that is repeated. */
+  /** The transport stream to repeat. */
   readonly sample: Uint8Array
   readonly oaepHash: OaepHash
   readonly store: ArchiveStore
-  /** `null`: the archive is not encrypted. */
+  /** `null` leaves the archive unencrypted. */
   readonly publicKey: KeyObject | null
   readonly fallback: boolean
   readonly vendorStorage: VendorStorage | undefined
@@ -45,11 +45,11 @@ export interface Run {
   readonly archive: Mutable<Archive>
   /** Resolves when the archive is uploaded and each callback has been tried. */
   readonly recorded: Promise<void>
-  /** Resolves when all callbacks have ended, too. */
+  /** Resolves when all callbacks, retries included, have ended. */
   readonly delivered: Promise<void>
 }
 
-/** Statuses of an archive that is being recorded. */
+/** The statuses of an archive that is still being recorded. */
 const GOING_ON: ReadonlySet<ArchiveStatus> = new Set(["started", "paused"])
 
 function newArchive(
@@ -78,8 +78,8 @@ function newArchive(
 }
 
 /**
- * Begins an archive. Its recording ends, and the upload begins, once `stopped` has resolved. An abort of `signal` rejects both
- * promises with its reason. Throws `RangeError` if the size can't be had.
+ * Starts an archive. Once `stopped` resolves, the recording ends and the upload begins. Aborting `signal` rejects both
+ * promises with its reason. Throws `RangeError` for a size that no archive can have.
  */
 export function runArchive(
   context: RunContext,
@@ -113,7 +113,7 @@ export function runArchive(
     return "available"
   }
 
-  /** Gives what has become of an archive that was to be `status`. */
+  /** Uploads an archive that should reach `status`. Resolves to the status that it did reach. */
   async function upload(status: "uploaded" | "available"): Promise<ArchiveStatus> {
     if (status === "available" && wanted.url === undefined && vendorStorage !== undefined)
       return keep(vendorStorage, made)
@@ -122,13 +122,13 @@ export function runArchive(
       return status
     } catch (error) {
       if (!fallback || vendorStorage === undefined || signal.aborted) throw error
-      // A recording is read once: what was lost on its way is encrypted anew, under another password.
+      // A recording can be read only once, so the copy is encrypted again, under another password.
       return keep(vendorStorage, make())
     }
   }
 
   async function callBack(status: ArchiveStatus): Promise<void> {
-    // A `stopped` that comes late does not undo the upload.
+    // A late `stopped` does not undo the upload.
     if (status !== "stopped" || archive.recording === null) archive.status = status
     if (sender === null) return
     const body = callbackBody(archive, status, form)
@@ -142,7 +142,7 @@ export function runArchive(
         sent.delivery = result
         observer?.delivered?.(archive, sent)
       })
-      // Awaited when all is recorded; until then a rejection must not count as unhandled.
+      // Awaited once everything is recorded. Until then a rejection must not count as unhandled.
       ended.catch(() => {})
       deliveries.push(ended)
       return firstAttempt
@@ -169,7 +169,7 @@ export function runArchive(
 
   const recorded = record()
   const delivered = recorded.then(async () => void (await Promise.all(deliveries)))
-  // Awaited when somebody asks; until then a rejection must not count as unhandled.
+  // Awaited once somebody asks. Until then a rejection must not count as unhandled.
   delivered.catch(() => {})
   return { archive, recorded, delivered }
 }

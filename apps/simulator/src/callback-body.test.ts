@@ -50,7 +50,7 @@ describe("the body of a callback", () => {
     })
   })
 
-  test.each(ARCHIVE_STATUSES)("tells size and password only of what is stored: %s", (status) => {
+  test.each(ARCHIVE_STATUSES)("tells size and password only of stored archives: %s", (status) => {
     const stored = ["uploaded", "available", "expired", "deleted"].includes(status)
     expect(body(status)).toMatchObject({
       status,
@@ -63,7 +63,7 @@ describe("the body of a callback", () => {
     expect(body(status).url).toBe(status === "available" ? "https://example.com/archive" : null)
   })
 
-  test("has no password of an archive that was never recorded", () => {
+  test("has no password if the archive was never recorded", () => {
     expect(body("deleted", {}, { ...subject, recording: null, sha256: null })).toMatchObject({
       size: 0,
       password: "",
@@ -78,12 +78,12 @@ describe("the body of a callback", () => {
     expect(unified).not.toHaveProperty("partnerId")
   })
 
-  test("can tell the size as a string", () => {
+  test("can give the size as a string", () => {
     expect(body("uploaded", { sizeForm: "string" }).size).toBe("18023312")
     expect(body("started", { sizeForm: "string" }).size).toBe("0")
   })
 
-  test("can tell a digest, in base64 and empty before there is one", () => {
+  test("can give a digest in base64, empty until there is one", () => {
     expect(body("stopped", { sha256sum: "ciphertext" }).sha256sum).toBe("")
     const digest = (sha256sum: "plaintext" | "ciphertext") =>
       Buffer.from(body("uploaded", { sha256sum }).sha256sum, "base64").toString("hex")

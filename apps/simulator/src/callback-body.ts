@@ -14,7 +14,7 @@ export const ARCHIVE_STATUSES = [
 
 export type ArchiveStatus = (typeof ARCHIVE_STATUSES)[number]
 
-/** The spellings that the vendor's platforms, and ages, disagree about. */
+/** Field spellings that differ between the vendor's platforms and over the years. */
 export interface CallbackForm {
   /** Legacy callbacks say `partnerId` (a number), later ones `projectId` (a number), the unified platform `applicationId` (a UUID). */
   readonly projectIdName: "partnerId" | "projectId" | "applicationId"
@@ -29,14 +29,14 @@ export const DEFAULT_CALLBACK_FORM: CallbackForm = {
   sha256sum: "absent",
 }
 
-/** What a customer may ask of an archive, and is told again. */
+/** The settings that a customer may choose for an archive, repeated in its callbacks. */
 export interface ArchiveSettings {
   readonly hasAudio: boolean
   readonly hasVideo: boolean
-  /** As `640x480`. */
+  /** For example `640x480`. */
   readonly resolution: string
   readonly streamMode: "auto" | "manual"
-  /** Tells archives of one session apart that are recorded at the same time. */
+  /** Distinguishes archives of one session that are recorded at the same time. */
   readonly multiArchiveTag?: string
 }
 
@@ -47,27 +47,27 @@ export const USUAL_SETTINGS: ArchiveSettings = {
   streamMode: "auto",
 }
 
-/** What of an archive a callback tells. */
+/** The facts about an archive that a callback reports. */
 export interface CallbackSubject {
   readonly id: string
   readonly projectId: string
   readonly sessionId: string
   readonly name: string
-  /** The usual ones if left out. */
+  /** Defaults to the vendor's usual settings. */
   readonly settings?: ArchiveSettings
-  /** Milliseconds since 1970, as all times in callbacks. */
+  /** Milliseconds since 1970, as in all times of callbacks. */
   readonly createdAt: number
   readonly reason: string
-  /** Of the stored copy that the vendor offers for download; only told when `available`. */
+  /** The download URL of the stored copy; sent only with status `available`. */
   readonly url: string | null
   readonly recording: Pick<Recording, "size" | "encryptedPassword"> | null
   readonly sha256: Digests | null
 }
 
-/** The statuses at which an object exists, or did: only they tell its size and its password. */
+/** Statuses at which an object exists, or once did. Only they report its size and password. */
 const STORED: ReadonlySet<ArchiveStatus> = new Set(["uploaded", "available", "expired", "deleted"])
 
-/** The callback's JSON, ready to be signed: the signature is over these very bytes. */
+/** The callback's JSON. Sign exactly these bytes. */
 export function callbackBody(
   subject: CallbackSubject,
   status: ArchiveStatus,
@@ -77,7 +77,7 @@ export function callbackBody(
   return JSON.stringify(archiveFields(subject, status, form, now))
 }
 
-/** What a callback and the REST API tell of an archive. */
+/** The fields that a callback and the REST API report about an archive. */
 export function archiveFields(
   subject: CallbackSubject,
   status: ArchiveStatus,
@@ -92,7 +92,7 @@ export function archiveFields(
     event: "archive",
     createdAt: subject.createdAt,
     updatedAt: now,
-    // The guide's known issue: the duration of an encrypted archive is always reported as 0.
+    // A known issue in the guide: an encrypted archive always reports a duration of 0.
     duration: 0,
     name: subject.name,
     [form.projectIdName]: projectIdValue(subject.projectId, form.projectIdName),

@@ -7,7 +7,7 @@ import { type CallbackSenderOptions, createCallbackSender, retryDelays } from ".
 
 const SECRET = "a-signature-secret-of-32-bytes-or-more"
 const BODY = JSON.stringify({ id: "b40ef09b-3811-4726-b508-e41a0f96c68f", name: "Grüße" })
-/** The schedule's 5 seconds become 5 milliseconds. */
+/** Turns the schedule's 5 seconds into 5 milliseconds. */
 const QUICK = { timeScale: 0.001 }
 
 interface Received {
@@ -16,7 +16,7 @@ interface Received {
   readonly body: string
 }
 
-/** What the receiver does with a request: an HTTP status, or no answer. */
+/** The receiver's reaction to a request: an HTTP status, a cut connection, or silence. */
 type Reaction = number | "cut" | "silent"
 
 const closers: (() => void)[] = []
@@ -24,7 +24,7 @@ afterEach(() => {
   for (const close of closers.splice(0)) close()
 })
 
-/** A receiver that reacts to the first requests as told, and then takes everything. */
+/** A receiver that reacts to the first requests as listed, and accepts every later one. */
 async function receiver(...reactions: Reaction[]): Promise<{ url: string; received: Received[] }> {
   const received: Received[] = []
   const server = createServer(async (request, response) => {
@@ -51,7 +51,7 @@ const deliver = (options: CallbackSenderOptions, signal = new AbortController().
   createCallbackSender({ ...QUICK, ...options }).send(BODY, signal).delivery
 
 describe("a callback", () => {
-  test("is posted once as JSON and its answer reported", async () => {
+  test("is posted once as JSON, and its answer is reported", async () => {
     const { url, received } = await receiver()
     expect(await deliver({ url })).toEqual({ outcome: "accepted", attempts: [202], answer: "answer 202" })
     expect(received).toMatchObject([
@@ -66,14 +66,14 @@ describe("a callback", () => {
     expect(received[0]!.path).toBe("/callbacks/123456/to%20ken")
   })
 
-  test("is sent again after 5xx until it is taken, each time the same", async () => {
+  test("is sent again after 5xx until it is accepted, unchanged each time", async () => {
     const { url, received } = await receiver(503, 500, 502)
     const delivery = await deliver({ url, signatureSecret: SECRET })
     expect(delivery).toMatchObject({ outcome: "accepted", attempts: [503, 500, 502, 202] })
     expect(new Set(received.map(({ body, headers }) => `${headers.authorization} ${body}`)).size).toBe(1)
   })
 
-  test("is sent again after a connection that is cut", async () => {
+  test("is sent again after the connection is cut", async () => {
     const { url } = await receiver("cut")
     expect(await deliver({ url })).toMatchObject({ outcome: "accepted", attempts: [null, 202] })
   })
@@ -96,7 +96,7 @@ describe("a callback", () => {
     expect(received).toHaveLength(1)
   })
 
-  test("is gone after four retries on the legacy platform without signatures", async () => {
+  test("is given up after four retries on the legacy platform without signatures", async () => {
     const { url, received } = await receiver(503, 503, 503, 503, 503, 503)
     expect(await deliver({ url, platform: "legacy" })).toEqual({
       outcome: "given-up",
@@ -116,7 +116,7 @@ describe("a callback", () => {
     })
   })
 
-  test("tells of its first attempt before it is delivered", async () => {
+  test("reports its first attempt before it is delivered", async () => {
     const { url, received } = await receiver(503)
     const stop = new AbortController()
     const retries: unknown[] = []
@@ -140,7 +140,7 @@ describe("a callback", () => {
 })
 
 describe("a signed callback", () => {
-  test("is verified by jose", async () => {
+  test("passes verification by jose", async () => {
     const { url, received } = await receiver()
     await deliver({ url, signatureSecret: SECRET })
     const token = received[0]!.headers.authorization!.replace(/^Bearer /, "")
@@ -154,7 +154,7 @@ describe("a signed callback", () => {
     expect(payload.payload_hash).toBe(createHash("sha256").update(received[0]!.body).digest("hex"))
   })
 
-  test("is verified by hand", async () => {
+  test("passes verification by hand", async () => {
     const { url, received } = await receiver()
     await deliver({ url, signatureSecret: SECRET })
     const [header, claims, signature] = received[0]!.headers.authorization!.slice("Bearer ".length).split(".")
@@ -162,7 +162,7 @@ describe("a signed callback", () => {
     expect(JSON.parse(Buffer.from(header!, "base64url").toString())).toEqual({ alg: "HS256", typ: "JWT" })
   })
 
-  test("may come unsigned at first and is signed after a 5xx", async () => {
+  test("may be unsigned at first, and is signed after a 5xx", async () => {
     const { url, received } = await receiver(503)
     await deliver({ url, signatureSecret: SECRET, unsignedFirstAttempt: true })
     expect(received.map(({ headers }) => headers.authorization?.slice(0, 7))).toEqual([undefined, "Bearer "])

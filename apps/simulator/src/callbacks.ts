@@ -1,6 +1,6 @@
 /**
- * Sends archive-status callbacks as the vendor does: signed or not, again and again until the receiver takes them. These
- * retries are the behaviour that is simulated; they belong to the sender, not to the two retry layers of the pipeline.
+ * Sends archive-status callbacks as the vendor does, signed or unsigned, and retries until the receiver accepts them. The
+ * retries are simulated vendor behaviour; they are not one of the pipeline's two retry layers.
  */
 import { createHash, randomUUID } from "node:crypto"
 import { setTimeout as sleep } from "node:timers/promises"
@@ -8,48 +8,48 @@ import { SignJWT } from "jose"
 
 export interface CallbackSenderOptions {
   readonly url: string
-  /** Appended to the URL as a path segment, for receivers that know the sender by it. */
+  /** Appended to the URL as a path segment, for receivers that recognise the sender by it. */
   readonly token?: string
   /** Signs callbacks ("secure callbacks"). */
   readonly signatureSecret?: string
-  /** Leaves the signature out of a callback's first attempt, which the vendor says may happen. */
+  /** Leaves a callback's first attempt unsigned. The vendor says that this may happen. */
   readonly unsignedFirstAttempt?: boolean
-  /** Decides the retry schedule, together with whether callbacks are signed; default unified. */
+  /** Together with signing, selects the retry schedule. Default unified. */
   readonly platform?: "unified" | "legacy"
-  /** Stretches or, below 1, shrinks the waits between attempts; default 1. */
+  /** Multiplies the waits between attempts. Default 1. */
   readonly timeScale?: number
-  /** How long the sender waits for an answer; the vendor doesn't say. Default 10 seconds. */
+  /** How long the sender waits for an answer. The vendor documents no value. Default 10 seconds. */
   readonly timeoutMs?: number
 }
 
-/** An attempt that the receiver did not take, and that is followed by another. */
+/** An attempt that the receiver did not accept, and that another one follows. */
 export interface Retry {
   /** The first attempt is 1. */
   readonly attempt: number
-  /** The HTTP status; `null` for no answer (timeout, connection refused or cut). */
+  /** The HTTP status; `null` if there was no answer (timeout, connection refused or cut). */
   readonly status: number | null
   readonly retryInMs: number
 }
 
 /** How a callback ended. */
 export interface Delivery {
-  /** A 2xx; an answer that no retry would change (below 500); or none of these before the schedule's end. */
+  /** `accepted`: a 2xx. `refused`: an answer below 500, which no retry would change. `given-up`: neither within the schedule. */
   readonly outcome: "accepted" | "refused" | "given-up"
-  /** The HTTP status of each attempt; `null` for no answer (timeout, connection refused or cut). */
+  /** The HTTP status of each attempt; `null` if there was no answer (timeout, connection refused or cut). */
   readonly attempts: readonly (number | null)[]
-  /** The last answer's body, `""` for no answer. */
+  /** The last answer's body; `""` without an answer. */
   readonly answer: string
 }
 
 export interface Sending {
-  /** Settles after the first attempt, whatever came of it: the vendor doesn't hold the next callback back for a retry. */
+  /** Settles after the first attempt, whatever its result: the vendor doesn't delay the next callback for a retry. */
   readonly firstAttempt: Promise<void>
   /** Rejects only with the signal's reason. */
   readonly delivery: Promise<Delivery>
 }
 
 export interface CallbackSender {
-  /** Sends the JSON `body` until it is answered for good. `onRetry` is told of each attempt that was not the last. */
+  /** Sends the JSON `body` until an answer is final. Calls `onRetry` after each attempt except the last. */
   send(body: string, signal: AbortSignal, onRetry?: (retry: Retry) => void): Sending
 }
 
@@ -71,7 +71,7 @@ export function createCallbackSender(options: CallbackSenderOptions): CallbackSe
     attempted: () => void,
     onRetry?: (retry: Retry) => void,
   ): Promise<Delivery> {
-    // Signed once, not anew for each attempt: a receiver has to live with a signature as old as the last retry.
+    // Signed once for all attempts: a receiver has to accept a signature as old as the last retry.
     const signature =
       options.signatureSecret === undefined ? undefined : await signCallback(body, options.signatureSecret)
     const attempts: (number | null)[] = []
@@ -119,7 +119,7 @@ export function* retryDelays(platform: "unified" | "legacy", signed: boolean): G
   }
 }
 
-/** The JWT of a signed callback: HS256 over who sent it, when, and the SHA-256 of the body's bytes. */
+/** The JWT of a signed callback: HS256 over the sender, the time, and the SHA-256 of the body's bytes. */
 export function signCallback(body: string, signatureSecret: string): Promise<string> {
   return new SignJWT({ payload_hash: createHash("sha256").update(body).digest("hex") })
     .setProtectedHeader({ alg: "HS256", typ: "JWT" })

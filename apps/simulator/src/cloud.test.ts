@@ -22,7 +22,7 @@ const directory = mkdtempSync(join(tmpdir(), "cloud-"))
 const files = { certificateFile: join(directory, "cert.pem"), keyFile: join(directory, "key.pem") }
 let certificate: string
 
-/** A customer's callback URL: reacts as told to the first requests, and then takes everything. */
+/** A customer's callback URL: it reacts to the first requests as listed, and accepts every later one. */
 let reactions: number[]
 let received: { body: Record<string, unknown>; headers: IncomingHttpHeaders }[]
 const receiver = createServer(async (request, response) => {
@@ -95,7 +95,7 @@ describe("a recorded archive", () => {
     },
   )
 
-  test("is called back as started, stopped and uploaded", async () => {
+  test("sends the callbacks started, stopped and uploaded", async () => {
     const archive = await cloudOf().record({ size: 752, name: "Foo" })
     expect(statuses()).toEqual(["started", "stopped", "uploaded"])
     for (const { body } of received)
@@ -109,13 +109,13 @@ describe("a recorded archive", () => {
     ])
   })
 
-  test("can be called back as uploaded before stopped", async () => {
+  test("can send uploaded before stopped", async () => {
     const archive = await cloudOf().record({ size: 752, statuses: DISORDERED_STATUSES })
     expect(statuses()).toEqual(["started", "uploaded", "stopped"])
     expect(archive.status).toBe("uploaded")
   })
 
-  test("can be called back several times", async () => {
+  test("can send each callback several times", async () => {
     await cloudOf().record({ size: 752, duplicates: 2 })
     expect(statuses().sort()).toEqual(
       ["started", "stopped", "uploaded"].flatMap((status) => [status, status, status]),
@@ -133,7 +133,7 @@ describe("a recorded archive", () => {
     expect(statuses()).toEqual(["started", "stopped", "uploaded"])
   })
 
-  test("is called back with a signature if there is a secret", async () => {
+  test("sends signed callbacks if there is a secret", async () => {
     await cloudOf({ callbacks: { url, signatureSecret: "a-signature-secret-of-32-bytes!!" } }).record({
       size: 752,
     })
@@ -141,13 +141,13 @@ describe("a recorded archive", () => {
       expect(headers.authorization).toMatch(/^Bearer [\w-]+\.[\w-]+\.[\w-]+$/)
   })
 
-  test("is not called back without a URL", async () => {
+  test("sends no callbacks without a URL", async () => {
     const cloud = createRecordingCloud({ certificate, store, projectId: PROJECT_ID })
     expect(await cloud.record({ size: 752 })).toMatchObject({ status: "uploaded", callbacks: [] })
     expect(received).toEqual([])
   })
 
-  test("is not uploaded if it never gets so far", async () => {
+  test("is not uploaded if no status calls for it", async () => {
     const archive = await cloudOf().record({ size: 752, statuses: ["started", "failed"], reason: "no disk" })
     expect(received.map(({ body }) => [body.status, body.reason])).toEqual([
       ["started", "no disk"],
@@ -197,8 +197,8 @@ describe("a recorded archive", () => {
   })
 })
 
-describe("an archive that can't be uploaded", () => {
-  test("is called back as failed, and rejects with the store's error", async () => {
+describe("an archive whose upload fails", () => {
+  test("sends the callback failed, and rejects with the store's error", async () => {
     rmSync(bucket, { recursive: true })
     const cloud = cloudOf()
     await expect(cloud.record({ size: 752 })).rejects.toMatchObject({ name: "UnsealError" })
@@ -208,7 +208,7 @@ describe("an archive that can't be uploaded", () => {
     mkdirSync(bucket)
   })
 
-  test("does not keep the others from being recorded", async () => {
+  test("does not keep other archives from being recorded", async () => {
     const cloud = cloudOf()
     await expect(cloud.recordMany([{ size: 752 }, { size: 17, exact: true }, { size: 752 }])).rejects.toThrow(
       "17",
@@ -216,7 +216,7 @@ describe("an archive that can't be uploaded", () => {
     expect([...cloud.archives.values()].map(({ status }) => status)).toEqual(["uploaded", "uploaded"])
   })
 
-  test("leaves nothing behind when it is aborted on its way", async () => {
+  test("leaves nothing behind when it is aborted halfway", async () => {
     const stop = new AbortController()
     const stopped: ArchiveStore = {
       ...store,
@@ -242,7 +242,7 @@ describe("an archive that can't be uploaded", () => {
 })
 
 describe("many archives", () => {
-  test("are all recorded, some at a time, in the order given", async () => {
+  test("are all recorded, several at a time, in the order given", async () => {
     const sizes = Array.from({ length: 12 }, (_, index) => 752 * (index + 1))
     let active = 0
     let most = 0
@@ -269,7 +269,7 @@ describe("many archives", () => {
     expect(statuses().filter((status) => status === "uploaded")).toHaveLength(12)
   })
 
-  test("are not begun after an abort", async () => {
+  test("are not started after an abort", async () => {
     const cloud = cloudOf()
     const recording = cloud.recordMany([{ size: 752 }], {
       signal: AbortSignal.abort(new Error("the process ends")),
@@ -279,7 +279,7 @@ describe("many archives", () => {
   })
 })
 
-test("a certificate that is not of an RSA key is refused", () => {
+test("a certificate without an RSA key is refused", () => {
   const args = ["req", "-new", "-x509", "-nodes", "-subj", "/CN=test", "-keyout", join(directory, "ec.pem")]
   const ec = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
   const certificate = execFileSync("openssl", [...args, ...ec], { stdio: ["ignore", "pipe", "ignore"] })

@@ -1,6 +1,6 @@
 /**
- * The vendor's side as one object: records archives, uploads them into the customer's store, and tells the customer's
- * callback URL about it.
+ * The vendor's side as one object: it records archives, uploads them to the customer's store, and reports them to the
+ * customer's callback URL.
  */
 import { X509Certificate } from "node:crypto"
 import { readFileSync } from "node:fs"
@@ -21,29 +21,29 @@ export {
   type VendorStorage,
 } from "./archive.ts"
 
-/** Where archives go, and under which certificate: what the storage API sets. */
+/** What a customer sets through the storage API: the upload target, and the certificate to encrypt for. */
 export interface CloudStorage {
-  /** The customer's certificate, as the storage API takes it: PEM, or base64 of PEM. `null`: archives are not encrypted. */
+  /** The customer's certificate as the storage API takes it: PEM, or base64 of PEM. `null` leaves archives unencrypted. */
   readonly certificate: string | null
   /** The customer's upload target. */
   readonly store: ArchiveStore
-  /** Whether an archive that can't be uploaded there goes to the vendor's storage instead. Default `false`. */
+  /** Whether an archive goes to the vendor's storage if its upload to the target fails. Default `false`. */
   readonly fallback?: boolean
 }
 
 export interface RecordingCloudOptions extends CloudStorage {
   /** Without it, `fallback` has no effect, and `available` archives are in the customer's store. */
   readonly vendorStorage?: VendorStorage
-  /** The customer's callback URL and how callbacks are sent there. Without it, nothing is sent. */
+  /** The customer's callback URL, and how callbacks are sent there. Without it, none are sent. */
   readonly callbacks?: CallbackSenderOptions
   /** An OpenTok API key (digits) or a Vonage application id (UUID). */
   readonly projectId: string
   readonly form?: Partial<CallbackForm>
   readonly keyTemplate?: string
   readonly oaepHash?: OaepHash
-  /** The transport stream that all recordings repeat; by default 20 seconds of a composed archive. */
+  /** The transport stream that all recordings repeat. Default: 20 seconds of a composed archive. */
   readonly sample?: Uint8Array
-  /** Told about each archive that is uploaded, or failed with an error, and each callback that has ended or is sent again. */
+  /** Called for each archive that is uploaded or fails, and for each callback that ends or is retried. */
   readonly observer?: {
     recorded?(archive: Archive, error: unknown): void
     delivered?(archive: Archive, callback: SentCallback): void
@@ -51,33 +51,33 @@ export interface RecordingCloudOptions extends CloudStorage {
   }
 }
 
-/** An archive that goes on until it is stopped. */
+/** An archive that is recorded until somebody stops it. */
 export interface LiveRecording {
   readonly archive: Archive
-  /** Ends the recording, after which it is uploaded. `false` if it has ended before. */
+  /** Ends the recording and begins its upload. `false` if it has already ended. */
   stop(): boolean
-  /** The archive, as from `record`. */
+  /** The archive, as `record` resolves to it. */
   readonly ended: Promise<Archive>
 }
 
 export interface RecordingCloud {
-  /** All archives by id, oldest first; those being recorded too. */
+  /** All archives by id, oldest first, including those still being recorded. */
   readonly archives: ReadonlyMap<string, Archive>
   /** Resolves when the archive is uploaded and all its callbacks have ended. If the upload fails, sends `failed` and rejects. */
   record(options: RecordOptions, signal?: AbortSignal): Promise<Archive>
-  /** Begins an archive, for somebody else to stop. `RangeError` if the size can't be had. */
+  /** Starts an archive that somebody else stops. Throws `RangeError` for a size that no archive can have. */
   start(options: RecordOptions, signal: AbortSignal): LiveRecording
   /**
-   * Records several, `parallelism` at a time (default 4), in the order given. A callback that is being retried does not
-   * hold up the next recording, nor does a failure, the first of which rejects in the end. An abort begins no more.
+   * Records several archives in the order given, `parallelism` at a time (default 4). Neither a callback's retries nor a
+   * failure delays the next recording; the promise rejects at the end with the first failure. An abort starts no more.
    */
   recordMany(
     recordings: Iterable<RecordOptions> | AsyncIterable<RecordOptions>,
     options?: { parallelism?: number; signal?: AbortSignal },
   ): Promise<Archive[]>
-  /** For every archive that is begun from now on. `RangeError` if the certificate can't be used: nothing is changed then. */
+  /** Applies to every archive started from now on. Throws `RangeError`, and changes nothing, if the certificate is unusable. */
   setStorage(storage: CloudStorage): void
-  /** Forgets an archive, its password with it; a copy in the vendor's storage goes too. `false` if there is none. */
+  /** Forgets an archive and its password, and deletes its copy in the vendor's storage. `false` if there is no such archive. */
   remove(id: string, signal: AbortSignal): Promise<boolean>
 }
 
@@ -152,7 +152,7 @@ export function createRecordingCloud(options: RecordingCloudOptions): RecordingC
           if (signal?.aborted) break
           const begun = Promise.try(begin, one, signal)
           const delivered = begun.then((begun) => begun.delivered)
-          // Awaited in the end; until then a rejection must not count as unhandled.
+          // Awaited at the end. Until then a rejection must not count as unhandled.
           delivered.catch(() => {})
           deliveries.push(delivered)
           await begun
@@ -173,7 +173,7 @@ export function createRecordingCloud(options: RecordingCloudOptions): RecordingC
   }
 }
 
-/** One generator for all lanes, so that each takes what the others have not. */
+/** One generator for all lanes, so that no item is taken twice. */
 async function* numbered<T>(items: Iterable<T> | AsyncIterable<T>): AsyncGenerator<[number, T]> {
   let index = 0
   for await (const item of items) yield [index++, item]

@@ -40,7 +40,7 @@ describe("the simulator's configuration", () => {
     })
   })
 
-  test("reads who may do what with the S3 server, and says what is wrong with it", () => {
+  test("reads the S3 server's policies, and says what is wrong with them", () => {
     const file = join(directory, "policies.json")
     const Statement = { Effect: "Allow", Action: "s3:GetObject", Resource: "arn:aws:s3:::recordings/*" }
     const users = { reader: { secretAccessKey: "made up", policies: [{ Statement }] } }
@@ -65,7 +65,7 @@ describe("the simulator's configuration", () => {
     ])
   })
 
-  test("tells all problems at once", () => {
+  test("reports all problems at once", () => {
     const problems = problemsOf({
       SIMULATOR_PORT: "many",
       SIMULATOR_TAIL: "long",
@@ -93,7 +93,7 @@ describe("the simulator's configuration", () => {
       ).toBe(true)
   })
 
-  test("asks where a missing certificate's key goes", () => {
+  test("asks where to put the key of a missing certificate", () => {
     const missing = { ...enough, SIMULATOR_CERTIFICATE_FILE: join(directory, "none.pem") }
     expect(problemsOf(missing)).toEqual([expect.stringContaining("SIMULATOR_KEY_FILE")])
     expect(problemsOf({ ...missing, SIMULATOR_KEY_FILE: join(directory, "key.pem") })).toEqual([])
@@ -111,7 +111,7 @@ describe("the simulator's configuration", () => {
     expect(readConfig(own).credential).toEqual({ accessKeyId: "access", secretAccessKey: "secret" })
   })
 
-  test("takes the quirks of its S3 server by name, and lists them for a name that is none", () => {
+  test("takes the quirks of its S3 server by name, and lists them if a name is unknown", () => {
     const own = {
       ...enough,
       SIMULATOR_S3_PORT: "0",
@@ -132,7 +132,7 @@ describe("the simulator's configuration", () => {
     ])
   })
 
-  test("takes the vendor's own credential whole, and for its own S3 server alone", () => {
+  test("takes the vendor's own credential only as a pair, and only for its own S3 server", () => {
     const access = { SIMULATOR_S3_UPLOAD_ACCESS_KEY: "vendor" }
     const both = { ...access, SIMULATOR_S3_UPLOAD_SECRET_KEY: "made up" }
     const own = {
@@ -148,7 +148,7 @@ describe("the simulator's configuration", () => {
     ])
   })
 
-  test("needs no certificate with a REST API, but what its requests are authenticated by", () => {
+  test("needs no certificate with a REST API, but needs credentials for it", () => {
     const rest = { SIMULATOR_STORE: "file:///recordings", SIMULATOR_REST_PORT: "0" }
     expect(problemsOf(rest)).toEqual([expect.stringContaining("SIMULATOR_API_SECRET")])
     expect(problemsOf({ ...rest, SIMULATOR_REST_AUTH: "vonage" })).toEqual([

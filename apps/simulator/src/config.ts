@@ -51,7 +51,7 @@ function readOwnSettings(env: Environment): z.output<typeof SETTINGS> {
   return data
 }
 
-/** Settings that nobody reads unless that server runs. */
+/** Settings that take effect only if the S3 server runs. */
 const OF_S3_SERVER = [
   "SIMULATOR_S3_QUIRKS",
   "SIMULATOR_S3_POLICIES_FILE",
@@ -124,7 +124,7 @@ const USERS = z.record(
   z.strictObject({ secretAccessKey: z.string().min(1), policies: z.array(DOCUMENT) }),
 )
 
-/** By access key. */
+/** Policies by access key. */
 export type S3Users = z.output<typeof USERS>
 
 function readUsers(path: string | undefined): S3Users {
@@ -145,7 +145,7 @@ function readUsers(path: string | undefined): S3Users {
   return refuse(`: ${at.join(".")}: ${message}`)
 }
 
-/** What the customer uses at the S3 server: the very names that the SDKs read. */
+/** The customer's credential for the S3 server, under the variable names that the SDKs read. */
 function readCredential(env: Environment): { accessKeyId: string; secretAccessKey: string } | null {
   if (!env.SIMULATOR_S3_PORT) return null
   const { AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey } = env

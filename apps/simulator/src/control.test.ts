@@ -43,7 +43,7 @@ const post = (url: string, body: unknown): Promise<Response> =>
   })
 
 describe("the control API", () => {
-  test("records as many archives as it is told", async () => {
+  test("records as many archives as requested", async () => {
     const { url, asked } = await control()
     const response = await post(url, {
       size: 752,
@@ -104,7 +104,7 @@ describe("the control API", () => {
     expect(text).not.toContain("e42cd23")
   })
 
-  test("shows an archive with what is needed to decrypt and compare it", async () => {
+  test("shows an archive with everything needed to decrypt it and compare", async () => {
     const { url } = await control()
     expect(await (await fetch(`${url}/archives/older`)).json()).toEqual(archive("older"))
   })

@@ -1,4 +1,4 @@
-/** The control API: tells the simulated cloud what to record, and shows what it has recorded. */
+/** The control API: starts recordings in the simulated cloud, and shows its archives. */
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http"
 import type { AddressInfo } from "node:net"
 import { listen } from "@unseal/service/admin"
@@ -28,10 +28,10 @@ const RECORDINGS = z
 
 export interface ControlOptions {
   readonly host: string
-  /** 0 takes any free port. */
+  /** 0 picks any free port. */
   readonly port: number
   readonly archives: ReadonlyMap<string, Archive>
-  /** Begins recording; does not wait for it. */
+  /** Starts recording, and does not wait for it. */
   record(recordings: Iterable<RecordOptions>): void
 }
 
@@ -60,7 +60,7 @@ export async function startControlServer(
   }
 }
 
-/** An answer that is an error of the request's. */
+/** An error to answer the request with. */
 class Problem extends Error {
   readonly status: number
 
@@ -93,7 +93,7 @@ async function answer(
   const archive = options.archives.get(id)
   if (archive === undefined)
     throw new Problem(404, "no such archive: GET /archives lists those that there are")
-  // The wrapped password is among it, as in the vendor's REST API.
+  // As in the vendor's REST API, this includes the encrypted password.
   send(response, 200, archive)
 }
 
@@ -127,7 +127,7 @@ function parseRecordings(body: string): z.output<typeof RECORDINGS> {
 async function bodyOf(request: IncomingMessage): Promise<string> {
   const chunks: Buffer[] = []
   let bytes = 0
-  // Not destroyed when the loop is left: the refusal goes out over the same connection.
+  // Leaving the loop must not destroy the request: the refusal goes out over the same connection.
   for await (const chunk of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
     bytes += chunk.length
     if (bytes > MAX_BODY_BYTES) throw new Problem(413, `the body is larger than ${MAX_BODY_BYTES} bytes`)

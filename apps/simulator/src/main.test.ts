@@ -49,7 +49,7 @@ interface Shown {
 }
 
 describe("the simulator's process", () => {
-  test("serves the REST API: what is set there it does, and what can't be uploaded it offers for download", async () => {
+  test("serves the REST API: it applies settings, and offers failed uploads for download", async () => {
     const tls = join(directory, "tls.pem")
     const simulator = start({
       SIMULATOR_PORT: "0",
@@ -98,7 +98,7 @@ describe("the simulator's process", () => {
     expect(await simulator.exit).toBe(0)
   })
 
-  test("makes a certificate, records at the start and on demand, calls back, and stops on SIGTERM", async () => {
+  test("makes a certificate, records at the start and on demand, sends callbacks, and stops on SIGTERM", async () => {
     const callbacks: { id: string; status: string; password: string }[] = []
     const receiver = createServer(async (request, response) => {
       const chunks: Buffer[] = []
@@ -132,7 +132,7 @@ describe("the simulator's process", () => {
       const uploaded = () => callbacks.filter(({ status }) => status === "uploaded")
       while (uploaded().length < 3) await new Promise((resolve) => setTimeout(resolve, 20))
 
-      // What a customer starts is the next in turn, and one that nobody stops does not keep the process.
+      // A customer's archive takes the next turn. An archive that nobody stops does not keep the process alive.
       const authorization = `Basic ${Buffer.from("123456:an-api-secret").toString("base64")}`
       const post = async (path: string, body: string, type = "application/json") => {
         const headers = { authorization, "content-type": type }
@@ -186,7 +186,7 @@ describe("the simulator's process", () => {
     }
   })
 
-  test("exits with 2 and all problems if its configuration can't work", async () => {
+  test("exits with 2 and lists all problems if its configuration can't work", async () => {
     const simulator = start({ SIMULATOR_PORT: "many" })
     expect(await simulator.exit).toBe(2)
     expect(simulator.errors()).toMatch(/SIMULATOR_PORT/)

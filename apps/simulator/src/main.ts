@@ -49,7 +49,7 @@ await runProcess("simulator", async ({ logger }) => {
   const recordings = new Set<Promise<void>>()
   function record(wanted: Iterable<RecordOptions> | AsyncIterable<RecordOptions>): void {
     const options = { parallelism: config.SIMULATOR_PARALLELISM, signal: stopping.signal }
-    // What fails is logged by the observer, archive by archive.
+    // The observer logs each archive's failure.
     const ended = cloud.recordMany(wanted, options).then(
       () => {},
       () => {},
@@ -87,7 +87,7 @@ await runProcess("simulator", async ({ logger }) => {
   } satisfies Running
 })
 
-/** The vendor's own, so that the S3 server can tell its uploads from what the customer does. */
+/** The vendor's own credential. With it, the S3 server can tell the vendor's uploads from the customer's requests. */
 function uploadCredential(config: SimulatorConfig): Credential {
   const random = (bytes: number) => randomBytes(bytes).toString("hex")
   return {
@@ -146,7 +146,7 @@ function callbacksOf(config: SimulatorConfig): Pick<RecordingCloudOptions, "call
   }
 }
 
-/** What becomes of one archive after the other, of those at the start and of those that a customer starts. */
+/** The next recording's options. Archives made at the start and archives that a customer starts share one sequence. */
 function recordingsInTurn(config: SimulatorConfig): () => RecordOptions {
   const sizes = config.SIMULATOR_SIZES_BYTES
   let index = 0
@@ -176,7 +176,7 @@ function logTo(logger: Logger): NonNullable<RecordingCloudOptions["observer"]> {
       if (err === null) logger.info(fields, "archive recorded")
       else logger.error({ ...fields, err }, "archive could not be uploaded")
     },
-    // Of each callback once: the schedule goes on for hours.
+    // Logged once per callback: the schedule goes on for hours.
     retried(archive, status, { attempt, status: answer, retryInMs }) {
       if (attempt > 1) return
       const fields = {

@@ -18,7 +18,7 @@ const audioOnly = readFileSync(new URL("../../../test/vectors/audio-only-12s.mpe
 const extended = (sample: Uint8Array, bytes: number, options?: { partialPacket: boolean }): Buffer =>
   Buffer.concat([...extendTransportStream(sample, bytes, options)])
 
-/** What a demultiplexer checks: sync bytes, counters, and that clocks and decoding times only grow (33-bit distances). */
+/** Checks like a demultiplexer: sync bytes, counters, and clocks and decoding times that only grow (33-bit distances). */
 function faultsOf(stream: Uint8Array): string[] {
   const faults: string[] = []
   const counters = new Map<number, number>()
@@ -46,7 +46,7 @@ function faultsOf(stream: Uint8Array): string[] {
   return faults
 }
 
-describe("a transport stream that is extended", () => {
+describe("an extended transport stream", () => {
   test.each([
     ["composed", composed],
     ["audio only", audioOnly],
@@ -59,12 +59,12 @@ describe("a transport stream that is extended", () => {
     expect(faultsOf(Buffer.concat([composed, composed]))).not.toEqual([])
   })
 
-  test("begins with the sample as it is", () => {
+  test("begins with the unchanged sample", () => {
     expect(extended(composed, composed.length)).toEqual(composed)
     expect(extended(composed, composed.length * 2).subarray(0, composed.length)).toEqual(composed)
   })
 
-  test("changes nothing but counters and time stamps", () => {
+  test("differs only in counters and time stamps", () => {
     const second = extended(audioOnly, audioOnly.length * 2).subarray(audioOnly.length)
     const changed = new Set<number>()
     for (let at = 0; at < audioOnly.length; at++) if (second[at] !== audioOnly[at]) changed.add(at)
@@ -76,8 +76,8 @@ describe("a transport stream that is extended", () => {
     expect([...changed]).toEqual([])
   })
 
-  test("goes on exactly where the longest stream of the sample ends", () => {
-    // 300 pictures of 6,000 ticks are 1,800,000, but 939 frames of audio of 1,920 ticks are more.
+  test("continues exactly where the sample's longest stream ends", () => {
+    // 300 pictures of 6,000 ticks are 1,800,000 ticks; 939 frames of audio of 1,920 ticks are more.
     const twice = extended(composed, composed.length * 2)
     const clockAt = (at: number) => readClock(twice, clockOffsets(twice, at).pcr!)
     const firstClock = 3 * PACKET_SIZE
@@ -112,7 +112,7 @@ describe("a transport stream that is extended", () => {
     expect(extended(audioOnly, bytes, { partialPacket: true })).toHaveLength(bytes)
   })
 
-  test("comes in chunks that are no longer than the sample", () => {
+  test("comes in chunks no longer than the sample", () => {
     let bytes = 0
     for (const chunk of extendTransportStream(audioOnly, 50_000_000)) {
       expect(chunk.length).toBeLessThanOrEqual(audioOnly.length)

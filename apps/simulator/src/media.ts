@@ -1,8 +1,8 @@
 /**
- * Recording material of any size from a short real one. A recorder writes one long MPEG transport stream; repeating a
- * sample byte for byte would instead jump back in time at every seam, and every player and checker would notice. So each
- * repetition carries on where the last one ended: its continuity counters (ISO/IEC 13818-1, section 2.4.3.3), clock
- * references (PCR, OPCR: 2.4.3.5) and presentation and decoding time stamps (PTS, DTS: 2.4.3.7) are moved on.
+ * Extends a short real recording to any size. A recorder writes one long MPEG transport stream. Repeating a sample byte for
+ * byte would jump back in time at every seam, which every player and checker would notice. So each repetition carries on
+ * where the last one ended: its continuity counters (ISO/IEC 13818-1, section 2.4.3.3), clock references (PCR, OPCR: 2.4.3.5)
+ * and presentation and decoding time stamps (PTS, DTS: 2.4.3.7) are moved on.
  */
 
 import { adtsTicks } from "./adts.ts"
@@ -21,7 +21,7 @@ import {
 } from "./packet.ts"
 
 interface Counter {
-  /** Where in the sample the byte is whose low four bits count. */
+  /** The offset in the sample of the byte whose low four bits hold the counter. */
   readonly offset: number
   readonly pid: number
 }
@@ -32,11 +32,11 @@ interface TimeStamp {
   readonly form: "clock" | "stamp"
 }
 
-/** What must change from one repetition to the next: found once, so that a repetition is a copy and these few writes. */
+/** What must change from one repetition to the next. It is found once, so that a repetition is a copy and a few writes. */
 interface Seams {
   readonly packets: Uint8Array
   readonly counters: readonly Counter[]
-  /** By PID: how far a repetition's continuity counter is ahead of the one before it. */
+  /** By PID: how far a repetition's continuity counter is ahead of the previous repetition's. */
   readonly counterSteps: Uint8Array
   readonly timeStamps: readonly TimeStamp[]
   /** Ticks from one repetition to the next. */
@@ -44,14 +44,14 @@ interface Seams {
 }
 
 export interface ExtendOptions {
-  /** Ends with a part of a packet if `bytes` is not a whole number of packets, as a recording that was cut off does. */
+  /** Ends in the middle of a packet if `bytes` is not a whole number of packets, as an interrupted recording does. */
   readonly partialPacket?: boolean
 }
 
 /**
- * The transport stream `sample`, repeated up to `bytes` bytes in whole packets (rounded down), or to exactly `bytes` with
- * `partialPacket`, and still one valid stream. Chunks are at most as long as the sample and belong to the consumer.
- * Throws `RangeError` if the sample is not whole packets with sync bytes.
+ * Repeats the transport stream `sample` as one valid stream: up to `bytes` bytes in whole packets, or exactly `bytes` with
+ * `partialPacket`. Chunks are at most as long as the sample and belong to the consumer. Throws `RangeError` if the sample is
+ * not whole packets with sync bytes.
  */
 export function* extendTransportStream(
   sample: Uint8Array,
@@ -103,7 +103,7 @@ function findSeams(sample: Uint8Array): Seams {
   for (let at = 0; at < sample.length; at += PACKET_SIZE) {
     if (sample[at] !== SYNC_BYTE) throw new RangeError(`sample has no sync byte at ${at}`)
     const pid = ((sample[at + 1]! & 0x1f) << 8) | sample[at + 2]!
-    // The counter of null packets is undefined, and nothing else in them means anything.
+    // Null packets have an undefined counter and no meaningful content.
     if (pid === NULL_PID) continue
 
     const counter = sample[at + 3]! & 0x0f
@@ -125,7 +125,7 @@ function findSeams(sample: Uint8Array): Seams {
     }
     for (const offset of unit.stamps)
       timeStamps.push({ offset, ticks: readStamp(sample, offset), form: "stamp" })
-    // Without a DTS the PTS is the decoding time, which is what has to grow.
+    // The decoding time has to grow. Without a DTS it is the PTS.
     const last = unit.stamps.at(-1)
     if (last === undefined) continue
     widen(decodingTimes, pid, readStamp(sample, last))
@@ -148,7 +148,7 @@ interface TickSpan {
 
 function widen(spans: Map<number, TickSpan>, pid: number, ticks: number): void {
   const span = spans.getOrInsertComputed(pid, () => ({ start: ticks, earliest: 0, latest: 0, count: 0 }))
-  // Signed distance, so that a sample whose own time stamps wrap, or go back a little, is measured right.
+  // A signed distance measures samples correctly whose time stamps wrap or step back a little.
   const distance = ((ticks - span.start + TICKS * 1.5) % TICKS) - TICKS / 2
   span.earliest = Math.min(span.earliest, distance)
   span.latest = Math.max(span.latest, distance)
@@ -156,8 +156,8 @@ function widen(spans: Map<number, TickSpan>, pid: number, ticks: number): void {
 }
 
 /**
- * How long a stream plays: up to its last time stamp, and then for `lastUnit` ticks, or else its mean step. The period is
- * the longest stream's length, so that no unit of a repetition overlaps the next repetition's.
+ * How long a stream plays: up to its last time stamp, plus `lastUnit` ticks or, without it, the mean step. The longest
+ * stream determines the period, so that no unit overlaps the next repetition.
  */
 function lengthOf({ earliest, latest, count }: TickSpan, lastUnit?: number): number {
   const length = latest - earliest

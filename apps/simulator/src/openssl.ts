@@ -1,9 +1,9 @@
-/** The customer's side by the `openssl` command alone, as the OpenTok Encryption guide has it: what Unseal is compared with. */
+/** The customer's side with the `openssl` command alone, as in the OpenTok Encryption guide. Unseal is compared with it. */
 import { spawn } from "node:child_process"
 import { text } from "node:stream/consumers"
 import { parsePassword, wipe } from "@unseal/archive/format/password"
 
-/** Where the certificate and its private key are. */
+/** The paths of a certificate and its private key. */
 export interface CertificateFiles {
   readonly certificateFile: string
   readonly keyFile: string
@@ -12,13 +12,13 @@ export interface CertificateFiles {
 export interface CertificateOptions {
   /** Bits of the RSA modulus; the vendor takes 2048 or fewer. Default 2048. */
   readonly bits?: number
-  /** Protects the key file; without it, anyone who can read the file can use it. */
+  /** Encrypts the key file. Without it, anyone who can read the file can use the key. */
   readonly passphrase?: string
-  /** For a certificate that a TLS server shows, e.g. `DNS:localhost,IP:127.0.0.1`. */
+  /** For a TLS server's certificate, e.g. `DNS:localhost,IP:127.0.0.1`. */
   readonly subjectAltName?: string
 }
 
-/** Makes a certificate and its private key ("Creating an encrypted archiving certificate"), replacing what is there. */
+/** Makes a certificate and its private key ("Creating an encrypted archiving certificate"). Replaces existing files. */
 export async function createCertificate(
   { certificateFile, keyFile }: CertificateFiles,
   { bits = 2048, passphrase, subjectAltName }: CertificateOptions = {},
@@ -37,16 +37,16 @@ export async function createCertificate(
 export interface OpensslDecryption {
   readonly encryptedPassword: string
   readonly keyFile: string
-  /** Holds the key file's passphrase. */
+  /** A file that holds the key file's passphrase. */
   readonly passphraseFile?: string
   readonly oaepHash?: "sha1" | "sha256"
-  /** Files: the ciphertext, and where the plaintext goes. */
+  /** Paths of the ciphertext and of the plaintext to write. */
   readonly source: string
   readonly destination: string
 }
 
 /**
- * Decrypts an archive by the guide's three commands ("Decrypting an archive"). The second is `pkeyutl` in place of `rsautl`,
+ * Decrypts an archive with the guide's three commands ("Decrypting an archive"). The second is `pkeyutl` in place of `rsautl`,
  * which openssl 3 deprecates. The last takes the key as an argument, where every user of the machine can see it.
  */
 export async function decryptByOpenssl(options: OpensslDecryption): Promise<void> {
@@ -80,7 +80,7 @@ async function openssl(args: readonly string[], input: string | Uint8Array = "")
     )
     child.once("close", resolve)
   })
-  // A command that ends without reading all of its input is told by its exit code.
+  // The exit code covers a command that ends without reading all of its input.
   child.stdin.on("error", () => {})
   child.stdin.end(input)
   const chunks: Buffer[] = []

@@ -1,14 +1,14 @@
-/** Where the fields of a transport stream packet are, and how its clocks are written (ISO/IEC 13818-1, section 2.4.3). */
+/** The layout of a transport stream packet and its clocks (ISO/IEC 13818-1, section 2.4.3). */
 
 /** Bytes in a transport stream packet. */
 export const PACKET_SIZE = 188
 export const SYNC_BYTE = 0x47
-/** The PID of packets that only fill. */
+/** The PID of stuffing packets. */
 export const NULL_PID = 0x1fff
-/** PCR base, PTS and DTS count 90 kHz ticks in 33 bits: they wrap after 26.5 hours. */
+/** PCR base, PTS and DTS count 90 kHz ticks in 33 bits, so they wrap after 26.5 hours. */
 export const TICKS = 2 ** 33
 
-/** Where the clock references of the packet at `at` are: PCR and, behind it, OPCR. */
+/** The offsets of the clock references in the packet at `at`: PCR, then OPCR. */
 export function clockOffsets(sample: Uint8Array, at: number): { all: number[]; pcr?: number } {
   const hasAdaptationField = (sample[at + 3]! & 0x20) !== 0
   if (!hasAdaptationField || sample[at + 4] === 0) return { all: [] }
@@ -19,20 +19,20 @@ export function clockOffsets(sample: Uint8Array, at: number): { all: number[]; p
   return pcr === undefined ? { all } : { all, pcr }
 }
 
-/** Where the payload of the packet at `at` begins, behind its adaptation field. */
+/** The offset of the payload in the packet at `at`, after its adaptation field. */
 export function payloadOffset(sample: Uint8Array, at: number): number {
   const hasAdaptationField = (sample[at + 3]! & 0x20) !== 0
   return at + 4 + (hasAdaptationField ? 1 + sample[at + 4]! : 0)
 }
 
 interface UnitHeader {
-  /** Where the PTS is, and the DTS after it. */
+  /** The offsets of the PTS and, if there is one, the DTS. */
   readonly stamps: readonly number[]
-  /** Where the unit's data begins. */
+  /** The offset of the unit's data. */
   readonly data: number
 }
 
-/** The header of the PES packet that begins in the packet at `at` (2.4.3.6), if one does. */
+/** The header of the PES packet that begins in the packet at `at` (2.4.3.6). `null` if none begins there. */
 export function unitHeader(sample: Uint8Array, at: number): UnitHeader | null {
   const beginsUnit = (sample[at + 1]! & 0x40) !== 0
   const scrambled = (sample[at + 3]! & 0xc0) !== 0
@@ -49,7 +49,7 @@ export function unitHeader(sample: Uint8Array, at: number): UnitHeader | null {
   return { stamps: [], data }
 }
 
-/** The stream ids whose PES packets have no header fields (ISO/IEC 13818-1, table 2-21): maps, padding, private 2, control. */
+/** Stream ids whose PES packets have no header fields (ISO/IEC 13818-1, table 2-21): maps, padding, private 2, control. */
 const BARE_STREAM_IDS = new Set([0xbc, 0xbe, 0xbf, 0xf0, 0xf1, 0xf2, 0xf8, 0xff])
 
 const hasOptionalHeader = (streamId: number): boolean => !BARE_STREAM_IDS.has(streamId)
@@ -60,7 +60,7 @@ export function readClock(bytes: Uint8Array, at: number): number {
   return high * 2 + (bytes[at + 4]! >> 7)
 }
 
-/** Writes the 33-bit base; the extension (27 MHz) after it stays, as repetitions are whole ticks apart. */
+/** Writes the 33-bit base. The 27 MHz extension after it stays, because repetitions are whole ticks apart. */
 export function writeClock(bytes: Uint8Array, at: number, ticks: number): void {
   const high = Math.floor(ticks / 2)
   bytes[at] = high >>> 24
@@ -70,7 +70,7 @@ export function writeClock(bytes: Uint8Array, at: number, ticks: number): void {
   bytes[at + 4] = (bytes[at + 4]! & 0x7f) | ((ticks % 2) << 7)
 }
 
-/** A PTS or DTS: 33 bits in five bytes as 3 + 15 + 15, each group closed by a marker bit. */
+/** Reads a PTS or DTS: 33 bits in five bytes as 3 + 15 + 15, each group closed by a marker bit. */
 export function readStamp(bytes: Uint8Array, at: number): number {
   const top = (bytes[at]! >> 1) & 0x07
   const middle = (bytes[at + 1]! << 7) | (bytes[at + 2]! >> 1)

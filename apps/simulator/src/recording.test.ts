@@ -29,7 +29,7 @@ const sha256 = (bytes: Uint8Array): string => createHash("sha256").update(bytes)
 const content = (bytes: number): Buffer =>
   Buffer.concat([...extendTransportStream(sample, bytes, { partialPacket: true })])
 
-/** The archive's ciphertext and what the openssl command makes of it. */
+/** The archive's ciphertext, and openssl's decryption of it. */
 async function decrypted(recording: Recording, oaepHash: "sha1" | "sha256" = "sha1") {
   const source = join(directory, "archive.enc")
   const destination = join(directory, "archive.ts")
@@ -45,7 +45,7 @@ async function decrypted(recording: Recording, oaepHash: "sha1" | "sha256" = "sh
   return { ciphertext, plaintext: readFileSync(destination) }
 }
 
-/** The filler that each tail puts behind `contentSize` bytes. */
+/** The filler that each tail appends to `contentSize` bytes. */
 const FILLERS: Record<Tail, (contentSize: number) => Buffer> = {
   pkcs7: (size) => Buffer.alloc(16 - (size % 16), 16 - (size % 16)),
   zero: (size) => Buffer.alloc((16 - (size % 16)) % 16),
@@ -58,7 +58,7 @@ describe("an archive of an exact size", () => {
     sizes.map((size) => [tail, size] as const),
   )
 
-  test.each(cases)("is what openssl decrypts, tail %s, %i bytes", async (tail, size) => {
+  test.each(cases)("decrypts with openssl, tail %s, %i bytes", async (tail, size) => {
     const recording = make({ size, tail, exact: true })
     const { ciphertext, plaintext } = await decrypted(recording)
     expect(recording.size).toBe(size)
@@ -99,7 +99,7 @@ describe("an archive of an exact size", () => {
   })
 })
 
-describe("an archive of about a size", () => {
+describe("an archive of an approximate size", () => {
   test.each([
     ["pkcs7", 128_100, 128_028, 128_032],
     ["zero", 128_100, 128_028, 128_032],
@@ -127,7 +127,7 @@ describe("an archive of about a size", () => {
 })
 
 describe("a password", () => {
-  test("is 344 characters of base64 for a 2048-bit key, and another one each time", () => {
+  test("is 344 characters of base64 for a 2048-bit key, and different each time", () => {
     const passwords = [1, 2].map(() => make({ size: 16, tail: "zero" }).encryptedPassword)
     for (const password of passwords) expect(password).toMatch(/^[A-Za-z0-9+/]{342}==$/)
     expect(new Set(passwords).size).toBe(2)
@@ -140,17 +140,17 @@ describe("a password", () => {
     expect([...password.subarray(0, 3)]).toEqual([1, 1, 1])
   })
 
-  test("can be wrapped with SHA-256", async () => {
+  test("can be encrypted with SHA-256", async () => {
     const recording = make({ size: 752, tail: "none", oaepHash: "sha256" })
     expect((await decrypted(recording, "sha256")).plaintext.equals(content(752))).toBe(true)
   })
 
-  test("wrapped with SHA-256 does not unwrap with SHA-1", async () => {
+  test("encrypted with SHA-256 does not unwrap with SHA-1", async () => {
     await expect(decrypted(make({ size: 752, tail: "none", oaepHash: "sha256" }))).rejects.toThrow("pkeyutl")
   })
 })
 
-test("the digests of an archive are known when it has been read", () => {
+test("an archive's digests are known once it has been read", () => {
   const recording = make({ size: 752, tail: "none" })
   expect(() => recording.digests()).toThrow("read to its end")
   for (const chunk of recording.ciphertext) expect(chunk.length % 16).toBe(0)
@@ -183,7 +183,7 @@ describe("the openssl commands", () => {
     expect(createPrivateKey({ key, passphrase: "correct-horse" }).asymmetricKeyType).toBe("rsa")
   })
 
-  test("fail with what openssl says", async () => {
+  test("fail with openssl's own message", async () => {
     const files = { certificateFile: join(directory, "missing", "cert.pem"), keyFile }
     await expect(createCertificate(files)).rejects.toThrow(/openssl req failed .*missing/s)
   })

@@ -1,6 +1,6 @@
 /**
- * One encrypted archive as the vendor makes it: a transport stream, AES-256 in CBC mode under a random key and IV, and the
- * key and IV wrapped under the customer's certificate ("Decrypting an archive" in the OpenTok Encryption guide).
+ * One encrypted archive as the vendor makes it: a transport stream, encrypted with AES-256-CBC under a random key and IV,
+ * which are in turn encrypted for the customer's certificate ("Decrypting an archive" in the OpenTok Encryption guide).
  */
 import { createCipheriv, createHash, type KeyObject } from "node:crypto"
 import { BLOCK_SIZE } from "@unseal/archive/format/cbc"
@@ -15,22 +15,22 @@ import { extendTransportStream } from "./media.ts"
 import { PACKET_SIZE } from "./packet.ts"
 
 /**
- * What fills the last block, which the vendor doesn't document: a PKCS#7 padding (RFC 5652, section 6.3: 1 to 16 bytes), zero
- * bytes (none if the block is full), or nothing at all.
+ * How the last block is filled, which the vendor doesn't document: a PKCS#7 padding (RFC 5652, section 6.3: 1 to 16 bytes),
+ * zero bytes (none if the block is full), or nothing.
  */
 export type Tail = "pkcs7" | "zero" | "none"
 
 export interface RecordingOptions {
-  /** The transport stream that is repeated. */
+  /** The transport stream to repeat. */
   readonly sample: Uint8Array
-  /** The customer's public key, from the certificate. */
+  /** The public key of the customer's certificate. */
   readonly publicKey: KeyObject
-  /** Bytes, see `exact`. 0 is an archive of which nothing was published: an empty object, whatever its tail. */
+  /** Bytes, see `exact`. 0 makes an archive to which nobody published: an empty object, whatever its tail. */
   readonly size: number
   readonly tail: Tail
   /**
-   * `false`: the recording is as many whole packets as fit into `size` bytes (one at least), and its tail comes on top.
-   * `true`: the object has exactly `size` bytes, a multiple of 16, for which the last packet is cut short if need be.
+   * `false`: the recording is as many whole packets as fit into `size` bytes (at least one), plus its tail.
+   * `true`: the object has exactly `size` bytes, a multiple of 16. The last packet is cut short if necessary.
    */
   readonly exact?: boolean
   readonly oaepHash?: OaepHash
@@ -38,7 +38,7 @@ export interface RecordingOptions {
 
 /** SHA-256 in hex. */
 export interface Digests {
-  /** Of the transport stream with its tail: what `openssl enc -d -nopad` gives. */
+  /** The digest of the transport stream with its tail, as `openssl enc -d -nopad` writes it. */
   readonly plaintext: string
   readonly ciphertext: string
 }
@@ -48,17 +48,17 @@ export interface Recording {
   readonly contentSize: number
   /** Bytes of the ciphertext. */
   readonly size: number
-  /** The wrapped password as callbacks carry it, base64; empty if the archive is not encrypted. */
+  /** The encrypted password as callbacks carry it, base64. Empty if the archive is not encrypted. */
   readonly encryptedPassword: string
-  /** The object's bytes, made as they are read: once, in chunks that belong to the consumer. */
+  /** The object's bytes, made while they are read. Can be read once; chunks belong to the consumer. */
   readonly ciphertext: Iterable<Uint8Array>
-  /** `Error` before `ciphertext` has been read to its end. */
+  /** Throws `Error` until `ciphertext` has been read to its end. */
   digests(): Digests
 }
 
 /**
- * Makes an archive. No key outlives the call: the cipher holds its own copy, in memory that scripts can't reach.
- * Throws `RangeError` if the size can't be had with this tail.
+ * Makes an archive. No key outlives the call, except in the cipher's own memory, which scripts can't reach.
+ * Throws `RangeError` for a size that is impossible with this tail.
  */
 export function makeRecording(options: RecordingOptions): Recording {
   const { contentSize, fillerSize } = planSizes(options.size, options.tail, options.exact ?? false)
@@ -67,7 +67,7 @@ export function makeRecording(options: RecordingOptions): Recording {
   const password = encodePassword(contentKey)
   try {
     const encryptedPassword = wrapPassword(password, options.publicKey, options.oaepHash)
-    // The filler is made here, for all tails alike, so that the digest of the plaintext covers it.
+    // The filler is made here for every tail, so that the digest of the plaintext covers it.
     const cipher = createCipheriv("aes-256-cbc", key, iv).setAutoPadding(false)
     const hashes = { plaintext: createHash("sha256"), ciphertext: createHash("sha256") }
     let digests: Digests | undefined
@@ -101,7 +101,7 @@ export function makeRecording(options: RecordingOptions): Recording {
   }
 }
 
-/** An archive of a project without a certificate: the transport stream as it is, with an empty password. */
+/** An archive of a project without a certificate: the bare transport stream, with an empty password. */
 export function makePlainRecording({
   sample,
   size,
@@ -149,14 +149,14 @@ function planSizes(size: number, tail: Tail, exact: boolean): { contentSize: num
     const contentSize = whole > 0 && whole >= size - max ? whole : size - min
     return { contentSize, fillerSize: size - contentSize }
   }
-  // Without a tail only every fourth packet ends on a block.
+  // Without a tail, only every fourth packet ends on a block boundary.
   const unit = tail === "none" ? 4 * PACKET_SIZE : PACKET_SIZE
   const contentSize = Math.max(unit, roundDown(size, unit))
   const gap = (BLOCK_SIZE - (contentSize % BLOCK_SIZE)) % BLOCK_SIZE
   return { contentSize, fillerSize: gap === 0 && tail === "pkcs7" ? BLOCK_SIZE : gap }
 }
 
-/** Bytes of filler that a tail can have. */
+/** How many bytes of filler each tail can have. */
 const FILLER: Record<Tail, { min: number; max: number }> = {
   pkcs7: { min: 1, max: BLOCK_SIZE },
   zero: { min: 0, max: BLOCK_SIZE - 1 },

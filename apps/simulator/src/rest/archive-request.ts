@@ -27,7 +27,7 @@ const REQUEST = z
     name: z.string().max(1_000).nullish(),
     hasAudio: z.boolean().default(USUAL_SETTINGS.hasAudio),
     hasVideo: z.boolean().default(USUAL_SETTINGS.hasVideo),
-    // Encrypted archives are composed ones, and so is whatever is recorded here.
+    // Only composed archives can be encrypted, and the simulator records nothing else.
     outputMode: z
       .literal("composed", { error: "must be composed: individual streams can't be encrypted" })
       .optional(),
@@ -50,7 +50,7 @@ const REQUEST = z
     error: "excludes quantizationParameter",
   })
 
-/** What a customer asks for. Throws a `Problem` of status 400 that names what the vendor would refuse; it quotes no value. */
+/** Parses a customer's request. Throws a 400 `Problem` that names what the vendor would refuse; it quotes no value. */
 export function parseArchiveRequest(body: string): {
   readonly sessionId: string
   readonly name: string

@@ -1,23 +1,23 @@
-/** Whom the REST API lets in: the tokens of both platforms, and HTTP Basic, which one of the vendor's pages asks for. */
+/** Authenticates REST requests: the tokens of both platforms, and HTTP Basic, which one of the vendor's pages asks for. */
 import { createPublicKey, timingSafeEqual } from "node:crypto"
 import type { IncomingHttpHeaders } from "node:http"
 import { type JWTPayload, type JWTVerifyResult, jwtVerify } from "jose"
 
-/** What a project's requests are checked with. */
+/** The credentials that a project's requests are checked against. */
 export type RestCredentials =
   | { readonly scheme: "opentok" | "basic"; readonly apiSecret: string }
   /** PEM. */
   | { readonly scheme: "vonage"; readonly publicKey: string }
 
-/** Why a request is refused, or `null`. */
+/** Resolves to the reason why a request is refused, or to `null`. */
 export type Authenticator = (headers: IncomingHttpHeaders) => Promise<string | null>
 
 /** OpenTok's limit. */
 const LONGEST_LIFETIME_SECONDS = 300
-/** How far a customer's clock may be off. */
+/** The tolerated difference of a customer's clock. */
 const LEEWAY_SECONDS = 5
 
-/** An authenticator with a clock, in milliseconds since the epoch. */
+/** Makes an authenticator. `now` is its clock, in milliseconds since the epoch. */
 export function createAuthenticator(
   projectId: string,
   credentials: RestCredentials,
@@ -61,7 +61,7 @@ async function judge(
   }
 }
 
-/** Without `jti`, and with `ist` in the token's header: the vendor's own SDKs for Node and Ruby send it so, and are let in. */
+/** Tokens without `jti`, or with `ist` in the header, are accepted: the vendor's own SDKs for Node and Ruby send them so. */
 function opentokFault(
   { payload, protectedHeader }: JWTVerifyResult,
   projectId: string,
@@ -84,7 +84,7 @@ function vonageFault(claims: JWTPayload, projectId: string, now: number): string
 
 function timeFault({ iat, exp }: JWTPayload, now: number): string | null {
   if (typeof iat !== "number" || typeof exp !== "number") return "iat or exp is missing"
-  // In the vendor's words.
+  // The vendor's own words.
   return iat > now + LEEWAY_SECONDS ? "issued time cannot be greater than current time" : null
 }
 

@@ -1,6 +1,6 @@
 /**
- * The vendor's storage for people: `available` archives behind URLs that expire. They are signed over key and expiry, and
- * ranges, conditions and refusals are answered as an object store answers them.
+ * The vendor's download storage: `available` archives behind URLs that expire. A URL is signed over key and expiry. Ranges,
+ * conditions and refusals are answered as an object store answers them.
  */
 import { createHmac, randomBytes, timingSafeEqual } from "node:crypto"
 import type { IncomingMessage, ServerResponse } from "node:http"
@@ -11,11 +11,11 @@ import { copied } from "@unseal/archive/store/small-object"
 
 export interface DownloadOptions {
   readonly store: ArchiveStore
-  /** How long a URL is valid; the vendor's are for ten minutes. */
+  /** How long a URL is valid. The vendor's last ten minutes. */
   readonly lifetimeMs: number
-  /** Scheme, host and port of the URLs. Asked for each, since a server knows its port only when it listens. */
+  /** Scheme, host and port of the URLs. Called for each URL, because a server learns its port only when it listens. */
   baseUrl(): string
-  /** Milliseconds since the epoch; `Date.now` if left out. */
+  /** Milliseconds since the epoch. Default `Date.now`. */
   readonly now?: (() => number) | undefined
 }
 
@@ -31,7 +31,7 @@ export function createDownloads({ store, lifetimeMs, baseUrl, now = Date.now }: 
   const signatureOf = (key: string, expires: string): Buffer =>
     createHmac("sha256", secret).update(`${expires}\n${key}`).digest()
 
-  /** The key that the request's URL was made for, or why it is refused. */
+  /** The key that the request's URL was made for, or the reason to refuse it. */
   function keyOf(url: URL): { key: string } | { refused: string } {
     const key = decodeURIComponent(url.pathname.slice(PATH.length))
     const expires = url.searchParams.get("Expires") ?? ""
@@ -85,7 +85,7 @@ export function createDownloads({ store, lifetimeMs, baseUrl, now = Date.now }: 
   }
 }
 
-/** One range of bytes (RFC 9110, section 14.1.2); the whole object without one, `null` for one that it does not have. */
+/** A single byte range (RFC 9110, section 14.1.2). Without one, the whole object; `null` for a range outside it. */
 function parseRange(
   header: string | undefined,
   size: number,

@@ -1,4 +1,4 @@
-/** An answer that is an error of the request's. */
+/** An error to answer the request with. */
 export class Problem extends Error {
   readonly status: number
 

@@ -83,7 +83,7 @@ const target = (more: object = {}) => ({
   ...more,
 })
 
-/** What is under `key` in the bucket of the target. */
+/** The bytes under `key` in the target's bucket. */
 async function uploaded(key: string): Promise<Buffer | null> {
   const url = `s3://theirs?endpoint=${s3.url}&region=us-east-1`
   const theirs = poisoned(await openStore(url, { env: {}, credentials: CREDENTIAL }))
@@ -97,11 +97,11 @@ async function uploaded(key: string): Promise<Buffer | null> {
 }
 
 describe("a request to OpenTok", () => {
-  test("is let in with a token as the guide has it", async () => {
+  test("is accepted with a token made as in the guide", async () => {
     expect((await get("archive")).status).toBe(200)
   })
 
-  test("is let in with a token as the vendor's SDKs for Node and Ruby make it", async () => {
+  test("is accepted with a token made as the vendor's SDKs for Node and Ruby make it", async () => {
     const { jti: _, ist, ...claims } = CLAIMS()
     const statusOf = async (token: string) =>
       (await ask(`${PROJECT}/archive`, { "x-opentok-auth": token })).status
@@ -141,7 +141,7 @@ describe("a request to OpenTok", () => {
     expect((await get(where)).status).toBe(404)
   })
 
-  test("can be answered otherwise by a test", async () => {
+  test("can get another answer from a test", async () => {
     await serve({ refuse: ({ number }) => (number === 1 ? { status: 429, retryAfter: "7" } : null) })
     const refused = await get("archive")
     expect([refused.status, refused.headers.get("retry-after")]).toEqual([429, "7"])
@@ -156,7 +156,7 @@ describe("a request to Vonage", () => {
       .setProtectedHeader({ alg: "RS256" })
       .sign(key)
 
-  test("is let in with a token of the application, and with no other", async () => {
+  test("is accepted with a token of the application, and with no other", async () => {
     const publicKey = pair.publicKey.export({ type: "spki", format: "pem" }).toString()
     await serve({ projectId: APPLICATION, credentials: { scheme: "vonage", publicKey } })
     const statusOf = async (jwt: string) =>
@@ -167,13 +167,13 @@ describe("a request to Vonage", () => {
     expect(await statusOf(await token({ jti: undefined }))).toBe(403)
     const { privateKey: other } = generateKeyPairSync("rsa", { modulusLength: 2048 })
     expect(await statusOf(await token({}, other))).toBe(403)
-    // An attacker's favourite: the public key as the secret of an HMAC.
+    // A classic attack: the public key used as the secret of an HMAC.
     const confused = await sign({ application_id: APPLICATION, ...CLAIMS() }, publicKey)
     expect(await statusOf(confused)).toBe(403)
     expect((await ask(`${APPLICATION}/archive`, {})).status).toBe(403)
   })
 
-  test("is let in with HTTP Basic, if that is what is asked for", async () => {
+  test("is accepted with HTTP Basic if that is configured", async () => {
     await serve({ projectId: APPLICATION, credentials: { scheme: "basic", apiSecret: SECRET } })
     const statusOf = async (secret: string) => {
       const authorization = `Basic ${Buffer.from(`${APPLICATION}:${secret}`).toString("base64")}`
@@ -203,7 +203,7 @@ describe("archives", () => {
     expect((await get(`archive${query}`)).status).toBe(400)
   })
 
-  test("have their password, and times that are not the callback's", async () => {
+  test("have their password, and times that differ from the callback's", async () => {
     const { id, recording, createdAt } = await cloud.record({ size: 752 })
     const told = (await (await get(`archive/${id}`)).json()) as Record<string, unknown>
     expect(told).toMatchObject({
@@ -218,7 +218,7 @@ describe("archives", () => {
     })
   })
 
-  test("are forgotten once deleted, their password with them", async () => {
+  test("are forgotten once deleted, together with their password", async () => {
     const { id, key } = await cloud.record({ size: 752 })
     const remove = async () => ask(`${PROJECT}/archive/${id}`, await authorized(), { method: "DELETE" })
     expect((await remove()).status).toBe(204)
@@ -272,16 +272,16 @@ describe("a session", () => {
     expect([answer.status, await messageOf(answer)]).toEqual([400, message])
   })
 
-  test("is not created by a stranger, and only by POST", async () => {
+  test("can't be created without credentials, and only by POST", async () => {
     expect((await create({}, {})).status).toBe(403)
     expect((await fetch(`${rest.url}/session/create`, { headers: await authorized() })).status).toBe(405)
   })
 
-  test("whose fields are unset, as an SDK sends them, is created", async () => {
+  test("is created when an SDK sends unset fields", async () => {
     expect((await create({ location: "null", archiveMode: "manual" })).status).toBe(200)
   })
 
-  test("that archives always is recorded from its beginning", async () => {
+  test("with archive mode always is recorded from its beginning", async () => {
     const sessionId = await sessionOf({ archiveMode: "always" })
     const [archive] = cloud.archives.values()
     expect(archive).toMatchObject({ sessionId, status: "started" })
@@ -339,7 +339,7 @@ describe("a session", () => {
     expect(cloud.archives.size).toBe(0)
   })
 
-  test("between its clients alone is not recorded", async () => {
+  test("that is relayed between its clients is not recorded", async () => {
     const sessionId = await sessionOf({ "p2p.preference": "enabled" })
     const answer = await post("archive", { sessionId })
     expect([answer.status, await messageOf(answer)]).toEqual([
@@ -348,7 +348,7 @@ describe("a session", () => {
     ])
   })
 
-  test("is recorded once at a time, unless by tag; what is being recorded can't be deleted", async () => {
+  test("has one recording at a time, unless they have tags; a running one can't be deleted", async () => {
     const sessionId = await sessionOf()
     const started = (await (await post("archive", { sessionId })).json()) as { id: string; status: string }
     expect(started.status).toBe("started")
@@ -368,7 +368,7 @@ describe("a session", () => {
     expect(await remove()).toBe(204)
   })
 
-  test("is told of in callbacks as it was asked for", async () => {
+  test("is reported in callbacks with the settings of its request", async () => {
     const sessionId = await sessionOf()
     const asked = {
       sessionId,
@@ -392,7 +392,7 @@ describe("a session", () => {
 })
 
 describe("a storage", () => {
-  test("is where archives go from then on, encrypted for its certificate", async () => {
+  test("receives archives from then on, encrypted for its certificate", async () => {
     const before = await cloud.record({ size: 752 })
     expect((await put(target())).status).toBe(200)
     const { id, key, recording, sha256 } = await cloud.record({ size: 752 })
@@ -414,7 +414,7 @@ describe("a storage", () => {
     expect(rest.storage).toMatchObject({ type: "s3", config: { bucket: "theirs" } })
   })
 
-  test("takes a new certificate with the next request, and both forms of it", async () => {
+  test("takes a new certificate with the next request, in both forms", async () => {
     for (const { certificateFile, keyFile } of [first, second]) {
       const certificate = readFileSync(certificateFile, "utf8")
       expect((await put(target({ certificate }))).status).toBe(200)
@@ -443,7 +443,7 @@ describe("a storage", () => {
     },
   )
 
-  test("of Azure is taken as well", async () => {
+  test("on Azure works as well", async () => {
     const config = { accountName: "account", accountKey: "a2V5", container: "archives" }
     expect((await put({ type: "azure", config, certificate: null })).status).toBe(200)
     expect(rest.storage).toMatchObject({ type: "azure", config })

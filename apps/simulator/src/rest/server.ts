@@ -1,8 +1,8 @@
 /**
- * The vendor's REST API, as far as archives need it, for one project of either platform: `POST /session/create`, and below
- * `/v2/project/{projectId}` `PUT …/archive/storage`, `GET` and `POST …/archive`, `POST …/archive/{archiveId}/stop`, `GET` and
- * `DELETE …/archive/{archiveId}`. It refuses what the vendor refuses, with the same status, and what is set here the cloud does
- * from then on. The vendor's own SDKs work with it.
+ * The archive part of the vendor's REST API, for one project of either platform: `POST /session/create` and, below
+ * `/v2/project/{projectId}`, `PUT …/archive/storage`, `GET`, `POST …/archive`, `POST …/archive/{archiveId}/stop`, `GET` and
+ * `DELETE …/archive/{archiveId}`. It refuses what the vendor refuses, with the same status. The cloud applies what is set
+ * here from then on. The vendor's own SDKs work with it.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http"
 import type { AddressInfo } from "node:net"
@@ -16,39 +16,39 @@ import { createSessions } from "./sessions.ts"
 import { parseStorageRequest, type StorageRequest } from "./storage-request.ts"
 import { openTarget } from "./target-store.ts"
 
-/** A request as the server's log has it. */
+/** A request as the server logs it. */
 export interface RestRequest {
   readonly method: string
-  /** With the query. */
+  /** Includes the query. */
   readonly path: string
   readonly status: number
 }
 
-/** An answer instead of the one that is due. */
+/** An answer sent in place of the real one. */
 export interface Refusal {
   readonly status: number
-  /** The header of this name. */
+  /** The value of the `Retry-After` header. */
   readonly retryAfter?: string
 }
 
 export interface RestServerOptions {
   /** Default 127.0.0.1. */
   readonly host?: string
-  /** Default 0: a free one. */
+  /** Default 0: any free port. */
   readonly port?: number
   readonly projectId: string
   readonly credentials: RestCredentials
   readonly cloud: RecordingCloud
-  /** A new URL for an archive in the vendor's storage. */
+  /** Makes a new URL for an archive in the vendor's storage. */
   urlOf?(archive: Archive): string
   readonly form?: Partial<CallbackForm>
-  /** What becomes of the next archive that a customer starts; a megabyte if left out. */
+  /** The options of the next archive that a customer starts. Default: one megabyte. */
   nextRecording?(): RecordOptions
-  /** The vendor's clock, in milliseconds since the epoch; `Date.now` if left out. */
+  /** The vendor's clock, in milliseconds since the epoch. Default `Date.now`. */
   readonly now?: () => number
   /** Opens the store of a storage request. */
   readonly openTarget?: typeof openTarget
-  /** Asked about each request, which are counted from 1, before anything else is looked at. */
+  /** Called first for each request. Requests are counted from 1. */
   refuse?(request: {
     readonly method: string
     readonly path: string
@@ -60,9 +60,9 @@ export interface RestServer {
   /** The base URL, without a slash at its end. */
   readonly url: string
   readonly port: number
-  /** The last storage that was set; `null` before. */
+  /** The storage that was set last; `null` before the first. */
   readonly storage: StorageRequest | null
-  /** The last ten thousand, oldest first. */
+  /** The last ten thousand requests, oldest first. */
   readonly requests: readonly RestRequest[]
   close(): Promise<void>
 }
@@ -70,7 +70,7 @@ export interface RestServer {
 const MAX_BODY_BYTES = 65_536
 const LOG_SIZE = 10_000
 const USUAL_SIZE = 1_000_000
-/** Only an archive that is where it was to go can be deleted. */
+/** Only an archive that reached its destination can be deleted. */
 const DELETABLE: ReadonlySet<string> = new Set(["uploaded", "available", "deleted"])
 const DEFAULT_COUNT = 50
 const MAX_COUNT = 1_000
@@ -87,7 +87,7 @@ export async function startRestServer(options: RestServerOptions): Promise<RestS
   let storage: StorageRequest | null = null
   let number = 0
 
-  /** What is told of an archive; its times are not the callbacks' to the millisecond. */
+  /** How the API describes an archive. Its times are whole seconds, unlike the callbacks'. */
   function describe(archive: Archive) {
     const url = archive.inVendorStorage ? (options.urlOf?.(archive) ?? archive.url) : archive.url
     const fields = archiveFields({ ...archive, url }, archive.status, form)
@@ -125,7 +125,7 @@ export async function startRestServer(options: RestServerOptions): Promise<RestS
     await cloud.remove(archive.id, new AbortController().signal)
   }
 
-  /** The body of the answer; none is `undefined`. */
+  /** The body of the answer; `undefined` if it has none. */
   async function answer(request: IncomingMessage, url: URL): Promise<unknown> {
     const { method = "GET" } = request
     const isSession = url.pathname === "/session/create"
@@ -227,7 +227,7 @@ function wholeNumber(query: URLSearchParams, name: string, fallback: number, max
 async function bodyOf(request: IncomingMessage): Promise<string> {
   const chunks: Buffer[] = []
   let bytes = 0
-  // Not destroyed when the loop is left: the refusal goes out over the same connection.
+  // Leaving the loop must not destroy the request: the refusal goes out over the same connection.
   for await (const chunk of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
     bytes += chunk.length
     if (bytes > MAX_BODY_BYTES) throw new Problem(400, `the body is larger than ${MAX_BODY_BYTES} bytes`)

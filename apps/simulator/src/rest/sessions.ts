@@ -1,6 +1,6 @@
 /**
- * Sessions, and the archives that are recorded of them until they are stopped ("Session creation" and "Archiving" in the OpenTok
- * REST API reference). Nobody connects to a simulated session, so each counts as one in which somebody publishes.
+ * Sessions, and their archives, which are recorded until somebody stops them ("Session creation" and "Archiving" in the OpenTok
+ * REST API reference). Nobody connects to a simulated session, so each one counts as having a publisher.
  */
 import { isIPv4 } from "node:net"
 import type { Archive, LiveRecording, RecordingCloud, RecordOptions } from "../cloud.ts"
@@ -11,12 +11,12 @@ import { Problem } from "./problem.ts"
 export interface SessionsOptions {
   readonly projectId: string
   readonly cloud: RecordingCloud
-  /** What becomes of the next archive that is started. */
+  /** The options of the next archive. */
   nextRecording(): RecordOptions
 }
 
 export interface Sessions {
-  /** Creates a session from the fields of a form; the answer of the vendor. */
+  /** Creates a session from form fields. Returns the vendor's answer. */
   create(form: string): readonly object[]
   /** Starts an archive from a JSON body. */
   start(body: string): Archive
@@ -30,10 +30,10 @@ interface Live extends LiveRecording {
   readonly tag: string | undefined
 }
 
-/** What the vendor's SDKs send for a field that was not set. */
+/** What the vendor's SDKs send for an unset field. */
 const UNSET = new Set([null, "", "null", "undefined"])
 
-/** No sessions yet. Every method throws a `Problem` for what the vendor refuses. */
+/** Starts without sessions. Every method throws a `Problem` for what the vendor refuses. */
 export function createSessions({ projectId, cloud, nextRecording }: SessionsOptions): Sessions {
   const routedById = new Map<string, boolean>()
   const live = new Map<string, Live>()

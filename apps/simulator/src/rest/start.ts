@@ -1,4 +1,4 @@
-/** The vendor's side of the REST API, from the simulator's settings. */
+/** Starts the vendor's side of the REST API from the simulator's settings. */
 import { existsSync } from "node:fs"
 import { readFile } from "node:fs/promises"
 import { isIP } from "node:net"

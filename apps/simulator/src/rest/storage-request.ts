@@ -32,13 +32,13 @@ const REQUEST = z.intersection(
   }),
 )
 
-/** The target, whether its fallback is on, and the certificate, in either form. */
+/** The target, its fallback, and the certificate in either form. */
 export type StorageRequest = z.output<typeof REQUEST>
 
 /** The vendor's limit, in bits. */
 const LARGEST_KEY = 2048
 
-/** Understands a body. Throws `RangeError` with what the vendor would refuse it for; the message quotes no value. */
+/** Parses a body. Throws `RangeError` for what the vendor would refuse; the message quotes no value. */
 export function parseStorageRequest(body: string): StorageRequest {
   let json: unknown
   try {
@@ -63,7 +63,7 @@ function checkCertificate(certificate: string): void {
     : Buffer.from(certificate, "base64").toString()
   let parsed: X509Certificate
   try {
-    // Only PEM, in one of the two forms: base64 of DER, which Node would take as well, is neither.
+    // PEM, or base64 of PEM. Node would also take base64 of DER, which is neither.
     if (!pem.includes("-----BEGIN CERTIFICATE-----")) throw new RangeError()
     parsed = new X509Certificate(pem)
   } catch {

@@ -51,7 +51,7 @@ afterEach(() => storage.close())
 async function cloudOf(options: Partial<RecordingCloudOptions> = {}) {
   return createRecordingCloud({
     certificate: readFileSync(files.certificateFile, "utf8"),
-    // A directory that is not there: every upload to the customer fails.
+    // The directory does not exist, so every upload to the customer fails.
     store: poisoned(await openStore(`file://${path("nowhere")}`, { env: {} })),
     projectId: "123456",
     callbacks: { url: `http://127.0.0.1:${(receiver.address() as AddressInfo).port}/` },
@@ -63,8 +63,8 @@ async function cloudOf(options: Partial<RecordingCloudOptions> = {}) {
 const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex")
 const bytesOf = async (answer: Response) => Buffer.from(await answer.arrayBuffer())
 
-describe("an archive that can't be uploaded", () => {
-  test("is available from the vendor, if the customer wants that", async () => {
+describe("an archive whose upload fails", () => {
+  test("is available from the vendor if the customer wants that", async () => {
     await serve()
     const archive = await (await cloudOf({ fallback: true })).record({ size: 752 })
     expect(archive).toMatchObject({ status: "available", inVendorStorage: true, recording: { size: 768 } })
@@ -76,14 +76,14 @@ describe("an archive that can't be uploaded", () => {
     expect(sha256(await bytesOf(await fetch(archive.url!)))).toBe(archive.sha256!.ciphertext)
   })
 
-  test("is failed, if not", async () => {
+  test("is failed if the customer does not want that", async () => {
     await serve()
     await expect((await cloudOf()).record({ size: 752 })).rejects.toMatchObject({ code: "ERR_STORE_DENIED" })
     expect(received.map(({ status }) => status)).toEqual(["started", "stopped", "failed"])
   })
 })
 
-test("an archive that is to be available is kept by the vendor, whatever the customer's store", async () => {
+test("an archive with status available stays with the vendor, whatever the customer's store", async () => {
   await serve()
   const mine = mkdtempSync(path("bucket-"))
   const cloud = await cloudOf({ store: poisoned(await openStore(`file://${mine}`, { env: {} })) })
@@ -123,7 +123,7 @@ describe("the URL of an archive", () => {
     expect([head.status, head.headers.get("content-length")]).toEqual([200, "768"])
   })
 
-  test("gives every byte of an archive that takes many reads, however slowly it is taken", async () => {
+  test("serves every byte of an archive that takes many reads, to a slow reader too", async () => {
     await serve()
     const size = 24_000_000
     archive = await (await cloudOf()).record({ size, statuses: ["available"] })
@@ -138,7 +138,7 @@ describe("the URL of an archive", () => {
     expect(slow.digest("hex")).toBe(archive.sha256!.ciphertext)
   })
 
-  test("is refused once it has expired, and a new one is not", async () => {
+  test("is refused once it has expired, while a new one is accepted", async () => {
     const url = await recorded({ lifetimeMs: 1 })
     await sleep(5)
     expect((await fetch(url)).status).toBe(403)
@@ -156,7 +156,7 @@ describe("the URL of an archive", () => {
     expect((await fetch(url, { method: "DELETE" })).status).toBe(405)
   })
 
-  test("can be one of HTTPS", async () => {
+  test("can use HTTPS", async () => {
     const url = await recorded({ tls })
     expect(url).toMatch(/^https:/)
     const body = await new Promise<Buffer>((resolve, reject) => {

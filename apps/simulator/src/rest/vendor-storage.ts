@@ -13,19 +13,19 @@ import { createDownloads } from "./downloads.ts"
 
 export interface VendorStorageOptions {
   readonly host: string
-  /** 0 takes any free port. */
+  /** 0 picks any free port. */
   readonly port: number
-  /** The host in the URLs: the one that a worker reaches this machine by. */
+  /** The host in the URLs, by which a worker reaches this machine. */
   readonly publicHost: string
   /** How long a URL is valid. */
   readonly lifetimeMs: number
-  /** Serves HTTPS with this certificate and key (PEM files), else HTTP. */
+  /** Serves HTTPS with this certificate and key (PEM files); without it, HTTP. */
   readonly tls?: CertificateFiles
-  /** By which URLs expire, in milliseconds; `Date.now` if left out. */
+  /** The clock for the expiry of URLs, in milliseconds. Default `Date.now`. */
   readonly now?: () => number
 }
 
-/** Starts the vendor's own storage: a private temporary directory, and a server for what is in it. */
+/** Starts the vendor's own storage: a private temporary directory, and a server for its files. */
 export async function startVendorStorage(
   options: VendorStorageOptions,
 ): Promise<VendorStorage & { readonly port: number; close(): Promise<void> }> {
