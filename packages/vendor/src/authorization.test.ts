@@ -25,7 +25,7 @@ describe("a request to OpenTok", () => {
     const claims = partOf(token, 1)
     expect(Object.keys(claims).sort()).toEqual(["exp", "iat", "iss", "ist", "jti"])
     expect(claims).toMatchObject({ iss: PROJECT, ist: "project" })
-    // A minute in the past, so that a clock that is ahead by less does not make each request one of the future.
+    // Backdated by a minute, so that a slightly fast clock does not date requests in the future.
     expect(claims.iat).toBeGreaterThanOrEqual(before - 60)
     expect(claims.iat).toBeLessThanOrEqual(after - 60)
     expect(claims.exp - after).toBeGreaterThan(60)
@@ -33,7 +33,7 @@ describe("a request to OpenTok", () => {
     expect(claims.jti).toMatch(/^[0-9a-f-]{36}$/)
   })
 
-  it("is signed by HMAC-SHA256 with the API secret", async () => {
+  it("is signed with HMAC-SHA256 and the API secret", async () => {
     const token = await tokenOf()
     const [header, claims, signature] = token.split(".")
     const expected = createHmac("sha256", SECRET).update(`${header}.${claims}`).digest("base64url")
@@ -41,7 +41,7 @@ describe("a request to OpenTok", () => {
     await jwtVerify(token, new TextEncoder().encode(SECRET), { issuer: PROJECT, algorithms: ["HS256"] })
   })
 
-  it("has another jti each time", async () => {
+  it("has a new jti each time", async () => {
     const ids = await Promise.all(Array.from({ length: 50 }, async () => partOf(await tokenOf(), 1).jti))
     expect(new Set(ids).size).toBe(50)
   })

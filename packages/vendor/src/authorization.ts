@@ -2,23 +2,23 @@ import { createPrivateKey, type KeyObject, randomUUID } from "node:crypto"
 import { UnsealError } from "@unseal/archive/errors"
 import { SignJWT } from "jose"
 
-/** What a project authenticates with: an API secret, or the private key of a Vonage application (PEM). */
+/** The credential of a project: an API secret, or the private key of a Vonage application (PEM). */
 export type VendorCredentials =
   | { readonly scheme: "opentok" | "basic"; readonly apiSecret: string }
   | { readonly scheme: "vonage"; readonly privateKey: string | Uint8Array | KeyObject }
 
-/** From now on. The vendor refuses a token whose `exp` is more than 5 minutes after its `iat`; its own example takes 3. */
+/** The vendor refuses a token whose `exp` is more than 5 minutes after its `iat`. Its own example takes 3. */
 const LIFETIME_SECONDS = 180
 
-/** A token that was issued in the future is refused, and a clock that is a few seconds ahead is common. */
+/** The vendor refuses tokens issued in the future, and clocks that are a few seconds fast are common. */
 const BACKDATED_SECONDS = 60
 
-/** The headers that authenticate one request. Ask anew for each: a token is good for three minutes and for one use. */
+/** The headers that authenticate one request. Call it for each request: a token is valid for three minutes and for one use. */
 export type Authorizer = () => Promise<Readonly<Record<string, string>>>
 
 /**
- * An authorizer for the project ("Sending the encrypted archiving certificate", OpenTok Encryption guide; "Authentication",
- * Vonage Video). `ERR_KEY_INVALID` if the private key is not an RSA key in PEM.
+ * Creates the project's authorizer ("Sending the encrypted archiving certificate", OpenTok Encryption guide; "Authentication",
+ * Vonage Video). Throws `ERR_KEY_INVALID` if the private key is not an RSA key in PEM.
  */
 export function createAuthorizer(projectId: string, credentials: VendorCredentials): Authorizer {
   if (credentials.scheme === "vonage") {
@@ -40,7 +40,7 @@ export function createAuthorizer(projectId: string, credentials: VendorCredentia
   })
 }
 
-/** With the claims that all tokens have. */
+/** Adds the claims that all tokens have. */
 function lasting(token: SignJWT, alg: string): SignJWT {
   const now = Math.floor(Date.now() / 1_000)
   return token
@@ -58,7 +58,7 @@ function rsaKeyOf(privateKey: string | Uint8Array | KeyObject): KeyObject {
         ? privateKey
         : createPrivateKey(Buffer.from(privateKey as Uint8Array))
   } catch {
-    // Without a cause: what OpenSSL says of a key is no use here, and may quote it.
+    // No cause: OpenSSL's message about a key is useless here, and may quote it.
     throw new UnsealError("ERR_KEY_INVALID", "the application's private key is not a PEM that openssl reads")
   }
   if (key.type !== "private" || key.asymmetricKeyType !== "rsa")

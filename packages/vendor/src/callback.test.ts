@@ -5,7 +5,7 @@ const ARCHIVE_ID = "30b3ebf1-ba36-4f5b-8def-6f70d9986fe9"
 const APPLICATION_ID = "78d335fa-323d-0114-9c3d-d6f0d48968cf"
 const PASSWORD = Buffer.from("a password, as if it were wrapped").toString("base64")
 
-/** The vendor's example, changed. */
+/** The vendor's example with changes. */
 const uploaded = (changes: object = {}): Record<string, unknown> => ({
   id: ARCHIVE_ID,
   event: "archive",
@@ -32,7 +32,7 @@ const refusal = (json: unknown, projectId = "100"): CallbackError => {
 }
 
 describe("readCallback", () => {
-  it("keeps the URL of an archive that is available, if it leads anywhere by https", () => {
+  it("keeps the URL of an available archive if it is https", () => {
     const urlOf = (changes: object) => {
       const callback = readCallback(uploaded({ status: "available", ...changes }), "100")
       return "ignored" in callback ? "ignored" : callback.url
@@ -54,7 +54,7 @@ describe("readCallback", () => {
     expect(urlOf({ url: `https://example.com/${"a".repeat(8_192)}` })).toBeUndefined()
   })
 
-  it("keeps what the job needs, in a fresh object", () => {
+  it("keeps what the job needs, in a new object", () => {
     expect(readCallback(uploaded({ streams: [{ id: "x" }], resolution: "640x480" }), "100")).toEqual({
       archiveId: ARCHIVE_ID,
       status: "uploaded",
@@ -140,11 +140,11 @@ describe("readCallback", () => {
     expect(readCallback({ event: "connectionCreated", id: 7 }, "100")).toEqual({ ignored: "not-archive" })
   })
 
-  it.each([null, 1, "text", true, [], [uploaded()]])("refuses %j, which is no object", (json) => {
+  it.each([null, 1, "text", true, [], [uploaded()]])("refuses %j, which is not an object", (json) => {
     expect(refusal(json).message).toBe("the callback is not a JSON object")
   })
 
-  it("is not led by __proto__ or constructor", () => {
+  it("is not fooled by __proto__ or constructor", () => {
     const json: unknown = JSON.parse(
       `{"__proto__": {"status": "uploaded", "password": "x", "polluted": 1}, "constructor": {"prototype": {"polluted": 1}}, "id": "${ARCHIVE_ID}", "status": "stopped"}`,
     )

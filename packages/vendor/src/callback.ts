@@ -1,4 +1,4 @@
-/** The archive-status callback ("Decrypting an archive" in the vendor's OpenTok Encryption guide), as far as it matters here. */
+/** The archive-status callback ("Decrypting an archive" in the vendor's OpenTok Encryption guide), limited to what Unseal uses. */
 
 import { UnsealError } from "@unseal/archive/errors"
 import { z } from "zod"
@@ -19,9 +19,9 @@ const size = z
   .nullish()
 
 /**
- * The archive-status callback, as far as it matters here. Fields beside these are tolerated and dropped, as are statuses that
- * are unknown so far; of a password only the length is judged: one that isn't base64 becomes a dead letter, which an
- * operator sees, while a refusal here would lose the recording.
+ * The fields of an archive-status callback that Unseal uses. Other fields are tolerated and dropped, and so are statuses
+ * that are not known yet. Only a password's length is checked: a password that isn't base64 becomes a dead letter, which an
+ * operator sees, whereas refusing it here would lose the recording.
  */
 export const callbackSchema = z
   .object({
@@ -51,7 +51,7 @@ export const callbackSchema = z
       .max(128, { error: "must have at most 128 characters" })
       .nullish()
       .meta({ description: "SHA-256, in base64" }),
-    // Judged by `urlOf`: the archive is more than its URL, which the REST API gives as well.
+    // `urlOf` checks it. A bad URL must not cost the archive, whose URL the REST API gives as well.
     url: z.unknown().optional().meta({
       type: "string",
       format: "uri",
@@ -66,7 +66,7 @@ export const callbackSchema = z
 /** Why a callback starts no work. */
 export type IgnoredReason = "not-archive" | "not-uploaded" | "not-encrypted"
 
-/** What a callback asks for. */
+/** A parsed callback. */
 export type Callback = {
   readonly archiveId?: string
   readonly status?: string
@@ -75,13 +75,13 @@ export type Callback = {
   | {
       readonly archiveId: string
       readonly status: string
-      /** The project that the callback names, unless it names several of one form, or none. */
+      /** The project that the callback names. Absent if it names none, or several of one form. */
       readonly projectId?: string
-      /** Base64, of any content. */
+      /** Base64, with any content. */
       readonly encryptedPassword: string
       /**
-       * Of the copy in the vendor's storage, `https:`; only while `available`, and for ten minutes. A credential: whoever has it
-       * has the ciphertext. Which host it leads to is for whoever follows it to judge.
+       * The `https:` URL of the copy in the vendor's storage. Present only while `available`, and valid for ten minutes. It is a
+       * credential: anyone who has it can read the ciphertext. The host is not checked here; whoever fetches it must do that.
        */
       readonly url?: string
       /** Bytes. */
@@ -91,13 +91,13 @@ export type Callback = {
     }
 )
 
-/** A field at fault, by JSON pointer (RFC 6901). */
+/** An invalid field, by JSON pointer (RFC 6901). */
 export interface FieldError {
   readonly pointer: string
   readonly detail: string
 }
 
-/** A callback that can't be understood: `ERR_JOB_INVALID` with every field at fault. */
+/** A callback that can't be parsed: `ERR_JOB_INVALID` with every invalid field. */
 export class CallbackError extends UnsealError {
   /** The message without the fields. */
   readonly summary: string
@@ -112,13 +112,13 @@ export class CallbackError extends UnsealError {
 }
 
 /**
- * Understands `json` as a callback, which must be of `projectId` if that is given. Throws a `CallbackError`, whose message
- * never holds a value of the callback.
+ * Parses `json` as a callback, which must belong to `projectId` if that is given. Throws a `CallbackError`, whose message
+ * never contains a value of the callback.
  */
 export function readCallback(json: unknown, projectId?: string): Callback {
   if (typeof json !== "object" || json === null || Array.isArray(json))
     throw new CallbackError("the callback is not a JSON object")
-  // Other callbacks of the vendor (of sessions, of streams) have other fields altogether.
+  // The vendor's other callbacks (of sessions and streams) have entirely different fields.
   if (Object.hasOwn(json, "event") && typeof (json as { event: unknown }).event === "string")
     if ((json as { event: string }).event !== "archive") return { ignored: "not-archive" }
 
@@ -147,16 +147,16 @@ export function readCallback(json: unknown, projectId?: string): Callback {
 
 const LONGEST_URL = 8_192
 
-/** No URL rather than a wrong one: a refusal here would lose the recording. */
+/** Drops a bad URL instead of refusing the callback, which would lose the recording. */
 function urlOf(url: unknown): { url?: string } {
   if (typeof url !== "string" || url.length > LONGEST_URL) return {}
   return url.startsWith("https://") && URL.canParse(url) ? { url } : {}
 }
 
 /**
- * The callback must be of the project that it was sent to. The two platforms spell the project in up to three fields, and a
- * unified one may name its account beside its application: so those of the same form (digits, UUID) must all agree, and
- * if there are only others, none does.
+ * The callback must belong to the project that it was sent to. The two platforms name the project in up to three fields, and
+ * a unified one may name its account beside its application. So all fields of the project's form (digits or UUID) must agree;
+ * if there are only fields of the other form, the callback is refused.
  */
 function requireProject(fields: z.output<typeof callbackSchema>, projectId: string): void {
   const isNumber = (value: string) => /^\d+$/.test(value)

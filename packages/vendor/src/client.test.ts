@@ -14,15 +14,15 @@ interface Answer {
   readonly status?: number
   readonly headers?: Readonly<Record<string, string>>
   readonly body?: unknown
-  /** Closes the connection instead. */
+  /** Closes the connection instead of answering. */
   readonly reset?: true
-  /** Does not answer. */
+  /** Never answers. */
   readonly hang?: true
-  /** Goes on sending for as long as anybody reads. */
+  /** Keeps sending for as long as somebody reads. */
   readonly endless?: true
 }
 
-/** A server that gives these answers, in turn, the last one again and again. */
+/** The server sends these answers in turn and repeats the last one. */
 let answers: Answer[]
 let requests: { method: string; url: string; headers: IncomingMessage["headers"]; body: string }[]
 const server = createServer(async (request, response) => {
@@ -72,7 +72,7 @@ const client = (options: Partial<VendorClientOptions> = {}) =>
 const archive = (id: string, more: object = {}) => ({ id, status: "uploaded", ...more })
 
 describe("an archive", () => {
-  it("is what the vendor tells, as far as it matters, with other fields left out", async () => {
+  it("has the fields that Unseal uses, and no others", async () => {
     answers = [
       {
         body: {
@@ -135,7 +135,7 @@ describe("an archive", () => {
 })
 
 describe("a list of archives", () => {
-  it("is asked for in pages that overlap, and ends by itself", async () => {
+  it("is requested in overlapping pages, and ends by itself", async () => {
     const ids = Array.from(
       { length: 25 },
       (_, index) => `00000000-0000-4000-8000-0000000000${String(index).padStart(2, "0")}`,
@@ -152,11 +152,11 @@ describe("a list of archives", () => {
     )
   })
 
-  it.each([0, 1_001, 1.5])("has no pages of %d", (pageSize) => {
+  it.each([0, 1_001, 1.5])("can't have pages of %d", (pageSize) => {
     expect(() => client().listArchives({ pageSize }, never)).toThrow(RangeError)
   })
 
-  it("fails if there is no such project", async () => {
+  it("fails if the project does not exist", async () => {
     answers = [{ status: 404 }]
     await expect(Array.fromAsync(client().listArchives({}, never))).rejects.toMatchObject({
       code: "ERR_STORE_DENIED",
@@ -198,20 +198,20 @@ describe("a storage", () => {
     expect(requests).toHaveLength(1)
   })
 
-  it.each([429, 503])("is put again after %d with Retry-After, when nothing was done", async (status) => {
+  it.each([429, 503])("is put again after %d with Retry-After: nothing was done", async (status) => {
     answers = [{ status, headers: { "retry-after": "0" } }, {}]
     await client().setStorage(storage, never)
     expect(requests).toHaveLength(2)
   })
 
-  it("does not follow a redirect, which would carry the secrets elsewhere", async () => {
+  it("does not follow a redirect, which would send the secrets elsewhere", async () => {
     answers = [{ status: 307, headers: { location: `${baseUrl}/elsewhere` } }]
     await expect(client().setStorage(storage, never)).rejects.toThrow("307")
     expect(requests).toHaveLength(1)
   })
 })
 
-describe("a question", () => {
+describe("a GET", () => {
   const ask = (options?: Partial<VendorClientOptions>, signal = never) =>
     client(options).getArchive(ARCHIVE, signal)
 
@@ -237,7 +237,7 @@ describe("a question", () => {
     expect(requests).toHaveLength(4)
   })
 
-  it.each([400, 401, 403])("is not asked again after %d", async (status) => {
+  it.each([400, 401, 403])("is not repeated after %d", async (status) => {
     answers = [{ status }]
     await expect(ask()).rejects.toMatchObject({ code: "ERR_STORE_DENIED", status })
     expect(requests).toHaveLength(1)
@@ -250,7 +250,7 @@ describe("a question", () => {
     expect(performance.now() - before).toBeGreaterThanOrEqual(990)
   })
 
-  it("is not asked before its time: what asks for too much patience is given up at once", async () => {
+  it("is not repeated before Retry-After, and fails at once if that is too long", async () => {
     answers = [{ status: 503, headers: { "retry-after": "120" } }]
     const failure = ask({ maxPauseMs: 60_000 })
     await expect(failure).rejects.toMatchObject({ code: "ERR_STORE_UNAVAILABLE", retryAfterMs: 120_000 })
@@ -264,7 +264,7 @@ describe("a question", () => {
     expect(requests).toHaveLength(2)
   })
 
-  it("takes no answer that does not end", async () => {
+  it("gives up an answer that does not end", async () => {
     answers = [{ endless: true }]
     await expect(ask({ attempts: 1 })).rejects.toMatchObject({
       code: "ERR_STORE_UNAVAILABLE",
@@ -286,7 +286,7 @@ describe("a question", () => {
     await expect(asked).rejects.toBe(reason)
   })
 
-  it("says what is wrong where nobody listens", async () => {
+  it("says what is wrong when nothing listens", async () => {
     const unused = createServer()
     await new Promise<void>((resolve) => unused.listen(0, "127.0.0.1", resolve))
     const { port } = unused.address() as AddressInfo
@@ -336,7 +336,7 @@ describe("a refusal", () => {
     )
   })
 
-  it("shows them for a busy vendor and a wrong path, too", async () => {
+  it("quotes the vendor's words for a busy vendor and a wrong path, too", async () => {
     expect((await refused({ status: 503, body: { message: "maintenance" } })).message).toContain(
       "maintenance",
     )
@@ -369,11 +369,11 @@ describe("a refusal", () => {
     expect(remedy).toMatch(/^set this machine's clock \(NTP\); if that does not help, check the project id/)
   })
 
-  /** A second more or less is the time that the test took. */
+  /** The test itself may take a second or so. */
   const rounded = (found: string, seconds: number) =>
     Math.abs(Number(/\d+/.exec(found)![0]) - seconds) <= 9 ? `clock is ${seconds} s` : found
 
-  it("blames no clock that is right, and none where it can't be the reason", async () => {
+  it("does not blame a right clock, nor any clock that can't be the reason", async () => {
     expect((await refused({})).message).not.toContain("clock")
     const date = new Date(Date.now() - 3_600_000).toUTCString()
     expect((await refused({ status: 400, headers: { date } })).message).not.toContain("clock")

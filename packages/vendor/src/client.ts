@@ -1,4 +1,4 @@
-/** The REST API of OpenTok and Vonage Video, as far as encrypted archives need it. */
+/** The parts of the OpenTok and Vonage Video REST APIs that encrypted archives need. */
 import { type Authorizer, createAuthorizer, type VendorCredentials } from "./authorization.ts"
 import { readShiftingList } from "./listing.ts"
 import { PLATFORM_DEFAULTS, type Platform } from "./platform.ts"
@@ -16,27 +16,27 @@ export interface VendorClientOptions extends RequestOptions {
   /** An OpenTok API key (digits) or a Vonage application (UUID). */
   readonly projectId: string
   readonly credentials: VendorCredentials
-  /** The platform's if left out. A path is kept, a trailing slash is not. */
+  /** Defaults to the platform's. A path is kept, a trailing slash is dropped. */
   readonly baseUrl?: string | undefined
 }
 
 export interface ListOptions {
-  /** Archives in one request, up to 1000, which is the default and the vendor's limit. */
+  /** Archives per request, at most 1000, which is the default and the vendor's limit. */
   readonly pageSize?: number
-  /** Archives that two pages share, because offsets shift when archives are deleted meanwhile; 50 if left out. */
+  /** How many archives two pages share, because deletions shift the offsets. Default 50. */
   readonly overlap?: number
 }
 
-/** The vendor's REST API for one project. Errors of all methods: `VendorError`; an abort of `signal` rejects with its reason. */
+/** The vendor's REST API for one project. All methods throw `VendorError`; an abort of `signal` rejects with its reason. */
 export interface VendorClient {
   readonly projectId: string
-  /** Sets the upload target and the certificate of every archive that is recorded from now on, and replaces those before. */
+  /** Sets the upload target and the certificate for all archives recorded from now on. Replaces the previous ones. */
   setStorage(storage: Storage, signal: AbortSignal): Promise<void>
-  /** The archive, with a new `url` if it is `available`; `null` if the vendor has none of this id. */
+  /** The archive, with a new `url` if it is `available`. `null` if the vendor has no such archive. */
   getArchive(archiveId: string, signal: AbortSignal): Promise<VendorArchive | null>
   /**
-   * All archives of the project, newest first, each once; of those recorded or deleted meanwhile, some. The next page is
-   * asked for when the last one has been taken, so that leaving the loop ends the reading.
+   * All archives of the project, newest first, each once. Archives recorded or deleted during the reading may be missing. The
+   * next page is requested only once the last one is consumed, so leaving the loop ends the reading.
    */
   listArchives(options: ListOptions, signal: AbortSignal): AsyncIterable<VendorArchive>
 }
@@ -44,7 +44,7 @@ export interface VendorClient {
 const MAX_PAGE_SIZE = 1_000
 const DEFAULT_OVERLAP = 50
 
-/** A client; nothing is sent yet. `RangeError` if the base URL can't be used, errors of `createAuthorizer`. */
+/** Creates a client; sends nothing yet. Throws `RangeError` for an unusable base URL, and the errors of `createAuthorizer`. */
 export function createVendorClient(options: VendorClientOptions): VendorClient {
   const { projectId } = options
   const authorize: Authorizer = createAuthorizer(projectId, options.credentials)
@@ -99,7 +99,7 @@ export function createVendorClient(options: VendorClientOptions): VendorClient {
 const secretsOf = ({ credentials }: VendorClientOptions): string[] =>
   "apiSecret" in credentials ? [credentials.apiSecret] : []
 
-/** The URL of the project's archives. The messages leave the base URL out: people paste user:password@ there. */
+/** The URL of the project's archives. Messages omit the base URL, because people paste user:password@ there. */
 function projectUrl(baseUrl: string, projectId: string): string {
   const url = URL.parse(baseUrl)
   if (url === null || !["http:", "https:"].includes(url.protocol))
@@ -113,7 +113,7 @@ function understand<T>(what: string, { status, text }: VendorAnswer, parse: (jso
   try {
     return parse(JSON.parse(text))
   } catch {
-    // Without a cause: a JSON parser's message quotes the text, which holds passwords.
+    // No cause: a JSON parser's message quotes the text, which holds passwords.
     throw new VendorError(
       "ERR_STORE_UNAVAILABLE",
       `the vendor was asked to ${what}, and its answer of ${text.length} characters can't be understood`,

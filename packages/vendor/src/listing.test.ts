@@ -2,7 +2,7 @@ import fc from "fast-check"
 import { describe, expect, it } from "vitest"
 import { readShiftingList } from "./listing.ts"
 
-/** A list, newest first, that changes after each page that is read. */
+/** A list, newest first, that changes after each page read. */
 function shiftingList(size: number, changes: readonly { added: number; removed: readonly number[] }[]) {
   let next = 0
   let items = Array.from({ length: size }, () => `item ${next++}`).reverse()
@@ -10,9 +10,9 @@ function shiftingList(size: number, changes: readonly { added: number; removed: 
   const pages: number[] = []
   let read = 0
   return {
-    /** Those that were there from the beginning to the end. */
+    /** The items that are in the list from beginning to end. */
     present,
-    /** The offsets that were asked for. */
+    /** The offsets requested. */
     pages,
     get items() {
       return items
@@ -31,7 +31,7 @@ function shiftingList(size: number, changes: readonly { added: number; removed: 
   }
 }
 
-it("ends when the list says that it goes on, and gives the same page for ever", async () => {
+it("ends when the list claims to go on, but repeats one page for ever", async () => {
   const items = Array.from({ length: 10 }, (_, index) => `item ${index}`)
   const read: string[] = []
   const reading = async () => {
@@ -67,7 +67,7 @@ const change = fc.record({
 })
 
 describe("a list that is read by offsets", () => {
-  it("is given whole, once and in its order while nothing changes", async () => {
+  it("is complete, in order and without repetition while nothing changes", async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.nat(60),
@@ -82,7 +82,7 @@ describe("a list that is read by offsets", () => {
     )
   })
 
-  it("gives everything that is there all the time, once, however it shifts", async () => {
+  it("yields everything that is there all the time, once, however it shifts", async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.nat(120),
@@ -100,13 +100,13 @@ describe("a list that is read by offsets", () => {
     )
   })
 
-  it("misses what deletions move past the offset, if nothing overlaps", async () => {
+  it("misses what deletions move past the offset if nothing overlaps", async () => {
     const list = shiftingList(20, [{ added: 0, removed: [0, 0] }])
     const given = await readAll(list, 10, 0)
     expect([...list.present].filter((item) => !given.includes(item))).toHaveLength(2)
   })
 
-  it("is not read further than it is taken", async () => {
+  it("is not read further than it is consumed", async () => {
     const list = shiftingList(100, [])
     const { fetchPage } = list
     const options = { pageSize: 10, overlap: 2, fetchPage, idOf: (item: string) => item }
@@ -114,13 +114,13 @@ describe("a list that is read by offsets", () => {
     expect(list.pages).toEqual([0])
   })
 
-  it("takes one page more than its length has", async () => {
+  it("costs one page more than its length requires", async () => {
     const list = shiftingList(2_000, [])
     await readAll(list, 1_000, 50)
     expect(list.pages.length).toBeLessThanOrEqual(4)
   })
 
-  it("fails as its page does", async () => {
+  it("fails when its page fails", async () => {
     const failing = readShiftingList({
       pageSize: 10,
       overlap: 2,

@@ -1,32 +1,31 @@
 /**
- * Reading a list by offsets while it changes. The vendor lists archives newest first and knows no cursor: an archive that is
- * recorded meanwhile moves all others down, one that is deleted moves the older ones up, past an offset that was already
- * read. So pages overlap, and a page that holds nothing known does not prove that nothing was skipped: it is read again
- * further up.
+ * Reads a list by offsets while it changes. The vendor lists archives newest first and has no cursor. An archive recorded
+ * during the reading moves all others down; a deletion moves the older ones up, possibly past an offset already read. So
+ * pages overlap. A page without any known item may have skipped some, so the reader steps back and reads it again.
  */
 import { VendorError } from "./vendor-error.ts"
 
-/** So many full pages of known items are no list that grows: nobody records as fast as it is read. */
+/** After this many full pages of known items the list is not growing but broken: nobody records as fast as this reads. */
 const MOST_STALE_PAGES = 20
 
 export interface ListingOptions<Item> {
-  /** Items in one page. */
+  /** Items per page. */
   readonly pageSize: number
-  /** Items that a page shares with the one before it: so many may be deleted in between without a step back. */
+  /** How many items a page shares with the previous one. Up to that many deletions in between need no step back. */
   readonly overlap: number
   fetchPage(offset: number, count: number): Promise<readonly Item[]>
   idOf(item: Item): string
 }
 
 /**
- * Every item that is in the list from the beginning to the end of the reading, exactly once, in the list's order; of those
- * that come or go meanwhile, some. A server that gives shorter pages than asked for is understood.
+ * Yields every item that is in the list throughout the reading exactly once, in the list's order. Items that come or go
+ * during the reading may be missing. A server may return shorter pages than requested.
  */
 export async function* readShiftingList<Item>(options: ListingOptions<Item>): AsyncGenerator<Item> {
   const { pageSize, overlap, fetchPage, idOf } = options
   const seen = new Set<string>()
   let offset = 0
-  /** Items of the next page that are known already, if nothing is deleted before it is read. */
+  /** How many items of the next page are already known if nothing is deleted before it is read. */
   let known = 0
   let longest = 0
   let stepBack = pageSize
@@ -48,7 +47,7 @@ export async function* readShiftingList<Item>(options: ListingOptions<Item>): As
       news++
       yield item
     }
-    // A short page without news is the end of the list; a full one may be old items that new ones have moved down.
+    // A short page without news ends the list. A full one may hold old items that new ones have moved down.
     if (page.length === 0 || (news === 0 && page.length < longest)) return
     stale = news === 0 ? stale + 1 : 0
     if (stale === MOST_STALE_PAGES)

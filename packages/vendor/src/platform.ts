@@ -4,14 +4,14 @@ export type Platform = "opentok" | "vonage"
 export const PLATFORMS = ["opentok", "vonage"] as const satisfies Platform[]
 
 /**
- * How a request proves whose it is: `opentok` (the header `X-OPENTOK-AUTH` with a JWT signed by the API secret), `vonage` (a
- * bearer JWT signed by the application's private key) or `basic` (the project id and the API secret, RFC 7617).
+ * How a request authenticates: `opentok` (the header `X-OPENTOK-AUTH` with a JWT signed with the API secret), `vonage` (a
+ * bearer JWT signed with the application's private key) or `basic` (the project id and the API secret, RFC 7617).
  */
 export type AuthScheme = "opentok" | "vonage" | "basic"
 
 export const AUTH_SCHEMES = ["opentok", "vonage", "basic"] as const satisfies AuthScheme[]
 
-/** What differs between the platforms. All of it can be set otherwise, since the vendor's own pages disagree. */
+/** The differences between the platforms. Each can be overridden, because the vendor's own pages disagree. */
 export interface PlatformDefaults {
   readonly baseUrl: string
   readonly auth: AuthScheme

@@ -7,12 +7,12 @@ import { useProxies } from "./proxy.ts"
 const signal = AbortSignal.timeout(30_000)
 const ARCHIVE = "b40ef09b-3811-4726-b508-e41a0f96c68f"
 
-/** What the proxy was asked for, and what it answers instead of the vendor. */
+/** The requests that the proxy received, and its own answer if it replaces the vendor's. */
 let asked: string[]
 let status: number
 let at: string
 let undo: (() => void) | undefined
-/** Stands for both: for a vendor there is no archive; without a user, the proxy answers 407. */
+/** Stands for both proxy and vendor. The vendor has no archive; without a user, the proxy answers 407. */
 const server = createServer((request, response) => {
   asked.push(request.url!)
   const isVendor = request.url!.startsWith("/")
@@ -41,26 +41,26 @@ const ask = (baseUrl: string) =>
     credentials: { scheme: "opentok", apiSecret: "canary-api-secret" },
   }).getArchive(ARCHIVE, signal)
 
-test("the vendor is asked through the proxy of the environment", async () => {
+test("requests to the vendor go through the proxy of the environment", async () => {
   undo = useProxies({ HTTP_PROXY: `http://ops:x%20y@${at}` })
   expect(await ask("http://api.example.invalid")).toBeNull()
   expect(asked).toEqual([expect.stringMatching(/^http:\/\/api\.example\.invalid\/.*b40ef09b/)])
 })
 
-test("a host of NO_PROXY is asked directly, and all below one", async () => {
+test("requests to a host of NO_PROXY, or to one below it, go direct", async () => {
   undo = useProxies({ http_proxy: at, HTTPS_PROXY: at, NO_PROXY: "example.invalid 127.0.0.1" })
   expect(await ask(`http://${at}`)).toBeNull()
   await expect(ask("http://api.example.invalid")).rejects.toThrow(/ENOTFOUND|EAI_AGAIN/)
   expect(asked.every((url) => url.startsWith("/"))).toBe(true)
 })
 
-test("clouds' metadata services are never asked through a proxy", async () => {
+test("requests to clouds' metadata services never go through a proxy", async () => {
   undo = useProxies({ http_proxy: at })
   await fetch("http://169.254.169.254/", { signal: AbortSignal.timeout(300) }).catch(() => {})
   expect(asked).toEqual([])
 })
 
-test("a proxy that refuses is named, and what to do about it", async () => {
+test("an error names the proxy that refused, and what to do about it", async () => {
   undo = useProxies({ ALL_PROXY: at })
   await expect(ask("http://api.example.invalid")).rejects.toThrow(
     /the proxy \(HTTPS_PROXY\) answered 407: put a user and password that it takes into HTTPS_PROXY/,

@@ -2,12 +2,12 @@ import { setGlobalProxyFromEnv } from "node:http"
 
 type Environment = Readonly<Record<string, string | undefined>>
 
-/** Where clouds tell a machine its own credentials: asked through a proxy, they would tell the proxy's. */
+/** Where clouds give a machine its credentials. Through a proxy, these addresses would give the proxy's. */
 const METADATA = ["169.254.169.254", "169.254.170.2", "169.254.170.23", "fd00:ec2::254", "fd00:ec2::23"]
 
 /**
- * Has this process's `fetch` keep to `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` (lower case goes first), as the
- * stores do by themselves. To be called once, before anything is asked. Gives what takes that back.
+ * Makes this process's `fetch` respect `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` (lower case takes precedence), as
+ * the stores already do. Call it once, before the first request. Returns a function that undoes it.
  */
 export function useProxies(env: Environment): () => void {
   const one = (...names: string[]) => names.map((name) => env[name]).find(Boolean)
@@ -15,7 +15,7 @@ export function useProxies(env: Environment): () => void {
   const http_proxy = one("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY")
   if (https_proxy === undefined && http_proxy === undefined) return () => {}
   const listed = (one("no_proxy", "NO_PROXY") ?? "").split(/[\s,]+/).filter(Boolean)
-  // A host is meant with all names below it; Node takes that only with a dot.
+  // A host stands for all names below it, but Node requires a leading dot for that.
   const below = listed.filter((entry) => /^[a-z][a-z0-9.-]*$/i.test(entry)).map((entry) => `.${entry}`)
   const withScheme = (proxy: string) => (proxy.includes("://") ? proxy : `http://${proxy}`)
   return setGlobalProxyFromEnv({
@@ -25,7 +25,7 @@ export function useProxies(env: Environment): () => void {
   })
 }
 
-/** What an error of `fetch` says of a proxy that refused, as a clause that says whose move it is; `undefined` if none did. */
+/** If an error of `fetch` comes from a proxy that refused: a clause that says so, and whose move it is. Else `undefined`. */
 export function proxyReason(error: unknown): string | undefined {
   for (let cause = error; cause instanceof Error; cause = cause.cause) {
     const status = /Proxy [^(]*\((\d{3})\)/.exec(cause.message)?.[1]

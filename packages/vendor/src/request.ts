@@ -6,13 +6,13 @@ import { refusal, VendorError } from "./vendor-error.ts"
 import { wordsOf } from "./words.ts"
 
 export interface RequestOptions {
-  /** One attempt, from the connection to the last byte of the answer; 30 s if left out. */
+  /** The limit of one attempt, from connecting to the last byte of the answer. Default 30 s. */
   readonly timeoutMs?: number | undefined
-  /** Attempts of one request; 5 if left out. */
+  /** Attempts per request. Default 5. */
   readonly attempts?: number | undefined
-  /** The first pause is up to so long, and each further one up to twice the one before; 500 if left out. */
+  /** The upper bound of the first pause. It doubles with each further pause. Default 500. */
   readonly baseMs?: number | undefined
-  /** No pause is longer: a vendor that asks for more is not asked again; 60 s if left out. */
+  /** The longest pause. If the vendor asks for more, the request is not repeated. Default 60 s. */
   readonly maxPauseMs?: number | undefined
 }
 
@@ -23,28 +23,27 @@ export interface VendorRequest {
   readonly what: string
   /** Sent as JSON. */
   readonly body?: unknown
-  /** What an error must not repeat, even if the vendor does. */
+  /** Values that an error must not repeat, even if the vendor does. */
   readonly secrets?: readonly string[]
 }
 
-/** An answer of success, or 404, which only the caller can judge. */
+/** A successful answer, or a 404, which only the caller can interpret. */
 export interface VendorAnswer {
   readonly status: number
   readonly text: string
-  /** With a 404: the error that it is where the vendor can't have none. */
+  /** Set with a 404: the error to throw if a 404 can't be right. */
   readonly refusal?: VendorError
 }
 
-/** A thousand archives with their streams take a few of them. */
+/** A thousand archives with their streams take a few MiB. */
 const MAX_ANSWER_BYTES = 64 * 1024 * 1024
 
 const UNREACHABLE_REMEDY = "check the base URL and the network"
 
 /**
- * Sends one request. A GET is repeated on 429, 5xx and a broken connection, with exponential backoff and full jitter, or
- * after as long as `Retry-After` says; a PUT only where the answer says that nothing was done (429, or 503 with
- * `Retry-After`). Never more than one request is on its way. `VendorError` for everything else; an abort of `signal` rejects
- * with its reason.
+ * Sends one request. A GET is repeated on 429, 5xx and a broken connection, after an exponential backoff with full jitter or
+ * after `Retry-After`. A PUT is repeated only if the answer says that nothing was done (429, or 503 with `Retry-After`). Only
+ * one attempt is in flight at a time. Throws `VendorError`; an abort of `signal` rejects with its reason.
  */
 export async function sendRequest(
   request: VendorRequest,
@@ -60,7 +59,7 @@ export async function sendRequest(
       signal.throwIfAborted()
       if (!(error instanceof VendorError) || attempt >= attempts || !mayRepeat(request, error)) throw error
       const pauseMs = error.retryAfterMs ?? backoffMs(attempt, { baseMs, maxMs: maxPauseMs })
-      // To ask again earlier than told is what makes a limited project a blocked one.
+      // Asking earlier than the vendor allows would get a rate-limited project blocked.
       if (pauseMs > maxPauseMs) throw error
       await rest(pauseMs, signal)
     }
@@ -92,7 +91,7 @@ async function sendOnce(
       method,
       headers,
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-      // A redirect would carry the token, and a bucket's secret, to wherever it points.
+      // A redirect would send the token, and a bucket's secret, to wherever it points.
       redirect: "manual",
       signal: AbortSignal.any([signal, timeout]),
     })
@@ -137,7 +136,7 @@ async function textOf(response: Response): Promise<string> {
   return Buffer.concat(chunks).toString("utf8")
 }
 
-/** What `fetch` says is "fetch failed"; the reason is its cause. */
+/** The message of `fetch` is just "fetch failed". Its cause has the reason. */
 function reasonOf(error: unknown): string {
   const { cause, message } = error as { cause?: { code?: string; message?: string }; message?: string }
   return proxyReason(error) ?? cause?.code ?? cause?.message ?? message ?? "the connection failed"

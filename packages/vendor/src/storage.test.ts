@@ -16,8 +16,8 @@ describe("a certificate in JSON", () => {
   })
 })
 
-describe("a storage for people", () => {
-  it("has no secret, and all the rest", () => {
+describe("a storage shown to people", () => {
+  it("has everything but its secrets", () => {
     const s3: Storage = {
       type: "s3",
       config: { bucket: "archives", accessKey: "AKID", secretKey: "canary", sse: "s3" },

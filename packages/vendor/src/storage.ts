@@ -1,4 +1,4 @@
-/** Where the vendor puts archives, and under which certificate ("Sending the encrypted archiving certificate", OpenTok Encryption guide). */
+/** The vendor's upload target and certificate ("Sending the encrypted archiving certificate", OpenTok Encryption guide). */
 
 export interface S3Target {
   readonly type: "s3"
@@ -6,9 +6,9 @@ export interface S3Target {
     readonly bucket: string
     readonly accessKey: string
     readonly secretKey: string
-    /** Base URL of a store that is not Amazon's, with its protocol. */
+    /** Base URL of a store other than Amazon's, with its protocol. */
     readonly endpoint?: string
-    /** Server-side encryption with Amazon's own keys; the vendor knows no others. */
+    /** Server-side encryption with Amazon's own keys. The vendor supports no others. */
     readonly sse?: "s3" | "none"
   }
 }
@@ -19,7 +19,7 @@ export interface AzureTarget {
     readonly accountName: string
     readonly accountKey: string
     readonly container: string
-    /** Suffix of the account's host, if it is not the usual one. */
+    /** The suffix of the account's host, if it is not the usual one. */
     readonly domain?: string
   }
 }
@@ -28,7 +28,7 @@ export interface AzureTarget {
 export type Storage = (S3Target | AzureTarget) & {
   /** `none`, or the platform's word for keeping a copy in the vendor's storage when the upload fails. */
   readonly fallback: string
-  /** See `encodeCertificate`; `null` ends the encryption. */
+  /** See `encodeCertificate`. `null` turns encryption off. */
   readonly certificate: string | null
 }
 
@@ -37,7 +37,7 @@ export type CertificateForm = "base64" | "newlines"
 
 export const CERTIFICATE_FORMS = ["base64", "newlines"] as const satisfies CertificateForm[]
 
-/** A certificate as `certificate` takes it: base64 of the PEM, or the PEM with its line breaks, which JSON writes as `\n`. */
+/** Encodes a certificate for `certificate`: base64 of the PEM, or the PEM with its line breaks, which JSON writes as `\n`. */
 export function encodeCertificate(pem: string, form: CertificateForm): string {
   const normalized = `${pem.replaceAll("\r\n", "\n").trim()}\n`
   return form === "base64" ? Buffer.from(normalized).toString("base64") : normalized
@@ -45,7 +45,7 @@ export function encodeCertificate(pem: string, form: CertificateForm): string {
 
 const MASK = "********"
 
-/** `storage` for people: the same, with its secrets masked. The access key and the account name identify and are no secrets. */
+/** Masks the secrets of `storage` for display. The access key and the account name only identify, so they stay. */
 export function maskStorage(storage: Storage): Storage {
   return storage.type === "s3"
     ? { ...storage, config: { ...storage.config, secretKey: MASK } }

@@ -1,36 +1,36 @@
 import { z } from "zod"
 import { callbackSchema } from "./callback.ts"
 
-/** An archive as the vendor's REST API describes it, as far as it matters here. */
+/** An archive in the vendor's REST API, limited to what Unseal uses. */
 export interface VendorArchive {
   /** A UUID in lower case. */
   readonly archiveId: string
-  /** `started`, `stopped`, `uploaded`, `available`, …; more may come. */
+  /** `started`, `stopped`, `uploaded`, `available`, …; the vendor may add others. */
   readonly status: string
   /** Base64; absent if the archive is not encrypted, or not yet stored. */
   readonly encryptedPassword?: string
-  /** Of the copy in the vendor's storage, valid for ten minutes; only while `available`. */
+  /** The URL of the copy in the vendor's storage, valid for ten minutes. Present only while `available`. */
   readonly url?: string
   /** Bytes. */
   readonly size?: number
   /** Base64. */
   readonly sha256sum?: string
-  /** Milliseconds since 1970. Not the callback's to the millisecond: never compare the two. */
+  /** Milliseconds since 1970. It differs from the callback's in the milliseconds, so never compare the two. */
   readonly createdAt?: number
-  /** Of the form of the project that was asked for (digits, UUID), in lower case. */
+  /** In the form of the requested project (digits or UUID), in lower case. */
   readonly projectId?: string
 }
 
-/** The same fields as in a callback, which has the same schema, and two that only matter here. */
+/** The callback's fields with the callback's schema, plus two that only matter here. */
 const archiveSchema = callbackSchema.extend({
   url: z.string().max(8_192).nullish(),
   createdAt: z.number().nonnegative().nullish(),
 })
 
-/** The wrapping of a list; `count`, which the vendor adds, is not relied on. */
+/** The envelope of a list. The vendor also sends `count`, which is not relied on. */
 export const archiveListSchema = z.object({ items: z.array(z.unknown()) })
 
-/** Understands `json` as an archive of `projectId`. Throws zod's error, which quotes no value. Unknown fields are dropped. */
+/** Parses `json` as an archive of `projectId`. Throws zod's error, which quotes no value. Unknown fields are dropped. */
 export function parseVendorArchive(json: unknown, projectId: string): VendorArchive {
   const { id, status, password, url, size, sha256sum, createdAt, ...projects } = archiveSchema.parse(json)
   const isNumber = (text: string) => /^\d+$/.test(text)

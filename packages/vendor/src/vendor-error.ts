@@ -1,12 +1,12 @@
 import { type ErrorCode, UnsealError } from "@unseal/archive/errors"
 
 /**
- * A request that the vendor's REST API did not fulfil: `ERR_STORE_DENIED` (permanent: 400, 401, 403 and whatever else no
- * repetition can fix) or `ERR_STORE_UNAVAILABLE` (transient: unreachable, timeout, 5xx, 429, an answer that can't be
- * understood). The message is a plain sentence with what the vendor said, and without what was sent: no header, no secret.
+ * A request that the vendor's REST API did not fulfil: `ERR_STORE_DENIED` (permanent: 400, 401, 403 and everything else that
+ * no retry can fix) or `ERR_STORE_UNAVAILABLE` (transient: unreachable, timeout, 5xx, 429, or an unreadable answer). The
+ * message quotes what the vendor said, and nothing that was sent: no header and no secret.
  */
 export class VendorError extends UnsealError {
-  /** Of the last answer; `null` if there was none. */
+  /** The status of the last answer; `null` if there was none. */
   readonly status: number | null
 
   constructor(
@@ -26,19 +26,19 @@ export class VendorError extends UnsealError {
   }
 }
 
-/** What comes with an answer that is not a success. */
+/** Details of an unsuccessful answer. */
 export interface RefusalDetails {
   readonly retryAfterMs?: number | undefined
-  /** What the vendor says; see `wordsOf`. */
+  /** The vendor's explanation; see `wordsOf`. */
   readonly words?: string | undefined
-  /** This machine's clock less the answer's `Date`. */
+  /** This machine's clock minus the answer's `Date`. */
   readonly clockAheadMs?: number
 }
 
-/** The vendor's `Date` has whole seconds, and the answer was on its way: less is no clock that is wrong. */
+/** The vendor's `Date` has whole seconds, and the answer takes time to arrive, so a smaller difference proves nothing. */
 const NOTICEABLE_MS = 10_000
 
-/** What an answer that is not a success means; `what` says what was asked, e.g. "list the archives of project 123456". */
+/** The error for an unsuccessful answer. `what` names the request, e.g. "list the archives of project 123456". */
 export function refusal(what: string, status: number, details: RefusalDetails = {}): VendorError {
   const { retryAfterMs, words, clockAheadMs = 0 } = details
   const saying = words === undefined ? "" : `; it says: ${words}`
