@@ -55,7 +55,7 @@ describe("a callback", () => {
     expect(app.jobs).toHaveLength(1)
   })
 
-  it("that comes again tells what has become of the archive, and so does the log", async () => {
+  it("that comes again reports the archive's state, and so does the log", async () => {
     const of = { state: "committed", since: "2026-01-02T00:00:00.000Z" } as const
     await start({ duplicateOf: async () => of })
     await app.post("/callbacks/100", uploaded())
@@ -79,7 +79,7 @@ describe("a callback", () => {
     expect(app.jobs).toEqual([])
   })
 
-  it("without a password is of an archive that is not encrypted, and ignored", async () => {
+  it("without a password is about an unencrypted archive, and ignored", async () => {
     await start()
     for (const password of ["", null, undefined]) {
       const response = await app.post("/callbacks/100", uploaded({ password }))
@@ -102,7 +102,7 @@ describe("a callback", () => {
     expect(app.jobs.map(({ status }) => status)).toEqual(["available", "uploaded", "uploaded"])
   })
 
-  it("with malformed fields is answered 400 with each of them and without their values", async () => {
+  it("with malformed fields is answered 400, naming each field without its value", async () => {
     await start()
     const response = await app.post(
       "/callbacks/100",
@@ -130,14 +130,14 @@ describe("a callback", () => {
     expect(app.jobs).toEqual([])
   })
 
-  it("that the queue does not take is answered 503 with Retry-After", async () => {
+  it("that the queue does not accept is answered 503 with Retry-After", async () => {
     await start({ enqueue: () => Promise.reject(new QueueUnavailableError("redis is away")) })
     const response = await app.post("/callbacks/100", uploaded())
     expect(response.headers.get("retry-after")).toMatch(/^\d+$/)
     expect(await problemOf(response)).toMatchObject({ status: 503, title: "Service Unavailable" })
   })
 
-  it("that fails for a reason that nobody expected is answered 500, with nothing of the reason", async () => {
+  it("that fails for an unexpected reason is answered 500 without the reason", async () => {
     await start({ enqueue: () => Promise.reject(new TypeError("c4n4ry")) })
     const response = await app.post("/callbacks/100", uploaded())
     expect(JSON.stringify(await problemOf(response))).not.toContain("c4n4ry")
@@ -148,7 +148,7 @@ describe("a callback", () => {
     })
   })
 
-  it("leaves one log line, with outcome and ids, without password and token", async () => {
+  it("leaves one log line with outcome and ids, but without password and token", async () => {
     await start()
     await app.post(`/callbacks/777/${TOKEN}`, uploaded({ partnerId: 777 }))
     await app.post(`/callbacks/777/not-${TOKEN}`, uploaded({ partnerId: 777 }))
@@ -169,7 +169,7 @@ describe("a callback", () => {
     expect(JSON.stringify(app.logs)).not.toMatch(new RegExp(`${TOKEN}|${PASSWORD}|Bearer`))
   })
 
-  it("is counted by project and outcome, and a project that doesn't exist as unknown", async () => {
+  it("is counted by project and outcome; a project that doesn't exist counts as unknown", async () => {
     await start()
     await app.post("/callbacks/100", uploaded())
     await app.post("/callbacks/100", uploaded())
@@ -184,7 +184,7 @@ describe("a callback", () => {
     expect(metrics).not.toContain('project="1005"')
   })
 
-  it("has only series that can be: an unknown project enqueues nothing, and a token has no clock", async () => {
+  it("has series only for possible outcomes: an unknown project enqueues nothing, and a token has no clock", async () => {
     await start()
     const metrics = await app.metrics()
     const series = (project: string) =>
@@ -200,7 +200,7 @@ describe("a callback", () => {
     expect(series("777").filter((outcome) => ["clock", "unsigned"].includes(outcome ?? ""))).toEqual([])
   })
 
-  it("of a flood of refused ones does not become a flood of log lines", async () => {
+  it("does not turn a flood of refusals into a flood of log lines", async () => {
     await start()
     const began = Date.now()
     for (let i = 0; i < 50; i++) await app.post("/callbacks/999", uploaded())
@@ -209,8 +209,8 @@ describe("a callback", () => {
   })
 })
 
-describe("the log of what is refused", () => {
-  it("has the reason that the answer has, each reason apart", async () => {
+describe("the log of refusals", () => {
+  it("has the answer's reason, limited separately for each reason", async () => {
     await start()
     const answers: string[] = []
     for (const body of [
@@ -241,7 +241,7 @@ describe("the log of what is refused", () => {
     expect(JSON.stringify(app.logs)).not.toContain(TOKEN)
   })
 
-  it("has a hint for the commonest mistake, the API secret in place of the signature secret", async () => {
+  it("has a hint for the commonest mistake: the API secret in place of the signature secret", async () => {
     await start()
     const body = JSON.stringify(uploaded({ partnerId: 123_456 }))
     await app.post("/callbacks/123456", body, {
@@ -255,7 +255,7 @@ describe("the log of what is refused", () => {
   })
 })
 
-describe("the other requests", () => {
+describe("other requests", () => {
   it.each(["/callbacks/100", "/callbacks/424242", "/callbacks/777/guess", "/callbacks/100/"])(
     "GET and HEAD %s answer the dashboard's probe with 200, whether or not the project exists",
     async (path) => {
@@ -282,7 +282,7 @@ describe("the other requests", () => {
     expect(response.headers.get("allow")).toBe(status === 405 ? "GET, HEAD, POST" : null)
   })
 
-  it("describe the interface in OpenAPI", async () => {
+  it("can get the interface as OpenAPI", async () => {
     await start()
     const document = (await (await fetch(`${app.base}/openapi.json`)).json()) as {
       openapi: string
@@ -308,7 +308,7 @@ describe("the other requests", () => {
     expect(callback?.required).toEqual(["id", "status"])
   })
 
-  it("don't say what the server is made of", async () => {
+  it("don't reveal what the server is made of", async () => {
     await start()
     const { headers } = await app.post("/callbacks/100", uploaded())
     expect(headers.get("x-powered-by")).toBeNull()
@@ -319,7 +319,7 @@ describe("the other requests", () => {
 })
 
 describe("a shutdown", () => {
-  it("answers the callbacks in hand and closes their connections, and takes no others", async () => {
+  it("answers the callbacks in progress, closes their connections, and accepts no others", async () => {
     let finish = (): void => {}
     let reached = (): void => {}
     const inHand = new Promise<void>((resolve) => {
@@ -343,15 +343,15 @@ describe("a shutdown", () => {
     await drained
   })
 
-  it("answers 503 with Retry-After on a connection that is open already", async () => {
+  it("answers 503 with Retry-After on a connection that is already open", async () => {
     const { connect } = await import("node:net")
     await start()
     const socket = connect(app.port, "127.0.0.1")
-    // Half a request: the connection is not idle, and so stays open when the server begins to drain.
+    // With half a request sent, the connection is not idle, and stays open when the server begins to drain.
     const body = JSON.stringify(uploaded())
     const head = `POST /callbacks/100 HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n`
     await new Promise<void>((resolve) => socket.write(head, () => resolve()))
-    // The server has read the half once it answers another request that came after it.
+    // The server has read that half once it has answered a later request.
     await fetch(`${app.base}/openapi.json`).then((response) => response.text())
     const drained = app.drain()
     socket.write(`\r\n${body}`)

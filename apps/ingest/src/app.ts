@@ -24,31 +24,31 @@ import { sendJson } from "./send-json.ts"
 export interface AppDependencies {
   readonly projects: Projects<IngestProject> & { wasRemoved?(id: string): boolean }
   readonly producer: Pick<Producer, "enqueue">
-  /** What a callback is a duplicate of; `null` if that can't be had in time. */
+  /** The state of the job that a callback duplicates. `null` if it can't be had in time. */
   duplicateOf?(jobId: string): Promise<DuplicateOf | null>
   readonly registry: Registry
   readonly logger: Logger
   readonly authentication: AuthenticationOptions
   /** Once true, callbacks are answered 503. */
   readonly draining: () => boolean
-  /** Who sent a request, if it is not the peer that is connected. */
+  /** Finds a request's sender if that is not the connected peer. */
   readonly proxies?: TrustedProxies
 }
 
-/** What is recorded of a callback when it ends, gathered while it is handled. */
+/** What is recorded when a callback ends, gathered while it is handled. */
 interface Locals {
   settled?: Partial<Settled>
-  /** Recorded when it ends: other refusals have a line of their own. */
+  /** Set for callbacks, which are recorded when they end. Other refusals have log lines of their own. */
   observed?: true
 }
 
 const PATHS = ["/callbacks/:projectId", "/callbacks/:projectId/:token"]
 const TRACEPARENT = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/
 
-/** UUIDs are configured in lower case. */
+/** Configured UUIDs are in lower case. */
 const projectIdOf = (request: Request): string => String(request.params.projectId).toLowerCase()
 
-/** The application that takes callbacks. */
+/** The application that receives callbacks. */
 export function createApp(dependencies: AppDependencies): Express {
   const { registry, logger, projects, draining } = dependencies
   const record = createOutcomeRecorder(registry, logger, projects)
@@ -58,7 +58,7 @@ export function createApp(dependencies: AppDependencies): Express {
   app.disable("x-powered-by")
   app.set("query parser", false)
 
-  /** One record for each callback, whichever way it ends; the URL, which may hold a token, is not part of it. */
+  /** Records each callback once, however it ends. It leaves out the URL, which may hold a token. */
   const observe: RequestHandler = (request, response: Response<unknown, Locals>, next) => {
     const start = performance.now()
     const projectId = projectIdOf(request)
@@ -151,7 +151,7 @@ function receive(dependencies: AppDependencies) {
   }
 }
 
-/** Turns whatever was thrown into a problem document. What is not expected is named in the log, never in the answer. */
+/** Turns any error into a problem document. The log names unexpected errors, the answer never does. */
 function handleError(limited: RateLimitedLog): ErrorRequestHandler {
   return (error, request, response: Response<unknown, Locals>, _next) => {
     if (response.headersSent) {
@@ -162,14 +162,14 @@ function handleError(limited: RateLimitedLog): ErrorRequestHandler {
     const { kind, cause, finding, errors } = problem
     const told = {
       outcome: kind,
-      // Where the answer says what is wrong, the log says the same.
+      // The log gives the same reason as the answer.
       reason: problem.reason ?? problem.message,
       ...(finding !== undefined && { finding }),
       ...(errors.length > 0 && { errors }),
     }
     response.locals.settled = { ...response.locals.settled, ...told, err: cause }
     if (!response.locals.observed)
-      // Without the path, which may hold a token.
+      // The path is left out, because it may hold a token.
       limited("warn", kind, { ...told, method: request.method, hint: PATH_HINT }, "request refused")
     sendProblem(response, problem)
   }
@@ -183,7 +183,7 @@ function problemOf(error: unknown): Problem {
   if (error instanceof CallbackError) return new Problem("invalid", error.summary, { errors: error.fields })
   if (error instanceof QueueUnavailableError)
     return new Problem("unavailable", "the queue did not accept the archive in time", { cause: error })
-  // Errors of Express and of its body parser have a status.
+  // Errors of Express and its body parser have a status.
   const { status } = error as { status?: unknown }
   if (status === 413) return new Problem("too-large", "the body is larger than 16 kB")
   if (status === 415) return new Problem("unsupported", "the body must be application/json, not compressed")

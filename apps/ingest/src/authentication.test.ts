@@ -31,7 +31,7 @@ const now = () => Date.now() / 1_000
 const base64url = (value: object | string) =>
   Buffer.from(typeof value === "string" ? value : JSON.stringify(value)).toString("base64url")
 
-/** A JWT made by hand, for what no library would make. */
+/** A handmade JWT, for cases that no library would produce. */
 function forge(header: object, signature: (input: string) => string, claims: object = {}): string {
   const payload = { iss: "Vonage", iat: Math.floor(now()), payload_hash: sha256(BODY), ...claims }
   const input = `${base64url(header)}.${base64url(payload)}`
@@ -49,18 +49,18 @@ describe("a signed callback", () => {
     expect((await post(await sign(other, { secret: OLD_SECRET }), other)).status).toBe(202)
   })
 
-  it("is accepted when it was made by hand as the standard says", async () => {
+  it("is accepted when it was made by hand according to the standard", async () => {
     expect((await post(forge({ alg: "HS256", typ: "JWT" }, hmac(SECRET)))).status).toBe(202)
   })
 
-  it("is accepted when its hash is that of the JSON serialised again, or in upper case", async () => {
+  it("is accepted when its hash is of the reserialised JSON, or in upper case", async () => {
     const spaced = JSON.stringify(JSON.parse(BODY), null, 2)
     expect((await post(await sign(BODY), spaced)).status).toBe(202)
     const upper = { payload_hash: sha256(BODY).toUpperCase() }
     expect((await post(await sign(BODY, { claims: upper }))).status).toBe(200)
   })
 
-  it("is accepted up to 25 hours old and a minute from the future", async () => {
+  it("is accepted up to 25 hours old and up to a minute from the future", async () => {
     expect((await post(await sign(BODY, { issuedAt: now() - 24.9 * HOUR }))).status).toBe(202)
     expect((await post(await sign(BODY, { issuedAt: now() + 30 }))).status).toBe(200)
   })
@@ -109,7 +109,7 @@ describe("a signed callback", () => {
     expect(app.jobs).toEqual([])
   })
 
-  it("signed with an RSA key is refused, whichever key that is", async () => {
+  it("signed with an RSA key is refused, whichever key it is", async () => {
     const { privateKey } = generateKeyPairSync("rsa", { modulusLength: 2_048 })
     const { sign: rsaSign } = await import("node:crypto")
     const forged = forge({ alg: "RS256" }, (input) =>
@@ -118,23 +118,23 @@ describe("a signed callback", () => {
     expect((await post(forged)).status).toBe(401)
   })
 
-  it("whose body was altered is refused, by one byte and by one more", async () => {
+  it("with an altered body is refused, if one byte is changed or one is added", async () => {
     const authorization = await sign(BODY)
     for (const altered of [BODY.replace("uploaded", "uploadee"), `${BODY.slice(0, -1)},"x":1}`])
       expect((await post(authorization, altered)).status).toBe(401)
     expect(app.jobs).toEqual([])
   })
 
-  it("is refused at another project, though it is genuine", async () => {
+  it("is refused at another project, although it is genuine", async () => {
     expect((await post(await sign(BODY), BODY, `/callbacks/${APPLICATION_ID}`)).status).toBe(401)
   })
 
-  it("is judged before its body is: bad JSON is only a problem of those who can sign", async () => {
+  it("is authenticated before its body is parsed: only a valid signer learns of bad JSON", async () => {
     expect((await post(await sign("{", { secret: "wrong" }), "{")).status).toBe(401)
     expect((await post(await sign("{"), "{")).status).toBe(400)
   })
 
-  it("that lost its signature is answered 503, so that it comes again", async () => {
+  it("that lost its signature is answered 503, so that it is sent again", async () => {
     const response = await app.post(SIGNED, BODY)
     expect(response.headers.get("retry-after")).toMatch(/^\d+$/)
     expect((await problemOf(response)).status).toBe(503)
@@ -142,7 +142,7 @@ describe("a signed callback", () => {
   })
 })
 
-describe("a callback whose signature fits and whose time does not", () => {
+describe("a callback with a valid signature and a wrong time", () => {
   it.each([
     [
       "made 3 minutes in the future",
@@ -214,7 +214,7 @@ describe("a project that was removed from the configuration", () => {
 describe("a callback with a token", () => {
   const body = uploaded({ partnerId: 777 })
 
-  it("is accepted with the project's token only", async () => {
+  it("is accepted only with the project's token", async () => {
     expect((await app.post(`/callbacks/777/${TOKEN}`, body)).status).toBe(202)
     for (const path of [
       "/777",
@@ -227,7 +227,7 @@ describe("a callback with a token", () => {
       expect((await app.post(`/callbacks${path}`, body)).status, path).toBe(401)
   })
 
-  it("does not open a project that wants signatures", async () => {
+  it("is refused by a project that requires signatures", async () => {
     expect((await app.post(`/callbacks/123456/${TOKEN}`, BODY)).status).toBe(401)
     expect(
       (await app.post(`/callbacks/123456/${TOKEN}`, BODY, { authorization: await sign(BODY) })).status,
@@ -236,7 +236,7 @@ describe("a callback with a token", () => {
 })
 
 describe("an unknown project", () => {
-  it("answers like a bad signature and like a wrong token, to the byte", async () => {
+  it("gets byte for byte the answer to a bad signature and to a wrong token", async () => {
     const bad = await sign(BODY, { secret: "wrong" })
     const answers = await Promise.all([
       app.post("/callbacks/123456", BODY, { authorization: bad }),
@@ -257,10 +257,10 @@ describe("an unknown project", () => {
   })
 })
 
-describe("networks that callbacks may come from", () => {
+describe("allowed networks", () => {
   const headers = { "x-forwarded-for": "198.51.100.7", forwarded: "for=198.51.100.7" }
 
-  it("cut a connection from elsewhere before it takes a place, whatever its headers say", async () => {
+  it("cut a connection from outside before it takes a place, whatever its headers say", async () => {
     const limited = await startApp({ networks: parseNetworks("198.51.100.0/24") })
     const authorization = await sign(BODY)
     await expect(limited.post(SIGNED, BODY, { authorization, ...headers })).rejects.toThrow()
@@ -270,7 +270,7 @@ describe("networks that callbacks may come from", () => {
     await limited.close()
   })
 
-  it("let in a connection from inside", async () => {
+  it("admit a connection from inside", async () => {
     const limited = await startApp({ networks: parseNetworks("198.51.100.0/24,127.0.0.0/8") })
     const authorization = await sign(BODY)
     expect((await limited.post(SIGNED, BODY, { authorization, ...headers })).status).toBe(202)

@@ -11,44 +11,44 @@ export interface Credentials {
   readonly authorization: string | undefined
   /** The last segment of the path. */
   readonly token: string | undefined
-  /** As it came. */
+  /** The raw bytes. */
   readonly body: Buffer
-  /** Of the sender: the peer that is connected, or whom a trusted proxy names. */
+  /** The sender's address: the connected peer's, or the one that a trusted proxy names. */
   readonly address: string | undefined
-  /** The project was configured until a few minutes ago. */
+  /** Set if the project was removed from the configuration in the last few minutes. */
   readonly removed?: boolean
 }
 
 export interface AuthenticationOptions {
-  /** How old a signed callback may be; the sender retries for 24 hours. */
+  /** The maximum age of a signed callback. The sender retries for 24 hours. */
   readonly maxAgeMs: number
-  /** Where callbacks may come from, whatever else they prove; from anywhere if absent. */
+  /** The networks that callbacks must come from, whatever else they prove. Absent: any. */
   readonly networks?: Networks
 }
 
-/** Clocks differ: a callback may come from so far in the future. */
+/** Clocks differ, so a callback may come from this far in the future. */
 const CLOCK_TOLERANCE_SECONDS = 60
 
 /**
- * What is signed, and off by no more than this, is taken for the work of a clock that is wrong: it is sent again, and a clock
- * that was set by then lets it in.
+ * A signed callback that is off by at most this much more is blamed on a wrong clock. Its sender is told to retry, and the
+ * retry succeeds if the clock has been set by then.
  */
 const WRONG_CLOCK_SECONDS = 15 * 60
 
-/** Stands for a project that isn't there, so that it can't be told from one that is by how long the answer takes. */
+/** Stands in for a project that doesn't exist, so that the response time does not reveal that. */
 const NOBODY: IngestProject = {
   id: "",
   callbackAuth: "signed",
   signatureSecrets: [randomBytes(32).toString("hex")],
 }
 
-/** The one answer to everybody who is not the sender: what was wrong is for the log only. */
+/** The only answer to anybody who is not the sender. Just the log says what was wrong. */
 const refuse = (reason: string): Problem =>
   new Problem("unauthenticated", "the project is unknown, or the signature or token is wrong", { reason })
 
 /**
- * Proves that the callback comes from whom `project` says, or throws a `Problem`. The project chooses mode and secret before
- * anything in the request is believed. `undefined` is a project that doesn't exist, and answers as a bad signature does.
+ * Verifies that the callback comes from the sender that `project` defines, or throws a `Problem`. The project determines mode
+ * and secret before anything in the request is trusted. `undefined`, a project that doesn't exist, answers like a bad signature.
  */
 export async function authenticate(
   project: IngestProject | undefined,
@@ -85,7 +85,7 @@ async function authenticateSigned(
 ): Promise<void> {
   if (token !== undefined) throw refuse("token where a signature is needed")
   if (authorization === undefined)
-    // The vendor may rarely send a callback unsigned, and sends it again, signed, when it is answered so.
+    // The vendor may occasionally send a callback unsigned. After this answer it sends the callback again, signed.
     throw new Problem("unsigned", "the callback is not signed", { reason: "unsigned" })
   const { payloadHash, wrongTime } = await verifySignature(bearer(authorization), project, options)
   if (typeof payloadHash !== "string") throw refuse("no payload_hash")
@@ -103,8 +103,8 @@ async function authenticateSigned(
 const bearer = (authorization: string): string => /^Bearer +(\S+) *$/i.exec(authorization)?.[1] ?? ""
 
 /**
- * The `payload_hash` claim of the JWT (RFC 7519), once its HS256 signature fits one of the project's secrets. `wrongTime` says
- * by how much its time does not fit, if that is all and may be a clock's fault.
+ * Returns the `payload_hash` claim of the JWT (RFC 7519) once one of the project's secrets verifies its HS256 signature.
+ * `wrongTime` says how far off its time is, if that is the only fault and a clock may have caused it.
  */
 async function verifySignature(
   jwt: string,
@@ -126,14 +126,14 @@ async function verifySignature(
         if (wrongTime !== undefined) return { payloadHash: error.payload.payload_hash, wrongTime }
       }
       reason = error instanceof errors.JOSEError ? error.code : "signature not verifiable"
-      // Another secret can only help against a signature that did not fit.
+      // Another secret can help only if the signature did not match.
       if (!(error instanceof errors.JWSSignatureVerificationFailed)) break
     }
   }
   throw refuse(reason)
 }
 
-/** By how much the time of a callback does not fit, as a clause; `undefined` if no clock explains it. */
+/** How far off a callback's time is, as a clause; `undefined` if no clock explains it. */
 function wrongTimeOf({ iat, nbf, exp }: JWTPayload, maxAgeSeconds: number): string | undefined {
   if (typeof iat !== "number") return undefined
   const now = Math.floor(Date.now() / 1_000)
@@ -147,11 +147,11 @@ function wrongTimeOf({ iat, nbf, exp }: JWTPayload, maxAgeSeconds: number): stri
   return seconds <= 0 || seconds > WRONG_CLOCK_SECONDS ? undefined : `${clause}, by ${Math.round(seconds)} s`
 }
 
-/** A bound against growth, far above the number of secrets of any installation. */
+/** A bound on growth, far above any installation's number of secrets. */
 const MAX_KEYS = 10_000
 const hmacKeys = new Map<string, CryptoKey>()
 
-/** Of the 47 µs that verifying a callback takes, importing the secret is 11. */
+/** Importing the secret takes 11 of the 47 µs that verifying a callback takes. */
 async function hmacKeyOf(secret: string): Promise<CryptoKey> {
   const known = hmacKeys.get(secret)
   if (known !== undefined) return known
@@ -162,7 +162,7 @@ async function hmacKeyOf(secret: string): Promise<CryptoKey> {
   return key
 }
 
-/** SHA-256 of the raw body and, since the sender has been seen to hash that, of its JSON serialised again. Hex. */
+/** SHA-256 of the raw body and of its reserialised JSON, because the sender has been seen to hash that. Hex. */
 function* hashesOf(body: Buffer): Generator<string> {
   yield sha256(body)
   try {
@@ -174,6 +174,6 @@ function* hashesOf(body: Buffer): Generator<string> {
 
 const sha256 = (data: Buffer | string): string => hash("sha256", data)
 
-/** Compares two texts in a time that depends on neither: digests have one length. */
+/** Compares two texts in constant time: digests have one length. */
 const equal = (a: string, b: string): boolean =>
   timingSafeEqual(hash("sha256", a, "buffer"), hash("sha256", b, "buffer"))

@@ -4,10 +4,10 @@ import { Problem } from "./problem.ts"
 /** A callback with a password of a 4096-bit key takes 2 kB. */
 export const MAX_BODY_BYTES = 16_384
 
-/** A callback is a flat object with a list of streams in it. */
+/** A callback is a flat object that contains a list of streams. */
 const MAX_DEPTH = 16
 
-/** Refuses what is not JSON in UTF-8, uncompressed: what is never inflated can't be a bomb. */
+/** Refuses everything but uncompressed JSON in UTF-8. What is never inflated can't be a bomb. */
 export const requireJson: RequestHandler = (request, _response, next) => {
   const type = request.headers["content-type"] ?? ""
   const [, charset = "utf-8"] = /;\s*charset\s*=\s*"?([^";\s]+)/i.exec(type) ?? []
@@ -15,13 +15,13 @@ export const requireJson: RequestHandler = (request, _response, next) => {
     throw new Problem("unsupported", "the body must be application/json in UTF-8")
   if (!/^(identity)?$/i.test(request.headers["content-encoding"] ?? ""))
     throw new Problem("unsupported", "the body must not be compressed")
-  // The reader below would wait for all of it before it says so.
+  // The reader below would receive all of it before refusing.
   if (Number(request.headers["content-length"]) > MAX_BODY_BYTES)
     throw new Problem("too-large", "the body is larger than 16 kB")
   next()
 }
 
-/** Reads the body as it came, since its hash is part of the signature, into `request.body` (a Buffer). */
+/** Reads the raw body, since its hash is part of the signature, into `request.body` (a Buffer). */
 export const readBody: RequestHandler = express.raw({
   type: () => true,
   limit: MAX_BODY_BYTES,
@@ -30,7 +30,7 @@ export const readBody: RequestHandler = express.raw({
 
 const utf8 = new TextDecoder("utf-8", { fatal: true })
 
-/** The JSON value in `body`. Throws a `Problem` that doesn't quote it. */
+/** Parses the JSON in `body`. Throws a `Problem` that doesn't quote it. */
 export function parseJson(body: Buffer): unknown {
   let text: string
   try {
@@ -47,7 +47,7 @@ export function parseJson(body: Buffer): unknown {
   }
 }
 
-/** How deep `json` is nested, told without parsing it and in one pass, whatever it is. */
+/** The nesting depth of `json`, found in one pass without parsing. */
 function depthOf(json: string): number {
   let depth = 0
   let deepest = 0

@@ -25,7 +25,7 @@ const networks = () =>
     }
   })
 
-/** For the documents, too. */
+/** Exported for the documentation as well. */
 export const schema = z.object({
   ...REDIS_SETTINGS,
   LOG_LEVEL: logLevel(),
@@ -37,7 +37,7 @@ export const schema = z.object({
   UNSEAL_CALLBACK_MAX_AGE_MS: milliseconds({ min: 60_000 }),
   UNSEAL_CALLBACK_NETWORKS: networks().optional(),
   UNSEAL_TRUSTED_PROXIES: networks().transform(trustProxies).optional(),
-  // Read with the projects; here it is checked for its form.
+  // It is read with the projects. Here only its form is checked.
   UNSEAL_ALLOW_UNAUTHENTICATED: flag(),
 })
 

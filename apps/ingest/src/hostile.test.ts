@@ -24,7 +24,7 @@ async function open(): Promise<Socket> {
   return socket
 }
 
-/** Everything that comes until the server closes the connection. */
+/** Everything received until the server closes the connection. */
 function readToEnd(socket: Socket): Promise<string> {
   return new Promise((resolve) => {
     let text = ""
@@ -39,7 +39,7 @@ const HEAD = "POST /callbacks/100 HTTP/1.1\r\nHost: x\r\nContent-Type: applicati
 const works = async () => expect((await app.post("/callbacks/100", uploaded())).status).toBe(202)
 
 describe("a body", () => {
-  it("of 16 kB is taken, one byte more is 413, with and without Content-Length", async () => {
+  it("of 16 kB is accepted, one byte more is 413, with and without Content-Length", async () => {
     await start()
     const fill = (size: number) => {
       const shortest = JSON.stringify(uploaded({ name: "" })).length
@@ -111,13 +111,13 @@ describe("a body", () => {
     expect(problem).toMatchObject({ status: 400, detail: "the body is nested more than 16 levels deep" })
   })
 
-  it("may hold brackets in its texts: only structure counts as depth", async () => {
+  it("may have brackets in its strings: only structure counts as depth", async () => {
     await start()
     const name = `${"[{".repeat(100)}\\"[[[[`
     expect((await app.post("/callbacks/100", uploaded({ name }))).status).toBe(202)
   })
 
-  it("with huge numbers is 400 where they matter and taken where they don't", async () => {
+  it("with huge numbers is 400 where they matter and accepted where they don't", async () => {
     await start()
     const text = JSON.stringify(uploaded())
     for (const huge of ["1e400", "9".repeat(400), "18446744073709551616"])
@@ -148,7 +148,7 @@ describe("a body", () => {
     expect(JSON.stringify(app.jobs)).not.toContain("polluted")
   })
 
-  it("names an archive by UUID only, so that no path can be walked", async () => {
+  it("names an archive only by UUID, so that it can't traverse paths", async () => {
     await start()
     for (const id of ["../../secrets", "..%2f..", `${ARCHIVE_ID}/../x`, "\u0000"])
       expect((await app.post("/callbacks/100", uploaded({ id }))).status).toBe(400)
@@ -169,7 +169,7 @@ describe("a path or header", () => {
     expect(response.headers.get("set-cookie")).toBeNull()
   })
 
-  it("X-Forwarded-… and its like change nothing", async () => {
+  it("X-Forwarded-… and similar headers change nothing", async () => {
     await start()
     const response = await app.post("/callbacks/123456", uploaded(), {
       ...{ "x-forwarded-for": "216.147.0.1", "x-forwarded-host": "evil", "x-forwarded-proto": "https" },
@@ -181,13 +181,13 @@ describe("a path or header", () => {
     expect(app.jobs).toEqual([])
   })
 
-  it("a traceparent that is none is left out of the job", async () => {
+  it("an invalid traceparent is left out of the job", async () => {
     await start()
     await app.post("/callbacks/100", uploaded(), { traceparent: `00-${"0".repeat(500)}` })
     expect(app.jobs[0]).not.toHaveProperty("traceparent")
   })
 
-  it("with a line break, or headers without end, is refused by the parser", async () => {
+  it("with a line break, or endless headers, is refused by the parser", async () => {
     await start()
     for (const head of [
       `${HEAD}X: a\rb\r\n\r\n`,
@@ -221,13 +221,13 @@ describe("a slow sender", () => {
     const dribble = setInterval(() => socket.write(more), 50)
     const answer = await ended
     clearInterval(dribble)
-    // 503, so that the vendor sends it again, unless the connection is gone before the answer could be read.
+    // 503, so that the vendor sends it again, unless the connection is gone before the answer can be read.
     expect(answer).toMatch(/^(HTTP\/1\.1 503 Service Unavailable\r\nRetry-After: 5\r\n|$)/)
     expect(app.logs).toContainEqual(expect.objectContaining({ msg: "connection cut", reason: "slow" }))
     expect(app.jobs).toHaveLength(1)
   })
 
-  it("that gives up in mid-body leaves an aborted callback and no job", async () => {
+  it("that gives up mid-body leaves an aborted callback and no job", async () => {
     await start()
     const socket = await open()
     await new Promise<void>((resolve) =>
@@ -243,7 +243,7 @@ describe("a slow sender", () => {
 
 const PROBE = "GET /callbacks/100 HTTP/1.1\r\nHost: x\r\n\r\n"
 
-/** A connection that was answered and is kept open. */
+/** A connection that has had its answer and is kept open. */
 async function idle(): Promise<Socket> {
   const socket = await open()
   const answered = once(socket, "data")
@@ -252,7 +252,7 @@ async function idle(): Promise<Socket> {
   return socket
 }
 
-/** A connection whose request is in hand: it waits for the rest of the body. */
+/** A connection with a request in progress, which waits for the rest of the body. */
 async function busy(): Promise<Socket> {
   const socket = await open()
   const continued = once(socket, "data")
@@ -264,7 +264,7 @@ async function busy(): Promise<Socket> {
 describe("a crowd", () => {
   const patient = { headersTimeoutMs: 60_000, requestTimeoutMs: 60_000 }
 
-  it("of idle connections gives way to who has something to say, the longest idle one first", async () => {
+  it("of idle connections makes way for a new one, the longest idle one first", async () => {
     await start({ limits: { ...patient, maxConnections: 3 } })
     const oldest = await idle()
     const ended = readToEnd(oldest)
@@ -276,7 +276,7 @@ describe("a crowd", () => {
     for (const socket of others) socket.destroy()
   })
 
-  it("of one address has a cap of its own, which its proxy has not", async () => {
+  it("from one address has a cap of its own, unless the address is a proxy", async () => {
     await start({ limits: { ...patient, maxConnections: 10, maxConnectionsPerAddress: 2 } })
     const held = [await busy(), await busy()]
     expect(await readToEnd(await open())).toBe("")
@@ -291,7 +291,7 @@ describe("a crowd", () => {
     for (const socket of behind) socket.destroy()
   })
 
-  it("gets no more connections than the cap, and its room is free again when it goes", async () => {
+  it("gets no more connections than the cap, and frees its places when it goes", async () => {
     await start({ limits: { maxConnections: 3, headersTimeoutMs: 60_000, requestTimeoutMs: 60_000 } })
     const held = [await busy(), await busy(), await busy()]
     expect(await readToEnd(await open())).toBe("")
@@ -300,7 +300,7 @@ describe("a crowd", () => {
       socket.destroy()
       await once(socket, "close")
     }
-    // The server hears of the closing a little later than we do.
+    // The server learns of the closing a little later than we do.
     for (let tries = 0; ; tries++)
       try {
         await works()
@@ -312,8 +312,8 @@ describe("a crowd", () => {
   })
 })
 
-describe("no answer and no log line", () => {
-  it("repeats a password, whatever is wrong with the callback", async () => {
+describe("answers and log lines", () => {
+  it("never repeat a password, whatever is wrong with the callback", async () => {
     await start()
     const texts: string[] = []
     for (const changes of [

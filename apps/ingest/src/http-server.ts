@@ -10,30 +10,30 @@ import type { Socket } from "node:net"
 import { MAX_BODY_BYTES } from "./body.ts"
 import { peerOf } from "./networks.ts"
 
-/** Bounds on what one sender can hold. Slow senders end by these, and so can't crowd out the others. */
+/** Bounds on what one sender can hold, so that slow senders can't crowd out the others. */
 export interface ServerLimits {
   /** From the first byte to the end of the headers. */
   readonly headersTimeoutMs: number
   /** From the first byte to the end of the body. */
   readonly requestTimeoutMs: number
-  /** How often the two above are enforced. */
+  /** How often the two limits above are enforced. */
   readonly checkIntervalMs: number
-  /** Longer than the usual 60 s of a load balancer, which else would send into a connection that closes just then. */
+  /** Longer than a load balancer's usual 60 s. Otherwise it would send into a connection that is just closing. */
   readonly keepAliveTimeoutMs: number
-  /** At this number the connection that has been idle for longest gives way to a new one. */
+  /** At this number, the longest idle connection makes way for a new one. */
   readonly maxConnections: number
-  /** Of one address (an IPv6 network of 64 bits), unless it is a proxy's. */
+  /** The limit per address (an IPv6 network of 64 bits), unless it is a proxy's. */
   readonly maxConnectionsPerAddress: number
 }
 
-/** Why a connection was cut before it brought a whole request. */
+/** Why a connection was cut before it delivered a whole request. */
 export type CutReason = "network" | "address" | "full" | "idle" | "slow" | "malformed"
 
 export interface ServerOptions {
   readonly limits?: Partial<ServerLimits>
-  /** Where connections may come from; from anywhere if absent. Others take no place. */
+  /** Whether a connection from the address is allowed; absent, all are. Others take no place. */
   readonly admits?: (address: string | undefined) => boolean
-  /** Whose connections are many senders'. */
+  /** Whether many senders share the address's connections. */
   readonly isProxy?: (address: string | undefined) => boolean
   readonly onCut?: (reason: CutReason, address: string | undefined) => void
 }
@@ -47,15 +47,15 @@ export const DEFAULT_LIMITS: ServerLimits = {
   maxConnectionsPerAddress: 500,
 }
 
-/** Bytes of headers: a signature takes about 400. */
+/** Bytes of headers. A signature takes about 400. */
 const MAX_HEADER_BYTES = 8_192
 
-/** Requests in hand have this long to end before their connections are cut; their senders try again. */
+/** How long requests in progress may take to end before their connections are cut. Their senders try again. */
 const DRAIN_MS = 4_000
 
 /**
- * An HTTP server for `listener` that isn't listening yet. `drain` stops listening and resolves when the requests in hand are
- * answered, with `Connection: close`, and every connection is closed.
+ * Creates an HTTP server for `listener` that isn't listening yet. `drain` stops listening. It resolves when the requests in
+ * progress are answered with `Connection: close`, and every connection is closed.
  */
 export function createLimitedServer(
   listener: RequestListener,
@@ -94,13 +94,13 @@ export function createLimitedServer(
     }
   })
   server.on("checkContinue", (request: IncomingMessage, response: ServerResponse) => {
-    // What is too large anyway is answered before it is sent.
+    // An oversized body is refused before it is sent.
     if (Number(request.headers["content-length"]) > MAX_BODY_BYTES) response.setHeader("Connection", "close")
     else response.writeContinue()
     handle(request, response)
   })
   server.on("clientError", (error: NodeJS.ErrnoException, socket: Socket) => {
-    // Who hangs up has cut the connection, not us.
+    // These codes mean that the client hung up, so we did not cut the connection.
     if (!["ECONNRESET", "HPE_INVALID_EOF_STATE"].includes(error.code ?? ""))
       onCut(error.code === "ERR_HTTP_REQUEST_TIMEOUT" ? "slow" : "malformed", peerOf(socket).address)
     answerBrokenRequest(error, socket)
@@ -110,7 +110,7 @@ export function createLimitedServer(
     drain: () =>
       new Promise((resolve) => {
         draining = true
-        // Else these connections would stay open for the next request that their sender may have.
+        // Otherwise these connections would stay open for their sender's next request.
         for (const response of answering) if (!response.headersSent) response.setHeader("Connection", "close")
         const cut = setTimeout(() => server.closeAllConnections(), DRAIN_MS)
         server.close(() => {
@@ -121,18 +121,18 @@ export function createLimitedServer(
   }
 }
 
-/** Keeps the number of connections, in all and of each address, within `limits`; who is idle gives way. */
+/** Keeps the number of connections, in total and per address, within `limits`. Idle ones make way. */
 function createPlaces(
   limits: ServerLimits,
   isProxy: (address: string | undefined) => boolean,
   onCut: (reason: CutReason, address: string | undefined) => void,
 ) {
   const open = new Set<Socket>()
-  /** In the order in which they became so. */
+  /** In the order in which they became idle. */
   const idle = new Set<Socket>()
   const byAddress = new Map<string, Set<Socket>>()
 
-  /** Makes room among `some` by cutting one that is idle, or says that there is none. */
+  /** Cuts an idle connection among `some`. Returns `false` if there is none. */
   function makeRoom(some: ReadonlySet<Socket>): boolean {
     for (const socket of idle)
       if (some.has(socket)) {
@@ -154,7 +154,7 @@ function createPlaces(
 
   const keys = new WeakMap<Socket, string>()
   function keyOf(socket: Socket): string {
-    // A socket that is closed no longer knows its peer.
+    // A closed socket no longer knows its peer.
     const key = keys.get(socket) ?? networkOf(peerOf(socket).address ?? "")
     keys.set(socket, key)
     return key
@@ -182,7 +182,7 @@ function createPlaces(
   }
 }
 
-/** An IPv4 address, or the 64 bits of an IPv6 address that one subscriber has. */
+/** An IPv4 address, or the 64 bits of an IPv6 address that identify one subscriber. */
 function networkOf(address: string): string {
   if (!address.includes(":")) return address
   const [head = "", tail] = address.split("::")
@@ -192,11 +192,11 @@ function networkOf(address: string): string {
   return [...first, ...zeros, ...last].slice(0, 4).join(":")
 }
 
-/** What Node found wrong with a request before it was one. The rest is malformed. */
+/** Statuses for Node's errors about incomplete requests. Any other error is malformed. */
 const BROKEN_REQUESTS: Readonly<Record<string, number>> = {
   HPE_HEADER_OVERFLOW: 431,
   HPE_CHUNK_EXTENSIONS_OVERFLOW: 413,
-  // Node's own answer is 408, after which the vendor gives a callback up: a slow network would lose a recording.
+  // Node itself answers 408, which makes the vendor give up: a slow network would lose a recording.
   ERR_HTTP_REQUEST_TIMEOUT: 503,
 }
 

@@ -33,7 +33,7 @@ afterAll(async () => {
   rmSync(directory, { recursive: true, force: true })
 })
 
-/** Runs the process with nothing but `env` and a PATH. */
+/** Runs the process with only `env` and a PATH. */
 function run(env: Record<string, string>) {
   const child = spawn(process.execPath, [MAIN], {
     env: {
@@ -103,7 +103,7 @@ async function startIngest(env: Record<string, string> = {}) {
 }
 
 describe("the ingest process", () => {
-  it("ends with 1 at a Redis that may lose what it acknowledged, unless it is told to take the risk", async () => {
+  it("exits with 1 at a Redis that may lose acknowledged writes, unless the risk is accepted", async () => {
     const risky = await startRedis({ appendfsync: "everysec" })
     try {
       const refusing = run({
@@ -120,7 +120,7 @@ describe("the ingest process", () => {
     }
   })
 
-  it("puts a signed callback into Redis, once however often it comes, and stops with 0", async () => {
+  it("puts a signed callback into Redis once, however often it comes, and stops with 0", async () => {
     const queue = `q${Math.random().toString(36).slice(2)}`
     const ingest = await startIngest({ UNSEAL_QUEUE: queue })
     await ingest.isReady()
@@ -183,7 +183,7 @@ describe("the ingest process", () => {
     }
   })
 
-  it("answers 503 while Redis is frozen, and stops with 0 all the same", async () => {
+  it("answers 503 while Redis is frozen, and still stops with 0", async () => {
     const own = await startRedis()
     try {
       const ingest = await startIngest({ REDIS_URL: own.url })
@@ -196,7 +196,7 @@ describe("the ingest process", () => {
         const answer = await ingest.post()
         return answer.status === 503 ? undefined : answer.status
       })
-      // The callbacks that were answered 503 may have landed: that is why the sender's next try is harmless.
+      // Callbacks that were answered 503 may have landed. That makes the sender's retry harmless.
       expect([200, 202]).toContain(landed)
       process.kill(own.pid, "SIGSTOP")
       ingest.child.kill("SIGTERM")
@@ -207,7 +207,7 @@ describe("the ingest process", () => {
     }
   })
 
-  it("lists everything that is wrong with its configuration, connects nowhere and exits with 2", async () => {
+  it("lists everything wrong with its configuration, connects nowhere and exits with 2", async () => {
     let connections = 0
     const server = createServer(() => connections++).listen(0, "127.0.0.1")
     await once(server, "listening")

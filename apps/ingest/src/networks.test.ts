@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest"
 import { parseNetworks, trustProxies } from "./networks.ts"
 
-describe("who sent a request", () => {
+describe("the sender of a request", () => {
   const proxies = trustProxies(parseNetworks("10.0.0.0/8,2001:db8:f::/48"))
   const sender = (remoteAddress: string, headersDistinct: Record<string, string[]>) =>
     proxies.peerOf({ socket: { remoteAddress } as never, headersDistinct }).address

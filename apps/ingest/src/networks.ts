@@ -1,14 +1,14 @@
 import type { IncomingMessage } from "node:http"
 import { BlockList, isIP, type Socket } from "node:net"
 
-/** Whether an address belongs to one of some networks. */
+/** A set of networks that can be asked whether it contains an address. */
 export interface Networks {
   has(address: string | undefined): boolean
 }
 
 /**
- * Networks as `216.147.0.0/18,2001:db8::/32`; an address without a length is itself alone. An IPv4 address that arrives on
- * an IPv6 socket is recognised. Throws a `RangeError` that names the part that is no network.
+ * Parses networks such as `216.147.0.0/18,2001:db8::/32`. An address without a length stands for itself. An IPv4 address on an
+ * IPv6 socket is recognised. Throws a `RangeError` that names the part that is not a network.
  */
 export function parseNetworks(text: string): Networks {
   const list = new BlockList()
@@ -29,28 +29,28 @@ export function parseNetworks(text: string): Networks {
   }
 }
 
-/** Who sent a request. */
+/** The sender of a request. */
 export interface Peer {
-  /** `undefined` if it can't be told. */
+  /** `undefined` if it is unknown. */
   readonly address: string | undefined
-  /** Why it can't, when the headers of a trusted proxy contradict each other. */
+  /** Why it is unknown, if the headers of a trusted proxy contradict each other. */
   readonly contradiction?: string
 }
 
 export interface TrustedProxies extends Networks {
   /**
-   * The last address in `X-Forwarded-For` or `Forwarded` (RFC 7239) that is not a trusted proxy, if the peer that is connected
-   * is one. What anybody else says in such a header counts for nothing.
+   * If the connected peer is a trusted proxy: the last address in `X-Forwarded-For` or `Forwarded` (RFC 7239) that is not one.
+   * Such headers are ignored from anybody else.
    */
   peerOf(request: Pick<IncomingMessage, "socket" | "headersDistinct">): Peer
 }
 
-/** The peer that is connected; an IPv4 address on an IPv6 socket as it is written elsewhere. */
+/** The connected peer. An IPv4 address on an IPv6 socket is written in the usual form. */
 export const peerOf = ({ remoteAddress }: Pick<Socket, "remoteAddress">): Peer => ({
   address: remoteAddress?.replace(/^::ffff:(?=\d+\.)/, ""),
 })
 
-/** Reads who sent a request from what proxies of `networks` say. */
+/** Finds the senders of requests from what the proxies of `networks` say. */
 export function trustProxies(networks: Networks): TrustedProxies {
   return {
     has: (address) => networks.has(address),
@@ -72,11 +72,11 @@ export function trustProxies(networks: Networks): TrustedProxies {
   }
 }
 
-/** From the end, the first hop that is no trusted proxy; the outermost one if all are. */
+/** The last hop that is not a trusted proxy; the outermost one if all are. */
 const senderOf = (hops: readonly string[], trusted: Networks): string | undefined =>
   hops.findLast((hop) => !trusted.has(hop)) ?? hops[0]
 
-/** The `for` of each hop, in order. */
+/** Each hop's `for`, in order. */
 const forwardedFor = (header: string): string[] =>
   splitFromEnd(header, ",").map((hop) => {
     const pair = splitFromEnd(hop, ";").find((text) => /^\s*for\s*=/i.test(text)) ?? ""
@@ -84,8 +84,8 @@ const forwardedFor = (header: string): string[] =>
   })
 
 /**
- * `text` at each `separator` outside of quotes, read from its end: that part is the trusted proxy's, and a quote that a sender
- * left open before it must not swallow it.
+ * Splits `text` at each `separator` outside of quotes, starting from the end. That end comes from the trusted proxy, and a
+ * quote that a sender left open before it must not swallow it.
  */
 function splitFromEnd(text: string, separator: string): string[] {
   const parts: string[] = []
@@ -101,7 +101,7 @@ function splitFromEnd(text: string, separator: string): string[] {
   return [text.slice(0, end), ...parts]
 }
 
-/** The address of a hop, without quotes, brackets and port: `"[2001:db8::1]:4711"`, `192.0.2.1:80`. */
+/** A hop's address without quotes, brackets and port: `"[2001:db8::1]:4711"`, `192.0.2.1:80`. */
 function addressOf(hop: string): string {
   const text = hop.trim().replace(/^"(.*)"$/, "$1")
   const bracketed = /^\[([^\]]*)\]/.exec(text)?.[1]

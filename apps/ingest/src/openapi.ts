@@ -31,7 +31,7 @@ const notEnqueuedSchema = z.discriminatedUnion("outcome", [
   }),
 ])
 
-/** The bodies of the answers to a callback. */
+/** The bodies of answers to a callback. */
 export type Answer = z.infer<typeof enqueuedSchema> | z.infer<typeof notEnqueuedSchema>
 
 const COMPONENTS = {
@@ -41,12 +41,12 @@ const COMPONENTS = {
   ArchiveStatusCallback: callbackSchema,
 }
 
-/** OpenAPI 3.1 is JSON Schema. What a schema makes of a value is its own business: here is what it takes. */
+/** OpenAPI 3.1 is JSON Schema. It shows a schema's input, not what the schema turns that into. */
 function componentOf(schema: z.ZodType): object {
   const { $schema: _, ...component } = z.toJSONSchema(schema, {
     ...{ io: "input", unrepresentable: "any" },
     override({ jsonSchema }) {
-      // The format says it already, and so does the type of a whole number.
+      // The format, or the type of a whole number, already says it.
       if (jsonSchema.format !== undefined) delete jsonSchema.pattern
       if (jsonSchema.type !== "integer") return
       delete jsonSchema.minimum
@@ -74,7 +74,7 @@ const inPath = (name: string, description: string) => ({
 const PROJECT_ID = inPath("projectId", "OpenTok API key (digits) or Vonage application id (UUID)")
 const TOKEN = inPath("token", "The project's callback token")
 
-/** What is received at a path, and by whom. */
+/** A path's operation, with its parameters and security. */
 const pathOf = (name: string, parameters: readonly object[], security: readonly object[]) => ({
   post: {
     operationId: `receiveCallback${name}`,
@@ -107,7 +107,7 @@ const pathOf = (name: string, parameters: readonly object[], security: readonly 
   },
 })
 
-/** The description of the callback interface, OpenAPI 3.1, made from the schemas that the requests are judged by. */
+/** The OpenAPI 3.1 description of the callback interface, generated from the schemas that validate the requests. */
 export const openApiDocument = (): object => ({
   openapi: "3.1.0",
   info: {

@@ -4,7 +4,7 @@ import type { IngestProject, Projects } from "@unseal/service/projects"
 import type { CutReason } from "./http-server.ts"
 import { PROBLEMS, type ProblemKind } from "./problem.ts"
 
-/** How a callback ended. `aborted`: the sender was gone before the answer. */
+/** How a callback ended. `aborted`: the sender left before the answer. */
 export type Outcome = "enqueued" | "duplicate" | "ignored" | "aborted" | ProblemKind
 
 const OUTCOMES: readonly Outcome[] = [
@@ -14,7 +14,7 @@ const OUTCOMES: readonly Outcome[] = [
   ),
 ]
 
-/** What is commonly wrong, for whoever reads the log. */
+/** The usual causes, as a hint for readers of the log. */
 const HINTS: Readonly<Record<string, string>> = {
   ERR_JWS_SIGNATURE_VERIFICATION_FAILED:
     "the signature was made with another secret: the project needs the signature secret of the dashboard's secure callbacks, not the API secret",
@@ -25,11 +25,11 @@ const HINTS: Readonly<Record<string, string>> = {
     "the callback's URL has a segment after the project's id, which only UNSEAL_CALLBACK_AUTH=token has",
 }
 
-/** Lines a second for each kind of refusal: a flood, or a Redis that is away, must not become a flood of lines. */
+/** Lines per second for each kind of refusal, so that a flood, or a Redis outage, does not flood the log. */
 export const REFUSED_LINES_PER_SECOND = 1
 
 export interface Settled {
-  /** As in the route; shown only if the project exists. */
+  /** As in the route. Shown only if the project exists. */
   readonly projectId: string
   readonly outcome: Outcome
   /** Seconds. */
@@ -37,10 +37,10 @@ export interface Settled {
   readonly archiveId?: string | undefined
   readonly jobId?: string | undefined
   readonly status?: string | undefined
-  /** Of a duplicate: what the archive's job has come to, and since when (ISO 8601). */
+  /** For a duplicate: the state of the archive's job, and since when (ISO 8601). */
   readonly of?: "committed" | "dead" | "live" | undefined
   readonly since?: string | undefined
-  /** Of a closed set: lines are limited for each. */
+  /** One of a closed set, because lines are limited for each reason. */
   readonly reason?: string | undefined
   readonly finding?: string | undefined
   /** The address of the sender. */
@@ -49,7 +49,7 @@ export interface Settled {
   readonly err?: unknown
 }
 
-/** Whether a callback can end so. The series of what can't would only be in the way. */
+/** Whether the outcome is possible for the project. Series of impossible ones would only be noise. */
 function isPossible(project: IngestProject | undefined, outcome: Outcome): boolean {
   if (project === undefined)
     return !["enqueued", "duplicate", "ignored", "unsigned", "clock"].includes(outcome)
@@ -75,7 +75,7 @@ export function createCutRecorder(
   }
 }
 
-/** Counts, times and logs the end of one callback: one line each for what was accepted, a few for what was refused. */
+/** Counts, times and logs how one callback ends: one line for each accepted one, a few for refused ones. */
 export function createOutcomeRecorder(
   registry: Registry,
   logger: Logger,

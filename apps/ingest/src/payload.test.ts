@@ -4,7 +4,7 @@ import { readCallback } from "@unseal/vendor/callback"
 import fc from "fast-check"
 import { expect, test } from "vitest"
 
-/** Values that a field may have, and some that it may not. */
+/** Values that a field may have, and some that it may not have. */
 const anything = fc.oneof(
   fc.string({ maxLength: 130 }),
   fc.string({ minLength: 4_000, maxLength: 4_200, size: "max" }),
@@ -29,7 +29,7 @@ const callbacks = fc.record(
   { requiredKeys: ["id", "status", "password"] },
 )
 
-test("what a callback says once it was judged is a valid payload, and need not be judged again", () => {
+test("a parsed callback is a valid payload, and needs no second validation", () => {
   let taken = 0
   fc.assert(
     fc.property(callbacks, (json) => {

@@ -3,7 +3,7 @@ import type { FieldError } from "@unseal/vendor/callback"
 import { z } from "zod"
 import { sendJson } from "./send-json.ts"
 
-/** RFC 9457. `errors` names each field at fault by its JSON pointer; no value is repeated. */
+/** RFC 9457. `errors` names each invalid field by its JSON pointer. No value is repeated. */
 export const problemSchema = z
   .object({
     type: z.literal("about:blank"),
@@ -14,7 +14,7 @@ export const problemSchema = z
   })
   .meta({ description: "A problem document (RFC 9457)" })
 
-/** Every way in which a request can fail: status, title and what happened. The name is the outcome in metrics and logs. */
+/** Every way in which a request can fail: status, title and explanation. The key is the outcome in metrics and logs. */
 export const PROBLEMS = {
   invalid: {
     status: 400,
@@ -60,14 +60,14 @@ export const PROBLEMS = {
 
 export type ProblemKind = keyof typeof PROBLEMS
 
-/** A request that ends in a problem document. `detail` is a sentence for the sender, without anything that came from it. */
+/** A request that ends in a problem document. `detail` is a sentence for the sender that repeats nothing from the request. */
 export class Problem extends Error {
   override readonly name = "Problem"
   readonly kind: ProblemKind
   readonly errors: readonly FieldError[]
-  /** For the log only, one of a closed set: lines are limited for each reason. */
+  /** For the log only. One of a closed set, because lines are limited for each reason. */
   readonly reason: string | undefined
-  /** For the log only: what of this one callback belongs to the reason. */
+  /** For the log only: details of this one callback that belong to the reason. */
   readonly finding: string | undefined
 
   constructor(
@@ -83,7 +83,7 @@ export class Problem extends Error {
   }
 }
 
-/** The vendor's own schedule begins at 5 s; others take the hint. */
+/** The vendor's own schedule begins at 5 s. Other senders respect the header. */
 const RETRY_AFTER_SECONDS = 5
 
 export function sendProblem(response: ServerResponse, problem: Problem): void {

@@ -14,13 +14,13 @@ import { readConfig } from "./config.ts"
 import { createLimitedServer } from "./http-server.ts"
 import { createCutRecorder } from "./outcome.ts"
 
-/** A callback is answered within this time, or 503: legacy senders give up after four tries, so a late 202 is worth little. */
+/** A callback is answered by then, if need be with 503. Legacy senders give up after four tries, so a late 202 is worth little. */
 const ENQUEUE_DEADLINE_MS = 2_000
 
-/** A duplicate is answered within this time, with or without what it is one of. */
+/** A duplicate is answered by then, with or without the state of its job. */
 const DUPLICATE_DEADLINE_MS = 500
 
-/** What another main than the product's may do differently. */
+/** What a main other than the product's may change. */
 export type IngestVariant = Pick<ProducerOptions, "jobIdOf">
 
 /** Ingest's process, from its settings to its end (`runProcess`). */

@@ -20,7 +20,7 @@ export const SECRET = "the secret that signs callbacks at present"
 export const OLD_SECRET = "the secret that signed callbacks before"
 export const TOKEN = "c4n4ry-token-of-the-path"
 
-/** Neither this nor any part of it may come back, in answers or in logs. */
+/** No part of it may appear in answers or logs. */
 export const PASSWORD = Buffer.from("c4n4ry password, as if it were wrapped").toString("base64")
 
 const PROJECTS: readonly IngestProject[] = [
@@ -30,7 +30,7 @@ const PROJECTS: readonly IngestProject[] = [
   { id: "100", callbackAuth: "none", signatureSecrets: [] },
 ]
 
-/** The callback of the vendor's documentation, for `uploaded`. */
+/** The callback of the vendor's documentation, with status `uploaded`. */
 export const uploaded = (changes: object = {}): Record<string, unknown> => ({
   id: ARCHIVE_ID,
   event: "archive",
@@ -63,13 +63,13 @@ export async function sign(
 export interface TestApp {
   readonly base: string
   readonly port: number
-  /** What was enqueued. */
+  /** The enqueued jobs. */
   readonly jobs: JobPayload[]
   readonly logs: Record<string, unknown>[]
   /** Posts `body` (an object as JSON) to `path`. */
   post(path: string, body: unknown, headers?: Record<string, string>): Promise<Response>
   metrics(): Promise<string>
-  /** What a shutdown does to the app. */
+  /** Drains the app as a shutdown does. */
   drain(): Promise<void>
   close(): Promise<void>
 }
