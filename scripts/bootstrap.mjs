@@ -1,5 +1,5 @@
-// Runs a command with what the lockfile pins, installing it first if it is missing or out of date. Plain JavaScript that any
-// Node from 20 on runs, since it is what brings the Node that everything else needs.
+// Runs a command with the versions that the lockfile pins. Installs them first if they are missing or out of date. Plain
+// JavaScript for any Node from 20 on, because this script brings the Node that everything else needs.
 import { spawn } from "node:child_process"
 import { constants } from "node:os"
 import { delimiter, join } from "node:path"
@@ -9,11 +9,11 @@ import { ensureInstalled } from "./installation.mjs"
 const root = fileURLToPath(new URL("..", import.meta.url))
 const modules = join(root, "node_modules")
 
-/** The child that signals are passed on to, while there is one. */
+/** The running child, which gets all signals. */
 let child
-/** The signal that came before there was one. */
+/** A signal that came before the child was running. */
 let pending
-/** A terminal sends Ctrl-C to the whole process group, and npm passes it on once more. */
+/** A terminal sends Ctrl-C to the whole process group, and npm sends it once more. */
 const SAME_SIGNAL_MS = 1_000
 const sentAt = new Map()
 
@@ -27,7 +27,7 @@ function passOn(signal) {
   child?.kill(signal)
 }
 
-// npm that is killed outright passes nothing on: what it started must not outlive it.
+// A killed npm passes nothing on, and its child must not outlive it.
 if (process.env.npm_lifecycle_event !== undefined) {
   const parent = process.ppid
   setInterval(() => {
@@ -50,7 +50,7 @@ if (command !== undefined) {
   end(code, signal)
 }
 
-/** Runs `npm ci`. `onStart` is told its process id. */
+/** Runs `npm ci`, and calls `onStart` with its process id. */
 async function install(onStart) {
   console.error("installing what package-lock.json pins (npm ci) ...")
   if (Number(process.versions.node.split(".")[0]) < 26)
@@ -63,10 +63,10 @@ async function install(onStart) {
 
 function run(command, args, onStart) {
   const PATH = `${join(modules, ".bin")}${delimiter}${process.env.PATH}`
-  // What Node has stripped of types and compiled is kept: without it a worker starts in 0.34 s instead of 0.2, and the stripper
-  // stays in its memory, 26 MiB. Beside the modules, where only who may change them can write.
+  // Keeps what Node has stripped of types and compiled. Without it a worker starts in 0.34 s instead of 0.2, and the stripper
+  // keeps 26 MiB of memory. It lies beside the modules, where only users who may change those can write.
   const NODE_COMPILE_CACHE = process.env.NODE_COMPILE_CACHE ?? join(modules, ".cache/compiled")
-  // A dead mount blocks threads; with Node's own four, a few directories would take what host names and keys need.
+  // A dead mount blocks threads. With Node's default of four, a few directories would use up those for host names and keys.
   const UV_THREADPOOL_SIZE = process.env.UV_THREADPOOL_SIZE ?? "16"
   const env = {
     ...{ ...process.env, PATH, NODE_COMPILE_CACHE, UV_THREADPOOL_SIZE },
@@ -89,7 +89,7 @@ function run(command, args, onStart) {
   })
 }
 
-/** Ends as the command did: with its code, or 128 and the number of its signal. */
+/** Exits as the command did: with its code, or with 128 plus its signal's number. */
 function end(code, signal) {
   process.exit(code ?? 128 + (constants.signals[signal] ?? 1))
 }

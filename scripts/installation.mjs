@@ -1,5 +1,5 @@
-// One installation at a time, none that is not needed, and none under a process that runs from the tree. Plain JavaScript for
-// any Node from 20 on, without a package: there are none yet.
+// Allows one installation at a time, none without need, and none under a process that runs from the tree. Plain JavaScript for
+// any Node from 20 on, without packages, because none are installed yet.
 import { createHash, randomUUID } from "node:crypto"
 import {
   existsSync,
@@ -19,17 +19,17 @@ import { dirname, join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 
 const POLL_MS = 200
-/** A process that is about to wait for the lock has registered for a moment: it is gone from the list by then. */
+/** A process registers for a moment before it waits for the lock. By then it has left the list. */
 const RUNNING_GRACE_MS = 2_000
-/** How long another installation is waited for. */
+/** How long to wait for another installation. */
 const WAIT_MS = 15 * 60_000
 const HEARTBEAT_MS = 10_000
-/** A process of another machine (a shared directory, a container) without a heartbeat for so long has ended. */
+/** A process of another machine (a shared directory, a container) has ended if it sends no heartbeat for this long. */
 const SILENT_MS = 60_000
 
 /**
- * Resolves when `root/node_modules` is what package-lock.json pins and this process is known, as `name`, to run from it; to a
- * function that names a process which does so as well. `install` does what is missing, and names the process that does.
+ * Makes `root/node_modules` what package-lock.json pins, and registers this process as `name`. Resolves to a function that
+ * registers one more process. `install` installs what is missing, and reports the process that does it.
  */
 export async function ensureInstalled({ root, name, install, isStopped }) {
   const running = runningIn(root)
@@ -41,7 +41,7 @@ export async function ensureInstalled({ root, name, install, isStopped }) {
   if (!isInstalled(root)) {
     if (existsSync(join(root, "node_modules"))) await refuseUnder(running, isStopped)
     if (isStopped()) return () => {}
-    // Gone before anything else is: an installation that is broken off must not look like one that has ended.
+    // Removed first: an interrupted installation must not look like a finished one.
     rmSync(stampOf(root), { force: true })
     const digest = digestOf(root)
     await install(lock.alsoBy)
@@ -54,7 +54,7 @@ export async function ensureInstalled({ root, name, install, isStopped }) {
 
 const runningIn = (root) => join(root, ".install/running")
 
-/** Lets others see that this process runs from `root`, as `name`, until it ends; returns a function that names one more. */
+/** Registers this process as `name`, running from `root`, until it ends. Returns a function that registers one more process. */
 export const registerRunning = (root, name) => register(runningIn(root), name).alsoBy
 
 const stampOf = (root) => join(root, "node_modules/.installed-lockfile")
@@ -87,21 +87,21 @@ export function isInstalled(root) {
   )
 }
 
-/** Whether a package whose `os` or `cpu` is `list` is for `here`, as in `["darwin"]` or `["!win32"]`. */
+/** Whether a package whose `os` or `cpu` is `list`, such as `["darwin"]` or `["!win32"]`, supports `here`. */
 function allows(list, here) {
   if (list === undefined) return true
   const refused = list.filter((item) => item.startsWith("!"))
   return refused.length > 0 ? !refused.includes(`!${here}`) : list.includes(here)
 }
 
-/** Lets others see that this process runs from the tree, until it ends or `release` is called. */
+/** Registers this process as running from the tree, until it ends or `release` is called. */
 function register(directory, name) {
   const path = join(directory, randomUUID())
   try {
     mkdirSync(directory, { recursive: true })
     replace(path, { name, ...holders(process.pid) })
   } catch {
-    // Who can't write here does not install here either, as in an image whose files are read-only.
+    // Without write access nobody can install here either, as in an image with read-only files.
     return { release: () => {}, alsoBy: () => {} }
   }
   return held(path, { name }, () => rmSync(path, { force: true }))
@@ -131,9 +131,9 @@ async function refuseUnder(directory, isStopped) {
 }
 
 /**
- * Takes the lock, or waits for it; `null` once `isStopped`. Each holder adds a file with the next number, which only one can
- * create; the highest number is the lock, and never deleted, so that nobody can mistake an old number for a new one. It is
- * free when its holder has released it or is dead.
+ * Takes the lock, or waits for it; `null` once `isStopped`. Each holder creates a file with the next number, which only one
+ * process can do. The file with the highest number is the lock. It is never deleted, so that no old number passes for a new
+ * one. The lock is free when its holder has released it or is dead.
  */
 async function acquire(directory, isStopped) {
   const until = performance.now() + WAIT_MS
@@ -173,7 +173,7 @@ async function acquire(directory, isStopped) {
   return null
 }
 
-/** Creates `path` with all that is in it, or returns false if it is there already. */
+/** Creates `path` with its whole content. Returns `false` if it already exists. */
 function create(path) {
   const draft = join(dirname(path), `${randomUUID()}.new`)
   writeFileSync(draft, JSON.stringify(holders(process.pid)))
@@ -188,7 +188,7 @@ function create(path) {
   }
 }
 
-/** What stands in the file `path` as long as this process, or one that `alsoBy` names, lives; `end` takes it back. */
+/** A lock file's content, valid while this process, or one that `alsoBy` names, is alive. `end` revokes it. */
 function held(path, fields, end) {
   const beating = keepFresh(path)
   let released = false
@@ -212,19 +212,19 @@ function replace(path, record) {
   renameSync(`${path}.new`, path)
 }
 
-/** An interval of heartbeats on `path`, which does not keep the process alive. */
+/** Sends heartbeats to `path` at an interval, without keeping the process alive. */
 function keepFresh(path) {
   const beating = setInterval(() => {
     try {
       utimesSync(path, new Date(), new Date())
     } catch {
-      // Gone, or the disk is full: whoever looks has the process ids, too.
+      // The file is gone, or the disk is full. Others can still check the process ids.
     }
   }, HEARTBEAT_MS)
   return beating.unref()
 }
 
-/** Process ids mean something only where they were given. */
+/** Process ids are valid only on the machine, and in the namespace, that assigned them. */
 const MACHINE = [hostname(), linkOf("/proc/self/ns/pid")].join(" ")
 const holders = (...ids) => ({
   machine: MACHINE,
@@ -249,7 +249,7 @@ function exists(id) {
   }
 }
 
-/** When process `id` was started, so that another one with the same id is told from it; `null` where that can't be known. */
+/** When process `id` was started, which distinguishes it from an earlier one with that id. `null` if unknown. */
 function startOf(id) {
   const fields = readText(`/proc/${id}/stat`)
     ?.replace(/^.*\) /s, "")

@@ -1,4 +1,4 @@
-/** What the customer would have got without Unseal: the same archive by the openssl command, byte for byte the same. */
+/** The customer's result without Unseal: openssl's decryption of the same archive, which must be equal byte for byte. */
 import { createHash } from "node:crypto"
 import { createReadStream, createWriteStream } from "node:fs"
 import { mkdtemp, rm } from "node:fs/promises"
@@ -15,13 +15,13 @@ import type { KeyPair } from "./journey.ts"
 const never = new AbortController().signal
 
 export interface Comparison {
-  /** Hex, of what openssl gives. */
+  /** Hex digest of openssl's output. */
   readonly expected: string
-  /** Hex, of what is at the destination. */
+  /** Hex digest of the object at the destination. */
   readonly actual: string
 }
 
-/** Downloads the ciphertext, decrypts it with openssl, and hashes that and the object at the destination. */
+/** Downloads the ciphertext, decrypts it with openssl, and hashes the result and the object at the destination. */
 export async function compareWithOpenssl(
   system: System,
   archive: RecordedArchive,

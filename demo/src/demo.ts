@@ -17,7 +17,7 @@ import { createStandstill } from "./standstill.ts"
 import { whereToLook } from "./where-to-look.ts"
 
 const MB = 1_000_000
-/** Large, small and awkward ones; a dozen, then over again. Of the first three, one is empty and one has several parts. */
+/** Large, small and awkward archives, repeated as needed. Among the first three, one is empty and one has several parts. */
 const WISHES: readonly RecordWish[] = [
   { size: 5 * MB, tail: "zero" },
   { size: 0 },
@@ -32,14 +32,14 @@ const WISHES: readonly RecordWish[] = [
   { size: 40 * MB },
   { size: 80 * MB },
 ]
-/** On a store with a quirk: one part, and several. */
+/** For a store with a quirk: an archive of one part, and one of several. */
 const QUIRK_WISHES: readonly RecordWish[] = [{ size: 128_000, tail: "zero" }, { size: 20 * MB }]
-/** Longer than any archive of the demo takes, also when its worker was killed and its lock must run out first. */
+/** Longer than any archive of the demo takes, even if its worker is killed and the lock must expire first. */
 const DEADLINE_MS = 180_000
-/** As in the chaos tests: a killed worker's archive is taken up by the other one within seconds. */
+/** As in the chaos tests: another worker takes over a killed worker's archive within seconds. */
 const WORKER_SETTINGS = { UNSEAL_LOCK_MS: "5000", UNSEAL_STALL_CHECK_MS: "2000" }
 
-/** The demo can't go on, and the processes have said why. */
+/** The demo can't continue, and its processes have said why. */
 class Stopped extends Error {}
 
 interface Done {
@@ -48,7 +48,7 @@ interface Done {
   readonly tail: string
 }
 
-/** The workers have said the sentence that a quirk must end in. */
+/** The workers have logged the sentence that the quirk is expected to end in. */
 class Said extends Error {}
 
 const options = readOptions(process.argv)
@@ -57,7 +57,7 @@ const { quirk } = options
 const sentence = sentenceOf(quirk, options.plainUrls === true)
 const done = new Map<string, Done>()
 const standstill = createStandstill()
-/** Told of every line, so that it is half-way and not later. */
+/** Called for every line, so that half-way is not noticed late. */
 let progressed = (_done: number): void => {}
 heading("Starting")
 const system = await startSystem({
@@ -118,12 +118,12 @@ async function run(
   for (let index = 0; index < count; index++) await system.record(wishes[index % wishes.length]!)
   await decrypted(system, count)
   if (sentence) throw new Stopped(`all archives were decrypted, but no process has said ${sentence}`)
-  // The vendor uploads to S3 and Azure only, and Azure's domain can't be one of this machine.
+  // The vendor uploads only to S3 and Azure, and the Azure domain can't point at this machine.
   const journey = store === "s3" && wanted ? await travel(system, (all) => decrypted(system, all)) : undefined
   return compareAll(system, count + (journey?.archives ?? 0), journey?.keys ?? new Map())
 }
 
-/** Waits until `count` archives are decrypted, showing how far that is. */
+/** Waits until `count` archives are decrypted, and shows the progress. */
 async function decrypted(system: System, count: number): Promise<void> {
   for (const deadline = Date.now() + DEADLINE_MS; done.size < count; await sleep(200)) {
     if (Date.now() > deadline) throw stuck(system, count)
@@ -140,11 +140,11 @@ async function decrypted(system: System, count: number): Promise<void> {
   }
 }
 
-/** What the sentence that must be said is worth: nothing that it speaks of may be at the destination. */
+/** Checks the expected sentence: the archives that it is about must not be at the destination. */
 async function endedInSentence(system: System, count: number, said: string): Promise<Error> {
   for (const worker of system.workers) await worker.stop()
   const ended = `${count - done.size} of ${count} archives wait, as they must on such a store:\n${said}`
-  // Under the printed policies, nobody may look at everything.
+  // The printed policies let nobody list everything.
   if (options.policies) return new Said(ended)
   const published = await lookForPublished(system)
   const wrong = wronglyPublished(published, leavesOf(quirk))

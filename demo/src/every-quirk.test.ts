@@ -1,7 +1,7 @@
 import { expect, test } from "vitest"
 import { endOf } from "./every-quirk.ts"
 
-test("the line that tells how a demo ended is found", () => {
+test("finds the line that says how a demo ended", () => {
   const equal = "4 of 4 archives, 42 MB, are byte for byte what openssl gives"
   expect(endOf(`Starting\n  ${equal}\n\nWhere to look\n  somewhere\n`)).toBe(equal)
   expect(endOf("Starting\n  ERR_STORE_DENIED: no\n    do this\n")).toBe("ERR_STORE_DENIED: no")

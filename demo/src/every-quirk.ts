@@ -1,14 +1,14 @@
-/** `npm run demo -- --quirk all`: a demo of its own for each quirk, one after the other, and a table of how each ended. */
+/** `npm run demo -- --quirk all`: runs one demo for each quirk in turn, and shows a table of how each ended. */
 import { spawn } from "node:child_process"
 import { once } from "node:events"
 import { join } from "node:path"
 import { type QuirkRun, quirkRuns } from "./quirk-ends.ts"
 import { bold, green, heading, progress, red, table } from "./screen.ts"
 
-/** One part and several parts, and more than one archive of each at once. */
+/** Enough for more than one archive of one part, and of several parts, at once. */
 const ARCHIVES = "4"
 
-/** Whether every quirk ended as it must. */
+/** Resolves to whether every quirk ended as expected. */
 export async function runEveryQuirk(): Promise<boolean> {
   const runs = quirkRuns()
   heading(`Every quirk of the S3 server, one after the other: ${runs.length} runs`)
@@ -43,7 +43,7 @@ async function runDemo({ quirk, plainUrls }: QuirkRun): Promise<{ code: number |
   return { code, text }
 }
 
-/** The line that tells how a demo ended, or its last one, and what was at the destination after a sentence. */
+/** The line that says how a demo ended, or its last line. After a sentence, adds what was at the destination. */
 export function endOf(text: string): string {
   const lines = text
     .split("\n")

@@ -1,6 +1,9 @@
-/** Something that is done once, half-way through. */
+/** Runs an action once, half-way through. */
 
-/** Is told how many of `count` are done as often as that changes; calls `act` once, when half of them are. Of a single one, before it is done. */
+/**
+ * Returns a function to call whenever the number of finished ones changes. It calls `act` once, when half of `count` are done,
+ * or before the only one is done.
+ */
 export function atHalf(count: number, act: (done: number) => void): (done: number) => void {
   let hasActed = false
   return (done) => {

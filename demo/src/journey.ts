@@ -1,6 +1,6 @@
 /**
- * The customer's journey by command, on the system that is already running: a new certificate, registered with the vendor,
- * while archives under the old one are still coming; then a Redis that has forgotten everything, and its recovery.
+ * The customer's journey, command by command, on the running system. A new certificate is registered with the vendor while
+ * archives under the old one still arrive. Then Redis forgets everything, and is recovered.
  */
 import { copyFile } from "node:fs/promises"
 import { basename, dirname, join } from "node:path"
@@ -15,20 +15,20 @@ const MB = 1_000_000
 /** Made up for one run, on loopback only. */
 export const API_SECRET = "the-api-secret-of-the-demo"
 
-/** A key pair that archives were recorded under. */
+/** A key pair that archives were encrypted for. */
 export interface KeyPair {
   readonly keyFile: string
   readonly passphraseFile?: string
 }
 
 export interface Journey {
-  /** How many archives the journey adds to those that were there. */
+  /** How many archives the journey adds. */
   readonly archives: number
-  /** The key pair of an archive, by its id; the system's own if it is not here. */
+  /** Key pairs by archive id. An archive that is not here uses the system's own. */
   readonly keys: ReadonlyMap<string, KeyPair>
 }
 
-/** `decrypted` waits until so many archives are. */
+/** `decrypted` waits until that many archives are decrypted. */
 export async function travel(system: System, decrypted: (count: number) => Promise<void>): Promise<Journey> {
   const before = (await system.archives()).length
   const keys = new Map<string, KeyPair>()
@@ -77,7 +77,7 @@ export async function travel(system: System, decrypted: (count: number) => Promi
   return { archives: 10, keys }
 }
 
-/** Runs `unseal ARGS` against the system, shows the command and the last line of what it says. Throws if it fails. `with` adds settings. */
+/** Runs `unseal ARGS` against the system, and shows it with its last line of output. Throws if it fails. `with` adds settings. */
 function commandsFor(system: System) {
   const env = {
     ...system.env,

@@ -9,13 +9,13 @@ export interface DemoOptions {
   readonly archives: number
   readonly keep?: true
   readonly killWorker?: true
-  /** Whether the S3 server lets nobody do more than docs/permissions.md prints. */
+  /** Limits the S3 server's users to what docs/permissions.md prints. */
   readonly policies?: true
-  /** How the S3 server differs from S3; `all`: a run for each quirk. */
+  /** The S3 server's differences from S3; `all` runs the demo once for each quirk. */
   readonly quirk: readonly QuirkName[] | "all"
-  /** Whether a store that demands parameters in its URL does not get them. */
+  /** Leaves out of the store URLs the parameters that a store demands. */
   readonly plainUrls?: true
-  /** Whether rotation and recovery are shown too. */
+  /** Whether to show rotation and recovery too. */
   readonly journey: boolean
 }
 

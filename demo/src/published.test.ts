@@ -59,7 +59,7 @@ beforeEach(async () => {
   }
 })
 
-/** Records an archive, with `plaintext` at the destination, and a record if there is to be one. */
+/** Records an archive, with `plaintext` and possibly a record at the destination. */
 async function put(id: string, plaintext?: Uint8Array, record = plaintext !== undefined): Promise<void> {
   const key = `123456/${id}/archive.ts`
   const digests = { plaintext: "", ciphertext: "" }
@@ -70,21 +70,21 @@ async function put(id: string, plaintext?: Uint8Array, record = plaintext !== un
   if (record) await writeWhole(stores.destination, recordKey, Buffer.from("{}"), "application/json", never)
 }
 
-/** What is seen at a store that denies everything to everybody but the vendor. */
+/** Looks at a store that denies everything to everybody but the vendor. */
 const look = () =>
   lookForPublished({
     ...{ keyFile, simulator: { ports: { s3: server.port } }, archives: async () => archives },
     archive: async (id: string) => archives.find((archive) => archive.id === id)!,
   } as unknown as System)
 
-test("what waits has left nothing at the destination", async () => {
+test("a waiting archive has left nothing at the destination", async () => {
   await put("waits")
   const published = await look()
   expect(published).toEqual({ whole: 0, torn: 0, vouchedFor: 0 })
   expect(wronglyPublished(published, "nothing")).toBeNull()
 })
 
-test("a whole archive is right where the quirk spares some", async () => {
+test("a whole archive is right if the quirk spares some", async () => {
   await put("whole", readFileSync(path("plaintext")))
   await put("waits")
   const published = await look()
@@ -94,7 +94,7 @@ test("a whole archive is right where the quirk spares some", async () => {
   expect(wronglyPublished(published, "torn archives")).toBeNull()
 })
 
-test("a torn archive is right where the store itself tears, and nothing vouches for it", async () => {
+test("a torn archive is right if the store itself tears it, and no record vouches for it", async () => {
   await put("torn", readFileSync(path("plaintext")).subarray(0, 188), false)
   const published = await look()
   expect(published).toEqual({ whole: 0, torn: 1, vouchedFor: 0 })

@@ -1,4 +1,4 @@
-/** What is at the destination when a demo ends in a sentence: nothing, unless the quirk spares some archives. */
+/** Checks the destination of a demo that ends in a sentence: it must be empty, unless the quirk spares some archives. */
 import type { StoredObject } from "@unseal/archive/store/contract"
 import { openStore } from "@unseal/archive/store/open"
 import { s3Stores, VENDOR_CREDENTIAL } from "@unseal/test/harness/stores"
@@ -8,17 +8,17 @@ import type { Leaves } from "./quirk-ends.ts"
 
 const never = new AbortController().signal
 
-/** How many archives are at the destination, by what is there of them. */
+/** Counts the archives at the destination by their state. */
 export interface Published {
-  /** Those that equal openssl's. */
+  /** Archives that equal openssl's. */
   readonly whole: number
-  /** Those that do not, as a store makes them that completes an upload wrongly. */
+  /** Archives that do not, because the store completes uploads wrongly. */
   readonly torn: number
-  /** Those that are not whole, or not there, and have a record, by which Unseal says that they are. */
+  /** Archives that are torn or missing, although a record says that they are whole. */
   readonly vouchedFor: number
 }
 
-/** Looks for every archive of the system, with the vendor's credential, which no quirk strikes. */
+/** Looks for every archive of the system, with the vendor's credential, which no quirk affects. */
 export async function lookForPublished(system: System): Promise<Published> {
   const urls = s3Stores(system.simulator.ports.s3!)
   const [source, destination] = [await open(urls.source), await open(urls.destination)]
@@ -57,7 +57,7 @@ const open = (url: string) =>
     },
   })
 
-/** What is at the destination and must not be; `null` if there is no such thing. */
+/** Describes what must not be at the destination but is; `null` if all is well. */
 export function wronglyPublished({ whole, torn, vouchedFor }: Published, leaves: Leaves): string | null {
   if (vouchedFor > 0) return `${vouchedFor} of them has a record, and is not what openssl gives`
   if (torn > 0 && leaves !== "torn archives") return `${torn} of them differs from what openssl gives`

@@ -2,12 +2,12 @@ import { QUIRK_NAMES } from "@unseal/simulator/s3/quirks/quirks"
 import { expect, test } from "vitest"
 import { leavesOf, parametersOf, QUIRK_ENDS, quirkRuns, sentenceOf } from "./quirk-ends.ts"
 
-test("every quirk of the S3 server has its end, and is run", () => {
+test("every quirk of the S3 server has an expected end, and is run", () => {
   expect(Object.keys(QUIRK_ENDS).toSorted()).toEqual(QUIRK_NAMES.toSorted())
   expect([...new Set(quirkRuns().map(({ quirk }) => quirk))].toSorted()).toEqual(QUIRK_NAMES.toSorted())
 })
 
-test("what a URL parameter changes is run with and without it", () => {
+test("a quirk that a URL parameter changes is run with and without it", () => {
   const runs = quirkRuns().filter(({ quirk }) => quirk === "demands-owner")
   expect(runs.map(({ plainUrls, sentence }) => [plainUrls, sentence === undefined])).toEqual([
     [false, true],

@@ -1,18 +1,18 @@
-/** How the demo ends on a store with each quirk: all archives equal to openssl's, or one sentence that says whose move it is. */
+/** How the demo must end for each quirk: with all archives equal to openssl's, or with one sentence that says whose move it is. */
 import type { QuirkName } from "@unseal/simulator/s3/quirks/quirks"
 
-/** What may be at the destination after a sentence: archives that the quirk spares, or also what the store itself tore. */
+/** What may be at the destination after a sentence: archives that the quirk spares, and possibly those that the store tore. */
 export type Leaves = "nothing" | "whole archives" | "torn archives"
 
 export interface QuirkEnd {
-  /** What the store demands to be told in its URL, by side. With it the demo ends with all archives equal. */
+  /** The URL parameters that the store demands, by side. With them the demo ends with all archives equal. */
   readonly parameters?: {
     readonly source?: Readonly<Record<string, string>>
     readonly destination?: Readonly<Record<string, string>>
   }
   /** What the workers say. If there are `parameters` too, they say it without them. */
   readonly sentence?: RegExp
-  /** Beside a sentence; `nothing` if left out. */
+  /** What a run that ends in a sentence may leave. Default `nothing`. */
   readonly leaves?: Leaves
 }
 
@@ -43,7 +43,7 @@ export const QUIRK_ENDS: Readonly<Record<QuirkName, QuirkEnd>> = {
   "complete-412-checksums": EQUAL,
   "complete-412-condition": EQUAL,
   "equal-parts": EQUAL,
-  // An archive of one part is one PutObject, which both leave alone.
+  // An archive of one part is one PutObject, which neither quirk affects.
   "complete-lost": { sentence: /has nothing under/, leaves: "whole archives" },
   "complete-short": { sentence: /^ERR_COMMIT_MISMATCH/, leaves: "torn archives" },
   "weak-etags": { sentence: /answered with the weak ETag W\/".*something between here and the store/ },
@@ -78,7 +78,7 @@ export const QUIRK_ENDS: Readonly<Record<QuirkName, QuirkEnd>> = {
     sentence: /the credentials lack the permission s3:ListBucket|answered 403 AccessDenied/,
   },
   "requester-pays": {
-    // The quirk is the whole server's, so that both buckets have it.
+    // The quirk affects the whole server, hence both buckets.
     parameters: { source: PAYER, destination: PAYER },
     sentence: /answered 403 AccessDenied.*requestPayer=requester in the store's URL/,
   },
@@ -87,11 +87,11 @@ export const QUIRK_ENDS: Readonly<Record<QuirkName, QuirkEnd>> = {
 export interface QuirkRun {
   readonly quirk: QuirkName
   readonly plainUrls: boolean
-  /** What the run must end in: `undefined` for archives that equal openssl's. */
+  /** How the run must end; `undefined` if all archives must equal openssl's. */
   readonly sentence: RegExp | undefined
 }
 
-/** Every run that covers every quirk: what a URL parameter changes is run with and without it. */
+/** The runs that cover every quirk. A quirk that a URL parameter changes is run with and without it. */
 export const quirkRuns = (): readonly QuirkRun[] =>
   (Object.entries(QUIRK_ENDS) as [QuirkName, QuirkEnd][]).flatMap<QuirkRun>(
     ([quirk, { parameters, sentence }]) =>
@@ -103,18 +103,18 @@ export const quirkRuns = (): readonly QuirkRun[] =>
         : [{ quirk, plainUrls: false, sentence }],
   )
 
-/** What a run with these quirks must end in; several together have no expected end but equality. */
+/** How a run with these quirks must end. Several together have no sentence: their archives must be equal. */
 export function sentenceOf(quirks: readonly QuirkName[], plainUrls: boolean): RegExp | undefined {
   const [only, ...others] = quirks
   if (only === undefined || others.length > 0) return undefined
   return quirkRuns().find((run) => run.quirk === only && run.plainUrls === plainUrls)?.sentence
 }
 
-/** What may be at the destination when a run with these quirks ends in their sentence. */
+/** What a run with these quirks may leave at the destination if it ends in a sentence. */
 export const leavesOf = (quirks: readonly QuirkName[]): Leaves =>
   (quirks.length === 1 && QUIRK_ENDS[quirks[0]!].leaves) || "nothing"
 
-/** The store URLs' parameters that these quirks demand. */
+/** The parameters that these quirks demand in the store URLs. */
 export function parametersOf(quirks: readonly QuirkName[]) {
   const all = quirks.map((quirk) => QUIRK_ENDS[quirk].parameters ?? {})
   return {

@@ -1,4 +1,4 @@
-/** What the demo shows: steps, one line of progress, a table. Colours and redrawing only on a terminal. */
+/** The demo's output: steps, one progress line, a table. Colours and redrawing only on a terminal. */
 const isTerminal = process.stdout.isTTY
 const paint = (code: number) => (text: string) => (isTerminal ? `\x1b[${code}m${text}\x1b[0m` : text)
 
@@ -19,14 +19,14 @@ export function step(name: string, detail: string): void {
 
 let drawn = ""
 
-/** One line that is drawn over itself; without a terminal, a line whenever it says something new. */
+/** Redraws one line in place. Without a terminal, prints a line whenever its text changes. */
 export function progress(text: string): void {
   if (text === drawn) return
   drawn = text
   process.stdout.write(isTerminal ? `\r\x1b[K  ${text}` : `  ${text}\n`)
 }
 
-/** As `progress`, where only the last of many lines is worth one: nothing without a terminal. */
+/** Like `progress`, for lines of which only the last matters: prints nothing without a terminal. */
 export function redraw(text: string): void {
   if (isTerminal) progress(text)
 }
@@ -36,7 +36,7 @@ function clearProgress(): void {
   drawn = ""
 }
 
-/** Columns as wide as their widest cell; those named in `right` are aligned to the right. */
+/** Columns are as wide as their widest cell. Those in `right` are right-aligned. */
 export function table(
   header: readonly string[],
   rows: readonly (readonly string[])[],

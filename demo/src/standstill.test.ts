@@ -11,7 +11,7 @@ const trouble = (reason: string): LogLine =>
     remedy: "mend it",
   }) as LogLine
 
-test("says what the processes said last, when nothing has moved for too long", () => {
+test("reports what the processes said last when nothing has moved for too long", () => {
   let now = 0
   const standstill = createStandstill(() => now)
   standstill.note(trouble("ERR_STORE_DENIED: first"))
@@ -32,7 +32,7 @@ test("says what the processes said last, when nothing has moved for too long", (
   )
 })
 
-test("what moves is no standstill, and neither is what nobody complains of", () => {
+test("is silent while something moves, and while no process complains", () => {
   let now = 0
   const standstill = createStandstill(() => now)
   standstill.note(trouble("ERR_STORE_DENIED: passing"))

@@ -1,15 +1,15 @@
-/** Why nothing moves: what the processes themselves have said, one sentence for each code. */
+/** Finds out why nothing moves: it keeps what the processes say, one sentence for each code. */
 import type { LogLine } from "@unseal/test/harness/process"
 
-/** Longer than any wait of the demo: a killed worker's lock, a request that is sent again, a store's Retry-After. */
+/** Longer than any wait of the demo: a killed worker's lock, a retried request, a store's Retry-After. */
 const STANDSTILL_MS = 75_000
 
 export interface Standstill {
-  /** Keeps what a line of a process says of its trouble. */
+  /** Keeps a log line's account of the trouble, if it has one. */
   note(line: LogLine): void
-  /** What the processes have said that fits, with what to do. */
+  /** The matching account of a process, with its remedy. */
   said(sentence: RegExp): string | null
-  /** Told what is done so far; says why nothing moves once nothing has for too long, with what to do. */
+  /** Takes the current progress. Once nothing has moved for too long, says why, with the remedy. */
   whyStill(state: string): string | null
 }
 
@@ -21,7 +21,7 @@ interface Trouble {
 const worded = ({ reason, remedy }: Trouble): string => `  ${reason}\n    ${remedy}`
 
 export function createStandstill(now: () => number = Date.now): Standstill {
-  /** By code, the newest last. */
+  /** By code, the latest last. */
   const troubles = new Map<string, Trouble>()
   let last = ""
   let since = now()

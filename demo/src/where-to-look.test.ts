@@ -15,14 +15,14 @@ const systemOn = (stores: System["stores"]) =>
     redis: { env: { REDIS_URL: "rediss://127.0.0.1:7/1", REDIS_TLS_CA_FILE: "/tmp/a file.pem" } },
   }) as unknown as System
 
-test("names the workers that run, and no other", () => {
+test("names the running workers, and no others", () => {
   const rows = whereToLook(systemOn(s3Stores(8)), undefined, false)
   expect(rows.filter(([name]) => name.startsWith("worker"))).toEqual([
     ["worker 3", "http://127.0.0.1:6/metrics"],
   ])
 })
 
-test("tells bucket, credential and how to play a recording, by a URL that the store takes", async () => {
+test("gives bucket, credential and a playable URL of a recording, which the store accepts", async () => {
   const { AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey } = S3_CREDENTIAL
   const server = await startS3Server({
     credentials: [{ accessKeyId, secretAccessKey }],
@@ -35,7 +35,7 @@ test("tells bucket, credential and how to play a recording, by a URL that the st
     expect(text).toContain(`bucket decrypted at ${server.url}`)
     expect(text).toContain(`AWS_ACCESS_KEY_ID=${accessKeyId} AWS_SECRET_ACCESS_KEY=${secretAccessKey}`)
     const url = /curl -so recording\.ts '([^']+)' && ffplay recording\.ts/.exec(text)![1]!
-    // Signed as it must be: what is missing is the object.
+    // The signature is accepted: only the object is missing.
     expect((await fetch(url)).status).toBe(404)
     expect((await fetch(url.replace("an-id", "another"))).status).toBe(403)
     const old = presigned(server.url, "/decrypted/key", S3_CREDENTIAL, new Date(Date.now() - 8 * 86_400_000))
@@ -45,7 +45,7 @@ test("tells bucket, credential and how to play a recording, by a URL that the st
   }
 })
 
-test("leads to the queue with all that its Redis asks for", () => {
+test("gives a command for the queue with everything that its Redis needs", () => {
   expect(whereToLook(systemOn(s3Stores(8)), undefined, false)).toContainEqual([
     "queue",
     "REDIS_URL='rediss://127.0.0.1:7/1' REDIS_TLS_CA_FILE='/tmp/a file.pem' npx --no-install unseal queue status",

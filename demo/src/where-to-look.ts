@@ -1,4 +1,4 @@
-/** What is left to see of a demo that keeps running: addresses, credentials, and a recording to play. */
+/** What there is to see while a demo keeps running: addresses, credentials, and a recording to play. */
 import { createHash, createHmac } from "node:crypto"
 import { fileURLToPath } from "node:url"
 import { credentialOf } from "@unseal/test/harness/policies"
@@ -8,7 +8,7 @@ import type { System } from "@unseal/test/harness/system"
 type S3Credential = typeof S3_CREDENTIAL
 const LIFETIME_S = 7 * 24 * 3600
 
-/** Names and what is there, of the processes that run. `key`: a recording that was decrypted. */
+/** Names of the running processes, and where to find each. `key` is a decrypted recording's. */
 export function whereToLook(system: System, key: string | undefined, policies: boolean): [string, string][] {
   const { ingest, simulator, stores, env, redis } = system
   const running = system.workers.filter((worker) => worker.running())
@@ -24,7 +24,7 @@ export function whereToLook(system: System, key: string | undefined, policies: b
   ]
 }
 
-/** For a command, with everything that leads to Redis: certificates, too. */
+/** Variable assignments for a command, with all that Redis needs, certificates included. */
 const assigned = (env: Readonly<Record<string, string>>): string =>
   Object.entries(env)
     .map(([name, value]) => `${name}='${value}'`)
@@ -52,7 +52,7 @@ function destinationOf(
   ]
 }
 
-/** A command that plays it, with any player that knows MPEG-TS. */
+/** A command that plays the recording; any player that knows MPEG-TS will do. */
 function recordingAt(url: string, key: string, credential: S3Credential): [string, string][] {
   if (url.startsWith("file:")) return [["play", `ffplay '${fileURLToPath(url)}/${key}'   (or mpv, vlc)`]]
   if (url.startsWith("azure:")) return []
@@ -61,7 +61,7 @@ function recordingAt(url: string, key: string, credential: S3Credential): [strin
   return [["play", `curl -so recording.ts '${signed}' && ffplay recording.ts   (or mpv, vlc)`]]
 }
 
-/** A URL that reads one object for a week, without a credential (Signature Version 4 in the query string). */
+/** A URL that reads one object for a week without a credential (Signature Version 4 in the query string). */
 export function presigned(
   endpoint: string,
   path: string,
