@@ -11,7 +11,7 @@ const partOf = (plaintext: Uint8Array): DecryptedPart => ({
   ...{ end: new Uint8Array(0), ciphertext: new Uint8Array(0) },
 })
 
-/** Notes what it is given, slowly, so that an overlap would show. */
+/** Records its input slowly, so that an overlap would show. */
 function recorder() {
   const seen: string[] = []
   const take = (how: string) => async (part: DecryptedPart | undefined) => {
@@ -23,7 +23,7 @@ function recorder() {
   return { seen, consumer }
 }
 
-test("every consumer takes the parts one after the other, whatever order they finish in, and ends with the last", async () => {
+test("every consumer takes the parts in order, whatever order they finish in, and ends with the last", async () => {
   const recorders = [recorder(), recorder()]
   const consumers = createOrderedConsumers(
     recorders.map(({ consumer }) => consumer),
@@ -41,7 +41,7 @@ test("an archive without parts ends its consumers once", async () => {
   expect(seen).toEqual(["begin end", "undefined"])
 })
 
-test("a failure waits until the other consumers have let go of the part", async () => {
+test("a failure waits until the other consumers have released the part", async () => {
   const { seen, consumer } = recorder()
   const failing: OrderedConsumer = {
     ...consumer,
@@ -62,7 +62,7 @@ test("a part whose turn never comes ends with the signal", async () => {
   await expect(waiting).rejects.toThrow("part 1 failed")
 })
 
-test("a digest of many parts is the digest of the whole", async () => {
+test("a digest taken part by part equals the digest of the whole", async () => {
   const bytes = randomBytes(5_000_000)
   const digest = createOrderedDigest("plaintext")
   const consumers = createOrderedConsumers([digest], 3)

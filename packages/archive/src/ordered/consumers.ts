@@ -1,28 +1,28 @@
-/** Whatever needs an archive's bytes in order, although its parts finish in any. */
+/** Feeds consumers that need an archive's bytes in order, although its parts finish in any order. */
 import type { DecryptedPart } from "../decrypt/part.ts"
 import type { ContentKey } from "../format/envelope.ts"
 import { allEnded, createTurns } from "../waiting.ts"
 import { createThreadHash, type ThreadHash } from "./hash-thread.ts"
 
-/** Takes an archive's parts one after the other: a digest, or an authentication tag. */
+/** Takes an archive's parts in order, for example for a digest or an authentication tag. */
 export interface OrderedConsumer {
-  /** Whether it looks at a part's ciphertext, which takes memory of its own. */
+  /** Whether it needs a part's ciphertext, which takes extra memory. */
   readonly needsCiphertext?: boolean
-  /** Takes a part that another one follows. Resolves when its bytes are not needed any more. */
+  /** Takes any part but the last. Resolves when its bytes are no longer needed. */
   update(part: DecryptedPart, signal: AbortSignal): Promise<void>
   /** Takes the last part, or `undefined` if the archive has none. Resolves when the consumer has its result. */
   end(part: DecryptedPart | undefined, signal: AbortSignal): Promise<void>
-  /** For whoever made it to call at last: gives up, or does nothing after `end`. */
+  /** Must be called last by its creator. Abandons the work; does nothing after `end`. */
   close(): void
 }
 
 export interface OrderedConsumers {
   /**
-   * Gives part `number`, from 1 on, to every consumer. Waits, its memory held, until the parts before it were taken. Resolves when
-   * every consumer has taken it; rejects with the first consumer's failure or with `signal.reason`.
+   * Gives part `number`, counted from 1, to every consumer. Waits, with its memory held, until the parts before it are taken.
+   * Resolves when every consumer has taken it. Rejects with the first consumer's failure, or with `signal.reason`.
    */
   take(number: number, part: DecryptedPart, signal: AbortSignal): Promise<void>
-  /** Ends the consumers of an archive without parts; else the last part has ended them. */
+  /** Ends the consumers of an archive without parts. Otherwise the last part ends them. */
   end(signal: AbortSignal): Promise<void>
 }
 
@@ -30,7 +30,7 @@ export interface OrderedConsumers {
 export const needsCiphertext = (consumers: readonly OrderedConsumer[]): boolean =>
   consumers.some((consumer) => consumer.needsCiphertext)
 
-/** `consumers` of an archive of `last` parts. */
+/** Feeds `consumers` with an archive of `last` parts. */
 export function createOrderedConsumers(
   consumers: readonly OrderedConsumer[],
   last: number,
@@ -52,13 +52,13 @@ export function createOrderedConsumers(
   }
 }
 
-/** A SHA-256 of all plaintext, or of all ciphertext. */
+/** A SHA-256 of an archive's whole plaintext or ciphertext. */
 export interface OrderedDigest extends OrderedConsumer {
   /** In hex; `undefined` until `end` has resolved. */
   readonly hex: string | undefined
 }
 
-/** A digest of nothing yet; the thread that hashes is not asked before the first part. */
+/** Creates a digest. The hash thread is first used with the first part. */
 export function createOrderedDigest(of: "plaintext" | "ciphertext"): OrderedDigest {
   let hash: ThreadHash | undefined
   let hex: string | undefined
@@ -76,7 +76,7 @@ export function createOrderedDigest(of: "plaintext" | "ciphertext"): OrderedDige
   }
 }
 
-/** Ends with `ERR_CIPHERTEXT_INVALID` if the archive is not what was encrypted; `undefined` if its envelope can't tell. */
+/** Fails with `ERR_CIPHERTEXT_INVALID` if the archive was altered after encryption. `undefined` if its envelope can't tell. */
 export function createOrderedAuthenticator(contentKey: ContentKey): OrderedConsumer | undefined {
   const authenticator = contentKey.envelope.createAuthenticator?.(contentKey)
   return (

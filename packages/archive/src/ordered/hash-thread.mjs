@@ -1,4 +1,4 @@
-// The thread behind hash-thread.ts. Plain JavaScript: the stripper of types would take more memory here than all of its work.
+// The thread of hash-thread.ts. Plain JavaScript, because stripping types would take more memory here than everything else.
 import { createHash } from "node:crypto"
 import { parentPort, workerData } from "node:worker_threads"
 

@@ -16,14 +16,14 @@ const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest(
 const SLOT = 1024 * 1024
 const BOUNDARIES = [0, 1, 63, 64, 65, SLOT - 1, SLOT, SLOT + 1, 8 * SLOT, 17 * SLOT + 7]
 
-test.each(BOUNDARIES)("hashes %i bytes as openssl does", async (size) => {
+test.each(BOUNDARIES)("hashes %i bytes like openssl", async (size) => {
   const bytes = randomBytes(size)
   const hash = createThreadHash()
   await hash.update(bytes)
   expect(await hash.digest()).toBe(sha256(bytes))
 })
 
-test("hashes of many archives at once do not mix, and bytes may change once they were taken", async () => {
+test("keeps the hashes of many archives apart, and allows bytes to change once they were taken", async () => {
   const archives = Array.from({ length: 20 }, (_, index) => randomBytes(index * 100_000))
   const digests = archives.map(async (archive) => {
     const hash = createThreadHash()
@@ -39,7 +39,7 @@ test("hashes of many archives at once do not mix, and bytes may change once they
   expect(await Promise.all(digests)).toEqual(archives.map(sha256))
 })
 
-test("a hash that is given up leaves the others alone", async () => {
+test("closing one hash leaves the others alone", async () => {
   const [given, kept] = [createThreadHash(), createThreadHash()]
   await given.update(randomBytes(3 * SLOT))
   given.close()
@@ -47,7 +47,7 @@ test("a hash that is given up leaves the others alone", async () => {
   expect(await kept.digest()).toBe(sha256(Buffer.from("abc")))
 })
 
-test("hashes that are given up while they take bytes keep no room from others", async () => {
+test("hashes that are closed while they take bytes keep no room from others", async () => {
   const taken = Array.from({ length: 10 }, () => {
     const given = createThreadHash()
     const update = given.update(randomBytes(2 * SLOT))
@@ -59,12 +59,12 @@ test("hashes that are given up while they take bytes keep no room from others", 
   expect(await createThreadHash().digest(all)).toBe(sha256(all))
 })
 
-test("a thread that ends fails whoever waits for it, and the next hash has another", async () => {
+test("a thread that ends fails everything that waits, and the next hash gets another", async () => {
   const [hash, other] = [createThreadHash(), createThreadHash()]
   await hash.update(randomBytes(SLOT))
   expect(started).toHaveLength(1)
   const ending = started[0]!.terminate()
-  // More than there is room for: the last of them waits for an answer that does not come.
+  // More than there is room for, so the last of them wait for answers that never come.
   const waiting = [...Array(12)].map(() => hash.update(randomBytes(SLOT)))
   const ended = Promise.allSettled([waiting.at(-1), other.digest(), ...waiting])
   await ending
@@ -80,7 +80,7 @@ test("a thread that ends fails whoever waits for it, and the next hash has anoth
   expect(started).toHaveLength(2)
 })
 
-test("keeps a process alive for as long as a digest is waited for, and no longer", async () => {
+test("keeps a process alive while a digest is pending, and no longer", async () => {
   const module = JSON.stringify(join(import.meta.dirname, "hash-thread.ts"))
   const script = `
     const { createThreadHash } = await import(${module})

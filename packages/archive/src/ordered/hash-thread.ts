@@ -1,24 +1,23 @@
 /**
- * SHA-256 beside the event loop. It takes 0.5 s for a GiB, whatever is done around it, as long as everything else that is done
- * to an archive takes; and no API of Node's updates a hash on another thread. So one thread of the process does it for all
- * archives. What is to be hashed is copied for it: memory that both can see could not be given back before the collector comes
- * round. `npm run bench -- --chapter digests,small` prints what it is worth.
+ * SHA-256 off the event loop. Hashing takes 0.5 s per GiB, as long as all other work on an archive together, and no API of
+ * Node's updates a hash on another thread. So one thread per process hashes for all archives. Bytes are copied for it,
+ * because shared memory could only be freed by the garbage collector. `npm run bench -- --chapter digests,small` prints the gain.
  */
 import { Worker } from "node:worker_threads"
 import { allEnded, untilAborted } from "../waiting.ts"
 import { createSlotPool } from "./slot-pool.ts"
 
-/** A SHA-256 that is computed piece by piece (FIPS 180-4). */
+/** A SHA-256 computed piece by piece (FIPS 180-4). */
 export interface ThreadHash {
-  /** Resolves when `bytes` are not needed any more. The next call waits for that. Rejects if the thread has ended, or with `signal.reason`. */
+  /** Resolves when `bytes` are free again; await it before the next call. Rejects if the thread ends, or with `signal.reason`. */
   update(bytes: Uint8Array, signal?: AbortSignal): Promise<void>
-  /** In hex, of everything given before and of `last`, which is needed until then. Nothing may follow. Rejects as `update`. */
+  /** The hex digest of all bytes, `last` included, which is in use until then. Nothing may follow. Rejects like `update`. */
   digest(last?: Uint8Array, signal?: AbortSignal): Promise<string>
-  /** Gives up a hash that nobody wants any more, also while it is given bytes; does nothing once it has its digest. */
+  /** Abandons the hash, even while it takes bytes. Does nothing once the digest is there. */
   close(): void
 }
 
-/** A hash of nothing yet. The thread is started by the first, and keeps no process alive. */
+/** Creates a hash. The first one starts the thread, which keeps no process alive. */
 export function createThreadHash(): ThreadHash {
   thread ??= startThread(() => {
     thread = undefined
@@ -32,15 +31,15 @@ interface HashThread {
   begin(): ThreadHash
 }
 
-/** Smaller ones cost more messages, each of which may have to wake a thread. */
+/** Smaller slots cost more messages, each of which may have to wake a thread. */
 const SLOT_SIZE = 1024 * 1024
 /**
- * As much as is hashed while the event loop comes round: with 2 MiB the thread mostly waited to be given more, and a large archive
- * took 1.5 times as long with its digest as without, instead of 1.26. What no archive fills takes no memory.
+ * Enough to keep the thread busy for one round of the event loop. With 2 MiB it mostly waited for more, and a large archive
+ * took 1.5 times as long with its digest as without, instead of 1.26. Slots that no archive fills take no memory.
  */
 const SLOTS = 8
 
-/** What the thread is told: to hash the bytes in a slot, if there is one, and whether they are the last. */
+/** A message to the thread: the slot to hash, if any, and whether its bytes are the last. */
 interface Piece {
   readonly hash: number
   readonly slot?: number
@@ -81,7 +80,7 @@ function startThread(onEnded: () => void): HashThread {
   worker.on("error", (cause) => fail(new Error("the hashing thread failed", { cause })))
   worker.on("exit", (code) => fail(new Error(`the hashing thread ended with ${code}`)))
 
-  /** Whoever waits is told; the next hash gets another thread. */
+  /** Rejects everything that waits. The next hash starts another thread. */
   function fail(error: Error): void {
     if (failure !== undefined) return
     failure = error
@@ -90,7 +89,7 @@ function startThread(onEnded: () => void): HashThread {
     for (const digest of digests.values()) digest.reject(error)
   }
 
-  /** Whoever waits for an answer keeps the process alive. */
+  /** Sends a message. A pending answer keeps the process alive. */
   function send(piece: Piece): void {
     if (failure !== undefined) throw failure
     if (unanswered++ === 0) worker.ref()
@@ -100,15 +99,15 @@ function startThread(onEnded: () => void): HashThread {
   return {
     begin() {
       const hash = ++hashes
-      /** The thread has been told that there is no more. */
+      /** Set once the thread was told that nothing follows. */
       let isOver = false
 
-      /** Sends `bytes` piece by piece; nothing, if there are none and they are not the last. */
+      /** Sends `bytes` piece by piece. Sends nothing if there are none, unless they are the last. */
       async function give(bytes: Uint8Array, isLast: boolean, signal?: AbortSignal): Promise<void> {
         let at = 0
         while (at < bytes.length) {
           await slots.use(signal, (slot) => {
-            // Given up meanwhile: the bytes may be another part's by now.
+            // After `close`, the bytes may already belong to another part.
             if (isOver) return "done"
             const piece = bytes.subarray(at, at + SLOT_SIZE)
             memory.set(piece, slot * SLOT_SIZE)
@@ -136,7 +135,7 @@ function startThread(onEnded: () => void): HashThread {
           const [, hex] = await allEnded([give(last, true, signal).catch(forget), answer])
           return hex
 
-          /** What was not given whole is never answered. */
+          /** Closes the hash of a failed call: the thread never answers for bytes that were not all sent. */
           function forget(error: unknown): never {
             digests.delete(hash)
             digest.reject(error)

@@ -4,7 +4,7 @@ import { createSlotPool } from "./slot-pool.ts"
 
 const never = new AbortController().signal
 
-test("lends each slot to one at a time, in the order of asking", async () => {
+test("lends each slot to one user at a time, in the order of requests", async () => {
   const pool = createSlotPool(2)
   const taken: string[] = []
   const take = (name: string) =>
@@ -22,7 +22,7 @@ test("lends each slot to one at a time, in the order of asking", async () => {
   expect(getEventListeners(never, "abort")).toEqual([])
 })
 
-test("has a slot back from whoever throws, is done with it, or is aborted", async () => {
+test("takes a slot back from a user that throws, is done with it, or is aborted", async () => {
   const pool = createSlotPool(1)
   const thrown = pool.use(never, () => {
     throw new Error("detached")
@@ -34,7 +34,7 @@ test("has a slot back from whoever throws, is done with it, or is aborted", asyn
   const waiting = pool.use(controller.signal, () => "sent")
   const granted = pool.use(controller.signal, () => "sent")
   const next = pool.use(never, () => "done")
-  // The first gets the slot and is aborted in the same moment; the second is aborted while it waits.
+  // The first gets the slot and is aborted at the same moment. The second is aborted while it waits.
   pool.giveBack(0)
   controller.abort(new Error("enough"))
   await expect(waiting).rejects.toThrow("enough")
@@ -43,7 +43,7 @@ test("has a slot back from whoever throws, is done with it, or is aborted", asyn
   await next
 })
 
-test("tells its failure to whoever waits and to whoever comes", async () => {
+test("rejects waiting and later users with its failure", async () => {
   const pool = createSlotPool(1)
   await pool.use(never, () => "sent")
   const waiting = pool.use(never, () => "sent")

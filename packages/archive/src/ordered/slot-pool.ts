@@ -1,14 +1,14 @@
-/** A fixed number of slots that are lent, one at a time and in the order of asking. */
+/** A fixed number of slots. Each is lent to one user at a time, in the order of requests. */
 
 export interface SlotPool {
   /**
-   * Waits for a slot and calls `use` with it. The slot comes back at once if `use` throws or is `done` with it; what was
-   * `sent` comes back by `giveBack`. Rejects with what `use` throws, with what the pool failed with, or with `signal.reason`.
+   * Waits for a slot and calls `use` with it. If `use` throws or returns `done`, the slot is free again at once; after `sent`,
+   * `giveBack` frees it. Rejects with the error of `use`, with the pool's failure, or with `signal.reason`.
    */
   use(signal: AbortSignal | undefined, use: (slot: number) => "sent" | "done"): Promise<void>
-  /** A slot that was sent has come back. */
+  /** Frees a slot that was sent. */
   giveBack(slot: number): void
-  /** Whoever waits, and whoever comes, is told `error`: no slot comes back any more. */
+  /** Rejects all waiting and later users with `error`: no slot will be given back. */
   fail(error: Error): void
 }
 
@@ -17,7 +17,7 @@ interface Waiter {
   reject(error: unknown): void
 }
 
-/** A pool of the slots 0 to `count` - 1. */
+/** Creates a pool of the slots 0 to `count` - 1. */
 export function createSlotPool(count: number): SlotPool {
   const free = Array.from({ length: count }, (_, slot) => slot)
   const waiting: Waiter[] = []

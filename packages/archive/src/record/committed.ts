@@ -1,4 +1,4 @@
-/** What is at the destination already, and whether an earlier run of the same work put it there. */
+/** Finds what is already at the destination, and whether an earlier run of the same job put it there. */
 import { z } from "zod"
 import { counted } from "../counted.ts"
 import type { ArchiveKey } from "../decrypt/archive-key.ts"
@@ -14,7 +14,7 @@ import { type VerifyRule, verifyCommit } from "./verify.ts"
 /** Larger than any record. */
 const RECORD_LIMIT = 64 * 1024
 
-/** The marks on a decrypted object: two objects with the same marks have the same bytes. */
+/** The metadata that marks a decrypted object. Objects with the same marks have the same bytes. */
 export function metadataOf(
   archive: { readonly archiveId: string; readonly projectId: string },
   source: StoredObject,
@@ -29,7 +29,7 @@ export function metadataOf(
   }
 }
 
-/** What is at the destination, and what is known of it. */
+/** The state of the destination. */
 export interface Look {
   readonly store: ArchiveStore
   readonly existing: StoredObject
@@ -41,9 +41,9 @@ export interface Look {
 }
 
 /**
- * `ours` if the object at the destination has the marks in `create.metadata`; with its record if there is one, or if the
- * checkpoint still has it (it is written then). `broken` if it has the marks, but not the bytes that the sealed record tells of.
- * Another object is `ERR_DESTINATION_EXISTS`, unless it may be replaced.
+ * Looks at the destination. `ours`: its object has the marks in `create.metadata`; with the record, if it is stored or still
+ * in the checkpoint (and then written). `broken`: it has the marks, but other bytes than the sealed record says. Throws
+ * `ERR_DESTINATION_EXISTS` for any other object, unless it may be replaced.
  */
 export async function findCommitted(
   { store, existing, source, create, checkpoint, key, verify }: Look,
@@ -59,7 +59,7 @@ export async function findCommitted(
   const record = await readRecord(store, recordKeyOf(existing.key), signal)
   if (record && isOf(record, existing, source)) return { found: "ours", record }
 
-  // Of an archive without bytes the key is known to all.
+  // An empty archive has a key that everybody knows, so it proves nothing.
   const sealed = source.size > 0 ? await unsealRecord(checkpoint?.record, key) : null
   if (sealed?.source.etag !== source.etag || sealed.destination.key !== existing.key) return { found: "ours" }
   try {
@@ -75,13 +75,13 @@ export async function findCommitted(
 
 const sealedSchema = z.object({ record: z.string(), proof: z.string() })
 
-/** A record on its way through a checkpoint. */
+/** Seals a record for its way through a checkpoint. */
 export function sealRecord(record: ArchiveRecord, prover: Prover): z.infer<typeof sealedSchema> {
   const text = JSON.stringify(record)
   return { record: text, proof: prover.prove("record", text) }
 }
 
-/** The record in what `sealRecord` made for this archive; `null` if it is anything else. */
+/** The record that `sealRecord` sealed for this archive; `null` for anything else. */
 async function unsealRecord(sealed: unknown, key: ArchiveKey): Promise<ArchiveRecord | null> {
   const { data } = sealedSchema.safeParse(sealed)
   if (data === undefined) return null
@@ -89,13 +89,13 @@ async function unsealRecord(sealed: unknown, key: ArchiveKey): Promise<ArchiveRe
   return prover.confirms(data.proof, "record", data.record) ? parseRecord(Buffer.from(data.record)) : null
 }
 
-/** Whether `object` carries all of these marks; none does if there are none. */
+/** Whether `object` carries all of these marks. `false` if there are none. */
 export function hasMarks(object: StoredObject, metadata: Readonly<Record<string, string>>): boolean {
   const marks = Object.entries(metadata)
   return marks.length > 0 && marks.every(([name, value]) => object.metadata[name] === value)
 }
 
-/** The record under `key`; `null` if there is none, or what is there is none. */
+/** The record under `key`; `null` if there is no valid one. */
 export async function readRecord(
   store: ArchiveStore,
   key: string,
@@ -106,15 +106,15 @@ export async function readRecord(
   try {
     return parseRecord(await readWhole(store, object, RECORD_LIMIT, signal))
   } catch (error) {
-    // Removed since the look. The code means the source's object everywhere else.
+    // It was removed after the look. Elsewhere this code means the source's object.
     if (isUnsealError(error, "ERR_OBJECT_NOT_FOUND")) return null
     throw error
   }
 }
 
 /**
- * Writes the record beside its archive: over that of another version of it, but not over one of the same, which another run of
- * this work has written. So a record has one content, although two runs differ in when they began.
+ * Writes the record beside its archive. It replaces the record of another version, but not one of the same version, which
+ * another run of this job wrote. So a record never changes, although two runs have different start times.
  */
 export async function writeRecord(
   store: ArchiveStore,
@@ -122,7 +122,7 @@ export async function writeRecord(
   signal: AbortSignal,
 ): Promise<void> {
   const key = recordKeyOf(record.destination.key)
-  // What tells records of one length apart: two with the same marks are of the same work.
+  // Distinguishes records of equal length: two with the same marks belong to the same job.
   const metadata = {
     "unseal-destination-etag": record.destination.etag,
     "unseal-source-etag": record.source.etag,
@@ -138,7 +138,7 @@ export async function writeRecord(
   }
 }
 
-/** Whether `record` is of this version at the destination, made from this version of the source. */
+/** Whether `record` describes this version at the destination, made from this version of the source. */
 const isOf = (
   record: ArchiveRecord,
   destination: { readonly etag: string },

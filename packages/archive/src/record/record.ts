@@ -1,4 +1,4 @@
-/** The record of a decryption, `archive.json`: what was made from what, and how its bytes can be checked. */
+/** The record of a decryption, `archive.json`: its source, its result, and how to check the bytes. */
 import { z } from "zod"
 import { type Announced, fitsAnnounced } from "../decrypt/announced.ts"
 import { UnsealError } from "../errors.ts"
@@ -17,35 +17,35 @@ export const archiveRecordSchema = z.object({
   projectId: z.string(),
   source: objectSchema,
   destination: objectSchema,
-  /** Of the plaintext, eight hex digits. */
+  /** CRC-32 of the plaintext, eight hex digits. */
   crc32: z.string().regex(/^[0-9a-f]{8}$/),
   /** Hex; absent if digests are off. */
   sha256: z
     .object({
       plaintext: z.string(),
-      /** If the callback brought a `sha256sum`. */
+      /** Present if the callback had a `sha256sum`. */
       ciphertext: z.string().optional(),
-      /** What the callback's `sha256sum` turned out to be the digest of; the vendor does not say. */
+      /** What the callback's `sha256sum` is the digest of. The vendor does not say. */
       announced: z.enum(["ciphertext", "plaintext", "neither"]).optional(),
     })
     .optional(),
-  /** SHA-256 of the public key (SPKI, DER), hex; absent for an empty archive, which needs no key. */
+  /** SHA-256 of the public key (SPKI, DER), hex. Absent for an empty archive, which needs no key. */
   keyId: z.string().optional(),
   tail: z.object({
     form: z.enum(["pkcs7", "unpadded", "irregular"]),
-    /** Bytes of a PKCS#7 padding, kept or trimmed. */
+    /** Bytes of PKCS#7 padding, kept or trimmed. */
     padding: z.number().int().nonnegative(),
   }),
   media: z.object({
     /** Whole packets of 188 bytes. */
     packets: z.number().int().nonnegative(),
-    /** Of these, how many do not begin with the sync byte. */
+    /** How many of them do not begin with the sync byte. */
     syncErrors: z.number().int().nonnegative(),
   }),
   /** ISO 8601. */
   startedAt: z.string(),
   finishedAt: z.string(),
-  /** What the callback said; absent if it named no size. */
+  /** What the callback announced. Absent if it gave no size. */
   announced: z
     .object({
       /** Bytes. */
@@ -60,7 +60,7 @@ export const archiveRecordSchema = z.object({
 
 export type ArchiveRecord = z.infer<typeof archiveRecordSchema>
 
-/** What a finished transfer tells; see `ArchiveRecord` for the fields' meaning. */
+/** The results of a finished transfer. `ArchiveRecord` explains the fields. */
 export interface RecordFields {
   readonly archive: { readonly archiveId: string; readonly projectId: string }
   readonly source: StoredObject
@@ -78,7 +78,7 @@ export interface RecordFields {
   readonly startedAt: string
 }
 
-/** The record of an archive whose object is not visible yet: the destination's version comes with `finishRecord`. */
+/** Creates the record before the object is visible. `finishRecord` adds the destination's version. */
 export function createRecord(fields: RecordFields): ArchiveRecord {
   const { archive, source, envelope, transfer, keyId, tail } = fields
   const { size, sha256sum } = fields.announced ?? {}
@@ -111,12 +111,12 @@ export function createRecord(fields: RecordFields): ArchiveRecord {
   }
 }
 
-/** The record of an archive that is visible now, as `destination`. */
+/** Completes the record of an archive that has become visible as `destination`. */
 export function finishRecord(record: ArchiveRecord, destination: StoredObject): ArchiveRecord {
   return { ...record, destination: describeObject(destination), finishedAt: new Date().toISOString() }
 }
 
-/** `ERR_DIGEST_MISMATCH` if the callback's `sha256sum` is neither digest of this archive. */
+/** Throws `ERR_DIGEST_MISMATCH` if the callback's `sha256sum` matches neither digest of this archive. */
 export function checkAnnounced({ sha256 }: ArchiveRecord): void {
   if (sha256?.announced === "neither")
     throw new UnsealError(
@@ -125,10 +125,10 @@ export function checkAnnounced({ sha256 }: ArchiveRecord): void {
     )
 }
 
-/** Real recordings have next to none: with more than this, less is left than is lost. */
+/** Real recordings have next to none. Above this, more is lost than left. */
 const MAX_DAMAGE = 0.5
 
-/** `ERR_CIPHERTEXT_INVALID` if more than `most` (0 to 1) of the packets have no sync byte. */
+/** Throws `ERR_CIPHERTEXT_INVALID` if more than `most` (0 to 1) of the packets have no sync byte. */
 export function checkDamage(
   { source, media: { packets, syncErrors } }: ArchiveRecord,
   most: number = MAX_DAMAGE,
@@ -153,12 +153,12 @@ function compareAnnounced(
 
 const describeObject = ({ key, size, etag }: StoredObject) => ({ key, size, etag })
 
-/** The key of the record that belongs to the archive at `key`: `.ts` replaced by `.json`. */
+/** The key of the record of the archive at `key`: `.ts` replaced by `.json`. */
 export function recordKeyOf(key: string): string {
   return `${key.replace(/\.ts$/, "")}.json`
 }
 
-/** A record read back from a store, or `null` if the bytes are none: then it is written anew. */
+/** Parses a record from a store. `null` if the bytes are not a record; it is then written again. */
 export function parseRecord(bytes: Uint8Array): ArchiveRecord | null {
   try {
     return archiveRecordSchema.parse(JSON.parse(Buffer.from(bytes).toString("utf8")))
@@ -167,7 +167,7 @@ export function parseRecord(bytes: Uint8Array): ArchiveRecord | null {
   }
 }
 
-/** Indented JSON, for people too. */
+/** Indented JSON, readable by people too. */
 export function encodeRecord(record: ArchiveRecord): Uint8Array {
   return Buffer.from(`${JSON.stringify(record, null, 2)}\n`)
 }

@@ -1,4 +1,4 @@
-/** Whether what was committed is there. Some stores answer a commit with success, and put nothing or too little together. */
+/** Verifies that a commit took effect. Some stores report success, and assemble nothing or too little. */
 import { crc32 } from "node:zlib"
 import { counted } from "../counted.ts"
 import { UnsealError } from "../errors.ts"
@@ -7,13 +7,13 @@ import { createThreadHash } from "../ordered/hash-thread.ts"
 import type { ArchiveStore, StoredObject } from "../store/contract.ts"
 import type { ArchiveRecord } from "./record.ts"
 
-/** `size`: one look at an object that was put together of parts · `content`: every object is read back. */
+/** `size`: checks the size of each object assembled from parts · `content`: reads every object back. */
 export type VerifyRule = "size" | "content"
 
-/** What the commit should have made. */
+/** The expected result of the commit. */
 export type Expected = Pick<ArchiveRecord, "destination" | "crc32" | "sha256">
 
-/** `ERR_COMMIT_MISMATCH` unless `found`, which is at the destination, has the size, and with `content` the bytes, of `expected`. */
+/** Throws `ERR_COMMIT_MISMATCH` unless `found` at the destination has the size and, with `content`, the bytes of `expected`. */
 export async function verifyCommit(
   store: ArchiveStore,
   found: StoredObject | null,
