@@ -20,7 +20,7 @@ export interface StoreUnderTest {
   get(key: string): Promise<Uint8Array | null>
   remove(key: string): Promise<void>
   openUploadCount(): Promise<number>
-  /** A multiple of 16. */
+  /** A multiple of 752. */
   readonly minimumPartSize: number
   /** A store whose bucket, container or directory does not exist. */
   readonly missing: ArchiveStore

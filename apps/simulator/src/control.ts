@@ -1,6 +1,7 @@
 /** The control API: starts recordings in the simulated cloud, and shows its archives. */
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http"
 import type { AddressInfo } from "node:net"
+import { BLOCK_SIZE } from "@unseal/archive/format/cbc"
 import { listen } from "@unseal/service/admin"
 import { z } from "zod"
 import { ARCHIVE_STATUSES } from "./callback-body.ts"
@@ -21,9 +22,9 @@ const RECORDINGS = z
     reason: z.string().max(200).exactOptional(),
     url: z.url().exactOptional(),
   })
-  .refine(({ size, exact }) => exact !== true || size % 16 === 0, {
+  .refine(({ size, exact }) => exact !== true || size % BLOCK_SIZE === 0, {
     path: ["size"],
-    error: "must be a multiple of 16 to be exact",
+    error: `must be a multiple of ${BLOCK_SIZE} to be exact`,
   })
 
 export interface ControlOptions {

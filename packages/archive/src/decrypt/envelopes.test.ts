@@ -328,7 +328,11 @@ describe("a password", () => {
     ["algorithm", [1, 5, 1], "password algorithm 5 is not supported, only 1 (AES-256)"],
     ["mode", [1, 1, 0], "password mode 0 is not supported, only 1 (CBC), 2 (CTR), and 3 (GCM)"],
   ])("of an unknown %s is refused with what was found and what is known", (_, header, message) => {
-    expect(refusal(passwordOf(aes256Cbc, ...header))).toMatchObject({ code: "ERR_PASSWORD_INVALID", message })
+    expect(refusal(passwordOf(aes256Cbc, ...header))).toMatchObject({
+      code: "ERR_PASSWORD_INVALID",
+      message,
+      remedy: "update Unseal to a release that opens such archives, then redrive them",
+    })
   })
 
   test("of no size that is known is refused with those that are", () => {

@@ -15,14 +15,19 @@ export function envelopeOf(header: Uint8Array): Envelope {
   for (const [index, field] of HEADER.entries()) {
     const fitting = rows.filter((row) => row[field].value === header[index])
     if (fitting.length === 0)
-      throw new UnsealError(
-        "ERR_PASSWORD_INVALID",
+      throw unknownEnvelope(
         `password ${field} ${header[index]} is not supported, only ${listed(rows.map((row) => labelOf(row[field])))}`,
       )
     rows = fitting
   }
   return rows[0]!
 }
+
+/** For a password that a private key fits, and no row does. */
+export const unknownEnvelope = (message: string): UnsealError =>
+  new UnsealError("ERR_PASSWORD_INVALID", message, {
+    remedy: "update Unseal to a release that opens such archives, then redrive them",
+  })
 
 /** Bytes in a password for this envelope. */
 export const passwordSizeOf = ({ keySize, ivSize }: Envelope): number => HEADER.length + keySize + ivSize

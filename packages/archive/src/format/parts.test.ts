@@ -5,7 +5,7 @@ import { describe, expect, it } from "vitest"
 import { aes256Cbc } from "./cbc.ts"
 import { combineCrc32, formatCrc32 } from "./crc32.ts"
 import { ENVELOPES } from "./envelopes.ts"
-import { planParts } from "./part-plan.ts"
+import { endOf, planParts } from "./part-plan.ts"
 import { PART_UNIT, type Part, sizeOf } from "./parts.ts"
 
 const contentKey = {
@@ -76,6 +76,27 @@ describe("the parts of an archive", () => {
 
   it.each([0, -16, 15, 17, 1.5])("refuse a part size of %d", (partSize) => {
     expect(() => planParts(aes256Cbc, 32, 32, partSize)).toThrow(RangeError)
+  })
+
+  it("have an end that begins with a block and holds the longest padding, in any envelope", () => {
+    const envelope = (trailer: number, longestPadding: number) => ({ ...aes256Cbc, trailer, longestPadding })
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 1, max: 500 }),
+        fc.integer({ min: 0, max: 40 }),
+        fc.integer({ min: 1, max: 40 }),
+        (plaintextSize, trailer, longest) => {
+          const size = plaintextSize + trailer
+          const { number, plaintext, ciphertext, lead } = endOf(envelope(trailer, longest), size)
+          expect(plaintext.start % 16).toBe(0)
+          expect(plaintext.end).toBe(plaintextSize)
+          expect(sizeOf(plaintext)).toBeGreaterThanOrEqual(Math.min(longest, plaintextSize))
+          expect(sizeOf(plaintext)).toBeLessThan(longest + 16)
+          expect(ciphertext).toEqual({ start: plaintext.start - lead, end: size })
+          expect([number, lead]).toEqual(plaintext.start === 0 ? [1, 0] : [2, 16])
+        },
+      ),
+    )
   })
 
   it("are refused outside 1 to n", () => {

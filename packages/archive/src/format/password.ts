@@ -8,7 +8,7 @@ import { counted } from "../counted.ts"
 import { UnsealError } from "../errors.ts"
 import { aes256Cbc } from "./cbc.ts"
 import type { ContentKey, Envelope } from "./envelope.ts"
-import { envelopeOf, HEADER, passwordSizeOf, passwordSizes } from "./envelopes.ts"
+import { envelopeOf, HEADER, passwordSizeOf, passwordSizes, unknownEnvelope } from "./envelopes.ts"
 
 /** The hash of RSA-OAEP and of its mask generation function (RFC 8017, section 7.1). */
 export type OaepHash = "sha1" | "sha256" | "sha384" | "sha512"
@@ -67,8 +67,7 @@ export function parsePassword(password: Uint8Array): ContentKey {
 
 function checkSize(password: Uint8Array, sizes: readonly number[]): void {
   if (!sizes.includes(password.length))
-    throw new UnsealError(
-      "ERR_PASSWORD_INVALID",
+    throw unknownEnvelope(
       `unwrapped password is ${counted(password.length, "byte")}, not ${sizes.join(" or ")}`,
     )
 }
