@@ -106,9 +106,13 @@ test("a failure that only the queue sees is listed with its remedy, too", async 
 })
 
 test("a queue that is not there is told from an empty one", async () => {
-  const empty = await system.cli(["queue", "status"], { UNSEAL_QUEUE: "misspelt" })
-  expect(empty).toMatchObject({ code: 0, stderr: expect.stringContaining("there is no queue misspelt in") })
-  expect((await system.cli(["queue", "status"])).stderr).toBe("")
+  for (const command of ["status", "dead-letters", "redrive --all"]) {
+    const args = ["queue", ...command.split(" ")]
+    const empty = await system.cli(args, { UNSEAL_QUEUE: "misspelt" })
+    expect(empty).toMatchObject({ code: 0, stderr: expect.stringContaining("there is no queue misspelt in") })
+    if (command !== "redrive --all")
+      expect((await system.cli(args)).stderr, command).not.toContain("there is no queue")
+  }
 })
 
 test("a callback of another project than the environment's is refused with both", async () => {

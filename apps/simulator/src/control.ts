@@ -138,7 +138,7 @@ async function bodyOf(request: IncomingMessage): Promise<string> {
 }
 
 function send(response: ServerResponse, status: number, body: unknown, type = "application/json"): void {
-  response.writeHead(status, { "content-type": type }).end(JSON.stringify(body))
+  response.writeHead(status, { "content-type": type }).end(`${JSON.stringify(body)}\n`)
 }
 
 function sendProblem(response: ServerResponse, { status, message }: Problem): void {

@@ -7,6 +7,7 @@ import { FAILURES } from "@unseal/queue/ending"
 import { nextForDamaged } from "../archives/next.ts"
 import { readDuration } from "../terminal/duration.ts"
 import { UsageError } from "../terminal/exit.ts"
+import { sayIfAbsent } from "./absent.ts"
 import { withQueue } from "./connection.ts"
 
 export interface DeadLetterOptions {
@@ -33,6 +34,7 @@ export async function deadLettersCommand(
   const choice = choiceOf(options)
   await withQueue(async (access) => {
     const chosen = await findDeadLetters(access, choice, options.limit, signal)
+    if (chosen.length === 0) await sayIfAbsent(access)
     if (options.json) return void process.stdout.write(`${JSON.stringify(chosen)}\n`)
     for (const letter of chosen) {
       process.stdout.write(

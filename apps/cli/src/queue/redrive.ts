@@ -5,6 +5,7 @@ import { redriveCommitted } from "@unseal/operations/redrive-committed"
 import { nextForDamaged } from "../archives/next.ts"
 import { EXIT, UsageError } from "../terminal/exit.ts"
 import { openVendor } from "../vendor.ts"
+import { sayIfAbsent } from "./absent.ts"
 import { withQueue } from "./connection.ts"
 import { choiceOf, type DeadLetterOptions } from "./dead-letters.ts"
 import { describeDuplicate } from "./duplicate.ts"
@@ -32,6 +33,7 @@ export async function redriveCommand(options: RedriveOptions, signal: AbortSigna
   const isEmpty = Object.values(choice).every((value) => value === undefined)
   const dryRun = options.dryRun === true
   await withQueue(async (access) => {
+    await sayIfAbsent(access)
     const redriven: { from: string; to: string }[] = []
     const refused: { jobId: string; reason: string }[] = []
     for await (const outcome of redrive(access, isEmpty ? { all: true } : choice, { dryRun }, signal)) {

@@ -1,6 +1,7 @@
 import { counted } from "@unseal/archive/counted"
 import { readQueueOverview } from "@unseal/operations/queue-overview"
 import { Unaccounted } from "../terminal/exit.ts"
+import { sayAbsent } from "./absent.ts"
 import { withQueue } from "./connection.ts"
 import { describePause, describeSuspension } from "./suspensions.ts"
 
@@ -12,11 +13,7 @@ export async function queueStatusCommand(
   await withQueue(async (access) => {
     const { exists, status, accounts, suspensions, pause } = await readQueueOverview(access)
     const { accepted, committed, deadLetters, live, discarded, missing } = accounts
-    // No mistake in a new installation.
-    if (!exists)
-      process.stderr.write(
-        `there is no queue ${access.queue} in this Redis: either nothing was ever enqueued, or UNSEAL_QUEUE or REDIS_URL is that of another\n`,
-      )
+    if (!exists) sayAbsent(access.queue)
     if (options.json)
       process.stdout.write(`${JSON.stringify({ ...status, accounts, suspensions, paused: pause })}\n`)
     else {
