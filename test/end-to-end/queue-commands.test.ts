@@ -81,6 +81,10 @@ test("they are chosen by code, project, archive and number", async () => {
   expect(one).toMatchObject({ archiveId: cut[0]!.archiveId, projectId: PROJECT_ID })
   expect(await list("--id", one!.jobId)).toEqual([one])
   expect(await list("--id", randomUUID())).toEqual([])
+  expect(await list("--older-than", "0s")).toHaveLength(4)
+  expect(await list("--older-than", "72h", "--project", PROJECT_ID)).toEqual([])
+  const { code, stderr } = await system.cli(["queue", "redrive", "--older-than", "soon"])
+  expect([code, stderr]).toEqual([2, expect.stringContaining("--older-than must be")])
 })
 
 test("a code that no failure has is refused, with the one that was meant", async () => {

@@ -4,10 +4,11 @@
  * start tag or its place in the accounts.
  */
 
-import { Job, type JobsOptions, type Queue } from "bullmq"
+import type { JobsOptions, Queue } from "bullmq"
+import { type AddScript, addScriptFor, LAST_PRIORITY } from "./bullmq-inside.ts"
 import type { RedisClient } from "./client.ts"
-import { FAIR_QUEUE, LAST_PRIORITY, unitsOf } from "./fair-queue.ts"
-import { checkpointKey, countersKey, JOB_NAME, queueKey, turnsKey } from "./names.ts"
+import { FAIR_QUEUE, unitsOf } from "./fair-queue.ts"
+import { checkpointKey, countersKey, queueKey, turnsKey } from "./names.ts"
 import { IS_ORPHANED } from "./orphaned-job.ts"
 
 /** A job that is about to be added. A dead letter's payload may be malformed. */
@@ -21,18 +22,6 @@ export type AddedJob = "this" | "other" | "empty"
 
 const ANSWERS: readonly AddedJob[] = ["empty", "other", "this"]
 
-/** A script, and what it is given: keys first, as its registration says how many. */
-interface Call {
-  readonly script: string
-  readonly given: readonly unknown[]
-}
-
-/** What the scripts of a connection are registered as. */
-interface Script {
-  readonly lua: string
-  readonly numberOfKeys: number
-}
-
 /**
  * KEYS: those of BullMQ's script, counters, finish tags.
  * ARGV: prefixes of the keys of jobs and of checkpoints, last priority, dead letter that the only job replaces or "";
@@ -41,13 +30,13 @@ interface Script {
  *
  * An orphaned job is put back in line, with its payload and its attempts. It has been counted, unless its addition was torn before that.
  */
-const enqueueScript = ({ lua, numberOfKeys }: Script): string => `
+const enqueueScript = ({ lua, keys }: AddScript): string => `
 local function addJob(KEYS, ARGV)
 ${lua}
 end
 ${IS_ORPHANED}${FAIR_QUEUE}
 local EMPTY, OTHER, THIS = 0, 1, 2
-local counters, tags = KEYS[${numberOfKeys + 1}], KEYS[${numberOfKeys + 2}]
+local counters, tags = KEYS[${keys.length + 1}], KEYS[${keys.length + 2}]
 local prefix, checkpoints, last, replaced = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 
 local function putBackInLine(id, priority)
@@ -123,36 +112,17 @@ export async function addJobs(
   replaced = "",
 ): Promise<AddedJob[]> {
   const { name } = queue
-  // From then on the connection knows BullMQ's scripts.
-  await queue.getBackend().client
-  const calls = jobs.map((job) => addingOf(queue, job))
-  const { script, given } = calls[0]!
-  const { lua, numberOfKeys } = (connection.scriptsSet as Readonly<Record<string, Script>>)[script]!
+  const { script, given } = await addScriptFor(connection, queue, jobs)
   if (!(COMMAND in connection))
-    connection.defineCommand(COMMAND, {
-      numberOfKeys: numberOfKeys + 2,
-      lua: enqueueScript({ lua, numberOfKeys }),
-    })
+    connection.defineCommand(COMMAND, { numberOfKeys: script.keys.length + 2, lua: enqueueScript(script) })
   const answers: number[] = await Reflect.get(connection, COMMAND).apply(connection, [
-    ...[...given.slice(0, numberOfKeys), countersKey(name), turnsKey(name)],
+    ...[...script.keys, countersKey(name), turnsKey(name)],
     ...[queueKey(name, ""), checkpointKey(name, ""), LAST_PRIORITY, replaced],
     ...jobs.flatMap(({ payload: { projectId, size, nonce }, options: { jobId } }, index) => [
       ...[jobId, JSON.stringify(nonce) ?? '""', String(projectId)],
       unitsOf(typeof size === "number" ? size : undefined),
-      ...calls[index]!.given.slice(numberOfKeys),
+      ...given[index]!,
     ]),
   ])
   return answers.map((answer) => ANSWERS[answer]!)
-}
-
-/** What BullMQ would send to add `job`, with a priority that our script replaces. */
-function addingOf(queue: Queue, { payload, options }: NewJob): Call {
-  let call: Call | undefined
-  const runCommand = (script: string, given: unknown[]) => {
-    call = { script, given }
-  }
-  const job = new Job(queue, JOB_NAME, payload, { ...options, priority: LAST_PRIORITY }, options.jobId)
-  void job.addJob({ runCommand } as never, {})
-  if (call === undefined) throw new Error("BullMQ did not add the job by a script")
-  return call
 }

@@ -16,6 +16,7 @@
  */
 
 import type { Job } from "bullmq"
+import { LAST_PRIORITY } from "./bullmq-inside.ts"
 import type { RedisClient } from "./client.ts"
 import type { JobPayload } from "./job.ts"
 import { queueKey, turnsKey } from "./names.ts"
@@ -26,7 +27,6 @@ const UNIT_BYTES = 128 * 1024 * 1024
 const USUAL_UNITS = 8
 /** 64 GiB: no size that a callback claims buys its project a place beyond all reach. */
 const MAX_UNITS = 512
-export const LAST_PRIORITY = 2 ** 21 - 1
 /** Longer than the first delays of jobs that failed. */
 const QUIET_SECONDS = 5
 

@@ -13,11 +13,11 @@
  */
 
 import type { Side, UnsealError } from "@unseal/archive/errors"
+import { LAST_PRIORITY } from "./bullmq-inside.ts"
 import type { RedisClient } from "./client.ts"
 import { withDeadline } from "./deadline.ts"
 import { codeOf, type FailureCode, reasonOf } from "./ending.ts"
 import type { QueueLogger } from "./error-log.ts"
-import { LAST_PRIORITY } from "./fair-queue.ts"
 import type { JobPayload } from "./job.ts"
 import { suspensionsKey } from "./names.ts"
 import { RELEASE, SET_ASIDE } from "./suspension-moves.ts"

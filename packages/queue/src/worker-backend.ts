@@ -1,22 +1,9 @@
 import type { Worker } from "bullmq"
+import { backendInside, FINISHED_ARGUMENT } from "./bullmq-inside.ts"
 import { withDeadline } from "./deadline.ts"
-
-/** What is used of BullMQ's backend, as it is inside. */
-interface BackendInside {
-  moveToFinishedArgs(job: { readonly data: unknown }, ...given: unknown[]): unknown[]
-  execCommand(client: { runCommand: unknown }, command: string, given: unknown[]): Promise<unknown>
-  readonly client: Promise<{ hdel(key: string, ...fields: string[]): Promise<unknown> }>
-  toKey(type: string): string
-  waitForJob(blockSeconds: number): Promise<unknown>
-  reconnectBlocking(): Promise<void>
-}
 
 /** BullMQ gives up a blocking command after a second and connects anew; a connection takes 5 s at most. */
 const RESET_MS = 10_000
-
-/** Where the fields to update are among what `moveToFinishedArgs` is given beside the job, and where the new state is. */
-const FIELDS = 7
-const TARGET = 3
 
 /**
  * Mends three habits of a worker's backend. A completed job keeps all of its data: here the script that completes it takes the secrets away,
@@ -26,7 +13,7 @@ const TARGET = 3
  * the worker asks by its other connection.
  */
 export function mendBackend(worker: Worker): void {
-  const backend = worker.getBackend() as unknown as BackendInside
+  const backend = backendInside(worker)
   const { moveToFinishedArgs, execCommand, waitForJob, reconnectBlocking } = backend
 
   backend.waitForJob = (blockSeconds) =>
@@ -34,7 +21,8 @@ export function mendBackend(worker: Worker): void {
   backend.reconnectBlocking = () => withinLimit(reconnectBlocking.call(backend), RESET_MS / 2, undefined)
 
   backend.moveToFinishedArgs = (job, ...given) => {
-    if (given[TARGET] === "completed") given[FIELDS] = { data: JSON.stringify(withoutSecrets(job.data)) }
+    if (given[FINISHED_ARGUMENT.state] === "completed")
+      given[FINISHED_ARGUMENT.fields] = { data: JSON.stringify(withoutSecrets(job.data)) }
     return moveToFinishedArgs.call(backend, job, ...given)
   }
 
