@@ -182,6 +182,13 @@ const RULES: readonly Rule[] = [
     broken: ["apps/worker/src/main.ts", "../../../packages/queue/src/consumer.ts"],
   },
   {
+    reason:
+      "a key ring is opened by its URL: nobody but the table of schemes knows that keys are a directory",
+    where: /^(?!packages\/archive\/src\/keys\/open\.ts$)/,
+    isForbidden: within(/^packages\/archive\/src\/keys\/directory\.ts$/),
+    broken: ["apps/worker/src/places.ts", "@unseal/archive/keys/directory"],
+  },
+  {
     reason: "ingest holds no private key and no cloud credential",
     where: /^apps\/ingest\//,
     isForbidden: within(

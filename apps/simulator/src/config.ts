@@ -1,5 +1,6 @@
 import { existsSync, readFileSync } from "node:fs"
-import { nearest, readSecretFile } from "@unseal/service/environment"
+import { closest } from "@unseal/archive/did-you-mean"
+import { readSecretFile } from "@unseal/service/environment"
 import {
   ConfigurationError,
   type Environment,
@@ -28,7 +29,7 @@ function readOwnSettings(env: Environment): z.output<typeof SETTINGS> {
   const given = Object.entries(env).filter(([name, value]) => name.startsWith("SIMULATOR_") && value)
   const problems = given
     .filter(([name]) => !known.includes(name))
-    .map(([name]) => `${name} is not a setting: did you mean ${nearest(name, known)}?`)
+    .map(([name]) => `${name} is not a setting: did you mean ${closest(name, known)}?`)
 
   const values: Record<string, string | undefined> = Object.fromEntries(given)
   for (const name of SECRETS) {

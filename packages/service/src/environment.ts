@@ -3,8 +3,6 @@ import type { SettingRow } from "./setting-row.ts"
 import { SETTINGS } from "./setting-table.ts"
 import { readSmallFile } from "./small-file.ts"
 
-export { closest as nearest } from "@unseal/archive/did-you-mean"
-
 /** Environment variables, as in `process.env`. */
 export type Environment = Readonly<Record<string, string | undefined>>
 

@@ -5,7 +5,8 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterEach, beforeEach, describe, expect, it } from "vitest"
 import { decodeEncryptedPassword, parsePassword } from "../format/password.ts"
-import { openKeyDirectory, readPrivateKey } from "./directory.ts"
+import { openKeyDirectory } from "./directory.ts"
+import { readPrivateKey } from "./private-key.ts"
 
 const vectors = join(import.meta.dirname, "../../../../test/vectors")
 const never = new AbortController().signal

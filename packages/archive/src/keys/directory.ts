@@ -3,11 +3,12 @@ import { readdir, stat } from "node:fs/promises"
 import { join } from "node:path"
 import { isUnsealError, UnsealError } from "../errors.ts"
 import { type Certificate, parseCertificates } from "../format/certificate.ts"
-import { createKeyRing, type PrivateKey, parsePrivateKey } from "../format/key-ring.ts"
+import { createKeyRing, type PrivateKey } from "../format/key-ring.ts"
 import { type OaepHash, wipe } from "../format/password.ts"
 import { utf8Of } from "../format/text.ts"
 import { NotASmallFile, readSmallFile } from "../small-file.ts"
 import type { KeyNote, KeyProblem, OpenedKeyRing } from "./contract.ts"
+import { readPrivateKey } from "./private-key.ts"
 
 export interface KeyDirectoryOptions {
   readonly oaepHash?: OaepHash
@@ -193,51 +194,5 @@ function readable(pem: Buffer, name: string): readonly Certificate[] {
   }
 }
 
-/**
- * Reads one private key file, with its passphrase from `passphrasePath` or as given. `ERR_KEY_INVALID` as `parsePrivateKey`;
- * the file system's own errors pass through, `ERR_KEY_INVALID` too for what is no small file. With `pipes` both may come through a pipe, until that signal is aborted.
- */
-export async function readPrivateKey(
-  path: string,
-  options: { name?: string; passphrasePath?: string; passphrase?: Uint8Array; pipes?: AbortSignal } = {},
-): Promise<PrivateKey> {
-  let pem: Buffer | undefined
-  let read: Buffer | undefined
-  let text: Buffer | undefined
-  try {
-    pem = await contentOf(path, options.pipes)
-    if (options.passphrasePath !== undefined) read = await contentOf(options.passphrasePath, options.pipes)
-    text = read && utf8Of(read)
-    const [name, passphrase] = [options.name ?? path, read ? trimNewline(read) : options.passphrase]
-    try {
-      return parsePrivateKey(pem, name, passphrase)
-    } catch (error) {
-      if (text === undefined || text === read) throw error
-      // openssl takes a byte order mark for a part of the passphrase; whoever has typed it since does not.
-      return parsePrivateKey(pem, name, trimNewline(text))
-    }
-  } finally {
-    wipe(pem, read, text)
-  }
-}
-
-/** A file that is not one is named: two are read, and only one of them may be at fault. */
-async function contentOf(path: string, pipes?: AbortSignal): Promise<Buffer> {
-  try {
-    return (await readSmallFile(path, { pipes })).content
-  } catch (error) {
-    throw error instanceof NotASmallFile
-      ? new UnsealError("ERR_KEY_INVALID", `${path} ${error.message}`)
-      : error
-  }
-}
-
 const reasonOf = (error: unknown): string =>
   error instanceof NotASmallFile ? `it ${error.message}` : (error as Error).message
-
-function trimNewline(bytes: Buffer): Buffer {
-  let end = bytes.length
-  if (bytes[end - 1] === 0x0a) end--
-  if (bytes[end - 1] === 0x0d) end--
-  return bytes.subarray(0, end)
-}
