@@ -1,38 +1,38 @@
-/** What the adapters agree on among themselves; users of a store need only `contract.ts` and `open.ts`. */
+/** What adapters share among themselves. Users of a store need only `contract.ts` and `open.ts`. */
 import { crc32 } from "node:zlib"
 import { counted } from "../counted.ts"
 import { UnsealError } from "../errors.ts"
 import { PART_UNIT } from "../format/parts.ts"
 import type { ArchiveSource, ArchiveStore, OpenedObject, StoredObject, WrittenPart } from "./contract.ts"
 
-/** What the adapter has found out about its store, for a log line or a metric: when it is found or changes. */
+/** A finding about the store, for a log line or a metric. Sent when it is made, and when it changes. */
 export type StoreNotice =
-  /** The store's clock is so far ahead of this machine's (behind, if negative). Requests are signed by it from now on. */
+  /** The store's clock is this far ahead of this machine's (behind, if negative). Requests are signed by it from now on. */
   | { readonly what: "clock-skew"; readonly seconds: number }
   /** The bucket is in another region than configured. Requests are signed for it from now on. */
   | { readonly what: "other-region"; readonly region: string }
-  /** A look at an object was denied, and nobody can tell whether it is there. Told of each such look. */
+  /** A look at an object was denied, so it may or may not exist. Sent for each such look. */
   | { readonly what: "blind" }
-  /** An upload that was given up may not be ended: its parts stay. */
+  /** Aborting an upload is not permitted: its parts stay. */
   | { readonly what: "abort-denied"; readonly permission: string }
-  /** The uploads of one key may not be listed: what earlier runs have forgotten is not found. */
+  /** Listing one key's uploads is not permitted: uploads that earlier runs left behind are not found. */
   | { readonly what: "uploads-denied"; readonly permission: string }
 
-/** What `openStore` hands to every adapter. */
+/** What `openStore` passes to every adapter. */
 export interface AdapterOptions {
-  /** The preferred part size: an adapter moves it into the store's limits for each object. */
+  /** The preferred part size. For each object the adapter adjusts it to the store's limits. */
   readonly partSizeBytes: number
-  /** The environment, for what the store's SDK does not read by itself. */
+  /** The environment, for settings that the store's SDK does not read itself. */
   readonly env: Readonly<Record<string, string | undefined>>
-  /** A connection on which nothing moved for so long is given up. */
+  /** How long a connection may be silent before it is given up. */
   readonly idleTimeoutMs: number
-  /** Instead of those that the SDK's chain or the URL's profile would give; only S3 takes any. */
+  /** Used instead of the SDK's chain and the URL's profile. Only for S3. */
   readonly credentials?: S3Credentials | undefined
-  /** Told of each notice. */
+  /** Called with each notice. */
   readonly onNotice?: ((notice: StoreNotice) => void) | undefined
 }
 
-/** Credentials of S3 for one store, where the SDK's chain, which is the process's, would be the wrong place. */
+/** S3 credentials of one store. The SDK's chain belongs to the whole process, which may be the wrong scope. */
 export interface S3Credentials {
   readonly accessKeyId: string
   readonly secretAccessKey: string
@@ -41,10 +41,10 @@ export interface S3Credentials {
 /** 8 MiB as whole `PART_UNIT`s: a 4-hour archive of 12 GB has 1,431 parts, and eight parts in flight take 64 MiB. */
 export const DEFAULT_PART_SIZE_BYTES = 11_156 * PART_UNIT
 
-/** Longer than any healthy store is silent, shorter than a job's lock. */
+/** Longer than any healthy store is silent, and shorter than a job's lock. */
 export const DEFAULT_IDLE_TIMEOUT_MS = 30_000
 
-/** A store that holds connections: `close` lets them go. No call may follow it. */
+/** A store with connections, which `close` releases. No call may follow it. */
 export interface OpenedStore extends ArchiveStore {
   close(): Promise<void>
 }
@@ -52,7 +52,7 @@ export interface OpenedStore extends ArchiveStore {
 /** The store's own name for `key`: below the prefix of the store's URL, if it has one. */
 export const keyUnder = (prefix: string, key: string): string => (prefix === "" ? key : `${prefix}/${key}`)
 
-/** `ArchiveSource.open` in two requests, where one would not do. */
+/** Implements `ArchiveSource.open` with two requests, for stores that can't do it with one. */
 export async function openInTwo(
   source: Pick<ArchiveSource, "stat" | "read">,
   key: string,
@@ -62,7 +62,7 @@ export async function openInTwo(
   const object = await source.stat(key, signal)
   if (object === null) return null
   const end = Math.min(length, object.size)
-  // `read` asks for nothing before its first piece is wanted.
+  // `read` sends nothing until its first piece is requested.
   const head = end === 0 ? nothing() : source.read(object, { start: 0, end }, signal)
   return { object, head, close() {} }
 }
@@ -70,8 +70,8 @@ export async function openInTwo(
 async function* nothing(): AsyncGenerator<Uint8Array> {}
 
 /**
- * The markers of a listing's pages so far. `advance` gives where the next page begins, or `undefined` at the end;
- * `ERR_STORE_UNAVAILABLE` if the store says that there is more and names a place that was read already, or none.
+ * Tracks the markers of a listing's pages. `advance` returns where the next page begins, or `undefined` at the end. Throws
+ * `ERR_STORE_UNAVAILABLE` if the store announces more, but gives no marker or a marker that was already used.
  */
 export function createMarkers(listing: string) {
   const seen = new Set<string>([""])
@@ -91,8 +91,8 @@ export function createMarkers(listing: string) {
 }
 
 /**
- * What is wrong with the ETag of an answer, as a clause; `null` if it names one version to the byte. A weak one can't be held to
- * with `If-Match`.
+ * What is wrong with an answer's ETag, as a clause; `null` if it identifies one version byte for byte. A weak ETag is no use,
+ * because `If-Match` never matches it.
  */
 export function whatIsWrongWith(etag: string | undefined): string | null {
   const answered =
@@ -115,7 +115,7 @@ export const crc32Of = (body: readonly Uint8Array[]): number =>
 export const bytesOf = (body: readonly Uint8Array[]): number =>
   body.reduce((sum, chunk) => sum + chunk.length, 0)
 
-/** Bytes that part `number` of an object of `size` bytes has. `RangeError` if the object has no such part. */
+/** The size of part `number` of an object of `size` bytes. Throws `RangeError` if the object has no such part. */
 export function partBytes(number: number, size: number, partSize: number): number {
   const start = (number - 1) * partSize
   if (!Number.isInteger(number) || number < 1 || start >= size)
@@ -123,13 +123,13 @@ export function partBytes(number: number, size: number, partSize: number): numbe
   return Math.min(partSize, size - start)
 }
 
-/** `RangeError` unless `body` has `expectedBytes` bytes. `label` says what it is, e.g. `part 2 of s3://bucket/key`. */
+/** Throws `RangeError` unless `body` has `expectedBytes` bytes. `label` names it, e.g. `part 2 of s3://bucket/key`. */
 export function checkLength(body: readonly Uint8Array[], expectedBytes: number, label: string): void {
   const bytes = bytesOf(body)
   if (bytes !== expectedBytes) throw new RangeError(`${label} has ${bytes} bytes instead of ${expectedBytes}`)
 }
 
-/** `ERR_STORE_UNAVAILABLE` unless `body` has the CRC-32 that its caller computed, for a store that can't verify it. */
+/** Throws `ERR_STORE_UNAVAILABLE` unless `body` has the CRC-32 that its caller computed. For stores that can't verify it. */
 export function checkCrc32(body: readonly Uint8Array[], expected: number, label: string): void {
   const actual = crc32Of(body)
   if (actual !== expected >>> 0)
@@ -141,7 +141,7 @@ export function checkCrc32(body: readonly Uint8Array[], expected: number, label:
 
 export const hexCrc32 = (sum: number): string => (sum >>> 0).toString(16).padStart(8, "0")
 
-/** `RangeError` unless `parts` are 1 to n without a gap and add up to `size`: a caller's mistake that no store may see. */
+/** Throws `RangeError` unless `parts` are 1 to n without a gap and add up to `size`: then the caller is at fault. */
 export function checkParts(parts: ReadonlyMap<number, WrittenPart>, size: number, partSize: number): void {
   const count = Math.ceil(size / partSize)
   if (parts.size !== count)
@@ -156,7 +156,7 @@ export function checkParts(parts: ReadonlyMap<number, WrittenPart>, size: number
   }
 }
 
-/** Whether `found` is the object that an upload of `size` bytes with `metadata` makes: how an ambiguous answer is settled. */
+/** Whether `found` is the object that an upload of `size` bytes with `metadata` makes. This settles ambiguous answers. */
 export function isSameObject(
   found: StoredObject,
   size: number,

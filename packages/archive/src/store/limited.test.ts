@@ -14,7 +14,7 @@ const fast = { baseMs: 1, maxMs: 4, growMs: 5, liftMs: 60_000, patienceMs: 20_00
 
 const busy = (retryAfterMs?: number) => new UnsealError("ERR_STORE_BUSY", "503 SlowDown", { retryAfterMs })
 
-/** A store that refuses a request while `most` others are under way. A body is under way until it has been read, or left. */
+/** A store that refuses a request while `most` others are in progress. A body is in progress until it is read or abandoned. */
 function slowStore(most: number, { workMs = 3, retryAfterMs = undefined as number | undefined } = {}) {
   const seen = { underWay: 0, largest: 0, refused: 0, accepted: 0, calls: [] as string[], most }
   function begin(call: string): void {
@@ -58,7 +58,7 @@ function slowStore(most: number, { workMs = 3, retryAfterMs = undefined as numbe
       begin("open")
       const head = body(length)
       const close = () => {
-        // As a connection that is closed: a generator that was never begun has no `finally` to run.
+        // Stands for a closed connection: a generator that never began has no `finally` to run.
         seen.underWay--
       }
       return { object, head, close }
@@ -81,7 +81,7 @@ async function sizeOf(pieces: AsyncIterable<Uint8Array>): Promise<number> {
   return size
 }
 
-/** As the pipeline does it: a head is held while the destination is looked at. */
+/** Works like the pipeline: it holds a head while it looks at the destination. */
 async function oneArchive(store: ArchiveStore): Promise<void> {
   const opened = await store.open("a", 20, never)
   await store.stat("b", never)
@@ -91,7 +91,7 @@ async function oneArchive(store: ArchiveStore): Promise<void> {
   await writer.complete(new Map(), never)
 }
 
-describe("a store that takes all there is", () => {
+describe("a store that takes everything", () => {
   it("has no limit", async () => {
     const { store, seen } = slowStore(1_000)
     const limit = new RequestLimit(fast)
@@ -103,11 +103,11 @@ describe("a store that takes all there is", () => {
 
 describe("a store that refuses more than a few requests at a time", () => {
   for (const most of [1, 2, 3, 7])
-    it(`gets everything done, with ${most} at a time and no failure to count`, async () => {
+    it(`gets everything done, with ${most} at a time and no failure counted`, async () => {
       const { store, seen } = slowStore(most)
       const limit = new RequestLimit(fast)
       const codes: string[] = []
-      // The request layer gives up at the first failure here: a refusal for rate must not be one.
+      // The request layer gives up at the first failure here, so a refusal for rate must not count as one.
       const limited = withRetries(withRequestLimit(store, limit, { onRetry: (code) => codes.push(code) }), {
         attempts: 1,
       })
@@ -121,7 +121,7 @@ describe("a store that refuses more than a few requests at a time", () => {
       expect(seen.refused).toBeLessThan(seen.accepted)
     })
 
-  it("gets more again when it takes more", async () => {
+  it("gets more requests again when it takes more", async () => {
     const { store, seen } = slowStore(2)
     const limit = new RequestLimit(fast)
     const limited = withRequestLimit(store, limit)
@@ -132,7 +132,7 @@ describe("a store that refuses more than a few requests at a time", () => {
     expect(limit.limit).toBeGreaterThan(10)
   })
 
-  it("is without a limit when nobody has had to wait for a while", async () => {
+  it("has no limit again when nobody has had to wait for a while", async () => {
     const { store } = slowStore(2)
     const limit = new RequestLimit({ ...fast, liftMs: 50 })
     const limited = withRequestLimit(store, limit)
@@ -159,7 +159,7 @@ describe("a store that refuses more than a few requests at a time", () => {
     expect(seen.calls).toHaveLength(7)
   })
 
-  it("gets its refused request again once for each refusal, and a read without a byte twice", async () => {
+  it("gets a refused request again once per refusal, and a read without a byte twice", async () => {
     const { store, seen } = slowStore(0)
     const limited = withRequestLimit(store, new RequestLimit(fast))
     const reading = sizeOf(limited.read(object, range, never))
@@ -171,7 +171,7 @@ describe("a store that refuses more than a few requests at a time", () => {
 })
 
 describe("a store that refuses everything", () => {
-  it("is given up after a while, by all who wait, and then at once with each new request", async () => {
+  it("is given up after a while by all waiting requests, and then at once by each new one", async () => {
     const { store, seen } = slowStore(0)
     const limit = new RequestLimit({ ...fast, patienceMs: 200 })
     const limited = withRequestLimit(store, limit)
@@ -193,7 +193,7 @@ describe("a store that refuses everything", () => {
     await again
   })
 
-  it("is given up at once if it asks to be left alone for longer than that", async () => {
+  it("is given up at once if it asks for a longer pause than that", async () => {
     const { store, seen } = slowStore(0, { retryAfterMs: 3_600_000 })
     const limited = withRequestLimit(store, new RequestLimit(fast))
     await expect(limited.stat("a", never)).rejects.toMatchObject({ retryAfterMs: 3_600_000 })
@@ -202,7 +202,7 @@ describe("a store that refuses everything", () => {
 })
 
 describe("a wait for a turn", () => {
-  it("ends with the reason of an abort, also one that came before", async () => {
+  it("ends with the reason of an abort, even an earlier one", async () => {
     const { store, seen } = slowStore(0)
     const limited = withRequestLimit(store, new RequestLimit(fast))
     const controller = new AbortController()
@@ -221,11 +221,11 @@ describe("a wait for a turn", () => {
 })
 
 describe("a head that is held", () => {
-  it("is let go when its store refuses something, and asked for when it is read", async () => {
+  it("is released when its store refuses something, and requested again when it is read", async () => {
     const { store, seen } = slowStore(1)
     const limited = withRequestLimit(store, new RequestLimit(fast))
     const opened = await limited.open("a", 20, never)
-    // The store counts the head that is held: this could never be answered.
+    // The store counts the held head, so it could never answer this.
     await limited.stat("b", never)
     expect(seen.underWay).toBe(0)
     expect(await sizeOf(opened!.head)).toBe(20)
@@ -234,7 +234,7 @@ describe("a head that is held", () => {
     expect(seen.underWay).toBe(0)
   })
 
-  it("is let go after a while, so that another store of the same server can go on", async () => {
+  it("is released after a while, so that another store of the same server can go on", async () => {
     const { store, seen } = slowStore(1)
     const [source, destination] = [1, 2].map(() =>
       withRequestLimit(store, new RequestLimit(fast), { holdMs: 50 }),
@@ -245,7 +245,7 @@ describe("a head that is held", () => {
     expect(seen.underWay).toBe(0)
   })
 
-  it("is read from where it is otherwise, and in flight until its end", async () => {
+  it("is otherwise read in place, and in flight until its end", async () => {
     const { store, seen } = slowStore(10)
     const limit = new RequestLimit(fast)
     const limited = withRequestLimit(store, limit)

@@ -7,35 +7,35 @@ import type { ArchiveStore, OpenedObject, PartWriter, StoredObject } from "./con
 import type { RequestLimit } from "./request-limit.ts"
 
 export interface LimitedOptions {
-  /** Called before a request that was refused for its rate is made again, for the metric. */
+  /** Called before a request that was refused for its rate is repeated, for the metric. */
   readonly onRetry?: ((code: ErrorCode) => void) | undefined
-  /** A head that nobody reads is let go after so long; 10 s if left out. */
+  /** How long a head that nobody reads is held. Default 10 s. */
   readonly holdMs?: number | undefined
 }
 
-/** A request that is refused so often, over so long, is given up although the store accepts others. */
+/** After this many refusals over this time a request fails, even if the store accepts others. */
 const MOST_REFUSALS = 20
 const REQUEST_PATIENCE_MS = 300_000
 
-/** An answer of which the first piece, or the end, is there. */
+/** An answer whose first piece, or end, has arrived. */
 interface Begun {
   readonly pieces: AsyncIterator<Uint8Array>
   readonly first: IteratorResult<Uint8Array>
 }
 
 /**
- * `store`, with as many requests in flight as `limit` allows. What is refused for rate (`ERR_STORE_BUSY`) is asked again when
- * its turn comes, and no failure that the request layer's retries would count; it is passed on when the store accepts nothing
- * for a minute. The body of an answer is in flight until its end. A head that nobody has begun to read would hold a place that
- * its own archive may need to get on: it is let go when the store refuses something, or after `holdMs`, and then asked for
- * when it is read. `openUploads` is passed through: its caller makes other requests while it holds the listing.
+ * Limits the requests to `store` that are in flight to what `limit` allows. A request refused for rate (`ERR_STORE_BUSY`) is
+ * repeated when its turn comes. That is not a failure for the request layer's retries, unless the store accepts nothing for a
+ * minute. An answer's body is in flight until its end. A head that nobody has begun to read would hold a place that its own
+ * archive may need, so it is released when the store refuses something, or after `holdMs`, and requested again when it is
+ * read. `openUploads` is passed through, because its caller makes other requests while it holds the listing.
  */
 export function withRequestLimit(
   store: ArchiveStore,
   limit: RequestLimit,
   { onRetry, holdMs = 10_000 }: LimitedOptions = {},
 ): ArchiveStore {
-  /** Makes a request. Once it is answered it is in flight until the caller says `limit.leave()`. */
+  /** Makes a request. After its answer it stays in flight until the caller calls `limit.leave()`. */
   async function begin<Result>(request: () => Promise<Result>, signal?: AbortSignal): Promise<Result> {
     let firstRefusalAt = 0
     for (let refusals = 1; ; refusals++) {
@@ -47,7 +47,7 @@ export function withRequestLimit(
         return result
       } catch (error) {
         if (!isUnsealError(error, "ERR_STORE_BUSY")) {
-          // Whatever else the store says, it had the time to say.
+          // With any other answer, the store was not too busy.
           if (isUnsealError(error) && error.code !== "ERR_STORE_UNAVAILABLE") limit.accept()
           limit.leave()
           throw error
@@ -71,7 +71,7 @@ export function withRequestLimit(
   const beginRead = (object: StoredObject, range: ByteRange, signal: AbortSignal): Promise<Begun> =>
     begin(() => begun(store.read(object, range, signal)), signal)
 
-  /** The pieces of the answer that `ask` brings. Made by hand, since a generator would cost more for each piece. */
+  /** The pieces of the answer that `ask` gets. Not a generator, which would cost more per piece. */
   function inFlight(ask: () => Promise<Begun>): AsyncIterableIterator<Uint8Array> {
     let pieces: AsyncIterator<Uint8Array> | undefined
     const leave = () => {
@@ -106,7 +106,7 @@ export function withRequestLimit(
     return self
   }
 
-  /** What `store.open` gave, and is in flight. */
+  /** Holds the result of `store.open`, which is in flight. */
   function hold(opened: OpenedObject, length: number, signal: AbortSignal): OpenedObject {
     const { object } = opened
     let isHeld = true
@@ -124,7 +124,7 @@ export function withRequestLimit(
     }
     const timer = setTimeout(letGo, holdMs).unref()
     const forget = limit.onRefusal(letGo)
-    // Refused before, and accepted now that the store counts.
+    // A store that refused before has a limit, so nothing is held.
     if (Number.isFinite(limit.limit)) letGo()
 
     const head = inFlight(async () => {
@@ -159,7 +159,7 @@ export function withRequestLimit(
     ...(store.missingPermission && { missingPermission: () => store.missingPermission!() }),
     stat: (key, signal) => once(() => store.stat(key, signal), signal),
     async open(key, length, signal) {
-      // Nothing is held from a store that counts what is in flight.
+      // Nothing is held from a store that limits requests in flight.
       const answer = await begin<OpenedObject | StoredObject | null>(
         () => (Number.isFinite(limit.limit) ? store.stat(key, signal) : store.open(key, length, signal)),
         signal,
@@ -181,7 +181,7 @@ export function withRequestLimit(
 }
 
 const END = { done: true, value: undefined } as const
-/** In place of pieces that have ended. */
+/** Replaces pieces that have ended. */
 const OVER: AsyncIterator<Uint8Array> = { next: async () => END }
 
 async function begun(answer: AsyncIterable<Uint8Array>): Promise<Begun> {

@@ -1,6 +1,6 @@
 import type { StoreNotice } from "./adapter.ts"
 
-/** What a notice says to an operator, as a clause of one line: what is wrong, and what to set right. */
+/** A notice as a one-line clause for operators: what is wrong, and what to set right. */
 export function describeNotice(notice: StoreNotice): string {
   switch (notice.what) {
     case "clock-skew": {

@@ -11,7 +11,7 @@ import { StoreUrlError } from "./url.ts"
 const never = new AbortController().signal
 
 describe("openStore", () => {
-  it("opens a directory that can be written and read", async () => {
+  it("opens a directory for reading and writing", async () => {
     const directory = await mkdtemp(join(tmpdir(), "unseal-open-"))
     const store = poisoned(await openStore(`file://${directory}`, { env: {}, partSizeBytes: 1504 }))
     expect(store.location).toBe(`file://${directory}`)
@@ -30,7 +30,7 @@ describe("openStore", () => {
     await rm(directory, { recursive: true })
   })
 
-  it("tells of each retry", async () => {
+  it("reports each retry", async () => {
     const codes: string[] = []
     const url = "s3://bucket/prefix?endpoint=http://127.0.0.1:1&profile=nobody"
     const env = {

@@ -13,25 +13,25 @@ import { withRetries } from "./retry.ts"
 import { parseStoreUrl, type StoreUrl } from "./url.ts"
 
 export interface OpenStoreOptions {
-  /** The preferred part size; 8 MiB if left out. The store moves it into its limits. */
+  /** The preferred part size. The store adjusts it to its limits. Default 8 MiB. */
   readonly partSizeBytes?: number | undefined
-  /** The process's environment, handed in because only a `config.ts` reads it; the SDKs' own chains read it themselves. */
+  /** The process's environment, passed in because only a `config.ts` reads it. The SDKs' own chains read it themselves. */
   readonly env: Readonly<Record<string, string | undefined>>
   /** Called before each retry of a request, for the metric. */
   readonly onRetry?: ((code: ErrorCode) => void) | undefined
-  /** What the requests in flight are held to; one of the store's own if left out. A directory needs none. */
+  /** The limit on requests in flight. Default: one of the store's own. A directory needs none. */
   readonly limit?: RequestLimit | undefined
-  /** A connection on which nothing moved for so long is given up; 30 s if left out. */
+  /** How long a connection may be silent before it is given up. Default 30 s. */
   readonly idleTimeoutMs?: number | undefined
-  /** Instead of the SDK's chain and the URL's profile, for `s3://` only; `azure://` takes them from `env` in any case. */
+  /** Used instead of the SDK's chain and the URL's profile, for `s3://` only. `azure://` always takes them from `env`. */
   readonly credentials?: S3Credentials | undefined
-  /** Told what the adapter finds out about its store. */
+  /** Called with what the adapter finds out about its store. */
   readonly onNotice?: ((notice: StoreNotice) => void) | undefined
 }
 
 /**
- * Opens the store that `url` names (see `parseStoreUrl`), with flow control and the request layer's retries around it. Nothing is asked of
- * the store yet: that a bucket is missing shows with the first call. `StoreUrlError` if the URL can't be used.
+ * Opens the store that `url` names (see `parseStoreUrl`), with flow control and the request layer's retries. Sends nothing yet: a
+ * missing bucket shows with the first call. Throws `StoreUrlError` if the URL can't be used.
  */
 export async function openStore(url: string, options: OpenStoreOptions): Promise<OpenedStore> {
   const parsed = parseStoreUrl(url)
@@ -47,7 +47,7 @@ export async function openStore(url: string, options: OpenStoreOptions): Promise
   return { ...withRetries(limited, { onRetry }), close: () => store.close() }
 }
 
-// Imported only when asked for: an SDK takes longer to load than a small archive takes to decrypt.
+// Imported only when needed: an SDK takes longer to load than a small archive takes to decrypt.
 async function openAdapter(url: StoreUrl, options: AdapterOptions): Promise<OpenedStore> {
   switch (url.kind) {
     case "s3":

@@ -1,8 +1,8 @@
-/** How large parts are: one rule for all stores, within what each of them takes. */
+/** How large parts are: one rule for all stores, within the limits of each. */
 import { UnsealError } from "../errors.ts"
 import { PART_UNIT } from "../format/parts.ts"
 
-/** What a kind of store takes as parts of one object. */
+/** A kind of store's limits on the parts of one object. */
 export interface PartLimits {
   /** For messages. */
   readonly store: string
@@ -15,9 +15,9 @@ export interface PartLimits {
 }
 
 /**
- * Bytes in every part but the last of a new object of `size` bytes: `preferred`, or what the store's limits ask for, rounded up
- * to a multiple of `PART_UNIT`. At the store's largest part it is rounded down instead. `ERR_CIPHERTEXT_INVALID` for an object that
- * would have too many parts even of that size.
+ * The size of every part but the last, for a new object of `size` bytes: `preferred`, or what the store's limits require, rounded
+ * up to a multiple of `PART_UNIT`, but down at the store's largest part. Throws `ERR_CIPHERTEXT_INVALID` for an object that
+ * would have too many parts even of the largest size.
  */
 export function partSizeWithin(limits: PartLimits, size: number, preferred: number): number {
   const largest = Math.floor(limits.largest / PART_UNIT) * PART_UNIT

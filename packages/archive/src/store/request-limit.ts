@@ -1,24 +1,24 @@
 /**
- * How many requests a store gets at a time once it has refused some for their rate (503 SlowDown, 429, ServerBusy). Such a
- * refusal is flow control, not a failure: the requests in flight are halved, and grow back while the store accepts them, as
- * in TCP and in the SDKs' adaptive mode. Until the first refusal there is no limit, and nothing waits.
+ * Limits a store's concurrent requests once it has refused some for their rate (503 SlowDown, 429, ServerBusy). Such a refusal is
+ * flow control, not a failure: the number in flight is halved, and grows back while the store accepts requests, as in TCP
+ * and in the SDKs' adaptive mode. Until the first refusal there is no limit, and nothing waits.
  */
 import { UnsealError } from "../errors.ts"
 
 export interface RequestLimitOptions {
-  /** A store that accepts nothing for so long is given up, until it is asked again; 60 s if left out. */
+  /** How long a store may accept nothing before it is given up, until the next request. Default 60 s. */
   readonly patienceMs?: number | undefined
-  /** The first pause after a refusal is about so long, and each further one twice the one before; 100 ms if left out. */
+  /** The approximate first pause after a refusal. It doubles with each further one. Default 100 ms. */
   readonly baseMs?: number | undefined
-  /** No pause is longer, unless the store asks for it; 5 s if left out. */
+  /** The longest pause, unless the store asks for more. Default 5 s. */
   readonly maxMs?: number | undefined
-  /** The limit grows once in so long at most; 1 s if left out. */
+  /** The shortest time between two increases of the limit. Default 1 s. */
   readonly growMs?: number | undefined
-  /** The limit is lifted when nobody has had to wait for so long; 60 s if left out. */
+  /** The limit is lifted when nobody has had to wait for this long. Default 60 s. */
   readonly liftMs?: number | undefined
 }
 
-/** A refusal so long ago says nothing about now. */
+/** A refusal this long ago says nothing about now. */
 const FORGOTTEN_MS = 300_000
 
 interface Waiter {
@@ -26,7 +26,7 @@ interface Waiter {
   giveUp(error: UnsealError): void
 }
 
-/** The request's place in the history of refusals: only one that began after the last halving can cause another. */
+/** A request's place in the history of refusals. Only a request that began after the last halving can cause another. */
 type Ticket = number
 
 export class RequestLimit {
@@ -36,14 +36,14 @@ export class RequestLimit {
   #limit = Number.POSITIVE_INFINITY
   #inFlight = 0
   #halvings = 0
-  /** Halvings since a request was accepted. */
+  /** Halvings since the last accepted request. */
   #inRow = 0
   #accepted = 0
   #changedAt = 0
   #waitedAt = 0
   #notBefore = 0
   #refusedAt = 0
-  /** Nothing was accepted since. */
+  /** Nothing has been accepted since then. */
   #refusedSince: number | undefined
   #timer: NodeJS.Timeout | undefined
 
@@ -52,13 +52,13 @@ export class RequestLimit {
     this.#options = { patienceMs, baseMs, maxMs, growMs, liftMs }
   }
 
-  /** Requests that may be in flight; `Infinity` while the store takes as many as there are. */
+  /** How many requests may be in flight; `Infinity` until the store refuses some. */
   get limit(): number {
     const isIdle = this.#waiting.size === 0 && now() - this.#waitedAt >= this.#options.liftMs
     return isIdle ? Number.POSITIVE_INFINITY : this.#limit
   }
 
-  /** A place among the requests in flight: at once if there is one, else in the order of asking. Rejects with `signal.reason`. */
+  /** Takes a place among the requests in flight, at once or in the order of requests. Rejects with `signal.reason`. */
   enter(signal?: AbortSignal): Ticket | Promise<Ticket> {
     if (this.#limit === Number.POSITIVE_INFINITY || (this.#waiting.size === 0 && this.#isFree())) {
       this.#inFlight++
@@ -116,14 +116,14 @@ export class RequestLimit {
     }
   }
 
-  /** The store has answered a request with something else than a refusal for its rate. */
+  /** The store answered a request with anything but a refusal for its rate. */
   accept(): void {
     if (this.#limit === Number.POSITIVE_INFINITY) return
     this.#refusedSince = undefined
     this.#inRow = 0
     if (this.limit === Number.POSITIVE_INFINITY) return
     this.#accepted++
-    // A limit that nobody has to wait for is no obstacle, and says nothing about what the store would take.
+    // A limit that makes nobody wait is no obstacle. It says nothing about what the store would accept.
     const isUsed = this.#waitedAt >= this.#changedAt
     if (!isUsed || this.#accepted < this.#limit || now() - this.#changedAt < this.#options.growMs) return
     this.#change(this.#limit + Math.max(1, Math.floor(this.#limit / 8)))
@@ -135,15 +135,15 @@ export class RequestLimit {
     this.#changedAt = now()
   }
 
-  /** The request of `ticket` has ended, with the body of its answer. */
+  /** The request of `ticket` and its answer's body have ended. */
   leave(): void {
     this.#inFlight--
     if (this.#waiting.size > 0) this.#serve()
   }
 
   /**
-   * The store has refused the request of `ticket`, which is over with that, for its rate. Gives whether to ask again; if not,
-   * the store has accepted nothing for too long, or wants to be left alone for longer, and whoever waits is told so.
+   * The store refused the request of `ticket` for its rate, which ends the request. Returns whether to repeat it. If not, the store
+   * has accepted nothing for too long, or asks for a longer pause, and all waiting requests fail.
    */
   refuse(ticket: Ticket, error: UnsealError): boolean {
     const { patienceMs } = this.#options
@@ -170,13 +170,13 @@ export class RequestLimit {
     this.#notBefore = Math.max(this.#notBefore, at)
   }
 
-  /** Has `letGo` called when the store refuses a request for its rate. Gives what takes that back. */
+  /** Calls `letGo` when the store refuses a request for its rate. Returns a function that undoes this. */
   onRefusal(letGo: () => void): () => void {
     this.#held.add(letGo)
     return () => void this.#held.delete(letGo)
   }
 
-  /** How long a request rests after it was refused `times` times, while others may be accepted: with jitter, in milliseconds. */
+  /** How long a request pauses after `times` refusals while others may be accepted: milliseconds, with jitter. */
   restMs(times: number): number {
     const { baseMs, maxMs } = this.#options
     return Math.min(maxMs, baseMs * 2 ** (times - 1)) * (0.5 + Math.random() / 2)
@@ -185,6 +185,6 @@ export class RequestLimit {
 
 const now = () => performance.now()
 
-/** Each waiter gets an error of its own: whoever catches it writes on it which side it came from. */
+/** Each waiting request gets its own error, because its catcher notes on it which side it came from. */
 const alike = ({ code, message, retryAfterMs, cause, ownRemedy }: UnsealError): UnsealError =>
   new UnsealError(code, message, { cause, retryAfterMs, remedy: ownRemedy })

@@ -11,15 +11,15 @@ const never = new AbortController().signal
 const fast = { baseMs: 0, maxMs: 0 }
 const failure = (code: ErrorCode = "ERR_STORE_UNAVAILABLE") => new UnsealError(code, "planned")
 
-/** What one call does: succeed, fail at once, or (a read) fail after so many bytes. */
+/** What one call does: succeed, fail at once, or (a read) fail after that many bytes. */
 type Fate = "ok" | ErrorCode | { after: number }
 
 interface FaultyStore extends ArchiveStore {
-  /** One line for each call that arrived. */
+  /** One line for each call received. */
   readonly calls: string[]
 }
 
-/** A store of one object in memory, whose calls meet `fates` in turn and succeed when those are used up. */
+/** A store of one object in memory. Its calls meet `fates` in turn, and succeed when those are used up. */
 function faultyStore(bytes: Uint8Array, fates: Fate[]): FaultyStore {
   const calls: string[] = []
   const next = (call: string): Fate => {
@@ -109,7 +109,7 @@ describe("a request that fails", () => {
     ["read", (store) => collect(store.read(object, { start: 0, end: 100 }, never))],
   ]
   for (const [name, request] of requests) {
-    it(`is made again until it succeeds: ${name}`, async () => {
+    it(`is repeated until it succeeds: ${name}`, async () => {
       const store = faultyStore(bytes, Array<Fate>(4).fill("ERR_STORE_UNAVAILABLE"))
       const codes: string[] = []
       await request(withRetries(store, { ...fast, onRetry: (code) => codes.push(code) }))
@@ -131,7 +131,7 @@ describe("a request that fails", () => {
       "ERR_OBJECT_NOT_FOUND",
       "ERR_OBJECT_CHANGED",
     ] as const)
-      it(`is not made again after ${code}: ${name}`, async () => {
+      it(`is not repeated after ${code}: ${name}`, async () => {
         const store = faultyStore(bytes, [code])
         await expect(request(withRetries(store, fast))).rejects.toMatchObject({ code })
         expect(store.calls).toHaveLength(1)
@@ -158,7 +158,7 @@ describe("a request that fails", () => {
   })
 
   const refusal = () => new UnsealError("ERR_STORE_DENIED", "403", { refused: true })
-  /** `stat` is refused access as long as `refuses` says so, told how often it was asked. */
+  /** Refuses access to `stat` as long as `refuses` says so, given the number of the call. */
   function refusing(refuses: (call: number) => boolean) {
     const store = faultyStore(bytes, [])
     store.stat = async () => {
@@ -169,7 +169,7 @@ describe("a request that fails", () => {
     return store
   }
 
-  it("is made again after a lone refusal of access: every seventh", async () => {
+  it("is repeated after a lone refusal of access: every seventh", async () => {
     const store = refusing((call) => call % 7 === 0)
     const codes: string[] = []
     const retried = withRetries(store, { ...fast, onRetry: (code) => codes.push(code) })
@@ -177,7 +177,7 @@ describe("a request that fails", () => {
     expect(codes).toEqual(Array(9).fill("ERR_STORE_DENIED"))
   })
 
-  it("is made again when three were refused access in a row, also while it is read", async () => {
+  it("is repeated when access was refused three times in a row, also while it is read", async () => {
     const store = refusing((call) => call <= 3)
     expect(await withRetries(store, fast).stat("a", never)).toBe(object)
     expect(store.calls).toHaveLength(4)
@@ -195,7 +195,7 @@ describe("a request that fails", () => {
     expect(got).toEqual(Buffer.from(bytes))
   })
 
-  it("is not made again while access stays refused, until one succeeds", async () => {
+  it("is not repeated while access stays refused, until one succeeds", async () => {
     let isRefused = true
     const store = refusing(() => isRefused)
     const retried = withRetries(store, fast)
@@ -212,7 +212,7 @@ describe("a request that fails", () => {
     expect(store.calls).toHaveLength(11)
   })
 
-  it("rests before it is made again after a refusal of access, and ends with the reason of an abort", async () => {
+  it("pauses before it is repeated after a refusal of access, and ends with the reason of an abort", async () => {
     const store = refusing(() => true)
     const controller = new AbortController()
     const reason = new Error("shutting down")
@@ -224,7 +224,7 @@ describe("a request that fails", () => {
     expect(store.calls).toHaveLength(1)
   })
 
-  it("of a writer is made again", async () => {
+  it("of a writer is repeated", async () => {
     const store = faultyStore(bytes, ["ok", "ERR_STORE_UNAVAILABLE", "ok", "ERR_STORE_UNAVAILABLE", "ok"])
     const writer = await withRetries(store, fast).create("a", 100, options, never)
     expect(writer).toMatchObject({ token: "token", partSize: 16 })
@@ -235,14 +235,14 @@ describe("a request that fails", () => {
     expect(store.calls).toEqual(["create", "writePart 1", "writePart 1", "written", "written", "complete"])
   })
 
-  it("is made twice at most for an abort", async () => {
+  it("is made at most twice for an abort", async () => {
     const store = faultyStore(bytes, ["ok", ...Array<Fate>(5).fill("ERR_STORE_UNAVAILABLE")])
     const writer = await withRetries(store, fast).create("a", 100, options, never)
     await expect(writer.abort()).rejects.toMatchObject({ code: "ERR_STORE_UNAVAILABLE" })
     expect(store.calls).toEqual(["create", "abort", "abort"])
   })
 
-  it("is not made again for a mistake of the caller", async () => {
+  it("is not repeated for a mistake of the caller", async () => {
     const store = faultyStore(bytes, [])
     store.stat = async () => {
       store.calls.push("stat")
@@ -263,7 +263,7 @@ describe("the pause", () => {
       return 0.999
     }
     await withRetries(store, { attempts: 7, baseMs: 10, maxMs: 40, random }).stat("a", never)
-    // 10 + 20 + 40 × 4, less what the timer rounds off.
+    // 10 + 20 + 40 × 4, minus what the timer rounds off.
     expect(performance.now() - started).toBeGreaterThan(180)
     expect(asked).toHaveLength(6)
   })
@@ -305,7 +305,7 @@ describe("a read", () => {
     expect(store.calls).toEqual(["read 3-90", "read 13-90", "read 13-90", "read 13-90", "read 63-90"])
   })
 
-  it("begins to count anew after enough bytes, and not after a few: a store that drips is given up", async () => {
+  it("resets its count after enough bytes, but not after a few: a store that drips is given up", async () => {
     const dripping = faultyStore(bytes, Array<Fate>(99).fill({ after: 1 }))
     const read = withRetries(dripping, fast).read(object, { start: 0, end: 100 }, never)
     await expect(collect(read)).rejects.toMatchObject({ code: "ERR_STORE_UNAVAILABLE" })
@@ -341,7 +341,7 @@ describe("a read", () => {
     expect(asked).toBe(isProgress ? 9 : 5)
   })
 
-  it("that fails after its last byte is believed, and not made again", async () => {
+  it("that fails after its last byte is complete, and not repeated", async () => {
     const store = faultyStore(bytes, [{ after: 100 }])
     await expect(
       collect(withRetries(store, fast).read(object, { start: 0, end: 100 }, never)),
@@ -349,7 +349,7 @@ describe("a read", () => {
     expect(store.calls).toEqual(["read 0-100"])
   })
 
-  it("that is left early is not made again, and lets the store's go", async () => {
+  it("that is left early is not repeated, and releases the store's read", async () => {
     let released = 0
     const store = faultyStore(bytes, [])
     store.read = async function* () {
@@ -385,7 +385,7 @@ describe("a read", () => {
     )
   })
 
-  /** The faults that come before the last byte: what fails after it is another fact. */
+  /** The faults before the last byte. A failure after it is another test's subject. */
   function cutBefore(size: number, fates: readonly Fate[]): Fate[] {
     let left = size
     return fates.filter((fate) => {

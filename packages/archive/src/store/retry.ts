@@ -5,48 +5,49 @@ import type { ArchiveStore, PartWriter, StoredObject } from "./contract.ts"
 import { createPace } from "./http/pace.ts"
 
 export interface RetryOptions {
-  /** Tries of one request that may fail in a row before the failure is passed on; 5 if left out. */
+  /** How often in a row a request may fail before the failure is passed on. Default 5. */
   readonly attempts?: number | undefined
-  /** The first pause is up to so long, and each further one up to twice the one before; 100 if left out. */
+  /** The upper bound of the first pause. It doubles with each further pause. Default 100. */
   readonly baseMs?: number | undefined
-  /** No pause is longer; 5000 if left out. */
+  /** The longest pause. Default 5000. */
   readonly maxMs?: number | undefined
   /**
-   * A read that gave so many bytes before it failed begins to count anew, if it gave them above the floor of pace.ts. Otherwise a
-   * peer that gives a little each time is asked for ever. 16384 if left out.
+   * A read that gave this many bytes before it failed starts counting again, if it was faster than the floor of pace.ts. Otherwise
+   * a peer that gives a little each time would be asked for ever. Default 16384.
    */
   readonly progressBytes?: number | undefined
   /** Called before each pause, for the metric. */
   readonly onRetry?: ((code: ErrorCode) => void) | undefined
-  /** From 0 up to, not including, 1; `Math.random` if left out. */
+  /** A number in [0, 1). Default `Math.random`. */
   readonly random?: (() => number) | undefined
-  /** Milliseconds, for the pace of a read; `performance.now` if left out. */
+  /** Milliseconds, for the pace of a read. Default `performance.now`. */
   readonly now?: (() => number) | undefined
 }
 
-/** The codes after which a request is made again, here or under a limit of requests ([limited.ts](./limited.ts)). */
+/** The codes after which a request is repeated, here or under a limit on requests ([limited.ts](./limited.ts)). */
 export const RETRIED_REQUEST_CODES = [
   "ERR_STORE_UNAVAILABLE",
   "ERR_STORE_DENIED",
   "ERR_STORE_BUSY",
 ] as const satisfies ErrorCode[]
 
-/** What one request has met in a row so far. */
+/** A request's failures in a row so far. */
 interface Tries {
   failures: number
   refusals: number
 }
 
-/** A refusal of access is asked about again so often before it counts. */
+/** How often a refusal of access is retried before it counts. */
 const REFUSALS_ASKED_AGAIN = 3
 
 /**
- * The request layer's retries around `store`: exponential backoff with full jitter, on `ERR_STORE_UNAVAILABLE`. A 401 or 403
- * (`ERR_STORE_DENIED` with `refused`) is asked about again after a longer pause: permissions propagate slowly, and some stores
- * refuse one request in a hundred for no reason. Once access has stayed refused, that is not done again before a request
- * succeeds. A peer that was too slow (`slow`) has had its minutes, and is not asked again here. What waits on its own budget (`ERR_OBJECT_NOT_FOUND`, `ERR_OBJECT_CHANGED`) is the job layer's, and so is
- * everything that is still broken after the last attempt. A read goes on after the last byte that it gave. `openUploads` is
- * passed through: its caller comes back regularly, and a repeated listing would name uploads twice.
+ * Adds the request layer's retries to `store`: exponential backoff with full jitter, on `ERR_STORE_UNAVAILABLE`. A 401 or 403
+ * (`ERR_STORE_DENIED` with `refused`) is retried after a longer pause, because permissions propagate slowly, and some stores
+ * refuse one request in a hundred for no reason. Once access has stayed refused, such retries stop until a request succeeds.
+ * A peer that was too slow (`slow`) has had its minutes, and is not asked again here. Errors with a budget of their own
+ * (`ERR_OBJECT_NOT_FOUND`, `ERR_OBJECT_CHANGED`) and failures of the last attempt are left to the job layer. A read goes on
+ * after the last byte that it gave. `openUploads` is passed through: its caller runs regularly, and a repeated listing would
+ * name uploads twice.
  */
 export function withRetries(store: ArchiveStore, options: RetryOptions = {}): ArchiveStore {
   const {
@@ -60,7 +61,7 @@ export function withRetries(store: ArchiveStore, options: RetryOptions = {}): Ar
   } = options
   let isDenied = false
 
-  /** Milliseconds to wait before the next try, or `null` if there is none. */
+  /** Milliseconds to wait before the next try; `null` if there is none. */
   function pauseAfter(error: UnsealError, tries: Tries, limit: number): number | null {
     if (error.slow) return null
     if (error.code === "ERR_STORE_UNAVAILABLE")
@@ -73,7 +74,7 @@ export function withRetries(store: ArchiveStore, options: RetryOptions = {}): Ar
     return backoffMs(tries.refusals, { baseMs: 5 * baseMs, maxMs, random: () => 0.5 + random() / 2 })
   }
 
-  /** Waits before the next try, or throws `error` if there is none. */
+  /** Waits before the next try. Throws `error` if there is none. */
   async function pause(error: unknown, tries: Tries, limit: number, signal?: AbortSignal): Promise<void> {
     const pauseMs = isUnsealError(error) ? pauseAfter(error, tries, limit) : null
     if (pauseMs === null) throw error
@@ -99,7 +100,7 @@ export function withRetries(store: ArchiveStore, options: RetryOptions = {}): Ar
     }
   }
 
-  /** `begun` is the first try, if there is one already. */
+  /** `begun` is the first try, if it has already begun. */
   async function* read(
     object: StoredObject,
     range: ByteRange,
@@ -111,7 +112,7 @@ export function withRetries(store: ArchiveStore, options: RetryOptions = {}): Ar
     const tries = { failures: 0, refusals: 0 }
     for (;;) {
       const from = start
-      // Only the time that is the peer's counts, its silence at the end included.
+      // Counts only the peer's time, including its silence at the end.
       const pace = createPace(0, undefined, now)
       pace.run()
       try {
@@ -126,7 +127,7 @@ export function withRetries(store: ArchiveStore, options: RetryOptions = {}): Ar
         }
         return
       } catch (error) {
-        // Nothing is left to ask for again: a store that gave every byte and then failed is to be believed.
+        // Nothing is left to request: the store gave every byte, and then failed.
         if (start >= range.end) throw error
         if (start - from >= progressBytes && pace.moved(start - from)) tries.failures = 0
         await pause(error, tries, attempts, signal)
@@ -144,7 +145,7 @@ export function withRetries(store: ArchiveStore, options: RetryOptions = {}): Ar
     writePart: (number, body, crc32, signal) =>
       retry(() => writer.writePart(number, body, crc32, signal), signal),
     complete: (parts, signal) => retry(() => writer.complete(parts, signal), signal),
-    // Twice at most: an abort happens while something else already went wrong, and the janitor finds what is left.
+    // At most twice: an abort happens when something else has already gone wrong, and the janitor finds what is left.
     abort: () => retry(() => writer.abort(), undefined, Math.min(2, attempts)),
   })
 

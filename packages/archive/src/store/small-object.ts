@@ -1,10 +1,10 @@
-/** What is kept longer than a store lends it: small objects, read and written in one go, and chunks for a stream. */
+/** Bytes kept longer than a store lends them: small objects, read and written whole, and chunks for a stream. */
 import { crc32 } from "node:zlib"
 import { counted } from "../counted.ts"
 import { UnsealError } from "../errors.ts"
 import type { ArchiveSink, ArchiveSource, CreateOptions, StoredObject, WrittenPart } from "./contract.ts"
 
-/** All bytes of `object`, which must not be larger than `limit` bytes: `ERR_CIPHERTEXT_INVALID` if it is. */
+/** All bytes of `object`. Throws `ERR_CIPHERTEXT_INVALID` if they are more than `limit`. */
 export async function readWhole(
   source: ArchiveSource,
   object: StoredObject,
@@ -21,12 +21,12 @@ export async function readWhole(
   return Buffer.concat(await Array.fromAsync(chunks))
 }
 
-/** A copy of each of a store's `chunks`, for whoever keeps one beyond the next: a Node stream does. */
+/** Copies each of a store's `chunks`, for consumers that keep one beyond the next, as a Node stream does. */
 export async function* copied(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   for await (const chunk of chunks) yield Uint8Array.from(chunk)
 }
 
-/** Writes `bytes` under `key`; unless told otherwise, without metadata and replacing what is there. */
+/** Writes `bytes` under `key`. By default without metadata, replacing an existing object. */
 export async function writeWhole(
   sink: ArchiveSink,
   key: string,
@@ -50,7 +50,7 @@ export async function writeWhole(
     }
     return await writer.complete(parts, signal)
   } catch (error) {
-    // The failure is what the caller must learn of; what can't be removed now, the janitor finds.
+    // The caller must learn of this failure. If the upload can't be removed now, the janitor finds it.
     await writer.abort().catch(() => {})
     throw error
   }

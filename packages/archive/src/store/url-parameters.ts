@@ -1,24 +1,24 @@
-/** What a store's URL says of the requests to it: parameters named as in the SDKs, and the values that they take. */
+/** The parameters of store URLs, named as in the SDKs, and their valid values. */
 import { StoreUrlError } from "./url-error.ts"
 
-/** Which of the two a store is for an archive. */
+/** Whether archives are read from a store or written to it. */
 export type StoreSide = "source" | "destination"
 
-/** What S3 is to do with what is written. */
+/** How S3 is to store what is written. */
 export interface S3Placement {
   readonly serverSideEncryption?: string
   readonly sseKmsKeyId?: string
   readonly bucketKeyEnabled?: boolean
   readonly storageClass?: string
-  /** As the header has it: `team=media&keep=yes`, percent-encoded. */
+  /** In the header's form: `team=media&keep=yes`, percent-encoded. */
   readonly tagging?: string
   readonly acl?: string
-  /** Twelve digits: any other owner's bucket is refused. */
+  /** Twelve digits. A bucket of any other owner is refused. */
   readonly expectedBucketOwner?: string
   readonly requestPayer?: "requester"
 }
 
-/** What Azure is to do with what is written. */
+/** How Azure is to store what is written. */
 export interface AzurePlacement {
   readonly accessTier?: string
   readonly encryptionScope?: string
@@ -27,7 +27,7 @@ export interface AzurePlacement {
 
 type Parameters = ReadonlyMap<string, string>
 
-/** The one side that a parameter makes sense for. The others are for both. */
+/** The only side on which a parameter makes sense. Parameters that are not listed apply to both. */
 const SIDE_OF: Readonly<Record<string, StoreSide>> = {
   ...Object.fromEntries(
     ["serverSideEncryption", "sseKmsKeyId", "bucketKeyEnabled", "storageClass", "tagging", "acl"].map(
@@ -39,7 +39,7 @@ const SIDE_OF: Readonly<Record<string, StoreSide>> = {
   ),
 }
 
-/** `StoreUrlError` for a parameter that means nothing on this `side`. */
+/** Throws `StoreUrlError` for a parameter that has no meaning on this `side`. */
 export function checkSide(parameters: Parameters, side: StoreSide): void {
   for (const name of parameters.keys()) {
     const only = SIDE_OF[name]
@@ -58,7 +58,7 @@ const STORAGE_CLASSES = [
   ...["GLACIER_IR", "EXPRESS_ONEZONE", "OUTPOSTS"],
 ]
 
-/** The S3 parameters of a URL. `StoreUrlError` names a value that can't be used, and what can. */
+/** The S3 parameters of a URL. Throws a `StoreUrlError` that names an invalid value, and the valid ones. */
 export function s3Placement(parameters: Parameters): S3Placement {
   const serverSideEncryption = oneOf(parameters, "serverSideEncryption", ["AES256", ...KMS])
   const sseKmsKeyId = matching(
@@ -89,7 +89,7 @@ export function s3Placement(parameters: Parameters): S3Placement {
   })
 }
 
-/** Classes of its own are what a store that is not AWS may have. */
+/** A store other than AWS may have classes of its own. */
 function storageClassOf(parameters: Parameters): string | undefined {
   const value = parameters.get("storageClass")
   if (value === "GLACIER" || value === "DEEP_ARCHIVE")
@@ -112,7 +112,7 @@ function taggingOf(parameters: Parameters): string | undefined {
   )
 }
 
-/** The Azure parameters of a URL. `StoreUrlError` names a value that can't be used, and what can. */
+/** The Azure parameters of a URL. Throws a `StoreUrlError` that names an invalid value, and the valid ones. */
 export function azurePlacement(parameters: Parameters): AzurePlacement {
   if (parameters.get("accessTier") === "Archive")
     throw new StoreUrlError(
@@ -130,7 +130,7 @@ export function azurePlacement(parameters: Parameters): AzurePlacement {
   })
 }
 
-/** `name=value&name=value`, percent-encoded once more where it stands in a URL. Both clouds take ten. */
+/** Parses `name=value&name=value`, percent-encoded once more in a URL. Both clouds accept ten. */
 function tagsIn(parameters: Parameters, parameter: string, longestName: number, longestValue: number) {
   const text = parameters.get(parameter)
   if (text === undefined) return undefined
@@ -158,7 +158,7 @@ function matching(parameters: Parameters, name: string, form: RegExp, what: stri
   throw new StoreUrlError(`${name} is not ${what}`)
 }
 
-/** Without the properties that are undefined. */
+/** Drops undefined properties. */
 function given<T extends object>(values: T) {
   return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as {
     [Name in keyof T]: Exclude<T[Name], undefined>
@@ -172,8 +172,8 @@ export interface PlacementHeaders {
 }
 
 /**
- * The headers that the URL asks for, names in lower case. Only the call that begins an object says what it is to be; S3 refuses
- * that with those that follow.
+ * The headers that the URL asks for, names in lower case. Placement goes only into the call that begins an object; S3 refuses
+ * it in the calls that follow.
  */
 export function placementHeaders({ bucketKeyEnabled, ...url }: S3Placement): PlacementHeaders {
   const other = {

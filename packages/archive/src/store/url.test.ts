@@ -40,7 +40,7 @@ describe("a store URL", () => {
     expect(parseStoreUrl("file:///")).toEqual({ kind: "file", directory: "/" })
   })
 
-  it("of S3 says what is to be done with what is written, and who pays", () => {
+  it("of S3 says how to store what is written, and who pays", () => {
     const url =
       "s3://bucket?serverSideEncryption=aws:kms&sseKmsKeyId=arn:aws:kms:eu-west-1:111122223333:key/1-2&bucketKeyEnabled=true" +
       "&storageClass=STANDARD_IA&tagging=team%3Dmedia%26cost%20centre%3D4%2F5&acl=bucket-owner-full-control" +
@@ -77,7 +77,7 @@ describe("a store URL", () => {
     expect(parseStoreUrl(`s3://${alias}/a`)).toMatchObject({ bucket: alias, prefix: "a" })
   })
 
-  it("of Azure says what is to be done with what is written", () => {
+  it("of Azure says how to store what is written", () => {
     expect(
       parseStoreUrl(
         "azure://archives?accessTier=Cool&encryptionScope=media-1&tags=team%3Dmedia%26keep%3Dyes",
@@ -89,7 +89,7 @@ describe("a store URL", () => {
     })
   })
 
-  it("is refused on the side for which a parameter means nothing", () => {
+  it("is refused on the side where a parameter has no meaning", () => {
     for (const [url, side, message] of [
       ["s3://bucket?acl=private", "source", "acl is for the destination, and this is the URL of the source"],
       ["s3://bucket?storageClass=STANDARD_IA", "source", "storageClass is for the destination"],
@@ -98,7 +98,7 @@ describe("a store URL", () => {
       expect(() => parseStoreUrl(url, side)).toThrow(message)
       expect(() => parseStoreUrl(url)).not.toThrow()
     }
-    // Of a bucket that is not one's own, both may be asked for on either side.
+    // For somebody else's bucket, both parameters make sense on either side.
     for (const side of ["source", "destination"] as const)
       expect(
         parseStoreUrl("s3://bucket?expectedBucketOwner=111122223333&requestPayer=requester", side),
@@ -241,7 +241,7 @@ describe("an object URL", () => {
     expect(splitObjectUrl("file:///archive.ts")).toEqual({ store: "file:///", key: "archive.ts" })
   })
 
-  it("has its key decoded once, and a plus sign is a plus sign", () => {
+  it("has its key decoded once, and keeps a plus sign", () => {
     expect(splitObjectUrl("s3://bucket/a%20b+c/%2541.ts").key).toBe("a b+c/%41.ts")
   })
 

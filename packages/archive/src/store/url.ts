@@ -40,7 +40,7 @@ export interface FileStoreUrl {
 
 export type StoreUrl = S3StoreUrl | AzureStoreUrl | FileStoreUrl
 
-/** The query parameters of each kind of store: the whole list, so that a misspelt one is an error and not silence. */
+/** The query parameters of each kind of store. The list is complete, so that a misspelt one is an error. */
 const PARAMETERS = {
   s3: [
     ...(["region", "endpoint", "pathStyle", "profile", "serverSideEncryption", "sseKmsKeyId"] as const),
@@ -59,16 +59,16 @@ const CONTAINER = /^(?:\$root|\$web|\$logs|[a-z0-9](?:-?[a-z0-9]){2,62})$/
 interface UrlPieces {
   readonly kind: StoreUrl["kind"]
   readonly host: string
-  /** As it was written: percent-encoded. */
+  /** As written: percent-encoded. */
   readonly path: string
-  /** As it was written, without the question mark. */
+  /** As written, without the question mark. */
   readonly query: string
 }
 
 /**
  * Parses `s3://bucket/prefix?region=…&endpoint=…&pathStyle=…&profile=…`, `azure://container/prefix?account=…&endpoint=…`
- * or `file:///directory`; README.md has all parameters. `StoreUrlError` for anything else, and, if `side` is given, for a
- * parameter that is for the other side. Credentials are refused: they come from the SDKs' own chains.
+ * or `file:///directory`; README.md has all parameters. Throws `StoreUrlError` for anything else and, with `side`, for a
+ * parameter of the other side. Refuses credentials: they come from the SDKs' own chains.
  */
 export function parseStoreUrl(url: string, side?: StoreSide): StoreUrl {
   const { kind, host, path, query } = splitPieces(url)
@@ -126,7 +126,7 @@ const placeName = (kind: StoreUrl["kind"]): string =>
 
 const isKind = (scheme: string): scheme is StoreUrl["kind"] => Object.hasOwn(PARAMETERS, scheme)
 
-// By hand and not by `new URL`, which would silently resolve `..` and re-encode what the key means literally.
+// Not with `new URL`, which would silently resolve `..` and re-encode a key's literal characters.
 function splitPieces(url: string): UrlPieces {
   const match = /^([A-Za-z][A-Za-z0-9+.-]*):\/\/([^/?#]*)([^?#]*)(?:\?([^#]*))?(#.*)?$/s.exec(url)
   if (!match)
@@ -199,7 +199,7 @@ function parseDirectory(host: string, path: string): string {
   return directory === "/" ? directory : directory.replace(/\/+$/, "")
 }
 
-// The messages leave the value out: people paste SAS URLs and user:password@ here.
+// The messages omit the value: people paste SAS URLs and user:password@ here.
 function parseEndpoint(value: string | undefined): string | undefined {
   if (value === undefined) return undefined
   const url = URL.parse(value)

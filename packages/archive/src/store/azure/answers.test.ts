@@ -99,7 +99,7 @@ test.each<[string, (store: Store) => Promise<unknown>, RegExp]>([
   })
 })
 
-test("a listing may take longer than the limit of silence, as long as it comes", async () => {
+test("a listing may take longer than the limit of silence while it keeps coming", async () => {
   const names = Array.from({ length: 1_000 }, (_, number) => `${"n".repeat(60)}-${number}.ts`)
   const blobs = names.map(
     (name) => `<Blob><Name>${name}</Name><Properties><Content-Length>1</Content-Length></Properties></Blob>`,

@@ -1,10 +1,10 @@
-/** Answers that Azure's SDK reads whole before it looks at them: listings, block lists and errors. It sets no limit to them. */
+/** Limits the answers that Azure's SDK reads whole, without a limit of its own: listings, block lists and errors. */
 import type { BlobServiceClient } from "@azure/storage-blob"
 
-/** The longest, a block list of 50,000 blocks or a listing of 5,000 long names, takes less than 10 MiB. */
+/** The longest answers, block lists of 50,000 blocks and listings of 5,000 long names, take less than 10 MiB. */
 const ANSWER_LIMIT = 16 * 1024 * 1024
 
-/** A peer whose answer does not end. */
+/** A peer sent an answer that does not end. */
 export class AnswerTooLongError extends Error {
   override readonly name = "AnswerTooLongError"
   constructor() {
@@ -12,7 +12,7 @@ export class AnswerTooLongError extends Error {
   }
 }
 
-/** What is looked at of a request, whose agent leads to a proxy if one is to be asked. */
+/** The parts of a request that are used here. Its agent leads to the proxy, if there is one. */
 export interface PipelineRequest {
   readonly url: string
   readonly agent?: unknown
@@ -34,7 +34,7 @@ interface Policy {
   sendRequest(request: PipelineRequest, next: Next): Promise<PipelineResponse>
 }
 
-/** The part of a client's insides that takes a policy. The SDK's own options take only those that see an answer once it is read. */
+/** The internals of a client that accept a policy. The SDK's own options accept only policies that see answers already read. */
 interface Insides {
   readonly storageClientContext: {
     readonly pipeline: {
@@ -43,25 +43,25 @@ interface Insides {
   }
 }
 
-/** `service`, whose answers, and those of all clients that it makes, end in an `AnswerTooLongError` after 16 MiB; an object's bytes do not count. */
+/** Limits answers of `service`, and of all clients that it makes, to 16 MiB (`AnswerTooLongError`), except object bodies. */
 export function limitAnswers(service: BlobServiceClient): BlobServiceClient {
   const { pipeline } = (service as unknown as Insides).storageClientContext
-  // The innermost place: what lies further out finds the text that the SDK would have read.
+  // The innermost place: policies further out see the text that the SDK has already read.
   pipeline.addPolicy({ name: LIMIT, sendRequest: sendLimited }, { afterPhase: "Sign" })
   return service
 }
 
 const LIMIT = "limitAnswers"
 
-/** Who hears of the bytes of an answer that is read whole, by the signal of its request. */
+/** By request signal: the listener for the bytes of answers that are read whole. */
 const listeners = new WeakMap<object, (bytes: number) => void>()
 
-/** Calls `moved` with the bytes of each piece that comes of answers to requests with this `signal`. */
+/** Calls `moved` with the size of each piece of an answer to requests with this `signal`. */
 export function hearAnswers(signal: AbortSignal, moved: (bytes: number) => void): void {
   listeners.set(signal, moved)
 }
 
-/** `service`, whose requests, and those of all clients that it makes, are sent by `sendRequest`. Its answers are limited already. */
+/** Sends the requests of `service`, and of all clients that it makes, with `sendRequest`. Its answers are already limited. */
 export function sendBy(service: BlobServiceClient, policy: Policy): BlobServiceClient {
   const { pipeline } = (service as unknown as Insides).storageClientContext
   pipeline.addPolicy(policy, { afterPhase: "Sign", beforePolicies: [LIMIT] })

@@ -6,19 +6,19 @@ const MIB = 2 ** 20
 describe("the part size", () => {
   const largest = 4000 * MIB - ((4000 * MIB) % 752)
 
-  it("is the preferred one while 50,000 parts of it hold the object", () => {
+  it("is the preferred one as long as the object fits into 50,000 such parts", () => {
     expect(partSizeFor(0, 7520)).toBe(7520)
     expect(partSizeFor(50_000 * 7520, 7520)).toBe(7520)
   })
 
-  it("grows by the smallest multiple of 752 that brings the object into 50,000 parts", () => {
+  it("grows to the smallest multiple of 752 with which the object fits into 50,000 parts", () => {
     const size = 50_000 * 7520 + 1
     expect(partSizeFor(size, 7520)).toBe(7520 + 752)
     expect(fits(size, 7520)).toBe(false)
     expect(fits(size, 7520 + 752)).toBe(true)
   })
 
-  it("is a multiple of 752 whatever is preferred", () => {
+  it("is a multiple of 752, whatever the preference", () => {
     for (const [preferred, partSize] of [
       [1, 752],
       [752, 752],
@@ -29,12 +29,12 @@ describe("the part size", () => {
       expect(partSizeFor(100, preferred)).toBe(partSize)
   })
 
-  it("is that of an upload that 0.1.0 began", () => {
+  it("is still that of an upload begun by 0.1.0", () => {
     expect(fits(20 * MIB, 5 * MIB)).toBe(true)
     for (const partSize of [0, -16]) expect(fits(20 * MIB, partSize)).toBe(false)
   })
 
-  it("is refused for an object that Azure does not hold", () => {
+  it("is refused for an object that is too large for Azure", () => {
     expect(partSizeFor(50_000 * largest, 8 * MIB)).toBe(largest)
     expect(() => partSizeFor(50_000 * largest + 1, 8 * MIB)).toThrow(
       expect.objectContaining({ code: "ERR_CIPHERTEXT_INVALID" }),
@@ -49,12 +49,12 @@ describe("a token", () => {
     expect(parseToken(token)).toEqual({ token, startedAt, partSize: 4000 * MIB })
   })
 
-  it("is another one each time", () => {
+  it("is different each time", () => {
     const startedAt = new Date()
     expect(newToken(16, startedAt)).not.toBe(newToken(16, startedAt))
   })
 
-  it("is nothing else", () => {
+  it("is not recognised in any other form", () => {
     const token = newToken(16)
     for (const text of ["", "x", token.slice(1), `${token}0`, token.toUpperCase(), `${token}\n`])
       expect(parseToken(text)).toBeNull()
@@ -76,7 +76,7 @@ describe("a block id", () => {
     for (const id of ids) expect(Buffer.from(id, "base64").length).toBeLessThanOrEqual(64)
   })
 
-  it("of another program is none of ours", () => {
+  it("of another program is not recognised as ours", () => {
     for (const text of ["", "000001", "x".repeat(51)])
       expect(parseBlockId(Buffer.from(text).toString("base64"))).toBeNull()
   })

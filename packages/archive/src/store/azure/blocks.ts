@@ -1,7 +1,7 @@
 /**
- * The names of uploads and of their staged blocks. Azure has no upload ids: staged blocks hang on the blob's name, whoever
- * staged them. So the name of each of our blocks says which upload it belongs to, which part it is and what it contains,
- * and an upload is exactly the blocks that name it. All names have one length, which Azure demands of a blob's blocks.
+ * The names of uploads and of their staged blocks. Azure has no upload ids: a blob's staged blocks belong to its name, whoever
+ * staged them. So each of our block names states the upload, the part and the part's content, and an upload is the set of
+ * blocks that name it. All names have the same length, as Azure requires of a blob's blocks.
  */
 import { randomBytes } from "node:crypto"
 import { type PartLimits, partSizeWithin } from "../part-size.ts"
@@ -9,7 +9,7 @@ import { type PartLimits, partSizeWithin } from "../part-size.ts"
 /** Azure's limits for a block blob. */
 const LIMITS: PartLimits = { store: "Azure", smallest: 1, largest: 4000 * 2 ** 20, most: 50_000 }
 
-/** What an upload's token says. */
+/** An upload's token, parsed. */
 export interface AzureUpload {
   readonly token: string
   readonly startedAt: Date
@@ -17,7 +17,7 @@ export interface AzureUpload {
   readonly partSize: number
 }
 
-/** One of our staged blocks, as its name says. */
+/** The name of one of our staged blocks, parsed. */
 export interface BlockName {
   readonly token: string
   readonly number: number
@@ -25,7 +25,7 @@ export interface BlockName {
   readonly tag: string
 }
 
-/** Bytes in a part of an object of `size` bytes: `partSizeWithin` Azure's limits. */
+/** The part size of an object of `size` bytes: `partSizeWithin` Azure's limits. */
 export const partSizeFor = (size: number, preferred: number): number =>
   partSizeWithin(LIMITS, size, preferred)
 
@@ -39,7 +39,7 @@ export function newToken(partSize: number, startedAt = new Date()): string {
   return `u1-${hex(startedAt.getTime(), 12)}${randomBytes(6).toString("hex")}-${hex(partSize, 8)}`
 }
 
-/** `null` if it is not a token of this adapter. */
+/** `null` if this adapter did not make the token. */
 export function parseToken(token: string): AzureUpload | null {
   const match = /^u1-([0-9a-f]{12})[0-9a-f]{12}-([0-9a-f]{8})$/.exec(token)
   if (match === null) return null
@@ -55,7 +55,7 @@ export function blockId({ token, number, tag }: BlockName): string {
   return Buffer.from(`${token}-${String(number).padStart(5, "0")}-${tag}`).toString("base64")
 }
 
-/** `null` if it is another program's block. */
+/** `null` if another program staged the block. */
 export function parseBlockId(id: string): BlockName | null {
   const match = /^(u1-[0-9a-f]{24}-[0-9a-f]{8})-([0-9]{5})-([0-9a-f]{8})$/.exec(
     Buffer.from(id, "base64").toString("latin1"),

@@ -1,4 +1,4 @@
-/** Azure refuses what is signed with an account key by a clock that is a quarter of an hour off. The answer tells Azure's time. */
+/** Azure refuses account-key signatures from a clock that is 15 minutes off. The refusal states Azure's time. */
 import { type BlobServiceClient, StorageSharedKeyCredential } from "@azure/storage-blob"
 import type { StoreNotice } from "../adapter.ts"
 
@@ -15,7 +15,7 @@ interface Policy {
   ): Promise<unknown>
 }
 
-/** The part of a client's insides that takes a policy before the one that signs. */
+/** The internals of a client that accept a policy in front of the signing one. */
 interface Insides {
   readonly storageClientContext: {
     readonly pipeline: {
@@ -24,12 +24,12 @@ interface Insides {
   }
 }
 
-/** By how much clocks may differ without anybody being told; Azure's own limit is 15 minutes. */
+/** The difference between clocks that is reported. Azure's own limit is 15 minutes. */
 const SKEW_THAT_MATTERS_MS = 60_000
 
 /**
- * `service`, whose requests are signed by the store's clock once the store has refused this machine's: that request is made again.
- * A shared access signature and a token have no time of this machine's in them, so nothing is done about those.
+ * Makes `service` sign by the store's clock once the store has refused this machine's, and repeats the refused request. Shared
+ * access signatures and tokens don't contain this machine's time, so they are left alone.
  */
 export function followClock(
   service: BlobServiceClient,
@@ -61,7 +61,7 @@ export function followClock(
   return service
 }
 
-/** Lets the SDK sign for the time of `now`: it sets this header, always by this machine's clock, and signs what is in it. */
+/** Makes the SDK sign for the time of `now`. It sets this header from this machine's clock, and signs the header's value. */
 function dateBy(headers: Headers, now: () => Date): void {
   const set = headers.set.bind(headers)
   headers.set = (name, value) => set(name, name.toLowerCase() === "x-ms-date" ? now().toUTCString() : value)

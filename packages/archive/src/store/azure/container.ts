@@ -1,6 +1,6 @@
 /**
- * Which account a store's URL means, and with what it may be entered. Credentials are tried in this order, and one of
- * another account than the URL's is passed over, so that a source and a destination in different accounts can be served:
+ * Finds the account that a store's URL names, and a credential for it. Credentials are tried in this order. One for another
+ * account is skipped, so that source and destination can be in different accounts:
  *
  * 1. `AZURE_STORAGE_CONNECTION_STRING`
  * 2. `AZURE_STORAGE_KEY`, else `AZURE_STORAGE_SAS_TOKEN`, which belong to `AZURE_STORAGE_ACCOUNT` if that is set
@@ -22,13 +22,16 @@ import { nameProxy } from "./proxy.ts"
 
 type Environment = Readonly<Record<string, string | undefined>>
 
-/** The request layer's retries are ours (retry.ts); the SDK would add four of its own to each. */
+/** Our request layer retries (retry.ts). The SDK would multiply that by four of its own. */
 const PIPELINE: StoragePipelineOptions = {
   retryOptions: { maxTries: 1 },
   userAgentOptions: { userAgentPrefix: "unseal" },
 }
 
-/** The client of the URL's container; `notify` hears of another clock. No request is made. `ERR_STORE_DENIED` without an account or a usable credential. */
+/**
+ * The client of the URL's container. `notify` hears of another clock. Sends nothing. `ERR_STORE_DENIED` without account or
+ * credential.
+ */
 export async function containerClient(
   url: AzureStoreUrl,
   env: Environment,
@@ -39,7 +42,7 @@ export async function containerClient(
 }
 
 async function serviceClient(url: AzureStoreUrl, env: Environment): Promise<BlobServiceClient> {
-  // Set but empty is as good as not set: that is how a compose file passes on what nobody gave it.
+  // Set but empty counts as not set: a compose file passes on variables that way.
   const given = (name: string) => env[`AZURE_STORAGE_${name}`] || undefined
   const connected = fromConnectionString(given("CONNECTION_STRING"))
   const owner = given("ACCOUNT")
@@ -63,7 +66,7 @@ async function serviceClient(url: AzureStoreUrl, env: Environment): Promise<Blob
   return fromIdentity(endpoint, url.container)
 }
 
-/** The SDK's messages name the field that is wrong, never its value; other errors could quote the string, so they are dropped. */
+/** The SDK's messages name the invalid field, never its value. Other errors could quote the string, so they are dropped. */
 function fromConnectionString(text: string | undefined): BlobServiceClient | null {
   if (text === undefined) return null
   try {
@@ -83,7 +86,7 @@ function moved(service: BlobServiceClient, endpoint: string): BlobServiceClient 
   return new BlobServiceClient(signed(endpoint, search), service.credential, PIPELINE)
 }
 
-/** Imported only when it is needed: it is the slowest to load of all that a store imports. */
+/** Imported only when needed: of all that a store imports, it is the slowest to load. */
 async function fromIdentity(endpoint: string, container: string): Promise<BlobServiceClient> {
   if (!endpoint.startsWith("https:"))
     throw new UnsealError(
@@ -99,7 +102,7 @@ function signed(endpoint: string, sas: string): string {
   return query === "" ? endpoint : `${endpoint.replace(/\/$/, "")}?${query}`
 }
 
-/** The account that an endpoint names, by host (`account.blob.…`) or by path (Azurite). */
+/** The account in an endpoint's host (`account.blob.…`) or path (Azurite). */
 function accountOf(endpoint: string | undefined): string | undefined {
   if (endpoint === undefined) return undefined
   const { accountName } = new BlobServiceClient(endpoint)

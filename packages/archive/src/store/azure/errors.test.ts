@@ -3,11 +3,11 @@ import { describe, expect, it } from "vitest"
 import { type ErrorCode, UnsealError } from "../../errors.ts"
 import { attempt, azureError } from "./errors.ts"
 
-/** As the SDK's `RestError` looks from outside. */
+/** The visible properties of the SDK's `RestError`. */
 const restError = (statusCode?: number, code?: string, message = "failed") =>
   Object.assign(new Error(message), { name: "RestError", statusCode, code })
 
-describe("the remedy of an error of the SDK", () => {
+describe("the remedy of an SDK error", () => {
   const rows: [unknown, RegExp][] = [
     [restError(404, "ContainerNotFound"), /^create the container/],
     [restError(403, "AuthenticationFailed"), /^check the credential: AZURE_STORAGE_KEY/],
@@ -20,12 +20,12 @@ describe("the remedy of an error of the SDK", () => {
     ],
     [restError(503), /^check the store's health/],
   ]
-  it.each(rows)("names the move: %s", (error, remedy) => {
+  it.each(rows)("says whose move it is: %s", (error, remedy) => {
     expect(azureError(error, "reading a/b").remedy).toMatch(remedy)
   })
 })
 
-describe("an error of the SDK", () => {
+describe("an SDK error", () => {
   const rows: [unknown, ErrorCode][] = [
     [restError(404, "ContainerNotFound"), "ERR_STORE_DENIED"],
     [restError(404, "BlobNotFound"), "ERR_OBJECT_NOT_FOUND"],
@@ -89,13 +89,13 @@ describe("an error of the SDK", () => {
       expect(message).toContain(words.replace(/^\d+ s /, ""))
     })
 
-  it("is a denial where the clocks agree", () => {
+  it("is a denial if the clocks agree", () => {
     const headers = { get: () => new Date(Date.now() + 60_000).toUTCString() }
     const error = Object.assign(restError(403, "AuthenticationFailed"), { response: { headers } })
     expect(azureError(error, "doing it").code).toBe("ERR_STORE_DENIED")
   })
 
-  it("has its code in a header if it is the answer to a HEAD", () => {
+  it("has its code in a header if it answers a HEAD", () => {
     const headers = { get: (name: string) => (name === "x-ms-error-code" ? "ContainerNotFound" : undefined) }
     const error = Object.assign(restError(404), { response: { headers } })
     expect(azureError(error, "doing it").message).toBe(
@@ -103,7 +103,7 @@ describe("an error of the SDK", () => {
     )
   })
 
-  it("says when to come again, and whether access was refused", () => {
+  it("says when to retry, and whether access was refused", () => {
     const headers = { get: (name: string) => (name === "retry-after" ? "7" : undefined) }
     const later = Object.assign(restError(503), { response: { headers } })
     expect(azureError(later, "doing it")).toMatchObject({ code: "ERR_STORE_BUSY", retryAfterMs: 7_000 })
@@ -111,12 +111,12 @@ describe("an error of the SDK", () => {
     expect(azureError(restError(404, "ContainerNotFound"), "doing it")).toHaveProperty("refused", undefined)
   })
 
-  it("that is translated already stays as it is", () => {
+  it("that is already translated stays as it is", () => {
     const error = new UnsealError("ERR_OBJECT_CHANGED", "changed")
     expect(azureError(error, "doing it")).toBe(error)
   })
 
-  it("leaves no query string and nothing that was signed in its cause", () => {
+  it("leaves no query string and nothing signed in its cause", () => {
     const error = restError(
       403,
       "AuthenticationFailed",
@@ -158,7 +158,7 @@ describe("an attempt", () => {
     })
   }, 10_000)
 
-  it("makes no request after an abort", async () => {
+  it("sends nothing after an abort", async () => {
     let requests = 0
     const attempted = attempt("doing it", 60_000, AbortSignal.abort("why"), async () => requests++)
     await expect(attempted).rejects.toBe("why")

@@ -1,8 +1,8 @@
 /**
- * Azure's errors, translated once: nobody else looks at a status code or at a class of the SDK.
+ * Translates Azure's errors. Nothing else looks at a status code or at a class of the SDK.
  *
- * The SDK's own error never becomes a `cause`. It carries the request, whose URL may hold a shared access signature, and
- * the message of a refused signature quotes what was signed. A cause keeps only what names the failure.
+ * The SDK's own error never becomes a `cause`: it carries the request, whose URL may hold a shared access signature, and the
+ * message of a refused signature quotes what was signed. A cause keeps only what names the failure.
  */
 import { type ErrorCode, UnsealError } from "../../errors.ts"
 import { createPace, graceMs, TooSlowError } from "../http/pace.ts"
@@ -17,7 +17,7 @@ const CREDENTIAL =
 const ROLE =
   "give the identity, or the SAS token, the role or permission that docs/permissions.md lists for this container, and let the account's firewall admit this machine"
 
-/** By Azure's own error code, where that says more than the status. */
+/** Azure's own error codes that say more than the status. */
 const BY_CODE: Readonly<Record<string, Row>> = {
   ContainerNotFound: ["ERR_STORE_DENIED", "the container does not exist", MISSING_CONTAINER],
   ContainerBeingDeleted: ["ERR_STORE_DENIED", "the container is being deleted", MISSING_CONTAINER],
@@ -78,14 +78,14 @@ function byStatus(status: number, asksForPause: boolean): Row {
   if (status === 412) return ["ERR_OBJECT_CHANGED", "another version has replaced it"]
   if (status === 429 || (status === 503 && asksForPause))
     return ["ERR_STORE_BUSY", "the store asks for fewer requests"]
-  // A 404 without Azure's code is some other server's, so it says nothing about the object; a 409 is a passing conflict.
+  // A 404 without Azure's code comes from some other server and says nothing about the object. A 409 is a passing conflict.
   if (status >= 500 || status === 404 || status === 408 || status === 409)
     return ["ERR_STORE_UNAVAILABLE", "the store did not answer as it should"]
   if (status >= 400) return ["ERR_STORE_DENIED", "the store refuses the request"]
   return ["ERR_STORE_UNAVAILABLE", "the answer is not what was asked for"]
 }
 
-/** Of @azure/identity: no credential could be had. `AuthenticationError` is not among them: it has a status of its own. */
+/** Errors of @azure/identity when no credential is available. `AuthenticationError` is not here: it has a status of its own. */
 const NO_CREDENTIAL = new Set([
   "CredentialUnavailableError",
   "AggregateAuthenticationError",
@@ -94,7 +94,7 @@ const NO_CREDENTIAL = new Set([
 const NO_CREDENTIAL_REMEDY =
   "give this process a credential: AZURE_STORAGE_CONNECTION_STRING, AZURE_STORAGE_KEY, AZURE_STORAGE_SAS_TOKEN, or the identity of its machine or pod"
 
-/** Azure refuses requests, and tokens, that are off by a quarter of an hour; the answer took a moment, too. */
+/** Azure refuses requests and tokens that are 15 minutes off. The answer itself took a moment, too. */
 const TOLERATED_SKEW_MS = 14 * 60_000
 
 function skewed(clockAheadMs: number): string {
@@ -102,7 +102,7 @@ function skewed(clockAheadMs: number): string {
   return `the store's clock is ${seconds} s ${clockAheadMs > 0 ? "ahead of" : "behind"} this machine's, and Azure takes no request that is off by more than 15 minutes: set this machine's clock right`
 }
 
-/** What the SDK threw while `doing`, as one of the contract's errors; an `UnsealError` stays itself. */
+/** Translates what the SDK threw while `doing` into one of the contract's errors. An `UnsealError` stays as it is. */
 export function azureError(error: unknown, doing: string): UnsealError {
   if (error instanceof UnsealError) return error
   if (error instanceof AnswerTooLongError)
@@ -136,9 +136,9 @@ export function azureError(error: unknown, doing: string): UnsealError {
 }
 
 /**
- * One request, one attempt: the SDK's retries are off, and a request on which nothing moved for `idleTimeoutMs` is given up,
- * and one on which too little does (pace.ts). One that sends much calls `moved` with the bytes that went. Rejects with `signal.reason` after an abort, whatever the SDK made of it, and with
- * one of the contract's errors otherwise.
+ * Makes one attempt of one request; the SDK's retries are off. Gives up if nothing moves for `idleTimeoutMs`, or too little
+ * (pace.ts). A request with a large body calls `moved` with the bytes sent. Rejects with `signal.reason` after an abort,
+ * whatever the SDK made of it, and otherwise with one of the contract's errors.
  */
 export async function attempt<T>(
   doing: string,
@@ -172,15 +172,15 @@ export async function attempt<T>(
   }
 }
 
-/** What a connection on which nothing moves ends in. */
+/** The error for a connection on which nothing moves. */
 export const silent = (doing: string, idleTimeoutMs: number): UnsealError =>
   new UnsealError("ERR_STORE_UNAVAILABLE", `${doing}: nothing moved for ${idleTimeoutMs / 1000} s`)
 
-/** What a connection on which too little moves ends in. */
+/** The error for a connection on which too little moves. */
 export const dripping = (doing: string): UnsealError =>
   new UnsealError("ERR_STORE_UNAVAILABLE", `${doing}: ${new TooSlowError().message}`, { slow: true })
 
-/** The little of an SDK error that is looked at. The answer to a HEAD has no body: its code is in a header. */
+/** The parts of an SDK error that are used. The answer to a HEAD has no body: its code is in a header. */
 function facts(error: unknown): {
   name: string
   status: number | undefined
@@ -204,7 +204,7 @@ function facts(error: unknown): {
   }
 }
 
-/** Its first line without query strings: the lines below quote request ids and what was signed. */
+/** The first line without query strings. The lines below it quote request ids and what was signed. */
 function summary(error: unknown): Error {
   const { name } = facts(error)
   const line = (error instanceof Error ? error.message : String(error)).split("\n", 1)[0] ?? ""

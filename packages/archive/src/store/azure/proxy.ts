@@ -1,6 +1,6 @@
 /**
- * What a proxy between here and Azure answers, named as S3's is. The SDK finds the proxy by itself, in the environment of the
- * process, and takes its answers for the store's.
+ * Names the proxy in errors that it caused on the way to Azure, as for S3. The SDK finds the proxy by itself, in the process's
+ * environment, and takes the proxy's answers for the store's.
  */
 import type { BlobServiceClient } from "@azure/storage-blob"
 import { originOf } from "../http/origin.ts"
@@ -12,7 +12,7 @@ type Environment = Readonly<Record<string, string | undefined>>
 /** In the SDK's order. One proxy serves both schemes. */
 const VARIABLES = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "HTTP_PROXY", "http_proxy"]
 
-/** `service`, whose errors say `ERR_STORE_DENIED` or `ERR_STORE_UNAVAILABLE` and name the proxy where it was the proxy that failed. */
+/** Makes errors of `service` name the proxy, as `ERR_STORE_DENIED` or `ERR_STORE_UNAVAILABLE`, if the proxy failed. */
 export function nameProxy(service: BlobServiceClient, env: Environment): BlobServiceClient {
   const variable = VARIABLES.find((name) => env[name]) ?? VARIABLES[0]!
   return sendBy(service, {
@@ -22,7 +22,7 @@ export function nameProxy(service: BlobServiceClient, env: Environment): BlobSer
       if (proxy === undefined) return next(request)
       const response = await next(request).catch((error: unknown) => {
         const { code } = error as { code?: unknown }
-        // Whatever is connected to is the proxy; it alone connects to the store.
+        // Connections are made only to the proxy. The proxy itself connects to the store.
         throw UNREACHABLE.has(String(code)) ? proxyUnreachable(proxy, String(code)) : error
       })
       if (!isOfProxy(response.status, Object.fromEntries(response.headers))) return response
@@ -33,12 +33,12 @@ export function nameProxy(service: BlobServiceClient, env: Environment): BlobSer
 
 const UNREACHABLE = new Set(["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "EHOSTUNREACH", "ENETUNREACH"])
 
-/** The proxy that the SDK has chosen for `request`: its agents for that know it. */
+/** The proxy that the SDK chose for `request`, taken from its agent. */
 function proxyOf({ agent }: PipelineRequest, variable: string): HttpProxy | undefined {
   const { proxy } = (agent ?? {}) as { proxy?: unknown }
   if (!(proxy instanceof URL)) return undefined
   const { username, password } = proxy
-  // Only whether there is one is told.
+  // Only its presence matters here.
   const authorization = username || password ? "Basic" : undefined
   return { variable, authorization, ...originOf(proxy) }
 }

@@ -1,28 +1,27 @@
 /**
- * Azure Blob Storage: block blobs by @azure/storage-blob.
+ * Azure Blob Storage: block blobs with @azure/storage-blob.
  *
- * What it relies on: Get Blob with `If-Match`; Put Block, which keeps a part invisible; Put Block List, which makes the
- * blob visible at once, with `If-None-Match: *` where an existing object must stay. Parts are Azure's staged blocks, at
- * most 50,000 of at most 4000 MiB. Required permissions: read and write, list for `openUploads`, and delete for `remove`.
+ * It relies on: Get Blob with `If-Match`; Put Block, which keeps a part invisible; Put Block List, which makes the blob
+ * visible at once, with `If-None-Match: *` where an existing object must stay. Parts are Azure's staged blocks, at most
+ * 50,000 of at most 4000 MiB. Required permissions: read and write, list for `openUploads`, and delete for `remove`.
  *
- * What is different from a store with multipart uploads:
- * - There are no uploads, only staged blocks that hang on the blob's name. An upload is the blocks that name it
- *   (azure-blocks.ts). One without parts leaves no trace, so it can't be told from one that ended: resuming it begins with
- *   no parts, and only the process that ended it answers `ERR_UPLOAD_GONE`. Nothing wrong can come of it, as a part
- *   counts only if its block is there.
- * - A commit of any block list, and Put Blob, discard all staged blocks of the blob, also those of another upload. That one's
- *   `complete` then finds the other object there, or fails with `ERR_UPLOAD_GONE`; it never publishes.
- * - Azure can't discard staged blocks by themselves. Committing an empty list and deleting the result would show an empty
- *   object for a moment, so `abort` deletes the uncommitted blob instead, on a condition that no visible object meets, and only
- *   when every block on it belongs to an upload that was ended here. What it may not or can't delete (no permission, another
- *   upload's blocks, a visible object under the key), Azure drops by itself a week after the last block was staged.
- * - `openUploads` sees the blobs that nobody committed. Blocks staged for the replacement of a visible object are not listed,
- *   as that would take a request per object of the container.
+ * Differences from a store with multipart uploads:
+ * - There are no uploads, only staged blocks that belong to the blob's name. An upload is the set of blocks that name it
+ *   (blocks.ts). Without parts it leaves no trace, and can't be told from one that has ended. So resuming it begins without
+ *   parts, and only the process that ended it answers `ERR_UPLOAD_GONE`. This is safe, because a part counts only if its
+ *   block is there.
+ * - A commit of any block list, and Put Blob, discard all staged blocks of the blob, those of other uploads included. Their
+ *   `complete` then finds the other object, or fails with `ERR_UPLOAD_GONE`; it never publishes.
+ * - Azure can't discard staged blocks alone. Committing an empty list and deleting the result would show an empty object for
+ *   a moment. So `abort` deletes the uncommitted blob, on a condition that no visible object meets, and only when every block
+ *   on it belongs to an upload that was ended here. If it can't delete the blob (no permission, another upload's blocks, a
+ *   visible object under the key), Azure drops the blocks a week after the last one was staged.
+ * - `openUploads` sees only blobs that were never committed. Finding blocks staged to replace visible objects would take a
+ *   request per object of the container.
  * - Metadata names are C# identifiers to Azure: `-` is stored as `_`.
  *
- * A part is checked end to end: its CRC-32 before it is sent, and on the wire by TLS, or by MD5, which the store verifies,
- * if the endpoint has none. Beside TLS, MD5 would cost processor time for nothing new, and it fails in FIPS mode; Azure's
- * CRC-64 is not in Node.
+ * A part is checked end to end: its CRC-32 before it is sent, and on the wire by TLS or, without TLS, by MD5, which the store
+ * verifies. Beside TLS, MD5 would cost processor time for nothing new, and it fails in FIPS mode. Node lacks Azure's CRC-64.
  */
 import type { BlobItem } from "@azure/storage-blob"
 import { counted } from "../../counted.ts"
@@ -44,7 +43,7 @@ import { containerClient } from "./container.ts"
 import { attempt, azureError, dripping, silent } from "./errors.ts"
 import { azureWriter, type Destination, EndedUploads, endUpload, stagedBlocks } from "./writer.ts"
 
-/** Opens the store of `url`; nothing is asked of Azure yet. `ERR_STORE_DENIED` without an account or a usable credential. */
+/** Opens the store of `url`. Sends nothing to Azure yet. Throws `ERR_STORE_DENIED` without an account or a usable credential. */
 export async function openAzureStore(url: AzureStoreUrl, options: AdapterOptions): Promise<OpenedStore> {
   const container = await containerClient(url, options.env, options.onNotice ?? (() => {}))
   const location = `azure://${keyUnder(url.container, url.prefix).replace(/\/$/, "")}`
@@ -77,7 +76,7 @@ export async function openAzureStore(url: AzureStoreUrl, options: AdapterOptions
     }
   }
 
-  /** One version from a request for its first bytes, which are not read yet. Azure has no answer to that for an empty object. */
+  /** Opens one version with a request for its first bytes, which are not read yet. Azure can't answer this for an empty object. */
   async function open(key: string, length: number, signal: AbortSignal): Promise<OpenedObject | null> {
     const { blob, name } = destination(key)
     const doing = `reading the first ${counted(length, "byte")} of ${name}`
@@ -95,7 +94,7 @@ export async function openAzureStore(url: AzureStoreUrl, options: AdapterOptions
     const object = { key, size, etag: answer.etag ?? "", metadata: fromAzure(answer.metadata ?? {}) }
     const range = { start: 0, end: Math.min(length, size) }
     const body = bodyOf(answer, object, range, doing)
-    // Until somebody reads it, nobody else would hear that it broke.
+    // Until somebody reads the body, nobody else would notice that it broke.
     body.on("error", () => {})
     return { object, head: pieces(body, range, doing, signal), close: () => body.destroy() }
   }
@@ -111,7 +110,7 @@ export async function openAzureStore(url: AzureStoreUrl, options: AdapterOptions
         maxRetryRequests: 0,
       }),
     ).catch(async (error: unknown) => {
-      // No version is not the one that is asked for either, so `If-Match` fails alike for an object that is gone.
+      // `If-Match` fails for a missing object as for a changed one.
       if (isUnsealError(error, "ERR_OBJECT_CHANGED") && (await stat(object.key, signal)) === null)
         throw new UnsealError("ERR_OBJECT_NOT_FOUND", `${doing}: the object is gone`, { cause: error })
       throw error
@@ -120,7 +119,7 @@ export async function openAzureStore(url: AzureStoreUrl, options: AdapterOptions
   }
 
   async function* pieces(body: Body, { start, end }: ByteRange, doing: string, signal: AbortSignal) {
-    // The request's own signal ended with the answer's headers; a stream that is destroyed ends the loop with an error.
+    // The request's own signal ended with the answer's headers. Destroying the stream ends the loop with an error.
     const stop = () => body.destroy()
     signal.addEventListener("abort", stop, { once: true })
     const pace = createPace(graceMs(idleTimeoutMs))
@@ -136,7 +135,7 @@ export async function openAzureStore(url: AzureStoreUrl, options: AdapterOptions
     try {
       signal.throwIfAborted()
       for await (const chunk of body as AsyncIterable<Uint8Array>) {
-        // While the consumer works nothing can move, and that is no fault of the store.
+        // While the consumer works nothing can move. That is not the store's fault.
         clearTimeout(idle)
         slow = !pace.moved(chunk.length)
         if (slow) break
@@ -174,7 +173,7 @@ export async function openAzureStore(url: AzureStoreUrl, options: AdapterOptions
     }
   }
 
-  /** One page after the other, as the SDK's iterator has a single signal for them all. */
+  /** Reads one page after the other, because the SDK's iterator has a single signal for all pages. */
   async function* uncommittedBlobs(prefix: string, signal: AbortSignal): AsyncGenerator<BlobItem> {
     const markers = createMarkers(`the listing of ${location}`)
     let continuationToken: string | undefined
@@ -185,7 +184,7 @@ export async function openAzureStore(url: AzureStoreUrl, options: AdapterOptions
           .byPage({ ...(continuationToken && { continuationToken }) })
           .next(),
       )
-      // A blob that nobody committed has no bytes yet; whether it has staged blocks, its block list says.
+      // A blob that was never committed has no bytes yet. Its block list says whether it has staged blocks.
       for (const item of page.segment.blobItems as BlobItem[])
         if ((item.properties.contentLength ?? 0) === 0) yield item
       continuationToken = markers.advance(Boolean(page.continuationToken), page.continuationToken)
@@ -219,7 +218,7 @@ export async function openAzureStore(url: AzureStoreUrl, options: AdapterOptions
     openUploads,
     abortUpload: ({ key, token }, signal) => endUpload(destination(key), token, signal),
     remove,
-    // The SDK's connections belong to Node's global agents, which let the process end while they are idle.
+    // The SDK's connections belong to Node's global agents, which keep no process alive while idle.
     async close() {},
   }
 }
@@ -235,7 +234,7 @@ interface Answer {
 
 type Body = NodeJS.ReadableStream & { destroy(): void }
 
-/** The body of `answer`. `ERR_STORE_UNAVAILABLE` unless it is exactly `range` of `object`. */
+/** The body of `answer`. Throws `ERR_STORE_UNAVAILABLE` unless it is exactly `range` of `object`. */
 function bodyOf(answer: Answer, object: StoredObject, range: ByteRange, doing: string): Body {
   const body = answer.readableStreamBody as Body
   const wrong = whatIsWrong(answer, object, range)
@@ -244,7 +243,7 @@ function bodyOf(answer: Answer, object: StoredObject, range: ByteRange, doing: s
   throw new UnsealError("ERR_STORE_UNAVAILABLE", `${doing}: ${wrong}`)
 }
 
-/** Why `answer` is not exactly `range` of `object`, or `null`. */
+/** Why `answer` is not exactly `range` of `object`; `null` if it is. */
 function whatIsWrong(answer: Answer, object: StoredObject, { start, end }: ByteRange): string | null {
   const contentRange = `bytes ${start}-${end - 1}/${object.size}`
   if (answer._response.status !== 206) return `answered ${answer._response.status} instead of 206`

@@ -1,4 +1,4 @@
-/** Writing to Azure: an object's parts are staged blocks until their list is committed. The guarantees are in azure.ts. */
+/** Writing to Azure: an object's parts are staged blocks until their list is committed. store.ts describes the guarantees. */
 import { createHash } from "node:crypto"
 import { Readable } from "node:stream"
 import type { BlockBlobClient } from "@azure/storage-blob"
@@ -10,20 +10,20 @@ import type { AzurePlacement } from "../url-parameters.ts"
 import { type BlockName, blockId, fits, parseBlockId, parseToken } from "./blocks.ts"
 import { attempt } from "./errors.ts"
 
-/** A key of the store that is written to. */
+/** The key to write to. */
 export interface Destination {
   readonly key: string
   /** For messages: the store's location and the key. */
   readonly name: string
   readonly blob: BlockBlobClient
   readonly idleTimeoutMs: number
-  /** What the URL asks for. */
+  /** The placement that the URL asks for. */
   readonly placement: AzurePlacement
   readonly ended: EndedUploads
   stat(signal?: AbortSignal): Promise<StoredObject | null>
 }
 
-/** The uploads that this process ended, as Azure can't tell. The oldest of ten thousand is forgotten: memory has an end. */
+/** The uploads that this process ended, which Azure does not track. Holds the latest ten thousand, to bound memory. */
 export class EndedUploads {
   readonly #tokens = new Set<string>()
 
@@ -39,7 +39,7 @@ export class EndedUploads {
 }
 
 interface StagedBlock {
-  /** `null`: another program's. */
+  /** `null` if another program staged it. */
   readonly block: BlockName | null
   /** Bytes. */
   readonly size: number
@@ -61,29 +61,29 @@ export async function stagedBlocks(to: Destination, signal?: AbortSignal): Promi
   }
 }
 
-/** Before any blob of any account: Azure Blob Storage is from 2008. */
+/** Earlier than any blob: Azure Blob Storage dates from 2008. */
 const BEFORE_AZURE = new Date("2000-01-01T00:00:00Z")
 
-/** Ends the upload of `token`, and removes the staged blocks under the key where azure.ts says that it can. */
+/** Ends the upload of `token`. Removes the staged blocks under the key if store.ts says that it can. */
 export async function endUpload(to: Destination, token: string, signal?: AbortSignal): Promise<void> {
   signal?.throwIfAborted()
   if (parseToken(token) === null) return
   to.ended.add(token)
   const blocks = await stagedBlocks(to, signal)
   if (blocks.length === 0 || blocks.some(({ block }) => block === null || !to.ended.has(block.token))) return
-  // Two guards before a deletion: nothing is visible, and if something becomes so meanwhile the condition does not hold.
+  // Two guards before deletion: nothing is visible now, and the condition fails if something becomes visible meanwhile.
   if ((await to.stat(signal)) !== null) return
   try {
     await attempt(`removing the parts of ${to.name}`, to.idleTimeoutMs, signal, (abortSignal) =>
       to.blob.delete({ abortSignal, conditions: { ifUnmodifiedSince: BEFORE_AZURE } }),
     )
   } catch (error) {
-    // What the store refuses is left for it to drop.
+    // If the store refuses, it will drop the blocks itself.
     if (!isUnsealError(error) || isUnsealError(error, "ERR_STORE_UNAVAILABLE", "ERR_STORE_BUSY")) throw error
   }
 }
 
-/** Begins or resumes the upload of `token`, which may be any text. `ERR_UPLOAD_GONE` if it can't be one of `size` bytes. */
+/** Begins or resumes the upload of `token`, which may be any text. Throws `ERR_UPLOAD_GONE` if it can't be one of `size` bytes. */
 export async function azureWriter(
   to: Destination,
   token: string,
@@ -95,13 +95,13 @@ export async function azureWriter(
   if (upload === null || !fits(size, upload.partSize) || to.ended.has(token))
     throw new UnsealError("ERR_UPLOAD_GONE", `no upload to resume for ${to.name}: it ended, or never was`)
   const { partSize } = upload
-  // Asked now, before anything is read or decrypted: it shows a missing container and a refused credential.
+  // Called before anything is read or decrypted, to find a missing container or a refused credential early.
   await stagedBlocks(to, signal)
 
-  /** What this process staged last: Azure's list does not tell which of two contents of a part is the newer. */
+  /** What this process staged last. Azure's list does not say which of a part's two contents is newer. */
   const newest = new Map<number, string>()
   const { accessTier, encryptionScope, tags } = to.placement
-  // A blob is encrypted by the scope of its blocks, which must be that of their list.
+  // A blob is encrypted with the scope of its blocks, so the block list must name the same one.
   const scope = encryptionScope === undefined ? {} : { encryptionScope }
   const secure = to.blob.url.startsWith("https:")
 
@@ -147,7 +147,7 @@ export async function azureWriter(
       if (last === undefined && parts.has(number)) unclear.add(number)
       if (last === undefined || last === tag) parts.set(number, { size, tag })
     }
-    // A part with two contents, neither of them staged here, is as good as none: it is written again.
+    // A part with two contents, neither staged here, counts as missing: it is written again.
     for (const number of unclear) parts.delete(number)
     return parts
   }
@@ -183,7 +183,7 @@ export async function azureWriter(
     }
   }
 
-  /** Any other answer can follow a commit that took effect, by this call or by one before it: what is there now decides. */
+  /** Other failures may follow a commit that took effect, in this call or an earlier one. The object that is there now decides. */
   async function settle(failure: UnsealError, signal: AbortSignal): Promise<StoredObject> {
     const found = await to.stat(signal)
     if (found !== null && isSameObject(found, size, options.metadata)) {
@@ -196,7 +196,7 @@ export async function azureWriter(
         `${to.name} holds another object of ${counted(found.size, "byte")}, with the ETag ${found.etag}`,
         { cause: failure },
       )
-    // The object that was in the way is gone again: with the next attempt, nothing is.
+    // The object in the way has disappeared, so the next attempt can succeed.
     if (found === null && isUnsealError(failure, "ERR_DESTINATION_EXISTS", "ERR_OBJECT_CHANGED"))
       throw new UnsealError("ERR_STORE_UNAVAILABLE", failure.message, { cause: failure })
     throw failure
@@ -206,7 +206,7 @@ export async function azureWriter(
   return { ...holds, written, writePart, complete, abort: () => endUpload(to, token) }
 }
 
-/** Views on `body` that are small enough to show that the connection moves. */
+/** Views of `body`, small enough to show that the connection moves. */
 function* inPieces(body: readonly Uint8Array[]): Generator<Uint8Array> {
   const most = 256 * 1024
   for (const chunk of body)

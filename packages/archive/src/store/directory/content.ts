@@ -1,4 +1,4 @@
-/** What is in a file, by the checksums of its parts. */
+/** Compares a file's content with the checksums of its parts. */
 import { type FileHandle, open } from "node:fs/promises"
 import { crc32 } from "node:zlib"
 import { hexCrc32 } from "../adapter.ts"

@@ -27,7 +27,7 @@ describe("a system error", () => {
       })
     })
 
-  it("says whose move a refusal is: the path's, its owner's, or the mount's", () => {
+  it("says whose move a refusal is: about the path, its owner, or the mount", () => {
     const remedy = (code: string) => (fileError(systemError(code), "write", "/a") as UnsealError).remedy
     expect(remedy("EACCES")).toMatch(/^let the user that this process runs as/)
     expect(remedy("EROFS")).toMatch(/^mount the file system for writing/)
@@ -35,12 +35,12 @@ describe("a system error", () => {
     expect(remedy("ENOSPC")).toMatch(/^free some space/)
   })
 
-  it("is the reason of the signal after an abort", () => {
+  it("becomes the signal's reason after an abort", () => {
     const reason = new Error("shutting down")
     expect(fileError(systemError("EIO"), "read", "/a", AbortSignal.abort(reason))).toBe(reason)
   })
 
-  it("is left alone if it is none, or translated already", () => {
+  it("stays as it is if it is not a system error, or is already translated", () => {
     for (const error of [
       new RangeError("part 0"),
       new UnsealError("ERR_OBJECT_CHANGED", "changed"),

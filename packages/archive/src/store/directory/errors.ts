@@ -21,14 +21,15 @@ const REMEDIES: Readonly<Record<string, string>> = {
   EROFS: "mount the file system for writing, or correct the path",
 }
 
-/** The system's name for what went wrong, e.g. `ENOENT`; Node's own codes for a wrong argument (`ERR_…`) are none. */
+/** The system's name for an error, e.g. `ENOENT`. Node's codes for wrong arguments (`ERR_…`) don't count. */
 export function systemCode(error: unknown): string | undefined {
   if (!(error instanceof Error && "code" in error && typeof error.code === "string")) return undefined
   return /^E[A-Z0-9]+$/.test(error.code) ? error.code : undefined
 }
 
 /**
- * Translates a system error of `operation` on `path`; `EIO` and all others that may pass are `ERR_STORE_UNAVAILABLE`. An abort of `signal` becomes its reason; anything but a system error stays as it is.
+ * Translates a system error of `operation` on `path`. `EIO` and all others that may pass become `ERR_STORE_UNAVAILABLE`. An
+ * abort of `signal` becomes its reason. Anything but a system error stays as it is.
  */
 export function fileError(error: unknown, operation: string, path: string, signal?: AbortSignal): unknown {
   if (signal?.aborted) return signal.reason

@@ -1,17 +1,20 @@
-/** A process ends only when all its threads have, and nothing can end one that a dead mount blocks. */
+/** A process ends only with all of its threads, but nothing can end a thread that a dead mount blocks. */
 import { spawn } from "node:child_process"
 
-/** A file system that works ends in so long what it has begun. */
+/** A working file system finishes pending operations within this time. */
 const GRACE_MS = 2_000
 
-/** Lets this process end, by SIGKILL two seconds after its `exit`, if `isBlocked` then. */
+/** Lets this process end: SIGKILL two seconds after its `exit` if `isBlocked` then. */
 export function endThough(isBlocked: () => boolean): void {
   process.once("exit", () => {
     if (isBlocked()) killIfItStays()
   })
 }
 
-/** From outside, since nothing of this process runs any more by then. One that has ended is nobody's parent, so no other is meant. */
+/**
+ * Kills from a child process, because nothing of this one runs by then. The child checks that this process is still its parent:
+ * after the end, its id may be another process's.
+ */
 function killIfItStays(): void {
   const script = `
     const until = Date.now() + ${GRACE_MS}

@@ -1,4 +1,4 @@
-/** A directory on a disk that is full: a file system of the test's own, which takes root to mount. */
+/** A directory on a full disk: a file system of the test's own, which takes root to mount. */
 import { execFileSync } from "node:child_process"
 import { mkdtempSync, rmSync } from "node:fs"
 import { readdir, rm, writeFile } from "node:fs/promises"
@@ -20,7 +20,7 @@ afterEach(() => {
   directory = undefined
 })
 
-/** A store on a file system with `options`, or `null` where none may be mounted. */
+/** A store on a file system with `options`; `null` if mounting is not permitted. */
 async function openOn(options: string) {
   const path = mkdtempSync(join(tmpdir(), "unseal-full-"))
   try {
@@ -38,7 +38,7 @@ async function openOn(options: string) {
 }
 
 it.each([
-  // The directory itself takes one inode, and an upload two.
+  // The directory itself takes one inode, and an upload takes two.
   ["has no room for another file", "size=1m,nr_inodes=2", 0],
   ["has no room for another byte", "size=64k", 64 * 1024],
 ])("leaves nothing of an upload that can't begin, since the disk %s", async (_, options, fill) => {
@@ -53,7 +53,7 @@ it.each([
   expect(await readdir(disk.path)).toEqual(before)
 })
 
-it("is written to as soon as there is room again, from where it was", async () => {
+it("can be written to as soon as there is room, and the upload continues", async () => {
   const disk = await openOn("size=64k")
   if (disk === null) return
   const body = Buffer.alloc(4512, 7)

@@ -1,4 +1,4 @@
-/** A directory whose file system does not answer: a named pipe that nobody writes to blocks the thread that opens it, as a dead mount does. */
+/** A directory on an unresponsive file system. A named pipe without a writer blocks the thread that opens it, like a dead mount. */
 import { execFile, spawn } from "node:child_process"
 import { once } from "node:events"
 import { constants } from "node:fs"
@@ -29,7 +29,7 @@ afterEach(async () => {
   await rm(directory, { recursive: true })
 })
 
-/** Makes whoever opens `path` wait. */
+/** Makes opening `path` block. */
 async function hang(path: string): Promise<void> {
   const pipe = `${path}.pipe`
   await promisify(execFile)("mkfifo", [pipe])
@@ -37,13 +37,13 @@ async function hang(path: string): Promise<void> {
   pipes.push(path)
 }
 
-/** The file system answers again. */
+/** Makes the file system respond again. */
 async function release(): Promise<void> {
   for (const path of pipes.splice(0)) {
-    // With both ends in one hand nobody waits; what hung reads nothing, or writes into nothing.
+    // One process holding both ends unblocks all others, which then read nothing, or write into nothing.
     const ends = await open(path, constants.O_RDWR | constants.O_NONBLOCK)
     await rm(path)
-    // Whoever is about to open it has it open by then.
+    // Gives those that are about to open it time to do so.
     await new Promise((resolve) => setTimeout(resolve, 100))
     await ends.close()
   }
@@ -52,14 +52,14 @@ async function release(): Promise<void> {
 const openDirectory = async (name = "") =>
   poisoned(await openStore(`file://${join(directory, name)}`, { env: {}, partSizeBytes: PART }))
 
-/** An object whose metadata nobody can read. */
+/** An object whose metadata can't be read. */
 async function hungObject(name: string): Promise<void> {
   const path = join(directory, name)
   await writeFile(path, "x")
   await hang(metadataFileOf(path, etagOf(await stat(path, { bigint: true }))))
 }
 
-test("a look ends with its signal, and looks that wait for a thread do, too", async () => {
+test("a look ends with its signal, even while it waits for a thread", async () => {
   await hungObject("a.ts")
   const store = await openDirectory()
   const stop = new AbortController()
@@ -69,13 +69,13 @@ test("a look ends with its signal, and looks that wait for a thread do, too", as
   for (const look of await ended) expect(look).toMatchObject({ reason: { message: "silent" } })
 })
 
-test("a directory that hangs leaves threads to another and to the rest of the process, and works again after", async () => {
+test("a hanging directory leaves threads to others and to the rest of the process, and recovers", async () => {
   await hungObject("a.ts")
   await writeFile(join(directory, "well.ts"), "well")
   const [sick, well] = [await openDirectory(), await openDirectory()]
   const stop = new AbortController()
   const looks = Array.from({ length: 12 }, () => sick.stat("a.ts", stop.signal))
-  // Of four threads, directories have two; they would all be in use.
+  // Directories have two of four threads, and both would be in use.
   expect((await readFile(join(directory, "well.ts"))).toString()).toBe("well")
   stop.abort(new Error("silent"))
   await Promise.allSettled(looks)
@@ -85,7 +85,7 @@ test("a directory that hangs leaves threads to another and to the rest of the pr
   expect(await sick.stat("a.ts", never)).toMatchObject({ size: 1 })
 })
 
-test.each([1, 3])("one of %s parts that hangs is given up, and what comes later is right", async (count) => {
+test.each([1, 3])("one of %s parts that hangs is given up, and later results are right", async (count) => {
   const size = count * PART
   const bytes = Buffer.alloc(size, "plaintext of this archive ")
   const store = await openDirectory()
@@ -114,7 +114,7 @@ test.each([1, 3])("one of %s parts that hangs is given up, and what comes later 
   expect((await readFile(join(directory, "a.ts"))).equals(bytes)).toBe(true)
 })
 
-test("a thread is had in the order of asking, by one directory and by all", async () => {
+test("threads are granted in the order of requests, by one directory and by all", async () => {
   const share = shareThreads(4)
   const [one, other] = [share(), share()]
   const hung = Array.from({ length: 2 }, () => Promise.withResolvers<void>())
@@ -142,7 +142,7 @@ test("a thread is had in the order of asking, by one directory and by all", asyn
   await vi.waitFor(() => one.run(note("third"), never))
 })
 
-test("a mount that is dead for many directories leaves threads to those of others", async () => {
+test("a mount that is dead for many directories leaves threads to other mounts", async () => {
   const share = shareThreads(16)
   const answered = Promise.withResolvers<void>()
   let blocked = 0
@@ -160,7 +160,7 @@ test("a mount that is dead for many directories leaves threads to those of other
   expect(blocked).toBe(50)
 })
 
-test("work that fails before it begins gives its thread back", async () => {
+test("work that fails before it begins returns its thread", async () => {
   const threads = shareThreads(4)()
   const fails = () => {
     throw new Error("no such key")

@@ -4,7 +4,7 @@ import type { WrittenPart } from "../contract.ts"
 import { systemCode } from "./errors.ts"
 import { FILE_MODE } from "./object.ts"
 
-/** What a journal says about an upload. */
+/** An upload's journal, parsed. */
 export interface Journal {
   readonly size: number
   readonly partSize: number
@@ -19,15 +19,15 @@ const VOID = /^(\d+) void$/
 export const beginJournal = (file: string, size: number, partSize: number): Promise<void> =>
   append(file, `unseal-parts 1 ${size} ${partSize}\n`, constants.O_CREAT | constants.O_EXCL)
 
-/** Notes a part whose bytes are on the disk already. A note that is lost with the power costs one part, so it is not synced. */
+/** Notes a part whose bytes are already on the disk. Not synced: if power fails, a lost note costs one part. */
 export const noteWritten = (file: string, number: number, part: WrittenPart): Promise<void> =>
   append(file, `${number} ${part.size} ${part.tag}\n`)
 
-/** Notes, on the disk before this returns, that a part is about to be written over. */
+/** Notes that a part is about to be overwritten. The note is on the disk before this returns. */
 export const noteVoid = (file: string, number: number): Promise<void> =>
   append(file, `${number} void\n`, constants.O_DSYNC)
 
-// Made only by `beginJournal`: a note that comes after the upload was aborted must not leave a file behind.
+// Only `beginJournal` creates the file: a late note must not recreate the file of an aborted upload.
 async function append(file: string, line: string, flags = 0): Promise<void> {
   const handle = await open(file, constants.O_WRONLY | constants.O_APPEND | flags, FILE_MODE)
   try {
@@ -37,7 +37,7 @@ async function append(file: string, line: string, flags = 0): Promise<void> {
   }
 }
 
-/** The journal, or `null` if there is none. Of a part that is noted several times the last note holds; a torn line is none. */
+/** The journal, or `null` if there is none. A part's last note counts. Torn lines are ignored. */
 export async function readJournal(file: string): Promise<Journal | null> {
   let text: string
   try {
@@ -46,7 +46,7 @@ export async function readJournal(file: string): Promise<Journal | null> {
     if (systemCode(error) === "ENOENT") return null
     throw error
   }
-  // What follows the last line end was being written when the process was killed.
+  // The process was killed while it wrote what follows the last line end.
   const [header = "", ...lines] = text.split("\n").slice(0, -1)
   const match = HEADER.exec(header)
   if (!match) return null

@@ -19,10 +19,10 @@ test.each([
   expect(mountOf(directory, MOUNTS)).toBe(mount)
 })
 
-test("without a list of mounts there is none", () => {
+test("without a list of mounts there are none", () => {
   expect(mountOf("/mnt/recordings", "")).toBeUndefined()
 })
 
-test("the list is the system's", () => {
+test("the list comes from the system", () => {
   expect(mountOf("/proc/self", readMounts())).toBe("/proc")
 })

@@ -1,8 +1,8 @@
-/** Which mount a directory is of: what one dead mount blocks is blocked for all of its directories, and must not be more for many. */
+/** Finds a directory's mount. A dead mount blocks all of its directories, which together must not block more threads than one. */
 import { readFileSync } from "node:fs"
 import { sep } from "node:path"
 
-/** The mounts of this process, as proc(5) has them; empty where the system has no such file. It asks no file system but the kernel's own. */
+/** The mounts of this process, from proc(5). Empty on systems without it. Reads no file system but the kernel's own. */
 export function readMounts(): string {
   try {
     return readFileSync("/proc/self/mountinfo", "utf8")
@@ -12,14 +12,14 @@ export function readMounts(): string {
 }
 
 /**
- * The mount point of `directory`, an absolute path; `undefined` for that of the root, which a link may lead out of. Links are
- * not followed, since that would ask a mount that may be dead.
+ * The mount point of `directory`, an absolute path. `undefined` for the root's mount, because a link may lead elsewhere. Links
+ * are not resolved, because that could access a dead mount.
  */
 export function mountOf(directory: string, mounts: string): string | undefined {
   const points = mounts
     .split("\n")
     .map((line) => line.split(" ", 5)[4])
-    // Space, tab, line feed and backslash are octal there.
+    // The list writes space, tab, line feed and backslash in octal.
     .map((point) =>
       point?.replaceAll(/\\([0-7]{3})/g, (_, octal) => String.fromCharCode(Number.parseInt(octal, 8))),
     )

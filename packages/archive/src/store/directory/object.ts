@@ -9,13 +9,13 @@ import { hasParts } from "./content.ts"
 import { fileError, systemCode } from "./errors.ts"
 import { isSameFile, metadataFileOf } from "./names.ts"
 
-/** Recordings are for the one who decrypts them: who else may read them is granted explicitly, by directory or ACL. */
+/** Only the user who decrypts may read recordings. Anyone else needs an explicit grant, by directory or ACL. */
 export const FILE_MODE = 0o600
 
-/** Names a version: a file that is replaced has another inode, one that is written in place another time or size. */
+/** Identifies a version: replacing a file changes the inode, writing in place changes the time or the size. */
 export const etagOf = (stats: BigIntStats): string => `${stats.ino}-${stats.size}-${stats.mtimeNs}`
 
-/** `ERR_STORE_DENIED` unless `directory` is there: it is never made, so that a wrong mount is not mistaken for an empty store. */
+/** Throws `ERR_STORE_DENIED` unless `directory` exists. It is never made: a wrong mount must not pass for an empty store. */
 export async function checkDirectory(directory: string): Promise<void> {
   try {
     if ((await stat(directory)).isDirectory()) return
@@ -55,14 +55,14 @@ const metadataSchema = z.object({
   etag: z.string(),
   metadata: z.record(z.string(), z.string()),
   partSize: z.number().int().positive(),
-  /** CRC-32 in hex and bytes of each part, in order. */
+  /** Each part's CRC-32 in hex, and its size in bytes, in order. */
   parts: z.array(z.object({ tag: z.string(), size: z.number().int().positive() })),
 })
 
 /**
- * Bound to the version by its contents too: inode numbers come back, and a copied directory keeps the names. A second live run
- * of one upload may still write a part, of the same bytes, when the first has made the file visible: then its time is another
- * and the bytes decide.
+ * Metadata is bound to the version by its content, too: inode numbers are reused, and a copied directory keeps the names. A
+ * second live run of one upload may still write a part, with the same bytes, after the first has made the file visible. That
+ * changes the time, and then the bytes decide.
  */
 async function parseMetadata(
   text: string,
@@ -80,7 +80,7 @@ async function parseMetadata(
   return isSameFile(file.etag, etag) && (await hasParts(target, file.partSize, parts)) ? file.metadata : {}
 }
 
-/** Keeps the metadata of the version `etag` of `target`, before that version is visible. */
+/** Stores the metadata of version `etag` of `target` before that version becomes visible. */
 export async function writeMetadata(
   target: string,
   etag: string,
@@ -116,7 +116,7 @@ export async function removeFile(target: string): Promise<boolean> {
   }
 }
 
-/** Makes what was linked, renamed or created in `directory` survive a power failure, where the file system can. */
+/** Makes links, renames and new files in `directory` survive a power failure, if the file system can. */
 export async function syncDirectory(directory: string): Promise<void> {
   const handle = await open(directory, "r")
   try {
@@ -128,7 +128,7 @@ export async function syncDirectory(directory: string): Promise<void> {
   }
 }
 
-/** Whether anything, also what is no file, is at `path`. */
+/** Whether anything exists at `path`, whatever its kind. */
 export async function isThere(path: string): Promise<boolean> {
   try {
     await stat(path)

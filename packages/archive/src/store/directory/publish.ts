@@ -9,7 +9,7 @@ import { readJournal } from "./journal.ts"
 import { isSameFile, isToken, type UploadFiles, uploadFilesOf } from "./names.ts"
 import { etagOf, isThere, removeMetadata, statFile, syncDirectory, writeMetadata } from "./object.ts"
 
-/** One object on its way into a directory. */
+/** An object that is being written to a directory. */
 export interface Upload extends UploadFiles {
   readonly directory: string
   readonly target: string
@@ -20,7 +20,7 @@ export interface Upload extends UploadFiles {
   readonly options: CreateOptions
 }
 
-/** Makes an upload visible from exactly `parts`: `PartWriter.complete`, with system errors as they are. */
+/** Makes an upload visible from exactly `parts`: `PartWriter.complete`, but with untranslated system errors. */
 export async function publish(
   upload: Upload,
   parts: ReadonlyMap<number, WrittenPart>,
@@ -41,7 +41,7 @@ export async function publish(
   signal.throwIfAborted()
   const published = options.existing === "fail" ? await publishNew(upload) : await publishOver(upload, etag)
   if (!published) {
-    // A crash between the link and its clean-up leaves the target as this very file: then the metadata is the target's.
+    // After a crash between link and clean-up, the target is this very file, and the metadata is the target's.
     const current = await statFile(target, upload.key)
     if (!current || !isSameFile(current.etag, etag)) await removeMetadata(target, etag)
     const object = await settle(upload, parts, signal)
@@ -56,7 +56,7 @@ export async function publish(
   return object
 }
 
-/** The whole file on the disk, and the version that it will be: a link or a rename changes neither. */
+/** Syncs the whole file to the disk. Returns its future version, which neither a link nor a rename changes. */
 async function finish({ temporary, size }: Upload): Promise<string> {
   const handle = await open(temporary, "r+")
   try {
@@ -74,7 +74,7 @@ async function finish({ temporary, size }: Upload): Promise<string> {
   }
 }
 
-/** False if something is there already. */
+/** Returns `false` if the target already exists. */
 async function publishNew({ target, temporary }: Upload): Promise<boolean> {
   try {
     await link(temporary, target)
@@ -84,7 +84,7 @@ async function publishNew({ target, temporary }: Upload): Promise<boolean> {
     if (code === "EEXIST") return false
     if (!["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EMLINK"].includes(code)) throw error
   }
-  // A file system without hard links (FAT, some network mounts): between two writers of one name, the later one stays.
+  // On a file system without hard links (FAT, some network mounts), the later of two writers of one name wins.
   if (await isThere(target)) return false
   await rename(temporary, target)
   return true
@@ -98,8 +98,8 @@ async function publishOver({ target, temporary, key }: Upload, etag: string): Pr
 }
 
 /**
- * What is under the name, if it is this object: the bytes are compared by the checksums of the parts, so it does not matter
- * whether this upload, another one or an earlier attempt put it there.
+ * The object under the name, if it is this one. The bytes are compared by the parts' checksums, so it does not matter which
+ * upload or attempt put it there.
  */
 async function settle(
   { target, key, size, partSize, options }: Upload,
@@ -116,14 +116,14 @@ async function settle(
   throw new UnsealError("ERR_UPLOAD_GONE", `the upload to ${target} is gone, and the object is not there`)
 }
 
-/** Removes the hidden files of an upload; no error if they are gone. The journal goes first: without it nothing is resumed. */
+/** Removes an upload's hidden files; no error if they are gone. The journal goes first: without it nothing is resumed. */
 export async function removeUpload(target: string, token: string): Promise<void> {
   if (!isToken(token)) return
   const { temporary, journal } = uploadFilesOf(target, token)
   try {
     await rm(journal, { force: true })
     const stats = await stat(temporary, { bigint: true }).catch(() => null)
-    // Metadata that was written for a version that will never be visible.
+    // This metadata is of a version that will never become visible.
     if (stats?.nlink === 1n) await removeMetadata(target, etagOf(stats))
     await rm(temporary, { force: true })
   } catch (error) {

@@ -56,7 +56,7 @@ const names = async () => (await readdir(directory)).sort()
 
 describe("a directory", () => {
   for (const key of ["", "/etc/passwd", "../a", "a/../../b", "a//b", "a/", "./a", "a/.", "a\0b"])
-    it(`has no place for the key ${JSON.stringify(key)}`, async () => {
+    it(`can't have the key ${JSON.stringify(key)}`, async () => {
       await expect(store.stat(key, never)).rejects.toMatchObject({ code: "ERR_STORE_DENIED" })
       await expect(store.create(key, 16, plain, never)).rejects.toMatchObject({ code: "ERR_STORE_DENIED" })
       await expect(
@@ -64,7 +64,7 @@ describe("a directory", () => {
       ).rejects.toMatchObject({ code: "ERR_STORE_DENIED" })
     })
 
-  it("holds nothing but the object when it is complete, for its owner alone", async () => {
+  it("holds only the object when it is complete, accessible to its owner alone", async () => {
     const writer = await store.create("archive.ts", bytes.length, plain, never)
     await writer.complete(await writeParts(writer), never)
     expect(await names()).toEqual(["archive.ts"])
@@ -73,7 +73,7 @@ describe("a directory", () => {
     expect(stats.nlink).toBe(1)
   })
 
-  it("shows no name but hidden ones while an object is on its way", async () => {
+  it("shows only hidden names while an object is being written", async () => {
     const writer = await store.create("archive.ts", bytes.length, ours, never)
     await writeParts(writer)
     expect((await names()).every((name) => name.startsWith("."))).toBe(true)
@@ -81,13 +81,13 @@ describe("a directory", () => {
     expect(await names()).toEqual([])
   })
 
-  it("takes no part of a file in the key's way for a directory", async () => {
+  it("does not take a file in the key's path for a directory", async () => {
     await writeFile(join(directory, "file"), "x")
     expect(await store.stat("file/archive.ts", never)).toBeNull()
     await expect(store.create("file/archive.ts", 16, plain, never)).rejects.toBeInstanceOf(Error)
   })
 
-  it("refuses to complete over a directory of that name", async () => {
+  it("refuses to complete over a directory of the same name", async () => {
     await mkdir(join(directory, "archive.ts"))
     const writer = await store.create("archive.ts", bytes.length, plain, never)
     const parts = await writeParts(writer)
@@ -95,7 +95,7 @@ describe("a directory", () => {
     await writer.abort()
   })
 
-  it("has no objects that are not files", async () => {
+  it("treats only files as objects", async () => {
     await mkdir(join(directory, "folder"))
     expect(await store.stat("folder", never)).toBeNull()
   })
@@ -123,7 +123,7 @@ describe("metadata", () => {
     expect(await store.stat("archive.ts", never)).toMatchObject({ metadata: {} })
   })
 
-  it("of a version that is replaced goes with it", async () => {
+  it("of a replaced version is removed with it", async () => {
     for (const source of ["first", "second"]) {
       const options: CreateOptions = { ...plain, metadata: { source }, existing: "replace" }
       const writer = await store.create("archive.ts", bytes.length, options, never)
@@ -133,7 +133,7 @@ describe("metadata", () => {
     expect(await names()).toHaveLength(2)
   })
 
-  it("of a version that never became visible goes with the upload", async () => {
+  it("of a version that never became visible is removed with the upload", async () => {
     await writeFile(join(directory, "archive.ts"), "somebody else's")
     const writer = await store.create("archive.ts", bytes.length, ours, never)
     const parts = await writeParts(writer)
@@ -144,7 +144,7 @@ describe("metadata", () => {
 })
 
 describe("a read", () => {
-  it("does not give the last bytes of a file that was written in place meanwhile", async () => {
+  it("does not give the last bytes of a file that was overwritten in place meanwhile", async () => {
     const path = join(directory, "archive.ts")
     await writeFile(path, Buffer.alloc(2 * 1024 * 1024, 1))
     const object = await store.stat("archive.ts", never)
@@ -162,7 +162,7 @@ describe("a read", () => {
     expect(given).toBeLessThan(object!.size)
   })
 
-  it("says that a file was cut short", async () => {
+  it("reports a file that was cut short", async () => {
     const path = join(directory, "archive.ts")
     await writeFile(path, Buffer.alloc(2 * 1024 * 1024, 1))
     const object = await store.stat("archive.ts", never)
@@ -175,7 +175,7 @@ describe("a read", () => {
 })
 
 describe("after a crash", () => {
-  it("a torn line of the journal is a part that was not written", async () => {
+  it("a torn line in the journal means that the part was not written", async () => {
     const writer = await store.create("archive.ts", bytes.length, plain, never)
     const first = await writePart(writer, 1)
     await writePart(writer, 2)
@@ -187,13 +187,13 @@ describe("after a crash", () => {
     await resumed.abort()
   })
 
-  it("in the middle of writing a part again, that part is not held", async () => {
+  it("while a part was being overwritten, the part counts as missing", async () => {
     const writer = await store.create("archive.ts", bytes.length, plain, never)
     await writePart(writer, 1)
     const controller = new AbortController()
     const reason = new Error("killed")
     const body = [bytes.subarray(0, 16), bytes.subarray(16, PART)]
-    // Between the two pieces.
+    // Runs between the two pieces.
     Object.assign(body, {
       *[Symbol.iterator]() {
         yield body[0]
@@ -207,7 +207,7 @@ describe("after a crash", () => {
     await writer.abort()
   })
 
-  it("between the link and its clean-up, the object is ours and stays with its metadata", async () => {
+  it("between link and clean-up, the object is ours and keeps its metadata", async () => {
     const writer = await store.create("archive.ts", bytes.length, ours, never)
     const parts = await writeParts(writer)
     await writer.complete(parts, never)
@@ -237,7 +237,7 @@ describe("after a crash", () => {
     expect(await names()).toEqual([])
   })
 
-  it("an object that somebody else completed from the same upload is ours", async () => {
+  it("an object that another process completed from the same upload is ours", async () => {
     const writer = await store.create("archive.ts", bytes.length, plain, never)
     const parts = await writeParts(writer)
     const other = await store.create("archive.ts", bytes.length, { ...plain, token: writer.token }, never)
@@ -258,7 +258,7 @@ describe("after a crash", () => {
 })
 
 describe("an upload", () => {
-  it("whose whole directory is gone, as when it is unmounted, is the deployment's trouble", async () => {
+  it("whose whole directory is gone, as after unmounting, is a trouble of the deployment", async () => {
     const writer = await store.create("archive.ts", bytes.length, plain, never)
     await rename(directory, `${directory}-away`)
     try {
@@ -269,7 +269,7 @@ describe("an upload", () => {
     await writePart(writer, 1)
   })
 
-  it("that was aborted meanwhile takes no part and leaves no file behind", async () => {
+  it("that was aborted meanwhile accepts no part and leaves no file behind", async () => {
     const writer = await store.create("archive.ts", bytes.length, plain, never)
     await writePart(writer, 1)
     await writer.abort()
@@ -277,7 +277,7 @@ describe("an upload", () => {
     expect(await names()).toEqual([])
   })
 
-  it("is not completed from parts that were written anew since", async () => {
+  it("is not completed from parts that were rewritten since", async () => {
     const writer = await store.create("archive.ts", bytes.length, plain, never)
     const parts = await writeParts(writer)
     await writePart(writer, 2, Buffer.alloc(bytes.length, 9))

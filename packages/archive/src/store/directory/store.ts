@@ -1,13 +1,13 @@
 /**
  * A directory of this machine, or of a mount.
  *
- * A key is a relative path. An object on its way is a hidden file `.NAME.unseal-TOKEN` beside its target, with a journal
- * `.NAME.unseal-TOKEN.parts` of the parts that are safely on the disk; `complete` links it to its name (or renames it, if it
- * may replace what is there), so a name holds a whole object or none. Metadata, if there is any, is a hidden file of its
- * own, bound to the version that it belongs to.
+ * A key is a relative path. While an object is being written, it is a hidden file `.NAME.unseal-TOKEN` beside its target. A
+ * journal `.NAME.unseal-TOKEN.parts` lists the parts that are safely on the disk. `complete` links the file to its name (or
+ * renames it, if it may replace an object), so a name holds a whole object or none. Metadata is a hidden file of its own,
+ * bound to its version.
  *
- * Relied on: link and rename are atomic within a directory, fdatasync keeps what was written, and a file that is written in
- * place gets another size or modification time. Files are made for their owner alone (0600).
+ * It relies on: link and rename are atomic within a directory, fdatasync keeps what was written, and writing a file in place
+ * changes its size or modification time. Files are accessible only to their owner (0600).
  */
 import { constants, type Dirent } from "node:fs"
 import { type FileHandle, open, opendir, stat } from "node:fs/promises"
@@ -26,7 +26,7 @@ import { removeUpload } from "./publish.ts"
 import { directoryThreads, type Threads } from "./threads.ts"
 import { choosePartSize, createFileWriter } from "./writer.ts"
 
-/** Opens a directory as a store. It must be there; directories below it are made as keys need them. */
+/** Opens a directory as a store. It must exist. Directories below it are created as keys need them. */
 export async function openFileStore(
   { directory }: FileStoreUrl,
   options: AdapterOptions,
@@ -94,7 +94,7 @@ async function* readFileRange(
   }
 }
 
-/** A file that is opened with the first read, and its buffer: both are let go once the last read has ended, whenever that is. */
+/** Opens a file and a buffer with the first read, and releases both once the last read has ended, however late. */
 function createReader(directory: string, object: StoredObject, target: string) {
   const buffer = takeBuffer()
   let handle: FileHandle | undefined
@@ -111,7 +111,7 @@ function createReader(directory: string, object: StoredObject, target: string) {
       await checkVersion(handle, object, target)
       throw new UnsealError("ERR_STORE_UNAVAILABLE", `${target} gave ${at} bytes instead of ${end}`)
     }
-    // Before the last bytes go out: whatever was written in place meanwhile may be among them.
+    // Checked before the last bytes are passed on: they may include bytes that were written in place meanwhile.
     if (at + bytesRead === end) await checkVersion(handle, object, target)
     return buffer.subarray(0, bytesRead)
   }
@@ -133,7 +133,7 @@ function createReader(directory: string, object: StoredObject, target: string) {
 
 async function openForReading(directory: string, target: string): Promise<FileHandle> {
   try {
-    // Not blocking: a named pipe without a writer would wait for ever.
+    // Non-blocking, because opening a named pipe without a writer would wait for ever.
     return await open(target, constants.O_RDONLY | constants.O_NONBLOCK)
   } catch (error) {
     if (systemCode(error) === "ENOENT") await checkDirectory(directory)
@@ -158,7 +158,7 @@ async function* listUploads(
   only?: string,
 ): AsyncGenerator<OpenUpload> {
   await threads.run(() => checkDirectory(directory), signal)
-  // Beside its target, an upload is found without a look at all the others.
+  // An upload lies beside its target, so there is no need to look at all the others.
   const target = only === undefined ? null : targetOf(directory, only)
   const pending = [target === null ? directory : dirname(target)]
   for (let path = pending.pop(); path !== undefined; path = pending.pop()) {
@@ -167,7 +167,7 @@ async function* listUploads(
       for await (const entry of entriesOf(path, threads, signal)) {
         if (entry.isDirectory() && target === null) pending.push(join(path, entry.name))
         const upload = entry.isFile() ? parseUploadName(entry.name) : null
-        // Either of an upload's two files stands for it: a crash may have left only one.
+        // Either of an upload's two files stands for it, because a crash may have left only one.
         if (!upload || found.has(upload.token)) continue
         if (target !== null && join(path, upload.name) !== target) continue
         const startedAt = await threads.run(() => startOf(join(path, entry.name)), signal)
@@ -190,7 +190,7 @@ async function* entriesOf(path: string, threads: Threads, signal: AbortSignal): 
       yield entry
     }
   } finally {
-    // It waits for a read that is under way, for as long as that takes.
+    // It waits for a pending read, however long that takes.
     void entries.close().catch(() => {})
   }
 }
@@ -198,7 +198,7 @@ async function* entriesOf(path: string, threads: Threads, signal: AbortSignal): 
 async function startOf(path: string): Promise<Date | null> {
   try {
     const { birthtime, mtime } = await stat(path)
-    // Not every file system knows it, and what began in 1970 would look like an orphan.
+    // Not every file system has it, and an upload from 1970 would look abandoned.
     return birthtime.getTime() > 0 ? birthtime : mtime
   } catch (error) {
     if (systemCode(error) === "ENOENT") return null

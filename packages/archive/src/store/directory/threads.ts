@@ -1,7 +1,7 @@
 /**
- * A file system that does not answer, as a dead mount, blocks a thread for as long as that lasts, and nothing can end it. Node has
- * a few threads for files and host names alike (`UV_THREADPOOL_SIZE`, or 4), so a directory gets some of them only, and whoever
- * waits for one, or for the file system, waits until its signal is aborted.
+ * A file system that does not respond, such as a dead mount, blocks a thread, and nothing can end that thread. Node has few
+ * threads, shared by files and host names (`UV_THREADPOOL_SIZE`, or 4). So a directory gets only some of them, and waiting for
+ * a thread, or for the file system, ends when the signal is aborted.
  */
 import { setTimeout as sleep } from "node:timers/promises"
 import { untilAborted } from "../../waiting.ts"
@@ -11,19 +11,19 @@ import { mountOf, readMounts } from "./mounts.ts"
 
 export interface Threads {
   /**
-   * What `work` resolves to, begun as soon as a thread is free. After an abort of `signal` it has a second to end, then this rejects
-   * with the reason. The work goes on unseen and keeps its thread, and what it reads or writes must be nobody else's meanwhile.
+   * Runs `work` as soon as a thread is free, and resolves to its result. After an abort of `signal`, work has a second to end;
+   * then this rejects with the reason. The work goes on unseen and keeps its thread, so nobody else may use its memory.
    */
   run<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T>
 }
 
-/** Threads that one directory can block at most. All directories of one mount can block half of what directories have. */
+/** The most threads that one directory can block. The directories of one mount can block half of all directories' threads. */
 const MOST_OF_ONE = 4
-/** Left for host names, keys and whatever else is no directory's. */
+/** Reserved for host names, keys and everything else outside of directories. */
 const KEPT = 4
 const NODES_OWN = 4
 
-/** A file system that works ends in so long what it has begun, in order. */
+/** A working file system finishes pending operations within this time. */
 const GRACE_MS = 1_000
 
 async function untilGivenUp<T>(working: Promise<T>, signal: AbortSignal): Promise<T> {
@@ -43,7 +43,7 @@ interface Gate {
   leave(): void
 }
 
-/** Lets `most` in at a time, in the order of asking. */
+/** Admits `most` at a time, in the order of requests. */
 function createGate(most: number): Gate {
   let free = most
   const waiting: (() => void)[] = []
@@ -63,7 +63,7 @@ function createGate(most: number): Gate {
         await untilAborted(promise, signal)
       } catch (reason) {
         const place = waiting.indexOf(resolve)
-        // It may have been let in at the same moment.
+        // It may have been admitted at the same moment.
         if (place >= 0) waiting.splice(place, 1)
         else leave()
         throw reason
@@ -72,7 +72,7 @@ function createGate(most: number): Gate {
   }
 }
 
-/** Through one gate after the other. */
+/** Threads behind several gates, passed in order. */
 function createThreads(gates: readonly Gate[]): Threads {
   return {
     async run(work, signal) {
@@ -102,8 +102,8 @@ function createThreads(gates: readonly Gate[]): Threads {
 }
 
 /**
- * Gives a directory of `mount` its threads. Of `inAll` that the process has, all directories together leave some to whatever is
- * none, and those of one mount, which is dead for all of them, half to those of others.
+ * Returns a function that gives a directory of `mount` its threads. Of `inAll` threads of the process, all directories together
+ * leave some to other uses. Those of one mount, which dies for all of them, leave half to other mounts.
  */
 export function shareThreads(inAll: number): (mount?: string) => Threads {
   const most = Math.max(Math.ceil(inAll / 2), inAll - KEPT)
@@ -117,11 +117,11 @@ export function shareThreads(inAll: number): (mount?: string) => Threads {
   }
 }
 
-/** Threads that do something, or are blocked. */
+/** Threads that are working or blocked. */
 let atWork = 0
 let share: ((mount?: string) => Threads) | undefined
 
-/** The threads of `directory`, an absolute path. */
+/** The threads for `directory`, an absolute path. */
 export function directoryThreads(
   directory: string,
   { UV_THREADPOOL_SIZE: size }: AdapterOptions["env"],

@@ -11,7 +11,7 @@ import { isToken, targetOf, uploadFilesOf } from "./names.ts"
 import { checkDirectory, FILE_MODE, isThere } from "./object.ts"
 import { publish, removeUpload, type Upload } from "./publish.ts"
 
-/** A directory takes parts of any size, and any number of them. */
+/** A directory takes any number of parts of any size. */
 const LIMITS: PartLimits = {
   store: "a directory",
   smallest: 1,
@@ -48,7 +48,7 @@ export async function createFileWriter(
       await (await open(files.temporary, "wx", FILE_MODE)).close()
       await beginJournal(files.journal, size, partSize)
     } catch (error) {
-      // Nobody has been told of its token, so nobody else would end it.
+      // Nobody knows its token, so nobody else would end it.
       await removeUpload(target, begun).catch(() => {})
       throw error
     }
@@ -68,7 +68,7 @@ async function findUpload(target: string, token: string, size: number) {
 
 function fileWriter(upload: Upload): PartWriter {
   const { directory, target, temporary, journal, size, partSize } = upload
-  // A part that is being written has no note in the journal: it may be half old and half new.
+  // A part has no note in the journal while it is written, because it may be half old and half new.
   const noted = new Set<number>()
 
   async function written(): Promise<ReadonlyMap<number, WrittenPart>> {
@@ -121,7 +121,7 @@ function fileWriter(upload: Upload): PartWriter {
   }
 }
 
-/** Of what an upload is made, nothing goes missing by itself: somebody removed it, or the whole directory is gone. */
+/** An upload's files don't disappear by themselves: somebody removed them, or the whole directory is gone. */
 async function uploadError(
   error: unknown,
   operation: string,
@@ -144,15 +144,15 @@ async function writeAt(
   body: readonly Uint8Array[],
   signal: AbortSignal,
 ): Promise<void> {
-  // Not a flag that creates: the upload may have been aborted by now, and must not come back as half a file.
+  // Must not create the file: an upload that was aborted meanwhile would come back as half a file.
   const handle = await open(file, "r+")
   try {
-    // After a crash between the link and its clean-up this file is the visible object, which no part may touch.
+    // After a crash between link and clean-up, this file is the visible object, which no part may touch.
     if ((await handle.stat()).nlink > 1)
       throw new UnsealError("ERR_UPLOAD_GONE", `the upload ${file} is complete already`)
     let at = position
     for (const chunk of body) {
-      // A write that hung may come to an end long after the run did.
+      // A write that hung may end long after its run did.
       signal.throwIfAborted()
       await writeWhole(handle, chunk, at)
       at += chunk.length

@@ -41,7 +41,7 @@ describe("an HTTP answer", () => {
       "ok",
     ],
   ]
-  it.each(answers)("%s is the same in whatever pieces it comes", (_, text, status, expected) => {
+  it.each(answers)("%s is the same, whatever pieces it comes in", (_, text, status, expected) => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: text.length }), (step) => {
         const { parser, body, taken } = parse(text, step)
@@ -55,7 +55,7 @@ describe("an HTTP answer", () => {
     )
   })
 
-  it("joins header fields of one name, and knows when the connection is over", () => {
+  it("joins header fields of one name, and knows when the connection must close", () => {
     const { parser } = parse(
       "HTTP/1.1 200 OK\r\nA: 1\r\na: 2\r\nConnection: Keep-Alive, Close\r\nContent-Length: 0\r\n\r\n",
       7,
@@ -72,7 +72,7 @@ describe("an HTTP answer", () => {
     expect(parse("HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n", 5, "HEAD").parser.done).toBe(true)
   })
 
-  it("without a length lasts until the connection is closed; with one, a close before it cuts it short", () => {
+  it("without a length lasts until the connection closes; with one, closing early cuts it short", () => {
     const open = parse("HTTP/1.1 200 OK\r\n\r\nhello", 4)
     expect([open.parser.done, open.body, open.parser.close()]).toEqual([false, "hello", true])
     expect(parse("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello", 4).parser.close()).toBe(false)
@@ -81,7 +81,7 @@ describe("an HTTP answer", () => {
     ).toBe(false)
   })
 
-  it("leaves what stands behind it", () => {
+  it("leaves what follows it", () => {
     const text = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1"
     expect(parse(text, 999)).toMatchObject({ body: "ok", taken: text.length - 8 })
   })
@@ -111,7 +111,7 @@ describe("an HTTP answer", () => {
   })
 })
 
-it("a field of blanks and a bare line feed is refused at once, not after minutes", () => {
+it("a field of blanks and a bare line feed are refused at once, not after minutes", () => {
   const text = `HTTP/1.1 200 OK\r\nA:${" ".repeat(15_000)}\n\r\n\r\n`
   expect(() => parse(text, text.length)).toThrow("malformed header field")
 }, 10_000)
@@ -165,7 +165,7 @@ describe("a connection", () => {
     return Buffer.concat(pieces)
   }
 
-  it("serves one exchange after the other, and sends head and body as they are", async () => {
+  it("serves one exchange after the other, and sends head and body unchanged", async () => {
     const seen: string[] = []
     behave = (socket, request) => {
       seen.push(request)
@@ -191,7 +191,7 @@ describe("a connection", () => {
     connection.close()
   })
 
-  it("leaves a piece untouched until the next is asked for, while the store sends on", async () => {
+  it("leaves a piece untouched until the next is requested, while the store keeps sending", async () => {
     const sent = Buffer.alloc(8 * 1024 * 1024)
     for (let at = 0; at < sent.length; at += 4) sent.writeUInt32BE(at, at)
     behave = (socket) => {
@@ -210,7 +210,7 @@ describe("a connection", () => {
     connection.close()
   })
 
-  it("that is closed before the answer is whole rejects, after giving what came", async () => {
+  it("that closes before the answer is complete rejects, after passing on what came", async () => {
     behave = (socket) => socket.end("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello")
     const { body } = await open().exchange(get)
     expect(Buffer.from((await body.next()).value).toString()).toBe("hello")
@@ -273,7 +273,7 @@ describe("a connection", () => {
     })
   })
 
-  it("to a store that takes a body too slowly, though it never stops, is given up", async () => {
+  it("to a store that takes a body too slowly is given up, even if it never stops", async () => {
     server.once("connection", (socket) => {
       socket.removeAllListeners("data").on("data", () => {
         socket.pause()
@@ -281,14 +281,14 @@ describe("a connection", () => {
       })
     })
     behave = () => {}
-    // The floor is above what any machine takes, and so is the body: with the real ones this would last for minutes.
+    // The floor and the body are larger than any machine manages. With the real values this would last for minutes.
     const limits = { connectTimeoutMs: 2_000, idleTimeoutMs: 700, floorBytesPerSecond: 1_000_000_000_000 }
     const put = { ...get, method: "PUT", body: Array<Buffer>(2_000).fill(Buffer.alloc(64 * 1024 * 1024)) }
     const sent = open(limits).exchange(put)
     await expect(sent).rejects.toMatchObject({ message: "less than 1000000000000 bytes a second moved" })
   }, 120_000)
 
-  it("asks the system to look whether the store is still there", async () => {
+  it("makes the system check whether the store is still there", async () => {
     behave = (socket) => void socket.write("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
     const connection = open()
     await connection.exchange(get)
@@ -297,7 +297,7 @@ describe("a connection", () => {
     const line = readFileSync("/proc/net/tcp", "utf8")
       .split("\n")
       .find((one) => one.includes(`: 0100007F:${port} `))
-    // The kernel's timer 2 is the one of keepalives.
+    // Timer 2 of the kernel is for keepalives.
     expect(line).toMatch(/ 02:[0-9A-F]{8} /)
     connection.close()
   })
@@ -316,7 +316,7 @@ describe("a connection", () => {
     await expect(waiting).rejects.toBe(reason)
   })
 
-  it("of which the answer is not wanted to its end is closed, not used again", async () => {
+  it("is closed instead of reused if its answer is not read to the end", async () => {
     behave = (socket) => void socket.write("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello")
     const connection = open()
     const { body } = await connection.exchange(get)
@@ -325,7 +325,7 @@ describe("a connection", () => {
     await Promise.all(peers.map((peer) => peer.destroyed || once(peer, "close")))
   })
 
-  it("is not used again after Connection: close, unasked bytes, or an answer to half a request", async () => {
+  it("is not reused after Connection: close, unexpected bytes, or an answer to half a request", async () => {
     behave = (socket) =>
       void socket.write("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
     const closing = open()
@@ -347,14 +347,14 @@ describe("a connection", () => {
     expect([early.usable, usable]).toEqual([false, 0])
   })
 
-  it("refuses a line break in the head, which would be another request", async () => {
+  it("refuses a line break in the head, which would start another request", async () => {
     behave = (socket) => void socket.write("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
     await expect(open().exchange({ ...get, headers: { a: "b\r\nc: d" } })).rejects.toMatchObject({
       message: "the request has a line break in its head",
     })
   })
 
-  it("that can't be made says why", async () => {
+  it("that fails says why", async () => {
     const nowhere = new Connection(
       { secure: false, host: "127.0.0.1", port: 1 },
       { connectTimeoutMs: 500, idleTimeoutMs: 500 },

@@ -1,10 +1,9 @@
 /**
  * One connection to a store, for one exchange after the other.
  *
- * Node's own HTTP client copies every piece of a body into memory of its own, which costs as much as decrypting it. Here a
- * socket reads into one buffer that is used again and again (`onread` of `net.connect`), and a piece is the consumer's only
- * until it asks for the next one; meanwhile the socket does not read. `npm run bench` prints what that is worth. (A TLS
- * socket does not stop at once, see read-buffer.ts.)
+ * Node's own HTTP client copies every piece of a body, which costs as much as decrypting it. Here a socket reads into one
+ * buffer that is reused (`onread` of `net.connect`). A piece is the consumer's only until it requests the next one, and the
+ * socket does not read meanwhile. `npm run bench` prints the gain. (A TLS socket does not stop at once, see read-buffer.ts.)
  */
 import { connect, isIP, type Socket } from "node:net"
 import { type ConnectionOptions, connect as connectTls } from "node:tls"
@@ -15,57 +14,57 @@ import { headOf, type OutgoingRequest, sendRequest } from "./request.ts"
 import { type ResponseHead, ResponseParser } from "./response.ts"
 
 /**
- * Shorter than the 60 s after which proxies and load balancers usually forget a connection that nobody uses. A store that closes
- * it earlier is noticed, since a connection in reserve reads on. An archive that comes 6 s after another takes 0.94 of the time
- * that it takes over new connections, more over TLS.
+ * Shorter than the 60 s after which proxies and load balancers usually forget an idle connection. An earlier close by the store
+ * is noticed, because a connection in reserve keeps reading. An archive 6 s after another takes 0.94 of its time over new
+ * connections; TLS saves more.
  */
 const UNUSED_LIMIT_MS = 30_000
-/** A peer that has vanished without a word is noticed by the system, too, while nobody wants its bytes. */
+/** Makes the system notice a peer that vanished silently, even while nobody wants its bytes. */
 const KEEP_ALIVE_MS = 15_000
 export interface ConnectionLimits {
   readonly connectTimeoutMs: number
-  /** How long nothing may move while bytes are wanted of the store or sent to it; see pace.ts for a store that drips. */
+  /** How long nothing may move while the store should send or take bytes. For a store that drips see pace.ts. */
   readonly idleTimeoutMs: number
-  /** What moves at least, on average, once the allowance of pace.ts is used up; `FLOOR_BYTES_PER_SECOND` if left out. */
+  /** The least average speed once the allowance of pace.ts is used up. Default `FLOOR_BYTES_PER_SECOND`. */
   readonly floorBytesPerSecond?: number
 }
 
-/** How to get there, where that is not the straight way. */
+/** How to reach the store if the direct way is not used. */
 export interface Route {
-  /** A proxy's tunnel to the origin. Its pieces are copied once more on their way. */
+  /** A proxy's tunnel to the origin. It costs one more copy of each piece. */
   readonly tunnel?: Socket
-  /** The certificates (PEM) by which the store is known, instead of the system's. */
+  /** The certificates (PEM) to verify the store with, instead of the system's. */
   readonly ca?: string | undefined
 }
 
 export interface ConnectionEvents {
-  /** An exchange is over, and another may begin; or the connection has ended, whatever ended it. */
+  /** Called when an exchange is over and another may begin, and when the connection has ended for whatever reason. */
   usable(connection: Connection): void
   closed(connection: Connection): void
 }
 
 export interface IncomingResponse extends ResponseHead {
-  /** Pieces, each valid until the next is asked for. `return` before the end closes the connection. */
+  /** Pieces, each valid until the next is requested. `return` before the end closes the connection. */
   readonly body: AsyncIterableIterator<Uint8Array>
 }
 
-/** Why a connection ended before its answer did. */
+/** The connection ended before its answer did. */
 export class ConnectionError extends Error {
   override readonly name: string = "ConnectionError"
 }
 
 /**
- * `connecting` · `idle`, in reserve · `wanting`: bytes are wanted of the store, and its time runs · `held`: a piece is in use, so
- * that the socket does not read and nothing can move · `dead`. Timers are set by `#enter` alone.
+ * `connecting` · `idle`: in reserve · `wanting`: the store should send or take bytes, and its time runs · `held`: a piece is in
+ * use, so the socket does not read and nothing can move · `dead`. Only `#enter` sets timers.
  */
 type State = "connecting" | "idle" | "wanting" | "held" | "dead"
 
 interface Exchange {
   readonly parser: ResponseParser
   readonly pace: Pace
-  /** Views of the read buffer, until they are taken. */
+  /** Views of the read buffer that have not been taken yet. */
   readonly pieces: Uint8Array[]
-  /** Wakes whoever waits for the head or for the next piece. */
+  /** Wakes the reader that waits for the head or for the next piece. */
   wake: (() => void) | undefined
   release(): void
 }
@@ -102,7 +101,7 @@ export class Connection {
     const protocols = { ALPNProtocols: ["http/1.1"] }
     const secureOptions: ConnectionOptions = { ...options, ...protocols, ...servername, ...(ca && { ca }) }
     this.#socket = origin.secure ? connectTls(secureOptions) : connect(options)
-    // `onread` is not for a socket over another.
+    // `onread` does not work for a socket on top of another.
     if (tunnel) this.#socket.on("data", (bytes: Buffer) => this.#onRead(bytes) || this.#socket.pause())
     const late = () =>
       this.#fail(new ConnectionError(`no connection within ${limits.connectTimeoutMs / 1000} s`))
@@ -127,7 +126,7 @@ export class Connection {
     return this.#state !== "dead" && this.#exchange === undefined
   }
 
-  /** Sends `request` and resolves when the head of its answer is there. Rejects with what ended the connection, or `signal.reason`. */
+  /** Sends `request`. Resolves with the head of its answer. Rejects with what ended the connection, or `signal.reason`. */
   async exchange(request: OutgoingRequest, signal?: AbortSignal): Promise<IncomingResponse> {
     signal?.throwIfAborted()
     const giveUp = () => this.#fail(signal!.reason)
@@ -148,7 +147,7 @@ export class Connection {
     return { ...exchange.parser.head, body: this.#bodyOf(exchange) }
   }
 
-  /** Ends the connection, and the exchange that may be under way. */
+  /** Ends the connection, and any exchange in progress. */
   close(): void {
     this.#fail(new ConnectionError("the connection was closed"))
   }
@@ -164,7 +163,7 @@ export class Connection {
     }
     if (state === "wanting") pace?.run()
     this.#socket.setTimeout(state === "wanting" ? this.#limits.idleTimeoutMs : UNUSED_LIMIT_MS)
-    // One in reserve reads on, too, to learn that the store has closed it.
+    // A connection in reserve keeps reading, to learn that the store has closed it.
     this.#socket.resume()
   }
 
@@ -209,7 +208,7 @@ export class Connection {
     return body
   }
 
-  /** Waits until there is more of the answer; the views given out so far are void from here on. */
+  /** Waits for more of the answer. Views handed out so far become invalid. */
   async #more(exchange: Exchange): Promise<void> {
     if (this.#failure !== undefined) throw this.#failure
     const woken = new Promise<void>((resolve) => {

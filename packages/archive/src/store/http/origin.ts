@@ -1,11 +1,13 @@
-/** Whom a connection is made to. */
+/** The peer of a connection. */
 export interface Origin {
   readonly secure: boolean
   readonly host: string
   readonly port: number
 }
 
-/** The origin of a URL, or of what else has a URL's parts. An IPv6 address loses its brackets, a missing port is its scheme's. */
+/**
+ * The origin of a URL, or of anything with a URL's parts. IPv6 addresses lose their brackets; the scheme gives the default port.
+ */
 export function originOf({
   protocol,
   hostname,

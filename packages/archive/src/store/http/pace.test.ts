@@ -1,7 +1,7 @@
 import { expect, test } from "vitest"
 import { createPace, FLOOR_BYTES_PER_SECOND } from "./pace.ts"
 
-test("a peer has its allowance and a second for each 4096 bytes, and only while bytes are wanted", () => {
+test("a peer gets its allowance plus a second per 4096 bytes, and only while bytes are wanted", () => {
   let now = 0
   const pace = createPace(60_000, undefined, () => now)
   now = 1_000_000

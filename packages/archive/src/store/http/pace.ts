@@ -1,27 +1,27 @@
-/** How slow a peer may be. Silence has a limit of its own; this one is for a peer that always sends a little, and never enough. */
+/** How slow a peer may be. Silence has its own limit. This one is for a peer that keeps sending, but never enough. */
 
 /** Far below what any link gives to one of eight parts that share it. */
 export const FLOOR_BYTES_PER_SECOND = 4 * 1024
 
 /**
- * What an exchange may take beside its bytes, for a limit of silence of `idleTimeoutMs`: five minutes for 30 s. A store that puts
- * thousands of parts together takes minutes, and sends a blank now and then meanwhile.
+ * The time that an exchange may take in addition to that for its bytes: five minutes for an `idleTimeoutMs` of 30 s. A store that
+ * assembles thousands of parts takes minutes, and sends a blank now and then.
  */
 export const graceMs = (idleTimeoutMs: number): number => 10 * idleTimeoutMs
 
-/** One exchange's time, as far as it is the peer's: while bytes are wanted of it, or sent to it. */
+/** Measures the peer's share of an exchange's time: while it should send or take bytes. */
 export interface Pace {
-  /** From here on the peer's time runs; again, it goes on. */
+  /** Starts or continues the peer's time. */
   run(): void
-  /** The peer's time stands still, since nobody wants its bytes. */
+  /** Stops the peer's time, because nobody wants its bytes. */
   hold(): void
-  /** So many bytes of a body went either way. `false` if the peer has taken longer for all it moved than it may. */
+  /** Counts body bytes in either direction. Returns `false` if the peer has taken too long for everything it moved. */
   moved(bytes: number): boolean
-  /** Milliseconds that the peer has left if it moves `bytes` more, at least 0. */
+  /** The milliseconds that the peer has left if it moves `bytes` more, at least 0. */
   leftMs(bytes?: number): number
 }
 
-/** A pace of `floor` bytes a second, with `allowedMs` beside. */
+/** Creates a pace of `floor` bytes per second plus `allowedMs`. */
 export function createPace(
   allowedMs: number,
   floor: number = FLOOR_BYTES_PER_SECOND,
@@ -50,7 +50,7 @@ export function createPace(
   }
 }
 
-/** What an exchange with a peer that is too slow ends in. The message is a clause. */
+/** The exchange was too slow. The message is a clause. */
 export class TooSlowError extends Error {
   override readonly name = "TooSlowError"
 
@@ -59,7 +59,7 @@ export class TooSlowError extends Error {
   }
 }
 
-/** What an exchange on which nothing moves ends in. The message is a clause. */
+/** Nothing moved in the exchange. The message is a clause. */
 export class SilentError extends Error {
   override readonly name = "SilentError"
 

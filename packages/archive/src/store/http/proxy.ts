@@ -1,6 +1,6 @@
 /**
- * The proxy that leads to a host, as `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` say (lower case goes first). It
- * resolves names by itself, and may be told a user and a password: no message has them.
+ * Finds a host's proxy in `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` (lower case takes precedence). A proxy resolves
+ * names by itself. It may require a user and a password, which no message contains.
  */
 import { request as requestHttp } from "node:http"
 import { request as requestHttps } from "node:https"
@@ -12,16 +12,16 @@ import type { Origin } from "./origin.ts"
 type Environment = Readonly<Record<string, string | undefined>>
 
 export interface HttpProxy extends Origin {
-  /** The variable that names it. */
+  /** The variable that sets it. */
   readonly variable: string
   /** The value of `Proxy-Authorization`. */
   readonly authorization: string | undefined
 }
 
-/** Finds the proxy for an origin; `undefined` if it is to be asked directly. */
+/** Finds the proxy for an origin; `undefined` to connect directly. */
 export type FindProxy = (origin: Origin) => HttpProxy | undefined
 
-/** Reads the environment. `StoreUrlError` names a variable that holds no usable proxy. */
+/** Reads the environment. Throws a `StoreUrlError` that names a variable without a usable proxy. */
 export function readProxies(env: Environment): FindProxy {
   const [secure, plain] = [proxyIn(env, "HTTPS_PROXY"), proxyIn(env, "HTTP_PROXY")]
   if (secure === undefined && plain === undefined) return () => undefined
@@ -32,7 +32,7 @@ export function readProxies(env: Environment): FindProxy {
   }
 }
 
-/** What is wrong with the proxies of the environment, as a clause for each. */
+/** What is wrong with the proxies of the environment, one clause each. */
 export function proxyProblems(env: Environment): string[] {
   try {
     readProxies(env)
@@ -63,7 +63,7 @@ function proxyIn(env: Environment, name: string): HttpProxy | undefined {
   return { variable, authorization, secure, host, port: Number(url.port || (secure ? 443 : 80)) }
 }
 
-/** Hosts (and all below them), `*`, addresses and networks, each with a port or without; separated by commas or spaces. */
+/** Parses hosts (with all names below them), `*`, addresses and networks, each with an optional port, split by commas or spaces. */
 function readNoProxy(text: string): (origin: Origin) => boolean {
   const entries = text
     .toLowerCase()
@@ -96,11 +96,11 @@ const nameOf = ({ host, port }: Origin): string => `${host.includes(":") ? `[${h
 /** For messages. */
 const described = (proxy: HttpProxy): string => `the proxy ${nameOf(proxy)} (${proxy.variable})`
 
-/** A proxy with which there is no connection, for `reason`. */
+/** The error for a proxy that can't be reached, for `reason`. */
 export const proxyUnreachable = (proxy: HttpProxy, reason: string): UnsealError =>
   new UnsealError("ERR_STORE_UNAVAILABLE", `${described(proxy)} can't be reached: ${reason}`)
 
-/** What an answer of the proxy's own with `status` means: whose move it is. */
+/** The error for a proxy's own answer with `status`. It says whose move it is. */
 export function proxyRefusal(proxy: HttpProxy, origin: Origin, status: number): UnsealError {
   const who = described(proxy)
   const where = nameOf(origin)
@@ -120,7 +120,7 @@ export function proxyRefusal(proxy: HttpProxy, origin: Origin, status: number): 
   )
 }
 
-/** Whether an answer that came through a proxy is the proxy's own, and not the store's, which says who it is in some header. */
+/** Whether an answer is the proxy's own. A store identifies itself in some header. */
 export const isOfProxy = (status: number, headers: Readonly<Record<string, string>>): boolean =>
   status === 407 ||
   (status >= 400 &&
@@ -128,8 +128,8 @@ export const isOfProxy = (status: number, headers: Readonly<Record<string, strin
     !/xml/.test(headers["content-type"] ?? ""))
 
 /**
- * A tunnel to `origin` (RFC 9110, section 9.3.6). `ERR_STORE_DENIED` or `ERR_STORE_UNAVAILABLE` says what the proxy did; a
- * proxy that does not answer within `timeoutMs` is given up.
+ * Opens a tunnel to `origin` (RFC 9110, section 9.3.6). Throws `ERR_STORE_DENIED` or `ERR_STORE_UNAVAILABLE` with what the proxy
+ * did. Gives up a proxy that does not answer within `timeoutMs`.
  */
 export function openTunnel(
   proxy: HttpProxy,

@@ -15,7 +15,7 @@ import { READ_BUFFER_SIZE, TlsReadBuffer } from "./read-buffer.ts"
 describe("the memory that a TLS socket reads into", () => {
   const record = 16 * 1024
 
-  /** Reads a record into it, as a socket does; gives where it went. */
+  /** Reads a record into the buffer, as a socket does. Returns where it went. */
   function read(buffer: TlsReadBuffer, mark: number): Uint8Array {
     const piece = buffer.next().subarray(0, record)
     expect(piece.length).toBe(record)
@@ -24,7 +24,7 @@ describe("the memory that a TLS socket reads into", () => {
     return piece
   }
 
-  it("keeps every record that was read since the last release, and the one read before the socket asked again", () => {
+  it("keeps every record read since the last release, and the one read before the socket asked again", () => {
     const buffer = new TlsReadBuffer()
     for (let round = 0; round < 50; round++) {
       const held = Array.from({ length: 1 + (round % 9) }, (_, index) => read(buffer, round + index))
@@ -33,14 +33,14 @@ describe("the memory that a TLS socket reads into", () => {
     }
   })
 
-  it("keeps more than it was made for", () => {
+  it("can keep more than it was made for", () => {
     const buffer = new TlsReadBuffer()
     const held = Array.from({ length: (2 * READ_BUFFER_SIZE) / record }, (_, index) => read(buffer, index))
     held.forEach((piece, index) => void expect(piece.every((byte) => byte === index)).toBe(true))
   })
 })
 
-describe("a connection by TLS", () => {
+describe("a TLS connection", () => {
   const body = randomBytes(1024 * 1024)
   const limits = { connectTimeoutMs: 20_000, idleTimeoutMs: 20_000 }
   const before = getCACertificates("default")
@@ -79,7 +79,7 @@ describe("a connection by TLS", () => {
     rmSync(directory, { recursive: true })
   })
 
-  it("leaves a piece as it is until the next is asked for, also while the socket has more in hand", async () => {
+  it("leaves a piece alone until the next is requested, even while the socket holds more", async () => {
     const connection = new Connection({ secure: true, host: "127.0.0.1", port }, limits, {
       usable() {},
       closed() {},
@@ -98,7 +98,7 @@ describe("a connection by TLS", () => {
     connection.close()
   })
 
-  it("sends a body whole and in order, one after the other, from the caller's memory", async () => {
+  it("sends bodies whole and in order, from the caller's memory", async () => {
     let usable = 0
     const connection = new Connection({ secure: true, host: "127.0.0.1", port }, limits, {
       usable: () => usable++,
@@ -121,7 +121,7 @@ describe("a connection by TLS", () => {
     connection.close()
   })
 
-  it("sends no more of a body once it is given up", async () => {
+  it("stops sending a body once it is given up", async () => {
     const connection = new Connection({ secure: true, host: "127.0.0.1", port }, limits, {
       usable() {},
       closed() {},
@@ -137,7 +137,7 @@ describe("a connection by TLS", () => {
     expect(connection.usable).toBe(false)
   })
 
-  it("is refused if nobody vouches for the server", async () => {
+  it("is refused if no trusted authority vouches for the server", async () => {
     setDefaultCACertificates(before)
     const connection = new Connection({ secure: true, host: "127.0.0.1", port }, limits, {
       usable() {},

@@ -1,22 +1,22 @@
-/** HTTP/1.1 requests (RFC 9112) onto a socket, from the memory in which their bodies are. */
+/** Writes HTTP/1.1 requests (RFC 9112) to a socket, straight from the memory of their bodies. */
 import type { Socket } from "node:net"
 import { type Pace, TooSlowError } from "./pace.ts"
 
-/** What is sent at a time, in bytes, and has to leave before more is. */
+/** How many bytes are sent at a time. They must leave before the next ones are sent. */
 const SLICE_SIZE = { plain: 512 * 1024, tls: 64 * 1024 }
 
 export interface OutgoingRequest {
   readonly method: string
-  /** Path and query, as they go on the wire. */
+  /** Path and query, as sent. */
   readonly target: string
   readonly headers: Readonly<Record<string, string>>
-  /** Sent as it is, from the caller's memory. */
+  /** Sent from the caller's memory without a copy. */
   readonly body: readonly Uint8Array[]
-  /** Told of each piece of the body that has left, in bytes. */
+  /** Called with the number of bytes of each piece of the body that has left. */
   readonly onSent?: ((bytes: number) => void) | undefined
 }
 
-/** The head as it goes on the wire; `null` if a line break in it would make another request of it. */
+/** The head as sent; `null` if it contains a line break, which would start another request. */
 export function headOf({ method, target, headers }: OutgoingRequest): Buffer | null {
   const fields = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
   if (/[\r\n]/.test(`${method}${target}`) || fields.some((field) => /[\r\n]/.test(field.slice(0, -2))))
@@ -24,22 +24,22 @@ export function headOf({ method, target, headers }: OutgoingRequest): Buffer | n
   return Buffer.from(`${method} ${target} HTTP/1.1\r\n${fields.join("")}\r\n`, "latin1")
 }
 
-/** The way on which a request goes. */
+/** The connection that a request goes out on. */
 export interface Outlet {
   readonly socket: Socket
   readonly isSecure: boolean
   readonly pace: Pace
   readonly floorBytesPerSecond: number | undefined
-  /** Whether the connection has ended: nothing more is sent then. */
+  /** Whether the connection has ended, so that nothing more is sent. */
   isOver(): boolean
   /** Called when a slice takes longer to leave than its peer may take. */
   tooSlow(error: TooSlowError): void
 }
 
 /**
- * Sends `head` and the body; `false` if the connection ended first. The next slice goes when the last one has left. A TLS socket
- * encrypts whatever it is given at once, into memory of its own: a part given to it whole is there twice. Small slices save a
- * worker 76 MiB for a tenth more CPU (`npm run bench -- --chapter tls`).
+ * Sends `head` and the body. Resolves to `false` if the connection ended first. Each slice waits until the previous one has
+ * left, because a TLS socket encrypts everything it gets at once, into memory of its own: a part handed over whole would be
+ * in memory twice. Small slices save a worker 76 MiB for a tenth more CPU (`npm run bench -- --chapter tls`).
  */
 export async function sendRequest(
   head: Uint8Array,
@@ -55,7 +55,7 @@ export async function sendRequest(
     for (let start = 0; start < piece.length; start += size) {
       if (isOver()) return false
       const slice = piece.subarray(start, start + size)
-      // Of a slice that leaves byte by byte the socket says nothing.
+      // The socket reports nothing while a slice leaves byte by byte.
       const late = setTimeout(() => tooSlow(new TooSlowError(floorBytesPerSecond)), pace.leftMs(slice.length))
       await new Promise<void>((resolve) => socket.write(slice, () => resolve()))
       clearTimeout(late)

@@ -1,8 +1,8 @@
-/** HTTP/1.1 answers (RFC 9112) out of the pieces in which a socket reads them, without copying what they carry. */
+/** Parses HTTP/1.1 answers (RFC 9112) from the pieces that a socket reads, without copying bodies. */
 
-/** More than any store's header section: S3 itself allows 8 kB. */
+/** More than any store's header section. S3 itself allows 8 kB. */
 const HEAD_LIMIT = 16 * 1024
-/** Interim answers before the one that counts; a store has use for one. */
+/** Interim answers before the final one. Stores need just one. */
 const INTERIM_LIMIT = 16
 /** A chunk's size and its extensions, which no store sends. */
 const CHUNK_LINE_LIMIT = 1024
@@ -11,9 +11,9 @@ const LF = 0x0a
 
 export interface ResponseHead {
   readonly status: number
-  /** By name in lower case; several of one name are joined by a comma (RFC 9110, section 5.3). */
+  /** By name in lower case. Repeated names are joined by a comma (RFC 9110, section 5.3). */
   readonly headers: Readonly<Record<string, string>>
-  /** Whether the connection may be used again. */
+  /** Whether the connection can be reused. */
   readonly persistent: boolean
 }
 
@@ -33,21 +33,21 @@ type Framing =
     }
   | { kind: "until-close" }
 
-/** Parses one answer. `method` is the request's: an answer to HEAD has no body, whatever its headers say. */
+/** Parses one answer to a request of `method`. An answer to HEAD has no body, whatever its headers say. */
 export class ResponseParser {
   readonly #method: string
   #head = Buffer.alloc(0)
   #framing: Framing | undefined
   #interim = 0
   head: ResponseHead | undefined
-  /** The whole answer has been seen. */
+  /** Whether the whole answer has been seen. */
   done = false
 
   constructor(method: string) {
     this.#method = method
   }
 
-  /** Takes the next piece, and hands what it holds of the body to `onBody`, as views. Gives how many bytes belong to the answer. */
+  /** Takes the next piece. Passes its part of the body to `onBody` as views. Returns how many bytes belong to the answer. */
   push(bytes: Uint8Array, onBody: (piece: Uint8Array) => void): number {
     let at = 0
     while (at < bytes.length && !this.done) {
@@ -57,7 +57,7 @@ export class ResponseParser {
     return at
   }
 
-  /** The connection was closed by the peer. `false` if that cut the answer short. */
+  /** The peer closed the connection. Returns `false` if that cut the answer short. */
   close(): boolean {
     if (this.#framing?.kind === "until-close") this.done = true
     return this.done
@@ -65,7 +65,7 @@ export class ResponseParser {
 
   #takeHead(bytes: Uint8Array): number {
     const before = this.#head.length
-    // Only what may still be head: the body behind it can be large, and is not to be copied.
+    // Copies only what may still be head, because the body behind it can be large.
     this.#head = Buffer.concat([this.#head, bytes.subarray(0, HEAD_LIMIT - before)])
     const end = this.#head.indexOf(HEAD_END, Math.max(0, before - 3))
     if (end < 0) {
@@ -75,7 +75,7 @@ export class ResponseParser {
     }
     const head = parseHead(this.#head.toString("latin1", 0, end))
     this.#head = Buffer.alloc(0)
-    // An interim answer (100 Continue, 103 Early Hints) precedes the one that counts.
+    // An interim answer (100 Continue, 103 Early Hints) precedes the final one.
     if (head.status >= 200) {
       this.head = head
       this.#framing = framingOf(head, this.#method)
@@ -102,7 +102,7 @@ export class ResponseParser {
     return piece.length
   }
 
-  /** Takes a line of the chunked framing: a size, the line break behind the data, or a trailer field. */
+  /** Takes a line of the chunked framing: a size, the line break after the data, or a trailer field. */
   #takeChunkLine(framing: Framing & { kind: "chunked" }, bytes: Uint8Array): number {
     const end = bytes.indexOf(LF)
     const taken = end < 0 ? bytes.length : end + 1
@@ -141,7 +141,7 @@ function parseHead(text: string): ResponseHead {
   return { status: Number(status[2]), headers, persistent }
 }
 
-/** By hand, since an expression for a value between blanks takes cubic time for one of blanks alone. */
+/** Parsed by hand: a regular expression for a trimmed value takes cubic time on a value of blanks. */
 function parseField(line: string): { name: string; value: string } {
   const colon = line.indexOf(":")
   const name = line.slice(0, Math.max(0, colon))

@@ -6,8 +6,8 @@ import { type FindProxy, openTunnel } from "../http/proxy.ts"
 import { AddressRefused } from "./allowed-hosts.ts"
 
 /**
- * Node's agent, but for hosts to which a proxy leads. The proxy resolves the name, so that its own rules are what keeps it from
- * private addresses; a name that this machine knows, too, is held to `lookup` before the proxy is asked.
+ * Node's agent, except for hosts behind a proxy. The proxy resolves the name, so its own rules must keep it from private
+ * addresses. If this machine can resolve the name as well, `lookup` checks it before the proxy is asked.
  */
 export class ProxiedAgent extends Agent {
   readonly #findProxy: FindProxy
@@ -36,7 +36,7 @@ export class ProxiedAgent extends Agent {
     }
     connect().then(
       (socket) => done?.(null, socket),
-      // The callback has no socket to give.
+      // There is no socket to pass.
       (error: Error) => done?.(error, undefined as unknown as Duplex),
     )
     return undefined

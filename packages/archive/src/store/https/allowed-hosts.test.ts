@@ -37,7 +37,7 @@ test.each([
   expect(reason).not.toContain("secret")
 })
 
-test("a refusal names the host, and nothing behind it", () => {
+test("a refusal names the host, and nothing after it", () => {
   expect(refusal("example.com", "https://evil.org:99/path?X-Amz-Signature=abc")).toBe(
     "evil.org:99 is not one of the allowed hosts",
   )
@@ -94,12 +94,12 @@ function look(addresses: readonly { address: string; family: number }[], all: bo
 const PUBLIC = { address: "8.8.8.8", family: 4 }
 const PRIVATE = { address: "fd00::1", family: 6 }
 
-test("a name leads to its addresses if all of them are public", async () => {
+test("a name is allowed if all of its addresses are public", async () => {
   expect(await look([PUBLIC], true)).toEqual([[PUBLIC], undefined])
   expect(await look([PUBLIC], false)).toEqual(["8.8.8.8", 4])
 })
 
-test("one private address among public ones, or none at all, leads nowhere", async () => {
+test("a name is refused if one of its addresses is private, or if it has none", async () => {
   for (const addresses of [[PUBLIC, PRIVATE], [PRIVATE], []])
     for (const all of [true, false]) await expect(look(addresses, all)).rejects.toThrow(AddressRefused)
 })

@@ -1,7 +1,7 @@
 /**
- * Which hosts a URL from outside may lead to. A URL that comes with a callback is as trustworthy as its sender, so that by
- * itself it leads nowhere: the operator names the hosts, and a name must lead to public addresses (RFC 6890), or a host
- * that somebody else's DNS points at 169.254.169.254 would be asked for this machine's credentials.
+ * The hosts that URLs from outside may lead to. A URL in a callback is only as trustworthy as its sender. So the operator lists
+ * the hosts, and names must resolve to public addresses (RFC 6890). Otherwise a host that somebody else's DNS points at
+ * 169.254.169.254 would be asked for this machine's credentials.
  */
 import { BlockList, isIP, isIPv4, type LookupFunction } from "node:net"
 
@@ -9,7 +9,7 @@ import { BlockList, isIP, isIPv4, type LookupFunction } from "node:net"
 export interface HostRule {
   /** In lower case; an IPv6 address without brackets. */
   readonly host: string
-  /** Whether `host` is the end of the names that are meant: `.example.com`. */
+  /** Whether `host` is a suffix of the names meant, such as `.example.com`. */
   readonly suffix: boolean
   readonly port: number
 }
@@ -19,9 +19,9 @@ const NAME =
 const ENTRY = /^(\*\.)?(\[[0-9a-f:.]+\]|[^:[\]]+)(?::(\d{1,5}))?$/
 
 /**
- * Parses a list of hosts, separated by commas: `example.com`, `*.example.com` (any name below it, not itself), an address,
- * each with a port if it is not 443. An address stands for itself, private or not: the operator has named it. `RangeError`
- * names an entry that is none of these.
+ * Parses a list of hosts, separated by commas: `example.com`, `*.example.com` (names below it, not itself) or an address, each
+ * with a port if that is not 443. A listed address may be private, because the operator chose it. Throws a `RangeError` that
+ * names an invalid entry.
  */
 export function parseHostList(text: string): HostRule[] {
   const entries = text.split(",").map((entry) => entry.trim().toLowerCase())
@@ -39,7 +39,7 @@ export function parseHostList(text: string): HostRule[] {
   })
 }
 
-/** Why `url` may not be asked for, as a clause that holds no path and no query, or `null`. */
+/** Why `url` may not be requested, as a clause without path and query; `null` if it may. */
 export function refusalOf(url: URL, hosts: readonly HostRule[] | undefined): string | null {
   if (url.protocol !== "https:") return `${url.protocol}// is not https://`
   if (url.username !== "" || url.password !== "") return "the URL holds credentials before an @"
@@ -53,7 +53,7 @@ export function refusalOf(url: URL, hosts: readonly HostRule[] | undefined): str
   return allowed ? null : `${host}${port === 443 ? "" : `:${port}`} is not one of the allowed hosts`
 }
 
-/** What is not public in IPv4: IANA's special-purpose registry, multicast and what is reserved. */
+/** IPv4 addresses that are not public: IANA's special-purpose registry, multicast and reserved ranges. */
 const SPECIAL = new BlockList()
 for (const [network, prefix] of [
   ...([
@@ -79,7 +79,7 @@ for (const [network, prefix] of [
 ])
   SPECIAL.addSubnet(network, prefix, "ipv4")
 
-/** Global unicast is 2000::/3; in it, what is special or holds an IPv4 address that nobody would check (6to4, Teredo). */
+/** Special ranges of global unicast (2000::/3), and those that embed an IPv4 address, which nobody would check (6to4, Teredo). */
 const GLOBAL_V6 = new BlockList()
 GLOBAL_V6.addSubnet("2000::", 3, "ipv6")
 const SPECIAL_V6 = new BlockList()
@@ -91,13 +91,13 @@ for (const [network, prefix] of [
 ] as const)
   SPECIAL_V6.addSubnet(network, prefix, "ipv6")
 
-/** Whether `address` (IPv4 or IPv6, as text) is one of the public Internet. */
+/** Whether `address` (IPv4 or IPv6, as text) is on the public Internet. */
 export function isPublicAddress(address: string): boolean {
   if (isIPv4(address)) return !SPECIAL.check(address, "ipv4")
   return isIP(address) === 6 && GLOBAL_V6.check(address, "ipv6") && !SPECIAL_V6.check(address, "ipv6")
 }
 
-/** A name that leads to an address that is not public. */
+/** A name has an address that is not public. */
 export class AddressRefused extends Error {
   override readonly name = "AddressRefused"
 }
@@ -109,8 +109,8 @@ type Resolve = (
 ) => void
 
 /**
- * Node's hook for the addresses of a name, on top of `resolve`: fails with `AddressRefused` if any of them is not public. The
- * connection goes to an address that was checked here, so that a name that changes in between changes nothing.
+ * A lookup hook for Node on top of `resolve`. Fails with `AddressRefused` if any address of the name is not public. The connection
+ * uses an address checked here, so a DNS change in between has no effect.
  */
 export function publicLookup(resolve: Resolve): LookupFunction {
   return (hostname, options, callback) => {

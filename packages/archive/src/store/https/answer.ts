@@ -1,10 +1,10 @@
-/** What the answer of an HTTPS host says of the object, and what it means if it is not the one that was asked for. */
+/** What an HTTPS host's answer says about the object, and the errors for unexpected answers. */
 import type { IncomingMessage } from "node:http"
 import { UnsealError } from "../../errors.ts"
 import { retryAfterMs } from "../http/retry-after.ts"
 import { troubled } from "./trouble.ts"
 
-/** The whole object's size, from the answer to a request of its first `length` bytes; `null` if that does not tell. */
+/** The whole object's size, from the answer to a request for its first `length` bytes. `null` if the answer does not tell. */
 export function sizeOf({ statusCode, headers }: IncomingMessage, length: number): number | null {
   const range = headers["content-range"] ?? ""
   if (statusCode === 206) {
@@ -18,21 +18,21 @@ export function sizeOf({ statusCode, headers }: IncomingMessage, length: number)
 
 const DATE = "last-modified: "
 
-/** Names the version of an answer: its ETag, unless that is a weak one, which two versions may share; else its date. */
+/** The version in an answer: its ETag, or its date if the ETag is weak, because two versions may share a weak one. */
 export function versionOf({ headers }: IncomingMessage): string | null {
   const { etag, "last-modified": modified } = headers
-  // An empty one names every version alike.
+  // An empty ETag would name every version alike.
   if (etag !== undefined && /[^"]/.test(etag) && !etag.startsWith("W/")) return etag
   return modified === undefined ? null : `${DATE}${modified}`
 }
 
-/** The condition that holds a request to `version`. */
+/** The condition that ties a request to `version`. */
 export function pinOf(version: string): Record<string, string> {
   if (version.startsWith(DATE)) return { "if-unmodified-since": version.slice(DATE.length) }
   return { "if-match": version }
 }
 
-/** The error for an answer that is not what was asked for, which `what` says. */
+/** The error for an unexpected answer. `what` says what was requested. */
 export function wrongAnswer(
   key: string,
   { statusCode: status = 0, statusMessage, headers }: IncomingMessage,
@@ -42,12 +42,12 @@ export function wrongAnswer(
   const isBusy =
     status === 429 || (status === 503 && (pauseMs !== undefined || statusMessage === "Slow Down"))
   if (isBusy) return new UnsealError("ERR_STORE_BUSY", `${key}: ${what}`, { retryAfterMs: pauseMs })
-  // What the host refuses for another reason than the URL's age stays refused.
+  // A refusal for another reason than the URL's age is final.
   const refused = status >= 400 && status < 500 && ![408, 425].includes(status)
   return new UnsealError(refused ? "ERR_STORE_DENIED" : "ERR_STORE_UNAVAILABLE", `${key}: ${what}`)
 }
 
-/** The error for a whole answer to a request of a range: a page, as a login or a share link has, or a host without ranges. */
+/** The error for a whole answer to a range request: a login or share page, or a host without ranges. */
 export function unranged(key: string, { headers }: IncomingMessage): UnsealError {
   const isPage = /^(text\/html|application\/xhtml\+xml)\b/i.test(headers["content-type"] ?? "")
   return new UnsealError(

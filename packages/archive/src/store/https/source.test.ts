@@ -22,7 +22,7 @@ const KEY = "vendor://123456/archive"
 let directory: string
 let server: Server
 let port: number
-/** What the server holds, and how it answers; anew for each test. */
+/** The server's content and behaviour, reset for each test. */
 let content: Buffer
 let version: { etag?: string; "last-modified"?: string }
 let intercept: (request: IncomingMessage, response: ServerResponse) => boolean
@@ -62,7 +62,7 @@ afterEach(async () => {
   opened = []
 })
 
-/** As S3 answers a presigned GET. */
+/** Answers a presigned GET as S3 does. */
 function serve(request: IncomingMessage, response: ServerResponse): void {
   const { range, "if-match": match, "if-unmodified-since": since } = request.headers
   if (request.method !== "GET") return void response.writeHead(403).end()
@@ -109,7 +109,7 @@ const answer = (status: number, headers: Record<string, string | number> = {}, b
     return true
   }
 }
-/** The code that `work` fails with; whatever it says, it does not say the URL's query. */
+/** The code that `work` fails with. Checks that the message does not contain the URL's query. */
 async function failure(work: Promise<unknown>): Promise<string> {
   const error = (await work.then(
     () => new Error("it did not fail"),
@@ -119,7 +119,7 @@ async function failure(work: Promise<unknown>): Promise<string> {
   return `${error.code}: ${error.message}`
 }
 
-test("an object is read in ranges of one version, by GET only", async () => {
+test("an object is read in ranges of one version, with GET only", async () => {
   const store = open()
   expect(await store.stat(KEY, signal)).toEqual({ key: KEY, size: 1_000_000, etag: '"v1"', metadata: {} })
   expect(sha256(await readAll(store))).toBe(sha256(content))
@@ -132,38 +132,38 @@ test("an object is read in ranges of one version, by GET only", async () => {
   ])
 })
 
-test("an object without a strong ETag is held to its date, and one without either is refused", async () => {
+test("an object without a strong ETag is pinned by its date, and one without either is refused", async () => {
   for (const etag of [undefined, 'W/"v1"']) {
     version = { "last-modified": "Tue, 01 Jul 2025 10:00:00 GMT", ...(etag && { etag }) }
     expect(sha256(await readAll())).toBe(sha256(content))
     expect(requests.at(-1)?.headers["if-unmodified-since"]).toBe("Tue, 01 Jul 2025 10:00:00 GMT")
   }
-  // An empty ETag is that of every version.
+  // An empty ETag would be every version's.
   for (const none of [{}, { etag: '""' }, { etag: "" }]) {
     version = none
     expect(await failure(open().stat(KEY, signal))).toMatch(/^ERR_STORE_DENIED: .*neither an ETag/)
   }
 })
 
-test("an object that is not there is null, as is any other key", async () => {
+test("a missing object is null, and so is any other key", async () => {
   expect(await open().stat("another", signal)).toBeNull()
   answer(404)
   expect(await open().stat(KEY, signal)).toBeNull()
 })
 
-test.each(["416", "200"])("an empty object has 0 bytes, if it answers %s", async (status) => {
+test.each(["416", "200"])("an empty object has 0 bytes if it answers %s", async (status) => {
   if (status === "416") content = Buffer.alloc(0)
   else answer(200, { ...version, "content-length": 0 })
   expect(await open().stat(KEY, signal)).toMatchObject({ size: 0 })
 })
 
-test("another version than the one that was looked up is an object that changed", async () => {
+test("another version than the one found first is reported as changed", async () => {
   const store = open()
   const object = await store.stat(KEY, signal)
   version = { etag: '"v2"' }
   const reading = () => Array.fromAsync(store.read(object!, { start: 0, end: 16 }, signal))
   expect(await failure(reading())).toMatch(/^ERR_OBJECT_CHANGED/)
-  // A host that does not know If-Match.
+  // A host without If-Match.
   const wrong = { etag: '"v2"', "content-range": "bytes 0-15/1000000" }
   answer(206, wrong, "0123456789abcdef")
   expect(await failure(reading())).toMatch(/^ERR_OBJECT_CHANGED/)
@@ -171,7 +171,7 @@ test("another version than the one that was looked up is an object that changed"
   expect(await failure(reading())).toMatch(/^ERR_OBJECT_NOT_FOUND/)
 })
 
-test("a range that is ignored, moved or cut short is refused, and asked for again from where it ended", async () => {
+test("a range that is ignored, moved or cut short is refused, and requested again from where it ended", async () => {
   const store = open()
   const object = (await store.stat(KEY, signal))!
   for (const [status, headers] of [
@@ -194,7 +194,7 @@ test("a range that is ignored, moved or cut short is refused, and asked for agai
   expect(requests.some(({ headers }) => /^bytes=[1-9]\d*-399999$/.test(headers.range ?? ""))).toBe(true)
 })
 
-test("a URL that has expired is renewed once, however many requests find it so", async () => {
+test("an expired URL is renewed once, however many requests find it expired", async () => {
   let renewed = 0
   const valid = new Set(["/second"])
   intercept = (request, response) => {
@@ -226,7 +226,7 @@ test("a URL that has expired is renewed once, however many requests find it so",
   expect(Buffer.concat(parts).equals(content.subarray(0, 160))).toBe(true)
 })
 
-test("without a URL one is asked for first; without another, or if that is refused too, it says so", async () => {
+test("without a URL one is requested first; without another, or if that is refused too, the error says so", async () => {
   const lazy = open({ url: undefined, renew: async () => url() })
   expect(await lazy.stat(KEY, signal)).toMatchObject({ size: 1_000_000 })
   const gone = open({ url: undefined, renew: async () => null })
@@ -263,7 +263,7 @@ test.each([
   expect(requests).toHaveLength(1)
 })
 
-test("a host that is not allowed, or whose name leads to this machine, is never asked", async () => {
+test("a host that is not allowed, or whose name leads to this machine, is never contacted", async () => {
   const refused = async (hosts: string, target: string) =>
     failure(open({ hosts: parseHostList(hosts), url: target }).stat(KEY, signal))
   expect(await refused("example.com", url())).toMatch(/^ERR_STORE_DENIED: .*not one of the allowed hosts/)
@@ -274,13 +274,13 @@ test("a host that is not allowed, or whose name leads to this machine, is never 
   expect(requests).toEqual([])
 })
 
-test("without a list of hosts any is asked, by https", async () => {
+test("without a list of hosts, any host is allowed with https", async () => {
   const anywhere = (target: string) => open({ hosts: undefined, url: target }).stat(KEY, signal)
   expect(await anywhere(`https://localhost:${port}/?${SECRET}`)).toMatchObject({ size: 1_000_000 })
   expect(await failure(anywhere(`http://127.0.0.1:${port}/?${SECRET}`))).toMatch(/^ERR_STORE_DENIED/)
 })
 
-test("a host that refuses, is silent or is away says so with the right code", async () => {
+test("a host that refuses, is silent or is away is reported with the right code", async () => {
   answer(400)
   expect(await failure(open().stat(KEY, signal))).toMatch(/^ERR_STORE_DENIED/)
   answer(503)
@@ -293,7 +293,7 @@ test("a host that refuses, is silent or is away says so with the right code", as
   expect(await failure(away.stat(KEY, signal))).toMatch(/^ERR_STORE_UNAVAILABLE: .*ECONNREFUSED/)
 })
 
-test("a body that stops moving is given up, and an abort ends the reading with its reason", async () => {
+test("a body that stops moving is given up, and an abort ends the read with its reason", async () => {
   const store = open({ idleTimeoutMs: 100 })
   const object = (await open().stat(KEY, signal))!
   intercept = (_request, response) => {

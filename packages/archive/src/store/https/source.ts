@@ -1,12 +1,12 @@
 /**
- * One object behind an HTTPS URL, to be read only: the copy that the vendor keeps for a while (`url` of an `available`
- * archive), or what the user of the command line names.
+ * One read-only object behind an HTTPS URL: the copy that the vendor keeps for a while (`url` of an `available` archive), or a
+ * URL given on the command line.
  *
- * What it relies on: ranged GETs answered with 206, and an ETag, or at least a Last-Modified, that names the version. Nothing
- * is asked by HEAD, since a presigned URL permits one method. Redirects are followed by hand, five at most, and each
- * hop is held to the same rules as the first: https, an allowed host, a public address (https-hosts.ts).
+ * It relies on: ranged GETs answered with 206, and an ETag, or at least a Last-Modified, that identifies the version. It never
+ * sends HEAD, because a presigned URL permits one method. It follows at most five redirects by itself, and every hop must
+ * meet the same rules: https, an allowed host, a public address (allowed-hosts.ts).
  *
- * The query of such a URL is its credential: no message, key or location holds it.
+ * The query of such a URL is its credential: no message, key or location contains it.
  */
 import { lookup } from "node:dns"
 import type { IncomingMessage } from "node:http"
@@ -27,22 +27,22 @@ import { pinOf, sizeOf, unranged, versionOf, wrongAnswer } from "./answer.ts"
 import { connectionError, troubled } from "./trouble.ts"
 
 export interface HttpsStoreOptions {
-  /** What the object is called in messages and records: nothing secret, and the same in every run. */
+  /** The object's name in messages and records: without secrets, and the same in every run. */
   readonly key: string
-  /** Absent if `renew` has to be asked first. */
+  /** If absent, `renew` is called first. */
   readonly url?: string | undefined
   /**
-   * A URL that is valid now, for one that has expired; `null` if there is none any more. Asked once for any number of requests
-   * that find the URL expired. Absent, an expired URL is `ERR_STORE_DENIED`.
+   * Gets a valid URL in place of an expired one; `null` if there is none any more. Called once, however many requests find the URL
+   * expired. Without it, an expired URL is `ERR_STORE_DENIED`.
    */
   readonly renew?: ((signal: AbortSignal) => Promise<string | null>) | undefined
-  /** The environment, for the proxy that it names; without it none is asked. */
+  /** The environment, for its proxy settings. Without it no proxy is used. */
   readonly env?: Readonly<Record<string, string | undefined>> | undefined
-  /** The hosts that may be asked. Absent, any, with any address: whoever named the URL is whoever runs this. */
+  /** The allowed hosts. If absent, all hosts and addresses are allowed: the user who named the URL runs this process. */
   readonly hosts?: readonly HostRule[] | undefined
-  /** A connection on which nothing moved for so long is given up; 30 s if left out. */
+  /** How long a connection may be silent before it is given up. Default 30 s. */
   readonly idleTimeoutMs?: number | undefined
-  /** What the requests in flight are held to, where several objects of one host share it. */
+  /** The limit on requests in flight, if several objects of one host share it. */
   readonly limit?: RequestLimit | undefined
   /** Called before each retry of a request, for the metric. */
   readonly onRetry?: ((code: ErrorCode) => void) | undefined
@@ -50,10 +50,10 @@ export interface HttpsStoreOptions {
 
 const MAX_REDIRECTS = 5
 const REDIRECTS = [301, 302, 303, 307, 308]
-/** What an expired URL answers: S3 and CloudFront say 403, others 401 or 410. */
+/** Answers to an expired URL: S3 and CloudFront say 403, others 401 or 410. */
 const EXPIRED = [401, 403, 410]
 
-/** A store that holds the one object `options.key`, with the request layer's retries. Nothing is asked yet. */
+/** A store that holds the one object `options.key`, with the request layer's retries. Sends nothing yet. */
 export function openHttpsStore(options: HttpsStoreOptions): OpenedStore {
   const { key, hosts, idleTimeoutMs = DEFAULT_IDLE_TIMEOUT_MS } = options
   const findProxy = readProxies(options.env ?? {})
@@ -66,7 +66,7 @@ export function openHttpsStore(options: HttpsStoreOptions): OpenedStore {
   let current = options.url
   let renewing: Promise<string> | undefined
 
-  /** A URL other than `expired`: the one that another request got meanwhile, or a new one. */
+  /** Replaces the URL `expired`, with the one that another request has already got, or with a new one. */
   async function renew(expired: string | undefined, signal: AbortSignal, status?: number): Promise<string> {
     if (current !== undefined && current !== expired) return current
     renewing ??= askForUrl(signal, status).finally(() => {
@@ -88,7 +88,7 @@ export function openHttpsStore(options: HttpsStoreOptions): OpenedStore {
     return url
   }
 
-  /** The answer to a GET with `headers`, whatever its status but expiry. The caller must read or destroy its body. */
+  /** The answer to a GET with `headers`, whatever its status, except expiry. The caller must read or destroy its body. */
   async function ask(
     headers: Readonly<Record<string, string>>,
     signal: AbortSignal,
@@ -179,7 +179,7 @@ export function openHttpsStore(options: HttpsStoreOptions): OpenedStore {
   async function open(asked: string, length: number, signal: AbortSignal): Promise<OpenedObject | null> {
     if (asked !== key) return null
     const answer = await ask({ range: `bytes=0-${length - 1}` }, signal)
-    // Until somebody reads it, nobody else would hear that it broke.
+    // Until somebody reads the body, nobody else would notice that it broke.
     answer.on("error", () => {})
     try {
       const status = answer.statusCode ?? 0
@@ -233,7 +233,7 @@ export function openHttpsStore(options: HttpsStoreOptions): OpenedStore {
   async function* pieces(answer: IncomingMessage, length: number, signal: AbortSignal) {
     let idle: NodeJS.Timeout | undefined
     try {
-      // The answer that tells of an empty object may have a body of its own.
+      // An answer about an empty object may have a body of its own.
       if (length === 0) return
       const wait = () => {
         idle = setTimeout(() => answer.destroy(new SilentError(idleTimeoutMs)), idleTimeoutMs)
@@ -243,7 +243,7 @@ export function openHttpsStore(options: HttpsStoreOptions): OpenedStore {
       wait()
       pace.run()
       for await (const chunk of answer as AsyncIterable<Uint8Array>) {
-        // While the consumer works nothing can move, and that is no fault of the host.
+        // While the consumer works nothing can move. That is not the host's fault.
         clearTimeout(idle)
         if (!pace.moved(chunk.length)) throw new TooSlowError()
         pace.hold()
@@ -259,7 +259,7 @@ export function openHttpsStore(options: HttpsStoreOptions): OpenedStore {
       throw translate(error, signal)
     } finally {
       clearTimeout(idle)
-      // Whole, it has given its connection back already.
+      // An answer read to its end has already released its connection.
       answer.destroy()
     }
   }

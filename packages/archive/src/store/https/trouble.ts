@@ -1,7 +1,7 @@
-/** What is wrong with an HTTPS host or the URL, told so that a reader knows whose move it is. */
+/** Known problems with an HTTPS host or URL, worded so that a reader knows whose move it is. */
 import { UnsealError } from "../../errors.ts"
 
-/** `authority`: its certificate comes from a CA that is not trusted here · `url`: the URL is refused, as an expired one is. */
+/** `authority`: a CA that is not trusted here issued its certificate · `url`: the URL is refused, like an expired one */
 export type HttpsTrouble =
   | "authority"
   | "certificate-expired"
@@ -14,7 +14,7 @@ export type HttpsTrouble =
   | "redirect"
   | "url"
 
-/** The cause of an `UnsealError` of an HTTPS source, where the trouble is known by kind. */
+/** The cause of an HTTPS source's `UnsealError` if the kind of trouble is known. */
 export class HttpsTroubleError extends Error {
   override readonly name = "HttpsTroubleError"
   readonly trouble: HttpsTrouble
@@ -25,7 +25,7 @@ export class HttpsTroubleError extends Error {
   }
 }
 
-/** For whoever runs a worker: the copies that it fetches have URLs of the vendor's making. */
+/** For operators of workers: the vendor made the URLs of the copies that a worker fetches. */
 const REMEDIES: Readonly<Record<HttpsTrouble, string>> = {
   authority:
     "if you trust the host, start the process with NODE_EXTRA_CA_CERTS naming a file with the certificate of its authority",
@@ -42,7 +42,7 @@ const REMEDIES: Readonly<Record<HttpsTrouble, string>> = {
   url: "get a new URL: a signed one is valid for minutes",
 }
 
-/** The options of an error whose trouble is known by kind. */
+/** The options of an error with a known kind of trouble. */
 export const troubled = (trouble: HttpsTrouble, cause?: unknown) => ({
   cause: new HttpsTroubleError(trouble, cause),
   remedy: REMEDIES[trouble],
@@ -53,7 +53,7 @@ const AUTHORITY = [
   ...["UNABLE_TO_GET_ISSUER_CERT_LOCALLY", "UNABLE_TO_VERIFY_LEAF_SIGNATURE", "CERT_UNTRUSTED"],
 ]
 
-/** The kind and a clause for Node's `code` of a failed connection to `host`; `null` if it is none of these. */
+/** The kind, and a clause, for Node's `code` of a failed connection to `host`; `null` for other codes. */
 function connectionTrouble(
   code: string | undefined,
   host: string,
@@ -87,8 +87,8 @@ function connectionTrouble(
 }
 
 /**
- * The error for a connection to `host` that failed, if it is known by kind. A certificate needs a person before it is trusted: permanent.
- * A host or a resolver may be back in a moment: transient.
+ * The error for a failed connection to `host`, if its kind is known. An untrusted certificate needs a person: permanent. A host
+ * or a resolver may be back in a moment: transient.
  */
 export function connectionError(key: string, error: NodeJS.ErrnoException, host: string): UnsealError | null {
   const known = connectionTrouble(error.code, host)

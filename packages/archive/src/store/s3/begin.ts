@@ -1,4 +1,4 @@
-/** How a multipart upload is begun, and given up. */
+/** Begins and aborts multipart uploads. */
 import { AbortMultipartUploadCommand, CreateMultipartUploadCommand } from "@aws-sdk/client-s3"
 import { UnsealError } from "../../errors.ts"
 import { untilAborted } from "../../waiting.ts"
@@ -10,8 +10,8 @@ import { statusOf } from "./facts.ts"
 import { isDenied } from "./looks.ts"
 
 /**
- * Begins an upload of `key` and gives its id. An abort does not take the request back: the store may have begun the upload, and
- * nobody else would learn of it. It is ended as soon as its id is there.
+ * Begins an upload of `key` and returns its id. Aborting can't take the request back: the store may have begun the upload, and
+ * nobody else would know. So the upload is ended as soon as its id arrives.
  */
 export async function beginUpload(
   bucket: S3Bucket,
@@ -42,7 +42,7 @@ export async function beginUpload(
   }
 }
 
-/** With the parts' checksum algorithm, which AWS wants to be told beforehand, unless the store does not take it. */
+/** Names the parts' checksum algorithm, which AWS requires up front, unless the store refuses it. */
 async function createUpload(bucket: S3Bucket, key: string, options: CreateOptions) {
   const { abilities } = bucket
   const send = (checksum: boolean) => {
@@ -65,7 +65,7 @@ async function createUpload(bucket: S3Bucket, key: string, options: CreateOption
   }
 }
 
-/** Ends an upload; no error if it is gone. */
+/** Ends an upload. No error if it is gone. */
 export async function abortMultipart(bucket: S3Bucket, key: string, uploadId: string, signal?: AbortSignal) {
   try {
     signal?.throwIfAborted()

@@ -1,7 +1,7 @@
 /**
- * How a body is protected on its way. A CRC-32 in a header is what the store verifies against what it received. Stores that do
- * not know the header refuse it, by 501 or 400; buckets with Object Lock demand it, or a Content-MD5; and
- * AWS_REQUEST_CHECKSUM_CALCULATION=when_required leaves it out. What a store takes is learned from its first refusal.
+ * Protects bodies in transit. The store compares a CRC-32 in a header with what it received. Stores that don't know the header
+ * refuse it with 501 or 400. Buckets with Object Lock require it, or a Content-MD5. And
+ * AWS_REQUEST_CHECKSUM_CALCULATION=when_required leaves it out. The first refusal shows what a store accepts.
  */
 import { createHash } from "node:crypto"
 import { checkCrc32 } from "../adapter.ts"
@@ -13,7 +13,7 @@ import type { ObjectRequest } from "./object-requests.ts"
 
 export const CRC32_HEADER = "x-amz-checksum-crc32"
 
-/** As `x-amz-checksum-crc32` has it: base64 of the four bytes, the highest first. */
+/** As in `x-amz-checksum-crc32`: base64 of the four bytes, big-endian. */
 export function base64Crc32(crc32: number): string {
   const bytes = Buffer.alloc(4)
   bytes.writeUInt32BE(crc32 >>> 0)
@@ -28,7 +28,7 @@ export interface BodyRequest extends ObjectRequest {
   readonly label: string
 }
 
-/** Sends a body with the protection that the store takes. What goes out without the CRC-32 is checked against it first. */
+/** Sends a body with the protection that the store accepts. A body sent without its CRC-32 is checked against it first. */
 export async function sendBody(
   bucket: S3Bucket,
   { crc32, label, ...request }: BodyRequest,
@@ -81,13 +81,13 @@ function protectionAfter(
 
 const REFUSED = ["NotImplemented", "InvalidArgument", "InvalidRequest", "UnsupportedOperation", "BadRequest"]
 
-/** Whether a store says that it does not take something in the head of the request. */
+/** Whether a store says that it does not accept a header. */
 export const refusesHeader = (error: unknown): boolean =>
   statusOf(error) === 501 || (statusOf(error) === 400 && REFUSED.includes(nameOf(error)))
 
 const saidBy = (error: unknown): string => `${detailOf(error, "Header") ?? ""} ${wordsOf(error)}`
 
-/** Whether a store says that it does not take checksums. One that does not say what it does not take is suspected if `inDoubt`. */
+/** Whether a store says that it does not accept checksums. With `inDoubt`, a store that names no reason is suspected too. */
 export function refusesChecksum(error: unknown, inDoubt: boolean): boolean {
   if (!refusesHeader(error)) return false
   if (/checksum/i.test(saidBy(error))) return true

@@ -1,46 +1,46 @@
-/** How a body is protected on its way. */
+/** How a body is protected in transit. */
 export type Protection = "crc32" | "md5" | "none"
 
 /**
- * What a bucket's store has shown of itself. S3 has no call that tells what a store can do, and to ask before every object costs
- * requests: with these, and with the look at the source being its first read, a small archive takes four instead of eight.
+ * What a bucket's store has shown about itself. S3 has no call for that, and asking before every object costs requests. With
+ * these, and with the first read serving as the look at the source, a small archive takes four requests instead of eight.
  */
 export interface S3Abilities {
-  /** How bodies are protected on their way. */
+  /** How bodies are protected in transit. */
   protection: Protection
-  /** Whether a request with a checksum header was ever taken. */
+  /** Whether a request with a checksum header was ever accepted. */
   checksumTaken: boolean
-  /** What CompleteMultipartUpload is asked with; less, once the store has refused it. */
+  /** What CompleteMultipartUpload is sent with. Reduced once the store has refused it. */
   complete: { readonly condition: boolean; readonly checksums: boolean }
-  /** Whether the bucket has been there a moment ago, so that a 404 is about the key. */
+  /** Whether the bucket existed a moment ago, so that a 404 is about the key. */
   readonly bucketSeen: boolean
   seeBucket(): void
   /**
-   * Whether the bucket may be listed, and so a missing key answers 404. `allowed` stays for good: if it is denied after that,
-   * permissions were lost. `denied` is asked again after a minute.
+   * Whether listing the bucket is allowed, so that a missing key answers 404. `allowed` is final: a denial after it means that
+   * permissions were lost. `denied` is tried again after a minute.
    */
   readonly listing: "unknown" | "allowed" | "denied"
   noteListing(allowed: boolean): void
   /**
-   * Whether PutObject heeds `If-None-Match: *`. A store that does not may say so, or replace what is there without a word: so
-   * it is known only when an object that is there has been written once more in vain.
+   * Whether PutObject honours `If-None-Match: *`. A store that doesn't may say so, or silently replace the object. So it is known
+   * only after an existing object has been written again in vain.
    */
   conditionalPut: "unknown" | "being tried" | "heeded" | "ignored"
-  /** Whether the last answer to this operation had the body's CRC-32 in it: the store verifies it then, and nobody else need. */
+  /** Whether the last answer to this operation contained the body's CRC-32. Then the store verifies it, and nobody else need. */
   verifies(operation: Checked): boolean
-  /** `checksum` is what an answer to `operation` had in it. */
+  /** Records the `checksum` in an answer to `operation`. */
   noteChecksum(operation: Checked, checksum: string | undefined): void
-  /** Objects of one part that were made visible under the condition: for one alone, finding out would cost more than it saves. */
+  /** How many objects of one part were made visible under the condition. For one alone, a trial costs more than it saves. */
   conditionalPuts: number
 }
 
-/** What carries a body. */
+/** Operations that carry a body. */
 type Checked = "PutObject" | "UploadPart"
 
-/** A bucket that was removed is noticed after so long, at the latest. */
+/** The longest time until a removed bucket is noticed. */
 const SEEN_MS = 60_000
 
-/** Nothing is known yet. */
+/** Starts with nothing known. */
 export function createAbilities(protection: Protection): S3Abilities {
   let seenUntil = Number.NEGATIVE_INFINITY
   let listed = false

@@ -12,7 +12,7 @@ import { METADATA_PREFIX, statObject } from "./read.ts"
 export const metadataHeaders = (metadata: Readonly<Record<string, string>>): Record<string, string> =>
   Object.fromEntries(Object.entries(metadata).map(([name, value]) => [`${METADATA_PREFIX}${name}`, value]))
 
-/** What the request that makes an object visible says beside what it must. */
+/** Optional parts of the request that makes an object visible. */
 export interface CommitForm {
   /** `If-None-Match: *`. */
   readonly condition: boolean
@@ -20,33 +20,33 @@ export interface CommitForm {
   readonly checksums: boolean
 }
 
-/** The object that is to become visible. */
+/** The commit of one object. */
 export interface Commit {
   readonly key: string
   readonly size: number
   readonly options: CreateOptions
   readonly operation: "CompleteMultipartUpload" | "PutObject"
-  /** Whether the store is known to refuse this operation for an object that is there already. */
+  /** Whether the store is known to refuse this operation if the object exists. */
   readonly heedsCondition: boolean
-  /** What the store may take. The condition is left out in any case if what is there is to be replaced. */
+  /** What the store may accept. The condition is always left out if an existing object is to be replaced. */
   readonly form: CommitForm
-  /** Sends the one request that makes the object visible; gives the ETag. */
+  /** Sends the one request that makes the object visible. Resolves to the ETag. */
   send(form: CommitForm): Promise<string | undefined>
 }
 
 export interface Committed {
   readonly object: StoredObject
-  /** False if the object was found to be there already. */
+  /** `false` if the object was already there. */
   readonly sent: boolean
-  /** What the store took only when it was left out. */
+  /** What had to be left out before the store accepted the request. */
   readonly refused: CommitForm
 }
 
 /**
- * Makes an object visible, and never guesses whether it is: any answer but a plain success is settled by reading the
- * destination back. With `existing: "fail"` the condition closes the gap between asking and committing. A store that refuses
- * it, or the parts' checksums, gets the request again without: between two writers of different objects, a store that knows no
- * condition keeps the later one.
+ * Makes an object visible, and never guesses whether it is: anything but a plain success is settled by reading the destination
+ * back. With `existing: "fail"` the condition closes the gap between looking and committing. A store that refuses the
+ * condition, or the parts' checksums, gets the request again without it. On a store without conditions, the later of two
+ * writers of different objects wins.
  */
 export async function commitObject(
   bucket: S3Bucket,
@@ -68,7 +68,7 @@ export async function commitObject(
     return null
   }
 
-  // Asked first, unless the store is known to heed the condition: some refuse it, and some ignore it without a word.
+  // Looks first, unless the store is known to honour the condition: some stores refuse it, and some silently ignore it.
   const before = options.existing === "fail" && !commit.heedsCondition ? await settle() : null
   if (before) return { object: before, sent: false, refused: NOTHING }
 
@@ -86,7 +86,7 @@ export async function commitObject(
       )
       form = undefined
     } catch (error) {
-      // Of several refusals the first one says what is wrong.
+      // Of several refusals, the first says what is wrong.
       failure ??= s3Error(error, commit.operation, where, signal)
       if (signal.aborted) throw signal.reason
       plainer ??= plainerForms(fullest, error)
@@ -95,7 +95,7 @@ export async function commitObject(
       plainer = plainer.slice(1)
       // Without the condition, an object that may not be seen would be replaced.
       if (form && fullest.condition && !form.condition && bucket.isBlind) throw blind(commit, where, failure)
-      // 412 may also mean that there is an object by now.
+      // A 412 may also mean that the object exists by now.
       const found = form && statusOf(error) === 412 ? await settle(failure) : null
       if (found) return { object: found, sent: false, refused: NOTHING }
       if (!form && isUnsealError(failure, "ERR_STORE_DENIED")) throw failure
@@ -107,8 +107,8 @@ export async function commitObject(
 }
 
 /**
- * What may be asked instead of `full`, which was refused. The checksums go first, since the condition protects another's object:
- * Google's S3 interface refuses them in the document, with 412. Most stores that say 501 or 400 mean the condition.
+ * What to send instead of `full`, which was refused. The checksums are dropped first, because the condition protects another's
+ * object: Google's S3 interface refuses checksums in the document with 412. Most stores that say 501 or 400 mean the condition.
  */
 function plainerForms({ condition, checksums }: CommitForm, error: unknown): readonly CommitForm[] {
   const noChecksums = { condition, checksums: false }
@@ -135,7 +135,7 @@ const blind = ({ operation }: Commit, where: string, refused: unknown) =>
 
 const NOTHING: CommitForm = { condition: false, checksums: false }
 
-/** What is in `full` and not in `less`. */
+/** What `full` has and `less` lacks. */
 const without = (full: CommitForm, less: CommitForm): CommitForm => ({
   condition: full.condition && !less.condition,
   checksums: full.checksums && !less.checksums,

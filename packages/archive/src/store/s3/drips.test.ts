@@ -1,4 +1,4 @@
-/** An S3 server that always sends a little, and never enough: it gets one request, and no second. */
+/** An S3 server that keeps sending, but never enough. It gets one request, and no second. */
 import { once } from "node:events"
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http"
 import type { AddressInfo } from "node:net"

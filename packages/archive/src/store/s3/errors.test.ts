@@ -11,7 +11,7 @@ const sdkError = (name: string, status?: number, message = name) =>
 
 const translate = (error: unknown, operation = "GetObject") => s3Error(error, operation, "s3://bucket/a/b.ts")
 
-describe("what the S3 SDK throws", () => {
+describe("an error of the S3 SDK", () => {
   const rows: [string, number | undefined, ErrorCode][] = [
     ["AccessDenied", 403, "ERR_STORE_DENIED"],
     ["InvalidAccessKeyId", 403, "ERR_STORE_DENIED"],
@@ -57,7 +57,7 @@ describe("what the S3 SDK throws", () => {
       expect(translate(cause)).toMatchObject({ code, cause })
     })
 
-  it("is told with operation, place, status, name and the store's words", () => {
+  it("is reported with operation, place, status, name and the store's words", () => {
     expect(translate(sdkError("SlowDown", 503, "Please reduce\nyour request rate."))).toHaveProperty(
       "message",
       "GetObject of s3://bucket/a/b.ts answered 503 SlowDown: Please reduce your request rate.",
@@ -68,14 +68,14 @@ describe("what the S3 SDK throws", () => {
     )
   })
 
-  it("is a refusal for rate if a 503 says when to come again, which is kept", () => {
+  it("is a refusal for rate if a 503 says when to retry, and keeps that time", () => {
     const error = Object.assign(sdkError("ServiceUnavailable", 503), {
       $response: { headers: { "retry-after": "7" } },
     })
     expect(translate(error)).toMatchObject({ code: "ERR_STORE_BUSY", retryAfterMs: 7_000 })
   })
 
-  it("says whether access was refused to this request, or nobody could have been asked", () => {
+  it("says whether this request was refused access, or nobody could be asked", () => {
     expect(translate(sdkError("AccessDenied", 403))).toHaveProperty("refused", true)
     expect(translate(sdkError("401", 401), "HeadObject")).toHaveProperty("refused", true)
     expect(translate(new CredentialsError(sdkError("AccessDenied", 403)))).toHaveProperty(
@@ -85,7 +85,7 @@ describe("what the S3 SDK throws", () => {
     expect(translate(sdkError("NoSuchBucket", 404))).toHaveProperty("refused", undefined)
   })
 
-  it("names the permission that is missing, unless the store does", () => {
+  it("names the missing permission, unless the store does", () => {
     const advice = (operation: string, message = "Access Denied") =>
       /\(this needs .*\)$/.exec(
         (translate(sdkError("AccessDenied", 403, message), operation) as Error).message,
@@ -106,7 +106,7 @@ describe("what the S3 SDK throws", () => {
     ).not.toContain("this needs")
   })
 
-  it("says in which storage class an object is", () => {
+  it("names the object's storage class", () => {
     const error = Object.assign(sdkError("InvalidObjectState", 403, "not valid"), { StorageClass: "GLACIER" })
     expect(translate(error)).toHaveProperty(
       "message",
@@ -114,7 +114,7 @@ describe("what the S3 SDK throws", () => {
     )
   })
 
-  it("tells credentials that may come from those that somebody has to set right", () => {
+  it("distinguishes credentials that may come by themselves from those that somebody must fix", () => {
     const told = (cause: unknown) => translate(new CredentialsError(cause))
     for (const [cause, reason] of [
       [sdkError("CredentialsProviderError", undefined, "connect ETIMEDOUT"), "connect ETIMEDOUT"],
@@ -138,7 +138,7 @@ describe("what the S3 SDK throws", () => {
       })
   })
 
-  it("says in which region a bucket is", () => {
+  it("names the bucket's region", () => {
     const error = Object.assign(sdkError("PermanentRedirect", 301), {
       $response: { headers: { "x-amz-bucket-region": "eu-central-1" } },
     })
@@ -155,7 +155,7 @@ describe("what the S3 SDK throws", () => {
     )
   })
 
-  it("is the reason of the signal after an abort, and stays what it is if it is translated already", () => {
+  it("becomes the signal's reason after an abort, and stays as it is if it is already translated", () => {
     const reason = new Error("shutting down")
     const signal = AbortSignal.abort(reason)
     expect(s3Error(sdkError("AbortError"), "GetObject", "s3://b/k", signal)).toBe(reason)
@@ -164,7 +164,7 @@ describe("what the S3 SDK throws", () => {
   })
 })
 
-it("a 404 without a name means the upload where there is one, and never the source's object where something is written", () => {
+it("a 404 without a name means the upload if there is one, and never the source's object in a write", () => {
   const error = Object.assign(new Error("x"), { name: "NotFound", $metadata: { httpStatusCode: 404 } })
   for (const [operation, code] of [
     ["GetObject", "ERR_OBJECT_NOT_FOUND"],

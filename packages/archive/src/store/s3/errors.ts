@@ -5,28 +5,31 @@ import { CredentialsError } from "./connection/credentials.ts"
 import { areExpired, detailOf, headerOf, nameOf, printable, regionOf, statusOf, wordsOf } from "./facts.ts"
 import { missingPermission, s3Remedy } from "./remedies.ts"
 
-/** The names that say more than their status does, whatever the status is: 400, 403 and 503 alike. */
+/** Names that say more than their status, whatever it is: 400, 403 or 503. */
 const CODES_BY_NAME: Readonly<Record<string, ErrorCode>> = {
   NoSuchBucket: "ERR_STORE_DENIED",
   EndpointError: "ERR_STORE_DENIED",
   InvalidObjectState: "ERR_OBJECT_ARCHIVED",
   NoSuchUpload: "ERR_UPLOAD_GONE",
-  // The clocks differ: that is not the credentials' fault and may pass.
+  // The clocks differ. That is not the credentials' fault and may pass.
   RequestTimeTooSkewed: "ERR_STORE_UNAVAILABLE",
-  // The bucket is new, and its name not yet known everywhere.
+  // The bucket is new, and its name is not known everywhere yet.
   TemporaryRedirect: "ERR_STORE_UNAVAILABLE",
-  // A body that was damaged or cut on its way: it is sent again.
+  // The body was damaged or cut in transit. It is sent again.
   BadDigest: "ERR_STORE_UNAVAILABLE",
   InvalidDigest: "ERR_STORE_UNAVAILABLE",
   XAmzContentChecksumMismatch: "ERR_STORE_UNAVAILABLE",
   XAmzContentSHA256Mismatch: "ERR_STORE_UNAVAILABLE",
   IncompleteBody: "ERR_STORE_UNAVAILABLE",
-  // A part was written anew between listing and completing: the job lists them again.
+  // A part was rewritten between listing and completing. The job lists the parts again.
   InvalidPart: "ERR_STORE_UNAVAILABLE",
   InvalidPartOrder: "ERR_STORE_UNAVAILABLE",
 }
 
-/** Names of a refusal for the rate of requests, of S3, the services behind it, and its imitations; `…Exception` is cut off. */
+/**
+ * Names of a refusal for the rate of requests, at S3, the services behind it, and its imitations, without the suffix
+ * `Exception`.
+ */
 const BUSY = new Set(
   [
     "SlowDown SlowDownRead SlowDownWrite Throttling Throttled RequestThrottled TooManyRequests RequestLimitExceeded",
@@ -34,7 +37,7 @@ const BUSY = new Set(
     "EC2Throttled ServerBusy",
   ].flatMap((line) => line.split(" ")),
 )
-/** Names of a trouble that passes. */
+/** Names of troubles that pass. */
 const PASSING = new Set(
   [
     "ServiceUnavailable RequestTimeout InternalError InternalFailure InternalServerError InternalServer ServiceFailure",
@@ -42,7 +45,7 @@ const PASSING = new Set(
   ].flatMap((line) => line.split(" ")),
 )
 
-/** How long the answer asks to be left alone, in milliseconds. */
+/** How long the answer asks to wait, in milliseconds. */
 const pauseOf = (error: unknown): number | undefined => retryAfterMs(headerOf(error, "retry-after"))
 
 function codeOf(error: unknown): ErrorCode {
@@ -52,20 +55,20 @@ function codeOf(error: unknown): ErrorCode {
   if (named) return named
   const cause = name.replace(/^KMS\./, "").replace(/Exception$/, "")
   const status = statusOf(error)
-  // A 503 alone may be a store that is down.
+  // Without Retry-After, a 503 may come from a store that is down.
   const isBusy = status === 429 || (status === 503 && pauseOf(error) !== undefined)
   if (BUSY.has(cause) || isBusy) return "ERR_STORE_BUSY"
   if (PASSING.has(cause)) return "ERR_STORE_UNAVAILABLE"
   if (status === undefined || status >= 500 || [307, 408, 409, 412, 425].includes(status))
     return "ERR_STORE_UNAVAILABLE"
   if (status === 404) return "ERR_OBJECT_NOT_FOUND"
-  // A status below 300 with an error is an answer that could not be read.
+  // An error with a status below 300 is an answer that could not be read.
   return status < 300 ? "ERR_STORE_UNAVAILABLE" : "ERR_STORE_DENIED"
 }
 
 /**
- * Translates what the SDK threw for `operation` on `where` (`s3://bucket/key`). An abort of `signal` becomes its reason, and
- * what is translated already stays as it is. The message has status, name and the store's words; never headers or a query.
+ * Translates what the SDK threw for `operation` on `where` (`s3://bucket/key`). An abort of `signal` becomes its reason, and a
+ * translated error stays as it is. The message has status, name and the store's words, but never headers or a query.
  */
 export function s3Error(error: unknown, operation: string, where: string, signal?: AbortSignal): unknown {
   if (signal?.aborted) return signal.reason
@@ -79,7 +82,7 @@ export function s3Error(error: unknown, operation: string, where: string, signal
   })
 }
 
-/** What a 404 without a name means: a key that is not there is something for a look or a read to find. */
+/** What a 404 without a name means. Only a look or a read can find a key missing. */
 function codeFor(operation: string, code: ErrorCode): ErrorCode {
   if (code !== "ERR_OBJECT_NOT_FOUND") return code
   if (/^(UploadPart|ListParts|CompleteMultipartUpload|AbortMultipartUpload)\b/.test(operation))
@@ -104,13 +107,13 @@ function describe(error: unknown, operation: string, where: string): string {
     return `${where} is in the storage class ${storageClass} and can't be read before it is restored (${operation} answered ${status ?? 403} ${name})`
   }
   if (status === undefined) return `${where} did not answer ${operation}: ${words}`
-  // A HEAD has no body to name the error: the SDK then repeats the status, or says that it is unknown.
+  // A HEAD has no body to name the error. The SDK then repeats the status, or says that it is unknown.
   const title = /^(\d+|Unknown.*|Error)$/.test(name) ? "" : ` ${name}`
   const quoted = /^(Unknown.*|)$/.test(words) || words === name ? "" : `: ${words}`
   return `${operation} of ${where} answered ${status}${title}${quoted}${adviceOn(error, operation)}`
 }
 
-/** In parentheses, what the numbers do not tell: whose move it is. */
+/** A clause in parentheses that says whose move it is, if the numbers don't. */
 function adviceOn(error: unknown, operation: string): string {
   const region = regionOf(error)
   if (region !== undefined) return ` (the bucket is in region ${printable(region)})`
@@ -119,7 +122,7 @@ function adviceOn(error: unknown, operation: string): string {
     return " (set the clock of this machine, or of the store, right)"
   const permission = missingPermission(error, operation)
   if (permission === null || wordsOf(error).includes(permission)) return ""
-  // The refusal does not say which of the two it is.
+  // The refusal does not say which of the two is at fault.
   const payer =
     permission === "s3:GetObject"
       ? ", and requestPayer=requester in the store's URL if its readers pay for the bucket"

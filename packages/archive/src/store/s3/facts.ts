@@ -1,7 +1,7 @@
-/** What the SDK's errors and S3's refusals say of themselves. */
+/** Facts in the SDK's errors and S3's refusals. */
 import type { AnswerDetail } from "./connection/answers.ts"
 
-/** What the SDK's errors have in common: those that the store answered have a status, those of the network have not. */
+/** What the SDK's errors have in common. Errors that the store answered have a status, network errors have none. */
 interface SdkError {
   readonly name: string
   readonly message: string
@@ -11,35 +11,35 @@ interface SdkError {
   readonly $response?: { readonly headers?: Readonly<Record<string, string>> }
 }
 
-/** By the SDK's and the store's names for credentials that have run out, which the next renewal replaces. */
+/** The SDK's and the store's names for expired credentials. The next renewal replaces them. */
 const EXPIRED = new Set(["ExpiredToken", "ExpiredTokenException", "InvalidToken", "TokenRefreshRequired"])
 
 const isSdkError = (error: unknown): error is SdkError =>
   error instanceof Error || (typeof error === "object" && error !== null && "message" in error)
 
-/** The HTTP status that the store answered, or `undefined` if it did not answer. */
+/** The HTTP status of the store's answer; `undefined` without an answer. */
 export const statusOf = (error: unknown): number | undefined =>
   isSdkError(error) ? error.$metadata?.httpStatusCode : undefined
 
-/** The store's name for what went wrong, e.g. `NoSuchUpload`. */
+/** The store's name for the error, e.g. `NoSuchUpload`. */
 export const nameOf = (error: unknown): string => (isSdkError(error) ? error.name : "")
 
-/** A header of the store's answer; its name is in lower case. */
+/** A header of the store's answer. `name` is in lower case. */
 export const headerOf = (error: unknown, name: string): string | undefined =>
   isSdkError(error) ? error.$response?.headers?.[name] : undefined
 
-/** Whether the store says that the credentials have run out. */
+/** Whether the store says that the credentials have expired. */
 export const areExpired = (error: unknown): boolean => EXPIRED.has(nameOf(error))
 
-/** Whether renewed credentials may help: they have run out, or were replaced. */
+/** Whether renewed credentials may help, because they have expired or were replaced. */
 export const mayBeRenewed = (error: unknown): boolean =>
   areExpired(error) || nameOf(error) === "InvalidAccessKeyId"
 
-/** Whether an answer of 400, 403 or 503 does not say why, as one to a HEAD can't. */
+/** Whether an answer of 400, 403 or 503 gives no reason, as in answers to HEAD. */
 export const isNameless = (error: unknown): boolean =>
   [400, 403, 503].includes(statusOf(error) ?? 0) && /^\d+$/.test(nameOf(error))
 
-/** The region in which the store says that the bucket is. */
+/** The bucket's region according to the store. */
 export const regionOf = (error: unknown): string | undefined =>
   [301, 400].includes(statusOf(error) ?? 0)
     ? (headerOf(error, "x-amz-bucket-region") ??
@@ -52,7 +52,7 @@ export function detailOf(error: unknown, name: AnswerDetail): string | undefined
   return typeof value === "string" ? value : undefined
 }
 
-/** The error's own words. Node puts the reasons of a host with several addresses into `errors` and leaves the message empty. */
+/** The error's own words. For a host with several addresses, Node puts the reasons into `errors` and leaves the message empty. */
 export function wordsOf(error: unknown): string {
   if (!isSdkError(error)) return "unknown reason"
   const [first] = error.errors ?? []

@@ -1,7 +1,7 @@
 /**
- * What a look at an object means that was denied. S3 answers 403 for a key that does not exist to whoever may not list the
- * bucket, so a denial alone does not tell a missing object from a forbidden one. A listing of that one key does, if it is
- * allowed. If not, and it never was, the object counts as not there: the callers wait for it, and say why they may wait in vain.
+ * Interprets a denied look at an object. S3 answers 403 for a missing key to users who may not list the bucket, so a denial alone
+ * does not distinguish a missing object from a forbidden one. Listing that one key does, if it is allowed. If listing was
+ * never allowed, the object counts as missing: the callers wait for it, and say why they may wait in vain.
  */
 import { ListObjectsV2Command } from "@aws-sdk/client-s3"
 import { keyUnder } from "../adapter.ts"
@@ -9,11 +9,11 @@ import { type S3Bucket, whereIn } from "./connection/client.ts"
 import { s3Error } from "./errors.ts"
 import { nameOf, statusOf, wordsOf } from "./facts.ts"
 
-/** Whether a look was denied in the way in which a missing key may be. */
+/** Whether a look was denied in the way that a missing key may be. */
 export const isDenied = (error: unknown): boolean =>
   statusOf(error) === 403 && nameOf(error) === "AccessDenied"
 
-/** Resolves if the object under `key` is not there, or not to be seen; else rejects with the denial, translated. */
+/** Resolves if the object under `key` is missing or invisible. Otherwise rejects with the translated denial. */
 export async function judgeDenial(
   bucket: S3Bucket,
   key: string,
@@ -39,7 +39,7 @@ export async function judgeDenial(
   } catch (error) {
     if (signal.aborted || !isDenied(error))
       throw s3Error(error, "ListObjectsV2", whereIn(bucket, key), signal)
-    // Who was allowed to list before has lost more than that.
+    // Listing used to be allowed, so more than that was lost.
     if (abilities.listing === "allowed") throw refuse()
     abilities.noteListing(false)
     return bucket.turnBlind()

@@ -7,12 +7,12 @@ const MIB = 1024 * 1024
 const GIB = 1024 * MIB
 
 describe("the part size for S3", () => {
-  it("is the preferred one where S3 allows it", () => {
+  it("is the preferred one if S3 allows it", () => {
     expect(choosePartSize(GIB, 752 * 10_000)).toBe(752 * 10_000)
     expect(choosePartSize(752, 752 * 10_000)).toBe(752 * 10_000)
   })
 
-  it("is the first multiple of 752 from 5 MiB on where less is preferred", () => {
+  it("is the first multiple of 752 above 5 MiB if less is preferred", () => {
     expect(choosePartSize(GIB, 16)).toBe(5 * MIB + 64)
   })
 
@@ -22,7 +22,7 @@ describe("the part size for S3", () => {
     expect(choosePartSize(10_000 * preferred + 16, preferred)).toBe(preferred + 752)
   })
 
-  it("is refused with the number for an object that S3 does not hold", () => {
+  it("is refused, with the number, for an object that is too large for S3", () => {
     const largest = 5 * GIB - ((5 * GIB) % 752)
     expect(choosePartSize(10_000 * largest, 8 * MIB)).toBe(largest)
     expect(choosePartSize(GIB, 6 * GIB)).toBe(largest)

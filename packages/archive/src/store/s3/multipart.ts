@@ -26,7 +26,7 @@ import { putWriter, SINGLE_TOKEN } from "./put.ts"
 
 const LIMITS: PartLimits = { store: "S3", smallest: 5 * 2 ** 20, largest: 5 * 2 ** 30, most: 10_000 }
 
-/** The part size for an object: `partSizeWithin` S3's limits. */
+/** The part size of an object: `partSizeWithin` S3's limits. */
 export const choosePartSize = (size: number, preferred: number): number =>
   partSizeWithin(LIMITS, size, preferred)
 
@@ -38,7 +38,7 @@ interface Upload {
   readonly partSize: number
 }
 
-/** The token of an upload; without a part size, as a listing tells it, it is the beginning of the writer's token. */
+/** An upload's token. Without a part size, which a listing does not know, it is a prefix of the writer's token. */
 export const multipartToken = (uploadId: string, partSize?: number): string =>
   `multipart:${uploadId}${partSize === undefined ? "" : `:${partSize}`}`
 
@@ -88,7 +88,7 @@ async function resume(
       `the token names no upload of ${size} bytes to ${whereIn(bucket, key)}`,
     )
   const upload = { key, size, options, uploadId, partSize }
-  // One page of one part: only whether the upload is there.
+  // One page of one part, just to see whether the upload exists.
   await listParts(bucket, upload, signal, 1).next()
   return multipartWriter(bucket, upload)
 }
@@ -120,8 +120,8 @@ async function* listParts(bucket: S3Bucket, upload: Upload, signal: AbortSignal,
 const CHECKSUM_MARK = ";crc32="
 
 /**
- * A part's tag: its ETag, and its checksum if the store answered with it. AWS wants both back in Complete, and stores that
- * know no checksums refuse the second, so the tag also says which kind of store this is.
+ * A part's tag: its ETag, and its checksum if the store returned one. AWS requires both in Complete, but stores without
+ * checksums refuse the second. So the tag also says which kind of store this is.
  */
 const tagOf = (etag: string | undefined, checksum: string | undefined): string =>
   checksum ? `${bareEtag(etag)}${CHECKSUM_MARK}${checksum}` : bareEtag(etag)
@@ -225,8 +225,8 @@ function multipartWriter(bucket: S3Bucket, upload: Upload): PartWriter {
         condition: abilities.complete.condition && !refused.condition,
         checksums: abilities.complete.checksums && !refused.checksums,
       }
-      // Found rather than made: another writer of the same object may have been first, and this upload is still open then.
-      // The object is there whatever becomes of this; what can't be removed now, the janitor finds.
+      // Another writer of the same object was first, so this upload is still open. The object is there in any case. If the upload
+      // can't be removed now, the janitor finds it.
       if (!sent) await abort().catch(() => {})
       return object
     },
@@ -234,7 +234,7 @@ function multipartWriter(bucket: S3Bucket, upload: Upload): PartWriter {
   }
 }
 
-/** Ends an upload by its token, from a writer or a listing; no error if it is gone. */
+/** Ends an upload by its token, from a writer or a listing. No error if it is gone. */
 export async function abortToken(bucket: S3Bucket, key: string, token: string, signal: AbortSignal) {
   const uploadId = parseToken(token)?.uploadId
   if (uploadId !== undefined) await abortMultipart(bucket, key, uploadId, signal)

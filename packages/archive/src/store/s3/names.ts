@@ -1,11 +1,11 @@
-/** What stands for a bucket: its name, an access point's alias or its ARN. */
+/** What can name a bucket: its name, an access point's alias, or its ARN. */
 import { StoreUrlError } from "../url-error.ts"
 
 const BUCKET = /^[A-Za-z0-9][A-Za-z0-9._-]{1,254}$/
 const ACCESS_POINT =
   /^arn:aws[a-z-]*:s3:([a-z0-9-]+):\d{12}:accesspoint\/[a-z0-9](?:[a-z0-9-]{1,48}[a-z0-9])$/
 
-/** `arn:…:accesspoint/name/prefix` or `arn:…:accesspoint:name/prefix`, as it stands in a URL: the ARN, and what follows. */
+/** Splits `arn:…:accesspoint/name/prefix` or `arn:…:accesspoint:name/prefix`, as in a URL, into the ARN and the rest. */
 export function splitArn(authority: string, path: string): { host: string; path: string } {
   const [, arn, name] = /^(.*:accesspoint)(?::([^:]*))?$/.exec(authority) ?? []
   if (arn === undefined) return { host: authority, path }
@@ -14,7 +14,7 @@ export function splitArn(authority: string, path: string): { host: string; path:
   return { host: `${arn}/${first}`, path: rest }
 }
 
-/** `StoreUrlError` for what can't be used as a bucket, with the reason. */
+/** Throws `StoreUrlError`, with the reason, if `name` can't name a bucket. */
 export function checkBucket(name: string): void {
   if (/--x-s3$|--xa-s3$/.test(name))
     throw new StoreUrlError(
@@ -39,5 +39,5 @@ export function checkBucket(name: string): void {
     )
 }
 
-/** The region that an access point's ARN names. */
+/** The region in an access point's ARN. */
 export const regionOfArn = (name: string): string | undefined => ACCESS_POINT.exec(name)?.[1]

@@ -1,7 +1,7 @@
 /**
- * The calls that every archive makes many times, HEAD, GET and PUT of objects and parts, signed by the SDK's signer but
- * without the SDK around it: that costs 0.5 ms a call, the signature 0.03 ms. Where objects are, in which region, and with
- * which credentials is still the SDK's to say (s3-access.ts); everything else goes through it.
+ * The calls that every archive makes many times: HEAD, GET and PUT of objects and parts. The SDK's signer signs them, but they
+ * bypass the SDK, which costs 0.5 ms a call; the signature costs 0.03 ms. The SDK still decides where objects are, in which
+ * region, and with which credentials (connection/access.ts). Everything else goes through it.
  */
 import type { IncomingResponse } from "../http/connection.ts"
 import { originOf } from "../http/origin.ts"
@@ -19,16 +19,16 @@ export interface ObjectRequest {
   /** Names in lower case. */
   readonly headers?: Readonly<Record<string, string>>
   readonly body?: readonly Uint8Array[]
-  /** Told of each piece of the body that has left, in bytes. */
+  /** Called with the number of bytes of each piece of the body that has left. */
   readonly onSent?: ((bytes: number) => void) | undefined
 }
 
 export interface ObjectRequests {
-  /** Resolves with an answer of 2xx. Rejects with an `S3AnswerError` for any other, as the SDK does, or with what ended the connection. */
+  /** Resolves with a 2xx answer. Rejects with an `S3AnswerError` for any other, like the SDK, or with what ended the connection. */
   send(request: ObjectRequest, signal: AbortSignal): Promise<IncomingResponse>
 }
 
-/** Requests for the objects of a bucket, over `transport`. Nothing is resolved, let alone sent, before the first. */
+/** Sends requests for the objects of a bucket over `transport`. Nothing is resolved or sent before the first. */
 export function createObjectRequests(
   access: S3Access,
   placement: PlacementHeaders,
@@ -48,7 +48,7 @@ export function createObjectRequests(
       query: { ...query },
       headers: {
         host: request.headers.host!,
-        // What protects a body is its checksum, and TLS if there is any: hashing it would cost as much as decrypting it.
+        // A checksum, and TLS if used, protect the body. Hashing it would cost as much as decrypting it.
         "x-amz-content-sha256": "UNSIGNED-PAYLOAD",
         ...(method === "PUT" ? { "content-length": String(length) } : {}),
         ...(method === "PUT" && query.uploadId === undefined ? placement.begin : placement.other),
@@ -63,8 +63,8 @@ export function createObjectRequests(
   }
 
   /**
-   * A refused HEAD has no document that names the reason, and 400, 403 and 503 have several: the first byte is asked for instead. If
-   * that is given, its answer tells what the HEAD's would have.
+   * A refused HEAD has no document with the reason, and 400, 403 and 503 have several reasons. So this requests the first byte. If
+   * that succeeds, its answer says what the HEAD's would have said.
    */
   async function headByGet({ key }: ObjectRequest, refused: unknown, signal: AbortSignal) {
     const first = { method: "GET", key, headers: { range: "bytes=0-0" } } as const
@@ -91,10 +91,10 @@ export function createObjectRequests(
   }
 }
 
-/** More than what follows a success that has nothing to say. */
+/** More than what follows a success without content. */
 const REST_LIMIT = 64 * 1024
 
-/** Reads a body that says nothing to its end, so that its connection can be used again; one that is too long for that costs it. */
+/** Reads an unneeded body to its end, so that the connection can be reused. If it is too long for that, closes the connection. */
 export async function exhaust(body: AsyncIterable<Uint8Array>): Promise<void> {
   let size = 0
   for await (const piece of body) {

@@ -7,10 +7,10 @@ import { bareEtag, type S3Bucket, whereIn } from "./connection/client.ts"
 import { statusOf } from "./facts.ts"
 import { exhaust } from "./object-requests.ts"
 
-/** The token of an object that has no multipart upload: resuming it starts over. */
+/** The token of an object without a multipart upload. Resuming starts over. */
 export const SINGLE_TOKEN = "single"
 
-/** An object of one part or none: one PutObject, which is atomic, instead of three requests and an upload to clean up. */
+/** Writes an object of one part or none with one PutObject. It is atomic, and saves three requests and an upload to clean up. */
 export function putWriter(
   bucket: S3Bucket,
   key: string,
@@ -46,7 +46,7 @@ export function putWriter(
       if (size > 0 && parts.get(1)?.tag !== body.part.tag)
         throw new RangeError(`part 1 of ${where} was not written by this writer`)
       const send = (form: CommitForm) => {
-        // Asked again without the condition: the store has refused it.
+        // The store refused the condition, so this is a second request without it.
         if (options.existing === "fail" && !form.condition) abilities.conditionalPut = "ignored"
         return putObject(bucket, key, body, options, form, signal)
       }
@@ -70,7 +70,7 @@ export function putWriter(
 
 interface HeldPart {
   readonly bytes: readonly Uint8Array[]
-  /** Its tag is its checksum, as the header has it. */
+  /** The tag is the checksum in the header's form. */
   readonly part: WrittenPart
   readonly crc32: number
 }
@@ -102,7 +102,7 @@ async function putObject(
   return headers.etag
 }
 
-/** No recording is written again to find something out, but for the smallest: records are. */
+/** Only small objects, such as records, are written twice to find something out. */
 const LARGEST_TRIED = 64 * 1024
 
 const isWorthTrying = (abilities: S3Abilities, size: number, { existing }: CreateOptions): boolean =>
@@ -112,8 +112,8 @@ const isWorthTrying = (abilities: S3Abilities, size: number, { existing }: Creat
   abilities.conditionalPut === "unknown"
 
 /**
- * Writes `object`, which is there, once more under the condition that it is not. A store that heeds the condition refuses, and
- * need not be asked before each object from then on; any other has the same bytes again, as the version that is returned.
+ * Writes the existing `object` again, on the condition that it does not exist. A store that honours the condition refuses, and
+ * from then on needs no look before each object. Any other store writes the same bytes again, as the returned version.
  */
 async function tryCondition(
   abilities: S3Abilities,
@@ -126,7 +126,7 @@ async function tryCondition(
     abilities.conditionalPut = "ignored"
     return etag ? { ...object, etag } : object
   } catch (error) {
-    // A store that does not know the condition says so each time; anything else tells nothing.
+    // A store that does not know the condition says so each time. Any other error proves nothing.
     const otherwise = refusesCondition(error) ? "ignored" : "unknown"
     abilities.conditionalPut = statusOf(error) === 412 ? "heeded" : otherwise
     return object

@@ -1,4 +1,4 @@
-/** How an object of a bucket is found and read. */
+/** Finds and reads the objects of a bucket. */
 import { HeadBucketCommand } from "@aws-sdk/client-s3"
 import { counted } from "../../counted.ts"
 import { UnsealError } from "../../errors.ts"
@@ -11,7 +11,7 @@ import { s3Error } from "./errors.ts"
 import { nameOf, statusOf } from "./facts.ts"
 import { isDenied, judgeDenial } from "./looks.ts"
 
-/** The current version of `key`, or `null`. A 404 to HEAD has no body, so the bucket itself is asked which of the two is missing. */
+/** The current version of `key`, or `null`. A 404 to HEAD has no body, so a request to the bucket tells what is missing. */
 export async function statObject(
   bucket: S3Bucket,
   key: string,
@@ -55,13 +55,13 @@ async function checkBucket(bucket: S3Bucket, where: string, signal: AbortSignal)
   } catch (error) {
     if (!signal.aborted && statusOf(error) === 404)
       throw new UnsealError("ERR_STORE_DENIED", `bucket s3://${bucket.name} does not exist`, { cause: error })
-    // Who may read objects but not ask for the bucket got a 404 for the key from a bucket that is there.
+    // A user who may read objects, but not ask for the bucket, got the 404 from an existing bucket.
     if (!signal.aborted && statusOf(error) === 403) return bucket.abilities.seeBucket()
     throw s3Error(error, "HeadBucket", where, signal)
   }
 }
 
-/** `ArchiveSource.open`: one GetObject, whose answer tells what HeadObject's would. */
+/** `ArchiveSource.open`: one GetObject, whose answer says what HeadObject's would. */
 export async function openObject(
   bucket: S3Bucket,
   key: string,
@@ -103,7 +103,7 @@ export async function openObject(
   return openInTwo({ stat, read: (...rest) => readObject(bucket, ...rest) }, key, length, signal)
 }
 
-/** The object that an answer to its first `length` bytes tells of; `null` if that is no such answer. */
+/** The object described by an answer to a request for its first `length` bytes. `null` if the answer is invalid. */
 function objectOf({ status, headers }: IncomingResponse, key: string, length: number): StoredObject | null {
   const [, last, total] = /^bytes 0-(\d{1,15})\/(\d{1,20})$/.exec(headers["content-range"] ?? "") ?? []
   const [size, etag] = [Number(total), bareEtag(headers.etag)]
@@ -123,7 +123,7 @@ export async function* readObject(
   yield* checked(body, range, whereIn(bucket, object.key), signal)
 }
 
-/** The pieces of an answer's `body`, which must be exactly as many bytes as `range`. */
+/** The pieces of an answer's `body`, which must have exactly the bytes of `range`. */
 async function* checked(
   body: AsyncIterable<Uint8Array>,
   range: ByteRange,

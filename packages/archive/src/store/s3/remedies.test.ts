@@ -11,7 +11,7 @@ const sdkError = (name: string, status?: number, message = name) =>
 const remedyOf = (error: Error, operation = "GetObject") =>
   (s3Error(error, operation, "s3://bucket/a/b.ts") as UnsealError).remedy
 
-describe("what to do about a refusal of S3", () => {
+describe("the remedy for a refusal of S3", () => {
   it("names the permission that the operation needs, or the one that AWS names", () => {
     const denied = sdkError("AccessDenied", 403)
     expect(remedyOf(denied)).toMatch(/^give the credentials the permission s3:GetObject /)
@@ -70,7 +70,7 @@ describe("what to do about a refusal of S3", () => {
     expect(remedyOf(error)).toBe("add region=eu-central-1 to the store's URL")
   })
 
-  it("is the code's where nothing more is known", () => {
+  it("is that of the error's code if nothing more is known", () => {
     expect(remedyOf(sdkError("InternalError", 500))).toBe(ERROR_CODES.ERR_STORE_UNAVAILABLE.remedy)
     expect(remedyOf(sdkError("MalformedXML", 400))).toBe(ERROR_CODES.ERR_STORE_DENIED.remedy)
   })

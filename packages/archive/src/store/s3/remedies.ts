@@ -1,8 +1,8 @@
-/** Whose move it is after S3 refused or could not be asked, where more is known than the error's code tells. */
+/** Whose move it is after S3 refused, or could not be asked, if more is known than the error's code says. */
 import { CredentialsError } from "./connection/credentials.ts"
 import { areExpired, nameOf, printable, regionOf, statusOf, wordsOf } from "./facts.ts"
 
-/** The permission that an operation needs, where that is not its own name. */
+/** The permission that an operation needs, if it is not named like the operation. */
 const PERMISSIONS: Readonly<Record<string, string>> = {
   HeadObject: "s3:GetObject",
   CreateMultipartUpload: "s3:PutObject",
@@ -14,7 +14,7 @@ const PERMISSIONS: Readonly<Record<string, string>> = {
   ListObjectsV2: "s3:ListBucket",
 }
 
-/** The permission that is missing: as AWS names it to the account's own users, or else what `operation` needs. `null` for another refusal. */
+/** The missing permission: the one that AWS names, if it does, else the one of `operation`. `null` for another refusal. */
 export function missingPermission(error: unknown, operation: string): string | null {
   if (statusOf(error) !== 403 || !/^(403|Unknown.*|AccessDenied)$/.test(nameOf(error))) return null
   const [, named] = /not authorized to perform: ([\w:*]+)/.exec(wordsOf(error)) ?? []
@@ -22,7 +22,7 @@ export function missingPermission(error: unknown, operation: string): string | n
   return named ?? PERMISSIONS[name] ?? `s3:${name}`
 }
 
-/** What a bucket's policy may demand of whoever has the permission, and where that is set. */
+/** What a bucket's policy may demand even of users with the permission, and where to set that. */
 const DEMANDS: Readonly<Record<string, string>> = {
   "s3:GetObject":
     ". If its readers pay for the bucket, add requestPayer=requester to the store's URL; if its owner is checked, expectedBucketOwner",
@@ -30,7 +30,7 @@ const DEMANDS: Readonly<Record<string, string>> = {
     ". If the bucket's policy demands an encryption, an ACL, tags or a storage class, name them in the store's URL (docs/stores.md)",
 }
 
-/** What to do about `error` of `operation`, as a clause; `undefined` where the remedy of its code says all. */
+/** What to do about `error` of `operation`, as a clause; `undefined` if the remedy of its code suffices. */
 export function s3Remedy(error: unknown, operation: string): string | undefined {
   if (error instanceof CredentialsError) return credentialsRemedy(error)
   const name = nameOf(error)

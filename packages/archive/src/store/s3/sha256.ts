@@ -1,6 +1,6 @@
 import { createHash, createHmac, type Hash, type Hmac } from "node:crypto"
 
-/** Node's SHA-256 and HMAC in the shape that the signer asks for. */
+/** Node's SHA-256 and HMAC with the interface that the signer requires. */
 export class Sha256 {
   readonly #secret: string | ArrayBuffer | ArrayBufferView | undefined
   #hash: Hash | Hmac

@@ -4,12 +4,12 @@
  * Calls: HeadObject, HeadBucket, GetObject, PutObject, CreateMultipartUpload, UploadPart, ListParts,
  * CompleteMultipartUpload, AbortMultipartUpload, ListMultipartUploads, ListObjectsV2 (of one key), DeleteObject.
  *
- * Limits: parts of 5 MiB and more, but for the last; at most 10,000 of them. An object of one part or none is one PutObject.
+ * Limits: at most 10,000 parts, each of at least 5 MiB except the last. An object of one part or none is one PutObject.
  *
- * Guarantees that are relied on: a read after a write sees it (AWS since 2020); GetObject with If-Match gives one version or
- * 412; a multipart upload is invisible until its Complete and then visible at once; a part written again replaces the first.
- * `If-None-Match: *` on PutObject and Complete (AWS since 2024) keeps what is there; where a store does not know it, the
- * destination is read before and after instead (see s3-commit.ts).
+ * It relies on: a read after a write sees it (AWS since 2020); GetObject with If-Match returns one version or 412; a multipart
+ * upload is invisible until its Complete and then visible at once; a part written again replaces the first.
+ * `If-None-Match: *` on PutObject and Complete (AWS since 2024) keeps an existing object. On a store without it, the
+ * destination is read before and after instead (commit.ts).
  *
  * Every body has a known length and its own CRC-32 header, never a trailer or chunked signing, which Ceph and Swift refuse.
  */
@@ -44,7 +44,7 @@ export async function openS3Store(url: S3StoreUrl, options: AdapterOptions): Pro
   }
 }
 
-/** S3 answers alike whether there was an object or not. */
+/** S3 gives the same answer whether or not the object existed. */
 async function removeObject(bucket: S3Bucket, key: string, signal: AbortSignal): Promise<void> {
   try {
     signal.throwIfAborted()
@@ -55,7 +55,7 @@ async function removeObject(bucket: S3Bucket, key: string, signal: AbortSignal):
   }
 }
 
-/** In the order of the store, which is by key and, for one key, oldest first. */
+/** In the store's order: by key and, for one key, oldest first. */
 async function* listUploads(
   bucket: S3Bucket,
   signal: AbortSignal,

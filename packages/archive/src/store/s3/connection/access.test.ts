@@ -3,7 +3,7 @@ import { createAccess } from "./access.ts"
 
 afterEach(() => vi.unstubAllEnvs())
 
-/** Where requests for the objects of `bucket` go, and for which region they are signed: the SDK's own decision. */
+/** Where the SDK sends requests for the objects of `bucket`, and for which region it signs them. */
 async function placeOf(bucket: string, config: Readonly<Record<string, unknown>> = {}) {
   const credentials = { accessKeyId: "a", secretAccessKey: "b" }
   const access = createAccess(
@@ -24,7 +24,7 @@ it("a bucket is reached where the SDK reaches it: by name, alias or access point
   )
 })
 
-it("AWS_USE_FIPS_ENDPOINT and AWS_USE_DUALSTACK_ENDPOINT hold for every path", async () => {
+it("AWS_USE_FIPS_ENDPOINT and AWS_USE_DUALSTACK_ENDPOINT apply to every path", async () => {
   vi.stubEnv("AWS_USE_FIPS_ENDPOINT", "true")
   const us = { region: "us-east-1" }
   expect(await placeOf("media", us)).toBe("media.s3-fips.us-east-1.amazonaws.com/")
@@ -35,7 +35,7 @@ it("AWS_USE_FIPS_ENDPOINT and AWS_USE_DUALSTACK_ENDPOINT hold for every path", a
   )
 })
 
-it("AWS_ENDPOINT_URL_S3 holds for every path, and goes before AWS_ENDPOINT_URL", async () => {
+it("AWS_ENDPOINT_URL_S3 applies to every path, and takes precedence over AWS_ENDPOINT_URL", async () => {
   vi.stubEnv("AWS_ENDPOINT_URL", "http://other.test:9000")
   vi.stubEnv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9000")
   expect(await placeOf("media", { forcePathStyle: true })).toBe("127.0.0.1/media/")

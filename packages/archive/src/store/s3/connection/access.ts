@@ -1,6 +1,6 @@
 /**
- * How requests to a bucket are signed, and what the store's refusals teach about it: that its clock is another, that the bucket
- * is in another region, that the credentials have run out. What is learned is kept for every request that follows.
+ * How requests to a bucket are signed, and what the store's refusals teach about it: its clock differs, the bucket is in
+ * another region, the credentials have expired. Every later request uses what was learned.
  */
 import { HeadObjectCommand, S3Client, type S3ClientConfig } from "@aws-sdk/client-s3"
 import { SignatureV4 } from "@smithy/signature-v4"
@@ -18,17 +18,17 @@ export interface Place {
 }
 
 export interface S3Access {
-  /** Sends no request by itself. Another one after each lesson. */
+  /** Sends no request by itself. Replaced after each lesson. */
   readonly client: S3Client
   /** Resolved at the first call after each lesson. */
   place(): Promise<Place>
-  /** What `request` gives. Refused for a reason that teaches how to ask, it is made again, once for each kind of reason. */
+  /** The result of `request`. If a refusal teaches something, repeats the request, once for each kind of lesson. */
   corrected<Result>(request: () => Promise<Result>, signal: AbortSignal | undefined): Promise<Result>
-  /** The time by the store's clock. */
+  /** The store's time. */
   now(): Date
 }
 
-/** By how much clocks may differ without anybody being told; the stores' own limit is 15 minutes. */
+/** The difference between clocks that is reported. The stores' own limit is 15 minutes. */
 const SKEW_THAT_MATTERS_MS = 60_000
 
 /** What was known when a request was signed. */
@@ -51,12 +51,12 @@ export function createAccess(
 ): S3Access {
   let known: Knowledge = { region: undefined, clockAheadMs: 0, credentials: 0 }
   let client = clientOf(config)
-  // Resolved and kept by the first client for them all, so that one renewal is everybody's.
+  // Resolved and kept by the first client for all, so that they share one renewal.
   const { credentials } = client.config
   let resolving: Promise<Place> | undefined
   let renewing: Promise<boolean> | undefined
 
-  /** The old client is not destroyed: others may still wait for its answers, and the connections are shared. */
+  /** Does not destroy the old client: others may still wait for its answers, and the connections are shared. */
   function startOver(): void {
     client = clientOf(corrected())
     resolving = undefined
@@ -68,7 +68,7 @@ export function createAccess(
     ...(known.region && { region: known.region }),
   })
 
-  /** A client whose requests have the URL's headers. They are signed, so that they have to be there before. */
+  /** A client that sends the URL's headers. They must be there before the request is signed. */
   function clientOf(config: S3ClientConfig): S3Client {
     const made = new S3Client(config)
     made.middlewareStack.add(
@@ -83,7 +83,7 @@ export function createAccess(
     return made
   }
 
-  /** Whether `error` taught something that the request, signed with what was `used`, did not know; and what. */
+  /** What `error` taught beyond what was `used` to sign the request; `null` if nothing. */
   async function learn(error: unknown, used: Knowledge): Promise<Lesson | null> {
     const region = regionOf(error)
     if (region !== undefined) {
@@ -111,7 +111,7 @@ export function createAccess(
     return (await renewing) ? "credentials" : null
   }
 
-  /** Whether the provider has others than before. */
+  /** Whether the provider has new credentials. */
   async function renew(): Promise<boolean> {
     const before = await credentials()
     const renewed = await credentials({ forceRefresh: true })
@@ -155,7 +155,7 @@ export function createAccess(
   }
 }
 
-/** Lets the SDK build and sign a request, and keeps what it decided: endpoint, addressing style, region. */
+/** Lets the SDK build and sign a request, and keeps its decisions: endpoint, addressing style, region. */
 async function resolvePlace(bucket: string, config: S3ClientConfig): Promise<Place> {
   const key = "k"
   let built: SdkRequest | undefined

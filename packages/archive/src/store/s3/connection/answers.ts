@@ -1,7 +1,7 @@
 /** S3's error documents, in the shape of the SDK's own errors, so that one function translates both. */
 import type { IncomingResponse } from "../../http/connection.ts"
 
-/** What error documents tell beside code and message, where anybody asks for it. */
+/** Elements of error documents, beside code and message, that somebody uses. */
 const DETAILS = ["StorageClass", "Region", "Header"] as const
 export type AnswerDetail = (typeof DETAILS)[number]
 
@@ -15,13 +15,13 @@ export class S3AnswerError extends Error {
     this.name = elementOf(document, "Code") ?? String(status)
     this.$metadata = { httpStatusCode: status }
     this.$response = { headers }
-    // As the SDK does it: each element is a property.
+    // Like the SDK: each element is a property.
     const details = DETAILS.map((name) => [name, elementOf(document, name)])
     Object.assign(this, Object.fromEntries(details.filter(([, text]) => text !== undefined)))
   }
 }
 
-/** Reads an answer that is an error to its end. */
+/** Reads an error answer to its end. */
 export async function answerError(answer: IncomingResponse): Promise<S3AnswerError> {
   return new S3AnswerError(answer, await documentOf(answer))
 }
@@ -42,7 +42,7 @@ async function documentOf(answer: IncomingResponse): Promise<string> {
 
 const ENTITIES: Readonly<Record<string, string>> = { amp: "&", lt: "<", gt: ">", quot: '"', apos: "'" }
 
-/** The text of an element of S3's error document, which has no nesting that could hide another of its name. */
+/** The text of an element in S3's error document, which has no nesting that could hide another of that name. */
 function elementOf(document: string, name: string): string | undefined {
   const text = new RegExp(`<${name}>([^<]*)</${name}>`).exec(document)?.[1]
   return text?.replaceAll(/&(amp|lt|gt|quot|apos);/g, (_, entity: string) => ENTITIES[entity]!)

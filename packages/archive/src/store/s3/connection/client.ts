@@ -12,16 +12,16 @@ import { createAccess } from "./access.ts"
 import { createCredentials } from "./credentials.ts"
 import { S3Transport } from "./transport.ts"
 
-/** A bucket as the adapter's calls need it. */
+/** A bucket, for the adapter's calls. */
 export interface S3Bucket {
-  /** A call of the SDK, made again where the store's refusal teaches how to ask. */
+  /** Makes a call of the SDK. Repeats it if the store's refusal teaches how to ask. */
   call<Result>(request: (client: S3Client) => Promise<Result>, signal?: AbortSignal): Promise<Result>
   destroy(): void
-  /** Whether the last look that found nothing was denied: there may be an object that is not to be seen. */
+  /** Whether the last look that found nothing was denied, so that there may be an invisible object. */
   readonly isBlind: boolean
   turnBlind(): void
   notify(notice: StoreNotice): void
-  /** The store has told of a key that it is not there. */
+  /** The store reported a missing key. */
   seeMissing(): void
   readonly objects: ObjectRequests
   readonly abilities: S3Abilities
@@ -30,7 +30,7 @@ export interface S3Bucket {
   readonly location: string
 }
 
-/** The two parameters that every call of the SDK on an object begins with. */
+/** The two parameters of every SDK call on an object. */
 export const objectIn = (bucket: S3Bucket, key: string) => ({
   Bucket: bucket.name,
   Key: keyUnder(bucket.prefix, key),
@@ -40,12 +40,12 @@ export const objectIn = (bucket: S3Bucket, key: string) => ({
 export const whereIn = (bucket: S3Bucket, key: string): string =>
   `s3://${bucket.name}/${keyUnder(bucket.prefix, key)}`
 
-/** An ETag without the quotes, which some stores leave out of some answers. */
+/** An ETag without quotes, which some stores omit in some answers. */
 export const bareEtag = (etag: string | undefined): string => etag?.replaceAll('"', "") ?? ""
 
 /**
- * The bare ETag of an answer to `operation` on `where`. `ERR_STORE_UNAVAILABLE` if it is none that names one version to the
- * byte: a weak one can't be held to with `If-Match`.
+ * The bare ETag of an answer to `operation` on `where`. Throws `ERR_STORE_UNAVAILABLE` if it does not identify one version byte
+ * for byte: `If-Match` never matches a weak one.
  */
 export function strongEtag(etag: string | undefined, operation: string, where: string): string {
   const wrong = whatIsWrongWith(etag)
@@ -53,7 +53,7 @@ export function strongEtag(etag: string | undefined, operation: string, where: s
   throw new UnsealError("ERR_STORE_UNAVAILABLE", `${operation} of ${where} ${wrong}`)
 }
 
-/** Opens the bucket's client. Nothing is sent. `StoreUrlError` if no region is known for AWS itself. */
+/** Opens the bucket's client. Sends nothing. Throws `StoreUrlError` if no region is known for AWS itself. */
 export async function openBucket(url: S3StoreUrl, options: AdapterOptions): Promise<S3Bucket> {
   const endpoint = url.endpoint ?? options.env.AWS_ENDPOINT_URL_S3 ?? options.env.AWS_ENDPOINT_URL
   const { idleTimeoutMs } = options
@@ -62,7 +62,7 @@ export async function openBucket(url: S3StoreUrl, options: AdapterOptions): Prom
   const transport = new S3Transport(limits, routes)
   let config = clientConfig(url, endpoint, options, transport)
   const probe = new S3Client(config)
-  // The SDK's own chain (environment, profile) goes first; a store that is not AWS ignores the region but for the signature.
+  // The SDK's own chain (environment, profile) takes precedence. Other stores than AWS use the region only for the signature.
   if (!url.region && !(await knowsRegion(probe))) {
     if (!endpoint)
       throw new StoreUrlError(
@@ -99,14 +99,14 @@ export async function openBucket(url: S3StoreUrl, options: AdapterOptions): Prom
   }
 }
 
-/** AWS_REQUEST_CHECKSUM_CALCULATION, or the same of the profile: a bucket that demands a checksum gets one in any case. */
+/** AWS_REQUEST_CHECKSUM_CALCULATION, or the profile's equivalent. A bucket that requires a checksum gets one anyway. */
 async function protectionFor(url: S3StoreUrl, { env }: AdapterOptions): Promise<Protection> {
   const { requestChecksumCalculation } = new S3Client(url.profile ? { profile: url.profile } : {}).config
   const wanted = env.AWS_REQUEST_CHECKSUM_CALCULATION ?? (await requestChecksumCalculation())
   return wanted.toLowerCase() === "when_required" ? "none" : "crc32"
 }
 
-/** The certificates that the AWS CLI and SDKs take instead of the system's. */
+/** The certificates that the AWS CLI and SDKs use instead of the system's. */
 function readBundle({ AWS_CA_BUNDLE: path }: AdapterOptions["env"]): string | undefined {
   if (!path) return undefined
   try {
@@ -138,15 +138,15 @@ function clientConfig(
     ...(url.profile ? { profile: url.profile } : {}),
     credentials: credentials ?? createCredentials(url.profile, env),
     forcePathStyle: url.pathStyle ?? (endpoint !== undefined && isLocalOrAddress(endpoint)),
-    // `withRetries` retries; two layers here would multiply.
+    // `withRetries` retries. Two layers would multiply.
     maxAttempts: 1,
-    // Without one the SDK warns on the console of every failed upload, which is reported by an error already.
+    // Otherwise the SDK warns about every failed upload on the console, although an error already reports it.
     logger: SILENT,
-    // The SDK opens a connection of its own for each request with this header.
+    // With this header, the SDK opens a separate connection for each request.
     expectContinueHeader: false,
-    // A ranged answer has no checksum that could be validated.
+    // A ranged answer has no checksum to validate.
     ...(env.AWS_RESPONSE_CHECKSUM_VALIDATION ? {} : { responseChecksumValidation: "WHEN_REQUIRED" as const }),
-    // Other stores than AWS refuse the trailer in which the SDK sends its own checksums.
+    // Stores other than AWS refuse the trailer with the SDK's own checksums.
     ...(endpoint && !env.AWS_REQUEST_CHECKSUM_CALCULATION
       ? { requestChecksumCalculation: "WHEN_REQUIRED" as const }
       : {}),

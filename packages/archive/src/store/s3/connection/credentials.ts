@@ -1,4 +1,4 @@
-/** Where S3 credentials come from, and what it means that none can be had. */
+/** Where S3 credentials come from, and what it means if there are none. */
 import type { S3ClientConfig } from "@aws-sdk/client-s3"
 import { fromIni, fromNodeProviderChain } from "@aws-sdk/credential-providers"
 import type { AdapterOptions } from "../../adapter.ts"
@@ -7,12 +7,12 @@ type Environment = AdapterOptions["env"]
 type Provider = Extract<S3ClientConfig["credentials"], (...given: never) => unknown>
 
 /**
- * Why no credentials can be had, as a clause without a secret. An answer of whoever issues them may look like one of the store:
- * a role that is refused would be taken for an object that is not there.
+ * Why no credentials are available, as a clause without a secret. An answer of their issuer may look like one of the store's: a
+ * refused role would pass for a missing object.
  */
 export class CredentialsError extends Error {
   override readonly name = "CredentialsError"
-  /** Whether somebody has to set something right: a profile's name, a role's trust, a login. Anything else may come by itself. */
+  /** Whether somebody must fix something: a profile's name, a role's trust, a login. Otherwise it may pass by itself. */
   readonly isWrong: boolean
 
   constructor(cause: unknown) {
@@ -25,7 +25,7 @@ const wordsOf = (error: unknown): string => (error instanceof Error ? error.mess
 
 function reasonOf(error: unknown): string {
   const words = wordsOf(error)
-  // Its line may hold a secret, and so may what it said.
+  // The command line may hold a secret, and so may its output.
   if (words.startsWith("Command failed: ")) return "the profile's credential_process failed"
   const { name, $metadata } = error as { name?: string; $metadata?: object }
   return $metadata === undefined || name === undefined || words.includes(name) ? words : `${name}: ${words}`
@@ -36,10 +36,10 @@ function isWrong(error: unknown): boolean {
   return answer?.httpStatusCode === 403 || /using profile: \[|\baws sso login\b/.test(wordsOf(error))
 }
 
-/** For how long nobody is asked again: a request's tries would wait for the provider's own tries each time. */
+/** How long the provider is not asked again. Otherwise each try of a request would wait for all the provider's own tries. */
 const FAILURE_LASTS_MS = 1_000
 
-/** Those of `profile`, or of the SDK's own chain. Read again whenever they are asked for: the SDK keeps files for ever otherwise. */
+/** The credentials of `profile`, or of the SDK's own chain. Files are read each time, because the SDK caches them for ever. */
 export function createCredentials(profile: string | undefined, env: Environment): Provider {
   const provider = profile === undefined ? chainCredentials(env) : profileCredentials(profile, env)
   let failed: { readonly error: CredentialsError; readonly at: number } | undefined
@@ -69,7 +69,7 @@ function chainCredentials(env: Environment): Provider {
     try {
       return await chain(options)
     } catch (error) {
-      // The chain's last words hide those of the profile, if that is what is wrong.
+      // The chain's final message hides that of the profile, even if the profile is at fault.
       if (env.AWS_PROFILE && /any providers/.test(wordsOf(error)))
         return profileCredentials(env.AWS_PROFILE, env)(options)
       throw error

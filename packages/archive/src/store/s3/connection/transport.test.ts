@@ -24,7 +24,7 @@ afterEach(() => {
 })
 const port = () => (server.address() as AddressInfo).port
 
-/** Sends `piece` again and again, for as long as the other side takes it. */
+/** Sends `piece` again and again, as long as the other side takes it. */
 function endless(socket: Socket, piece: Buffer): void {
   const more = () => {
     while (!socket.destroyed && socket.write(piece));
@@ -39,7 +39,7 @@ async function openS3() {
   return poisoned(await openStore(url, { env: {}, credentials }))
 }
 
-test("connections that end in reserve leave it at once, whether or not they are asked for again", async () => {
+test("connections that end in reserve leave it at once, whether or not they are needed again", async () => {
   behave = (socket) => void socket.write("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
   const transport = new S3Transport({ connectTimeoutMs: 2_000, idleTimeoutMs: 2_000 })
   const origin = { secure: false, host: "127.0.0.1", port: port() }
@@ -113,7 +113,7 @@ test.each([
   },
 )
 
-test("a size that no store holds is told as it is claimed, for the archive to be judged by", async () => {
+test("a size that no store can hold is passed on as claimed, so that the archive fails for it", async () => {
   const size = 10 ** 18
   behave = (socket, request) => {
     const range = `Content-Range: bytes 0-15/${size}\r\nContent-Length: 16\r\n`
@@ -131,7 +131,7 @@ test("a size that no store holds is told as it is claimed, for the archive to be
   await store.close()
 })
 
-test("an endless body behind the answer to a PUT costs its connection, not the run", async () => {
+test("an endless body after the answer to a PUT costs its connection, not the run", async () => {
   behave = (socket, request) => {
     if (request.startsWith("HEAD")) socket.write("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
     if (!request.startsWith("PUT")) return

@@ -1,4 +1,4 @@
-/** The SDK's way to the store: its requests over connections that hand bodies on without copying them. */
+/** Carries the SDK's requests to the store, over connections that pass bodies on without copying them. */
 import type { Socket } from "node:net"
 import { Readable } from "node:stream"
 import {
@@ -11,7 +11,7 @@ import { type Origin, originOf } from "../../http/origin.ts"
 import { type FindProxy, type HttpProxy, isOfProxy, openTunnel, proxyRefusal } from "../../http/proxy.ts"
 import type { OutgoingRequest } from "../../http/request.ts"
 
-/** A request as the SDK has built and signed it. */
+/** A request as the SDK built and signed it. */
 export interface SdkRequest {
   readonly method: string
   readonly protocol: string
@@ -29,10 +29,10 @@ interface SdkResponse {
   readonly body: AnswerStream
 }
 
-/** The SDK reads every answer whole before it looks at it. The longest, a listing of a thousand long keys, takes a few MiB. */
+/** The SDK reads every answer whole. The longest, a listing of a thousand long keys, takes a few MiB. */
 const ANSWER_LIMIT = 16 * 1024 * 1024
 
-/** An answer's body as the SDK must see it: a stream. */
+/** An answer's body as the stream that the SDK requires. */
 class AnswerStream extends Readable {
   readonly pieces: AsyncIterableIterator<Uint8Array>
   #size = 0
@@ -60,21 +60,21 @@ class AnswerStream extends Readable {
   }
 }
 
-/** How a store is reached, where that is not the straight way. */
+/** How to reach a store if the direct way is not used. */
 export interface TransportRoutes {
   readonly findProxy?: FindProxy
-  /** The certificates (PEM) by which the store is known, instead of the system's. */
+  /** The certificates (PEM) to verify the store with, instead of the system's. */
   readonly ca?: string | undefined
 }
 
-/** An HTTP handler for the SDK's clients. Connections are kept and used again; how many there are, the callers' budget decides. */
+/** An HTTP handler for the SDK's clients. It reuses connections. The callers' budget determines how many there are. */
 export class S3Transport {
   readonly metadata = { handlerProtocol: "http/1.1" }
   readonly #limits: ConnectionLimits
   readonly #findProxy: FindProxy
   readonly #ca: string | undefined
   readonly #connections = new Set<Connection>()
-  /** By origin, in the order of their last use. One that ends leaves at once, and its read buffer with it. */
+  /** By origin, in the order of last use. A connection that ends leaves at once, and its read buffer with it. */
   readonly #reserve = new Map<string, Set<Connection>>()
 
   constructor(limits: ConnectionLimits, { findProxy = () => undefined, ca }: TransportRoutes = {}) {
@@ -104,7 +104,7 @@ export class S3Transport {
     return { response }
   }
 
-  /** One exchange over a connection that is free, or a new one. */
+  /** Makes one exchange over a free connection, or over a new one. */
   exchange(origin: Origin, request: OutgoingRequest, signal?: AbortSignal): Promise<IncomingResponse> {
     const proxy = this.#findProxy(origin)
     if (proxy === undefined) {
@@ -124,7 +124,7 @@ export class S3Transport {
     return this.#connect(name, origin, tunnel).exchange(request, signal)
   }
 
-  /** Without TLS the proxy is told the whole URL (RFC 9112, section 3.2.2). */
+  /** Without TLS, the request line carries the whole URL for the proxy (RFC 9112, section 3.2.2). */
   async #exchangeByProxy(proxy: HttpProxy, origin: Origin, request: OutgoingRequest, signal?: AbortSignal) {
     const name = `proxy ${nameOf(proxy)}`
     const { authorization } = proxy
@@ -142,7 +142,7 @@ export class S3Transport {
 
   #keptTo(name: string): Connection | undefined {
     const reserve = this.#reserve.get(name)
-    // The one used last is the one least likely to have been closed by the store meanwhile.
+    // The most recently used one is the least likely to have been closed by the store.
     const kept = reserve && [...reserve].findLast((connection) => connection.usable)
     if (kept !== undefined) reserve!.delete(kept)
     return kept
@@ -166,7 +166,7 @@ export class S3Transport {
     return connection
   }
 
-  /** Connections that are open or being made. */
+  /** The number of connections that are open or being opened. */
   get size(): number {
     return this.#connections.size
   }
@@ -177,7 +177,7 @@ export class S3Transport {
     this.#reserve.clear()
   }
 
-  // The SDK's interface has these two; nothing can be changed here once the client is made.
+  // The SDK's interface requires these two. Nothing can be changed once the client is made.
   updateHttpClientConfig(): void {}
   httpHandlerConfigs(): Record<string, never> {
     return {}
@@ -196,7 +196,7 @@ export function targetOf({ path, query }: Pick<SdkRequest, "path" | "query">): s
   return pairs.length === 0 ? path : `${path}?${pairs.join("&")}`
 }
 
-/** As the signature has it (RFC 3986, section 2.3). */
+/** Encodes as the signature requires (RFC 3986, section 2.3). */
 const encode = (text: string): string =>
   encodeURIComponent(text).replaceAll(
     /[!'()*]/g,
