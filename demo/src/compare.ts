@@ -8,7 +8,7 @@ import { Readable } from "node:stream"
 import { pipeline } from "node:stream/promises"
 import type { ArchiveStore, StoredObject } from "@unseal/archive/store/contract"
 import { copied } from "@unseal/archive/store/small-object"
-import { decryptByOpenssl } from "@unseal/simulator/openssl"
+import { decryptByOpenssl } from "@unseal/simulator/recording/openssl"
 import type { RecordedArchive, System } from "@unseal/test/harness/system"
 import type { KeyPair } from "./journey.ts"
 

@@ -1,5 +1,5 @@
 import { describeQuirks, isQuirkName, type QuirkName } from "@unseal/simulator/s3/quirks/quirks"
-import { REDIS_FORMS, type RedisFormName } from "@unseal/test/harness/redis-form"
+import { REDIS_FORMS, type RedisFormName } from "@unseal/test/harness/redis/form"
 import type { StoreKind } from "@unseal/test/harness/stores"
 import { Command, InvalidArgumentError, Option } from "commander"
 

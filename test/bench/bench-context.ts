@@ -1,7 +1,7 @@
 import { mkdirSync, mkdtempSync, rmSync, statSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { type RedisServer, startRedis } from "../harness/redis.ts"
+import { type RedisServer, startRedis } from "../harness/redis/redis.ts"
 import { type Endpoint, startEndpoint } from "./endpoint.ts"
 import { buildNative, type Native } from "./native.ts"
 import type { BenchOptions } from "./options.ts"

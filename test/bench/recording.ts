@@ -19,7 +19,7 @@ import { join } from "node:path"
 import { Readable } from "node:stream"
 import { pipeline } from "node:stream/promises"
 import { encodePassword, wrapPassword } from "@unseal/archive/format/password"
-import { createCertificate } from "@unseal/simulator/openssl"
+import { createCertificate } from "@unseal/simulator/recording/openssl"
 import type { Endpoint } from "./endpoint.ts"
 
 const PACKET = 188

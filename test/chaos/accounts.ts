@@ -2,7 +2,7 @@
 import { readAccounts } from "@unseal/queue/accounting"
 import type { Violation } from "./check.ts"
 import { QUEUE } from "./settings.ts"
-import type { World } from "./world.ts"
+import type { World } from "./world/world.ts"
 
 export interface Books {
   /** How often they were read. */

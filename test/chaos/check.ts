@@ -4,12 +4,12 @@ import { readWhole } from "@unseal/archive/store/small-object"
 import { readAccounts } from "@unseal/queue/accounting"
 import { codeOf } from "@unseal/queue/ending"
 import { DESTINATION_NAME } from "@unseal/test/harness/stores"
-import { recordKeyOf, type Tracked } from "./archives.ts"
-import { acceptedJobs, type JobState, readJobs } from "./jobs.ts"
-import { callersOf, type Member, type Usage, usageOf } from "./members.ts"
-import { sha256 } from "./recordings.ts"
 import { PARTS_IN_FLIGHT, QUEUE, SECOND_PROJECT } from "./settings.ts"
-import type { World } from "./world.ts"
+import { recordKeyOf, type Tracked } from "./world/archives.ts"
+import { acceptedJobs, type JobState, readJobs } from "./world/jobs.ts"
+import { callersOf, type Member, type Usage, usageOf } from "./world/members.ts"
+import { sha256 } from "./world/recordings.ts"
+import type { World } from "./world/world.ts"
 
 /** I1 to I8 of README.md, or what a row demands beside them. */
 export interface Violation {

@@ -6,7 +6,7 @@ import { runCli } from "@unseal/test/harness/process"
 import type { Protection } from "../rig/settings.ts"
 import { watchAccounts } from "./accounts.ts"
 import { type CheckOptions, check, openUploads, type Violation } from "./check.ts"
-import { startWorld, type World, type WorldOptions } from "./world.ts"
+import { startWorld, type World, type WorldOptions } from "./world/world.ts"
 
 export interface RowOptions {
   readonly seed: number

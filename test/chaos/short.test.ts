@@ -3,9 +3,9 @@
  * today's choosing would make one day's failure another day's riddle: this one is fixed, and `CHAOS_SEED` is another.
  */
 import { describe, expect, it } from "vitest"
-import { createLanes } from "./lanes.ts"
 import { GUARDS } from "./protections.ts"
 import { findRow } from "./rows/all.ts"
+import { createLanes } from "./world/lanes.ts"
 
 const seed = Number(process.env.CHAOS_SEED ?? 20_240_601)
 const MINUTES = 60_000

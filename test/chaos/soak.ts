@@ -4,11 +4,11 @@
  */
 
 import { parseArgs } from "node:util"
-import { acceptedJobs, endedJobs, readJobs } from "./jobs.ts"
-import { type Member, usageOf } from "./members.ts"
 import { inWorld, sizeOf } from "./row.ts"
 import { LOCK_MS } from "./settings.ts"
-import type { World } from "./world.ts"
+import { acceptedJobs, endedJobs, readJobs } from "./world/jobs.ts"
+import { type Member, usageOf } from "./world/members.ts"
+import type { World } from "./world/world.ts"
 
 const { values } = parseArgs({
   options: { minutes: { type: "string", default: "30" }, seed: { type: "string" } },

@@ -2,10 +2,10 @@
 import { setTimeout as sleep } from "node:timers/promises"
 import { listSuspensions } from "@unseal/queue/suspension-state"
 import { openUploads } from "./check.ts"
-import { readJobs, untilSettled } from "./jobs.ts"
 import { type Findings, type RowOptions, scaled, until } from "./row.ts"
 import { PROJECT, QUEUE, SECOND_PROJECT } from "./settings.ts"
-import type { World } from "./world.ts"
+import { readJobs, untilSettled } from "./world/jobs.ts"
+import type { World } from "./world/world.ts"
 
 const MIB = 1024 * 1024
 

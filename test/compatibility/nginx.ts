@@ -2,7 +2,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { userInfo } from "node:os"
 import { join } from "node:path"
-import { createCertificate } from "@unseal/simulator/openssl"
+import { createCertificate } from "@unseal/simulator/recording/openssl"
 import { ensureProgram } from "../harness/programs.ts"
 import { createServerGroup, freePorts } from "./server-process.ts"
 

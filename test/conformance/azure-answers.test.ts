@@ -6,7 +6,12 @@ import { RequestLimit } from "@unseal/archive/store/request-limit"
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest"
 import { createRawContainer, type RawContainer } from "../harness/azure-rest.ts"
 import { type Azurite, startAzurite } from "../harness/azurite.ts"
-import { type Answer, type Exchange, type FaultyProxy, startFaultyProxy } from "../harness/faulty-proxy.ts"
+import {
+  type Answer,
+  type Exchange,
+  type FaultyProxy,
+  startFaultyProxy,
+} from "../harness/network/faulty-proxy.ts"
 import { poisoned } from "../harness/poisoned.ts"
 import { drain, expectSameBytes, readAll, sampleBytes, write } from "./store-suite.ts"
 

@@ -8,7 +8,12 @@ import type { AzureStoreUrl } from "@unseal/archive/store/url"
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest"
 import { accountSas, createRawContainer, type RawContainer } from "../harness/azure-rest.ts"
 import { type Azurite, startAzurite } from "../harness/azurite.ts"
-import { type Answer, type Exchange, type FaultyProxy, startFaultyProxy } from "../harness/faulty-proxy.ts"
+import {
+  type Answer,
+  type Exchange,
+  type FaultyProxy,
+  startFaultyProxy,
+} from "../harness/network/faulty-proxy.ts"
 import { poisoned } from "../harness/poisoned.ts"
 import {
   describeStore,

@@ -21,7 +21,7 @@ import { Redis } from "ioredis"
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest"
 import { startS3Server } from "../../apps/simulator/src/s3/http/server.ts"
 import { poisoned } from "../harness/poisoned.ts"
-import { type RedisServer, startRedis } from "../harness/redis.ts"
+import { type RedisServer, startRedis } from "../harness/redis/redis.ts"
 import {
   azureStores,
   DESTINATION_NAME,

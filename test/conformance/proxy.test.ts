@@ -17,7 +17,11 @@ import { openHttpsStore } from "@unseal/archive/store/https/source"
 import { openStore } from "@unseal/archive/store/open"
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest"
 import { type S3Server, startS3Server } from "../../apps/simulator/src/s3/http/server.ts"
-import { type ConnectProxy, type ConnectProxyOptions, startConnectProxy } from "../harness/connect-proxy.ts"
+import {
+  type ConnectProxy,
+  type ConnectProxyOptions,
+  startConnectProxy,
+} from "../harness/network/connect-proxy.ts"
 import { poisoned } from "../harness/poisoned.ts"
 import { expectSameBytes, readAll, sampleBytes, write } from "./store-suite.ts"
 

@@ -5,7 +5,7 @@ import { queueKey } from "@unseal/queue/names"
 import { createProducer, type Producer } from "@unseal/queue/producer"
 import { Redis } from "ioredis"
 import { afterAll, afterEach, beforeAll, beforeEach } from "vitest"
-import { type RedisServer, startRedis } from "./redis.ts"
+import { type RedisServer, startRedis } from "./redis/redis.ts"
 
 export interface TestQueue {
   readonly client: Redis

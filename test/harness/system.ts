@@ -5,11 +5,11 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import type { ArchiveStore } from "@unseal/archive/store/contract"
 import { openStore } from "@unseal/archive/store/open"
-import { createCertificate } from "@unseal/simulator/openssl"
+import { createCertificate } from "@unseal/simulator/recording/openssl"
 import { poisoned } from "./poisoned.ts"
 import { credentialOf, withProfile, writePolicies, writeProfiles } from "./policies.ts"
 import { type AppName, type AppProcess, type LogLine, startApp } from "./process.ts"
-import { type RedisForm, type RedisFormName, startRedisForm } from "./redis-form.ts"
+import { type RedisForm, type RedisFormName, startRedisForm } from "./redis/form.ts"
 import {
   azureStores,
   fileStores,

@@ -2,7 +2,7 @@
 import { execFileSync } from "node:child_process"
 import { readFileSync } from "node:fs"
 import { readFile, writeFile } from "node:fs/promises"
-import { createCertificate } from "@unseal/simulator/openssl"
+import { createCertificate } from "@unseal/simulator/recording/openssl"
 import { beforeAll, describe, expect, it } from "vitest"
 import { S3_CREDENTIAL } from "../harness/stores.ts"
 import { ACCOUNT_KEY, customerOf, SECRET_KEY } from "./customer.ts"

@@ -10,7 +10,7 @@ import { fileURLToPath } from "node:url"
 import { queueKey } from "@unseal/queue/names"
 import { createLogger } from "@unseal/service/logger"
 import { connectRedis } from "@unseal/service/redis"
-import { type RedisServer, startRedis } from "@unseal/test/harness/redis"
+import { type RedisServer, startRedis } from "@unseal/test/harness/redis/redis"
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest"
 import { ARCHIVE_ID, PASSWORD, SECRET, sign, uploaded } from "./test-app.ts"
 

@@ -13,7 +13,7 @@ import {
 } from "./archive.ts"
 import { type ArchiveStatus, type CallbackForm, callbackBody, USUAL_SETTINGS } from "./callback-body.ts"
 import type { CallbackSender, Retry } from "./callbacks.ts"
-import { makePlainRecording, makeRecording, type Recording } from "./recording.ts"
+import { makePlainRecording, makeRecording, type Recording } from "./recording/recording.ts"
 import { newSessionId } from "./session-id.ts"
 import { archiveKey, PLAIN_KEY_TEMPLATE, uploadArchive } from "./upload.ts"
 

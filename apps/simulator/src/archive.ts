@@ -2,7 +2,7 @@
 import type { ArchiveStore } from "@unseal/archive/store/contract"
 import type { ArchiveSettings, ArchiveStatus, CallbackSubject } from "./callback-body.ts"
 import type { Delivery } from "./callbacks.ts"
-import type { Recording, Tail } from "./recording.ts"
+import type { Recording, Tail } from "./recording/recording.ts"
 
 export interface RecordOptions {
   /** Bytes, interpreted as `RecordingOptions` says. */

@@ -1,5 +1,5 @@
 /** What an archive-status callback says ("Decrypting an archive" in the OpenTok Encryption guide; the archiving guide's statuses). */
-import type { Digests, Recording } from "./recording.ts"
+import type { Digests, Recording } from "./recording/recording.ts"
 
 export const ARCHIVE_STATUSES = [
   "started",

@@ -15,7 +15,7 @@ import {
   type RecordingCloud,
   type RecordingCloudOptions,
 } from "./cloud.ts"
-import { createCertificate, decryptByOpenssl } from "./openssl.ts"
+import { createCertificate, decryptByOpenssl } from "./recording/openssl.ts"
 
 const PROJECT_ID = "123456"
 const directory = mkdtempSync(join(tmpdir(), "cloud-"))

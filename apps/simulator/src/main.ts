@@ -15,7 +15,7 @@ import {
 } from "./cloud.ts"
 import { readConfig, type SimulatorConfig } from "./config.ts"
 import { startControlServer } from "./control.ts"
-import { createCertificate } from "./openssl.ts"
+import { createCertificate } from "./recording/openssl.ts"
 import { startRest, startStorage } from "./rest/start.ts"
 import type { Credential } from "./s3/access/authorization.ts"
 import { joined } from "./s3/access/policies.ts"

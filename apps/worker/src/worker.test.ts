@@ -24,7 +24,7 @@ import { createLogger } from "@unseal/service/logger"
 import { createRegistry, type Registry } from "@unseal/service/metrics"
 import { connectRedis } from "@unseal/service/redis"
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest"
-import { type RedisServer, startRedis } from "../../../test/harness/redis.ts"
+import { type RedisServer, startRedis } from "../../../test/harness/redis/redis.ts"
 import { readConfig } from "./config.ts"
 import { createWorker, type Worker, type WorkerOptions, whyStuck } from "./worker.ts"
 

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto"
 import { Redis } from "ioredis"
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest"
-import { type RedisServer, startRedis } from "../../../test/harness/redis.ts"
+import { type RedisServer, startRedis } from "../../../test/harness/redis/redis.ts"
 import { openCheckpointLog } from "./checkpoint.ts"
 import { LockLostError } from "./lock.ts"
 import { checkpointKey, lockKey, queueKey } from "./names.ts"

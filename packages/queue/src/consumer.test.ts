@@ -6,7 +6,7 @@ import { UnsealError } from "@unseal/archive/errors"
 import { Job, Queue } from "bullmq"
 import { Redis } from "ioredis"
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest"
-import { type RedisServer, startRedis } from "../../../test/harness/redis.ts"
+import { type RedisServer, startRedis } from "../../../test/harness/redis/redis.ts"
 import {
   type Consumer,
   type ConsumerOptions,

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto"
 import { Redis } from "ioredis"
 import { afterAll, beforeAll, expect, it } from "vitest"
-import { type RedisServer, startRedis } from "../../../test/harness/redis.ts"
+import { type RedisServer, startRedis } from "../../../test/harness/redis/redis.ts"
 import { findDuplicateOf } from "./duplicate-of.ts"
 import { queueKey } from "./names.ts"
 

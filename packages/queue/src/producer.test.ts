@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto"
 import { Redis } from "ioredis"
 import { afterEach, beforeEach, expect, test } from "vitest"
-import { type RedisServer, startRedis } from "../../../test/harness/redis.ts"
+import { type RedisServer, startRedis } from "../../../test/harness/redis/redis.ts"
 import { createJobPayload, jobIdOf } from "./job.ts"
 import { queueKey } from "./names.ts"
 import { createProducer, type Producer, QueueUnavailableError } from "./producer.ts"

@@ -1,6 +1,6 @@
 import { Redis } from "ioredis"
 import { afterAll, beforeAll, expect, test } from "vitest"
-import { type RedisServer, startRedis } from "../../../test/harness/redis.ts"
+import { type RedisServer, startRedis } from "../../../test/harness/redis/redis.ts"
 import { durabilityProblems, readMemory, watchMemory } from "./redis-server.ts"
 
 let redis: RedisServer

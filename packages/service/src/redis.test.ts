@@ -1,7 +1,7 @@
 import { once } from "node:events"
 import { type AddressInfo, createServer } from "node:net"
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest"
-import { type RedisServer, startRedis } from "../../../test/harness/redis.ts"
+import { type RedisServer, startRedis } from "../../../test/harness/redis/redis.ts"
 import { createLogger } from "./logger.ts"
 import { connectRedis, type RedisClient } from "./redis.ts"
 

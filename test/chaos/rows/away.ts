@@ -1,11 +1,12 @@
 /** Stores that can't be reached, or say nothing. */
-import { type Names, startNames } from "../names.ts"
+
 import { type RedisProxy, startRedisProxy } from "../redis-proxy.ts"
 import { inWorld, type Row, until } from "../row.ts"
 import { SECOND_PROJECT } from "../settings.ts"
 import { DEMAND, throughTrouble } from "../trouble.ts"
-import { startVanishingPeer, type VanishingPeer } from "../vanishing-peer.ts"
-import type { WorldOptions } from "../world.ts"
+import { type Names, startNames } from "../world/names.ts"
+import { startVanishingPeer, type VanishingPeer } from "../world/vanishing-peer.ts"
+import type { WorldOptions } from "../world/world.ts"
 
 /** `url` by another way to its server. */
 const by = (url: string, endpoint: string): string => {

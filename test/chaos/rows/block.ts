@@ -1,7 +1,7 @@
-import { readJobs } from "../jobs.ts"
 import { inWorld, type Row, scaled } from "../row.ts"
 import { LOCK_MS } from "../settings.ts"
-import type { World } from "../world.ts"
+import { readJobs } from "../world/jobs.ts"
+import type { World } from "../world/world.ts"
 import { slowSource } from "./signals.ts"
 
 const MIB = 1024 * 1024

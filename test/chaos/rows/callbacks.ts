@@ -2,10 +2,10 @@
 
 import { randomUUID } from "node:crypto"
 import { readAccounts } from "@unseal/queue/accounting"
-import { acceptedJobs, readJobs } from "../jobs.ts"
 import { inWorld, many, type Row, scaled, until } from "../row.ts"
 import { QUEUE } from "../settings.ts"
-import type { World } from "../world.ts"
+import { acceptedJobs, readJobs } from "../world/jobs.ts"
+import type { World } from "../world/world.ts"
 
 const MIB = 1024 * 1024
 

@@ -1,8 +1,8 @@
 import { existsSync } from "node:fs"
 import { ensureProgram } from "@unseal/test/harness/programs"
-import { readJobs } from "../jobs.ts"
 import { inWorld, type Row } from "../row.ts"
 import { DEMAND, throughTrouble } from "../trouble.ts"
+import { readJobs } from "../world/jobs.ts"
 
 /** Where Debian, Fedora and Alpine put it. */
 const LIBRARIES = [

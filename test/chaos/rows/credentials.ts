@@ -4,7 +4,7 @@ import type { FaultHandle } from "@unseal/simulator/s3/faults/plan"
 import { inWorld, type Row } from "../row.ts"
 import { SECOND_CREDENTIAL } from "../settings.ts"
 import { DEMAND, throughTrouble } from "../trouble.ts"
-import type { World, WorldOptions } from "../world.ts"
+import type { World, WorldOptions } from "../world/world.ts"
 
 const PROFILE = "second"
 

@@ -5,7 +5,7 @@ import { pathToFileURL } from "node:url"
 import { promisify } from "node:util"
 import { inWorld, type Row } from "../row.ts"
 import { DEMAND, throughTrouble } from "../trouble.ts"
-import type { WorldOptions } from "../world.ts"
+import type { WorldOptions } from "../world/world.ts"
 
 const run = promisify(execFile)
 const MIB = 1024 * 1024

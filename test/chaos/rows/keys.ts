@@ -1,10 +1,10 @@
 import { randomUUID } from "node:crypto"
 import { rename, rm, writeFile } from "node:fs/promises"
 import { join } from "node:path"
-import { readJobs } from "../jobs.ts"
-import { openStudio, type Studio } from "../recordings.ts"
 import { inWorld, many, type Row, scaled } from "../row.ts"
-import type { World } from "../world.ts"
+import { readJobs } from "../world/jobs.ts"
+import { openStudio, type Studio } from "../world/recordings.ts"
+import type { World } from "../world/world.ts"
 
 const MIB = 1024 * 1024
 

@@ -1,9 +1,9 @@
 import type { LogLine } from "@unseal/test/harness/process"
 import { wastedParts } from "../check.ts"
-import { countEnded, readJobs } from "../jobs.ts"
 import { inWorld, many, type Row, type RowOptions, scaled, sizeOf } from "../row.ts"
 import { PROJECT } from "../settings.ts"
-import type { World } from "../world.ts"
+import { countEnded, readJobs } from "../world/jobs.ts"
+import type { World } from "../world/world.ts"
 
 /** Archives that were called and not ended, at most: the workers always have some, and the memory stays small. */
 const AHEAD = 24

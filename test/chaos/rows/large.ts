@@ -1,7 +1,7 @@
 import { partUploads, wastedParts } from "../check.ts"
-import { usageOf } from "../members.ts"
 import { inWorld, type Row, scaled, until } from "../row.ts"
 import { PARTS_IN_FLIGHT } from "../settings.ts"
+import { usageOf } from "../world/members.ts"
 
 const MIB = 1024 * 1024
 const GIB = 1024 * MIB

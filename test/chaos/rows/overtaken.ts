@@ -1,9 +1,9 @@
 /** Two runs of which only one may have an effect. */
 
-import type { Tracked } from "../archives.ts"
-import type { Member } from "../members.ts"
 import { inWorld, type Row, scaled, until } from "../row.ts"
-import type { World } from "../world.ts"
+import type { Tracked } from "../world/archives.ts"
+import type { Member } from "../world/members.ts"
+import type { World } from "../world/world.ts"
 
 const MIB = 1024 * 1024
 /** Its renewals are farther apart than these scenarios last, so that nothing but the fence can tell that a lock is gone. */

@@ -1,7 +1,7 @@
 import { STALL_LIMIT } from "@unseal/queue/consumer"
-import { endedJobs, readJobs } from "../jobs.ts"
 import { inWorld, many, type Row, scaled } from "../row.ts"
-import type { World } from "../world.ts"
+import { endedJobs, readJobs } from "../world/jobs.ts"
+import type { World } from "../world/world.ts"
 
 const MIB = 1024 * 1024
 const MOST_ENDED = STALL_LIMIT + 1

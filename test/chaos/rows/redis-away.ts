@@ -1,8 +1,9 @@
 /** Redis that is away, is slow, or refuses. */
-import { countEnded } from "../jobs.ts"
-import type { Member } from "../members.ts"
+
 import { inWorld, type Row, scaled } from "../row.ts"
-import type { World } from "../world.ts"
+import { countEnded } from "../world/jobs.ts"
+import type { Member } from "../world/members.ts"
+import type { World } from "../world/world.ts"
 import { feed } from "./kill.ts"
 
 interface Outage {

@@ -1,6 +1,7 @@
 /** Redis that dies and comes back with all that it acknowledged. */
-import { readJobs } from "../jobs.ts"
+
 import { inWorld, type Row, scaled, until } from "../row.ts"
+import { readJobs } from "../world/jobs.ts"
 import { feed } from "./kill.ts"
 
 /** Killed while callbacks are added and archives are decrypted, and started again on the same directory. */

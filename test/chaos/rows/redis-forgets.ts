@@ -1,13 +1,13 @@
 /** Redis that loses what it acknowledged, and the reconciler that restores it from the vendor's list. */
 import { readAccounts } from "@unseal/queue/accounting"
 import { findJob } from "@unseal/queue/find-job"
-import { watchAppendOnlyFile } from "../append-only-file.ts"
-import { recordKeyOf } from "../archives.ts"
-import { type JobState, readJobs } from "../jobs.ts"
 import { type Findings, inWorld, type Row, type RowOptions, type RowResult, scaled, until } from "../row.ts"
 import { QUEUE } from "../settings.ts"
-import { startVendor, type Vendor } from "../vendor.ts"
-import type { World } from "../world.ts"
+import { watchAppendOnlyFile } from "../world/append-only-file.ts"
+import { recordKeyOf } from "../world/archives.ts"
+import { type JobState, readJobs } from "../world/jobs.ts"
+import { startVendor, type Vendor } from "../world/vendor.ts"
+import type { World } from "../world/world.ts"
 import { feed } from "./kill.ts"
 
 /** `everysec` promises no more: what is older than this has reached the disk. */

@@ -1,7 +1,8 @@
 /** Signals that a worker survives, or ends by in its own time. */
-import { countActive, readJobs } from "../jobs.ts"
+
 import { inWorld, type Row, type RowOptions, scaled, until } from "../row.ts"
-import type { World } from "../world.ts"
+import { countActive, readJobs } from "../world/jobs.ts"
+import type { World } from "../world/world.ts"
 import { feed } from "./kill.ts"
 
 const MIB = 1024 * 1024

@@ -1,9 +1,10 @@
 /** Workers that stand still until another has their work, and then go on as if nothing had been. */
-import { countEnded } from "../jobs.ts"
-import { isStopped, type Member } from "../members.ts"
+
 import { inWorld, type Row, scaled, sizeOf, until } from "../row.ts"
 import { LOCK_MS, STALL_CHECK_MS } from "../settings.ts"
-import type { World } from "../world.ts"
+import { countEnded } from "../world/jobs.ts"
+import { isStopped, type Member } from "../world/members.ts"
+import type { World } from "../world/world.ts"
 import { slowSource } from "./signals.ts"
 
 const MIB = 1024 * 1024

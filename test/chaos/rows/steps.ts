@@ -1,8 +1,8 @@
 import { partUploads } from "../check.ts"
-import type { Member } from "../members.ts"
 import { inWorld, type Row, scaled, until } from "../row.ts"
 import { QUEUE } from "../settings.ts"
-import type { World } from "../world.ts"
+import type { Member } from "../world/members.ts"
+import type { World } from "../world/world.ts"
 
 /** As apps/worker has them, in their order. */
 export const STEPS = [

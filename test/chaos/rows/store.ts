@@ -1,9 +1,9 @@
 /** A store that answers wrongly, late or not at all, and objects that change. */
 
 import type { FaultAction } from "@unseal/simulator/s3/faults/plan"
-import { readJobs } from "../jobs.ts"
 import { inWorld, many, type Row, scaled, until } from "../row.ts"
-import type { World } from "../world.ts"
+import { readJobs } from "../world/jobs.ts"
+import type { World } from "../world/world.ts"
 import { feed } from "./kill.ts"
 import { untilStep } from "./overtaken.ts"
 import { slowSource } from "./signals.ts"

@@ -2,10 +2,10 @@
 
 import { createDecipheriv, createPublicKey, generateKeyPairSync, randomBytes } from "node:crypto"
 import { encodePassword, wrapPassword } from "@unseal/archive/format/password"
-import { readJobs } from "../jobs.ts"
-import { type Expected, type Recorded, type Studio, sha256 } from "../recordings.ts"
 import { inWorld, type Row, scaled } from "../row.ts"
-import type { World } from "../world.ts"
+import { readJobs } from "../world/jobs.ts"
+import { type Expected, type Recorded, type Studio, sha256 } from "../world/recordings.ts"
+import type { World } from "../world/world.ts"
 
 interface Kind {
   readonly name: string

@@ -10,7 +10,7 @@ import { SignJWT } from "jose"
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest"
 import { poisoned } from "../../../../test/harness/poisoned.ts"
 import { createRecordingCloud, type RecordingCloud } from "../cloud.ts"
-import { createCertificate, decryptByOpenssl } from "../openssl.ts"
+import { createCertificate, decryptByOpenssl } from "../recording/openssl.ts"
 import { type S3Server, startS3Server } from "../s3/http/server.ts"
 import { type RestServer, type RestServerOptions, startRestServer } from "./server.ts"
 

@@ -11,7 +11,7 @@ import { openStore } from "@unseal/archive/store/open"
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest"
 import { poisoned } from "../../../../test/harness/poisoned.ts"
 import { type Archive, createRecordingCloud, type RecordingCloudOptions } from "../cloud.ts"
-import { createCertificate } from "../openssl.ts"
+import { createCertificate } from "../recording/openssl.ts"
 import { startVendorStorage, type VendorStorageOptions } from "./vendor-storage.ts"
 
 const directory = mkdtempSync(join(tmpdir(), "vendor-storage-"))

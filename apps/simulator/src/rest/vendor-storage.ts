@@ -8,7 +8,7 @@ import { pathToFileURL } from "node:url"
 import { openStore } from "@unseal/archive/store/open"
 import { listen } from "@unseal/service/admin"
 import type { VendorStorage } from "../cloud.ts"
-import type { CertificateFiles } from "../openssl.ts"
+import type { CertificateFiles } from "../recording/openssl.ts"
 import { createDownloads } from "./downloads.ts"
 
 export interface VendorStorageOptions {

@@ -2,7 +2,7 @@ import { once } from "node:events"
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http"
 import type { AddressInfo } from "node:net"
 import { afterEach, beforeEach, expect, test } from "vitest"
-import { withDrips } from "../../../../../test/harness/drip.ts"
+import { withDrips } from "../../../../../test/harness/network/drip.ts"
 import { poisoned } from "../../../../../test/harness/poisoned.ts"
 import { openStore } from "../open.ts"
 

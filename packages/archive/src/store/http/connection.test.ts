@@ -4,7 +4,7 @@ import { type AddressInfo, createServer, type Server, type Socket } from "node:n
 import { setTimeout as sleep } from "node:timers/promises"
 import fc from "fast-check"
 import { afterEach, beforeEach, describe, expect, it } from "vitest"
-import { withDrips } from "../../../../../test/harness/drip.ts"
+import { withDrips } from "../../../../../test/harness/network/drip.ts"
 import { Connection, type ConnectionLimits } from "./connection.ts"
 import { ResponseParser } from "./response.ts"
 

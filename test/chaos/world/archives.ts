@@ -1,0 +1,70 @@
+/** Archives in the source store of a world, and what is to come of each. */
+import { randomUUID } from "node:crypto"
+import type { ArchiveStore } from "@unseal/archive/store/contract"
+import { writeWhole } from "@unseal/archive/store/small-object"
+import { uploadArchive } from "@unseal/simulator/upload"
+import { PROJECT } from "../settings.ts"
+import type { Expected, Recorded, Studio } from "./recordings.ts"
+
+/** An archive that the system was, or will be, told of. */
+export interface Tracked {
+  readonly projectId: string
+  readonly archiveId: string
+  readonly encryptedPassword: string
+  /** Bytes. */
+  readonly size: number
+  readonly sourceKey: string
+  readonly destinationKey: string
+  readonly expected: Expected
+}
+
+/** The key of the record beside an archive's output. */
+export const recordKeyOf = ({ destinationKey }: Tracked): string => destinationKey.replace(/\.ts$/, ".json")
+
+export interface Archives {
+  /** A description of `recorded`, whose object is not stored yet. */
+  track(recorded: Omit<Recorded, "ciphertext">, expected?: Expected, projectId?: string): Tracked
+  /** Stores the object of an archive, over one that is there. */
+  upload(key: string, ciphertext: Uint8Array): Promise<void>
+  /** Records, stores and tracks an archive of about `size` bytes, in whole mebibytes; of the first project if none is named. */
+  record(size: number, projectId?: string): Promise<Tracked>
+  /** The same for an archive that memory need not hold: made as it is stored. */
+  recordLarge(size: number): Promise<Tracked>
+}
+
+/** What the logs must not hold goes into `secrets`. */
+export function createArchives(studio: Studio, source: ArchiveStore, secrets: Set<string>): Archives {
+  const archives: Archives = {
+    track({ archiveId, encryptedPassword, size, plaintext }, expected, projectId = PROJECT) {
+      secrets.add(encryptedPassword)
+      return {
+        projectId,
+        archiveId,
+        encryptedPassword,
+        size,
+        sourceKey: `${projectId}/${archiveId}/archive.ts`,
+        destinationKey: `plain/${projectId}/${archiveId}/archive.ts`,
+        expected: expected ?? { output: new Set([plaintext]) },
+      }
+    },
+    async upload(key, ciphertext) {
+      await writeWhole(source, key, ciphertext, "video/mp2t", AbortSignal.timeout(300_000))
+    },
+    async record(size, projectId) {
+      const recorded = studio.recordLike(size)
+      const archive = archives.track(recorded, undefined, projectId)
+      await archives.upload(archive.sourceKey, recorded.ciphertext)
+      return archive
+    },
+    async recordLarge(size) {
+      const { ciphertext, encryptedPassword, digests, ...recording } = studio.recordLarge(size)
+      const archiveId = randomUUID()
+      const sourceKey = `${PROJECT}/${archiveId}/archive.ts`
+      const signal = AbortSignal.timeout(3_600_000)
+      await uploadArchive(source, sourceKey, recording.size, ciphertext, signal)
+      const { plaintext } = digests()
+      return archives.track({ archiveId, encryptedPassword, size: recording.size, plaintext })
+    },
+  }
+  return archives
+}

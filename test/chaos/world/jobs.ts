@@ -1,0 +1,93 @@
+/** What Redis knows of the jobs that callbacks were accepted for. */
+import { setTimeout as sleep } from "node:timers/promises"
+import type { RedisClient } from "@unseal/service/redis"
+import { QUEUE } from "../settings.ts"
+import type { Answered } from "./callbacks.ts"
+
+/** What is known of the queue: what callers were answered, and Redis itself. */
+export interface QueueView {
+  readonly answers: readonly Answered[]
+  readonly client: RedisClient
+}
+
+export interface JobState {
+  readonly jobId: string
+  readonly state: "completed" | "failed" | "live" | "missing"
+  /** How often a run of it began, how often one failed, and how often its worker was gone. */
+  readonly starts: number
+  readonly attempts: number
+  readonly stalls: number
+  readonly failedReason: string
+  readonly encryptedPassword: string
+}
+
+const keyOf = (name: string): string => `{${QUEUE}}:${QUEUE}:${name}`
+
+/** The jobs that callbacks were accepted for, by id. */
+export function acceptedJobs(world: Pick<QueueView, "answers">): ReadonlyMap<string, readonly Answered[]> {
+  const jobs = new Map<string, Answered[]>()
+  for (const answer of world.answers)
+    if (answer.jobId !== undefined) jobs.set(answer.jobId, [...(jobs.get(answer.jobId) ?? []), answer])
+  return jobs
+}
+
+export async function readJobs(world: QueueView): Promise<JobState[]> {
+  return Promise.all(
+    [...acceptedJobs(world).keys()].map(async (jobId) => {
+      const [fields, completed, failed] = await Promise.all([
+        world.client.hgetall(keyOf(jobId)),
+        world.client.zscore(keyOf("completed"), jobId),
+        world.client.zscore(keyOf("failed"), jobId),
+      ])
+      const state = completed ? "completed" : failed ? "failed" : fields.data ? "live" : "missing"
+      const { encryptedPassword = "" } = JSON.parse(fields.data ?? "{}") as { encryptedPassword?: string }
+      return {
+        ...{ jobId, state, encryptedPassword, failedReason: fields.failedReason ?? "" },
+        starts: Number(fields.ats ?? 0),
+        attempts: Number(fields.atm ?? 0),
+        stalls: Number(fields.stc ?? 0),
+      }
+    }),
+  )
+}
+
+/** Jobs that have ended for good. Two counts, since it is asked often. */
+export async function countEnded({ client }: QueueView): Promise<number> {
+  const ended = await Promise.all(["completed", "failed"].map((set) => client.zcard(keyOf(set))))
+  return ended.reduce((sum, count) => sum + count, 0)
+}
+
+/** Jobs that a worker has in hand. */
+export const countActive = ({ client }: QueueView): Promise<number> => client.llen(keyOf("active"))
+
+/** Whether each of `jobIds` has ended for good, in one look. */
+export async function endedJobs(world: QueueView, jobIds: readonly string[]): Promise<boolean[]> {
+  if (jobIds.length === 0) return []
+  const looks = world.client.pipeline()
+  for (const jobId of jobIds) looks.zscore(keyOf("completed"), jobId).zscore(keyOf("failed"), jobId)
+  const scores = (await looks.exec()) ?? []
+  return jobIds.map((_, index) => [0, 1].some((which) => scores[2 * index + which]?.[1] != null))
+}
+
+/** Likewise, or it is not there any more. */
+async function endedOrGone(world: QueueView, jobIds: readonly string[]): Promise<boolean[]> {
+  const ended = await endedJobs(world, jobIds)
+  const present = await Promise.all(jobIds.map((jobId) => world.client.exists(keyOf(jobId))))
+  return ended.map((isEnded, index) => isEnded || present[index] === 0)
+}
+
+/** Resolves when every accepted job is done for good; rejects after `ms`. One that is gone counts as done if it is `forgotten`. */
+export async function untilSettled(world: QueueView, ms: number, forgotten = false): Promise<void> {
+  const deadline = Date.now() + ms
+  for (;;) {
+    const open = [...acceptedJobs(world).keys()]
+    const ended = await (forgotten ? endedOrGone : endedJobs)(world, open)
+    const left = open.filter((_, index) => !ended[index])
+    if (left.length === 0) return
+    if (Date.now() > deadline)
+      throw new Error(
+        `${left.length} of ${open.length} jobs have not ended within ${ms} ms, e.g. ${left.slice(0, 3).join(", ")}`,
+      )
+    await sleep(200)
+  }
+}
