@@ -490,6 +490,18 @@ describe("unseal inspect", () => {
     })
   })
 
+  it("says which mode a password names that it does not know, and what to do", async () => {
+    const password = encodePassword({ key: randomBytes(32), iv: randomBytes(16) })
+    password[2] = 7
+    const wrapped = wrapPassword(password, publicKey)
+    expect(await runCli(["inspect", "--password", wrapped, "--key", certificate.keyFile])).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(
+        /ERR_PASSWORD_INVALID: password mode 7 is not supported, only 1 \(CBC\)[\s\S]*update Unseal to a release/,
+      ),
+    })
+  })
+
   it("fails if none fits", async () => {
     const args = [
       "inspect",

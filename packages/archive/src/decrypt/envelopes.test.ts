@@ -331,7 +331,7 @@ describe("a password", () => {
     expect(refusal(passwordOf(aes256Cbc, ...header))).toMatchObject({
       code: "ERR_PASSWORD_INVALID",
       message,
-      remedy: "update Unseal to a release that opens such archives, then redrive them",
+      remedy: "update Unseal to a release that opens such archives, then try again",
     })
   })
 

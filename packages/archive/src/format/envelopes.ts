@@ -26,7 +26,7 @@ export function envelopeOf(header: Uint8Array): Envelope {
 /** For a password that a private key fits, and no row does. */
 export const unknownEnvelope = (message: string): UnsealError =>
   new UnsealError("ERR_PASSWORD_INVALID", message, {
-    remedy: "update Unseal to a release that opens such archives, then redrive them",
+    remedy: "update Unseal to a release that opens such archives, then try again",
   })
 
 /** Bytes in a password for this envelope. */
