@@ -29,7 +29,7 @@ export async function readSmallFile(
   if (pipes !== undefined && (await stat(path)).isFIFO())
     return { content: await contentOfPipe(path, pipes), isPublic: false }
   // Not blocking: a pipe without a writer would wait for ever, before anybody could see that it is one.
-  const handle = await open(path, constants.O_RDONLY | (pipes ? 0 : constants.O_NONBLOCK))
+  const handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK)
   try {
     const stats = await handle.stat()
     if (!stats.isFile())
