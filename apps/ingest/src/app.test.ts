@@ -11,7 +11,7 @@ import {
   type TestApp,
   TOKEN,
   uploaded,
-} from "./test-app.ts"
+} from "../../../test/harness/ingest-app.ts"
 
 let app: TestApp
 afterEach(() => app.close())

@@ -1,6 +1,5 @@
 import { createHmac, generateKeyPairSync } from "node:crypto"
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest"
-import { parseNetworks, trustProxies } from "./networks.ts"
 import {
   APPLICATION_ID,
   OLD_SECRET,
@@ -12,7 +11,8 @@ import {
   type TestApp,
   TOKEN,
   uploaded,
-} from "./test-app.ts"
+} from "../../../test/harness/ingest-app.ts"
+import { parseNetworks, trustProxies } from "./networks.ts"
 
 let app: TestApp
 beforeAll(async () => {

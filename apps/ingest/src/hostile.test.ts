@@ -2,9 +2,16 @@ import { once } from "node:events"
 import { connect, type Socket } from "node:net"
 import { gzipSync } from "node:zlib"
 import { afterEach, describe, expect, it } from "vitest"
+import {
+  ARCHIVE_ID,
+  PASSWORD,
+  problemOf,
+  startApp,
+  type TestApp,
+  uploaded,
+} from "../../../test/harness/ingest-app.ts"
 import { MAX_BODY_BYTES } from "./body.ts"
 import { parseNetworks, trustProxies } from "./networks.ts"
-import { ARCHIVE_ID, PASSWORD, problemOf, startApp, type TestApp, uploaded } from "./test-app.ts"
 
 let app: TestApp
 const sockets: Socket[] = []

@@ -22,13 +22,13 @@ const payloadSchema = z.object({
     .optional(),
 })
 
-/** What a callback becomes in the queue. It holds the password as it came: wrapped. */
+/** What a callback becomes in the queue. It holds the encrypted password as it came. */
 export interface JobPayload {
   readonly version: 1
   readonly projectId: string
   /** A UUID in lower case. */
   readonly archiveId: string
-  /** As in the callback: base64 of the RSA-OAEP-wrapped password. */
+  /** As in the callback: base64 of the encrypted password. */
   readonly encryptedPassword: string
   /** Bytes, as the callback says: for information. */
   readonly size?: number

@@ -6,8 +6,8 @@ import { userInfo } from "node:os"
 import { join } from "node:path"
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest"
 import { parseNetworks, trustProxies } from "../../../apps/ingest/src/networks.ts"
-import { startApp, type TestApp, uploaded } from "../../../apps/ingest/src/test-app.ts"
 import { createServerGroup, freePorts, type ServerGroup } from "../../compatibility/server-process.ts"
+import { startApp, type TestApp, uploaded } from "../../harness/ingest-app.ts"
 import { ensureProgram } from "../../harness/programs.ts"
 
 /** Each on the loopback, which has sixteen million addresses. Proxies connect from 127.0.0.1. */
