@@ -49,7 +49,7 @@ export function endpointsDocument(): string {
   return generated(
     "Endpoints",
     "## Ingest",
-    "On `UNSEAL_PORT`, for the vendor. `UNSEAL_CALLBACK_NETWORKS` limits where connections may come from. `GET /openapi.json` has the schemas of what is sent and answered. Errors are `application/problem+json` (RFC 9457).",
+    "The vendor's endpoints are on `UNSEAL_PORT`. `UNSEAL_CALLBACK_NETWORKS` limits where connections may come from. `GET /openapi.json` has the schemas of requests and responses. Errors are `application/problem+json` (RFC 9457).",
     table(
       ["endpoint", "who may call", "does", "answers"],
       [
@@ -62,10 +62,10 @@ export function endpointsDocument(): string {
         ],
       ],
     ),
-    "`HEAD` works as `GET`. What is refused counts in `unseal_callbacks_total` under its outcome, and the log names the reason. Each 500 and 503 has a `Retry-After`.",
+    "`HEAD` works like `GET`. `unseal_callbacks_total` counts each refused callback under its outcome, and the log names the reason. Each 500 and 503 has a `Retry-After`.",
     table(["outcome", "answer", "what happened", "the vendor then"], problems),
     "## Admin port",
-    "On `UNSEAL_ADMIN_PORT` of ingest and of each worker, for probes and scrapes. It shows no secret and changes nothing. `HEAD` works as `GET`; anything else is 404.",
+    "Ingest and each worker serve probes and scrapes on `UNSEAL_ADMIN_PORT`. The port shows no secret and changes nothing. `HEAD` works like `GET`. Anything else is 404.",
     table(["endpoint", "who may call", "tells", "answers"], admin),
   )
 }

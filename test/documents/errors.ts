@@ -27,16 +27,16 @@ export function errorsDocument(): string {
   ])
   return generated(
     "Error codes",
-    "The code is the metric's label, the log's field, the dead letter's reason and the command line's message. The message beside it names the thing and the numbers.",
+    "The same code is the metric's label, the log's field, the dead letter's reason and the start of the command line's message. The message beside it names the thing and the numbers.",
     [
-      "What becomes of the archive:",
+      "What happens to the archive in the queue:",
       "",
-      "- **dead letter**: at once. It stays until it is redriven (`unseal queue redrive`) or discarded.",
-      "- **tried again**: with a growing pause, `UNSEAL_ATTEMPTS` times in all. Then it is a dead letter.",
-      "- **waits**: for the object, without using an attempt: a day from the first miss, 72 hours for one that is archived. Then it is a dead letter.",
-      "- **held**: the trouble is the deployment's and hits all archives of a project alike, so no attempt is used. The project is suspended on that side (source, destination, keys, vendor). A probe looks after a second, later every 20 seconds; as soon as one succeeds, all its archives go on in their old order. An archive that is held for `UNSEAL_SUSPEND_MAX_MS` in all is a dead letter, and so is one that is refused three times while others of its project succeed.",
+      "- **dead letter**: it becomes one at once. It stays until you redrive it (`unseal queue redrive`) or discard it (`unseal queue discard`).",
+      "- **tried again**: up to `UNSEAL_ATTEMPTS` times in all, with growing pauses. Then it is a dead letter.",
+      "- **waits**: it waits for its object and uses no attempt. The wait lasts a day from the first miss, or 72 hours if the object is in an archival storage class. Then it is a dead letter.",
+      "- **held**: the trouble is the deployment's and hits all archives of a project, so it uses no attempt. That side of the project (source, destination, keys, vendor) is suspended. One archive probes after a second, later every 20 seconds. When a probe succeeds, all archives go on in their old order. An archive that is held for `UNSEAL_SUSPEND_MAX_MS` in all becomes a dead letter. An archive that fails three times while others of its project succeed is judged by its code's kind: permanent becomes a dead letter, transient is tried again with attempts.",
     ].join("\n"),
-    "At a terminal there is no worker that tries again: the command ends with an exit code (1 failed for good, 2 usage or configuration, 3 may be tried again) and says what to do there. An archive without a password, or of 0 bytes, is an outcome, not an error.",
+    "At a terminal no worker tries again. The command says what to do there and ends with an exit code: 1 failed for good, 2 usage or configuration, 3 may be tried again. An archive without a password, or of 0 bytes, is an outcome, not an error.",
     table(["code", "kind", "owner", "in the queue", "meaning", "remedy", "exit code", "at a terminal"], rows),
   )
 }

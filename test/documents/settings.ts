@@ -39,8 +39,8 @@ export function settingsDocument(): string {
   })
   return generated(
     "Settings",
-    "Environment variables. Each secret also as `NAME_FILE`, which names a file that holds it. An unknown `UNSEAL_…` name is an error with a suggestion, and all problems are reported together. The SDKs keep their own names (`AWS_…`, `AZURE_…`). [.env.example](../.env.example) has them all, ready to be uncommented, and says how to load it.",
-    "*For* names the processes that read a setting; the others know its name and pass over it, so that one file may serve them all. The simulator has [settings of its own](simulator.md#settings).",
+    "Settings are environment variables. For each secret, `NAME_FILE` may name a file that holds it. An unknown `UNSEAL_…` name is an error with a suggestion. All problems are reported together. The SDKs keep their own names (`AWS_…`, `AZURE_…`). [.env.example](../.env.example) has all settings, commented out, and says how to load it.",
+    "*For* lists the processes that read a setting. The others ignore it, so one file can serve all processes. The simulator has [its own settings](simulator.md#settings).",
     table(["name", "for", "takes", "default", "meaning"], rows),
   )
 }
@@ -59,7 +59,7 @@ export function envExample(): string {
     "# Settings of all processes. Copy this file to .env and uncomment what differs; one file may serve them all.",
     "# No process reads .env by itself. Load it in the shell that starts the process:",
     "#   set -a; . ./.env; set +a",
-    "# A value with & or a blank stands in single quotes: UNSEAL_SOURCE='s3://bucket?region=eu-west-1&profile=recordings'",
+    "# Put a value with & or a space into single quotes: UNSEAL_SOURCE='s3://bucket?region=eu-west-1&profile=recordings'",
     "# The SDKs keep their own names: AWS_ACCESS_KEY_ID, AWS_REGION, AZURE_STORAGE_CONNECTION_STRING, ...",
     "",
   ]

@@ -85,13 +85,13 @@ const pathOf = (name: string, parameters: readonly object[], security: readonly 
     responses: {
       200: { description: "There is nothing to do", ...body("application/json", "NotEnqueued") },
       202: { description: "The archive is durably enqueued", ...body("application/json", "Enqueued") },
-      400: problem("The body is malformed, or of another project"),
+      400: problem("The body is malformed, or belongs to another project"),
       401: problem("The project is unknown, or the signature or token is wrong"),
       413: problem("The body is larger than 16 kB"),
       415: problem("The body is not uncompressed application/json"),
       500: retry("Unseal failed to handle it: send it again"),
       503: retry(
-        "Not durably enqueued, draining, not signed though it should be, or of another time: send it again",
+        "Not durably enqueued, draining, not signed although it must be, or with a wrong time: send it again",
       ),
     },
   },

@@ -65,7 +65,7 @@ export function createCutRecorder(
 ): (reason: CutReason, address: string | undefined) => void {
   const cuts = createCounter(registry, {
     name: "unseal_connections_cut_total",
-    help: "Connections cut: from outside UNSEAL_CALLBACK_NETWORKS, too many of one address, too many in all, idle when room was needed, too slow with a request, or malformed",
+    help: "Connections cut, by reason: from outside UNSEAL_CALLBACK_NETWORKS, too many from one address, too many in all, idle when room was needed, too slow with a request, or malformed",
     labels: { reason: CUT_REASONS },
   })
   const limited = rateLimited(logger, REFUSED_LINES_PER_SECOND)
@@ -83,13 +83,13 @@ export function createOutcomeRecorder(
 ): (settled: Settled) => void {
   const callbacks = createCounter(registry, {
     name: "unseal_callbacks_total",
-    help: "Callbacks received, by project and by how they ended",
+    help: "Callbacks received, by project and outcome",
     labels: { project: () => projects.ids, outcome: OUTCOMES },
     possible: ({ project, outcome }) => isPossible(projects.get(project), outcome),
   })
   const seconds = createHistogram(registry, {
     name: "unseal_callback_seconds",
-    help: "Time from the head of a callback to the end of its answer",
+    help: "Time from the head of a callback to the end of its response",
     labels: { outcome: OUTCOMES },
     buckets: [0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
   })

@@ -19,7 +19,7 @@ export const PROBLEMS = {
   invalid: {
     status: 400,
     title: "Bad Request",
-    meaning: "the body is no callback, or that of another project",
+    meaning: "the body is not a callback, or belongs to another project",
   },
   unauthenticated: {
     status: 401,
@@ -30,7 +30,7 @@ export const PROBLEMS = {
   "method-not-allowed": {
     status: 405,
     title: "Method Not Allowed",
-    meaning: "the path takes callbacks, by POST",
+    meaning: "the path takes callbacks by POST only",
   },
   "too-large": { status: 413, title: "Content Too Large", meaning: "the body is larger than 16 kB" },
   unsupported: {
@@ -42,18 +42,19 @@ export const PROBLEMS = {
   unsigned: {
     status: 503,
     title: "Service Unavailable",
-    meaning: "the callback is not signed, though the project's are: the vendor rarely sends one like that",
+    meaning:
+      "the callback is not signed, although the project's callbacks are; the vendor rarely sends one like that",
   },
   clock: {
     status: 503,
     title: "Service Unavailable",
-    meaning: "the signature fits, but its time is up to a quarter of an hour off: one of the clocks is wrong",
+    meaning: "the signature is right, but its time is up to 15 minutes off: one of the clocks is wrong",
   },
   unavailable: {
     status: 503,
     title: "Service Unavailable",
     meaning:
-      "Redis did not take the archive in time, the project was removed a moment ago, or the proxy in front does not name the sender",
+      "Redis did not store the archive in time, the project was removed a moment ago, or the proxy in front does not name the sender",
   },
   draining: { status: 503, title: "Service Unavailable", meaning: "the process is shutting down" },
 } as const

@@ -32,7 +32,7 @@ const REST_SETTINGS = {
     .describe("port of the vendor's REST API, which is served only if this is set; 0 takes any free one"),
   SIMULATOR_REST_AUTH: choice(["opentok", "vonage", "basic"])
     .prefault("opentok")
-    .describe("how requests to the REST API prove who they are"),
+    .describe("how requests to the REST API are authenticated"),
   SIMULATOR_API_SECRET: text().optional().describe("the project's API secret, for `opentok` and `basic`"),
   SIMULATOR_PUBLIC_KEY_FILE: text().optional().describe("the application's public key (PEM), for `vonage`"),
   SIMULATOR_REST_REFUSE_EVERY: integer()
@@ -47,15 +47,17 @@ const REST_SETTINGS = {
     .prefault("0")
     .describe("port that the vendor's storage is downloaded from; 0 takes any free one"),
   SIMULATOR_DOWNLOAD_HOST: text().prefault("127.0.0.1").describe("host in the URLs of `available` archives"),
-  SIMULATOR_URL_LIFETIME_MS: milliseconds().prefault("10m").describe("how long such a URL is valid"),
+  SIMULATOR_URL_LIFETIME_MS: milliseconds()
+    .prefault("10m")
+    .describe("how long the URL of an `available` archive is valid"),
   SIMULATOR_TLS_CERTIFICATE_FILE: text()
     .optional()
     .describe(
-      "certificate (PEM), to serve these URLs over HTTPS; if the files are missing, a self-signed one is made",
+      "certificate (PEM) to serve these URLs over HTTPS; if the files are missing, a self-signed certificate is made",
     ),
   SIMULATOR_TLS_KEY_FILE: text()
     .optional()
-    .describe("private key (PEM) of that certificate; the two are set together"),
+    .describe("private key (PEM) of that certificate; set both or neither"),
 }
 
 /** The simulator's own settings. They have a prefix of their own because they are not the product's. Each describes its meaning. */
@@ -81,11 +83,11 @@ export const SETTINGS = z.object({
   SIMULATOR_S3_UPLOAD_ACCESS_KEY: text()
     .optional()
     .describe(
-      "access key of the vendor's own credential for its uploads to that server, which no quirk strikes; unset, made up at each start",
+      "access key with which the vendor uploads to that server, unaffected by quirks; unset, made up at each start",
     ),
   SIMULATOR_S3_UPLOAD_SECRET_KEY: text()
     .optional()
-    .describe("secret key of that credential; the two are set together"),
+    .describe("secret key for that access key; set both or neither"),
   SIMULATOR_STORE: text()
     .optional()
     .describe("store URL that archives are uploaded to, instead of the S3 server's first bucket"),
@@ -95,9 +97,11 @@ export const SETTINGS = z.object({
   SIMULATOR_CERTIFICATE_FILE: text()
     .optional()
     .describe(
-      "the customer's certificate (PEM), which archives are encrypted under; if the file is missing, it is made. May be left out with a REST API: archives are not encrypted until a storage request brings a certificate",
+      "the customer's certificate (PEM), which archives are encrypted under. If the file is missing, it is made. With a REST API it is optional: archives are not encrypted until a storage request brings a certificate",
     ),
-  SIMULATOR_KEY_FILE: text().optional().describe("where the private key goes when the certificate is made"),
+  SIMULATOR_KEY_FILE: text()
+    .optional()
+    .describe("where to write the private key when the certificate is made"),
   SIMULATOR_OAEP_HASH: choice(["sha1", "sha256"])
     .prefault("sha1")
     .describe("hash of the RSA-OAEP that wraps passwords"),
@@ -118,24 +122,22 @@ export const SETTINGS = z.object({
     .describe("secret that callbacks are signed with; unset, they are not signed"),
   SIMULATOR_PLATFORM: choice(["unified", "legacy"])
     .prefault("unified")
-    .describe("whose schedule the retries of a callback follow"),
+    .describe("schedule of the retries of a callback"),
   ...REST_SETTINGS,
   SIMULATOR_TIME_SCALE: scale()
     .prefault("1")
-    .describe("factor for the waits between these retries: 0.01 makes 50 ms of 5 s"),
-  SIMULATOR_ARCHIVES: integer()
-    .prefault("0")
-    .describe("archives that are recorded at the start, without being asked"),
+    .describe("factor for the waits between retries of a callback: 0.01 turns 5 s into 50 ms"),
+  SIMULATOR_ARCHIVES: integer().prefault("0").describe("archives to record at the start"),
   SIMULATOR_SIZES_BYTES: list(integer())
     .prefault("1000000,5000000,20000000")
-    .describe("sizes of these archives, in turn, and of those that are started through the REST API"),
+    .describe("sizes of archives, used in turn at the start and for archives started through the REST API"),
   SIMULATOR_TAIL: choice(["pkcs7", "zero", "none"])
     .prefault("pkcs7")
-    .describe("what fills the last block of such an archive"),
+    .describe("what fills the last block of these archives"),
   SIMULATOR_ARCHIVES_PER_MINUTE: scale()
     .prefault("60")
     .describe("how many of the archives at the start begin in a minute"),
-  SIMULATOR_DISORDER: flag().prefault("0").describe("`1` calls `uploaded` back before `stopped`"),
+  SIMULATOR_DISORDER: flag().prefault("0").describe("`1` sends the callback `uploaded` before `stopped`"),
   SIMULATOR_DUPLICATES: integer({ max: 1_000 }).prefault("0").describe("how often each callback is repeated"),
   SIMULATOR_PARALLELISM: integer({ min: 1, max: 1_000 })
     .prefault("4")

@@ -17,7 +17,7 @@ export function createKeyMetrics(
   const open = sharedByOneScrape(() => places.keys())
   createGauge(registry, {
     name: "unseal_certificate_expiry_seconds",
-    help: "Time until the certificate of an open key expires, negative afterwards; archives under it are still decrypted",
+    help: "Time until the certificate of an open key expires; negative afterwards, while archives under it are still decrypted",
     labels: { key_id: () => keyIds },
     overReplicas: "min",
     async collect(set) {
@@ -32,7 +32,7 @@ export function createKeyMetrics(
   })
   createGauge(registry, {
     name: "unseal_key_files_unusable",
-    help: "Files in the project's key directory that hold no usable key, once this worker has opened it; one that was usable before keeps its old key meanwhile",
+    help: "Files in the project's key directory that hold no usable key, once this worker has opened the directory; a file that was usable before keeps its old key meanwhile",
     labels: { project: () => projects.ids },
     overReplicas: "max",
     async collect(set) {

@@ -37,7 +37,7 @@ export function createWorkerMetrics(
 ) {
   const archives = createCounter(registry, {
     name: "unseal_archives_total",
-    help: "Ended runs by project and outcome, with the code of a dead letter, since this process started; unseal_queue_accounts tells what became of all accepted archives",
+    help: "Runs that ended since this process started, by project and outcome, with the code of a dead letter; unseal_queue_accounts shows what all accepted archives became",
     labels: { project: () => projects.ids, outcome: OUTCOMES, code: ["none", ...FAILURE_CODES] },
     possible: ({ project, outcome, code }) => canEnd(project, outcome, code),
   })
@@ -66,17 +66,17 @@ export function createWorkerMetrics(
   })
   const tails = createCounter(registry, {
     name: "unseal_tail_total",
-    help: "Committed archives by what follows their last whole packet",
+    help: "Committed archives, by what follows their last whole packet",
     labels: { form: ["pkcs7", "unpadded", "irregular"] },
   })
   const announcedSizes = createCounter(registry, {
     name: "unseal_announced_size_total",
-    help: "Archives committed, or given up for their size, by whether it is what the callback announced",
+    help: "Archives that were committed or given up for their size, by whether the size is the announced one",
     labels: { outcome: ANNOUNCED_SIZES },
   })
   const stuck = createCounter(registry, {
     name: "unseal_runs_stuck_total",
-    help: "Runs that were aborted because no part, no step and no byte moved for minutes; the log says what they waited for",
+    help: "Runs that were aborted because nothing moved for minutes; the log says what they waited for",
     labels: {},
   })
   createGauge(registry, {
@@ -92,7 +92,7 @@ export function createWorkerMetrics(
     watchRequestLimits(limits: Places["requestLimits"]) {
       createGauge(registry, {
         name: "unseal_store_requests_limit",
-        help: "Requests in flight that a store gets while it refuses more (503 SlowDown, 429); absent without a limit",
+        help: "Most requests in flight to a store that refuses more (503 SlowDown, 429); absent without a limit",
         labels: { project: () => projects.ids, side: ["source", "destination"] },
         overReplicas: "sum",
         collect(set) {

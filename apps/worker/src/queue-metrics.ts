@@ -36,7 +36,7 @@ export function createQueueMetrics(
 
   createGauge(registry, {
     name: "unseal_queue_jobs",
-    help: "Jobs by state; waiting are all that could begin now, failed are the dead letters",
+    help: "Jobs by state; waiting counts all jobs that could begin now, failed counts the dead letters",
     labels: { state: STATES },
     overReplicas: "max",
     async collect(set) {
@@ -46,21 +46,21 @@ export function createQueueMetrics(
   })
   createGauge(registry, {
     name: "unseal_queue_oldest_seconds",
-    help: "How long the oldest of the jobs that are next in line has waited",
+    help: "Longest wait among the jobs that are next in line",
     labels: {},
     overReplicas: "max",
     collect: async (set) => set({}, (await status())?.oldestWaitingSeconds ?? Number.NaN),
   })
   createGauge(registry, {
     name: "unseal_queue_bytes",
-    help: "Memory that Redis uses, for the queue and whatever else it holds",
+    help: "Memory that Redis uses, for the queue and everything else it holds",
     labels: {},
     overReplicas: "max",
     collect: async (set) => set({}, (await inTime(queue.memory()))?.usedBytes ?? Number.NaN),
   })
   createGauge(registry, {
     name: "unseal_dead_letters",
-    help: "Dead letters by code, of the newest 2000",
+    help: "Dead letters by code, counted among the newest 2000",
     labels: { code: CODES },
     overReplicas: "max",
     async collect(set) {
@@ -75,7 +75,7 @@ export function createAccountMetrics(registry: Registry, readAccounts: () => Pro
   const accounts = sharedByOneScrape(() => inTime(readAccounts()))
   createGauge(registry, {
     name: "unseal_queue_accounts",
-    help: "Archives accepted so far, and what has become of them: committed, dead letters, live, discarded",
+    help: "Archives accepted so far, and what they became: committed, dead letters, live, discarded",
     labels: { account: ACCOUNTS },
     overReplicas: "max",
     async collect(set) {
@@ -85,7 +85,7 @@ export function createAccountMetrics(registry: Registry, readAccounts: () => Pro
   })
   createGauge(registry, {
     name: "unseal_queue_missing",
-    help: "Accepted archives that are neither committed, dead letters, live nor discarded: always 0, unless a job was removed or lost",
+    help: "Accepted archives that are neither committed, dead letters, live nor discarded; 0 unless a job was removed or lost",
     labels: {},
     overReplicas: "max",
     collect: async (set) => set({}, (await accounts())?.missing ?? Number.NaN),
@@ -108,7 +108,7 @@ export function createSuspensionMetrics(
   const labels = { project: () => projects.ids, side: SIDES, code: SUSPENDING_CODES as readonly string[] }
   createGauge(registry, {
     name: "unseal_suspended",
-    help: "1 while archives of the project wait until trouble of the deployment ends; the same in every worker: use max, not sum",
+    help: "1 while archives of the project wait for the deployment's trouble to end; the same in every worker: use max, not sum",
     labels,
     overReplicas: "max",
     async collect(set) {

@@ -11,13 +11,13 @@ export type StoreNotices = (url: string) => (notice: StoreNotice) => void
 export function createStoreNotices(registry: Registry, logger: Pick<Logger, "warn">): StoreNotices {
   const skew = createGauge(registry, {
     name: "unseal_clock_skew_seconds",
-    help: "How far a store's clock is ahead of this machine's (negative: behind), as last learned from a refusal; 0 before",
+    help: "How far a store's clock is ahead of this machine's (negative: behind), learned from the last refusal; 0 before the first",
     labels: {},
     overReplicas: "each",
   })
   const blindLooks = createCounter(registry, {
     name: "unseal_blind_looks_total",
-    help: "Looks for an object that a store denied, so that nobody can tell whether it is there: s3:ListBucket is missing",
+    help: "Looks for an object that a store denied, so nobody can tell whether it exists: the permission s3:ListBucket is missing",
     labels: {},
   })
   return (url) => {

@@ -48,7 +48,7 @@ export const ERROR_CODES = {
     kind: "permanent",
     owner: "archive",
     meaning:
-      "the password is not one that the vendor makes: it is empty, cut short, not base64, or of an unknown version",
+      "the password is not in the vendor's format: it is empty, cut short, not base64, or of an unknown version",
     remedy:
       "take the password from the callback or the vendor's REST API again, unchanged, then submit it again",
   },
@@ -56,7 +56,7 @@ export const ERROR_CODES = {
     kind: "permanent",
     owner: "archive",
     meaning:
-      "the object can't be an intact encrypted archive: it is empty, cut short, not encrypted, larger than the store or the memory allows, or more of its packets are damaged than UNSEAL_MAX_DAMAGE accepts",
+      "the object can't be an intact encrypted archive: it is empty, cut short, not encrypted, larger than the store or the memory allows, or has more damaged packets than UNSEAL_MAX_DAMAGE accepts",
     remedy:
       "compare its size with the callback's, and upload it again from the vendor's copy; if the message counts damaged packets, a higher UNSEAL_MAX_DAMAGE accepts them, then redrive",
   },
@@ -64,7 +64,7 @@ export const ERROR_CODES = {
     kind: "permanent",
     owner: "archive",
     meaning:
-      "what was decrypted is not MPEG-TS: the password belongs to another object, or the object is not an encrypted archive",
+      "the decrypted bytes are not MPEG-TS: the password belongs to another object, or the object is not an encrypted archive",
     remedy: "check that the source key templates lead to this archive's own object, then redrive",
   },
   ERR_DIGEST_MISMATCH: {
@@ -99,14 +99,14 @@ export const ERROR_CODES = {
     kind: "transient",
     owner: "archive",
     meaning:
-      "the object's size is not the one that the callback announced, and UNSEAL_ANNOUNCED_SIZE=require insists on it",
+      "the object does not have the size that the callback announced, and UNSEAL_ANNOUNCED_SIZE=require insists on it",
     remedy:
       "upload the object again from the vendor's copy, or accept it as it is with UNSEAL_ANNOUNCED_SIZE=record",
   },
   ERR_COMMIT_MISMATCH: {
     kind: "transient",
     owner: "deployment",
-    meaning: "the store confirmed the object, and then had none, or one of another size or content",
+    meaning: "the store confirmed the object, but then the object was missing or had another size or content",
     remedy:
       "find out why the store, or something in front of it, loses or changes what it has confirmed; nothing was removed, and the archive is written again",
   },
@@ -119,16 +119,16 @@ export const ERROR_CODES = {
   ERR_UPLOAD_GONE: {
     kind: "transient",
     owner: "archive",
-    meaning: "the store no longer has the upload that was begun",
+    meaning: "the store no longer has the upload that this archive began",
     remedy:
-      "nothing at first: the next attempt begins another upload; if it happens again, find what aborts uploads (a lifecycle rule, a janitor)",
+      "nothing at first: the next attempt starts a new upload; if it happens again, find out what aborts uploads (a lifecycle rule, a janitor)",
   },
   ERR_OBJECT_CHANGED: {
     kind: "transient",
     owner: "archive",
     meaning: "the object was replaced while it was being read",
     remedy:
-      "nothing at first: the next attempt reads the new version from the start; if it happens again, find what keeps writing to the source",
+      "nothing at first: the next attempt reads the new version from the start; if it happens again, find out what keeps writing to the source",
   },
   ERR_STORE_UNAVAILABLE: {
     kind: "transient",
@@ -141,20 +141,20 @@ export const ERROR_CODES = {
     owner: "deployment",
     meaning: "the store asks for fewer requests (503 SlowDown, 429)",
     remedy:
-      "nothing at first: fewer requests are sent until the store takes more; if it lasts, raise the store's limit",
+      "nothing at first: Unseal sends fewer requests until the store accepts more; if it lasts, raise the store's limit",
   },
   ERR_STORE_FULL: {
     kind: "transient",
     owner: "deployment",
-    meaning: "the disk or the quota of the store is full",
+    meaning: "the store's disk or quota is full",
     remedy: "free some space, or raise the quota",
   },
   ERR_KEY_SERVICE_UNAVAILABLE: {
     kind: "transient",
     owner: "deployment",
     meaning:
-      "a private key can't be used at the moment: the key directory or key service is away, empty or unreadable",
-    remedy: "check the project's key directory, its mount and who may read it, or the key service",
+      "a private key can't be used at the moment: the key directory or key service is unreachable, empty or unreadable",
+    remedy: "check the project's key directory, its mount and its permissions, or the key service",
   },
 } as const satisfies Record<string, ErrorRow>
 

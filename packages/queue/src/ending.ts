@@ -7,17 +7,17 @@ export const FAILURES = {
   ...ERROR_CODES,
   ERR_STALLED: {
     kind: "permanent",
-    meaning: "workers ended or froze with this job in hand, time after time",
-    remedy: "find what ends or blocks them (a memory limit, restarts, a loop) in their logs, then redrive",
+    meaning: "workers died or froze again and again while they had this job",
+    remedy: "find in their logs what kills or blocks them (a memory limit, restarts, a loop), then redrive",
   },
   ERR_RUN_STUCK: {
     kind: "transient",
-    meaning: "nothing moved in a run for minutes, so it was ended",
+    meaning: "a run was aborted because nothing moved for minutes",
     remedy: "check what the message names: a store, a disk or a key directory",
   },
   ERR_UNEXPECTED: {
     kind: "transient",
-    meaning: "an error that Unseal does not know",
+    meaning: "an error that Unseal has no code for",
     remedy: "report it, with its stack from the worker's log",
   },
 } as const satisfies Record<string, { kind: ErrorKind; meaning: string; remedy: string }>

@@ -26,14 +26,14 @@ export const ADMIN_ENDPOINTS = {
     tells: "whether the process makes progress, for a liveness probe",
     answers: {
       200: "it does",
-      503: "it is stuck, with the reason: restart it. Never because Redis, a store or a key is missing, which a restart would not help",
+      503: "it is stuck, with the reason: restart it. A missing Redis, store or key is no reason, since a restart would not help",
     },
   },
   "/readyz": {
     tells: "whether the process can work, for a readiness probe",
     answers: {
       200: "it can",
-      503: "it can't, with every reason: Redis does not take what it writes, or ingest is draining. What is wrong with one project (keys, a store) is not among them: that project is suspended, as `unseal_suspended` and the log show",
+      503: "it can't, with every reason: Redis does not accept writes, or ingest is draining. Trouble of one project (keys, a store) is not a reason: that project is suspended, as `unseal_suspended` and the log show",
     },
   },
   "/metrics": {

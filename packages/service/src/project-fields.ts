@@ -102,14 +102,14 @@ export const PROJECT_FIELDS = {
     schema: z.enum(PLATFORMS, { error: "must be opentok or vonage" }).optional(),
     variable: "UNSEAL_PLATFORM",
     takes: oneOf(PLATFORMS),
-    meaning: "the vendor's platform, which must be that of the id; unset, the form of the id decides",
+    meaning: "the vendor's platform, which must match the id; unset, the form of the id decides",
   },
   apiAuth: {
     readers: ["vendor"],
     schema: z.enum(API_SCHEMES, { error: "must be opentok, vonage or basic" }).optional(),
     variable: "UNSEAL_API_AUTH",
     takes: oneOf(API_SCHEMES),
-    meaning: "how requests to the vendor's REST API are authenticated; unset, as the platform does",
+    meaning: "how requests to the vendor's REST API are authenticated; unset, the platform's own way",
   },
   apiSecret: {
     readers: ["vendor"],
@@ -138,7 +138,7 @@ export const PROJECT_FIELDS = {
     variable: "UNSEAL_APPLICATION_KEY",
     secret: true,
     takes: "PEM",
-    meaning: "private key (PEM) of the Vonage application, for the REST API; not a key of archives",
+    meaning: "private key (PEM) of the Vonage application, for the REST API; it decrypts no archives",
   },
   apiUrl: {
     readers: ["vendor"],
@@ -150,7 +150,7 @@ export const PROJECT_FIELDS = {
       .optional(),
     variable: "UNSEAL_API_URL",
     takes: "a URL with https://",
-    meaning: "base URL of the vendor's REST API, if it is not the platform's",
+    meaning: "base URL of the vendor's REST API; unset, the platform's own",
   },
   source: {
     readers: ["worker", "stores"],
@@ -195,7 +195,7 @@ export const PROJECT_FIELDS = {
     formerly: { field: "keysDir", variable: "UNSEAL_KEYS_DIR" },
     takes: "a path or a URL",
     meaning:
-      "key ring: a directory with the private keys, `*.pem`, and the passphrase of `NAME.pem` in `NAME.passphrase`; its path, or `file:///directory`",
+      "path or `file:///directory` of the key ring: a directory with the private keys, `*.pem`, and the passphrase of `NAME.pem` in `NAME.passphrase`",
   },
   limits: {
     readers: ["worker"],
@@ -212,7 +212,7 @@ export const PROJECT_FIELDS = {
       )
       .default({}),
     takes: "`{ partsInFlight: 1 to 10,000 }`",
-    meaning: "parts of this project in memory at once, in each worker, so that it leaves room to others",
+    meaning: "parts of this project in memory at once, in each worker; a limit leaves room to other projects",
   },
   callbackAuth: {
     readers: ["ingest"],
@@ -232,7 +232,7 @@ export const PROJECT_FIELDS = {
     variable: "UNSEAL_SIGNATURE_SECRET",
     secret: true,
     takes: `one or two texts of at least ${MIN_SECRET_BYTES} bytes`,
-    meaning: "signature secret of `signed` callbacks; two while it is being rotated, both valid",
+    meaning: "signature secret of `signed` callbacks; during a rotation two, both valid",
   },
   callbackToken: {
     readers: ["ingest"],
@@ -244,7 +244,7 @@ export const PROJECT_FIELDS = {
     variable: "UNSEAL_CALLBACK_TOKEN",
     secret: true,
     takes: TOKEN_TAKES,
-    meaning: "the secret last segment of the callback URL when callbacks are authenticated by `token`",
+    meaning: "secret last segment of the callback URL, for callbacks that are authenticated by `token`",
   },
 } as const satisfies ProjectFields
 

@@ -163,13 +163,13 @@ export function openProjects<R extends ProjectsReader>(
 export function createReloadMetrics(registry: Registry) {
   const invalid = createGauge(registry, {
     name: "unseal_projects_file_invalid",
-    help: "1 while the projects file, or a file that it names, can't be used, so that the earlier projects stay in effect",
+    help: "1 while the projects file, or a file that it names, can't be used; the earlier projects then stay in effect",
     labels: {},
     overReplicas: "max",
   })
   const reloads = createCounter(registry, {
     name: "unseal_projects_reloads_total",
-    help: "Changes to the projects' files: taken, or invalid and ignored",
+    help: "Changes to the projects file and the files that it names, taken or ignored as invalid",
     labels: { outcome: ["taken", "invalid"] },
   })
   return { invalid, reloads }

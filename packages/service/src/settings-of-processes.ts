@@ -12,18 +12,17 @@ export const PROCESS_SETTINGS = {
   REDIS_TLS_CA_FILE: {
     for: ["ingest", "worker", "cli"],
     default: null,
-    meaning:
-      "file with the certificates (PEM) of the authorities that may vouch for Redis, instead of those that Node knows",
+    meaning: "file with the certificates (PEM) of the authorities to trust for Redis, instead of Node's own",
   },
   REDIS_TLS_CERT_FILE: {
     for: ["ingest", "worker", "cli"],
     default: null,
-    meaning: "file with the certificate (PEM) that Redis is shown, if it asks for one",
+    meaning: "file with the client certificate (PEM), for a Redis that asks for one",
   },
   REDIS_TLS_KEY_FILE: {
     for: ["ingest", "worker", "cli"],
     default: null,
-    meaning: "file with the private key (PEM) of that certificate",
+    meaning: "file with the private key (PEM) of the client certificate",
   },
   LOG_LEVEL: {
     for: EVERY_SERVER,
@@ -39,18 +38,18 @@ export const PROCESS_SETTINGS = {
     for: ["ingest", "worker"],
     default: "require",
     meaning:
-      "whether a Redis that may lose what it acknowledged (no AOF, not `appendfsync always`, an eviction policy) is refused at start-up (`require`) or only warned about (`warn`)",
+      "what to do at start with a Redis that may lose writes that it acknowledged (no AOF, not `appendfsync always`, an eviction policy): refuse it (`require`) or only log a warning (`warn`)",
   },
   UNSEAL_HOST: {
     for: ["ingest", "worker"],
     default: null,
     meaning:
-      "address that the process listens on, also with its admin port, which shows no secret and changes nothing. Unset, every address of the machine, IPv4 and IPv6, since probes and scrapes come from outside a pod",
+      "address that the process listens on, admin port included. The admin port shows no secret and changes nothing. Unset, the process listens on every address of the machine, IPv4 and IPv6, because probes and scrapes come from outside a pod",
   },
   UNSEAL_PORT: {
     for: ["ingest"],
     default: "8080",
-    meaning: "port that callbacks come to; 0 takes any free one",
+    meaning: "port that takes callbacks; 0 takes any free one",
   },
   UNSEAL_ADMIN_PORT: {
     for: ["ingest", "worker"],

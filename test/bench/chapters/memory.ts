@@ -33,7 +33,7 @@ export const memory: Chapter = {
     const peaks = standings.flatMap(({ costs }) => costs.map(({ peakRssBytes }) => peakRssBytes))
     const [least, most] = [Math.min(...peaks), Math.max(...peaks)]
     return {
-      conditions: "One worker process for each size, which decrypts one archive; digests on, as it comes.",
+      conditions: "One worker process for each size, which decrypts one archive; digests on, the default.",
       columns: ["archive", ...COST_COLUMNS],
       rows: results.map(({ size, standing }) => [mebibytes(size), ...costColumns(standing, size)]),
       targets: [

@@ -21,7 +21,7 @@ function changeEtag(reply: Reply, change: (etag: string) => string): Reply {
 
 export const ANSWER_QUIRKS = {
   "weak-etags": {
-    meaning: "answers reads with weak ETags (W/), as a proxy does that compresses",
+    meaning: "answers reads with weak ETags (W/), like a proxy that compresses",
     create: () => ({
       reply: (reply, { operation }) =>
         operation === "GetObject" || operation === "HeadObject"
@@ -46,7 +46,7 @@ export const ANSWER_QUIRKS = {
     create: () => ({ state: { etags: "long" } }),
   },
   "kms-etags": {
-    meaning: "encrypts with aws:kms, so that ETags are no MD5 of anything",
+    meaning: "encrypts with aws:kms, so its ETags are not MD5 digests",
     create: () => ({
       state: { etags: "random" },
       reply: (reply) => ({
@@ -56,7 +56,7 @@ export const ANSWER_QUIRKS = {
     }),
   },
   "endless-listings": {
-    meaning: "says of every listing that it goes on, and begins it again with each page",
+    meaning: "marks every listing as truncated, and starts it again with each page",
     create: () => ({
       before({ operation, query }): undefined {
         if (!LISTINGS.includes(operation)) return

@@ -61,7 +61,7 @@ export const BODY_QUIRKS = {
     ),
   },
   "checksums-ignored": {
-    meaning: "takes checksum headers, verifies nothing, and answers with none",
+    meaning: "accepts checksum headers, verifies nothing, and returns none",
     create: () => ({
       arrive(request): void {
         for (let name = checksumHeaderIn(request); name !== undefined; name = checksumHeaderIn(request))
@@ -93,7 +93,7 @@ export const BODY_QUIRKS = {
     ),
   },
   "conditions-ignored": {
-    meaning: "writes whatever the conditions of the request say",
+    meaning: "ignores the conditions of a write",
     create: () => ({ action: { ignoreConditions: true } }),
   },
   "complete-412-checksums": {
@@ -120,7 +120,7 @@ export const BODY_QUIRKS = {
     }),
   },
   "equal-parts": {
-    meaning: "completes an upload only if all its parts but the last have one size",
+    meaning: "completes an upload only if all its parts but the last have the same size",
     create: () => ({
       before({ operation, bucket, key, query }, { uploads }): undefined {
         if (operation !== "CompleteMultipartUpload") return
@@ -132,12 +132,12 @@ export const BODY_QUIRKS = {
     }),
   },
   "complete-lost": {
-    meaning: "answers a CompleteMultipartUpload with 200 and an ETag, and makes no object",
+    meaning: "answers a CompleteMultipartUpload with 200 and an ETag, but creates no object",
     create: afterComplete(0),
   },
   "complete-short": {
     meaning:
-      "answers a CompleteMultipartUpload with 200 and an ETag, and makes an object of the first part alone",
+      "answers a CompleteMultipartUpload with 200 and an ETag, but creates an object of the first part alone",
     create: afterComplete(1),
   },
 } as const satisfies Record<string, QuirkRow>

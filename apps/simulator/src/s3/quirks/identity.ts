@@ -31,7 +31,7 @@ export const IDENTITY_QUIRKS = {
     }),
   },
   "hidden-keys": {
-    meaning: "answers 403 AccessDenied for a key that is not there, and to every listing of the bucket",
+    meaning: "answers 403 AccessDenied for a missing key, and to every listing of the bucket",
     create: () => ({
       before(request): undefined {
         if (NEEDS_LIST.includes(request.operation)) throw new Refusal("AccessDenied")
@@ -59,16 +59,16 @@ export const IDENTITY_QUIRKS = {
   },
   "clock-ahead": {
     meaning:
-      "has a clock that is an hour ahead, and refuses what is signed by another with RequestTimeTooSkewed",
+      "has a clock that is an hour ahead, and refuses requests signed by any other with RequestTimeTooSkewed",
     create: () => ({ clockAheadMs: HOUR_MS }),
   },
   "clock-behind": {
     meaning:
-      "has a clock that is an hour behind, and refuses what is signed by another with RequestTimeTooSkewed",
+      "has a clock that is an hour behind, and refuses requests signed by any other with RequestTimeTooSkewed",
     create: () => ({ clockAheadMs: -HOUR_MS }),
   },
   "other-region-301": {
-    meaning: `is in ${OTHER_REGION}, and answers 301 with x-amz-bucket-region to what is signed for another region`,
+    meaning: `is in ${OTHER_REGION}, and answers 301 with x-amz-bucket-region to requests signed for another region`,
     create: () => ({
       state: { region: OTHER_REGION },
       refusal: (refusal) =>
@@ -83,12 +83,11 @@ export const IDENTITY_QUIRKS = {
     }),
   },
   "other-region-400": {
-    meaning: `is in ${OTHER_REGION}, and answers 400 AuthorizationHeaderMalformed to what is signed for another region`,
+    meaning: `is in ${OTHER_REGION}, and answers 400 AuthorizationHeaderMalformed to requests signed for another region`,
     create: () => ({ state: { region: OTHER_REGION } }),
   },
   "redirect-307": {
-    meaning:
-      "answers the first ten requests with 307 TemporaryRedirect, as for a bucket that was created just now",
+    meaning: "answers the first ten requests with 307 TemporaryRedirect, as S3 does for a new bucket",
     create() {
       let left = 10
       return {
@@ -107,7 +106,7 @@ export const IDENTITY_QUIRKS = {
     },
   },
   "expired-token": {
-    meaning: "answers 400 ExpiredToken to the access key that it sees first, and takes another",
+    meaning: "answers 400 ExpiredToken to the first access key that it sees, and accepts any other",
     create() {
       let expired: string | undefined
       return {
@@ -120,7 +119,7 @@ export const IDENTITY_QUIRKS = {
     },
   },
   "throttled-400": {
-    meaning: "refuses every seventh request for its rate, as a 400 that only its name tells",
+    meaning: "refuses every seventh request for its rate, with a 400 that only its error name explains",
     create: () =>
       refuseInTurn(7, [
         () => new Refusal("KMS.ThrottlingException"),
