@@ -38,17 +38,19 @@ export function ingestRegistry(
 interface Troubles {
   readonly suspensions: Parameters<typeof createSuspensionMetrics>[2]
   readonly limits: Parameters<ReturnType<typeof createWorkerMetrics>["watchRequestLimits"]>[0]
+  readonly asides: Parameters<ReturnType<typeof createWorkerMetrics>["watchAsides"]>[0]
 }
 
 /** A registry with what a worker shows; nothing is behind it but the troubles that are given. */
 export function workerRegistry(
   projects: { readonly ids: readonly string[] } = NO_PROJECTS,
-  { suspensions, limits }: Troubles = { suspensions: never, limits: () => [] },
+  { suspensions, limits, asides }: Troubles = { suspensions: never, limits: () => [], asides: () => [] },
 ): Registry {
   const registry = createRegistry()
   createReloadMetrics(registry)
   const metrics = createWorkerMetrics(registry, projects, { holders: 0 })
   metrics.watchRequestLimits(limits)
+  metrics.watchAsides(asides)
   createQueueMetrics(registry, { status: never, memory: never, deadLetters: { count: never } })
   createAccountMetrics(registry, never)
   createSuspensionMetrics(registry, projects, suspensions)

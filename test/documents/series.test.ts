@@ -23,18 +23,26 @@ it("nobody but the worker that can't read a job counts for no project", async ()
   ])
 })
 
-it("what is suspended or slowed down has the series that the document lists", async () => {
+it("what is suspended, slowed down or stood aside from has the series that the document lists", async () => {
   const one = { projectId: "123456", reason: "", remedy: "", since: "", nextProbeAt: null }
   const all = SIDES.flatMap((side) => SUSPENDING_CODES.map((code) => ({ ...one, side, code })))
   const registry = workerRegistry(projects, {
     suspensions: async () => all.map((suspension) => ({ ...suspension, seconds: 1, probes: 1, held: 1 })),
     limits: () =>
       (["source", "destination"] as const).map((side) => ({ projectId: "123456", side, limit: 2 })),
+    asides: () => SIDES.map((side) => ({ projectId: "123456", side, code: "ERR_STORE_DENIED" })),
   })
-  const names = ["unseal_suspended", "unseal_suspended_seconds", "unseal_store_requests_limit"]
+  const names = [
+    "unseal_suspended",
+    "unseal_suspended_seconds",
+    "unseal_store_requests_limit",
+    "unseal_worker_aside",
+  ]
   const rows = rowsOf("metrics.md").filter(([cell]) => names.includes(codeIn(cell)[0]!))
-  expect(rows).toHaveLength(3)
-  expect(compareWithDocument(exposedIn(await registry.metrics()), rows)).toBe(2 * all.length + 2)
+  expect(rows).toHaveLength(4)
+  expect(compareWithDocument(exposedIn(await registry.metrics()), rows)).toBe(
+    2 * all.length + 2 + SIDES.length,
+  )
 })
 
 it("what is never tried again has no series of retries", async () => {

@@ -42,7 +42,11 @@ function look() {
   const fallback = createFallback({ config, onRetry() {} } as unknown as Parameters<typeof createFallback>[0])
   return async () => {
     const worked: string[] = []
-    const copy = fallback(place, job, { worked: (side) => void worked.push(side), waits() {} })
+    const copy = fallback(place, job, {
+      worked: (side) => void worked.push(side),
+      waits() {},
+      isSuspended: () => false,
+    })
     const [, key] = copy.place.sourceKeys
     try {
       return await copy.place.source.open(key!, 1_000, AbortSignal.timeout(60_000)).then(

@@ -1,7 +1,9 @@
 import type { ByteBudget } from "@unseal/archive/decrypt/budget"
 import { RETRIED_KEY_CODES } from "@unseal/archive/keys/retry"
 import { RETRIED_REQUEST_CODES } from "@unseal/archive/store/retry"
+import type { Consumer } from "@unseal/queue/consumer"
 import { FAILURES, type FailureCode, RETRIED_JOB_CODES } from "@unseal/queue/ending"
+import { SIDES } from "@unseal/queue/suspension-state"
 import { createCounter, createGauge, createHistogram, type Registry, UNKNOWN } from "@unseal/service/metrics"
 import type { Projects, WorkerProject } from "@unseal/service/projects"
 import type { Places } from "./places.ts"
@@ -97,6 +99,18 @@ export function createWorkerMetrics(
         overReplicas: "sum",
         collect(set) {
           for (const { projectId, side, limit } of limits()) set({ project: projectId, side }, limit)
+        },
+      })
+    },
+    /** Shows from which projects this worker stands aside. */
+    watchAsides(asides: Consumer["asides"]) {
+      createGauge(registry, {
+        name: "unseal_worker_aside",
+        help: "1 while this worker takes no archive of the project, since it fails on that side where other workers succeed",
+        labels: { project: () => projects.ids, side: SIDES },
+        overReplicas: "sum",
+        collect(set) {
+          for (const { projectId, side } of asides()) set({ project: projectId, side }, 1)
         },
       })
     },

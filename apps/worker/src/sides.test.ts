@@ -30,6 +30,7 @@ test.each([
     const store = sided(storeOf(resumable), "destination", {
       worked: (side) => void worked.push(side),
       waits() {},
+      isSuspended: () => false,
     })
     const writer = await store.create("k", 16, plain, never)
     await writer.writePart(1, [new Uint8Array(16)], 0, never)
@@ -41,9 +42,32 @@ test.each([
 test("keys have worked when their directory was last read: a ring that is kept tells nothing of now", async () => {
   const keyRing = { unwrap: async () => ({}), lookedAt: () => 1_000 } as unknown as OpenedKeyRing
   const worked: unknown[] = []
-  const reports = { worked: (...told: unknown[]) => void worked.push(told), waits() {} }
+  const reports = {
+    worked: (...told: unknown[]) => void worked.push(told),
+    waits() {},
+    isSuspended: () => false,
+  }
   await sidedKeys(keyRing, reports).unwrap(new Uint8Array(), never)
   expect(worked).toEqual([["keys", 1_000]])
+})
+
+test("keys are read again while their project is suspended for them, so that a success ends that at once", async () => {
+  let readAt = 1_000
+  const keyRing = {
+    unwrap: async () => ({}),
+    async refresh() {
+      readAt = 2_000
+    },
+    lookedAt: () => readAt,
+  } as unknown as OpenedKeyRing
+  const worked: unknown[] = []
+  const reports = {
+    worked: (...told: unknown[]) => void worked.push(told),
+    waits() {},
+    isSuspended: () => true,
+  }
+  await sidedKeys(keyRing, reports).unwrap(new Uint8Array(), never)
+  expect(worked).toEqual([["keys", 2_000]])
 })
 
 /** A store that accepts everything and answers nothing, and hears of an abort only where it is told one. */
@@ -85,7 +109,7 @@ test.each<[string, Waiting]>([
 ])("%s of a store that answers nothing ends within 20 s, as trouble of its side", async (_, wait) => {
   vi.useFakeTimers()
   try {
-    const store = sided(deaf(), "destination", { worked() {}, waits() {} })
+    const store = sided(deaf(), "destination", { worked() {}, waits() {}, isSuspended: () => false })
     const waiting = wait(store, await store.create("k", 16, plain, never)).catch((error: unknown) => error)
     await vi.advanceTimersByTimeAsync(21_000)
     expect(await Promise.race([waiting, "still waiting"])).toMatchObject({

@@ -11,8 +11,8 @@ import type { JobContext } from "@unseal/queue/consumer"
 import { withDeadline } from "@unseal/queue/deadline"
 import { idling, type RunSilence, silenceOf, type Transfer } from "./silence.ts"
 
-/** What the queue is told of a run's sides: that one has done what was asked of it at `since`, and that the run waits for one. */
-export type SideReports = Pick<JobContext, "worked" | "waits">
+/** What the queue is told of a run's sides: that one has done what was asked of it at `since`, and that the run waits for one; and what it tells. */
+export type SideReports = Pick<JobContext, "worked" | "waits" | "isSuspended">
 
 /** What an archive needs of its project, by side. */
 interface Sides {
@@ -164,12 +164,18 @@ export function sided<Store extends OpenedStore>(store: Store, side: Side, repor
 }
 
 /** `keyRing` as a project's keys: one without a usable key has nothing to say about any archive. */
-export function sidedKeys(keyRing: OpenedKeyRing, { worked, waits }: SideReports): OpenedKeyRing {
+export function sidedKeys(keyRing: OpenedKeyRing, reports: SideReports): OpenedKeyRing {
+  const { worked, waits, isSuspended } = reports
   return {
     ...keyRing,
     async unwrap(encryptedPassword, signal) {
       const since = Date.now()
-      const unwrapping = idling(keyRing.unwrap(encryptedPassword, signal), () => waits("keys"))
+      const unwrap = async () => {
+        // A kept key would be found, and prove nothing.
+        if (isSuspended("keys")) await keyRing.refresh(signal)
+        return keyRing.unwrap(encryptedPassword, signal)
+      }
+      const unwrapping = idling(unwrap(), () => waits("keys"))
       const unwrapped = await on("keys", unwrapping)
       if (unwrapped === null && keyRing.describe().length === 0) throw withoutKeys(keyRing.location)
       // Keys that were read before their directory went away tell nothing of it.

@@ -47,7 +47,7 @@ export interface WorkerOptions {
   /** Around each run, the first one innermost. */
   readonly decorators?: readonly RunDecorator[]
   /** In place of what the consumer does by itself. */
-  readonly consumer?: Pick<ConsumerOptions<MissionResult>, "watchdog" | "lockRenewal">
+  readonly consumer?: Pick<ConsumerOptions<MissionResult>, "watchdog" | "lockRenewal" | "asides">
   /** In place of what the stores do by themselves. */
   readonly stores?: PlacesOptions["stores"]
   /** In place of what the key rings do by themselves. */
@@ -80,6 +80,7 @@ export function createWorker(options: WorkerOptions): Worker {
     keyRings: options.keyRings,
   })
   metrics.watchRequestLimits(places.requestLimits)
+  metrics.watchAsides(() => consumer.asides())
   const fallback = createFallback({ config, onRetry })
   createKeyMetrics(registry, projects, places)
   const consumer = createConsumer({
@@ -115,7 +116,9 @@ export function createWorker(options: WorkerOptions): Worker {
 
   return {
     live,
-    ready: () => health.problems(),
+    async ready() {
+      return [...(await health.problems()), ...standsAside(consumer.asides(), projects.ids)]
+    },
     async close() {
       clearInterval(watchdog)
       health.close()
@@ -124,6 +127,18 @@ export function createWorker(options: WorkerOptions): Worker {
       await Promise.all([places.close(), deadLetters.close()])
     },
   }
+}
+
+/** That a worker has nothing to do, since it fails for each of its projects where others succeed: a clause, or none. */
+export function standsAside(
+  asides: ReturnType<Consumer["asides"]>,
+  projectIds: readonly string[],
+): readonly string[] {
+  const from = new Set(asides.map(({ projectId }) => projectId))
+  const [first] = asides
+  if (first === undefined || !projectIds.every((id) => from.has(id))) return []
+  const example = `${first.projectId}, ${first.side}: ${first.code}`
+  return [`stands aside from every project, since other workers succeed where it fails (${example})`]
 }
 
 /**

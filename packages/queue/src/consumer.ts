@@ -17,6 +17,7 @@ import { holdLock } from "./lock.ts"
 import { queueKey, queuePrefix } from "./names.ts"
 import { PacedWorker } from "./paced-worker.ts"
 import { createRunner, type EndedRun, type JobContext, ShutdownReason, STALL_LIMIT } from "./run.ts"
+import { type Aside, createAsides } from "./stand-aside.ts"
 import { createSuspensions } from "./suspension.ts"
 import { createWatchdog, type WatchdogLimits } from "./watchdog.ts"
 
@@ -40,6 +41,8 @@ export interface ConsumerOptions<Result extends RunResult> {
   readonly suspendMaxMs?: number
   /** How soon and how often a suspended project is probed: after 1 s, and at most every 60 s. */
   readonly suspension?: { readonly firstMs: number; readonly mostMs: number }
+  /** How soon and how often a worker that stands aside looks again: after 5 s, and at least every minute. */
+  readonly asides?: { readonly firstMs: number; readonly mostMs: number }
   /** `by-job` is BullMQ's own, only for the test that shows why it is not used: `by-run`. */
   readonly lockRenewal?: "by-run" | "by-job"
   /** When a run is taken to be stuck. */
@@ -63,6 +66,8 @@ export interface Consumer {
   readonly lastTrouble: string
   /** Jobs whose run has not ended yet. */
   readonly active: number
+  /** The projects from which this worker stands aside, since it is the only one to fail (stand-aside.ts). */
+  asides(): Aside[]
   /** Takes no more jobs, aborts all runs and hands their jobs back. Resolves within 5 s. */
   close(): Promise<void>
 }
@@ -91,8 +96,9 @@ export function createConsumer<Result extends RunResult>(options: ConsumerOption
   connection.on("error", (error) => logError(error, "redis connection failed"))
 
   const active = new Set<ActiveRun>()
+  const asides = createAsides({ connection, queue, ...options.asides, ...(logger && { logger }) })
   const suspensions = createSuspensions({
-    ...{ connection, queue, logError, maxMs: options.suspendMaxMs ?? 24 * 3_600_000 },
+    ...{ connection, queue, logError, asides, maxMs: options.suspendMaxMs ?? 24 * 3_600_000 },
     ...options.suspension,
     ...(logger && { logger }),
   })
@@ -157,6 +163,8 @@ export function createConsumer<Result extends RunResult>(options: ConsumerOption
     metrics: COMPLETED_METRICS,
   })
   worker.onPoll = progressed
+  worker.isChoosy = () => asides.list().length > 0
+  worker.mayTake = asides.mayTake
   worker.on("error", (error) => logError(error, "queue failed"))
   worker.run().catch((error: unknown) => logError(error, "queue failed"))
 
@@ -250,6 +258,7 @@ export function createConsumer<Result extends RunResult>(options: ConsumerOption
     get active() {
       return active.size
     },
+    asides: asides.list,
     close() {
       closing ??= close()
       return closing

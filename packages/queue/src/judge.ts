@@ -5,10 +5,9 @@ import type { Job } from "bullmq"
 import type { RedisClient } from "./client.ts"
 import { withDeadline } from "./deadline.ts"
 import { type Ending, endingOf, type FailedRun } from "./ending.ts"
-import type { JobPayload } from "./job.ts"
 import { missedFor } from "./late.ts"
 import { type JobLock, LockLostError } from "./lock.ts"
-import type { Admission, Suspensions, TakenJob } from "./suspension.ts"
+import type { Admission, Suspensions, TakenJob } from "./suspension-contract.ts"
 import { RunStuckError } from "./watchdog.ts"
 
 export interface JudgeOptions {
@@ -28,14 +27,14 @@ const noAnswer = () => new Error(`redis did not answer within ${ANSWER_MS} ms`)
 export function createJudge(options: JudgeOptions) {
   const { connection, queue, attempts, objectWaitMs, suspensions, logError } = options
 
-  /** What becomes of the job, after asking Redis what only all workers together know. */
+  /** What becomes of a job whose run, which took `runMs`, has failed, after asking Redis what only all workers together know. */
   async function failed(
     error: unknown,
     job: Job,
-    token: string,
+    taken: TakenJob | undefined,
     lock: JobLock,
     signal: AbortSignal,
-    payload: JobPayload | undefined,
+    runMs: number,
   ): Promise<Ending<never>> {
     const jobId = job.id ?? ""
     const run: FailedRun = {
@@ -54,8 +53,9 @@ export function createJudge(options: JudgeOptions) {
         const waitedMs = await withDeadline(missedFor(connection, queue, jobId, kind), ANSWER_MS, noAnswer)
         return endingOf({ ...run, waitedMs })
       }
-      if (ending.kind !== "suspended" || payload === undefined) return ending
-      const verdict = await suspensions.hit({ jobId, token, payload }, ending.side, error as UnsealError)
+      if (ending.kind !== "suspended" || taken === undefined) return ending
+      const verdict = await suspensions.hit(taken, ending.side, error as UnsealError, Math.round(runMs))
+      if (verdict.kind === "back") return HANDED_BACK
       if (verdict.kind === "own") return endingOf({ ...run, isOwn: true })
       if (verdict.kind === "expired")
         return { kind: "dead-letter", code: ending.code, reason: verdict.reason }

@@ -1,10 +1,17 @@
-import { type Processor, Worker, type WorkerOptions } from "bullmq"
+import { type Job, type Processor, Worker, type WorkerOptions } from "bullmq"
 import { mendBackend } from "./worker-backend.ts"
+
+const NOTHING_FOR_US_MS = 500
 
 /** BullMQ's worker asks for the next job again at once when Redis refuses (OOM, READONLY): a thousand times a second. */
 export class PacedWorker extends Worker {
   /** Called whenever the queue has answered, with a job or without. */
   onPoll: () => void = () => {}
+
+  /** Whether some jobs are not for this worker: then `mayTake` is asked before it takes one. */
+  isChoosy: () => boolean = () => false
+  /** Whether anything in line is for this worker; if so, it is the next. */
+  mayTake: () => Promise<boolean> = async () => true
 
   constructor(name: string, processor: Processor, options: WorkerOptions) {
     super(name, processor, options)
@@ -21,8 +28,18 @@ export class PacedWorker extends Worker {
     }
   }
 
+  /** BullMQ's takes the next job with the same command that ends this one. */
+  override processJob(job: Job, token: string, takesNext: () => boolean = () => true) {
+    return super.processJob(job, token, () => !this.isChoosy() && takesNext())
+  }
+
   protected override async moveToActive(token: string, name?: string) {
     try {
+      if (this.isChoosy() && !(await this.mayTake())) {
+        if (!this.closing) await this.delay(NOTHING_FOR_US_MS)
+        this.onPoll()
+        return undefined as unknown as Job
+      }
       const job = await super.moveToActive(token, name)
       this.onPoll()
       return job

@@ -17,6 +17,7 @@ import type { QueueLogger } from "./error-log.ts"
 import { type JobPayload, parseJobPayload } from "./job.ts"
 import { createJudge, HANDED_BACK, type JudgeOptions } from "./judge.ts"
 import type { JobLock, LockLostError } from "./lock.ts"
+import type { TakenJob } from "./suspension-contract.ts"
 import { type RunProgress, RunStuckError } from "./watchdog.ts"
 
 /** The reason of an abort that is no failure: the process ends, the job goes back. */
@@ -53,6 +54,8 @@ export interface JobContext {
    * that side meanwhile, by whichever worker, the run is aborted, and its job is held. The probe goes on.
    */
   waits(side: Side): void
+  /** Whether the project is suspended for `side`, as far as this worker knows: what was learned of it earlier proves nothing. */
+  isSuspended(side: Side): boolean
 }
 
 /** A run that ended. */
@@ -126,15 +129,16 @@ export function createRunner<Result extends RunResult>(deps: RunnerOptions<Resul
         ...(logger && { logger }),
         onLockLost: (reason: LockLostError) => lock.lose(reason),
       })
-    let payload: JobPayload | undefined
+    let taken: TakenJob | undefined
+    let startedAt = performance.now()
     let probeOf: string | undefined
     const worked = new Map<Side, number>()
     let leave: (() => void) | null = () => {}
-    const seen = () => (payload ? { payload } : {})
+    const seen = () => (taken ? { payload: taken.payload } : {})
     const suspensionsLearn = () => {
-      if (payload)
+      if (taken)
         suspensions
-          .ended({ jobId, token, payload }, worked, probeOf)
+          .ended(taken, worked, probeOf)
           .catch((error) => logError(error, "suspension was not told of a run"))
     }
     try {
@@ -142,7 +146,8 @@ export function createRunner<Result extends RunResult>(deps: RunnerOptions<Resul
         const reason = `ERR_STALLED: ${job.stalledCounter} workers ended while they had this job`
         return { ending: { kind: "dead-letter", code: "ERR_STALLED", reason } }
       }
-      payload = readPayload(job)
+      const payload = readPayload(job)
+      taken = { jobId, token, payload, isFirst: Number(job.priority) === 0 }
       if (!(await predecessorEnded(jobId, signal))) return { ...seen(), ending: HANDED_BACK }
       signal.throwIfAborted()
       const { froze, frozeAlone } = await freezesOf(job, signal)
@@ -154,12 +159,13 @@ export function createRunner<Result extends RunResult>(deps: RunnerOptions<Resul
       const entered = progress.begin("waiting for its worker's other runs", "shared")
       leave = await room.enter(jobId, alone, signal).finally(entered)
       if (leave === null) return { ...seen(), ending: HANDED_BACK }
-      const admission = await judge.admit({ jobId, token, payload }, signal)
+      const admission = await judge.admit(taken, signal)
       if (admission.kind === "held") return { ...seen(), ending: admission }
+      if (admission.kind === "aside") return { ...seen(), ending: HANDED_BACK }
       if (admission.kind === "expired") return { ...seen(), ending: { ...admission, kind: "dead-letter" } }
       probeOf = admission.probeOf
-      const taken = payload
       const checkpoint = openLog(signal)
+      startedAt = performance.now()
       const running = deps.run(payload, {
         jobId,
         attempt: job.attemptsMade + 1,
@@ -170,10 +176,11 @@ export function createRunner<Result extends RunResult>(deps: RunnerOptions<Resul
         checkpoint,
         worked(side, since = Date.now()) {
           worked.set(side, since)
-          suspensions.works(taken, side, since)
+          suspensions.works(payload, side, since)
         },
+        isSuspended: (side) => suspensions.hinders(payload, side),
         waits(side) {
-          if (suspensions.hinders(taken, side, probeOf)) abort.abort(new SuspendedReason())
+          if (suspensions.hinders(payload, side, probeOf)) abort.abort(new SuspendedReason())
         },
       })
       const ended = running.then(
@@ -189,16 +196,16 @@ export function createRunner<Result extends RunResult>(deps: RunnerOptions<Resul
       if (!checkpoint.empty) await forget(openLog(AbortSignal.timeout(1_000)))
       return { ...seen(), ending: { kind: "committed", result } }
     } catch (thrown) {
-      if (signal.reason instanceof SuspendedReason && payload !== undefined && !lock.lost) {
-        const ending = await judge.stoodBack({ jobId, token, payload }, lock)
+      if (signal.reason instanceof SuspendedReason && taken !== undefined && !lock.lost) {
+        const ending = await judge.stoodBack(taken, lock)
         suspensionsLearn()
         return { ...seen(), ending }
       }
       // An aborted run may throw anything; what it was aborted for is what it failed of.
       const error = signal.reason instanceof RunStuckError ? signal.reason : thrown
-      const ending = await judge.failed(error, job, token, lock, signal, payload)
+      const ending = await judge.failed(error, job, taken, lock, signal, performance.now() - startedAt)
       if (ending.kind === "suspended") worked.delete(ending.side)
-      if (ending.kind !== "handed-back" && ending.kind !== "lock-lost") suspensionsLearn()
+      if (ending.kind !== "lock-lost" && !(signal.reason instanceof ShutdownReason)) suspensionsLearn()
       // What may be gone on with when the job is redriven stays: the deployment's trouble says nothing of the archive.
       if (ending.kind === "dead-letter" && isUnsealError(error) && isFinal(error))
         await forget(openLog(AbortSignal.timeout(1_000)))

@@ -88,8 +88,9 @@ end
 `
 
 /**
- * A run of `id` failed on `name`. Gives `lost` · `own`: others succeeded after each of its failures · `expired` and the milliseconds
- * it was held · `began` or `joined`: it is held.
+ * A run of `id` failed on `name`. Gives `lost` · `own`: others succeeded after each of its failures · `expired` · `back`: the trouble is
+ * over, or this worker's alone · `began` or `joined`: it is held. And the milliseconds it was held, when it failed, and how often its
+ * worker has been the only one to fail.
  */
 export const HIT = `${COMMON}
 if not isOurs(a.id, a.token) then return { "lost" } end
@@ -101,8 +102,15 @@ local ended = readAt(ends, a.name)
 local isNew = not string.find(hitBy, a.by, 1, true)
 local othersWorked = ended ~= nil and ended.at > hitAt
 local workedHere = a.workedAgoMs ~= nil and t - a.workedAgoMs > hitAt
+-- It began after others had ended a suspension, failed all the same, and its worker has not succeeded since its last failure.
+local endedAt = ended and (ended.seen or ended.at) or 0
+local runAt = t - a.runMs
+local strikes = a.strikes
+if a.seenAgoMs ~= nil and t - a.seenAgoMs > a.lastHitAt then strikes = 0
+elseif a.lastHitAt > 0 and endedAt > a.lastHitAt and runAt > endedAt then strikes = strikes + 1 end
+local isBroken = strikes >= a.mostStrikes
 -- A worker that has not succeeded itself may be what is broken: it counts once.
-local counts = hitAt > 0 and (workedHere or (isNew and othersWorked))
+local counts = hitAt > 0 and not isBroken and (workedHere or (isNew and othersWorked))
 if hitAt == 0 or counts then hits = hits + 1 end
 if isNew then hitBy = string.sub(a.by .. " " .. hitBy, 1, 1000) end
 redis.call("HSET", job, "hits", hits, "hitAt", whole(t), "heldSince", whole(heldSince), "hitBy", hitBy)
@@ -115,24 +123,26 @@ if heldMs >= a.maxMs then verdict = "expired" end
 if verdict then
   redis.call("ZREM", heldOf .. a.name, a.id)
   if isProbe then passOn(a.name, s) end
-  return { verdict, whole(heldMs) }
+  return { verdict, whole(heldMs), whole(t), strikes }
 end
 
 local began = s == nil or s.ending
+-- What is over does not begin again by a run that was begun before, nor by a worker that is the only one to fail.
+if began and (isBroken or (endedAt > runAt and t - endedAt < 60000)) then return { "back", whole(heldMs), whole(t), strikes } end
 local order = isProbe and s.probeOrder or orderOf(a.id)
 if began then
   -- What ended a moment ago and begins again is asked more seldom than before.
   local before = s or (ended and t - ended.at < 60000 and ended) or nil
   local intervalMs = before and math.min(before.intervalMs * 2, 4 * a.firstMs, a.mostMs) or a.firstMs
   s = { since = t, intervalMs = intervalMs, probes = 0, maxMs = a.maxMs, probeOrder = order }
-elseif isProbe then
+elseif isProbe and not isBroken then
   s.probes, s.intervalMs = s.probes + 1, math.min(s.intervalMs * 2, a.mostMs)
 end
-s.code, s.reason, s.remedy, s.failed = a.code, a.reason, a.remedy, a.id
+s.code, s.reason, s.remedy, s.failed, s.failedBy = a.code, a.reason, a.remedy, a.id, a.by
 putAside(a.id, a.name, order, a.clock + a.maxMs - heldMs)
 if isProbe or not s.probe then chooseProbe(a.name, s, math.floor(s.intervalMs * a.jitter)) end
 write(a.name, s)
-return { began and "began" or "joined" }`
+return { began and "began" or "joined", whole(heldMs), whole(t), strikes }`
 
 /**
  * May the job `id`, just taken, run? `names`: what it needs. Gives `run` · `probe` and the name it is a probe of · `held` · `lost` ·
@@ -148,6 +158,15 @@ for _, candidate in ipairs(a.names) do
       -- Only where a worker's clock is ahead of the one that delayed it.
       local earlyMs = c.nextProbeAt - t
       if earlyMs <= 250 then
+        -- Who failed last lets others try first.
+        if c.failedBy == a.by and (c.yields or 0) < 3 then
+          c.yields = (c.yields or 0) + 1
+          write(candidate, c)
+          putAside(a.id, candidate, c.probeOrder, a.clock + 100)
+          return { "held" }
+        end
+        c.yields = 0
+        write(candidate, c)
         -- Its run is no time in which it is held.
         local since = redis.call("HGET", bull .. a.id, "heldSince")
         if since then
@@ -189,7 +208,7 @@ export const END = `${COMMON}
 local t, s = now(), readAt(suspensions, a.name)
 if not s or s.ending or (not a.byHand and t - a.agoMs < s.since) then return false end
 if not a.byHand then
-  redis.call("HSET", ends, a.name, cjson.encode({ at = t - a.agoMs, intervalMs = s.intervalMs }))
+  redis.call("HSET", ends, a.name, cjson.encode({ at = t - a.agoMs, seen = t, intervalMs = s.intervalMs }))
 end
 s.ending, s.endedAt, s.byHand, s.probe = true, t, a.byHand, nil
 local state = cjson.encode(s)

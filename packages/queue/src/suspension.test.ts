@@ -231,23 +231,70 @@ test("the only archive of a project is held, however often it is denied: nobody 
   await poll(async () => (await completed()).length).toBe(1)
 }, 60_000)
 
-test("a worker that is broken itself uses up no attempt, however often others succeed meanwhile", async () => {
-  // As of one whose network is gone, or whose look at the keys is younger than that of the others.
-  let broken = true
-  const consumer = consume(async () => {
-    if (broken) throw fails("ERR_KEY_SERVICE_UNAVAILABLE", "keys")
-    return {}
-  })
-  const [jobId] = await enqueue(SICK, 1)
-  for (let failures = 1; failures <= 5; failures++) {
-    await poll(() => consumer.ended.length).toBeGreaterThanOrEqual(failures)
-    // Another worker succeeds.
-    await poll(() => runScript(client, queue, END, { name: `${SICK}:keys`, agoMs: 0 })).toBeTypeOf("string")
+test("a worker that is broken itself uses up no attempt, stands aside after two suspensions, and comes back once it is mended", async () => {
+  // As of one whose keys were never mounted.
+  let isBroken = true
+  const broken = consume(
+    async ({ projectId }) => {
+      if (isBroken && projectId === SICK) throw fails("ERR_KEY_SERVICE_UNAVAILABLE", "keys")
+      await sleep(10)
+      return {}
+    },
+    { asides: { firstMs: 200, mostMs: 400 } },
+  )
+  const healthy = consume(
+    async () => {
+      await sleep(30)
+      return {}
+    },
+    { concurrency: 2 },
+  )
+  let archives = (await enqueue(SICK, 40)).length
+  while (broken.asides().length === 0) {
+    expect(archives).toBeLessThan(200)
+    archives += (await enqueue(SICK, 1)).length
+    await sleep(100)
   }
-  expect(consumer.ended.map(({ ending }) => ending.kind)).not.toContain("retry")
-  broken = false
-  await poll(completed).toEqual([jobId])
-  expect(await field(jobId!, "atm")).toBe("1")
+  expect(broken.asides()).toEqual([{ projectId: SICK, side: "keys", code: "ERR_KEY_SERVICE_UNAVAILABLE" }])
+  await poll(async () => (await completed()).length).toBe(archives)
+  const told = () => [...broken.lines, ...healthy.lines].map(({ message }) => message)
+  const suspensions = () => told().filter((message) => message.startsWith("project suspended")).length
+  expect(suspensions()).toBeLessThanOrEqual(3)
+  const before = suspensions()
+
+  // It works for others, also past archives that are not for it, and hinders none.
+  const done = (consumer: Watched, projectId: string) =>
+    consumer.ended.filter(
+      ({ payload, ending }) => payload?.projectId === projectId && ending.kind === "committed",
+    )
+  while (done(broken, WELL).length === 0) {
+    expect(archives).toBeLessThan(1_000)
+    archives += (await enqueue(SICK, 20)).length + (await enqueue(WELL, 20)).length
+    await sleep(200)
+  }
+  await poll(async () => (await completed()).length).toBe(archives)
+  expect(done(broken, SICK)).toEqual([])
+  expect(suspensions()).toBe(before)
+  expect(healthy.asides()).toEqual([])
+
+  isBroken = false
+  while (done(broken, SICK).length === 0) {
+    archives += (await enqueue(SICK, 1)).length
+    expect(archives).toBeLessThan(2_000)
+    await sleep(50)
+  }
+  expect(broken.asides()).toEqual([])
+  await poll(async () => (await completed()).length).toBe(archives)
+  expect(await books()).toMatchObject({ deadLetters: 0, live: 0 })
+  for (const jobId of await completed()) expect(await field(jobId, "atm")).toBe("1")
+  const ofAsides = broken.lines.filter(({ message }) => message.startsWith("this worker"))
+  expect(ofAsides).toMatchObject([
+    {
+      level: "warn",
+      fields: { projectId: SICK, side: "keys", reason: "ERR_KEY_SERVICE_UNAVAILABLE: as the test wants" },
+    },
+    { level: "info", fields: { projectId: SICK, side: "keys", seconds: expect.any(Number) } },
+  ])
 }, 60_000)
 
 test("what three workers fail at, while others succeed each time, is the archive's own", async () => {

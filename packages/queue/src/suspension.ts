@@ -12,14 +12,15 @@
  * due, and is a dead letter. What a process did not do to its end, as it was killed, a sweep does within a minute.
  */
 
-import type { Side, UnsealError } from "@unseal/archive/errors"
 import { LAST_PRIORITY } from "./bullmq-inside.ts"
 import type { RedisClient } from "./client.ts"
 import { withDeadline } from "./deadline.ts"
-import { codeOf, type FailureCode, reasonOf } from "./ending.ts"
+import { codeOf, reasonOf } from "./ending.ts"
 import type { QueueLogger } from "./error-log.ts"
 import type { JobPayload } from "./job.ts"
 import { suspensionsKey } from "./names.ts"
+import { type Asides, MOST_STRIKES } from "./stand-aside.ts"
+import type { Admission, Suspensions, Verdict } from "./suspension-contract.ts"
 import { RELEASE, SET_ASIDE } from "./suspension-moves.ts"
 import { expiredReason, retryAfterMsOf } from "./suspension-reason.ts"
 import { ADMIT, END, HIT, PASS_ON, TEND } from "./suspension-scripts.ts"
@@ -30,47 +31,13 @@ export interface SuspensionOptions {
   readonly queue: string
   /** How long an archive may be held. */
   readonly maxMs: number
+  readonly asides: Asides
   /** Until the first probe: 1000. */
   readonly firstMs?: number
   /** Between two probes at most: 20000, so that archives flow within a minute of the end, though a probe takes its time to fail. */
   readonly mostMs?: number
   readonly logger?: QueueLogger
   logError(error: unknown, message: string): void
-}
-
-/** A job that this worker has taken. */
-export interface TakenJob {
-  readonly jobId: string
-  readonly token: string
-  readonly payload: JobPayload
-}
-
-/** `probeOf` is the suspension that the run is the probe of. */
-export type Admission =
-  | { readonly kind: "run"; readonly probeOf?: string }
-  | { readonly kind: "held" }
-  | { readonly kind: "expired"; readonly code: FailureCode; readonly reason: string }
-
-export type Verdict =
-  /** The job is set aside. */
-  | { readonly kind: "held" }
-  /** Others succeed where this archive fails again and again: it is not the deployment's trouble. */
-  | { readonly kind: "own" }
-  | { readonly kind: "expired"; readonly reason: string }
-  | { readonly kind: "lost" }
-
-export interface Suspensions {
-  /** Whether a job may run. Asks Redis only if its project is known to be suspended. */
-  admit(job: TakenJob): Promise<Admission>
-  /** A run failed by the deployment's trouble on `side`. */
-  hit(job: TakenJob, side: Side, error: UnsealError): Promise<Verdict>
-  /** `side` has done what was asked of it at `since`, on the clock of `Date.now`: that ends a suspension that is no younger. */
-  works(payload: JobPayload, side: Side, since: number): void
-  /** Whether `side` of a running job's project is suspended, as far as this worker knows; not for the probe of that. */
-  hinders(payload: JobPayload, side: Side, probeOf: string | undefined): boolean
-  /** A run ended. `worked`: since when each side did. */
-  ended(job: TakenJob, worked: ReadonlyMap<Side, number>, probeOf: string | undefined): Promise<void>
-  close(): void
 }
 
 /**
@@ -91,7 +58,7 @@ const BATCH_PAUSE_MS = 200
 const SINGLES_PER_SECOND = 20
 
 export function createSuspensions(options: SuspensionOptions): Suspensions {
-  const { connection, queue, maxMs, firstMs = 1_000, mostMs = 20_000, logger, logError } = options
+  const { connection, queue, maxMs, asides, firstMs = 1_000, mostMs = 20_000, logger, logError } = options
   let known = new Map<string, SuspensionState>()
   let closed = false
   let sweptAt = performance.now()
@@ -100,6 +67,8 @@ export function createSuspensions(options: SuspensionOptions): Suspensions {
   const endingNow = new Set<string>()
   /** Since when a side of a project has worked for this process, by the suspension's name. */
   const workedHere = new Map<string, number>()
+  /** When that was seen. */
+  const seenHere = new Map<string, number>()
 
   const script = (lua: string, given: Readonly<Record<string, unknown>>) =>
     withDeadline(
@@ -114,9 +83,13 @@ export function createSuspensions(options: SuspensionOptions): Suspensions {
   let timer = setTimeout(poll, 0)
   timer.unref()
 
+  async function refresh(): Promise<void> {
+    known = await readStates(connection, queue)
+  }
+
   async function poll(): Promise<void> {
     try {
-      known = await readStates(connection, queue)
+      await refresh()
       for (const [name, state] of known)
         if (state.ending) inBackground(release(name))
         else if (Date.now() - (state.nextProbeAt ?? 0) > OVERDUE_MS) inBackground(tend(name))
@@ -214,36 +187,50 @@ export function createSuspensions(options: SuspensionOptions): Suspensions {
   }
 
   return {
-    async admit({ jobId, token, payload }) {
+    async admit({ jobId, token, payload, isFirst }): Promise<Admission> {
       const names = neededBy(payload)
+      if (!asides.admits(names, jobId)) return { kind: "aside" }
       const name = names.find(isOn)
-      if (name === undefined) return { kind: "run" }
-      const [kind, ...rest] = (await script(ADMIT, { id: jobId, token, names })) as string[]
+      if (name === undefined && !isFirst) return { kind: "run" }
+      const [kind, ...rest] = (await script(ADMIT, {
+        id: jobId,
+        token,
+        names,
+        by: workerOf(token),
+      })) as string[]
+      // The probe of a suspension that is younger than the last look at them all: its success must end it.
+      if (kind === "probe" && !isOn(rest[0]!)) await refresh()
       if (kind === "probe") return { kind: "run", ...(rest[0] !== undefined && { probeOf: rest[0] }) }
       if (kind === "expired") {
         const [, reason = "", heldMs] = rest
         return { kind: "expired", code: codeOf(reason), reason: expiredReason(reason, Number(heldMs)) }
       }
       if (kind === "run") {
-        known.delete(name)
+        if (name !== undefined) known.delete(name)
         return { kind }
       }
-      if (kind === "held") countSingle(name)
+      if (kind === "held" && name !== undefined) countSingle(name)
       return { kind: "held" }
     },
 
-    async hit({ jobId, token, payload }, side, error) {
+    async hit({ jobId, token, payload }, side, error, runMs): Promise<Verdict> {
       const name = nameOf(payload.projectId, side)
       const reason = reasonOf(error)
       const { code, remedy } = error
       const workedAt = workedHere.get(name)
       const given = {
         ...{ name, id: jobId, token, code, reason, remedy, maxMs, mostMs, ownHits: OWN_HITS },
-        by: token.split(":")[0],
-        ...(workedAt !== undefined && { workedAgoMs: Math.max(0, Date.now() - workedAt) }),
+        ...{ by: workerOf(token), runMs, mostStrikes: MOST_STRIKES, ...asides.failing(name) },
+        ...(workedAt !== undefined && {
+          workedAgoMs: Math.max(0, Date.now() - workedAt),
+          seenAgoMs: Math.max(0, Date.now() - seenHere.get(name)!),
+        }),
         firstMs: Math.max(Math.min(firstMs, mostMs), retryAfterMsOf(error)),
       }
-      const [verdict, heldMs] = (await script(HIT, given)) as string[]
+      const [verdict, heldMs, at, strikes] = (await script(HIT, given)) as string[]
+      if (verdict !== "lost")
+        asides.failed(name, { at: Number(at), strikes: Number(strikes), code, reason, remedy })
+      if (verdict === "back") return { kind: verdict }
       if (verdict === "own" || verdict === "lost") return { kind: verdict }
       if (verdict === "expired") return { kind: verdict, reason: expiredReason(reason, Number(heldMs)) }
       if (!isOn(name)) {
@@ -263,6 +250,8 @@ export function createSuspensions(options: SuspensionOptions): Suspensions {
     works(payload, side, since) {
       const name = nameOf(payload.projectId, side)
       workedHere.set(name, Math.max(since, workedHere.get(name) ?? 0))
+      seenHere.set(name, Date.now())
+      asides.worked(name)
       if (!isOn(name) || endingNow.has(name)) return
       endingNow.add(name)
       inBackground(end(name, Math.max(0, Date.now() - since)).finally(() => endingNow.delete(name)))
@@ -274,6 +263,7 @@ export function createSuspensions(options: SuspensionOptions): Suspensions {
     },
 
     async ended({ jobId, payload }, worked, probeOf) {
+      asides.ended(jobId)
       if (known.size === 0 && probeOf === undefined) return
       for (const [side, at] of worked) {
         const name = nameOf(payload.projectId, side)
@@ -291,6 +281,9 @@ export function createSuspensions(options: SuspensionOptions): Suspensions {
 
 /** What tells in a job's data that it needs the vendor: only of an `available` archive is there a copy. */
 const VENDOR_WORD = '"status":"available"'
+
+/** A token is the worker's id and a number. */
+const workerOf = (token: string): string => token.split(":")[0]!
 
 const neededBy = ({ projectId, status }: JobPayload): string[] =>
   SIDES.filter((side) => side !== "vendor" || status === "available").map((side) => nameOf(projectId, side))

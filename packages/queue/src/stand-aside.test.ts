@@ -1,0 +1,49 @@
+import { expect, test } from "vitest"
+import { type AsideOptions, createAsides, MOST_STRIKES } from "./stand-aside.ts"
+
+const NAME = "100001:source"
+const failure = (strikes: number, at = 1) =>
+  ({ strikes, at, code: "ERR_STORE_DENIED", reason: "ERR_STORE_DENIED: no", remedy: "mend it" }) as const
+
+function start() {
+  const clock = { now: 0 }
+  // Whoever asks Redis fails.
+  const nobody = {} as AsideOptions["connection"]
+  const asides = createAsides({ connection: nobody, queue: "q", now: () => clock.now })
+  return { asides, clock, runs: (jobId: string) => asides.admits([NAME, "100001:keys"], jobId) }
+}
+
+test("looks again with one archive at a time, at intervals that grow to a minute", () => {
+  const { asides, clock, runs } = start()
+  asides.failed(NAME, failure(MOST_STRIKES))
+  const looks: number[] = []
+  for (let job = 0; looks.length < 6; clock.now += 500) {
+    if (!runs(`job-${job}`)) continue
+    looks.push(clock.now)
+    expect(runs("another")).toBe(false)
+    asides.failed(NAME, failure(MOST_STRIKES))
+    asides.ended(`job-${job++}`)
+  }
+  expect(looks.map((at, index) => at - (looks[index - 1] ?? 0))).toEqual([
+    5_000, 10_000, 20_000, 40_000, 60_000, 60_000,
+  ])
+})
+
+test("a look that told nothing is followed by another at once, and one that worked by all", () => {
+  const { asides, clock, runs } = start()
+  asides.failed(NAME, failure(MOST_STRIKES))
+  clock.now = 5_000
+  expect([runs("first"), runs("second")]).toEqual([true, false])
+  asides.ended("first")
+  expect(runs("second")).toBe(true)
+  asides.worked(NAME)
+  expect([runs("third"), runs("fourth"), asides.list()]).toEqual([true, true, []])
+  expect(asides.failing(NAME)).toEqual({ lastHitAt: 0, strikes: 0 })
+})
+
+test("one failure is not enough, and who stands aside from nothing asks nobody before it takes a job", async () => {
+  const { asides, runs } = start()
+  asides.failed(NAME, failure(1, 17))
+  expect([runs("a"), asides.list(), await asides.mayTake()]).toEqual([true, [], true])
+  expect(asides.failing(NAME)).toEqual({ lastHitAt: 17, strikes: 1 })
+})

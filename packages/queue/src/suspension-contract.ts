@@ -1,0 +1,45 @@
+/** What a run asks of suspensions, and what they tell it. */
+import type { Side, UnsealError } from "@unseal/archive/errors"
+import type { FailureCode } from "./ending.ts"
+import type { JobPayload } from "./job.ts"
+
+/** A job that this worker has taken. */
+export interface TakenJob {
+  readonly jobId: string
+  readonly token: string
+  readonly payload: JobPayload
+  /** Without a turn, ahead of all that have one: a probe, or handed back. */
+  readonly isFirst: boolean
+}
+
+/** `probeOf` is the suspension that the run is the probe of. */
+export type Admission =
+  | { readonly kind: "run"; readonly probeOf?: string }
+  | { readonly kind: "held" }
+  /** This worker stands aside from the project: the job is for another. */
+  | { readonly kind: "aside" }
+  | { readonly kind: "expired"; readonly code: FailureCode; readonly reason: string }
+
+export type Verdict =
+  /** The job is set aside. */
+  | { readonly kind: "held" }
+  /** The job goes back in line: it failed before a suspension ended, or where only this worker fails. */
+  | { readonly kind: "back" }
+  /** Others succeed where this archive fails again and again: it is not the deployment's trouble. */
+  | { readonly kind: "own" }
+  | { readonly kind: "expired"; readonly reason: string }
+  | { readonly kind: "lost" }
+
+export interface Suspensions {
+  /** Whether a job may run. Asks Redis only if its project is known to be suspended. */
+  admit(job: TakenJob): Promise<Admission>
+  /** A run, which began `runMs` ago, failed by the deployment's trouble on `side`. */
+  hit(job: TakenJob, side: Side, error: UnsealError, runMs: number): Promise<Verdict>
+  /** `side` has done what was asked of it at `since`, on the clock of `Date.now`: that ends a suspension that is no younger. */
+  works(payload: JobPayload, side: Side, since: number): void
+  /** Whether `side` of a running job's project is suspended, as far as this worker knows; not if the run is the probe of that. */
+  hinders(payload: JobPayload, side: Side, probeOf?: string): boolean
+  /** A run ended. `worked`: since when each side did. */
+  ended(job: TakenJob, worked: ReadonlyMap<Side, number>, probeOf: string | undefined): Promise<void>
+  close(): void
+}
