@@ -2,8 +2,11 @@
 import { execFile, spawn } from "node:child_process"
 import { once } from "node:events"
 import { mkdirSync, readdirSync, rmSync } from "node:fs"
+import { request } from "node:http"
 import { join } from "node:path"
 import { createInterface } from "node:readline"
+import { Readable } from "node:stream"
+import { pipeline } from "node:stream/promises"
 import { promisify } from "node:util"
 import type { Native } from "./native.ts"
 
@@ -31,6 +34,8 @@ export interface Written {
 
 export interface Endpoint extends Origin {
   readonly secure: Required<Origin>
+  /** Puts an object of `size` bytes there as it is: a reference. Gives it as the endpoint saw it. */
+  put(key: string, size: number, body: AsyncIterable<Uint8Array>): Promise<WrittenObject>
   /** Holds every answer, and every new connection, back for so long: the round trip to a distant store. */
   delay(ms: number): Promise<void>
   /** Whether bodies are kept as files until the next `forget`. */
@@ -73,6 +78,17 @@ export async function startEndpoint(
   const endpoint: Endpoint = {
     url,
     secure: { url: `https://127.0.0.1:${tlsPort}`, certificateFile },
+    async put(key, size, body) {
+      const upload = request(`${url}/${key}`, { method: "PUT", headers: { "content-length": size } })
+      const answer = once(upload, "response")
+      await pipeline(body, upload)
+      const [response] = await answer
+      response.resume()
+      const object = (await endpoint.written()).objects.find((object) => object.key === key)
+      if (object?.size !== size)
+        throw new Error(`the endpoint got ${object?.size} bytes of ${key} instead of ${size}`)
+      return object
+    },
     delay: async (ms) => void (await control(`set?delayMs=${ms}`)),
     keep: async (on) => void (await control(`set?keep=${on ? 1 : 0}`)),
     async written() {
@@ -92,9 +108,9 @@ export async function startEndpoint(
       await exited
     },
   }
-  await fetch(`${url}/reference/check`, { method: "PUT", body: CHECK_VALUE.text })
-  const { objects } = await endpoint.written()
-  if (objects[0]?.crc32c !== CHECK_VALUE.crc32c)
-    throw new Error(`the endpoint's CRC-32C of the check value is ${objects[0]?.crc32c}`)
+  const { text, crc32c } = CHECK_VALUE
+  const checked = await endpoint.put("reference/check", text.length, Readable.from([Buffer.from(text)]))
+  if (checked.crc32c !== crc32c)
+    throw new Error(`the endpoint's CRC-32C of the check value is ${checked.crc32c}`)
   return endpoint
 }

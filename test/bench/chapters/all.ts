@@ -1,4 +1,5 @@
 import type { Chapter } from "./chapter.ts"
+import { clients } from "./clients.ts"
 import { digests } from "./digests.ts"
 import { distance } from "./distance.ts"
 import { files } from "./files.ts"
@@ -20,6 +21,7 @@ export const CHAPTERS: readonly Chapter[] = [
   ingest,
   distance,
   tls,
+  clients,
   digests,
   files,
 ]

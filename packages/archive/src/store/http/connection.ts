@@ -1,9 +1,10 @@
 /**
  * One connection to a store, for one exchange after the other.
  *
- * Node's own HTTP client copies every piece of a body, which costs as much as decrypting it. Here a socket reads into one
- * buffer that is reused (`onread` of `net.connect`). A piece is the consumer's only until it requests the next one, and the
- * socket does not read meanwhile. `npm run bench` prints the gain. (A TLS socket does not stop at once, see read-buffer.ts.)
+ * Node's own HTTP client copies every piece of a body. undici reads each piece into new memory, and copies it for its parser.
+ * Here a socket reads into one buffer that is reused (`onread` of `net.connect`). A piece is the consumer's only until it
+ * requests the next one, and the socket does not read meanwhile. `npm run bench -- --chapter clients` prints the gain. (A TLS
+ * socket does not stop at once, see read-buffer.ts.)
  */
 import { connect, isIP, type Socket } from "node:net"
 import { type ConnectionOptions, connect as connectTls } from "node:tls"
