@@ -1,4 +1,4 @@
-/** Azure's REST interface by hand, so that a test sees a container without the adapter and without its SDK. */
+/** Azure's REST interface without adapter and SDK, so that a test can look at a container independently. */
 import { createHmac } from "node:crypto"
 import type { Azurite } from "./azurite.ts"
 
@@ -25,10 +25,10 @@ export function accountSas(
 export interface RawContainer {
   readonly name: string
   put(key: string, bytes: Uint8Array, metadata?: Readonly<Record<string, string>>): Promise<void>
-  /** With the headers of the answer. `null` if there is none. */
+  /** The blob and the headers of the answer. `null` if there is none. */
   get(key: string): Promise<{ bytes: Uint8Array; headers: Headers } | null>
   remove(key: string): Promise<void>
-  /** Stages a block under an id that is not yet base64. */
+  /** Stages a block. `id` is not yet base64. */
   stage(key: string, id: string, bytes: Uint8Array): Promise<void>
   /** The ids of the staged blocks, decoded. */
   staged(key: string): Promise<string[]>

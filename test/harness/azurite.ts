@@ -1,4 +1,4 @@
-/** An Azure Blob server for the tests, installed in test/azurite on its first use. */
+/** An Azure Blob server for tests, installed in test/azurite on first use. */
 import { type ChildProcess, spawn } from "node:child_process"
 import { join } from "node:path"
 import { installPackages } from "./packages.ts"
@@ -18,7 +18,7 @@ const ACCOUNT = "devstoreaccount1"
 const KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 const START_TIMEOUT_MS = 60_000
 
-/** Starts Azurite on a free port of the loopback, with its data in memory. Installs it first if need be. */
+/** Starts Azurite on a free loopback port, with its data in memory. Installs it if necessary. */
 export async function startAzurite(): Promise<Azurite> {
   await installPackages("azurite")
   const server = spawn(
@@ -31,7 +31,7 @@ export async function startAzurite(): Promise<Azurite> {
     ],
     { cwd: FOLDER, stdio: ["ignore", "pipe", "pipe"] },
   )
-  // A test run that is stopped half-way must not leave a server behind.
+  // A test run that stops halfway must not leave a server behind.
   const kill = () => server.kill("SIGKILL")
   process.once("exit", kill)
   try {
@@ -80,7 +80,7 @@ function addressOf(server: ChildProcess): Promise<string> {
 async function ended(server: ChildProcess): Promise<void> {
   if (server.exitCode !== null || server.signalCode !== null) return
   const exit = new Promise((resolve) => server.once("exit", resolve))
-  // Its data is in memory: there is nothing that a gentler end would save.
+  // Its data is in memory, so a gentler end would save nothing.
   server.kill("SIGKILL")
   await exit
 }

@@ -5,7 +5,7 @@ import type {
   PartReceipt,
 } from "@unseal/archive/decrypt/checkpoint"
 
-/** A checkpoint in memory, for runs of one archive; `now` is what the next run loads. */
+/** A checkpoint in memory for runs of one archive. The next run loads `now`. */
 export function memoryCheckpoint(): CheckpointLog & { now: Checkpoint | null } {
   const log = {
     now: null as Checkpoint | null,

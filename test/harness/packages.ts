@@ -1,6 +1,6 @@
 /**
- * Packages that only some tests need. They have install folders of their own, test/NAME, each with its lockfile, so that nobody
- * else's installation takes longer; who needs one installs it on the first use.
+ * Packages that only some tests need. They have install folders of their own, test/NAME, each with its lockfile, so that other
+ * installations don't take longer. A test that needs one installs it on first use.
  */
 import { spawn } from "node:child_process"
 import { createHash } from "node:crypto"
@@ -12,8 +12,8 @@ import { setTimeout as sleep } from "node:timers/promises"
 const INSTALL_TIMEOUT_MS = 600_000
 
 /**
- * `npm ci` in `test/NAME`, unless what is there is newer than its lockfile; the folder. Test files that race for it take turns.
- * Throws with npm's log if it fails.
+ * Runs `npm ci` in `test/NAME`, unless the installation is newer than its lockfile. Resolves to the folder. Concurrent test files
+ * take turns. Throws with npm's log if it fails.
  */
 export async function installPackages(name: string): Promise<string> {
   const folder = join(import.meta.dirname, "..", name)
@@ -37,7 +37,7 @@ export async function installPackages(name: string): Promise<string> {
 }
 
 async function installed(folder: string): Promise<boolean> {
-  // npm writes the hidden lockfile last, so an installation that was cut off does not count.
+  // npm writes the hidden lockfile last, so an interrupted installation does not count.
   const [there, wanted] = await Promise.all(
     ["node_modules/.package-lock.json", "package-lock.json"].map((name) =>
       stat(join(folder, name)).catch(() => null),
@@ -47,7 +47,7 @@ async function installed(folder: string): Promise<boolean> {
   return there !== null && there !== undefined && there.mtimeMs >= wanted.mtimeMs
 }
 
-/** Whether the lock is ours now. One whose owner is gone is removed, for the next try to take. */
+/** Whether we now hold the lock. Removes a lock whose owner is gone, for the next try to take. */
 async function taken(lock: string): Promise<boolean> {
   try {
     await mkdir(lock)
@@ -57,7 +57,7 @@ async function taken(lock: string): Promise<boolean> {
     if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error
   }
   const pid = Number(await readFile(join(lock, "pid"), "utf8").catch(() => Number.NaN))
-  // Without a number yet, its owner has only just made it.
+  // A lock without a process id has only just been made.
   if (Number.isInteger(pid) && pid > 0 && !alive(pid)) await rm(lock, { recursive: true, force: true })
   return false
 }

@@ -33,7 +33,7 @@ it.each<[string, () => Promise<AsyncIterable<Uint8Array>>]>([
   },
 )
 
-it("makes junk of the chunk at which the loop is left", async () => {
+it("overwrites the chunk at which the loop is left", async () => {
   let last: Uint8Array = new Uint8Array()
   for await (const chunk of poisoned(threeChunks()).read(object, { start: 0, end: 6 }, never)) {
     last = chunk

@@ -1,11 +1,11 @@
 import type { ArchiveSource } from "@unseal/archive/store/contract"
 
-/** What a chunk holds once it is void: no sync byte, no block of zeros. */
+/** The content of a chunk that is no longer valid: no sync byte, no block of zeros. */
 const JUNK = 0xdb
 
 /**
- * `store`, held to the sentence of its contract that a chunk is the consumer's only until it asks for the next one: each
- * chunk is then overwritten, in place, as is the last one when the loop is left. Whoever keeps a chunk without a copy reads junk.
+ * Enforces a rule of `store`'s contract: a chunk is the consumer's only until it requests the next one. Then the chunk is
+ * overwritten in place, and so is the last one when the loop is left. A consumer that keeps a chunk without a copy reads junk.
  */
 export function poisoned<Store extends ArchiveSource>(store: Store): Store {
   return {

@@ -1,4 +1,4 @@
-/** The S3 policies that docs/permissions.md prints, and users of the project's own S3 server who have them. */
+/** The S3 policies that docs/permissions.md prints, and users of the project's own S3 server with these policies. */
 import { readFileSync } from "node:fs"
 import { writeFile } from "node:fs/promises"
 import { join, resolve } from "node:path"
@@ -10,7 +10,7 @@ const POLICY = /^### `([\w-]+)`\n[^#]*?^```json\n(.*?)^```$/gms
 const POLICY_NAMES = ["source", "destination", "reconcile", "janitor", "upload"] as const
 export type PolicyName = (typeof POLICY_NAMES)[number]
 
-/** By name, without the page's `unseal-`. Throws if the page has others. */
+/** Policies by name, without the page's prefix `unseal-`. Throws if the page has others. */
 export function printedPolicies(): Record<PolicyName, PolicyDocument> {
   const found = [...readFileSync(PAGE, "utf8").matchAll(POLICY)].map(
     ([, name, json]) => [name!.replace(/^unseal-/, ""), JSON.parse(json!) as PolicyDocument] as const,
@@ -21,7 +21,7 @@ export function printedPolicies(): Record<PolicyName, PolicyDocument> {
   return Object.fromEntries(found) as Record<PolicyName, PolicyDocument>
 }
 
-/** A user for each policy, with a profile of the policy's name. Made up for one run, on loopback only. */
+/** One user per policy, with a profile of the policy's name. Made up for one run, on loopback only. */
 export const S3_USERS = POLICY_NAMES.map((name) => ({
   name,
   accessKeyId: `unseal${name}`,
@@ -30,7 +30,7 @@ export const S3_USERS = POLICY_NAMES.map((name) => ({
 
 export const userOf = (name: PolicyName) => S3_USERS.find((user) => user.name === name)!
 
-/** Writes the users' profiles below `directory`, and gives what a process needs in its environment to use them. */
+/** Writes the users' profiles below `directory`. Resolves to the environment that a process needs to use them. */
 export async function writeProfiles(directory: string): Promise<Readonly<Record<string, string>>> {
   const path = join(directory, "credentials")
   const sections = S3_USERS.map(
@@ -41,7 +41,7 @@ export async function writeProfiles(directory: string): Promise<Readonly<Record<
   return { AWS_SHARED_CREDENTIALS_FILE: path, AWS_CONFIG_FILE: join(directory, "no-config") }
 }
 
-/** Writes the simulator's `SIMULATOR_S3_POLICIES_FILE` below `directory`, and gives its path. */
+/** Writes the simulator's `SIMULATOR_S3_POLICIES_FILE` below `directory`. Resolves to its path. */
 export async function writePolicies(directory: string): Promise<string> {
   const path = join(directory, "policies.json")
   const printed = printedPolicies()
@@ -53,7 +53,7 @@ export async function writePolicies(directory: string): Promise<string> {
   return path
 }
 
-/** What the SDKs read, as the user of a policy. */
+/** The environment that the SDKs read, for the user of a policy. */
 export function credentialOf(name: PolicyName) {
   const { accessKeyId, secretAccessKey } = userOf(name)
   return { AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey }
@@ -62,6 +62,6 @@ export function credentialOf(name: PolicyName) {
 /** The store's URL with the user's profile. */
 export const withProfile = (name: PolicyName, url: string): string => `${url}&profile=${name}`
 
-/** The store's URL for another user, if it has a profile at all. */
+/** The store's URL for another user, if it has a profile. */
 export const as = (name: PolicyName, url: string): string =>
   url.replace(/\bprofile=[\w-]+/, `profile=${name}`)

@@ -1,7 +1,7 @@
 import { expect, it } from "vitest"
 import { runCli } from "./process.ts"
 
-it("a command that does not end is killed, and the error has what it said so far", async () => {
+it("kills a command that does not end, and the error has its output so far", async () => {
   const hanging = encodeURIComponent(
     'console.error("said so far"); setInterval(() => {}, 1e9); await new Promise(() => {})',
   )
@@ -11,7 +11,7 @@ it("a command that does not end is killed, and the error has what it said so far
       ({ code }) => `ended with ${code}`,
       (error: Error) => error.message,
     )
-  // A slow machine needs a while to say anything.
+  // A slow machine takes a while to print anything.
   let message = ""
   for (let boundMs = 1_000; boundMs <= 16_000 && !message.includes("said so far"); boundMs *= 4)
     message = await stuck(boundMs)

@@ -1,4 +1,4 @@
-/** Processes of the system as an operator starts them: by their entry file, with settings in the environment. */
+/** The system's processes, started as an operator starts them: by their entry file, with settings in the environment. */
 import { type ChildProcess, spawn } from "node:child_process"
 import { once } from "node:events"
 import { readFileSync } from "node:fs"
@@ -16,31 +16,31 @@ export interface AppProcess {
   readonly pid: number
   /** From the line `"msg":"listening"`. */
   readonly ports: Readonly<Record<string, number>>
-  /** Every line so far, parsed. */
+  /** All lines so far, parsed. */
   readonly log: readonly LogLine[]
   readonly stderr: () => string
   kill(signal: NodeJS.Signals): void
-  /** Whether it has not ended yet. */
+  /** `false` once it has ended. */
   running(): boolean
-  /** Resolves when the process has ended: its exit code, or `null` if a signal ended it. */
+  /** Resolves when the process has ended: to its exit code, or `null` if a signal ended it. */
   readonly exited: Promise<number | null>
-  /** SIGTERM, SIGKILL after 15 s; resolves with the exit code. */
+  /** Sends SIGTERM, and SIGKILL after 15 s. Resolves to the exit code. */
   stop(): Promise<number | null>
 }
 
 export interface StartOptions {
   readonly env: Readonly<Record<string, string>>
   readonly onLine?: (line: LogLine) => void
-  /** A command that becomes the one behind it, as `env` does: where the process runs. */
+  /** A command prefix that executes the rest, as `env` does. It determines where the process runs. */
   readonly within?: readonly string[]
 }
 
-/** Nothing of the developer's own environment but what a program needs to run at all. */
+/** The only variables taken from the developer's environment: what a program needs to run at all. */
 const INHERITED = ["PATH", "HOME", "TMPDIR", "LANG", "NODE_OPTIONS", "NODE_COMPILE_CACHE"] as const
 
 /**
- * What `npm run start:NAME` gives to the Node that the project pins: its flags, and the entry file. With `RIG=1` in its environment a
- * process has test/rig/NAME.ts instead, which wraps what the product runs.
+ * The arguments that `npm run start:NAME` gives to the pinned Node: its flags, and the entry file. With `RIG=1` in `env` the entry
+ * file is test/rig/NAME.ts, which wraps the product's.
  */
 function argumentsOf(name: AppName, env: StartOptions["env"]): string[] {
   const { scripts } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"))
@@ -53,7 +53,7 @@ function argumentsOf(name: AppName, env: StartOptions["env"]): string[] {
   return started
 }
 
-/** Starts `apps/NAME` and waits until it listens. Rejects with what it said on stderr if it ends before. */
+/** Starts `apps/NAME` and waits until it listens. If it ends before, rejects with its stderr. */
 export async function startApp(
   name: AppName,
   { env, onLine, within = [] }: StartOptions,
@@ -126,19 +126,19 @@ export interface CliResult {
   readonly stderr: string
 }
 
-/** Longer than any command of the tests takes on a slow machine; it is the command that is stuck, then. */
+/** Longer than any command of the tests takes on a slow machine. After that the command is stuck. */
 const CLI_BOUND_MS = 60_000
 
 export interface CliOptions {
   readonly env?: Readonly<Record<string, string>>
   readonly input?: Uint8Array
-  /** After that long it is killed; default 60 s. */
+  /** After this time it is killed. Default 60 s. */
   readonly boundMs?: number
 }
 
 /**
- * Runs `unseal ARGS` through the shim that `npx unseal` runs. Rejects with what it said so far if it does not end in time: a
- * test's own time limit would only say that there was one.
+ * Runs `unseal ARGS` through the same shim as `npx unseal`. If it does not end in time, rejects with its output so far, which the
+ * test's own time limit would not show.
  */
 export async function runCli(args: readonly string[], options: CliOptions = {}): Promise<CliResult> {
   const { boundMs = CLI_BOUND_MS } = options

@@ -6,7 +6,7 @@ import { promisify } from "node:util"
 
 const run = promisify(execFile)
 
-/** The package that holds a program, by package system. */
+/** The package that contains a program, by package system. */
 export interface ProgramPackages {
   readonly apt?: string
   readonly dnf?: string
@@ -14,7 +14,7 @@ export interface ProgramPackages {
   readonly brew?: string
 }
 
-/** The path of the first of `names` on PATH, or `null`. A name may be a path itself. */
+/** The path of the first of `names` that is on PATH, or `null`. A name may be a path. */
 export function findProgram(...names: string[]): string | null {
   for (const name of names)
     for (const directory of isAbsolute(name) ? [""] : (process.env.PATH ?? "").split(delimiter)) {
@@ -28,8 +28,8 @@ export function findProgram(...names: string[]): string | null {
 }
 
 /**
- * The path of a program, which is installed by the machine's package system if it is not on PATH yet.
- * Several names are tried in order (`["redis-server", "valkey-server"]`). Throws, with every way that was tried, if it can't be had.
+ * The path of a program. If it is not on PATH, the machine's package system installs it. Several names are tried in order
+ * (`["redis-server", "valkey-server"]`). Throws, listing every way that was tried, if none works.
  */
 export async function ensureProgram(
   name: string | readonly string[],
@@ -87,7 +87,7 @@ function apt(name: string): Installer {
   const args = ["-o", "DPkg::Lock::Timeout=300", "-o", "Acquire::Retries=3"]
   const options = {
     timeout: 400_000,
-    // RUNLEVEL=1 keeps the package's own service from being started beside the one we start ourselves.
+    // RUNLEVEL=1 prevents the package from starting its own service beside ours.
     env: { ...process.env, DEBIAN_FRONTEND: "noninteractive", RUNLEVEL: "1" },
   }
   return {
@@ -97,7 +97,7 @@ function apt(name: string): Installer {
     async run(isThere) {
       const install = () =>
         run("apt-get", [...args, "install", "-y", "--no-install-recommends", name], options)
-      // Another process may be at the same: apt waits for dpkg's lock but not for the lock of the package lists.
+      // Another process may be installing: apt waits for dpkg's lock, but not for the lock of the package lists.
       for (let tries = 1; !isThere(); tries++)
         try {
           await install().catch(async () => {

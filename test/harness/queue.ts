@@ -1,4 +1,4 @@
-/** A queue of its own for each test of a file, on a Redis that the file's tests share. */
+/** Gives each test of a file its own queue, on one Redis per file. */
 import { randomUUID } from "node:crypto"
 import { createJobPayload, type JobPayload, jobIdOf } from "@unseal/queue/job"
 import { queueKey } from "@unseal/queue/names"
@@ -13,7 +13,7 @@ export interface TestQueue {
   readonly producer: Producer
 }
 
-/** To be called at the top of a test file; the fields of what it gives are those of the test that runs. */
+/** Call it at the top of a test file. The fields of its result are those of the running test. */
 export function useQueue(prefix: string): TestQueue {
   const current = {} as { -readonly [Field in keyof TestQueue]: TestQueue[Field] }
   let redis: RedisServer
@@ -37,14 +37,14 @@ export function useQueue(prefix: string): TestQueue {
   return current
 }
 
-/** A payload as a callback would make it, of another archive each time. */
+/** A payload as a callback would make it, for another archive each time. */
 export const newPayload = (projectId = "100001"): JobPayload =>
   createJobPayload({
     ...{ projectId, archiveId: randomUUID(), encryptedPassword: "d3JhcHBlZC1jYW5hcnk=", status: "uploaded" },
     ...{ receivedAt: new Date().toISOString(), nonce: randomUUID() },
   })
 
-/** Dead letters that were given up at `failedAt`, as BullMQ keeps them; their ids in the order of a list. */
+/** Adds dead letters that failed at `failedAt`, as BullMQ keeps them. Resolves to their ids in list order. */
 export async function giveDeadLetters(
   { client, name }: Pick<TestQueue, "client" | "name">,
   count: number,

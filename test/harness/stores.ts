@@ -1,4 +1,4 @@
-/** The stores that a whole system runs on: where the simulated cloud uploads to, and where the plaintext goes. */
+/** The stores of a whole system: one for the simulated cloud's uploads, and one for the plaintext. */
 import { mkdir } from "node:fs/promises"
 import { join } from "node:path"
 import { pathToFileURL } from "node:url"
@@ -13,7 +13,7 @@ export const S3_CREDENTIAL = {
   AWS_SECRET_ACCESS_KEY: "unseal-demo-secret-key",
 }
 
-/** The vendor's own for its uploads, likewise. */
+/** The vendor's own credential for its uploads, likewise made up. */
 export const VENDOR_CREDENTIAL = {
   AWS_ACCESS_KEY_ID: "simulatedvendor",
   AWS_SECRET_ACCESS_KEY: "simulated-vendor-secret-key",
@@ -25,12 +25,12 @@ export const DESTINATION_NAME = "decrypted"
 export interface SystemStores {
   readonly source: string
   readonly destination: string
-  /** What the processes need in their environment to use them. */
+  /** The environment that processes need to use them. */
   readonly env: Readonly<Record<string, string>>
   close(): Promise<void>
 }
 
-/** The simulator's own S3 server, once it listens on `port`. */
+/** Stores on the simulator's own S3 server, once it listens on `port`. */
 export function s3Stores(port: number): SystemStores {
   const parameters = new URLSearchParams({
     endpoint: `http://127.0.0.1:${port}`,
@@ -57,7 +57,7 @@ export async function fileStores(directory: string): Promise<SystemStores> {
   }
 }
 
-/** Two containers of an Azurite of their own. */
+/** Two containers on an Azurite of their own. */
 export async function azureStores(): Promise<SystemStores> {
   const azurite = await startAzurite()
   const service = BlobServiceClient.fromConnectionString(azurite.connectionString)

@@ -23,23 +23,23 @@ import {
 export interface SystemOptions {
   readonly store: StoreKind
   readonly workers: number
-  /** `plain` unless given. */
+  /** Default `plain`. */
   readonly redis?: RedisFormName
-  /** Whether the S3 server lets nobody do more than docs/permissions.md prints. */
+  /** Limits the S3 server's users to what docs/permissions.md prints. */
   readonly policies?: boolean
-  /** Parameters of the stores' URLs, beside those that lead to them. */
+  /** Extra parameters of the stores' URLs. */
   readonly storeParameters?: Readonly<Record<"source" | "destination", Readonly<Record<string, string>>>>
-  /** Settings of the workers, beside those that the system needs. */
+  /** Extra settings of the workers. */
   readonly workerEnv?: Readonly<Record<string, string>>
-  /** Settings of the simulator, likewise. */
+  /** Extra settings of the simulator. */
   readonly simulatorEnv?: Readonly<Record<string, string>>
-  /** Told of every log line of every process. */
+  /** Called with every log line of every process. */
   readonly onLine?: (process: string, line: LogLine) => void
-  /** Told of each piece as it is ready, for people who wait. */
+  /** Called when each piece is ready, for people who wait. */
   readonly onReady?: (name: string, detail: string) => void
 }
 
-/** What `GET /archives` of the simulator tells of one. */
+/** One archive in the simulator's `GET /archives`. */
 export interface ArchiveSummary {
   readonly id: string
   readonly key: string
@@ -49,7 +49,7 @@ export interface ArchiveSummary {
   readonly callbacks: readonly { readonly status: string; readonly outcome: string }[]
 }
 
-/** What `GET /archives/{id}` tells, once it is uploaded. */
+/** The simulator's `GET /archives/{id}` for an uploaded archive. */
 export interface RecordedArchive {
   readonly id: string
   readonly key: string
@@ -58,7 +58,7 @@ export interface RecordedArchive {
   readonly sha256: { readonly plaintext: string; readonly ciphertext: string }
 }
 
-/** What the simulator is asked to record; see its control API. */
+/** A request to the simulator to record archives; see its control API. */
 export interface RecordWish {
   readonly size: number
   readonly exact?: boolean
@@ -74,26 +74,26 @@ export interface SystemWorker extends AppProcess {
 
 export interface System {
   readonly projectId: string
-  /** Below a temporary directory of its own, removed by `close`. */
+  /** In a temporary directory that `close` removes. */
   readonly keyFile: string
   readonly redis: RedisForm
   readonly ingest: AppProcess
   readonly simulator: AppProcess
-  /** Those started so far, ended ones too, with the names under which `onReady` and `onLine` told of them. */
+  /** All workers started so far, including ended ones, under the names that `onReady` and `onLine` get. */
   readonly workers: readonly SystemWorker[]
   readonly source: ArchiveStore
   readonly destination: ArchiveStore
   readonly stores: SystemStores
-  /** What the vendor's own credential is in the environment of a command. */
+  /** The vendor's own credential as environment variables for commands. */
   readonly vendorEnv: Readonly<Record<string, string>>
-  /** Settings that reach this system's queue, for the CLI. */
+  /** Settings with which the CLI reaches this system's queue. */
   readonly env: Readonly<Record<string, string>>
   startWorker(): Promise<SystemWorker>
   record(wish: RecordWish): Promise<void>
   /** Newest first. */
   archives(): Promise<readonly ArchiveSummary[]>
   archive(id: string): Promise<RecordedArchive>
-  /** Stops every process, the newest first, and removes what they left. */
+  /** Stops every process, the newest first, and removes their files. */
   close(): Promise<void>
 }
 
@@ -185,7 +185,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
     await Promise.all(Array.from({ length: options.workers }, startWorker))
 
     const open = async (url: string) => {
-      // The SDK's own chain reads the environment of this process, where the credential is not: it is for this run alone.
+      // The SDK's own chain reads this process's environment, which lacks the credential: it exists for this run alone.
       Object.assign(process.env, stores.env)
       const store = poisoned(await openStore(url, { env: stores.env }))
       closing.push(() => store.close())
@@ -234,7 +234,7 @@ function withParameters(stores: SystemStores, parameters: SystemOptions["storePa
   return { ...stores, source: extended("source"), destination: extended("destination") }
 }
 
-/** The same stores, each for a user who may do only what is printed. */
+/** The same stores, each for a user who is limited to the printed policy. */
 const policed = async (stores: SystemStores, directory: string): Promise<SystemStores> => ({
   ...stores,
   source: withProfile("source", stores.source),

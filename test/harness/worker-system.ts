@@ -1,4 +1,4 @@
-/** Workers on a Redis and an S3 server of the test's own process, which sees every request and can make them fail. */
+/** Workers on a Redis and an S3 server of the test's own process, which sees every request and can make it fail. */
 import { createHash, randomUUID, X509Certificate } from "node:crypto"
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
@@ -25,9 +25,9 @@ export interface Archive {
   readonly archiveId: string
   readonly encryptedPassword: string
   readonly ciphertext: Buffer
-  /** Hex SHA-256 of what `openssl enc -d -nopad` gives. */
+  /** Hex SHA-256 of the output of `openssl enc -d -nopad`. */
   readonly plaintextSha256: string
-  /** Of the default template, at the source and at the destination alike. */
+  /** The key by the default template, at both source and destination. */
   readonly key: string
 }
 
@@ -35,25 +35,25 @@ export interface WorkerSystem {
   readonly directory: string
   readonly keyFile: string
   readonly redis: RedisForm
-  /** To the queue's Redis. */
+  /** A connection to the queue's Redis. */
   readonly client: RedisClient
   readonly s3: S3Server
   readonly source: ArchiveStore
   readonly destination: ArchiveStore
-  /** What a worker and the CLI need in their environment. */
+  /** The environment that a worker and the CLI need. */
   readonly env: Readonly<Record<string, string>>
   startWorker(env?: Readonly<Record<string, string>>): Promise<AppProcess>
   cli(args: readonly string[], env?: Readonly<Record<string, string>>): Promise<CliResult>
-  /** Makes an archive of exactly `size` bytes; nothing is uploaded yet. */
+  /** Makes an archive of exactly `size` bytes. Uploads nothing yet. */
   make(size: number): Archive
   /** Uploads an archive as the vendor does. */
   upload(archive: Archive): Promise<void>
   enqueue(archive: Archive, fields?: Partial<JobPayload>): Promise<string>
-  /** Makes, uploads and enqueues archives of `sizes` of a project, below keys of its own. */
+  /** Makes, uploads and enqueues a project's archives of `sizes`, below keys of its own. */
   submit(projectId: string, sizes: readonly number[]): Promise<Archive[]>
-  /** A worker of `projects`, as a projects file has them, instead of the system's one. */
+  /** Starts a worker for `projects`, in the form of a projects file, instead of the system's only one. */
   startWorkerOf(projects: readonly object[], env?: Readonly<Record<string, string>>): Promise<AppProcess>
-  /** How many attempts each archive that is done has used, in Redis' own form. */
+  /** How many attempts each finished archive has used, in Redis' own form. */
   attempts(): Promise<(string | null)[]>
   /** Hex SHA-256 of the archive at the destination, or `null`. */
   digest(archive: Archive): Promise<string | null>
@@ -65,7 +65,7 @@ const LIMIT = 2 ** 30
 export async function startWorkerSystem(
   options: {
     readonly redis?: RedisFormName
-    /** Whether workers and commands are users who may do only what docs/permissions.md prints. */
+    /** Limits workers and commands to what docs/permissions.md prints. */
     readonly policies?: boolean
   } = {},
 ): Promise<WorkerSystem> {
@@ -111,7 +111,7 @@ export async function startWorkerSystem(
       UNSEAL_DESTINATION: policies ? withProfile("destination", stores.destination) : stores.destination,
       UNSEAL_KEYS: keysDirectory,
     }
-    // The SDK's own chain reads the environment of this process.
+    // The SDK's own chain reads this process's environment.
     Object.assign(process.env, stores.env)
     const open = async (url: string) => {
       const store = poisoned(await openStore(url, { env: stores.env }))

@@ -1,6 +1,6 @@
 /**
- * What tests put between a run and what it works with: fault points at the steps of the commit protocol, and protections left
- * out. The product knows nothing of it.
+ * What tests put around a run: fault points at the steps of the commit protocol, and missing protections. The product knows
+ * nothing about it.
  */
 import { setImmediate } from "node:timers/promises"
 import type { KeyRing } from "@unseal/archive/format/key-ring"
@@ -12,7 +12,7 @@ import { createPassages, parseFaultPoint, type Step } from "./fault-point.ts"
 import { destinationWithout, sourceWithout } from "./protections.ts"
 import { isOff, type RigSettings } from "./settings.ts"
 
-/** Every step that a run passes becomes a line of the log, so that a test has its history. `ConfigurationError` for a fault point that is none. */
+/** Logs every step that a run passes, as a history for the test. Throws `ConfigurationError` for an invalid fault point. */
 export function createRig(settings: RigSettings, logger: Logger): RunDecorator {
   const act = createPassages(
     settings.faultPoint === undefined ? undefined : parseFaultPoint(settings.faultPoint),
@@ -22,7 +22,7 @@ export function createRig(settings: RigSettings, logger: Logger): RunDecorator {
       const { jobId, starts } = context
       const pass = async (step: Step): Promise<void> => {
         logger.info({ step, jobId, starts }, "step")
-        // The line must be out before a signal ends or stops the process: lines are written when their turn is over.
+        // Log lines are written when their turn is over, and this one must be out before a signal ends or stops the process.
         await setImmediate()
         await act(step)
       }
@@ -70,7 +70,7 @@ const observedKeyRing = (keyRing: KeyRing, pass: Pass): Pick<KeyRing, "unwrap"> 
   },
 })
 
-/** The archive's own upload; what else is written there is its record. */
+/** Observes the archive's own upload. The other upload is its record. */
 function observedSink(store: ArchiveStore, archiveKey: string, pass: Pass): Pick<ArchiveStore, "create"> {
   return {
     async create(key, size, options, signal) {

@@ -38,7 +38,7 @@ test("it acts at its passage, and at no other", async () => {
   expect(blocked[2]).toBe(true)
 })
 
-test("a held run goes on after a SIGUSR2", async () => {
+test("a held run continues after a SIGUSR2", async () => {
   const pass = createPassages(parseFaultPoint("before-fence:1:hold"))
   let passed = false
   const held = pass("before-fence").then(() => {

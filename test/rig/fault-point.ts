@@ -1,8 +1,8 @@
-/** A step of the commit protocol at which a test lets the process die, stand still or be slow. */
+/** A step of the commit protocol at which a test makes the process die, stand still or be slow. */
 import { once } from "node:events"
 import { ConfigurationError } from "@unseal/service/settings"
 
-/** The steps of the commit protocol, in their order. `after-write`: a part is in the store, but not in the checkpoint yet. */
+/** The steps of the commit protocol, in order. `after-write`: a part is in the store, but not yet in the checkpoint. */
 export const STEPS = [
   ...(["after-pin", "after-unwrap", "before-create", "after-create", "after-begin"] as const),
   ...(["after-write", "after-part", "after-seal", "before-fence", "after-fence"] as const),
@@ -12,9 +12,9 @@ export const STEPS = [
 export type Step = (typeof STEPS)[number]
 
 type Action =
-  /** SIGKILL or SIGSTOP to itself: nothing after this line runs, or not before a SIGCONT. */
+  /** Sends itself SIGKILL or SIGSTOP: nothing runs after this, or not until a SIGCONT. */
   | { readonly kind: "kill" | "stop" }
-  /** Holds this run, and no other, until a SIGUSR2. */
+  /** Holds only this run until a SIGUSR2. */
   | { readonly kind: "hold" }
   /** Keeps the event loop from turning. */
   | { readonly kind: "block"; readonly ms: number }
@@ -28,7 +28,7 @@ export interface FaultPoint {
 
 const FORM = /^([a-z-]+)(?::([1-9]\d{0,5}))?(?::(?:(kill|stop|hold)|block=(\d{1,6})))?$/
 
-/** `STEP`, `STEP:PASSAGE` or `STEP:PASSAGE:ACTION`, e.g. `after-part:3:block=5000`. The action is `kill` if none is given. */
+/** Parses `STEP`, `STEP:PASSAGE` or `STEP:PASSAGE:ACTION`, e.g. `after-part:3:block=5000`. The default action is `kill`. */
 export function parseFaultPoint(text: string): FaultPoint {
   const [, name, passage = "1", kind = "kill", blockMs] = FORM.exec(text) ?? []
   const step = STEPS.find((step) => step === name)
@@ -61,7 +61,7 @@ async function act(action: Action): Promise<void> {
       process.kill(process.pid, "SIGSTOP")
       return
     case "block":
-      // Blocks without keeping a core busy, which the other processes of a test need.
+      // Blocks without using a core, which the test's other processes need.
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, action.ms)
       return
     case "hold":

@@ -1,4 +1,4 @@
-/** Ingest's main, as it would be without its protection from forged callbacks if that is left out (`RIG=1`, test/harness/process.ts). */
+/** Ingest's main, optionally without its protection from forged callbacks (`RIG=1`, test/harness/process.ts). */
 import { runIngest } from "../../apps/ingest/src/process.ts"
 import { isOff, readRigSettings } from "./settings.ts"
 

@@ -1,16 +1,16 @@
-/** The stores as they would be without a protection: what a test must notice. */
+/** Stores without a protection, which a test must notice. */
 import { setTimeout as sleep } from "node:timers/promises"
 import { isUnsealError } from "@unseal/archive/errors"
 import { openInTwo } from "@unseal/archive/store/adapter"
 import type { ArchiveSource, ArchiveStore, PartWriter, WrittenPart } from "@unseal/archive/store/contract"
 import { isOff, type RigSettings } from "./settings.ts"
 
-/** `source` without the protections of reading that are off. */
+/** `source` without the disabled protections of reading. */
 export function sourceWithout(settings: RigSettings, source: ArchiveSource): ArchiveSource {
   let read = source.read
   if (isOff(settings, "etag-pin")) {
     const pinned = read
-    // Whatever version is there now, as a plain ranged GET has it.
+    // Reads the current version, whichever it is, like a plain ranged GET.
     read = async function* (object, range, signal) {
       const current = await source.stat(object.key, signal)
       yield* pinned(current ?? object, range, signal)
@@ -18,7 +18,7 @@ export function sourceWithout(settings: RigSettings, source: ArchiveSource): Arc
   }
   if (isOff(settings, "read-length")) {
     const checked = read
-    // A short answer is believed. Zeros stand for what is missing, since the steps behind count for themselves.
+    // Accepts a short answer. Zeros replace what is missing, because later steps rely on the length.
     read = async function* (object, range, signal) {
       let missing = range.end - range.start
       try {
@@ -39,7 +39,7 @@ export function sourceWithout(settings: RigSettings, source: ArchiveSource): Arc
   return { stat, open, read }
 }
 
-/** `store` without the protections of writing that are off, for the archive at `key`; records are written as ever. */
+/** `store` without the disabled protections of writing, for the archive at `key`. Records are written as always. */
 export function destinationWithout(settings: RigSettings, store: ArchiveStore, key: string): ArchiveStore {
   return {
     ...store,
@@ -57,7 +57,7 @@ export function destinationWithout(settings: RigSettings, store: ArchiveStore, k
   }
 }
 
-/** Makes the first part visible as soon as it is there, as a writer does that streams into the object itself. */
+/** Makes the first part visible at once, like a writer that streams into the object itself. */
 function publishEarly(store: ArchiveStore, key: string, writer: PartWriter): PartWriter {
   return {
     ...writer,

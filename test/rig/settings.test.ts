@@ -12,11 +12,11 @@ function problemsOf(env: Record<string, string>): readonly string[] {
   return []
 }
 
-test("leave nothing out where nothing is set", () => {
+test("disable nothing by default", () => {
   for (const protection of PROTECTIONS) expect(isOff(readRigSettings({}), protection)).toBe(false)
 })
 
-test("say which protections are left out", () => {
+test("name the protections to leave out", () => {
   const settings = readRigSettings({ RIG_PROTECTIONS_OFF: "fence, etag-pin" })
   expect(settings).toEqual({ protectionsOff: ["etag-pin", "fence"] })
   expect(isOff(settings, "fence")).toBe(true)
@@ -40,7 +40,7 @@ test("give the stores a limit of silence that a test can wait for", () => {
     expect(problemsOf({ RIG_STORE_IDLE_MS: wrong })).toEqual([expect.stringContaining("RIG_STORE_IDLE_MS")])
 })
 
-test("name no protection that there is not", () => {
+test("can't name an unknown protection", () => {
   expect(problemsOf({ RIG_PROTECTIONS_OFF: "fense" })).toEqual([
     expect.stringContaining("names fense, which is none of"),
   ])

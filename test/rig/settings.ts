@@ -1,12 +1,12 @@
 /**
- * What the environment says of the mains in this folder. The product has none of it: its own mains read no `RIG_…`, and the rest of a
- * process is the product's.
+ * The environment of the mains in this folder. The product's own mains read no `RIG_…` variable. Everything else in a process
+ * is the product's.
  */
 import { ConfigurationError, type Environment } from "@unseal/service/settings"
 
 /**
- * What protects the archives, piece by piece. Each can be left out for a test, which then has to find what it protects from:
- * a protection whose absence nobody notices is not known to be there (test/chaos/README.md).
+ * The protections of archives. Each can be disabled for a test, which must then detect the damage. A protection whose absence
+ * nobody notices is not known to work (test/chaos/README.md).
  */
 export const PROTECTIONS = [
   ...(["etag-pin", "read-length", "conditional-complete", "commit-after-check"] as const),
@@ -23,13 +23,13 @@ interface Watchdog {
 }
 
 export interface RigSettings {
-  /** `RIG_FAULT_POINT`, as it was written (fault-point.ts). */
+  /** `RIG_FAULT_POINT`, unparsed (fault-point.ts). */
   readonly faultPoint?: string
   /** `RIG_PROTECTIONS_OFF`, separated by commas. */
   readonly protectionsOff: readonly Protection[]
-  /** `RIG_WATCHDOG=LIMIT:GRACE:CHECK` in milliseconds, instead of minutes, which no test can wait for. */
+  /** `RIG_WATCHDOG=LIMIT:GRACE:CHECK` in milliseconds. The product's limits are minutes, too long for a test. */
   readonly watchdog?: Watchdog
-  /** `RIG_STORE_IDLE_MS`: the stores' limit of silence, which is a tenth of what a peer may take beside its bytes. */
+  /** `RIG_STORE_IDLE_MS`: the stores' limit of silence. A peer may take ten times as long in addition to that for its bytes. */
   readonly storeIdleMs?: number
 }
 
@@ -62,6 +62,6 @@ function parseWatchdog(text: string): Watchdog | null {
   return { limitMs: Number(limitMs), graceMs: Number(graceMs), checkMs: Number(checkMs) }
 }
 
-/** Whether `protection` is left out. */
+/** Whether `protection` is disabled. */
 export const isOff = (settings: RigSettings, protection: Protection): boolean =>
   settings.protectionsOff.includes(protection)

@@ -1,4 +1,4 @@
-/** The worker's main with the rig around each run, for the tests that start it so (`RIG=1`, test/harness/process.ts). */
+/** The worker's main with the rig around each run, for tests that start it so (`RIG=1`, test/harness/process.ts). */
 import { runWorker } from "../../apps/worker/src/process.ts"
 import { createRig } from "./decorator.ts"
 import { isOff, readRigSettings } from "./settings.ts"

@@ -1,4 +1,4 @@
-/** A small HTTP proxy: tunnels by CONNECT, and requests with a whole URL. It counts both. */
+/** A small HTTP proxy for tunnels (CONNECT) and for requests with a whole URL. It counts both. */
 import { createServer, request as forward } from "node:http"
 import { type AddressInfo, connect } from "node:net"
 
@@ -12,13 +12,13 @@ export interface ConnectProxy {
 }
 
 export interface ConnectProxyOptions {
-  /** `user:password` that is demanded. */
+  /** The required `user:password`. */
   readonly user?: string
-  /** Answers this to everything. */
+  /** Answers everything with this status. */
   readonly status?: number
   /** Never answers. */
   readonly silent?: true
-  /** Names lead here, whatever they are. */
+  /** All names lead to this address. */
   readonly leadsTo?: string
 }
 

@@ -1,4 +1,4 @@
-/** A proxy that stands between a store's SDK and its server and does to an exchange what a network or a server can do. */
+/** A proxy between a store's SDK and its server. It can do to an exchange what a network or a server can do. */
 import {
   createServer,
   type IncomingHttpHeaders,
@@ -10,13 +10,13 @@ import type { AddressInfo } from "node:net"
 
 export interface Exchange {
   readonly method: string
-  /** With the query. */
+  /** Includes the query. */
   readonly url: string
   readonly headers: IncomingHttpHeaders
   readonly body: Buffer
-  /** Sends the request on, with another body if one is given, and gives the whole answer. */
+  /** Sends the request on, optionally with another body, and returns the whole answer. */
   forward(body?: Buffer): Promise<Answer>
-  /** Answers the client. `declared` bytes are announced if given; fewer bytes than that end with a reset connection. */
+  /** Answers the client. Announces `declared` bytes if given; if there are fewer, the connection is reset after them. */
   answer(answer: Answer, declared?: number): void
   /** Cuts the connection without an answer. */
   cut(): void
@@ -31,7 +31,7 @@ export interface Answer {
 export interface FaultyProxy {
   /** `http://127.0.0.1:port` */
   readonly url: string
-  /** What happens to each exchange from now on, until `honest()`. One that is neither answered nor cut hangs. */
+  /** Handles each exchange from now on, until `honest()`. An exchange that is neither answered nor cut hangs. */
   fault(fault: (exchange: Exchange) => Promise<void> | void): void
   honest(): void
   close(): Promise<void>

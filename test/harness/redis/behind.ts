@@ -1,12 +1,12 @@
-/** How far replicas are when their master dies: what it acknowledged and they have not heard of is gone with it. */
+/** Makes replicas lag when their master dies, so that what it acknowledged last is lost. */
 import { setTimeout as sleep } from "node:timers/promises"
 import { Redis } from "ioredis"
 import type { RedisServer } from "./redis.ts"
 
-/** Longer than a run takes from its beginning to the note of its upload, which must not be older than what is lost. */
+/** Longer than a run takes from its beginning to the note of its upload, so that the loss includes the whole run. */
 const BEHIND_MS = 2_500
 
-/** Kills `master` with SIGKILL; its `replicas` know nothing of its last seconds. */
+/** Kills `master` with SIGKILL. Its `replicas` lack its last seconds. */
 export async function killBehind(
   master: RedisServer,
   replicas: readonly RedisServer[],
@@ -19,7 +19,7 @@ export async function killBehind(
       retryStrategy: () => null,
     })
     client.on("error", () => {})
-    // What is on its way would be read by a replica that is thawed.
+    // A replica would read what is in flight as soon as it is thawed.
     await client.call("CLIENT", "KILL", "TYPE", "replica")
     client.disconnect()
     await sleep(BEHIND_MS)
@@ -30,8 +30,8 @@ export async function killBehind(
 }
 
 /**
- * Resolves when a replica of `master` has everything that was acknowledged before the call. `hashTag` names a slot of the master's, if
- * it has slots.
+ * Resolves when a replica of `master` has everything that was acknowledged before the call. `hashTag` names one of the master's
+ * slots, if it has slots.
  */
 export async function untilReplicated(
   master: RedisServer,
@@ -44,7 +44,7 @@ export async function untilReplicated(
   })
   client.on("error", () => {})
   try {
-    // WAIT tells of what the connection itself has written.
+    // WAIT covers only what its own connection has written.
     await client.set(`{${hashTag}}:untilReplicated`, 1, "PX", 1)
     if ((await client.wait(1, 30_000)) < 1) throw new Error("no replica follows its master within 30 s")
   } finally {

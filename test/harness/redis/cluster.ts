@@ -7,25 +7,25 @@ import { type TlsFiles, tlsSettings } from "./tls.ts"
 
 export interface ClusterOptions {
   readonly password?: string
-  /** With it, clients and nodes speak TLS. */
+  /** Makes clients and nodes speak TLS. */
   readonly tls?: TlsFiles
 }
 
-/** A cluster that runs. */
+/** A running cluster. */
 export interface RedisCluster {
   /** `redis-cluster://h1:port,h2:port,h3:port`, or its `rediss-` form. */
   readonly url: string
   readonly servers: readonly RedisServer[]
-  /** The master of the slot that holds the keys of `queue`. */
+  /** The master of the slot with the keys of `queue`. */
   masterOf(queue: string): Promise<RedisServer>
   /**
-   * Kills the master of `queue` with SIGKILL, waits until its replica has taken over, and starts it again as a replica. With
-   * `behind`, what it acknowledged in its last seconds is lost.
+   * Kills the master of `queue` with SIGKILL, waits until its replica has taken over, and restarts it as a replica. With `behind`,
+   * what it acknowledged in its last seconds is lost.
    */
   failover(queue: string, how?: "kill" | "behind"): Promise<void>
   /**
-   * Moves the slot of `queue` to another master, key by key (`during` is called half-way: clients get ASK then), and at last
-   * in the whole cluster (clients get MOVED).
+   * Moves the slot of `queue` to another master, key by key. Calls `during` halfway, when clients get ASK. At the end the whole
+   * cluster knows, and clients get MOVED.
    */
   moveSlot(queue: string, during?: () => Promise<void>): Promise<void>
   close(): Promise<void>
@@ -34,8 +34,8 @@ export interface RedisCluster {
 const MASTERS = 3
 const SLOTS = 16_384
 /**
- * After which silence a node counts as failed, in milliseconds: while one is killed, and at all other times, when a machine that
- * stands still must not cause a failover that nobody asked for.
+ * How long a silent node may take before it counts as failed, in milliseconds: short while one is killed, and long otherwise, so
+ * that a slow machine causes no unwanted failover.
  */
 const NODE_TIMEOUT = { killed: 2_000, otherwise: 60_000 }
 
@@ -45,7 +45,7 @@ interface Node {
   id: string
 }
 
-/** Starts a cluster whose `{unseal}` keys, as all others, are on one of three masters. */
+/** Starts a cluster. The `{unseal}` keys, like all others, are on one of three masters. */
 export async function startCluster({ password, tls }: ClusterOptions = {}): Promise<RedisCluster> {
   const nodes: Node[] = []
 
@@ -90,7 +90,7 @@ export async function startCluster({ password, tls }: ClusterOptions = {}): Prom
     node.id = await ask<string>(node, "CLUSTER", "MYID")
     nodes.push(node)
     const first = nodes[0]!
-    // The bus port need not be the client's plus 10000, which may be no port at all.
+    // The bus port need not be the client's plus 10000, which may exceed the largest port.
     if (node !== first) {
       const port = tls ? first.clientPort : first.server.port
       await ask(node, "CLUSTER", "MEET", "127.0.0.1", port, await busPortOf(first))
@@ -212,7 +212,7 @@ export async function startCluster({ password, tls }: ClusterOptions = {}): Prom
             if (!/replica|master/i.test(error.message)) throw error
           })
         await until("the slot did not move", async () => (await ownerOf(queue, source)) === target)
-        // A replica that has not heard of its master's new epoch is refused every vote, for ever, if that master is killed now.
+        // A replica that does not know its master's new epoch never wins a vote if that master is killed now.
         const epoch = await epochOf(target, target)
         for (const node of nodes)
           await until("a node did not hear of the slot's move", async () => {

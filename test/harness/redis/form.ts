@@ -1,4 +1,4 @@
-/** Redis in each form that people run it in, behind one face. */
+/** Redis in each form that people run it in, behind one interface. */
 
 import { createRedis } from "@unseal/service/redis"
 import { Cluster } from "ioredis"
@@ -11,14 +11,14 @@ import { createTlsFiles, startTlsRedis } from "./tls.ts"
 export const REDIS_FORMS = ["plain", "tls", "sentinel", "cluster", "sentinel-tls", "cluster-tls"] as const
 export type RedisFormName = (typeof REDIS_FORMS)[number]
 
-/** A Redis that a system runs on. */
+/** A Redis for a system to run on. */
 export interface RedisForm {
   readonly url: string
-  /** `REDIS_URL`, and what TLS needs. */
+  /** `REDIS_URL`, and the settings for TLS. */
   readonly env: Readonly<Record<string, string>>
   readonly servers: readonly RedisServer[]
   /**
-   * Kills the master that holds `queue`; resolves when another has taken over. Rejects where there is none. With `behind`, what
+   * Kills the master that holds `queue`. Resolves when another has taken over. Rejects if there is no other. With `behind`, what
    * it acknowledged in its last seconds is lost.
    */
   failover(queue: string, how?: "kill" | "behind"): Promise<void>
@@ -31,7 +31,7 @@ export interface RedisForm {
 
 const alone = () => Promise.reject(new Error("a single Redis has no other to fail over to"))
 
-/** Empties what `env` leads to. */
+/** Empties the Redis that `env` names. */
 async function forget(env: Readonly<Record<string, string>>): Promise<void> {
   const client = createRedis({ REDIS_URL: "", ...env }, {})
   client.on("error", () => {})
@@ -46,7 +46,7 @@ async function forget(env: Readonly<Record<string, string>>): Promise<void> {
   }
 }
 
-/** Starts one. `tls` has a password, an authority of its own, and asks for a client certificate. */
+/** Starts a Redis. `tls` has a password and its own authority, and requires a client certificate. */
 export async function startRedisForm(name: RedisFormName): Promise<RedisForm> {
   const form = await start(name)
   return { ...form, forget: () => forget(form.env) }
@@ -71,7 +71,7 @@ async function start(name: RedisFormName): Promise<Omit<RedisForm, "forget">> {
   return { ...{ url, env: { REDIS_URL: url }, servers: [server], failover: alone, close } }
 }
 
-/** Several servers, of which one takes another's place. With TLS they speak nothing else with clients and among themselves. */
+/** Starts several servers that can replace each other. With TLS, all their connections use it. */
 async function startSet(name: Exclude<RedisFormName, "plain" | "tls">): Promise<Omit<RedisForm, "forget">> {
   const files = name.endsWith("-tls") ? createTlsFiles() : undefined
   const options = { password: "redis-pw", ...(files && { tls: files }) }

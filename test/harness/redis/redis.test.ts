@@ -16,7 +16,7 @@ function command(port: number, line: string): Promise<string> {
   })
 }
 
-test("keeps what was written over a crash and a restart on the same port, and leaves nothing behind", async () => {
+test("keeps its data over a crash and a restart on the same port, and leaves nothing behind", async () => {
   const redis = await startRedis()
   try {
     expect(await command(redis.port, "SET kept yes")).toBe("+OK\r\n")
@@ -50,7 +50,7 @@ test("two servers do not share a port, and a taken port is refused", async () =>
   }
 })
 
-test("a program that no package system has is refused with every way that was tried", async () => {
+test("an error about a program that no package system has lists every way that was tried", async () => {
   const path = await ensureProgram("node", { packages: {} })
   expect(execFileSync(path, ["--version"]).toString()).toMatch(/^v\d/)
   await expect(ensureProgram("no-such-program", { packages: { brew: "no-such-program" } })).rejects.toThrow(

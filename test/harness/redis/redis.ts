@@ -9,14 +9,14 @@ import { promisify } from "node:util"
 import { ensureProgram, findProgram } from "../programs.ts"
 
 export interface RedisOptions {
-  /** `always` is what Unseal ships: nothing that was acknowledged is lost by a crash of Redis. */
+  /** `always` is Unseal's own setting: a crash of Redis loses nothing that was acknowledged. */
   readonly appendfsync?: "always" | "everysec" | "no"
   /** As in redis.conf, e.g. `20mb`. */
   readonly maxmemory?: string
   readonly port?: number
-  /** Kept by `close`, unlike the temporary directory that is made without it. */
+  /** `close` keeps this directory, unlike the temporary one that is made without it. */
   readonly directory?: string
-  /** More of the server's own arguments, as in `["--requirepass", "secret"]`. */
+  /** More server arguments, as in `["--requirepass", "secret"]`. */
   readonly settings?: readonly string[]
 }
 
@@ -24,21 +24,21 @@ export interface RedisOptions {
 export interface RedisServer {
   readonly url: string
   readonly port: number
-  /** Of the running server; another one after `restart`. */
+  /** The running server's process id. `restart` changes it. */
   readonly pid: number
   readonly directory: string
   /** SIGTERM saves and ends; SIGKILL is a crash. Resolves when the process is gone. */
   stop(signal?: "SIGTERM" | "SIGKILL"): Promise<void>
-  /** SIGSTOP, and SIGCONT: connections stay, nothing is answered. */
+  /** SIGSTOP, and SIGCONT: connections stay open, nothing is answered. */
   freeze(): void
   thaw(): void
-  /** Ends the server if it runs and starts it on the same port and directory. */
+  /** Ends the server if it runs, and starts it on the same port and directory. */
   restart(): Promise<void>
   /** Ends the server for good and removes its directory. */
   close(): Promise<void>
 }
 
-/** How a server process is started and told to end. Docker's client is not the server, so that signals take another way. */
+/** How a server process is started and signalled. Docker's client is not the server, so its signals take another way. */
 interface Runner {
   start(port: number, directory: string, settings: string[]): ChildProcess
   pid(child: ChildProcess): Promise<number>
@@ -46,8 +46,8 @@ interface Runner {
 }
 
 /**
- * Starts a Redis on a private loopback port with a directory of its own, and waits until it answers. The program is taken
- * from PATH, else installed, else run by Docker. A Redis that runs already is never touched.
+ * Starts a Redis on a private loopback port with its own directory, and waits until it answers. The program comes from PATH, is
+ * installed, or runs in Docker. A Redis that already runs is never touched.
  */
 export async function startRedis(options: RedisOptions = {}): Promise<RedisServer> {
   const runner = await findRunner()
@@ -90,7 +90,7 @@ export async function startRedis(options: RedisOptions = {}): Promise<RedisServe
       await start(port)
       break
     } catch (error) {
-      // Somebody may have taken the port between our looking and Redis's listening.
+      // Another process may have taken the port after we chose it.
       if (options.port !== undefined || tries === 3) throw error
       port = await freePort()
     }
@@ -186,14 +186,14 @@ async function untilItAnswers(child: ChildProcess, port: number): Promise<void> 
   // Docker may have to fetch its image first.
   const deadline = Date.now() + 120_000
   while (Date.now() < deadline && !failure && child.exitCode === null && child.signalCode === null) {
-    // Its own word first: whatever else may listen on this port would answer a PING as well.
+    // Checks its own output first, because another server on this port would answer a PING as well.
     if (output.includes("Ready to accept connections") && (await ping(port))) return
     await sleep(20)
   }
   throw new Error(`Redis did not start on port ${port}: ${failure?.message ?? output.trim()}`)
 }
 
-/** One PING in the protocol's own words: the harness needs no client library. */
+/** Sends one PING in the plain protocol, so that the harness needs no client library. */
 function ping(port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(port, "127.0.0.1")
@@ -209,7 +209,7 @@ function ping(port: number): Promise<boolean> {
   })
 }
 
-/** A port of the loopback interface that is free now. */
+/** A loopback port that is currently free. */
 export async function freePort(): Promise<number> {
   const server = createServer().listen(0, "127.0.0.1")
   await once(server, "listening")

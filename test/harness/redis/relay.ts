@@ -1,20 +1,20 @@
-/** A relay in front of a Redis that answers single commands itself, in order: with what a Redis says in trouble, or never. */
+/** A relay in front of a Redis. It answers single commands itself, in order, as a Redis in trouble would, or never. */
 import { type AddressInfo, connect, createServer, type Socket } from "node:net"
 
-/** A reply as it goes over the wire, `never`, or `pass`: Redis answers. */
+/** A reply as sent on the wire, `never`, or `pass`, which lets Redis answer. */
 export type Answer = { readonly reply: string } | "never" | "pass"
 
 export interface RedisRelay {
   readonly url: string
   readonly port: number
-  /** Decides about each command from now on. Its name is in lower case; arguments are as they were sent. */
+  /** Decides about each command from now on. Command names are in lower case, arguments as sent. */
   answer(decide: (name: string, args: readonly string[]) => Answer): void
   /** Cuts every connection. */
   cut(): void
   close(): Promise<void>
 }
 
-/** `targetPort` is asked at each connection: a cluster's node announces the relay's port before it starts. */
+/** `targetPort` is called at each connection: a cluster's node announces the relay's port before it starts. */
 export async function startRedisRelay(targetPort: () => number): Promise<RedisRelay> {
   const sockets = new Set<Socket>()
   let decide: (name: string, args: readonly string[]) => Answer = () => "pass"
@@ -22,7 +22,7 @@ export async function startRedisRelay(targetPort: () => number): Promise<RedisRe
   const server = createServer({ noDelay: true }, (client) => {
     const redis = connect({ port: targetPort(), host: "127.0.0.1", noDelay: true })
     sockets.add(client).add(redis)
-    /** What is due to the client, in the order of its commands; `null` comes from Redis, `never` holds all that follow. */
+    /** Pending replies in command order. `null` comes from Redis, `never` blocks all that follow. */
     const due: (Buffer | null | "never")[] = []
     const flush = () => {
       while (due[0] instanceof Buffer) client.write(due.shift() as Buffer)
@@ -38,7 +38,7 @@ export async function startRedisRelay(targetPort: () => number): Promise<RedisRe
     })
     eachFrame(redis, (frame) => {
       const at = due.indexOf(null)
-      // A push message answers no command, and neither does a Redis that hangs up at once.
+      // A push message answers no command. Neither does an error of a Redis that hangs up at once.
       if (frame[0] === 0x3e || at < 0) client.write(frame)
       else due[at] = frame
       flush()
@@ -85,7 +85,7 @@ function eachFrame(socket: Socket, take: (frame: Buffer) => void): void {
   })
 }
 
-/** Where the RESP value at `at` ends; -1 if it is not whole yet. */
+/** Where the RESP value at `at` ends; -1 if it is incomplete. */
 function frameEnd(buffer: Buffer, at: number): number {
   const line = buffer.indexOf("\r\n", at)
   if (line < 0) return -1
@@ -101,7 +101,7 @@ function frameEnd(buffer: Buffer, at: number): number {
   return end
 }
 
-/** A client sends an array of bulk strings. */
+/** Parses a command: clients send an array of bulk strings. */
 function readCommand(frame: Buffer): string[] {
   const args: string[] = []
   for (let at = frame.indexOf("\r\n") + 2; at < frame.length; ) {

@@ -1,4 +1,4 @@
-/** A master with replicas, and sentinels that watch them: what a failover takes. */
+/** A master with replicas, and sentinels that watch them: what a failover needs. */
 import { type ChildProcess, spawn } from "node:child_process"
 import { once } from "node:events"
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
@@ -14,38 +14,38 @@ import { type TlsFiles, tlsSettings } from "./tls.ts"
 export interface SentinelOptions {
   readonly replicas?: number
   readonly sentinels?: number
-  /** Of the servers. */
+  /** The servers' password. */
   readonly password?: string
-  /** Of the sentinels. */
+  /** The sentinels' password. */
   readonly sentinelPassword?: string
-  /** With it, clients speak TLS with the servers and with the sentinels. */
+  /** Makes clients use TLS for the servers and the sentinels. */
   readonly tls?: TlsFiles
 }
 
-/** A set that is watched by sentinels. */
+/** A set watched by sentinels. */
 export interface SentinelSet {
   /** `redis-sentinel://…?sentinelMasterId=mymaster`, or its `rediss-` form. */
   readonly url: string
   readonly servers: readonly RedisServer[]
-  /** Whom the sentinels call master now. */
+  /** The server that the sentinels currently call master. */
   master(): Promise<RedisServer>
   /**
-   * Makes another server the master, and resolves when it is one: `kill` ends the master with SIGKILL and starts it again
-   * afterwards, `behind` as well, and what it acknowledged in its last seconds is lost; `command` is `SENTINEL FAILOVER`.
+   * Makes another server the master, and resolves when it is one. `kill` ends the master with SIGKILL and restarts it afterwards.
+   * `behind` does the same, and what the master acknowledged in its last seconds is lost. `command` is `SENTINEL FAILOVER`.
    */
   failover(how?: "kill" | "behind" | "command"): Promise<void>
-  /** Ends all sentinels with SIGKILL: clients don't learn who the master is any more. */
+  /** Ends all sentinels with SIGKILL: clients can no longer find the master. */
   stopSentinels(): Promise<void>
   startSentinels(): Promise<void>
   close(): Promise<void>
 }
 
 const NAME = "mymaster"
-/** What a failover takes beyond the second after which a master counts as down. */
+/** How long a failover takes after the master counts as down. */
 const FAILOVER_MS = 30_000
 /**
- * After which silence a master counts as down, in milliseconds: while one is killed, and at all other times, when a machine that
- * stands still must not cause a failover that nobody asked for.
+ * How long a silent master may take before it counts as down, in milliseconds: short while one is killed, and long otherwise, so
+ * that a slow machine causes no unwanted failover.
  */
 const DOWN_AFTER = { killed: 1_000, otherwise: 120_000 }
 
@@ -56,7 +56,7 @@ interface Sentinel {
   child?: ChildProcess
 }
 
-/** Starts a set on loopback: one master, two replicas and three sentinels unless told otherwise. */
+/** Starts a set on loopback. Default: one master, two replicas and three sentinels. */
 export async function startSentinel(options: SentinelOptions = {}): Promise<SentinelSet> {
   const { replicas = 2, sentinels: count = 3, password, sentinelPassword, tls } = options
   const program = await ensureProgram(["redis-server", "valkey-server"], {
@@ -65,7 +65,7 @@ export async function startSentinel(options: SentinelOptions = {}): Promise<Sent
   const directory = mkdtempSync(join(tmpdir(), "unseal-sentinel-"))
   const servers: RedisServer[] = []
   const sentinels: Sentinel[] = []
-  /** By the port that clients use, which is the TLS one if there is TLS. */
+  /** By the clients' port, which is the TLS port if there is TLS. */
   const byPort = new Map<number, RedisServer>()
   const endWithUs = () => {
     for (const { child } of sentinels) child?.kill("SIGKILL")
@@ -101,7 +101,7 @@ export async function startSentinel(options: SentinelOptions = {}): Promise<Sent
     }
   }
 
-  /** Asks one sentinel. */
+  /** Sends a command to one sentinel. */
   async function ask<T>(sentinel: Sentinel, ...command: [string, ...string[]]): Promise<T> {
     const client = new Redis(sentinel.port, "127.0.0.1", {
       ...(sentinelPassword && { password: sentinelPassword }),
@@ -125,7 +125,7 @@ export async function startSentinel(options: SentinelOptions = {}): Promise<Sent
       if (Date.now() > deadline) throw new Error(`${what}: not within ${withinMs} ms`)
   }
 
-  /** All sentinels know one another and the replicas, which hold what the master does. */
+  /** Whether all sentinels know one another and the replicas, which have all the master's data. */
   const settled = () =>
     until("the sentinels did not find one another", async () => {
       const infos = await Promise.all(

@@ -30,7 +30,7 @@ test.each(["kill", "command"] as const)("sentinels make a replica the master (%s
   }
 })
 
-test("a cluster fails over, and moves a slot", async () => {
+test("a cluster fails over and moves a slot", async () => {
   const cluster = await startCluster()
   const client = new Cluster(portsOf(cluster.url).map((port) => ({ host: "127.0.0.1", port })))
   client.on("error", () => {})
@@ -53,7 +53,7 @@ test("a cluster fails over, and moves a slot", async () => {
   }
 })
 
-test("a server that speaks TLS asks for the client's certificate", async () => {
+test("a server with TLS requires a client certificate", async () => {
   const files = createTlsFiles()
   const server = await startTlsRedis(files)
   const { readFileSync } = await import("node:fs")

@@ -1,24 +1,24 @@
-/** Certificates for a Redis that speaks TLS, and the arguments that make it do so. Made by the openssl command. */
+/** Certificates for a Redis with TLS, made by the openssl command, and the server arguments that use them. */
 import { execFileSync } from "node:child_process"
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { freePort, type RedisOptions, type RedisServer, startRedis } from "./redis.ts"
 
-/** Files of one certificate authority: its own certificate, a server's for 127.0.0.1, and a client's. */
+/** Files of one certificate authority: its own certificate, one for a server at 127.0.0.1, and one for a client. */
 export interface TlsFiles {
   readonly ca: string
   readonly serverCert: string
   readonly serverKey: string
   readonly clientCert: string
   readonly clientKey: string
-  /** What a process needs in its environment to trust the authority and show the client's certificate. */
+  /** The environment in which a process trusts the authority and shows the client's certificate. */
   readonly env: Readonly<Record<string, string>>
   /** Removes the files. */
   close(): void
 }
 
-/** Makes an authority of its own. */
+/** Makes a new authority. */
 export function createTlsFiles(): TlsFiles {
   const directory = mkdtempSync(join(tmpdir(), "unseal-tls-"))
   const path = (name: string) => join(directory, name)
@@ -57,13 +57,13 @@ export function createTlsFiles(): TlsFiles {
   }
 }
 
-/** The arguments of a server, or a sentinel, that speaks TLS, too, at `port`, and asks for a client certificate. */
+/** The arguments of a server, or a sentinel, that also speaks TLS, at `port`, and requires a client certificate. */
 export const tlsSettings = (files: TlsFiles, port: number): string[] => [
   ...["--tls-port", String(port), "--tls-ca-cert-file", files.ca],
   ...["--tls-cert-file", files.serverCert, "--tls-key-file", files.serverKey],
 ]
 
-/** A Redis whose `url` is `rediss://`; its plain port is `port`. */
+/** Starts a Redis whose `url` is `rediss://`. Its plain port is `port`. */
 export async function startTlsRedis(
   files: TlsFiles,
   options: RedisOptions = {},
