@@ -1,4 +1,4 @@
-/** I8 at every moment, and not only at the end: the queue's accounts, read every second while a row runs. */
+/** Checks I8 throughout a row, not only at its end: reads the queue's accounts every second. */
 import { readAccounts } from "@unseal/queue/accounting"
 import type { Violation } from "./check.ts"
 import { QUEUE } from "./settings.ts"
@@ -15,7 +15,7 @@ const EVERY_MS = 1_000
 /** One that is wrong for a whole row need not be said more often. */
 const MOST_VIOLATIONS = 5
 
-/** Begins to look. A moment when Redis does not answer is skipped: what it has on its disk is looked at when it is back. */
+/** Enough for a violation that lasts for a whole row. */
 export function watchAccounts({ hasty: connection, history }: Pick<World, "hasty" | "history">): Books {
   const violations: Violation[] = []
   let looks = 0

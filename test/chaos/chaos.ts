@@ -19,7 +19,7 @@ if (!Number.isInteger(seed) || !(scale > 0 && scale <= 1))
   throw new RangeError("--seed is a whole number, --scale above 0 and at most 1")
 const rows = values.row.length > 0 ? values.row.map(findRow) : ROWS
 
-// So that what it has started ends with it.
+// Ends everything that this process has started.
 for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(1))
 
 const say = (text: string) => void process.stderr.write(`${text}\n`)

@@ -1,4 +1,4 @@
-/** The invariants of the fault matrix, checked when everything is over, from what was seen and what is left. */
+/** Checks the fault matrix's invariants at the end, from what was seen and what is left. */
 import { setTimeout as sleep } from "node:timers/promises"
 import { readWhole } from "@unseal/archive/store/small-object"
 import { readAccounts } from "@unseal/queue/accounting"
@@ -11,25 +11,25 @@ import { callersOf, type Member, type Usage, usageOf } from "./world/members.ts"
 import { sha256 } from "./world/recordings.ts"
 import type { World } from "./world/world.ts"
 
-/** I1 to I8 of README.md, or what a row demands beside them. */
+/** A violation of I1 to I8 of README.md, or of a row's own demand. */
 export interface Violation {
   readonly invariant: "I1" | "I2" | "I3" | "I4" | "I5" | "I6" | "I7" | "I8" | "row"
   readonly what: string
 }
 
 export interface CheckOptions {
-  /** Processes that were killed while they worked, for the bound on wasted work; absent where parts are sent anew for other reasons. */
+  /** How many processes were killed at work, as the bound on wasted work. Absent if parts are sent again for other reasons. */
   readonly kills?: number
   /**
-   * Redis was made to lose jobs that it had acknowledged. Then I1 is held against the stores, whatever Redis knows of a job:
-   * every acknowledged archive has its output and its record. Of I8 the identity is left, and not the number of accepted jobs.
+   * Redis was made to lose acknowledged jobs. I1 is then checked against the stores, whatever Redis knows about a job: every
+   * acknowledged archive has its output and its record. Of I8, only the identity is checked, not the number of accepted jobs.
    */
   readonly redisForgot?: boolean
-  /** Redis has applied half of a transaction: its counters prove nothing, and there is no I8. */
+  /** Redis has applied half of a transaction. Its counters prove nothing, so I8 is not checked. */
   readonly redisTorn?: boolean
 }
 
-/** Every invariant but I7, which whoever waits for the end sees. */
+/** Checks every invariant but I7, which whoever waits for the end observes. */
 export async function check(world: World, options: CheckOptions = {}): Promise<Violation[]> {
   await world.versions.settled()
   const jobs = await readJobs(world)
@@ -43,7 +43,10 @@ export async function check(world: World, options: CheckOptions = {}): Promise<V
   ]
 }
 
-/** I1: every callback that was answered 2xx has led to a correct output, or to a dead letter of its own password; I2 of what is visible. */
+/**
+ * I1: every callback answered 2xx led to a correct output, or to a dead letter of its own password. I2: so is everything
+ * visible.
+ */
 async function checkEndings(
   world: World,
   jobs: readonly JobState[],
@@ -97,7 +100,7 @@ async function checkEndings(
 const isDeadLetterOf = (job: JobState, archive: Tracked): boolean =>
   job.state === "failed" && job.encryptedPassword === archive.encryptedPassword
 
-/** The SHA-256 of what is there now, or `null`. */
+/** SHA-256 of the current content, or `null`. */
 async function visibleContent(world: World, archive: Tracked): Promise<string | null> {
   const { destinationKey: key } = archive
   const signal = AbortSignal.timeout(10_000)
@@ -129,7 +132,7 @@ async function checkRecord(world: World, archive: Tracked, visible: string): Pro
     : [{ invariant: "I2", what: `${key} has the digest ${digest} of an archive of ${visible}` }]
 }
 
-/** I2 and I3 of all versions that ever were visible, and not only of the last. */
+/** Checks I2 and I3 on all versions that were ever visible, not only on the last. */
 function checkContents(world: World): Violation[] {
   const violations: Violation[] = []
   const archives = new Map(world.answers.map(({ archive }) => [archive.destinationKey, archive]))
@@ -153,14 +156,14 @@ function checkContents(world: World): Violation[] {
 }
 
 /**
- * What a process may hold at rest beyond what it held when it had just started. Sockets to the store are kept for the next
- * request, by design, and memory for the next parts: what grows beyond these is a leak. Those of callers are theirs.
+ * How much more a process may hold at rest than right after its start. By design it keeps sockets to the store for later
+ * requests, and memory for later parts. Growth beyond these limits is a leak. Sockets of callers don't count.
  */
 const MOST_MORE = { descriptors: 80, residentMb: 350 }
-/** Clients let go of idle connections after a few seconds. */
+/** Clients close idle connections after a few seconds. */
 const REST_MS = 15_000
 
-/** I4: no open uploads, and descriptors and memory of every process that lives near what it had when it started. */
+/** I4: no open uploads, and every live process holds about as many descriptors and as much memory as at its start. */
 async function checkLeftovers(world: World): Promise<Violation[]> {
   const violations: Violation[] = openUploads(world).map((upload) => ({
     invariant: "I4",
@@ -190,11 +193,11 @@ function moreThanAtStart({ pid, ports, baseline }: Member): Usage {
   }
 }
 
-/** Uploads to the destination that were begun and neither completed nor aborted. */
+/** Uploads to the destination that were neither completed nor aborted. */
 export const openUploads = (world: World) =>
   world.s3.openUploads().filter(({ bucket }) => bucket === DESTINATION_NAME)
 
-/** Parts that were sent again, over those that make the archives. */
+/** How many part uploads there were beyond those that make the archives. */
 export function wastedParts(world: World): number {
   const sent = partUploads(world)
   const needed = new Set(sent.map(({ key, partNumber }) => `${key} ${partNumber}`))
@@ -210,7 +213,7 @@ function checkWaste(world: World, kills: number): Violation[] {
     : [{ invariant: "I5", what: `${wasted} parts were sent again after ${kills} kills, more than ${bound}` }]
 }
 
-/** What workers sent of archives in several parts, in the order of their end. */
+/** Part uploads of workers, for archives of several parts, in the order of their end. */
 export function partUploads(world: World) {
   return world.history.entries.flatMap((entry) =>
     entry.kind === "store" &&
@@ -221,7 +224,7 @@ export function partUploads(world: World) {
   )
 }
 
-/** I6, as far as logs go: wrapped passwords, content keys in three forms, the private key, the secrets of callbacks and stores. */
+/** I6 for logs: encrypted passwords, content keys in three forms, the private key, the secrets of callbacks and stores. */
 function checkLogs(world: World): Violation[] {
   const secrets = [...world.secrets]
   for (const { archive } of world.answers.slice(0, 200)) {
@@ -229,14 +232,14 @@ function checkLogs(world: World): Violation[] {
       const { key, iv } = world.studio.secretsOf(archive.encryptedPassword)
       for (const bytes of [key, iv]) secrets.push(bytes.toString("hex"), bytes.toString("base64"))
     } catch {
-      // Not every password here is one of the studio's.
+      // Some passwords here are not the studio's.
     }
   }
   const violations: Violation[] = []
   for (const member of world.members) {
     if (member.log === undefined) continue
     const text = `${member.log.map((line) => JSON.stringify(line)).join("\n")}\n${member.stderr()}`
-    // JSON writes a slash or a plus as it is.
+    // JSON writes slashes and pluses unescaped.
     const leaked = secrets.filter((secret) => text.includes(secret)).length
     if (leaked > 0)
       violations.push({ invariant: "I6", what: `the log of ${member.name} holds ${leaked} secrets` })
@@ -244,7 +247,7 @@ function checkLogs(world: World): Violation[] {
   return violations
 }
 
-/** I8: accepted = committed + dead-lettered + live + discarded, by the callbacks' answers and by the queue's own accounts. */
+/** I8: accepted = committed + dead-lettered + live + discarded, from the callbacks' answers and from the queue's own accounts. */
 async function checkAccounts(
   world: World,
   jobs: readonly JobState[],

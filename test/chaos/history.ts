@@ -1,9 +1,9 @@
-/** What happened, in order: enough to see afterwards why an invariant did not hold. */
+/** What happened, in order: enough to find out afterwards why an invariant did not hold. */
 import { writeFileSync } from "node:fs"
 import type { Operation } from "@unseal/simulator/s3/faults/log"
 
 export type Happening =
-  /** Something was done to the system. */
+  /** A fault was injected. */
   | { readonly kind: "fault"; readonly what: string; readonly process?: string }
   | {
       readonly kind: "callback"
@@ -24,7 +24,7 @@ export type Entry = Happening & { readonly at: number }
 export interface History {
   readonly entries: readonly Entry[]
   add(happening: Happening): void
-  /** One JSON object a line. */
+  /** Writes one JSON object per line. */
   write(path: string): void
 }
 

@@ -1,4 +1,4 @@
-/** Which row finds that a protection is missing, and by which invariant. */
+/** Which row discovers a missing protection, and by which invariant. */
 
 import type { Protection } from "../rig/settings.ts"
 import type { Violation } from "./check.ts"
@@ -15,20 +15,20 @@ export interface Guard {
 }
 
 export const GUARDS: Readonly<Record<Protection, Guard>> = {
-  // Bytes of two versions in one output.
+  // One output with bytes of two versions.
   "etag-pin": { row: swapped, invariant: "I2" },
   // Bytes that the store never sent.
   "read-length": { row: emptyBody, invariant: "I2" },
-  // A second plaintext over the first.
+  // A second plaintext written over the first.
   "conditional-complete": { row: twoContents, invariant: "I3" },
-  // A piece of the archive for everybody to see.
+  // A piece of the archive, visible to everybody.
   "commit-after-check": { row: midway, invariant: "I2" },
   // A run that was overtaken goes on to its commit.
   fence: { row: lockLost, invariant: "row" },
-  // More starts than a block can explain.
+  // More starts than a block explains.
   "lock-renewal": { row: block, invariant: "row" },
-  // Stalls, for a shutdown.
+  // Stalled jobs after a shutdown.
   "hand-back": { row: sigterm, invariant: "row" },
-  // The vendor's own callback is a duplicate of somebody else's.
+  // The vendor's own callback counts as a duplicate of somebody else's.
   "password-in-job-id": { row: forged, invariant: "I1" },
 }

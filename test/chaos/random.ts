@@ -1,11 +1,11 @@
-/** Choices that depend on a seed alone, so that a run can be had again. */
+/** Random choices that depend only on a seed, so that a run can be repeated. */
 export interface Random {
-  /** From 0 up to, not including, 1. */
+  /** A number in [0, 1). */
   next(): number
   /** A whole number from `min` to `max`. */
   integer(min: number, max: number): number
   pick<Item>(items: readonly Item[]): Item
-  /** Another sequence: what one part of a test draws does not depend on how much another has drawn. */
+  /** Creates an independent sequence: the draws of one part of a test don't depend on those of another. */
   fork(): Random
 }
 

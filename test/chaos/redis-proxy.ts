@@ -1,7 +1,7 @@
-/** A TCP proxy between processes and a server of theirs, which does to the traffic what a network can. */
+/** A TCP proxy between processes and their server, which injects network faults. */
 import { type AddressInfo, connect, createServer, type Socket } from "node:net"
 
-/** What happens to the traffic of every connection, old and new, until the next word. */
+/** The fault of every connection, old and new, until it is changed. */
 export type NetworkFault =
   | { readonly kind: "delay"; readonly ms: number }
   /** Nothing passes in either direction; connections stay open. */
@@ -14,12 +14,12 @@ export type NetworkFault =
   | { readonly kind: "refuse" }
 
 export interface RedisProxy {
-  /** Of a Redis behind it. */
+  /** The URL of a Redis behind the proxy. */
   readonly url: string
   readonly port: number
   fault(fault: NetworkFault): void
   honest(): void
-  /** Cuts every connection that is open now. */
+  /** Cuts every open connection. */
   cut(): void
   close(): Promise<void>
 }
@@ -78,7 +78,7 @@ export async function startRedisProxy(targetPort: number): Promise<RedisProxy> {
       if (fault.kind === "refuse") cut()
     },
     honest() {
-      // What was swallowed leaves a connection in disorder, which a network never does: it ends.
+      // Swallowed traffic leaves a connection in a state that no network causes, so it must end.
       const swallowed = current?.kind === "freeze" || current?.kind === "drop-replies"
       current = null
       if (swallowed) cut()

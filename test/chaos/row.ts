@@ -1,4 +1,4 @@
-/** A row of the fault matrix: a fault that is injected so many times, and what must hold afterwards. */
+/** A row of the fault matrix: a fault that is injected many times, and what must hold afterwards. */
 
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -10,19 +10,19 @@ import { startWorld, type World, type WorldOptions } from "./world/world.ts"
 
 export interface RowOptions {
   readonly seed: number
-  /** Of the full numbers: 1 for all of them. */
+  /** The share of the full numbers; 1 is all of them. */
   readonly scale: number
   readonly protectionsOff?: readonly Protection[]
-  /** Then no history is kept of what was wanted. */
+  /** Violations are expected, so no history is written for them. */
   readonly expectsViolations?: boolean
-  /** Told now and then how far it is. */
+  /** Called now and then with the progress. */
   readonly progress?: (text: string) => void
 }
 
 export interface RowResult {
   /** What was done, with numbers. */
   readonly runs: string
-  /** What came of it, with numbers. */
+  /** The result, with numbers. */
   readonly measured: string
   readonly violations: readonly Violation[]
 }
@@ -34,22 +34,22 @@ export interface Row {
   run(options: RowOptions): Promise<RowResult>
 }
 
-/** `count` scaled, at least `least`. */
+/** `count` scaled, but at least `least`. */
 export const scaled = (count: number, { scale }: RowOptions, least = 1): number =>
   Math.max(least, Math.round(count * scale))
 
-/** What a scenario has to say beside the invariants. */
+/** A scenario's findings in addition to the invariants. */
 export interface Findings {
   readonly runs: string
   readonly measured: string
-  /** What the row demands and did not get. */
+  /** What the row demanded and did not get. */
   readonly failures?: readonly string[]
   readonly check?: CheckOptions
 }
 
 /**
- * Runs `scenario` in a world of its own and checks the invariants when it is over. What it throws is I7: something was not
- * done within its bound. The history of a world with a violation is written to a file, which the violations name.
+ * Runs `scenario` in a world of its own, and checks the invariants at its end. An exception counts as I7: something was not done
+ * within its bound. If there are violations, the history goes to a file, which they name.
  */
 export async function inWorld(
   options: RowOptions,
@@ -70,7 +70,7 @@ export async function inWorld(
     } catch (error) {
       violations.push({ invariant: "I7", what: (error as Error).message })
     }
-    // A fault that is still in the plan would strike the checker as well.
+    // A fault still in the plan would strike the checker as well.
     world.s3.faults.clear()
     world.proxy.honest()
     const left = openUploads(world).length
@@ -91,13 +91,13 @@ export async function inWorld(
   }
 }
 
-/** The janitor, as it runs by itself now and then: what was begun in the moment before a kill, nobody else can know of. */
+/** Runs the janitor, as it runs regularly. Only it can find an upload that was begun right before a kill. */
 async function sweep(world: World): Promise<void> {
   const { code, stderr } = await runCli(["janitor", "--older-than", "0s"], { env: world.workerEnv })
   if (code !== 0) throw new Error(`the janitor ended with ${code}: ${stderr}`)
 }
 
-/** Lets `work` be done `count` times, `atOnce` at a time, in order of beginning. */
+/** Runs `work` `count` times, `atOnce` at a time, started in order. */
 export async function many<Result>(
   count: number,
   atOnce: number,
@@ -115,7 +115,7 @@ export async function many<Result>(
   return results
 }
 
-/** Resolves when `holds`, looking every 50 ms; rejects after `ms` with `what` did not come. */
+/** Resolves when `holds` is true, checked every 50 ms. Rejects after `ms`, saying that `what` did not come. */
 export async function until(
   what: string,
   ms: number,
@@ -130,7 +130,7 @@ export async function until(
 
 const MIB = 1024 * 1024
 
-/** Sizes of archives: most of one part, some of several; 1 to 24 MB, smaller where time is short. */
+/** A random archive size: mostly one part, sometimes several; 1 to 24 MB, smaller if time is short. */
 export function sizeOf({ random }: World, largestMib: number): number {
   const small = random.next() < 0.7
   return MIB * (small ? random.integer(1, largestMib > 12 ? 4 : 2) : random.integer(6, largestMib))

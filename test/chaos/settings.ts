@@ -1,12 +1,12 @@
-/** What all worlds have alike, and what their processes are told. */
+/** What all worlds have in common, and the settings of their processes. */
 import type { SystemStores } from "@unseal/test/harness/stores"
 import type { Protection } from "../rig/settings.ts"
 
 export const PROJECT = "123456"
-/** The one that has trouble, in worlds of two. */
+/** The project with the trouble, in worlds of two. */
 export const SECOND_PROJECT = "654321"
 export const QUEUE = "unseal"
-/** Short, so that a lock that runs out is waited for in seconds. */
+/** Short, so that waiting for an expired lock takes seconds. */
 export const LOCK_MS = 3_000
 export const STALL_CHECK_MS = 1_000
 export const PART_SIZE = 5 * 1024 * 1024
@@ -14,7 +14,7 @@ export const PARTS_IN_FLIGHT = 4
 
 export const SIGNATURE_SECRET = "chaos-signature-secret-0123456789"
 
-/** With which the second project may sign, so that its permissions are its own. */
+/** The second project's own credential, so that its permissions are its own. */
 export const SECOND_CREDENTIAL = {
   accessKeyId: "SECONDPROJECT",
   secretAccessKey: "second-project-secret-key-0123456789",
@@ -22,7 +22,7 @@ export const SECOND_CREDENTIAL = {
 
 export type Env = Readonly<Record<string, string>>
 
-/** Of every process, whose projects are `projects`. */
+/** Settings of every process. `projects` defines its projects. */
 export const settingsOf = (redisUrl: string, protectionsOff: readonly Protection[], projects: Env): Env => ({
   REDIS_URL: redisUrl,
   UNSEAL_QUEUE: QUEUE,
@@ -33,7 +33,7 @@ export const settingsOf = (redisUrl: string, protectionsOff: readonly Protection
   ...projects,
 })
 
-/** What a worker needs beside these. */
+/** A worker's additional settings. */
 export const workerSettings = (stores: SystemStores): Env => ({
   ...stores.env,
   UNSEAL_CONCURRENCY: "4",
@@ -43,7 +43,7 @@ export const workerSettings = (stores: SystemStores): Env => ({
   UNSEAL_STALL_CHECK_MS: String(STALL_CHECK_MS),
 })
 
-/** Where the plaintext of a project goes. */
+/** Where a project's plaintext goes. */
 const DESTINATION_KEY = "plain/{projectId}/{archiveId}/archive.ts"
 
 /** A project's stores and keys. */
@@ -54,7 +54,7 @@ export interface ProjectSetup {
   readonly keysDirectory: string
 }
 
-/** The one project of most worlds, as a worker is told of it. */
+/** The only project of most worlds, as a worker's settings. */
 export const singleProject = ({ source, destination, keysDirectory }: ProjectSetup): Env => ({
   UNSEAL_SOURCE: source,
   UNSEAL_DESTINATION: destination,
@@ -62,7 +62,7 @@ export const singleProject = ({ source, destination, keysDirectory }: ProjectSet
   UNSEAL_KEYS: keysDirectory,
 })
 
-/** A projects file, for ingest and workers alike. */
+/** A projects file for ingest and workers. */
 export const projectsFile = (projects: readonly ProjectSetup[], signatureSecretFile: string): string =>
   JSON.stringify({
     projects: projects.map(({ id, source, destination, keysDirectory }) => ({

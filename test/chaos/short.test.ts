@@ -1,6 +1,6 @@
 /**
- * The short form of the chaos suite: every kind of fault, few of each. The long form has the full numbers (README.md). A seed of
- * today's choosing would make one day's failure another day's riddle: this one is fixed, and `CHAOS_SEED` is another.
+ * The short form of the chaos suite: every kind of fault, a few of each. The long form has the full numbers (README.md). The seed
+ * is fixed, because with a new one each day a failure could not be reproduced. `CHAOS_SEED` sets another.
  */
 import { describe, expect, it } from "vitest"
 import { GUARDS } from "./protections.ts"
@@ -10,10 +10,10 @@ import { createLanes } from "./world/lanes.ts"
 const seed = Number(process.env.CHAOS_SEED ?? 20_240_601)
 const MINUTES = 60_000
 
-/** Rows wait more than they work: for locks to run out, for Redis to come back. */
+/** Rows mostly wait, for locks to expire and for Redis to come back. */
 const inLane = createLanes(2)
 
-/** The part of the full numbers that a row has here. */
+/** The share of the full numbers that a row has here. */
 const SCALES: Readonly<Record<string, number>> = {
   kill: 0.15,
   steps: 0.05,

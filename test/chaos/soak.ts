@@ -1,6 +1,6 @@
 /**
- * Everything at a low rate for a long time: `npm run test:soak -- [--minutes 30] [--seed N]`. A kill, a stop, a restart, a fault
- * of the store or of Redis every few seconds; memory and descriptors of the processes that live through it must stay level.
+ * Everything at a low rate for a long time: `npm run test:soak -- [--minutes 30] [--seed N]`. Every few seconds there is a kill, a
+ * stop, a restart, or a fault of the store or of Redis. Memory and descriptors of the processes that survive must stay level.
  */
 
 import { parseArgs } from "node:util"
@@ -17,7 +17,7 @@ const minutes = Number(values.minutes)
 const seed = Number(values.seed ?? Math.floor(Math.random() * 1e9))
 if (!(minutes > 0)) throw new RangeError("--minutes is a number above 0")
 
-// So that what it has started ends with it.
+// Ends everything that this process has started.
 for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(1))
 
 const say = (text: string) => void process.stderr.write(`${text}\n`)
@@ -47,7 +47,7 @@ process.exit(result.violations.length > 0 ? 1 : 0)
 
 async function soak(world: World) {
   const endsAt = Date.now() + minutes * 60_000
-  // These two live through everything but what is done to Redis and the store.
+  // These two survive everything except the faults of Redis and the store.
   const watched = [world.ingests[0]!, world.workers[0]!]
   const samples = new Map<Member, Sample[]>(watched.map((member) => [member, []]))
   const startedAt = Date.now()
@@ -75,7 +75,7 @@ async function soak(world: World) {
   const slopes = watched.map((member) => {
     const memory = slopePerHour(samples.get(member)!, "residentMb")
     const descriptors = slopePerHour(samples.get(member)!, "descriptors")
-    // A short soak can't tell a slope from a wave.
+    // A short soak can't distinguish a slope from a wave.
     if (minutes >= 20 && (memory > MOST_GROWTH.residentMb || descriptors > MOST_GROWTH.descriptors))
       failures.push(`${member.name} grows by ${memory} MB and ${descriptors} descriptors an hour`)
     return `${member.name} ${memory} MB/h and ${descriptors} descriptors/h`
@@ -98,7 +98,7 @@ async function callAtLowRate(world: World, endsAt: number): Promise<void> {
   await Promise.all(calls)
 }
 
-/** One fault of each kind in turn. */
+/** Injects one fault of each kind in turn. */
 async function strike(world: World, watched: readonly Member[], index: number): Promise<void> {
   const victim = world.random.pick(world.workers.filter((member) => !watched.includes(member)))
   const faults: readonly (() => Promise<unknown>)[] = [

@@ -1,4 +1,4 @@
-/** A project that has trouble beside one that has none: what comes of both, and how the other fares meanwhile. */
+/** Gives one of two projects trouble. Checks the outcome of both, and how the other one fares meanwhile. */
 import { setTimeout as sleep } from "node:timers/promises"
 import { listSuspensions } from "@unseal/queue/suspension-state"
 import { openUploads } from "./check.ts"
@@ -9,42 +9,42 @@ import type { World } from "./world/world.ts"
 
 const MIB = 1024 * 1024
 
-/** Archives of each project in a second. Far below what the workers can do: a rate that falls was hindered. */
+/** Archives of each project per second. The workers can do far more, so a lower rate means that something held them up. */
 const PER_SECOND = 2
-/** One in so many is large, where a row has large ones. */
+/** One archive in this many is large, in rows with large ones. */
 const LARGE_EVERY = 8
-/** The trouble lasts for so many windows, one of which is measured before it. */
+/** The length of a window. The trouble lasts for several, after one for comparison. */
 const WINDOW_MS = 20_000
 const WINDOWS = 6
-/** Everything is done so long after the end of the trouble. */
+/** How soon after the end of the trouble everything must be done. */
 const RECOVERY_MS = 60_000
-/** Of the full form: a machine may be busy otherwise for a moment. */
+/** For the full form. Leaves room for a moment in which the machine is busy otherwise. */
 const LEAST_RATE = 0.9
 
 export interface Trouble {
-  /** In the history. */
+  /** Its name in the history. */
   readonly what: string
   begin(): unknown
-  /** After half of its time. */
+  /** Called after half of its time. */
   halfway?(): unknown
   end(): unknown
-  /** How long workers may go on with what they had before: the short form's windows are as long, at least. */
+  /** How long workers may go on with what they had before. The windows of the short form are at least as long. */
   readonly feltAfterMs?: number
-  /** Whether jobs that are done are forgotten early: then only the stores can tell that they are. */
+  /** Whether ended jobs are forgotten early, so that only the stores show that they are done. */
   readonly forgets?: boolean
-  /** Whether it is one that stops the second project: then it must have, or the row has shown nothing. Default true. */
+  /** Whether the trouble must stop the second project. If it doesn't, the row has shown nothing. Default true. */
   readonly stops?: boolean
-  /** The size of one archive in eight, in mebibytes; absent where all have one. Above 5 it takes several parts. */
+  /** The size of one archive in eight, in mebibytes. Absent if all are equal. Above 5 it takes several parts. */
   readonly largeMib?: number
 }
 
-/** Demanded of every such row. */
+/** What every such row demands. */
 export const DEMAND =
   "0 dead letters, no attempt used, nothing left open; the other project at ≥ 90 % of its rate; all done within 60 s of the end"
 
 /**
- * Lets the second project have `trouble` for two minutes, while archives of both come at one rate. An archive needs one attempt,
- * whatever happened while it waited.
+ * Gives the second project `trouble` for two minutes, while archives of both arrive at one rate. An archive must need only one
+ * attempt, whatever happens while it waits.
  */
 export async function throughTrouble(world: World, options: RowOptions, trouble: Trouble): Promise<Findings> {
   const windowMs = scaled(WINDOW_MS, options, trouble.feltAfterMs ?? 4_000)
@@ -55,7 +55,7 @@ export async function throughTrouble(world: World, options: RowOptions, trouble:
   const counts: number[] = []
   let stuck = 0
   try {
-    // What came while the workers were starting is not the usual.
+    // The backlog from the workers' start is not representative.
     await until("the usual rate", 180_000, () =>
       [PROJECT, SECOND_PROJECT].every((project) => {
         const done = committed(world, project)
@@ -116,7 +116,7 @@ const percent = (part: number): string => `${Math.round(part * 100)} %`
 const most = (jobs: readonly { readonly starts: number }[]): number =>
   Math.max(...jobs.map(({ starts }) => starts))
 
-/** Archives of a project that were made visible. */
+/** How many archives of a project have become visible. */
 const committed = (world: World, projectId: string): number =>
   projectId === SECOND_PROJECT && world.secondDestination
     ? world.secondCommitted()
@@ -137,7 +137,7 @@ function startLoad(world: World, largeMib = 1): { called(): number; stop(): Prom
     const size = (ticks++ % LARGE_EVERY === 0 ? largeMib : 1) * MIB
     for (const projectId of [PROJECT, SECOND_PROJECT]) {
       const call = one(size, projectId)
-      // Seen by `stop`, which comes later.
+      // `stop` observes it later.
       call.catch(() => {})
       calls.push(call)
     }

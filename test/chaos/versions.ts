@@ -1,4 +1,4 @@
-/** Every content that a visible key of a bucket ever had. */
+/** Every content that a bucket's visible keys ever had. */
 import { createHash } from "node:crypto"
 import type { ArchiveStore } from "@unseal/archive/store/contract"
 import type { Operation } from "@unseal/simulator/s3/faults/log"
@@ -11,20 +11,20 @@ export interface Version {
 }
 
 export interface Versions {
-  /** How often something was made visible under `key`. */
+  /** How often something became visible under `key`. */
   writes(key: string): number
   /** Oldest first. */
   of(key: string): readonly Version[]
   readonly keys: readonly string[]
-  /** Resolves when everything that was made visible has been read. To be called when nothing is at fault any more. */
+  /** Resolves when everything that became visible has been read. Call it when all faults are over. */
   settled(): Promise<void>
   stop(): void
 }
 
-/** Faults that come before an operation is done: with one of these it never is, whatever else strikes it. */
+/** Faults that come before an operation takes effect. With one of these it never does, whatever else strikes it. */
 const BEFORE: ReadonlySet<string> = new Set(["hang", "reset", "status", "errorInOk"])
 
-/** Whether the operation was done, whatever its client was told. */
+/** Whether the operation took effect, whatever its client was told. */
 function isApplied({ status, code, fault }: Operation): boolean {
   const faults = fault?.split(",") ?? []
   if (code !== undefined || faults.some((name) => BEFORE.has(name))) return false
@@ -39,7 +39,7 @@ export function watchVersions(
 ): Versions {
   const writes = new Map<string, number>()
   const seen = new Map<string, Version[]>()
-  /** Looks that came to nothing, since the faults of the plan strike them as well. */
+  /** Failed looks: the plan's faults strike them as well. */
   const missed = new Set<string>()
   let reading: Promise<void> = Promise.resolve()
 

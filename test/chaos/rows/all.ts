@@ -1,4 +1,4 @@
-/** The rows of the fault matrix that can be injected on one Linux machine, in the order of the table. */
+/** The rows of the fault matrix that one Linux machine can inject, in the order of the table. */
 import type { Row } from "../row.ts"
 import { namesAway, peerVanished, silentStore } from "./away.ts"
 import { block } from "./block.ts"
@@ -32,7 +32,7 @@ export const ROWS: readonly Row[] = [
   ...[silentStore, peerVanished, namesAway, clockWrong],
 ]
 
-/** `Error` with the names there are. */
+/** Throws an `Error` that lists the names if there is no such row. */
 export function findRow(name: string): Row {
   const row = ROWS.find((row) => row.name === name)
   if (!row) throw new Error(`there is no row ${name}: ${ROWS.map(({ name }) => name).join(", ")}`)

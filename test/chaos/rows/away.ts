@@ -8,7 +8,7 @@ import { type Names, startNames } from "../world/names.ts"
 import { startVanishingPeer, type VanishingPeer } from "../world/vanishing-peer.ts"
 import type { WorldOptions } from "../world/world.ts"
 
-/** `url` by another way to its server. */
+/** Replaces the endpoint of `url`. */
 const by = (url: string, endpoint: string): string => {
   const [store, query] = url.split("?")
   const parameters = new URLSearchParams(query)
@@ -16,7 +16,7 @@ const by = (url: string, endpoint: string): string => {
   return `${store}?${parameters}`
 }
 
-/** The second project's store is behind a proxy of its own. */
+/** Puts the second project's store behind a proxy of its own. */
 function behindProxy(endpointAt = (port: number) => `http://127.0.0.1:${port}`): {
   readonly second: NonNullable<WorldOptions["second"]>
   proxy(): RedisProxy
@@ -51,7 +51,7 @@ export const silentStore: Row = {
 
 const MIB = 1024 * 1024
 
-/** A cable, a firewall, a machine without power: what was in flight is gone, and nobody says so. */
+/** A broken cable, a firewall, a machine without power: what was in flight is lost, and nobody says so. */
 export const peerVanished: Row = {
   name: "peer-vanished",
   fault: "a project's store vanishes without FIN for two minutes, amid bodies and with idle connections",
@@ -65,7 +65,7 @@ export const peerVanished: Row = {
         async second({ s3, stores, closing }) {
           peer = await startVanishingPeer(s3.port)
           closing.push(() => peer.close())
-          // Slow enough to vanish from the midst of.
+          // Slow enough to vanish in the middle.
           s3.faults.add({
             ...{ operation: "GetObject", key: new RegExp(`^${SECOND_PROJECT}/`) },
             ...{ times: Number.POSITIVE_INFINITY, action: { throttleBytesPerSecond: 2 * MIB } },

@@ -8,10 +8,10 @@ const MIB = 1024 * 1024
 const BLOCK_MS = LOCK_MS + 1_500
 
 /**
- * One worker with one archive in hand or with four, each of which takes longer than a lock holds; its event loop is blocked past
- * the lock. It is the only worker, so that it takes its own jobs again: where BullMQ's renewal by job id loses count. A block
- * past the lock costs every job in hand its lock, and so one more start: one for a block with one in hand, and one each with
- * four. A second one would be of a run that was not blocked.
+ * One worker runs one archive, or four, each longer than a lock lasts. Its event loop is blocked past the lock. Being the only
+ * worker, it takes its own jobs again, where BullMQ's renewal by job id loses count. Such a block costs every running job its
+ * lock, hence one more start: one in all with one archive, and one each with four. A second start would mean that a run
+ * without a block lost its lock.
  */
 export const block: Row = {
   name: "block",
@@ -37,7 +37,7 @@ export const block: Row = {
     }),
 }
 
-/** The jobs that a worker had in hand, `inHand` of them, when its event loop was blocked in the midst of their parts. */
+/** Blocks a worker's event loop while it transfers parts of `inHand` jobs. Resolves to those jobs. */
 async function blocked(world: World, inHand: number): Promise<Awaited<ReturnType<typeof readJobs>>> {
   world.s3.faults.clear()
   slowSource(world, 1.5 * MIB)

@@ -66,7 +66,10 @@ export const late: Row = {
     }),
 }
 
-/** Somebody who may call back (a leaked secret, an unsigned setup) names an archive with a password of his own, before the vendor does. */
+/**
+ * Somebody who can send callbacks (a leaked secret, an unsigned setup) announces an archive with another password before the
+ * vendor does.
+ */
 export const forged: Row = {
   name: "forged",
   fault: "a forged callback before the true one, with the same archive id",
@@ -77,7 +80,7 @@ export const forged: Row = {
       for (let index = 0; index < runs; index++) {
         const archive = await world.record(2 * MIB)
         const password = Buffer.alloc(256, world.random.integer(1, 100)).toString("base64")
-        // What comes of the forged one is its own dead letter; the output that the checker looks for is the true one's.
+        // The forged callback ends in its own dead letter. The checker looks for the true one's output.
         await world.call({ ...archive, encryptedPassword: password })
         await world.call(archive)
       }
@@ -90,7 +93,7 @@ export const forged: Row = {
     }),
 }
 
-/** No worker and no objects: what was acknowledged is counted in the queue. */
+/** Without a worker and without objects, acknowledged callbacks are counted in the queue. */
 export const ingestRestart: Row = {
   name: "ingest-restart",
   fault: "ingest restarts under 300 req/s",
@@ -110,7 +113,7 @@ export const ingestRestart: Row = {
         }
         if (tick % 20 === 10) {
           const restarting = restart(world, ports[restarts.length % 2]!)
-          // Awaited at the end: until then its failure is no unhandled rejection.
+          // Awaited at the end. Until then its failure must not count as unhandled.
           restarting.catch(() => {})
           restarts.push(restarting)
         }
@@ -129,10 +132,10 @@ export const ingestRestart: Row = {
     }),
 }
 
-/** The ingest on this port is replaced by another one there: its senders know no other. */
+/** Replaces the ingest on this port, because its senders know no other port. */
 async function restart(world: World, port: number): Promise<void> {
   const ingest = world.ingests.find(({ ports }) => ports.http === port)
-  // Still on its way from the last time.
+  // The previous replacement is still starting.
   if (ingest === undefined) return
   await world.kill(ingest, "SIGTERM")
   await world.startIngest(port)

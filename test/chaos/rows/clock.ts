@@ -4,13 +4,13 @@ import { inWorld, type Row } from "../row.ts"
 import { DEMAND, throughTrouble } from "../trouble.ts"
 import { readJobs } from "../world/jobs.ts"
 
-/** Where Debian, Fedora and Alpine put it. */
+/** Where Debian, Fedora and Alpine install it. */
 const LIBRARIES = [
   `/usr/lib/${process.arch === "arm64" ? "aarch64" : "x86_64"}-linux-gnu/faketime/libfaketimeMT.so.1`,
   ...["/usr/lib64/faketime/libfaketimeMT.so.1", "/usr/lib/faketime/libfaketimeMT.so.1"],
 ]
 
-/** `LD_PRELOAD` of the library, which the package system brings if it is not there. */
+/** The value of `LD_PRELOAD` for the library. Installs it with the package system if it is missing. */
 async function faketime(): Promise<string> {
   await ensureProgram("faketime", {
     packages: { apt: "faketime", dnf: "libfaketime", apk: "libfaketime" },
@@ -21,12 +21,12 @@ async function faketime(): Promise<string> {
   return found
 }
 
-/** What a worker needs to have a clock that is `offset` off (`+1h`). What it measures by is as ever. */
+/** The environment of a worker whose wall clock is off by `offset` (`+1h`). Its monotonic clock stays right. */
 async function clockOff(offset: string): Promise<Record<string, string>> {
   return { LD_PRELOAD: await faketime(), FAKETIME: offset, FAKETIME_DONT_FAKE_MONOTONIC: "1" }
 }
 
-/** Two workers of four whose clocks are an hour off, one each way, for as long as the others would be in trouble. */
+/** Two of four workers have clocks that are an hour off, one each way, for as long as other rows have trouble. */
 export const clockWrong: Row = {
   name: "clock-wrong",
   fault: "one worker's clock is an hour ahead and another's an hour behind, beside two that are right",
@@ -36,7 +36,7 @@ export const clockWrong: Row = {
       const findings = await throughTrouble(world, options, {
         what: "two clocks are wrong",
         stops: false,
-        // An ended job is kept for an hour, by the clock of whoever ends one.
+        // An ended job is kept for an hour by the clock of the worker that ends one.
         forgets: true,
         async begin() {
           await world.startWorker(await clockOff("+1h"))

@@ -8,7 +8,7 @@ import type { World, WorldOptions } from "../world/world.ts"
 
 const PROFILE = "second"
 
-/** The second project's credentials are in a profile of a file: theirs are all that may fail. */
+/** Takes the second project's credentials from a profile in a file, so that only they can fail. */
 export function withProfile(): { readonly second: NonNullable<WorldOptions["second"]>; file(): string } {
   let file = ""
   return {
@@ -29,14 +29,14 @@ export function withProfile(): { readonly second: NonNullable<WorldOptions["seco
   }
 }
 
-/** The store refuses the key, and what it is told of. */
+/** Makes the store refuse the key. */
 const refusing = (world: World, status: number, code: string): FaultHandle =>
   world.s3.faults.add({
     ...{ operation: "*", accessKeyId: SECOND_CREDENTIAL.accessKeyId, times: Number.POSITIVE_INFINITY },
     action: { status, code },
   })
 
-/** The old key was taken back, and the file with the new one is not there yet: a mount, a sidecar, an agent that is away. */
+/** The old key is revoked, and the file with the new one is missing: a mount, a sidecar or an agent that is away. */
 export const credentialsGone: Row = {
   name: "credentials-gone",
   fault: "a project's credentials have run out and no others can be had for two minutes",
@@ -60,7 +60,7 @@ export const credentialsGone: Row = {
   },
 }
 
-/** The store refuses the key: it was taken back, or its session has run out, and nobody has brought another yet. */
+/** The store refuses the key: it was revoked, or its session has expired, and nobody has supplied another yet. */
 export const credentialsRefused: Row = {
   name: "credentials-refused",
   fault: "a project's credentials are refused for two minutes: InvalidAccessKeyId, then ExpiredToken",
@@ -87,7 +87,7 @@ export const credentialsRefused: Row = {
 const ALL = { Effect: "Allow", Action: "s3:*", Resource: "*" } as const
 const READ = ["s3:GetObject", "s3:ListBucket"]
 
-/** A policy that somebody has changed, and changes back: of the destination, then of the source, then of both. */
+/** Somebody changes a policy and changes it back: for the destination, then for the source, then for both. */
 export const permissionsGone: Row = {
   name: "permissions-gone",
   fault: "a project's permissions are taken away for two minutes: to write, then to read as well",

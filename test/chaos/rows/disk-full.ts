@@ -9,10 +9,10 @@ import type { WorldOptions } from "../world/world.ts"
 
 const run = promisify(execFile)
 const MIB = 1024 * 1024
-/** Takes memory for what is written only. */
+/** The file system takes memory only for what is written. */
 const SIZE_MIB = 1_024
 
-/** A file system of a test's own, which needs root. */
+/** Mounts a file system of the test's own. Needs root. */
 function onSmallDisk(): {
   readonly second: NonNullable<WorldOptions["second"]>
   directory(): string
@@ -32,7 +32,7 @@ function onSmallDisk(): {
   }
 }
 
-/** A destination that is a directory, whose disk others have filled. */
+/** The destination is a directory on a disk that others have filled. */
 export const diskFull: Row = {
   name: "disk-full",
   fault: "the disk of a project's destination is full for two minutes",

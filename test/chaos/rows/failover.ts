@@ -1,4 +1,4 @@
-/** A master of Redis that dies, and a replica that takes its place without all that was acknowledged. */
+/** A Redis master dies, and a replica without all acknowledged writes takes its place. */
 import { setTimeout as sleep } from "node:timers/promises"
 import { readAccounts } from "@unseal/queue/accounting"
 import { openUploads } from "../check.ts"
@@ -15,7 +15,7 @@ const MIB = 1024 * 1024
 const PER_FAILOVER = 12
 const SENTINELS_AWAY_MS = 45_000
 const RECOVERY_MS = 60_000
-/** Of the short form, which runs beside everything else that a machine has to do. */
+/** For the short form, which runs beside everything else on a machine. */
 const SHORT_RECOVERY_MS = 180_000
 const BOTH = [PROJECT, SECOND_PROJECT]
 
@@ -36,7 +36,7 @@ export const clusterFailover: Row = {
   run: (options) => failovers(options, "cluster"),
 }
 
-/** Archives of two projects are called and decrypted while masters die. Replication is asynchronous: what is lost is counted. */
+/** Archives of two projects are announced and decrypted while masters die. Replication is asynchronous, so losses are counted. */
 const failovers = (
   options: RowOptions,
   redis: "sentinel" | "cluster",
@@ -47,7 +47,7 @@ const failovers = (
     const recoveryLimitMs = options.scale >= 0.5 ? RECOVERY_MS : SHORT_RECOVERY_MS
     const vendor = await startVendor(world)
     try {
-      // Slow enough for a master to die in the midst of parts.
+      // Slow enough for a master to die between parts.
       slowSource(world, 4 * MIB)
       for (let index = 0; index < count; index++) {
         const due = world.answers.length + world.random.integer(3, PER_FAILOVER / 2)
@@ -74,7 +74,7 @@ const failovers = (
       const restored = await vendor.reconcile()
       const found = await findings(world, vendor, { runs: "", measured: "" }, recoveryLimitMs)
       const recoveryMs = Math.round(performance.now() - endedAt)
-      // Without the janitor: a run removes its own upload if its note was lost with a master, and the next run what is left.
+      // Without the janitor: a run removes its own upload if a failover lost its note, and the next run removes what is left.
       const leftBy = performance.now() + 10_000
       while (openUploads(world).length > 0 && performance.now() < leftBy) await sleep(100)
       const left = openUploads(world)
@@ -95,7 +95,7 @@ const failovers = (
     }
   })
 
-/** Connections are cut while nobody can say who the master is: the queue is out of reach until somebody can. */
+/** Connections are cut while no sentinel can name the master. The queue is unreachable until one can. */
 async function withoutSentinels(world: World, options: RowOptions): Promise<void> {
   const { sentinel } = world.redisForm!
   const feeding = feed(world, PER_FAILOVER, 11, BOTH)

@@ -2,7 +2,7 @@ import { rename, rm, writeFile } from "node:fs/promises"
 import { inWorld, type Row } from "../row.ts"
 import { DEMAND, throughTrouble } from "../trouble.ts"
 
-/** The keys' directory is not there, and then a file is in its place, which can't be read as one: for root, too. */
+/** The key directory is missing, and later replaced by a file, which not even root can read as a directory. */
 export const keysAway: Row = {
   name: "keys-away",
   fault: "a project's key directory can't be read for two minutes: it is gone, then replaced by a file",
@@ -12,7 +12,7 @@ export const keysAway: Row = {
       const directory = world.secondKeysDirectory
       return throughTrouble(world, options, {
         what: "the keys' directory is gone",
-        // A look at the directory is good for ten seconds.
+        // A look at the directory is valid for ten seconds.
         feltAfterMs: 11_000,
         begin: () => rename(directory, `${directory}.away`),
         halfway: () => writeFile(directory, "no directory"),

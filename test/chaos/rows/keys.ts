@@ -8,7 +8,7 @@ import type { World } from "../world/world.ts"
 
 const MIB = 1024 * 1024
 
-/** A new certificate is put beside the old one, recordings change over to it, and the old one is taken away in the end. */
+/** A new certificate is added, recordings change over to it, and finally the old one is removed. */
 export const keyRotation: Row = {
   name: "key-rotation",
   fault: "key rotation under load",
@@ -19,7 +19,7 @@ export const keyRotation: Row = {
       let studio = world.studio
       for (let rotation = 0; rotation < rotations; rotation++) {
         const next = await openStudio()
-        // Recordings that were begun under the old certificate are still to come while the new one is mounted.
+        // Recordings begun under the old certificate still arrive while the new one is mounted.
         const before = recordMany(world, studio, 8)
         await mount(world, next)
         await recordMany(world, next, 8)
@@ -42,7 +42,7 @@ const names = new WeakMap<Studio, string>()
 const nameOf = (studio: Studio, world: World): string =>
   studio === world.studio ? "key.pem" : (names.get(studio) ?? "")
 
-/** Whole or not at all, as Kubernetes does it. */
+/** Replaces the directory atomically, as Kubernetes does. */
 async function mount(world: World, studio: Studio): Promise<void> {
   const name = `key-${randomUUID()}.pem`
   names.set(studio, name)

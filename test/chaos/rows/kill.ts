@@ -5,7 +5,7 @@ import { PROJECT } from "../settings.ts"
 import { countEnded, readJobs } from "../world/jobs.ts"
 import type { World } from "../world/world.ts"
 
-/** Archives that were called and not ended, at most: the workers always have some, and the memory stays small. */
+/** The most archives that are announced and not ended. Workers always have some, and memory use stays small. */
 const AHEAD = 24
 
 /** `kill -9` at random moments: one kill for every five archives, spread over their progress. */
@@ -27,7 +27,7 @@ export const kill: Row = {
       const jobs = await readJobs(world)
       const starts = jobs.reduce((sum, job) => sum + job.starts, 0)
       const limit = Math.ceil(archives * 1.8)
-      // A machine that is busy otherwise may let a lock run out without any fault; those starts are no kill's.
+      // On a busy machine a lock may expire without any fault. Such starts are not due to a kill.
       const lost = world.members.reduce((sum, { log }) => sum + log.filter(isLockLost).length, 0)
       const done = jobs.filter((job) => job.state === "completed").length
       return {
@@ -45,8 +45,8 @@ export const kill: Row = {
 const isLockLost = ({ msg }: LogLine): boolean => `${msg}`.startsWith("archive's lock was lost")
 
 /**
- * Records archives of each project in turn and calls back, never too far ahead of the workers. A failure is seen by who awaits it, which may be later:
- * until then it is no unhandled rejection.
+ * Records archives of each project in turn and sends their callbacks, never too far ahead of the workers. The caller may await
+ * a failure later; until then it must not count as unhandled.
  */
 export function feed(
   world: World,
@@ -84,7 +84,7 @@ async function killAlong(
   while (killed.count < kills) {
     const due = ((killed.count + 0.5) * archives) / kills
     const deadline = Date.now() + 120_000
-    // While three of four are dead or starting, nothing would be there to kill.
+    // While three of four are dead or starting, there would be nothing to kill.
     while ((await countEnded(world)) < due || world.workers.length < 2) {
       if (Date.now() > deadline) throw new Error(`no progress for 120 s after ${killed.count} kills`)
       await new Promise((resolve) => setTimeout(resolve, 50))

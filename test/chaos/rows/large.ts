@@ -6,7 +6,7 @@ import { usageOf } from "../world/members.ts"
 const MIB = 1024 * 1024
 const GIB = 1024 * MIB
 
-/** Killed in the middle; without a digest of the whole, what is written need not be read again either. */
+/** Killed halfway. Without a digest of the whole, parts already written need not be read again either. */
 export const large: Row = {
   name: "large",
   fault: "10 GB object, its worker killed at 50 %",
@@ -54,7 +54,7 @@ export const large: Row = {
     ),
 }
 
-/** Looks ten times a second until it is stopped. */
+/** Samples ten times a second until it is stopped. */
 function sampleMemory(pids: () => number[]) {
   let first = 0
   let most = 0
@@ -65,7 +65,7 @@ function sampleMemory(pids: () => number[]) {
         first ||= residentMb
         most = Math.max(most, residentMb)
       } catch {
-        // It ended between the list and the look.
+        // It ended between the list and the sample.
       }
   }, 100)
   return {

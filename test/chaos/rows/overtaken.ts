@@ -6,10 +6,10 @@ import type { Member } from "../world/members.ts"
 import type { World } from "../world/world.ts"
 
 const MIB = 1024 * 1024
-/** Its renewals are farther apart than these scenarios last, so that nothing but the fence can tell that a lock is gone. */
+/** Renewals are further apart than these scenarios last, so that only the fence can notice a lost lock. */
 const LONG_LOCK = { UNSEAL_LOCK_MS: "60000", UNSEAL_STALL_CHECK_MS: "300" }
 
-/** A worker for one job, which it holds at `step` until `release`. */
+/** Starts a worker for one job, and holds it at `step` until `release`. */
 async function startHolding(world: World, step: string): Promise<Member> {
   return world.startWorker({ UNSEAL_CONCURRENCY: "1", RIG_FAULT_POINT: `${step}:1:hold` })
 }
@@ -20,8 +20,8 @@ function release(world: World, holding: Member): void {
 }
 
 /**
- * Redis loses the lock of a run that stands right before its fence, as a failover to a replica does that had not heard of it.
- * Another worker takes the job and commits it.
+ * Redis loses the lock of a run that stands right before its fence, as in a failover to a replica that had not received the
+ * lock. Another worker takes the job and commits it.
  */
 export const lockLost: Row = {
   name: "lock-lost",
@@ -42,7 +42,7 @@ export const lockLost: Row = {
         await world.client.del(`{unseal}:unseal:${jobId}:lock`)
         await until("the other's commit", 20_000, () => hasPassed(world, archive, "after-clear", other.name))
         await world.settled(30_000)
-        // The run that was overtaken comes to its fence only now.
+        // The overtaken run reaches its fence only now.
         release(world, slow)
         await until("the slow run's end", 20_000, () =>
           slow.log.some(
@@ -62,8 +62,8 @@ export const lockLost: Row = {
 }
 
 /**
- * Two jobs for one archive (its password was wrapped twice) and a source that is replaced between their reads: two different
- * plaintexts, of which the key may have only one. The first stands between its fence and its commit meanwhile.
+ * One archive has two jobs (its password was encrypted twice), and its source is replaced between their reads. That makes two
+ * plaintexts, of which the key may have only one. Meanwhile the first run stands between its fence and its commit.
  */
 export const twoContents: Row = {
   name: "two-contents",

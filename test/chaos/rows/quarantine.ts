@@ -5,12 +5,12 @@ import type { World } from "../world/world.ts"
 
 const MIB = 1024 * 1024
 const MOST_ENDED = STALL_LIMIT + 1
-/** So many locks have to run out, one after another. */
+/** Several locks must expire, one after another. */
 const SHORT_LOCK = { UNSEAL_LOCK_MS: "1000", UNSEAL_STALL_CHECK_MS: "200" }
-/** Healthy archives for each worker that ends. */
+/** Healthy archives per killed worker. */
 const HEALTHY = 3
 
-/** A job whose worker ends each time, as one that needs more memory than there is; others are in the same hands. */
+/** A job ends its worker each time, like one that needs more memory than there is. The same workers run other jobs. */
 export const quarantine: Row = {
   name: "quarantine",
   fault: "a job that ends its worker whenever one begins it",
@@ -38,12 +38,12 @@ export const quarantine: Row = {
     }),
 }
 
-/** Calls an archive and kills whichever worker begins it, until it is a dead letter. Resolves with the number of kills. */
+/** Announces an archive and kills each worker that begins it, until it is a dead letter. Resolves to the number of kills. */
 async function poison(world: World): Promise<number> {
   const recorded = world.studio.record(6 * MIB)
   const archive = world.track(recorded, { deadLetter: "ERR_STALLED" })
   await world.upload(archive.sourceKey, recorded.ciphertext)
-  // It is still being read when its worker ends.
+  // Keeps the archive being read until its worker ends.
   const slow = world.s3.faults.add({
     operation: "GetObject",
     key: archive.sourceKey,
@@ -69,7 +69,7 @@ async function poison(world: World): Promise<number> {
       continue
     }
     healthy.push(many(HEALTHY, HEALTHY, async () => world.call(await world.record(MIB))))
-    // What else it has in hand may end meanwhile; what it has each time would be a dead letter as well.
+    // Lets the worker's other jobs end in between. A job that it had each time would become a dead letter as well.
     await new Promise((resolve) => setTimeout(resolve, world.random.integer(400, 800)))
     await world.kill(victim)
     kills++

@@ -1,4 +1,4 @@
-/** Redis that is away, is slow, or refuses. */
+/** Redis is away, slow, or refuses commands. */
 
 import { inWorld, type Row, scaled } from "../row.ts"
 import { countEnded } from "../world/jobs.ts"
@@ -41,10 +41,10 @@ const OUTAGES: readonly Outage[] = [
   },
 ]
 
-/** Longer than a lock, so that every run in hand loses its own. */
+/** Longer than a lock, so that every running job loses its own. */
 const OUTAGE_MS = 5_000
 const RECOVERY_MS = 30_000
-/** By the ingest's own clock. What its sender waits beyond that is the time that this process takes to notice. */
+/** By the ingest's own clock. The rest of what its sender waits is the time that this process takes to notice. */
 const ANSWER_SECONDS = 2.5
 const NOTICED_MS = 4_000
 const LINES_PER_SECOND = 5
@@ -76,7 +76,7 @@ export const redisAway: Row = {
     }),
 }
 
-/** Every kind as often as every other, in the order of the seed; some kinds if `count` is smaller than their number. */
+/** All kinds equally often, in the seed's order; only some kinds if `count` is smaller than their number. */
 function choose(world: World, count: number): Outage[] {
   const random = world.random.fork()
   const chosen: Outage[] = []
@@ -88,7 +88,7 @@ function choose(world: World, count: number): Outage[] {
   return chosen
 }
 
-/** Answers that ingest itself says took longer than they may. */
+/** How many answers took longer than allowed, according to ingest itself. */
 async function lateAnswers({ ports }: Member): Promise<number> {
   const response = await fetch(`http://127.0.0.1:${ports.admin}/metrics`)
   const text = await response.text()
@@ -101,7 +101,7 @@ async function lateAnswers({ ports }: Member): Promise<number> {
   )
 }
 
-/** One outage while archives are decrypted and callbacks arrive. */
+/** Runs one outage while archives are decrypted and callbacks arrive. */
 async function live(
   world: World,
   outage: Outage,
@@ -136,7 +136,7 @@ async function live(
   worst.lines = Math.max(worst.lines, rate)
 }
 
-/** An ingest and a worker that start without Redis, and work as soon as it is there. */
+/** Starts an ingest and a worker without Redis. They work as soon as it is there. */
 async function downAtBoot(world: World, worst: Record<"answer" | "recovery", number>): Promise<Member> {
   for (const member of [...world.workers, ...world.ingests]) await world.kill(member)
   world.fault("Redis down at boot")

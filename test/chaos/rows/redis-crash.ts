@@ -1,10 +1,10 @@
-/** Redis that dies and comes back with all that it acknowledged. */
+/** Redis dies and comes back with everything that it acknowledged. */
 
 import { inWorld, type Row, scaled, until } from "../row.ts"
 import { readJobs } from "../world/jobs.ts"
 import { feed } from "./kill.ts"
 
-/** Killed while callbacks are added and archives are decrypted, and started again on the same directory. */
+/** Killed while callbacks are added and archives are decrypted, and restarted on the same directory. */
 export const redisCrash: Row = {
   name: "redis-crash",
   fault: "Redis `kill -9` and restart, AOF always",

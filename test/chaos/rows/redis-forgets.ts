@@ -1,4 +1,4 @@
-/** Redis that loses what it acknowledged, and the reconciler that restores it from the vendor's list. */
+/** Redis loses acknowledged writes, and the reconciler restores them from the vendor's list. */
 import { readAccounts } from "@unseal/queue/accounting"
 import { findJob } from "@unseal/queue/find-job"
 import { type Findings, inWorld, type Row, type RowOptions, type RowResult, scaled, until } from "../row.ts"
@@ -10,7 +10,7 @@ import { startVendor, type Vendor } from "../world/vendor.ts"
 import type { World } from "../world/world.ts"
 import { feed } from "./kill.ts"
 
-/** `everysec` promises no more: what is older than this has reached the disk. */
+/** The promise of `everysec`: everything older than this has reached the disk. */
 const MOST_LOST_MS = 1_000
 const PER_CRASH = 8
 
@@ -30,8 +30,8 @@ export const redisEverysec: Row = {
 }
 
 /**
- * A machine that goes down may leave half a transaction at the end of the file. Redis drops it when it starts, but not from the
- * file, and applies it at the start after that (orphaned-job.ts): so jobs may be there that are in no line, and its counters lie.
+ * A machine that goes down may leave half a transaction at the end of the file. Redis ignores it at its next start, but leaves it
+ * in the file, and applies it at the start after that (orphaned-job.ts). So jobs may be in no line, and counters may be wrong.
  */
 export const redisTorn: Row = {
   name: "redis-torn",
@@ -41,8 +41,8 @@ export const redisTorn: Row = {
 }
 
 /**
- * Killed while callbacks are acknowledged. What Redis has written outlives its own end in the page cache; so every other time
- * its machine goes down with it, and up to a second of its file is gone.
+ * Killed while callbacks are acknowledged. What Redis has written survives in the page cache. So every other time its machine goes
+ * down with it, and up to a second of its file is lost.
  */
 const crashes = (options: RowOptions, full: number, torn: boolean): Promise<RowResult> =>
   inWorld(options, EVERYSEC, async (world) => {
@@ -59,7 +59,7 @@ const crashes = (options: RowOptions, full: number, torn: boolean): Promise<RowR
         world.fault("Redis SIGKILL")
         await world.redis.stop("SIGKILL")
         if (index % 2 === 1) {
-          // Little enough to leave what the tear before this one has made.
+          // Little enough to leave the result of the previous tear in the file.
           const [least, most] = torn ? [20, MOST_LOST_MS / 4] : [MOST_LOST_MS / 2, MOST_LOST_MS]
           const lostMs = world.random.integer(least, most)
           const tear = { words: "encryptedPassword", at: 0.05 + 0.9 * world.random.next() }
@@ -74,7 +74,7 @@ const crashes = (options: RowOptions, full: number, torn: boolean): Promise<RowR
         options.progress?.(`${index + 1} of ${count} crashes`)
       }
       if (torn) {
-        // What the last tear has left is applied only now.
+        // The result of the last tear is applied only now.
         await world.redis.stop("SIGKILL")
         await world.redis.restart()
       }
@@ -94,7 +94,7 @@ const crashes = (options: RowOptions, full: number, torn: boolean): Promise<RowR
     }
   })
 
-/** Jobs that are there and in no line. */
+/** The number of jobs that exist but are in no line. */
 async function countOrphans({ client }: World, jobs: readonly JobState[]): Promise<number> {
   const live = jobs.filter(({ state }) => state === "live")
   const found = await Promise.all(live.map(({ jobId }) => findJob(client, QUEUE, jobId)))
@@ -132,7 +132,7 @@ export const redisFlushed: Row = {
     }),
 }
 
-/** When the queue is empty: a reconciler then finds nothing more to do, and I1 is held against the stores. */
+/** Runs when the queue is empty: another reconciler finds nothing to do, and I1 is checked against the stores. */
 export async function findings(
   world: World,
   vendor: Vendor,

@@ -1,4 +1,4 @@
-/** Signals that a worker survives, or ends by in its own time. */
+/** Signals that a worker survives, or that end it in its own time. */
 
 import { inWorld, type Row, type RowOptions, scaled, until } from "../row.ts"
 import { countActive, readJobs } from "../world/jobs.ts"
@@ -7,7 +7,7 @@ import { feed } from "./kill.ts"
 
 const MIB = 1024 * 1024
 
-/** SIGTERM to one worker after another while all have work; each is replaced. */
+/** Sends SIGTERM to one worker after another while all have work. Each is replaced. */
 export const sigterm: Row = {
   name: "sigterm",
   fault: "SIGTERM under load",
@@ -24,12 +24,12 @@ export const rollingRestart: Row = {
 
 const EXIT_MS = 5_000
 
-/** The reader is slowed down, so that a worker that ends always has something in hand. */
+/** Slows the reader down, so that a worker that ends always has work in progress. */
 function restarts(options: RowOptions, count: number, workers: number) {
   return inWorld(options, { workers }, async (world) => {
     const terms = scaled(count, options, 2)
     slowSource(world, 4 * MIB)
-    // All workers have some until the last of them is told to end.
+    // Enough to keep all workers busy until the last of them is told to end.
     const archives = terms * workers * 2 + 8
     const feeding = feed(world, archives, 11)
     let slowest = 0
@@ -64,7 +64,7 @@ function restarts(options: RowOptions, count: number, workers: number) {
   })
 }
 
-/** Every part of a source takes its time. */
+/** Slows down every part of a source. */
 export function slowSource(world: World, bytesPerSecond: number): void {
   world.s3.faults.add({
     operation: "GetObject",

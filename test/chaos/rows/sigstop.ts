@@ -1,4 +1,4 @@
-/** Workers that stand still until another has their work, and then go on as if nothing had been. */
+/** Workers stand still until another has their work, and then go on as if nothing had happened. */
 
 import { inWorld, type Row, scaled, sizeOf, until } from "../row.ts"
 import { LOCK_MS, STALL_CHECK_MS } from "../settings.ts"
@@ -9,12 +9,12 @@ import { slowSource } from "./signals.ts"
 
 const MIB = 1024 * 1024
 const PAST_LOCK_MS = LOCK_MS + 2 * STALL_CHECK_MS + 500
-/** Stops of either kind at once. Two healthy workers take over what they leave. */
+/** Stops of either kind at once. Two healthy workers take over the work. */
 const AT_ONCE = 3
-/** Jobs that were called and have not ended, while stops are still to come: every worker has some. */
+/** Announced jobs that have not ended, as long as stops remain: every worker has some. */
 const AHEAD = 20
 
-/** Stopped at a random moment, or exactly between the fence and the commit, until another worker has taken the work. */
+/** Stopped at a random moment, or exactly between fence and commit, until another worker has taken the work. */
 export const sigstop: Row = {
   name: "sigstop",
   fault: "SIGSTOP past the lock, then SIGCONT, also between fence and complete",
@@ -22,7 +22,7 @@ export const sigstop: Row = {
   run: (options) =>
     inWorld(options, { workers: 2 }, async (world) => {
       const stops = scaled(100, options, 2)
-      // A run takes long enough to be stopped in.
+      // Makes runs long enough to be stopped in the middle.
       slowSource(world, 3 * MIB)
       const done = { between: 0, anywhere: 0 }
       let taken = 0
@@ -43,7 +43,7 @@ export const sigstop: Row = {
     }),
 }
 
-/** Resolves with the number of jobs that the victims had in hand, when each has gone on and come to the end of its runs. */
+/** Resolves to the number of jobs that the victims were running, once each has continued and finished its runs. */
 async function round(world: World, between: number, anywhere: number): Promise<number> {
   const faultPoint = () => `after-fence:${world.random.integer(1, 2)}:stop`
   const victims = await Promise.all([
@@ -56,7 +56,7 @@ async function round(world: World, between: number, anywhere: number): Promise<n
       ? until(`the stop of ${victim.name}`, 60_000, () => isStopped(victim.pid))
       : stopInHand(world, victim, world.random.integer(0, 1_000)),
   )
-  // Each has its own time: the first to be stopped need not wait for the last.
+  // Each takes its own time: the first to be stopped need not wait for the last.
   const goingOn = Promise.all(
     victims.map(async (victim, index) => {
       await stopping[index]
@@ -74,7 +74,7 @@ async function round(world: World, between: number, anywhere: number): Promise<n
   return taken.reduce((sum, count) => sum + count, 0)
 }
 
-/** Records and calls back until it is told to stop: healthy workers may take most of it. */
+/** Records and sends callbacks until it is stopped. Healthy workers may take most of the work. */
 function startFeeding(world: World): { stop(): Promise<void> } {
   let stopping = false
   const feed = async () => {
@@ -85,7 +85,7 @@ function startFeeding(world: World): { stop(): Promise<void> } {
     }
   }
   const feeding = Promise.all([feed(), feed()])
-  // Seen by who stops it.
+  // `stop` observes it.
   feeding.catch(() => {})
   return {
     async stop() {
@@ -95,7 +95,7 @@ function startFeeding(world: World): { stop(): Promise<void> } {
   }
 }
 
-/** Stops `victim` so long after its first step, and while it has work in hand. */
+/** Stops `victim` `ms` after its first step, while it has work in progress. */
 async function stopInHand(world: World, victim: Member, ms: number): Promise<void> {
   await until("work in hand", 60_000, () => inHand(victim).length > 0)
   await new Promise((resolve) => setTimeout(resolve, ms))
@@ -104,7 +104,7 @@ async function stopInHand(world: World, victim: Member, ms: number): Promise<voi
   victim.kill("SIGSTOP")
 }
 
-/** The jobs whose run has begun in this process and has not come to its last step. */
+/** The jobs whose run has begun in this process and has not reached its last step. */
 function inHand({ log }: Member): string[] {
   const last = new Map<string, unknown>()
   for (const { msg, jobId, step } of log)
@@ -115,10 +115,10 @@ function inHand({ log }: Member): string[] {
 
 const isEnd = (msg: unknown): boolean => msg !== "step" && /^archive('s| )/.test(`${msg}`)
 
-/** Waits past the lock, and until others have begun all that `victim` has in hand; then lets it go on, to the end of its runs. */
+/** Waits until the lock has expired and others have begun all of `victim`'s jobs. Then lets it continue to the end of its runs. */
 async function goOnAfterwards(world: World, victim: Member): Promise<number> {
   const stoppedAt = Date.now()
-  // What it said last may be on its way.
+  // Its last log lines may still be on their way.
   await new Promise((resolve) => setTimeout(resolve, 500))
   const jobs = inHand(victim)
   await new Promise((resolve) => setTimeout(resolve, PAST_LOCK_MS))

@@ -4,7 +4,7 @@ import { QUEUE } from "../settings.ts"
 import type { Member } from "../world/members.ts"
 import type { World } from "../world/world.ts"
 
-/** As apps/worker has them, in their order. */
+/** The steps of apps/worker, in order. */
 export const STEPS = [
   ...[
     "after-pin",
@@ -22,8 +22,8 @@ const MIB = 1024 * 1024
 const COMMITTED = new Set<string>(["after-complete", "after-record", "after-clear"])
 
 /**
- * `kill -9` at each named step: as many workers as there are steps, each with one archive of three parts, kill themselves at a
- * step of their own. They look for no stalled jobs, so that nobody picks up what another has left; then healthy ones do.
+ * `kill -9` at each named step. There are as many workers as steps, each with one archive of three parts, and each kills itself at
+ * its own step. They don't look for stalled jobs, so nobody resumes another's work; then healthy workers do.
  */
 export const steps: Row = {
   name: "steps",
@@ -52,7 +52,7 @@ async function killAtEachStep(world: World): Promise<string[]> {
   await Promise.all(archives.map((archive) => world.call(archive)))
   const dying: Member[] = []
   for (const step of STEPS) {
-    // Which of its parts: the first, the middle or the last.
+    // Selects the first, the middle or the last of its parts.
     const passage = step === "after-write" || step === "after-part" ? world.random.integer(1, 3) : 1
     const worker = await world.startWorker({
       UNSEAL_CONCURRENCY: "1",
@@ -63,7 +63,7 @@ async function killAtEachStep(world: World): Promise<string[]> {
   }
   await Promise.all(dying.map((worker) => until(`the end of ${worker.name}`, 60_000, () => !worker.alive)))
   const killedAt = Date.now()
-  // Theirs was to be the only look for stalled jobs within the hour that they were told.
+  // Their look for stalled jobs was to be the only one within the hour.
   await world.client.del(`{${QUEUE}}:${QUEUE}:stalled-check`)
   const healers = await Promise.all([world.startWorker(), world.startWorker()])
   await world.settled(60_000)

@@ -1,4 +1,4 @@
-/** A store that answers wrongly, late or not at all, and objects that change. */
+/** A store answers wrongly, late or not at all, and objects change. */
 
 import type { FaultAction } from "@unseal/simulator/s3/faults/plan"
 import { inWorld, many, type Row, scaled, until } from "../row.ts"
@@ -74,7 +74,7 @@ function plan(
     world.s3.faults.add({ operation, key, probability, times: Number.POSITIVE_INFINITY, action })
 }
 
-/** A body that ends early and cleanly: only what is missing is asked for again. */
+/** A body ends early and cleanly, and only the missing rest is requested again. */
 export const shortBody: Row = {
   name: "short-body",
   fault: "short bodies with a clean end",
@@ -113,13 +113,13 @@ export const shortBody: Row = {
     }),
 }
 
-/** Answers without any body for a while: longer than the retries of one request. Without the length check they would be believed. */
+/** Answers have no body for longer than a request is retried. Without the length check they would be accepted. */
 export const emptyBody: Row = {
   name: "empty-body",
   fault: "ranges answered by nothing, longer than a request is retried",
   demand: "correct once the store is; a short body is never published",
   run: (options) =>
-    // That half of the packets are damaged is a protection of its own, and not the one that this row is about.
+    // Switches off the limit on damaged packets, which is a protection of its own and not this row's.
     inWorld(options, { workers: 1, workerEnv: { UNSEAL_MAX_DAMAGE: "100" } }, async (world) => {
       const runs = scaled(20, options)
       for (let index = 0; index < runs; index++) {
@@ -139,7 +139,7 @@ export const emptyBody: Row = {
     }),
 }
 
-/** The source is replaced by another object of the same size and password while it is read, slowly. */
+/** The source is replaced by another object of the same size and password during a slow read. */
 export const swapped: Row = {
   name: "swapped",
   fault: "object swapped mid-read",
@@ -153,7 +153,7 @@ export const swapped: Row = {
         const second = world.studio.retake(first)
         const archive = world.track(first, { output: new Set([first.plaintext, second.plaintext]) })
         await world.upload(archive.sourceKey, first.ciphertext)
-        // Every other one while the first part is read, when the others are still to come; the rest at any time.
+        // Every other one while the first part is read and the others are still to come; the rest at any time.
         const begun = index % 2 === 0 ? 1 : world.random.integer(1, 4)
         await world.call(archive)
         await until("the reading", 60_000, () => readsOf(world, archive.sourceKey) >= begun)
@@ -172,7 +172,7 @@ export const swapped: Row = {
     }),
 }
 
-/** Reads that are under way or over. */
+/** The number of reads that have begun. */
 const readsOf = (world: World, key: string): number =>
   world.s3.operations.count("GetObject", (operation) => operation.key === key)
 
@@ -196,7 +196,7 @@ export const ambiguous: Row = {
       const each = scaled(50, options)
       await many(each * Object.keys(WAYS).length, 4, async (index) => {
         const ways = Object.values(WAYS)
-        // Of several parts, or of one, which is made visible by PutObject.
+        // Has several parts, or one, which PutObject makes visible.
         const inParts = world.random.next() < 0.7
         const archive = await world.record(inParts ? 6 * MIB : MIB)
         world.s3.faults.add({
@@ -214,7 +214,7 @@ export const ambiguous: Row = {
     }),
 }
 
-/** A worker that dies in the middle of an archive, and a reader that looks at once: nothing may be there. */
+/** A worker dies in the middle of an archive, and a reader looks at once: nothing may be there. */
 export const midway: Row = {
   name: "midway",
   fault: "a worker killed between two parts",

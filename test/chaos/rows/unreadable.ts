@@ -14,7 +14,7 @@ interface Kind {
 
 const SIZE = 6 * 1024 * 1024
 
-/** What openssl would make of it, which is what Unseal does. */
+/** The result that openssl would give, and Unseal must give. */
 function decryptAsIs(studio: Studio, { encryptedPassword }: Recorded, ciphertext: Uint8Array): Expected {
   const { key, iv } = studio.secretsOf(encryptedPassword)
   const decipher = createDecipheriv("aes-256-cbc", key, iv).setAutoPadding(false)
@@ -26,7 +26,7 @@ const withPassword = (recorded: Recorded, encryptedPassword: string): Recorded =
   encryptedPassword,
 })
 
-/** A password of any bytes under the studio's own certificate. */
+/** Encrypts any bytes as a password for the studio's own certificate. */
 const wrapped = (studio: Studio, password: Uint8Array): string =>
   wrapPassword(password, createPublicKey(studio.privateKeyPem))
 

@@ -10,12 +10,12 @@ const file = before + multi + rest
 const at = (size: number) => readCommands(Buffer.from(file.slice(0, size)))
 
 describe("the commands of an append-only file", () => {
-  it("of which all are whole", () => {
+  it("are all read if all are whole", () => {
     const transactions = [{ start: before.length + multi.length, end: file.length }]
     expect(at(file.length)).toEqual({ whole: file.length, transactions })
   })
 
-  it("end where the last whole command or transaction does, wherever the file was cut", () => {
+  it("end with the last whole command or transaction, wherever the file was cut", () => {
     for (let size = before.length; size < file.length; size++)
       expect(at(size)).toEqual({ whole: before.length, transactions: [] })
     for (let size = command("SELECT", "0").length; size < before.length; size++)
@@ -24,7 +24,7 @@ describe("the commands of an append-only file", () => {
     expect(at(0)).toEqual({ whole: 0, transactions: [] })
   })
 
-  it("end before whatever is no command, as the beginning of a snapshot", () => {
+  it("end before anything that is not a command, such as the preamble of a snapshot", () => {
     expect(readCommands(Buffer.from("REDIS0010"))).toEqual({ whole: 0, transactions: [] })
   })
 })

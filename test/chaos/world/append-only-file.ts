@@ -1,11 +1,11 @@
-/** The append-only file of a Redis, of which a machine that goes down loses the newest part. */
+/** The append-only file of a Redis. A machine that goes down loses the newest part of it. */
 import { readdirSync, readFileSync, statSync, truncateSync } from "node:fs"
 import { join } from "node:path"
 
 export interface AppendOnlyFile {
   /**
-   * Takes away what was written within the last `ms`, while Redis is down; gives the number of bytes. What stays ends behind a
-   * transaction; with `tear`, within the last one that there is with such words, if there is one.
+   * Removes what was written within the last `ms` while Redis was down. Returns the number of bytes. The rest ends after a
+   * transaction or, with `tear`, inside the last transaction that contains its words, if there is one.
    */
   loseNewest(ms: number, tear?: Tear): { readonly bytes: number; readonly torn: boolean }
   stop(): void
@@ -13,12 +13,12 @@ export interface AppendOnlyFile {
 
 export interface Tear {
   readonly words: string
-  /** How far behind the words: a share of what follows them in the transaction, above 0 and below 1. */
+  /** How far after the words: a share of the rest of the transaction, above 0 and below 1. */
   readonly at: number
 }
 
 const EVERY_MS = 20
-/** Longer than anything is lost for. */
+/** Longer than any loss. */
 const KEPT = 500
 
 /** Watches how the file in `directory` grows. */
@@ -50,15 +50,15 @@ export function watchAppendOnlyFile(directory: string): AppendOnlyFile {
 
 const LINE_END = "\r\n"
 
-/** Places in the file: bytes from its beginning. */
+/** Positions in the file: bytes from its beginning. */
 interface Commands {
-  /** Where the last command ends that is whole and in no unfinished transaction. */
+  /** The end of the last command that is whole and not in an unfinished transaction. */
   readonly whole: number
-  /** The whole transactions, from behind their `MULTI` to behind their `EXEC`. */
+  /** The whole transactions, from after their `MULTI` to after their `EXEC`. */
   readonly transactions: readonly { readonly start: number; readonly end: number }[]
 }
 
-/** Within a transaction, so that its `EXEC` is gone. */
+/** A position inside a transaction, so that its `EXEC` is lost. */
 function placeOf({ words, at }: Tear, bytes: Buffer, { transactions }: Commands): number | undefined {
   for (const { start, end } of transactions.toReversed()) {
     const found = bytes.indexOf(words, start)
@@ -67,13 +67,13 @@ function placeOf({ words, at }: Tear, bytes: Buffer, { transactions }: Commands)
   return undefined
 }
 
-/** What is in `bytes`: commands as Redis receives them, of which the last may be cut off. */
+/** Parses `bytes` as commands in the form that Redis receives. The last one may be cut off. */
 export function readCommands(bytes: Buffer): Commands {
   let at = 0
   let whole = 0
   let begun: number | undefined
   const transactions: { start: number; end: number }[] = []
-  /** The number in a line that begins with `sign`; `NaN` if the line is not there, or not whole. */
+  /** The number in a line that begins with `sign`. `NaN` if the line is missing or incomplete. */
   function number(sign: string): number {
     const end = bytes.indexOf(LINE_END, at)
     if (end < 0 || bytes.toString("latin1", at, at + 1) !== sign) return Number.NaN
@@ -100,7 +100,7 @@ export function readCommands(bytes: Buffer): Commands {
   }
 }
 
-/** What Redis appends to now: `appendonly.aof` before Redis 7, the last `….incr.aof` since. */
+/** The file that Redis appends to: `appendonly.aof` before Redis 7, the last `….incr.aof` since. */
 function newestFile(directory: string): string | undefined {
   const paths = readdirSync(directory, { recursive: true })
     .map(String)

@@ -1,4 +1,4 @@
-/** Archives in the source store of a world, and what is to come of each. */
+/** Archives in a world's source store, and the expected end of each. */
 import { randomUUID } from "node:crypto"
 import type { ArchiveStore } from "@unseal/archive/store/contract"
 import { writeWhole } from "@unseal/archive/store/small-object"
@@ -6,7 +6,7 @@ import { uploadArchive } from "@unseal/simulator/upload"
 import { PROJECT } from "../settings.ts"
 import type { Expected, Recorded, Studio } from "./recordings.ts"
 
-/** An archive that the system was, or will be, told of. */
+/** An archive that the system was, or will be, told about. */
 export interface Tracked {
   readonly projectId: string
   readonly archiveId: string
@@ -22,17 +22,17 @@ export interface Tracked {
 export const recordKeyOf = ({ destinationKey }: Tracked): string => destinationKey.replace(/\.ts$/, ".json")
 
 export interface Archives {
-  /** A description of `recorded`, whose object is not stored yet. */
+  /** Describes `recorded`, whose object is not stored yet. */
   track(recorded: Omit<Recorded, "ciphertext">, expected?: Expected, projectId?: string): Tracked
-  /** Stores the object of an archive, over one that is there. */
+  /** Stores an archive's object, over an existing one if there is one. */
   upload(key: string, ciphertext: Uint8Array): Promise<void>
-  /** Records, stores and tracks an archive of about `size` bytes, in whole mebibytes; of the first project if none is named. */
+  /** Records, stores and tracks an archive of about `size` bytes, in whole mebibytes. The default is the first project. */
   record(size: number, projectId?: string): Promise<Tracked>
-  /** The same for an archive that memory need not hold: made as it is stored. */
+  /** The same for a large archive, which is made while it is stored, to save memory. */
   recordLarge(size: number): Promise<Tracked>
 }
 
-/** What the logs must not hold goes into `secrets`. */
+/** Adds to `secrets` what the logs must not contain. */
 export function createArchives(studio: Studio, source: ArchiveStore, secrets: Set<string>): Archives {
   const archives: Archives = {
     track({ archiveId, encryptedPassword, size, plaintext }, expected, projectId = PROJECT) {

@@ -1,4 +1,4 @@
-/** The vendor's callbacks, sent until each is answered for good. */
+/** The vendor's callbacks, each sent until its answer is final. */
 import { callbackBody } from "@unseal/simulator/callback-body"
 import { createCallbackSender } from "@unseal/simulator/callbacks"
 import type { History } from "../history.ts"
@@ -6,17 +6,17 @@ import { SIGNATURE_SECRET } from "../settings.ts"
 import type { Tracked } from "./archives.ts"
 import type { Member } from "./members.ts"
 
-/** What came of one callback. */
+/** The outcome of one callback. */
 export interface Answered {
   readonly archive: Tracked
   readonly accepted: boolean
   readonly jobId: string | undefined
   readonly outcome: string | undefined
-  /** Until the first answer. */
+  /** Time until the first answer. */
   readonly ms: number
 }
 
-/** What the vendor tells of an archive: in a callback, and when it is asked. */
+/** What the vendor reports about an archive, in callbacks and in its API. */
 export const subjectOf = ({ projectId, archiveId, encryptedPassword, size }: Tracked) => ({
   id: archiveId,
   projectId,
@@ -29,7 +29,7 @@ export const subjectOf = ({ projectId, archiveId, encryptedPassword, size }: Tra
   sha256: null,
 })
 
-/** Sends the callback of an archive to an ingest; each answer becomes one of `answers`. */
+/** Sends an archive's callback to an ingest. Adds each answer to `answers`. */
 export function createCaller(
   history: History,
   answers: Answered[],

@@ -1,10 +1,10 @@
-/** What Redis knows of the jobs that callbacks were accepted for. */
+/** What Redis knows about the jobs of accepted callbacks. */
 import { setTimeout as sleep } from "node:timers/promises"
 import type { RedisClient } from "@unseal/service/redis"
 import { QUEUE } from "../settings.ts"
 import type { Answered } from "./callbacks.ts"
 
-/** What is known of the queue: what callers were answered, and Redis itself. */
+/** A view of the queue: the answers to callers, and Redis itself. */
 export interface QueueView {
   readonly answers: readonly Answered[]
   readonly client: RedisClient
@@ -13,7 +13,7 @@ export interface QueueView {
 export interface JobState {
   readonly jobId: string
   readonly state: "completed" | "failed" | "live" | "missing"
-  /** How often a run of it began, how often one failed, and how often its worker was gone. */
+  /** How often its runs began, how often they failed, and how often its worker disappeared. */
   readonly starts: number
   readonly attempts: number
   readonly stalls: number
@@ -23,7 +23,7 @@ export interface JobState {
 
 const keyOf = (name: string): string => `{${QUEUE}}:${QUEUE}:${name}`
 
-/** The jobs that callbacks were accepted for, by id. */
+/** The jobs of accepted callbacks, by id. */
 export function acceptedJobs(world: Pick<QueueView, "answers">): ReadonlyMap<string, readonly Answered[]> {
   const jobs = new Map<string, Answered[]>()
   for (const answer of world.answers)
@@ -51,16 +51,16 @@ export async function readJobs(world: QueueView): Promise<JobState[]> {
   )
 }
 
-/** Jobs that have ended for good. Two counts, since it is asked often. */
+/** Jobs that have ended for good. Called often, so it only reads two counts. */
 export async function countEnded({ client }: QueueView): Promise<number> {
   const ended = await Promise.all(["completed", "failed"].map((set) => client.zcard(keyOf(set))))
   return ended.reduce((sum, count) => sum + count, 0)
 }
 
-/** Jobs that a worker has in hand. */
+/** Jobs that workers are running. */
 export const countActive = ({ client }: QueueView): Promise<number> => client.llen(keyOf("active"))
 
-/** Whether each of `jobIds` has ended for good, in one look. */
+/** Whether each of `jobIds` has ended for good, in one request. */
 export async function endedJobs(world: QueueView, jobIds: readonly string[]): Promise<boolean[]> {
   if (jobIds.length === 0) return []
   const looks = world.client.pipeline()
@@ -69,14 +69,14 @@ export async function endedJobs(world: QueueView, jobIds: readonly string[]): Pr
   return jobIds.map((_, index) => [0, 1].some((which) => scores[2 * index + which]?.[1] != null))
 }
 
-/** Likewise, or it is not there any more. */
+/** Like `endedJobs`, but a job that no longer exists counts as ended. */
 async function endedOrGone(world: QueueView, jobIds: readonly string[]): Promise<boolean[]> {
   const ended = await endedJobs(world, jobIds)
   const present = await Promise.all(jobIds.map((jobId) => world.client.exists(keyOf(jobId))))
   return ended.map((isEnded, index) => isEnded || present[index] === 0)
 }
 
-/** Resolves when every accepted job is done for good; rejects after `ms`. One that is gone counts as done if it is `forgotten`. */
+/** Resolves when every accepted job is done for good; rejects after `ms`. With `forgotten`, a missing job counts as done. */
 export async function untilSettled(world: QueueView, ms: number, forgotten = false): Promise<void> {
   const deadline = Date.now() + ms
   for (;;) {

@@ -1,4 +1,4 @@
-/** Lets at most `count` pieces of work run at once, in the order of asking. */
+/** Lets at most `count` pieces of work run at once, in the order of requests. */
 export function createLanes(count: number): <Result>(work: () => Promise<Result>) => Promise<Result> {
   let free = count
   const waiting: (() => void)[] = []

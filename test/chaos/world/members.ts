@@ -1,4 +1,4 @@
-/** The processes of a world: started, watched, and ended with it. */
+/** A world's processes: started, watched, and ended with it. */
 import { readdirSync, readFileSync } from "node:fs"
 import { type AppProcess, startApp } from "@unseal/test/harness/process"
 import type { History } from "../history.ts"
@@ -6,39 +6,39 @@ import type { Env } from "../settings.ts"
 
 export interface Member extends AppProcess {
   readonly name: string
-  /** Until it has ended. */
+  /** `false` once it has ended. */
   readonly alive: boolean
-  /** When it had just started. */
+  /** Its usage right after the start. */
   readonly baseline: Usage
 }
 
-/** What a process holds. */
+/** The resources that a process holds. */
 export interface Usage {
   readonly descriptors: number
   readonly residentMb: number
 }
 
 export interface Members {
-  /** Those that ever were. */
+  /** All members, including those that have ended. */
   readonly all: readonly Member[]
   start(app: "ingest" | "worker", env: Env, within?: readonly string[]): Promise<Member>
-  /** Ends those that live. */
+  /** Ends all live members. */
   close(): Promise<void>
 }
 
-/** What must not outlive this process, however it ends. */
+/** Processes that must not outlive this one, however it ends. */
 const running = new Set<AppProcess>()
 process.once("exit", () => {
   for (const member of running) member.kill("SIGKILL")
 })
 
-/** `common` is in the environment of each. */
+/** `common` is in every process's environment. */
 export function createMembers(history: History, common: Env): Members {
   const members: Member[] = []
 
   async function start(app: "ingest" | "worker", env: Env, within: readonly string[] = []): Promise<Member> {
     const name = `${app} ${members.filter((member) => member.name.startsWith(app)).length + 1}`
-    // Its place in the list, and so its name, is taken before it is there.
+    // Takes its place in the list, and so its name, before the process exists.
     const placeholder = { name, alive: false } as Member
     const index = members.push(placeholder) - 1
     const started = await startApp(app, {
@@ -73,7 +73,7 @@ export function createMembers(history: History, common: Env): Members {
     async close() {
       for (const member of members) {
         if (!member.alive) continue
-        // One that a test has left stopped could not end.
+        // A process that a test left stopped could not end.
         member.kill("SIGCONT")
         await member.stop()
       }
@@ -87,7 +87,7 @@ export function usageOf(pid: number): Usage {
   return { descriptors: readdirSync(`/proc/${pid}/fd`).length, residentMb: Math.round(residentKb / 1024) }
 }
 
-/** Connections that are open to `port` of this machine. Who has opened them keeps them for the next request. */
+/** Open connections to `port` of this machine. Their callers keep them for the next request. */
 export function callersOf(port: number): number {
   const isOpen = new RegExp(
     `^ *\\d+: [0-9A-F]{8}:${port.toString(16).toUpperCase().padStart(4, "0")} \\S+ 01 `,

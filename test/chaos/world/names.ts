@@ -1,4 +1,4 @@
-/** Host names of a test's own: a name server on loopback, and processes whose resolver asks no other. */
+/** Host names of a test's own: a name server on loopback, and processes whose resolver asks only that server. */
 import { randomInt } from "node:crypto"
 import { createSocket } from "node:dgram"
 import { once } from "node:events"
@@ -8,15 +8,15 @@ import { join } from "node:path"
 import { ensureProgram } from "@unseal/test/harness/programs"
 import { decode, encode, RECURSION_DESIRED } from "dns-packet"
 
-/** How a name server fails: it answers nothing, or that it can't tell, or that there is no such name. */
+/** How a name server fails: with silence, with an error, or by denying every name. */
 export type NamesTrouble = "silent" | "SERVFAIL" | "NXDOMAIN"
 
 export interface Names {
-  /** Becomes the command behind it, whose names are looked up here (`StartOptions.within`). */
+  /** A command prefix: the command behind it gets its names from this server (`StartOptions.within`). */
   readonly within: readonly string[]
-  /** Questions so far. */
+  /** The number of questions so far. */
   readonly asked: number
-  /** From now on; every name is this machine without one. */
+  /** Applies from now on. Without trouble every name resolves to this machine. */
   trouble(trouble: NamesTrouble | null): void
   close(): Promise<void>
 }
@@ -24,7 +24,7 @@ export interface Names {
 const NO_ERROR = 0
 const CODES = { SERVFAIL: 2, NXDOMAIN: 3 } as const
 
-/** A name server, and a mount namespace whose `/etc/resolv.conf` names it alone. Needs root. */
+/** Starts a name server, and a mount namespace whose `/etc/resolv.conf` lists only that server. Needs root. */
 export async function startNames(): Promise<Names> {
   if (process.getuid?.() !== 0)
     throw new Error(
@@ -44,7 +44,7 @@ export async function startNames(): Promise<Names> {
     const answers = trouble
       ? []
       : questions.flatMap(({ name, type }) =>
-          // No lifetime: a resolver that keeps answers would not notice the trouble.
+          // A time to live of 0: a resolver with cached answers would not notice the trouble.
           type === "A" ? [{ type: "A" as const, name, ttl: 0, data: "127.0.0.1" }] : [],
         )
     const flags = RECURSION_DESIRED | (trouble ? CODES[trouble] : NO_ERROR)
@@ -58,7 +58,7 @@ export async function startNames(): Promise<Names> {
     server.close()
     await rm(directory, { recursive: true })
   }
-  // The one port that a resolver asks; of loopback's own addresses, so that runs beside each other have one each.
+  // The only port that resolvers ask. Each run picks a loopback address of its own, so that runs don't collide.
   const address = `127.53.${randomInt(256)}.${randomInt(1, 255)}`
   server.bind(53, address)
   await once(server, "listening")

@@ -1,6 +1,6 @@
 /**
- * Runs inside a network namespace: passes connections on from `HOST PORT` there to the Unix socket `PATH`, which both sides of
- * a namespace can see. Says `ready` when it listens, and ends when its input does.
+ * Runs inside a network namespace, and relays connections from `HOST PORT` there to the Unix socket `PATH`, which both sides of
+ * the namespace can see. Prints `ready` when it listens. Ends when its stdin does.
  */
 import { connect, createServer } from "node:net"
 

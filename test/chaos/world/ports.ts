@@ -1,10 +1,10 @@
 import { once } from "node:events"
 import { createServer } from "node:net"
 
-/** Below those that the system gives to connections (`ip_local_port_range` begins at 32768). */
+/** Below the ports that the system assigns to connections (`ip_local_port_range` begins at 32768). */
 const [FIRST, LAST] = [20_000, 30_000]
 
-/** A free port that stays free while its owner is being restarted: no connection on its way out is given it meanwhile. */
+/** A free port that no outgoing connection can take while its owner restarts. */
 export async function lastingPort(): Promise<number> {
   for (;;) {
     const port = FIRST + Math.floor(Math.random() * (LAST - FIRST))

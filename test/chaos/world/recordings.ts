@@ -1,4 +1,4 @@
-/** Encrypted archives as the vendor makes them, with everything kept that a checker needs to know. */
+/** Encrypted archives as the vendor makes them, together with everything that a checker needs. */
 import {
   constants,
   createCipheriv,
@@ -21,13 +21,13 @@ const SAMPLE = resolve(import.meta.dirname, "../../../apps/simulator/media/compo
 
 const MIB = 1024 * 1024
 
-/** What an archive must come to. */
+/** The expected end of an archive. */
 export type Expected =
-  /** An output whose SHA-256 is one of these: one, unless the object was replaced meanwhile. */
+  /** An output with one of these SHA-256 digests: several only if the object was replaced meanwhile. */
   | { readonly output: ReadonlySet<string> }
   /** A dead letter with this code, and no output. */
   | { readonly deadLetter: string }
-  /** A job that nobody has taken yet. */
+  /** A job that has not started yet. */
   | "queued"
 
 export interface Recorded {
@@ -43,19 +43,22 @@ export interface Recorded {
 export interface Studio {
   readonly privateKeyPem: Buffer
   record(size: number): Recorded
-  /** As `record`, of whole mebibytes; two archives of one size have one content and one password, since making many is most of a test's work. */
+  /**
+   * Like `record`, in whole mebibytes. Archives of one size share content and password, because making them is most of a test's
+   * work.
+   */
   recordLike(size: number): Recorded
-  /** Made as it is read; its digests are there at the end. */
+  /** Made while it is read. Its digests are known at the end. */
   recordLarge(size: number): Recording
-  /** Another content of the same size under the same password: what a source object may be replaced by. */
+  /** Other content of the same size under the same password, to replace a source object with. */
   retake(archive: Recorded): Recorded
-  /** The same archive with its password wrapped anew: another job. */
+  /** The same archive with its password encrypted again, which makes another job. */
   rewrap(archive: Recorded): Recorded
-  /** The 32 bytes of the content key and the 16 of the IV: for looking for leaks. */
+  /** The 32 bytes of the content key and the 16 of the IV, to look for leaks. */
   secretsOf(encryptedPassword: string): { key: Buffer; iv: Buffer }
 }
 
-/** A certificate of its own and the sample that every recording is made from. */
+/** Creates a certificate, and the sample that every recording is made from. */
 export async function openStudio(): Promise<Studio> {
   const directory = mkdtempSync(join(tmpdir(), "unseal-studio-"))
   try {
@@ -111,7 +114,7 @@ function studioOf(publicKey: KeyObject, privateKeyPem: Buffer, sample: Buffer): 
       const { key, iv } = secretsOf(archive.encryptedPassword)
       const decipher = createDecipheriv("aes-256-cbc", key, iv).setAutoPadding(false)
       const plaintext = Buffer.concat([decipher.update(archive.ciphertext), decipher.final()])
-      // In every packet one byte of its payload: no part of one take equals that of the other.
+      // Changes one payload byte in every packet, so that no part of one take equals that of the other.
       for (let at = 150; at < plaintext.length; at += 188) plaintext[at]! ^= 0xff
       const cipher = createCipheriv("aes-256-cbc", key, iv).setAutoPadding(false)
       const ciphertext = Buffer.concat([cipher.update(plaintext), cipher.final()])

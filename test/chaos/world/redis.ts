@@ -1,13 +1,13 @@
-/** The Redis of a world: a single one, or a form that fails over; and the suite's own connections to it. */
+/** A world's Redis, single or with failover, and the suite's own connections to it. */
 import { createRedis } from "@unseal/service/redis"
 import { startRedisForm } from "@unseal/test/harness/redis/form"
 import { type RedisOptions, startRedis } from "@unseal/test/harness/redis/redis"
 import { startRedisProxy } from "../redis-proxy.ts"
 
-/** A single one, or one with others that take its place. */
+/** A single Redis, or one with others that can take its place. */
 export type RedisChoice = RedisOptions | "sentinel" | "cluster"
 
-/** Starts what `options` ask for, and connects to it. `redisUrl` leads past the proxy; `closing` is what undoes it. */
+/** Starts the Redis that `options` describe, and connects to it. `redisUrl` bypasses the proxy. `closing` collects the clean-up. */
 export async function openRedis(options: RedisChoice = {}, closing: (() => Promise<unknown>)[]) {
   const redisForm = typeof options === "string" ? await startRedisForm(options) : undefined
   if (redisForm) closing.push(() => redisForm.close())

@@ -12,24 +12,24 @@ import { ensureProgram } from "@unseal/test/harness/programs"
 const run = promisify(execFile)
 const RELAY = resolve(import.meta.dirname, "namespace-relay.ts")
 const PORT = 9_000
-/** An answer that has grown within this long is in the midst of its body. */
+/** An answer that has grown within this time is in the middle of its body. */
 const FLOWING_MS = 100
-/** A connection on which nothing has passed for so long waits for its next request. */
+/** A connection without traffic for this long waits for its next request. */
 const IDLE_MS = 500
 
 export interface VanishingPeer {
-  /** `http://address:port`, in a namespace of its own. */
+  /** `http://address:port`, in a network namespace of its own. */
   readonly url: string
-  /** Connections by what passes on them now. */
+  /** Counts connections by their current traffic. */
   connections(): { readonly flowing: number; readonly idle: number }
   /** Drops every packet from and to it: no FIN, no RST, no answer to a SYN. */
   vanish(): Promise<void>
   comeBack(): Promise<void>
-  /** Removes the namespace, and with it its addresses and rules. */
+  /** Removes the namespace with its addresses and rules. */
   close(): Promise<void>
 }
 
-/** Gives the server on `targetPort` of loopback a second address, in a network namespace. Needs root. */
+/** Gives the server on loopback's `targetPort` a second address, in a network namespace. Needs root. */
 export async function startVanishingPeer(targetPort: number): Promise<VanishingPeer> {
   if (process.getuid?.() !== 0)
     throw new Error(
@@ -41,7 +41,7 @@ export async function startVanishingPeer(targetPort: number): Promise<VanishingP
   })
   const id = randomBytes(3).toString("hex")
   const [namespace, outside, inside] = [`unseal-chaos-${id}`, `unseal${id}o`, `unseal${id}i`]
-  // Of the range that is for tests of networks; four addresses to a link.
+  // An address range reserved for network tests; four addresses per link.
   const [third, fourth] = [randomInt(256), randomInt(64) * 4]
   const address = (last: number) => `198.18.${third}.${fourth + last}`
   const within = (...command: string[]) => run(ip, ["netns", "exec", namespace, ...command])
@@ -69,7 +69,7 @@ export async function startVanishingPeer(targetPort: number): Promise<VanishingP
     try {
       execFileSync(ip, ["netns", "del", namespace], { stdio: "ignore" })
     } catch {
-      // It was not there yet, or is not any more.
+      // It does not exist yet, or no longer.
     }
   }
   process.once("exit", endWithUs)
@@ -77,7 +77,7 @@ export async function startVanishingPeer(targetPort: number): Promise<VanishingP
   async function close(): Promise<void> {
     process.off("exit", endWithUs)
     endWithUs()
-    // The kernel takes the link away later than the namespace's name.
+    // The kernel removes the link later than the namespace's name.
     await run(ip, ["link", "del", outside]).catch(() => {})
     for (const socket of traffic.keys()) socket.destroy()
     bridge.close()

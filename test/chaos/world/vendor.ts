@@ -1,4 +1,4 @@
-/** The vendor's REST API over the archives of a world, and the reconciler that asks it. */
+/** The vendor's REST API for a world's archives, and the reconciler that uses it. */
 import { readFile, writeFile } from "node:fs/promises"
 import { dirname, join } from "node:path"
 import type { Archive, RecordingCloud } from "@unseal/simulator/cloud"
@@ -11,12 +11,12 @@ import type { World } from "./world.ts"
 const API_SECRET = "chaos-api-secret-0123456789"
 
 export interface Vendor {
-  /** Runs `unseal archives reconcile`. Resolves with the number of archives that it has enqueued. */
+  /** Runs `unseal archives reconcile`. Resolves to the number of archives that it has enqueued. */
   reconcile(): Promise<number>
   close(): Promise<void>
 }
 
-/** It lists every archive that was called, whatever came of the callback: of each project, as that one's own. */
+/** Lists every archive that was announced, whatever its callback led to, each under its own project. */
 export async function startVendor(world: World): Promise<Vendor> {
   world.secrets.add(API_SECRET)
   const file = world.workerEnv.UNSEAL_PROJECTS_FILE
@@ -71,7 +71,7 @@ const cloudOf = (world: World, projectId: string): Pick<RecordingCloud, "archive
   },
 })
 
-/** A projects file beside the world's, which knows where each project's archives are listed. */
+/** Writes a projects file next to the world's, which says where each project's archives are listed. */
 async function writeProjects(
   file: string,
   projects: Projects["projects"],

@@ -1,6 +1,6 @@
 /**
- * The system under test: real processes, a Redis that may be killed, the simulator's S3 server in this process, so that its
- * fault plan and its log are at hand, and a network to Redis that can fail.
+ * The system under test: real processes, a Redis that may be killed, and a network to Redis that can fail. The simulator's S3
+ * server runs in this process, so that its fault plan and its log are at hand.
  */
 import { readdirSync } from "node:fs"
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises"
@@ -48,9 +48,9 @@ import { openRedis, type RedisChoice } from "./redis.ts"
 
 export interface WorldOptions {
   readonly seed: number
-  /** 4. */
+  /** Default 4. */
   readonly workers?: number
-  /** 1. */
+  /** Default 1. */
   readonly ingests?: number
   readonly redis?: RedisChoice
   /** Whether processes reach Redis through the proxy. */
@@ -58,9 +58,9 @@ export interface WorldOptions {
   readonly workerEnv?: Env
   readonly ingestEnv?: Env
   readonly protectionsOff?: readonly Protection[]
-  /** Adds the second project; what it does not name is as the first's, but for its keys' directory, which is its own. */
+  /** Adds the second project. Unnamed settings equal the first's, except the key directory, which is its own. */
   readonly second?: (places: {
-    /** Below which it may keep what it needs. */
+    /** Where it may keep files. */
     readonly directory: string
     readonly s3: S3Server
     readonly stores: SystemStores
@@ -68,13 +68,13 @@ export interface WorldOptions {
   }) => Promise<SecondProject>
 }
 
-/** Where the second project's archives come from and go to. */
+/** The source and the destination of the second project. */
 export interface SecondProject {
   readonly source?: string
   readonly destination?: string
-  /** What workers need beside, to reach them. */
+  /** The extra environment that workers need to reach them. */
   readonly env?: Env
-  /** Where workers run, to reach them (`StartOptions.within`). */
+  /** A command prefix for workers to reach them (`StartOptions.within`). */
   readonly within?: readonly string[]
 }
 
@@ -83,42 +83,42 @@ export interface World extends Archives {
   readonly random: Random
   readonly history: History
   readonly studio: Studio
-  /** The one; of several the first, whatever it is now. */
+  /** The only server, or the first of several, whatever its current role. */
   readonly redis: RedisServer
-  /** All of them, where there are several. */
+  /** The whole set, if there are several. */
   readonly redisForm?: RedisForm
   readonly proxy: RedisProxy
-  /** Straight to Redis, whatever the proxy does. */
+  /** A direct connection to Redis that bypasses the proxy. */
   readonly client: RedisClient
-  /** A client that sends nothing again and waits for nothing: what it reads is of one moment. */
+  /** A client that neither retries nor queues, so that its reads are of one moment. */
   readonly hasty: RedisClient
   readonly s3: S3Server
   readonly source: OpenedStore
   readonly destination: OpenedStore
-  /** Of the second project, where that is another: as a person who looks at it sees it. */
+  /** The second project's destination if it has its own, opened as a person would. */
   readonly secondDestination?: OpenedStore
-  /** Its archives there, if it is a directory. */
+  /** How many of its archives are there, if it is a directory. */
   secondCommitted(): number
   readonly versions: Versions
   readonly keysDirectory: string
   /** The second project's. */
   readonly secondKeysDirectory: string
-  /** What reaches the queue and the stores: a worker's settings. */
+  /** A worker's settings for the queue and the stores. */
   readonly workerEnv: Env
-  /** Those that ever were. */
+  /** All members, including those that have ended. */
   readonly members: readonly Member[]
-  /** The workers that live. */
+  /** The live workers. */
   readonly workers: readonly Member[]
   readonly ingests: readonly Member[]
   readonly answers: readonly Answered[]
-  /** What the logs must not hold. */
+  /** What the logs must not contain. */
   readonly secrets: Set<string>
   startWorker(env?: Env): Promise<Member>
-  /** On a free port, or on that of one that has ended. */
+  /** Uses a free port, or the port of one that has ended. */
   startIngest(port?: number): Promise<Member>
-  /** Sends its callback until it is answered for good. */
+  /** Sends its callback until the answer is final. */
   call(archive: Tracked, ingest?: Member): Promise<Answered>
-  /** Kills, and waits until it is gone. */
+  /** Kills it, and waits until it is gone. */
   kill(member: Member, signal?: NodeJS.Signals): Promise<void>
   /** Resolves when every accepted job is done for good; rejects after `ms`. */
   settled(ms: number): Promise<void>
@@ -126,7 +126,7 @@ export interface World extends Archives {
   close(): Promise<void>
 }
 
-/** What is undone at the end, the last first. */
+/** Clean-up at the end, in reverse order. */
 export type Closing = (() => Promise<unknown>)[]
 
 let studio: Promise<Studio> | undefined
@@ -237,7 +237,7 @@ async function assemble(
   return world
 }
 
-/** The visible archives below a `file:` URL. */
+/** Counts the visible archives below a `file:` URL. */
 function countFiles(url: string | undefined): number {
   if (!url?.startsWith("file:")) return 0
   return readdirSync(new URL(url), { recursive: true }).filter((name) => `${name}`.endsWith("/archive.ts"))
@@ -264,7 +264,7 @@ async function openStores({ seed }: WorldOptions, directory: string, history: Hi
   })
   closing.push(() => s3.close())
   const locations = s3Stores(s3.port)
-  // The SDK's own chain reads the environment of this process, where the credential is not: it is for this run alone.
+  // The SDK's own chain reads this process's environment, which lacks the credential: it exists for this run alone.
   Object.assign(process.env, locations.env)
   const open = async (url: string) =>
     poisoned(await openStore(url, { env: locations.env, partSizeBytes: PART_SIZE }))
