@@ -1,4 +1,4 @@
-/** The Azure adapter on an account, or behind a proxy, that answers otherwise: at one part and at several. */
+/** The Azure adapter with unusual answers of an account or of a proxy, for objects of one part and of several. */
 import { randomUUID } from "node:crypto"
 import type { OpenedStore, StoreNotice } from "@unseal/archive/store/adapter"
 import { openStore } from "@unseal/archive/store/open"
@@ -40,7 +40,7 @@ afterAll(async () => {
   await azurite?.close()
 })
 
-/** As a process opens it, with the request layer around it. */
+/** Opens the store as a process does, with the request layer. */
 async function open(limit = new RequestLimit()): Promise<OpenedStore> {
   const query = new URLSearchParams({ endpoint: `${proxy.url}/${azurite.account}` })
   const store = await openStore(`azure://${raw.name}/some/prefix?${query}`, {
@@ -66,7 +66,7 @@ async function roundTrip(store: OpenedStore, size: number): Promise<void> {
 
 describe("an account with another clock", () => {
   let refusals = 0
-  /** Takes nothing that is signed by a time more than 15 minutes from its own. */
+  /** Refuses everything that is signed for a time more than 15 minutes from its own. */
   const clockAhead = (aheadMs: number) => {
     refusals = 0
     proxy.fault(async (exchange) => {
@@ -81,7 +81,7 @@ describe("an account with another clock", () => {
 
   for (const seconds of [3600, -3600])
     for (const size of SIZES)
-      it(`is signed for by its own, after one refusal: ${seconds} s, ${size} bytes`, async () => {
+      it(`gets signatures by its own time, after one refusal: ${seconds} s, ${size} bytes`, async () => {
         clockAhead(seconds * 1000)
         const store = await open()
         await roundTrip(store, size)
@@ -92,7 +92,7 @@ describe("an account with another clock", () => {
         expect(notice?.what === "clock-skew" && Math.abs(notice.seconds - seconds)).toBeLessThan(30)
       })
 
-  it("is followed when it is set right, and by requests that were under way", async () => {
+  it("is followed when it is corrected, and by requests already in flight", async () => {
     clockAhead(3_600_000)
     const store = await open()
     await Promise.all(Array.from({ length: 8 }, () => store.stat("none.ts", never)))
@@ -103,7 +103,7 @@ describe("an account with another clock", () => {
     expect(notices[1]?.what === "clock-skew" && Math.abs(notices[1].seconds)).toBeLessThan(30)
   })
 
-  it("that refuses its own time, too, is told of", async () => {
+  it("that refuses its own time, too, is reported", async () => {
     proxy.fault((exchange) =>
       refuse(exchange, 403, "AuthenticationFailed", { date: new Date(Date.now() + 3_600_000).toUTCString() }),
     )
@@ -121,7 +121,7 @@ describe("an account that slows its clients down", () => {
     [429, "TooManyRequests", {}],
   ] as const)
     for (const size of SIZES)
-      it(`gets what it takes, whatever it says: ${status} ${JSON.stringify(headers)}, ${size} bytes`, async () => {
+      it(`gets what it accepts, however it says that: ${status} ${JSON.stringify(headers)}, ${size} bytes`, async () => {
         let underWay = 0
         let refused = 0
         proxy.fault(async (exchange) => {
@@ -140,10 +140,10 @@ describe("an account that slows its clients down", () => {
       })
 })
 
-describe("a lone refusal among answers that are fine", () => {
+describe("a lone refusal among successful answers", () => {
   const code = "AuthorizationFailure"
   for (const size of SIZES)
-    it(`is asked about again, ${size} bytes`, async () => {
+    it(`is retried, ${size} bytes`, async () => {
       let requests = 0
       proxy.fault(async (exchange) => {
         if (++requests % 7 === 0) return refuse(exchange, 403, code)
@@ -157,7 +157,7 @@ describe("a lone refusal among answers that are fine", () => {
 
 describe("a proxy that compresses", () => {
   for (const size of SIZES)
-    it(`is named as what may change validators, ${size} bytes`, async () => {
+    it(`is named as a possible cause of changed validators, ${size} bytes`, async () => {
       const key = `weak-${size}.ts`
       await raw.put(`some/prefix/${key}`, sampleBytes(key, size))
       const store = await open()

@@ -1,4 +1,4 @@
-/** What an Azure store's URL says of new objects, as it goes over the wire: Azurite knows no encryption scopes. */
+/** How an Azure store's URL places new objects. Checked on the wire, because Azurite lacks encryption scopes. */
 
 import { createServer, type IncomingHttpHeaders } from "node:http"
 import type { AddressInfo } from "node:net"

@@ -37,7 +37,7 @@ async function open(
   )
 }
 
-/** Every text that can be reached from `value`, also through what is not enumerable, as a careless serializer would. */
+/** Every text reachable from `value`, even through non-enumerable properties, as a careless serializer might find it. */
 function* textsIn(value: unknown, seen = new Set<unknown>()): Generator<string> {
   if (typeof value === "string") yield value
   if (typeof value !== "object" || value === null || seen.has(value)) return
@@ -77,7 +77,7 @@ describeStore("the Azure store on Azurite", async () => {
   }
 })
 
-describe("what is Azure's own", () => {
+describe("specifics of Azure", () => {
   const never = new AbortController().signal
   const plain = { contentType: "video/mp2t", metadata: {}, existing: "fail" } as const
   const bytes = sampleBytes("azure", 2 * PART + 752)
@@ -104,7 +104,7 @@ describe("what is Azure's own", () => {
     await azurite?.close()
   })
 
-  /** A writer in an instance of its own, as another process has it. */
+  /** A writer in an instance of its own, like another process's. */
   const create = async (key: string, options: Partial<CreateOptions> = {}) =>
     (await open(url, env)).create(key, bytes.length, { ...plain, ...options }, never)
 
@@ -116,18 +116,18 @@ describe("what is Azure's own", () => {
       expect(headers.get("content-type")).toBe("video/mp2t")
     })
 
-    it("is not shown by a location with credentials or a query", () => {
+    it("has a location without credentials or a query", () => {
       expect(store.location).toBe(`azure://${raw.name}/some/prefix`)
     })
 
-    it("of another program gives its metadata with dashes", async () => {
+    it("of another program has its metadata with dashes", async () => {
       await raw.put("some/prefix/foreign.ts", bytes.subarray(0, 16), { made_by: "somebody" })
       expect((await store.stat("foreign.ts", never))?.metadata).toEqual({ "made-by": "somebody" })
     })
   })
 
   describe("staged blocks", () => {
-    it("of another upload or another program are no parts of this one", async () => {
+    it("of another upload or another program are not parts of this one", async () => {
       const other = await create("blocks/foreign.ts")
       await writePart(other, bytes, 1)
       await raw.stage("some/prefix/blocks/foreign.ts", "x".repeat(51), bytes.subarray(0, PART))
@@ -137,7 +137,7 @@ describe("what is Azure's own", () => {
       expect(await writer.written(never)).toEqual(new Map([[2, second]]))
     })
 
-    it("that are discarded by another object's commit fail the upload, and publish nothing", async () => {
+    it("that another object's commit discards fail the upload, and publish nothing", async () => {
       const writer = await create("blocks/discarded.ts", { existing: "replace" })
       const parts = await writeParts(writer, bytes)
       await write(store, "blocks/discarded.ts", bytes.subarray(0, 16))
@@ -145,7 +145,7 @@ describe("what is Azure's own", () => {
       expectSameBytes((await raw.get("some/prefix/blocks/discarded.ts"))!.bytes, bytes.subarray(0, 16))
     })
 
-    it("with two contents of a part are no part for who did not stage them, and the tag decides which is committed", async () => {
+    it("with two contents of a part don't count unless staged here, and the tag decides which is committed", async () => {
       const writer = await create("blocks/two.ts")
       const wrong = await writePart(writer, sampleBytes("wrong", bytes.length), 1)
       const parts = await writeParts(writer, bytes)
@@ -157,7 +157,7 @@ describe("what is Azure's own", () => {
       expectSameBytes((await raw.get("some/prefix/blocks/two.ts"))!.bytes, bytes)
     })
 
-    it("of another program with ids of another length are named as what is in the way", async () => {
+    it("of another program with ids of another length are reported as the obstacle", async () => {
       await raw.stage("some/prefix/blocks/length.ts", "short", bytes.subarray(0, 16))
       const writer = await create("blocks/length.ts")
       await expect(writePart(writer, bytes, 1)).rejects.toMatchObject({
@@ -166,7 +166,7 @@ describe("what is Azure's own", () => {
       })
     })
 
-    it("make an upload that nobody wrote to, and one that ended elsewhere, resume without parts", async () => {
+    it("resume without parts in an upload that has none, or that ended elsewhere", async () => {
       const untouched = await create("blocks/untouched.ts")
       const ended = await create("blocks/untouched.ts")
       await writePart(ended, bytes, 1)
@@ -185,7 +185,7 @@ describe("what is Azure's own", () => {
       const leaving = await proxied.create("abort/shared.ts", bytes.length, plain, never)
       const parts = await writeParts(staying, bytes)
       await writeParts(leaving, bytes)
-      // Azurite keeps the blocks of a blob that is deleted, Azure does not: so it is the deletion that must not be.
+      // Azurite keeps the blocks of a deleted blob, unlike Azure. So the test checks that there is no deletion.
       const methods = new Set<string>()
       proxy.fault(async (exchange) => {
         methods.add(exchange.method)
@@ -217,7 +217,7 @@ describe("what is Azure's own", () => {
       expectSameBytes((await raw.get("some/prefix/abort/late.ts"))!.bytes, bytes.subarray(0, 752))
     })
 
-    it("is no error where nothing may be deleted", async () => {
+    it("succeeds if nothing may be deleted", async () => {
       const limited = await open(url, { AZURE_STORAGE_SAS_TOKEN: accountSas(azurite, "rwlac") })
       const writer = await limited.create("abort/kept.ts", bytes.length, plain, never)
       await writePart(writer, bytes, 1)
@@ -256,7 +256,7 @@ describe("what is Azure's own", () => {
       ["no answer", () => {}],
     ]
     for (const [name, respond] of answers) {
-      it(`is done if it took effect: ${name}`, async () => {
+      it(`succeeds if it took effect: ${name}`, async () => {
         proxy.fault(async (exchange) => {
           const answer = await exchange.forward()
           if (isCommit(exchange)) respond(exchange)
@@ -268,7 +268,7 @@ describe("what is Azure's own", () => {
         expectSameBytes((await raw.get(`some/prefix/${key}`))!.bytes, bytes)
       })
 
-      it(`is unavailable if it took none, and done by a second call: ${name}`, async () => {
+      it(`is unavailable if it did not take effect, and succeeds at the second call: ${name}`, async () => {
         proxy.fault(async (exchange) => {
           if (isCommit(exchange)) respond(exchange)
           else exchange.answer(await exchange.forward())
@@ -283,7 +283,7 @@ describe("what is Azure's own", () => {
     }
   })
 
-  describe("a read that is not answered as it should be", () => {
+  describe("a read with a wrong answer", () => {
     const faults: [string, (answer: Answer, exchange: Exchange) => void][] = [
       ["200 instead of 206", (answer, exchange) => exchange.answer({ ...answer, status: 200 })],
       [
@@ -329,13 +329,13 @@ describe("what is Azure's own", () => {
         )
       })
 
-    it("does not take another server's 404 for an absent object", async () => {
+    it("does not take another server's 404 for a missing object", async () => {
       proxy.fault((exchange) => exchange.answer({ status: 404, headers: {}, body: Buffer.alloc(0) }))
       await expect(proxied.stat("absent.ts", never)).rejects.toMatchObject({ code: "ERR_STORE_UNAVAILABLE" })
     })
   })
 
-  it("has a part that was changed on its way refused by the store", async () => {
+  it("is refused by the store if a part was changed in transit", async () => {
     const writer = await proxied.create("faults/md5.ts", bytes.length, plain, never)
     proxy.fault(async (exchange) => {
       const body = Buffer.from(exchange.body)
@@ -383,7 +383,7 @@ describe("what is Azure's own", () => {
       }
     })
 
-    it("of the connection string go to the URL's endpoint, which may be left out", async () => {
+    it("from a connection string are sent to the URL's endpoint, which may be left out", async () => {
       const environment = { AZURE_STORAGE_CONNECTION_STRING: azurite.connectionString }
       const { endpoint: _, ...withoutEndpoint } = url
       for (const where of [withoutEndpoint, { ...withoutEndpoint, account: azurite.account }])
@@ -394,7 +394,7 @@ describe("what is Azure's own", () => {
       expect(await (await open(url, sas)).stat("absent.ts", never)).toBeNull()
     })
 
-    it("of another account are passed over", async () => {
+    it("of another account are skipped", async () => {
       const other = azurite.connectionString
         .replace(`AccountName=${azurite.account}`, "AccountName=other")
         .replace(azurite.url, "http://127.0.0.1:9/other")
@@ -408,7 +408,7 @@ describe("what is Azure's own", () => {
       ).rejects.toMatchObject({ code: "ERR_STORE_DENIED", message: expect.stringContaining("no credential") })
     })
 
-    it("are missing with an error that says what to set", async () => {
+    it("that are missing cause an error that says what to set", async () => {
       await expect(open({ container: "recordings", prefix: "" }, {})).rejects.toMatchObject({
         code: "ERR_STORE_DENIED",
         message: expect.stringContaining("AZURE_STORAGE_ACCOUNT"),
@@ -419,7 +419,7 @@ describe("what is Azure's own", () => {
       })
     })
 
-    it("are refused as a connection string that is none, without showing it", async () => {
+    it("are not shown when the connection string is invalid", async () => {
       const strings: [string, RegExp][] = [
         [azurite.key, /not a connection string/],
         [`AccountName=x;AccountKey=${azurite.key}`, /BlobEndpoint is missing/],
@@ -448,7 +448,7 @@ describe("what is Azure's own", () => {
       }
     })
 
-    it("are in no error, whatever it shows of itself", async () => {
+    it("are in no error, however it is printed", async () => {
       const sas = accountSas(azurite)
       const signature = new URLSearchParams(sas).get("sig")!
       const wrong = sas.replace(

@@ -20,7 +20,7 @@ async function setup(): Promise<StoreUnderTest> {
     async put(key, bytes) {
       const path = join(directory, key)
       await mkdir(dirname(path), { recursive: true })
-      // The new file is made before the old one goes, so that it can't get its inode number.
+      // Makes the new file before removing the old one, so that it can't get the same inode number.
       await writeFile(join(base, "put"), bytes)
       await rename(join(base, "put"), path)
     },

@@ -1,6 +1,6 @@
 /**
- * Uploads that Unseal 0.1.0 left half done, in parts that are whole cipher blocks and not whole packets. The checkpoints in
- * test/vectors are what its worker wrote to Redis, and into its journal, for the archive below with two parts written.
+ * Uploads that Unseal 0.1.0 left unfinished, with parts of whole cipher blocks instead of whole packets. The checkpoints in
+ * test/vectors are what its worker wrote to Redis, and to its journal, for the archive below with two parts written.
  */
 import { createCipheriv, createHash, generateKeyPairSync } from "node:crypto"
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises"
@@ -50,7 +50,7 @@ const keyRing = createKeyRing([
 ])
 const encryptedPassword = wrapPassword(encodePassword(contentKey), publicKey)
 
-/** The plaintext that 0.1.0 was given: every hundredth packet has no sync byte. */
+/** The plaintext that 0.1.0 got: every hundredth packet has no sync byte. */
 function plaintextOf(size: number): Buffer {
   const key = createHash("sha256").update("checkpoint").digest()
   const plaintext = createCipheriv("aes-256-ctr", key, Buffer.alloc(16)).update(Buffer.alloc(size))
@@ -139,7 +139,7 @@ async function openDestination(
   const { UploadId } = await client.send(
     new CreateMultipartUploadCommand({ Bucket: DESTINATION_NAME, Key: KEY, ChecksumAlgorithm: "CRC32" }),
   )
-  // A server names its uploads itself.
+  // A server chooses the upload id itself.
   return { store, token: `multipart:${UploadId}:${partSize}` }
 }
 
@@ -205,7 +205,7 @@ test.each<StoreKind>(["s3", "azure", "file"])("an upload of 0.1.0 on %s is gone 
     )
     return { ...error, calls }
   }
-  // Receipts of 0.1.0 carry no proof, so its parts are sent again; what this run writes is trusted by the next.
+  // Receipts of 0.1.0 carry no proof, so its parts are sent again. The next run trusts what this one writes.
   expect(await run(3)).toEqual({ error: crash, calls: ["resume", "write 1", "write 2"] })
   const ended = await run()
   const left = kind === "s3" ? ["write 3"] : ["write 3", "write 4", "write 5"]

@@ -1,4 +1,4 @@
-/** Stores behind a proxy, by tunnels for https and whole URLs for http. */
+/** Stores behind a proxy: tunnels for https, and whole URLs for http. */
 import { execFile } from "node:child_process"
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises"
 import { createServer as createHttpsServer, type Server as HttpsServer } from "node:https"
@@ -86,7 +86,7 @@ async function through(options: ConnectProxyOptions = {}): Promise<ConnectProxy>
   return proxy
 }
 
-/** A status that a proxy answers, and what is said of it. */
+/** Statuses that a proxy answers, and what is reported for each. */
 const refusals = [
   [407, "ERR_STORE_DENIED", /wants a user and password \(407\): put them into HTTPS?_PROXY/],
   [403, "ERR_STORE_DENIED", /refuses to lead to 127\.0\.0\.1:\d+ \(403\): its operator must allow the host/],
@@ -94,7 +94,7 @@ const refusals = [
 ] as const
 
 describe("S3", () => {
-  it("over TLS goes through tunnels, which are used again, in one part and in several", async () => {
+  it("with TLS goes through tunnels, which are reused, in one part and in several", async () => {
     const { port, tunnels, requests } = await through({ user: `ops:${PASSWORD}`, leadsTo: "127.0.0.1" })
     const HTTPS_PROXY = `http://ops:${encodeURIComponent(PASSWORD)}@127.0.0.1:${port}`
     const where = `s3.example.test:${tlsPort()}`
@@ -109,7 +109,7 @@ describe("S3", () => {
     expect(requests).toEqual([])
   })
 
-  it("without TLS goes by whole URLs", async () => {
+  it("without TLS uses whole URLs", async () => {
     const { port, tunnels, requests } = await through({ user: "ops:x" })
     const store = await open(s3.url, { http_proxy: `http://ops:x@127.0.0.1:${port}` })
     const bytes = sampleBytes("plain", 2 * PART + 188)
@@ -121,7 +121,7 @@ describe("S3", () => {
     for (const url of requests) expect(url).toMatch(new RegExp(`^${s3.url}/archives`))
   })
 
-  it("goes straight to the hosts of NO_PROXY", async () => {
+  it("connects directly to the hosts of NO_PROXY", async () => {
     const { port, tunnels, requests } = await through()
     const env = { HTTPS_PROXY: `http://127.0.0.1:${port}`, HTTP_PROXY: `http://127.0.0.1:${port}` }
     for (const NO_PROXY of ["127.0.0.1", "*", "example.test, 127.0.0.0/8", `127.0.0.1:${s3.port}`]) {
@@ -135,7 +135,7 @@ describe("S3", () => {
   })
 
   for (const [status, code, words] of refusals)
-    it(`says that it was the proxy that answered ${status}, and whose move it is`, async () => {
+    it(`says that the proxy answered ${status}, and whose move it is`, async () => {
       const { port } = await through({ status })
       const env = { HTTPS_PROXY: `127.0.0.1:${port}`, HTTP_PROXY: `127.0.0.1:${port}`, AWS_CA_BUNDLE: bundle }
       for (const endpoint of [`https://127.0.0.1:${tlsPort()}`, s3.url]) {
@@ -143,7 +143,7 @@ describe("S3", () => {
         const failure = store.stat("a.ts", never)
         await expect(failure).rejects.toMatchObject({ code, message: expect.stringMatching(words) })
         await expect(failure).rejects.toThrow(`127.0.0.1:${port}`)
-        // By the SDK, too.
+        // Also through the SDK.
         await expect(store.remove("a.ts", never)).rejects.toMatchObject({ code })
       }
     })
@@ -181,9 +181,9 @@ describe("S3", () => {
 })
 
 describe("Azure", () => {
-  it("goes through the proxy of the environment, which its SDK reads, and says what the proxy answered", async () => {
+  it("uses the proxy of the environment, which its SDK reads, and reports what the proxy answered", async () => {
     const { port, requests } = await through({ user: "ops:x" })
-    // The SDK looks into the process's own environment.
+    // The SDK reads the process's own environment.
     vi.stubEnv("HTTP_PROXY", `http://ops:x@127.0.0.1:${port}`)
     const store = await openStore(`azure://archives?endpoint=${s3.url}/account`, {
       env: { AZURE_STORAGE_ACCOUNT: "account", AZURE_STORAGE_KEY: Buffer.alloc(64, 1).toString("base64") },
@@ -192,12 +192,12 @@ describe("Azure", () => {
       () => store.close(),
       () => vi.unstubAllEnvs(),
     )
-    // No Azure at all: it is enough that it was asked.
+    // There is no Azure. It is enough that the proxy was asked.
     await expect(store.stat("a.ts", never)).rejects.toMatchObject({ code: expect.stringMatching(/^ERR_/) })
     expect(requests[0]).toMatch(new RegExp(`^${s3.url}/account/archives/a\\.ts`))
   })
 
-  /** At `endpoint`, by a proxy at `port`. */
+  /** Opens the store at `endpoint` through a proxy at `port`. */
   async function openBy(port: number, endpoint: string, user = "", idleTimeoutMs = 5_000) {
     const HTTPS_PROXY = `http://${user}127.0.0.1:${port}`
     vi.stubEnv("HTTPS_PROXY", HTTPS_PROXY)
@@ -218,7 +218,7 @@ describe("Azure", () => {
 
   for (const scheme of schemes)
     for (const [status, code, words] of refusals)
-      it(`says that it was the proxy that answered ${status}, and whose move it is, over ${scheme}`, async () => {
+      it(`says that the proxy answered ${status}, and whose move it is, over ${scheme}`, async () => {
         const { port } = await through({ status })
         const store = await openBy(port, endpointBy(scheme))
         const failures = [
@@ -269,19 +269,19 @@ describe("Azure", () => {
 describe("AWS_CA_BUNDLE", () => {
   const endpoint = () => `https://127.0.0.1:${tlsPort()}`
 
-  it("holds the certificates by which the store is known, on every path", async () => {
+  it("holds the certificates that verify the store, on every path", async () => {
     const store = await open(endpoint(), { AWS_CA_BUNDLE: bundle })
     const bytes = sampleBytes("bundle", 2 * PART + 188)
     await write(store, "bundle.ts", bytes)
     expectSameBytes(await readAll(store, "bundle.ts"), bytes)
   })
 
-  it("is needed for a store with a certificate of its own", async () => {
+  it("is required for a store with a certificate of its own", async () => {
     const store = await open(endpoint(), {})
     await expect(store.stat("a.ts", never)).rejects.toThrow(/self-signed certificate/)
   })
 
-  it("that can't be used is refused when the store is opened", async () => {
+  it("is refused when the store is opened if it can't be used", async () => {
     const empty = join(directory, "empty.pem")
     await writeFile(empty, "nothing")
     for (const [AWS_CA_BUNDLE, words] of [
@@ -327,7 +327,7 @@ describe("a copy behind an https URL", () => {
     return store
   }
 
-  it("is read through tunnels, also from a host that only the proxy knows", async () => {
+  it("is read through tunnels, even from a host that only the proxy can resolve", async () => {
     const { port: at, tunnels } = await through({ user: "ops:x", leadsTo: "127.0.0.1" })
     const env = { HTTPS_PROXY: `http://ops:x@127.0.0.1:${at}` }
     for (const host of ["127.0.0.1", "copies.example.invalid"]) {
@@ -339,7 +339,7 @@ describe("a copy behind an https URL", () => {
     }
   })
 
-  it("is not read from a name that leads to a private address, as far as this machine knows", async () => {
+  it("is not read from a name that this machine resolves to a private address", async () => {
     const { port: at, tunnels } = await through({ leadsTo: "127.0.0.1" })
     const store = copyAt("localhost", { HTTPS_PROXY: `http://127.0.0.1:${at}` })
     await expect(store.stat("vendor://1/a", never)).rejects.toMatchObject({

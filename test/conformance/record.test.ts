@@ -1,4 +1,4 @@
-/** The record of a decryption, as two runs of one work write it. */
+/** The record of a decryption that two runs of one job write. */
 import { mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -63,7 +63,7 @@ describe.each(Object.entries(STORES))("a record in %s", (_, open) => {
   }
   const write = (record: ArchiveRecord) => writeRecord(opened.store, record, never)
 
-  it("stays that of the first run, of whatever length the second's is", async () => {
+  it("stays that of the first run, whatever the length of the second's", async () => {
     await write(RECORD)
     await write({ ...RECORD, finishedAt: "2026-01-01T00:00:09.000Z" })
     expect(await written()).toEqual(RECORD)
@@ -71,7 +71,7 @@ describe.each(Object.entries(STORES))("a record in %s", (_, open) => {
     expect(await written()).toEqual(RECORD)
   })
 
-  it("gives way to that of another version of the object, or of another source", async () => {
+  it("is replaced by that of another version of the object, or of another source", async () => {
     const replaced = { ...RECORD, destination: { ...RECORD.destination, etag: "3".repeat(32) } }
     await write(replaced)
     expect(await written()).toEqual(replaced)

@@ -1,4 +1,4 @@
-/** Where S3 credentials come from, as people have them, and what is said while they can't be had. */
+/** Where S3 credentials come from in practice, and what is reported while there are none. */
 import { mkdtemp, rm, writeFile } from "node:fs/promises"
 import { createServer, type IncomingMessage, type Server } from "node:http"
 import type { AddressInfo } from "node:net"
@@ -18,7 +18,7 @@ const SIZES = [752, 2 * PART + 752] as const
 const accessKeyId = "UNSEALTESTACCESSKEY"
 const secretAccessKey = "canary-secret-access-key-0123456789abcdef"
 const never = new AbortController().signal
-/** Of a role: for a while, with a token. */
+/** A role's temporary credentials, with a token. */
 const SESSION = {
   accessKeyId: "ASIASESSION",
   secretAccessKey: "canary-of-a-session-0123456789",
@@ -33,7 +33,7 @@ interface Answer {
 type Behaviour = (request: IncomingMessage) => Answer
 
 const EXPIRATION = new Date(Date.now() + 3_600_000).toISOString()
-/** As the metadata services give them. */
+/** In the form of the metadata services. */
 const asJson = {
   AccessKeyId: SESSION.accessKeyId,
   SecretAccessKey: SESSION.secretAccessKey,
@@ -101,7 +101,7 @@ async function open(
   return poisoned(store)
 }
 
-/** Every kind of call: those that are signed here, and those of the SDK. */
+/** Every kind of call: those signed here, and those of the SDK. */
 async function expectNone(store: OpenedStore, code: string, words: RegExp): Promise<void> {
   const options = { contentType: "video/mp2t", metadata: {}, existing: "fail" } as const
   const calls = [
@@ -129,11 +129,11 @@ async function expectGiven(store: OpenedStore): Promise<void> {
   }
 }
 
-/** A store whose memory of a failure has passed. */
+/** A store whose memory of a failure has expired. */
 const mended = (store: OpenedStore) =>
   vi.waitFor(() => expectGiven(store), { timeout: 30_000, interval: 200 })
 
-it("a role by web identity waits for its token file, which is not there yet", async () => {
+it("a role by web identity waits for its token file, which does not exist yet", async () => {
   const token = join(directory, "token")
   vi.stubEnv("AWS_WEB_IDENTITY_TOKEN_FILE", token)
   vi.stubEnv("AWS_ROLE_ARN", ROLE)
@@ -145,7 +145,7 @@ it("a role by web identity waits for its token file, which is not there yet", as
   await mended(store)
 })
 
-it("a role by web identity that is refused is told as such, and not as an object that is not there", async () => {
+it("a refused role by web identity is reported as such, and not as a missing object", async () => {
   await writeFile(join(directory, "token"), "token")
   vi.stubEnv("AWS_WEB_IDENTITY_TOKEN_FILE", join(directory, "token"))
   vi.stubEnv("AWS_ROLE_ARN", ROLE)
@@ -158,7 +158,7 @@ it("a role by web identity that is refused is told as such, and not as an object
   await mended(store)
 })
 
-it("a role by another profile that is refused is told as such", async () => {
+it("a refused role by another profile is reported as such", async () => {
   const base = `[base]\naws_access_key_id = ${accessKeyId}\naws_secret_access_key = ${secretAccessKey}\n`
   await writeFile(join(directory, "credentials"), base)
   await writeFile(
@@ -173,7 +173,7 @@ it("a role by another profile that is refused is told as such", async () => {
   await mended(store)
 })
 
-it("a token service that is down is no answer of the store", async () => {
+it("an outage of the token service does not pass for an answer of the store", async () => {
   await writeFile(join(directory, "token"), "token")
   vi.stubEnv("AWS_WEB_IDENTITY_TOKEN_FILE", join(directory, "token"))
   vi.stubEnv("AWS_ROLE_ARN", ROLE)
@@ -197,7 +197,7 @@ it("a container's credentials (ECS, pod identity) may come later", async () => {
     code: "ERR_STORE_UNAVAILABLE",
     message: expect.stringContaining("Could not load credentials from any providers"),
   })
-  // The provider asks four times by itself: what it found is not asked for anew with each try of the request.
+  // The provider itself asks four times. Its failure is remembered, so not every try of the request asks again.
   expect(asked).toBeLessThan(5 * 4)
   issue = () => ({ status: 200, body: JSON.stringify(asJson) })
   await mended(store)
@@ -226,7 +226,7 @@ it("an SSO session that nobody has begun says how to begin it", async () => {
   await expectNone(await open({ profile: "sso" }), "ERR_STORE_DENIED", /run 'aws sso login'/)
 })
 
-it("a command that fails is not quoted: its line may hold a secret", async () => {
+it("a command that fails is not quoted, because its line may hold a secret", async () => {
   const command = `sh -c 'test -e ${directory}/there && cat ${directory}/there' ${secretAccessKey}`
   await writeFile(join(directory, "config"), `[profile command]\ncredential_process = ${command}\n`)
   const store = await open({ profile: "command" })
@@ -238,7 +238,7 @@ it("a command that fails is not quoted: its line may hold a secret", async () =>
   await mended(store)
 })
 
-it("a profile that no file has is named, and comes when it is written", async () => {
+it("a profile that no file has is named, and works once it is written", async () => {
   const profile = `[nope]\naws_access_key_id = ${accessKeyId}\naws_secret_access_key = ${secretAccessKey}\n`
   vi.stubEnv("AWS_PROFILE", "nope")
   const store = await open()
@@ -247,6 +247,6 @@ it("a profile that no file has is named, and comes when it is written", async ()
   await mended(store)
 })
 
-it("nothing at all is told as such", async () => {
+it("the absence of any credentials is reported as such", async () => {
   await expectNone(await open(), "ERR_STORE_UNAVAILABLE", /Could not load credentials from any providers/)
 })

@@ -1,4 +1,4 @@
-/** What a store's URL says of new objects and of every request: on buckets whose policy demands it. */
+/** What a store's URL adds to new objects and to every request, on buckets whose policy demands it. */
 
 import { HeadObjectCommand, S3Client } from "@aws-sdk/client-s3"
 import type { OpenedStore } from "@unseal/archive/store/adapter"
@@ -52,7 +52,7 @@ async function open(parameters: Readonly<Record<string, string>>): Promise<Opene
   return store
 }
 
-/** Everything that a store is asked for; an upload is resumed by another process on its way. */
+/** Uses every operation of a store. Another process resumes an upload halfway. */
 async function exercise(parameters: Readonly<Record<string, string>>, key: string): Promise<void> {
   const store = await open(parameters)
   for (const size of [0, 188 * 100, 2 * PART + 188]) {
@@ -122,7 +122,7 @@ describe("a bucket", () => {
     client.destroy()
   })
 
-  it("of another owner than expected is neither read nor written", async () => {
+  it("of an unexpected owner is neither read nor written", async () => {
     const store = await open({ expectedBucketOwner: "999999999999" })
     await expect(store.remove("a.ts", never)).rejects.toMatchObject({ code: "ERR_STORE_DENIED" })
     const small = await store.create("a.ts", 0, options, never)

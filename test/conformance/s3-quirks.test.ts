@@ -1,4 +1,4 @@
-/** The S3 adapter on stores that do not behave as S3 does, at one part and at several. */
+/** The S3 adapter on stores that behave differently from S3, with objects of one part and of several. */
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -60,11 +60,11 @@ afterAll(async () => {
 interface Opening {
   readonly url?: Partial<S3StoreUrl>
   readonly env?: Record<string, string>
-  /** Credentials of the file instead. */
+  /** A profile in the credentials file, used instead. */
   readonly profile?: string
 }
 
-/** A store that knows nothing yet, as a process has it that has just begun. */
+/** A store about which nothing is known yet, as in a process that has just started. */
 async function open({ url, env = {}, profile }: Opening = {}): Promise<OpenedStore> {
   const adapter = await openS3Store(
     {
@@ -90,7 +90,7 @@ async function open1(quirk: QuirkName | readonly QuirkName[], opening?: Opening)
 }
 
 let written = 0
-/** Writes, looks and reads, and reads a resumed upload's parts back, as the decryption does. */
+/** Writes, looks and reads, and reads the parts of a resumed upload back, as a decryption does. */
 async function roundTrip(store: ArchiveStore, size: number): Promise<void> {
   const key = `round/${written++}.ts`
   const bytes = sampleBytes(key, size)
@@ -103,7 +103,7 @@ async function roundTrip(store: ArchiveStore, size: number): Promise<void> {
   expectSameBytes(await readAll(store, key), bytes)
 }
 
-describe("a store that differs from S3 in what makes no difference", () => {
+describe("a store that differs from S3 in an irrelevant way", () => {
   const harmless = ["bare-etags", "long-etags", "kms-etags", "equal-parts", "checksums-ignored"] as const
   for (const quirk of harmless)
     for (const size of SIZES)
@@ -113,7 +113,7 @@ describe("a store that differs from S3 in what makes no difference", () => {
       })
 })
 
-describe("a store that does not take all that a request says", () => {
+describe("a store that does not accept all of a request", () => {
   const refusing: readonly (readonly QuirkName[])[] = [
     ["no-checksum-501"],
     ["no-checksum-400"],
@@ -133,18 +133,18 @@ describe("a store that does not take all that a request says", () => {
   const refusals = () =>
     server.operations.count(
       "*",
-      // PutObject is written once more under the condition, to find out whether it is heeded.
+      // PutObject is written once more under the condition, to find out whether the store honours it.
       ({ operation, status }) => [400, 501].includes(status) || (status === 412 && operation !== "PutObject"),
     )
   for (const quirks of refusing)
     for (const size of SIZES)
-      it(`gets less, and is remembered: ${quirks.join(" and ")}, ${size} bytes`, async () => {
+      it(`gets less, and this is remembered: ${quirks.join(" and ")}, ${size} bytes`, async () => {
         const { store } = await open1(quirks)
         await roundTrip(store, size)
         const first = refusals()
         expect(first).toBeLessThanOrEqual(5)
         await roundTrip(store, size)
-        // PutObject is asked with the condition each time: what refused it today may take it tomorrow.
+        // PutObject is sent with the condition each time: a store that refused it today may accept it tomorrow.
         expect(refusals() - first).toBeLessThanOrEqual(
           size < PART && quirks.some((quirk) => quirk.startsWith("no-conditions")) ? 1 : 0,
         )
@@ -152,7 +152,7 @@ describe("a store that does not take all that a request says", () => {
 
   for (const quirks of refusing)
     for (const size of SIZES)
-      it(`is not asked twice for an object that is replaced: ${quirks.join(" and ")}, ${size} bytes`, async () => {
+      it(`is not asked twice for an object to replace: ${quirks.join(" and ")}, ${size} bytes`, async () => {
         const key = `replaced/${quirks.join("-")}-${size}.ts`
         await write(raw, key, sampleBytes("before", 16))
         const { store } = await open1(quirks)
@@ -174,7 +174,7 @@ describe("a store that does not take all that a request says", () => {
     })
 
   for (const size of SIZES)
-    it(`is sent no part that was damaged on its way to the request, ${size} bytes`, async () => {
+    it(`is sent no part that was damaged on its way into the request, ${size} bytes`, async () => {
       const { store } = await open1("no-checksum-501")
       await roundTrip(store, size)
       const writer = await store.create("damaged.ts", size, PLAIN, never)
@@ -200,7 +200,7 @@ describe("AWS_REQUEST_CHECKSUM_CALCULATION=when_required", () => {
       const { store } = await open1("object-lock", { env })
       await roundTrip(store, size)
       await roundTrip(store, size)
-      // Parts are sent in parallel: each of the first ones may be refused.
+      // Parts are sent in parallel, so each of the first ones may be refused.
       const refused = server.operations.count("*", ({ code }) => code === "InvalidRequest")
       expect(refused).toBeGreaterThan(0)
       expect(refused).toBeLessThanOrEqual(size < PART ? 1 : 3)
@@ -233,7 +233,7 @@ describe("credentials that may not list the bucket", () => {
   const permit = (...Statement: PolicyStatement[]) => server.policies.set(accessKeyId, { Statement })
 
   for (const size of SIZES)
-    it(`find and write what they may, and say what they can't see, ${size} bytes`, async () => {
+    it(`find and write what they may, and report what they can't see, ${size} bytes`, async () => {
       const { store } = await open1("hidden-keys")
       expect(store.missingPermission?.()).toBeNull()
       await roundTrip(store, size)
@@ -247,7 +247,7 @@ describe("credentials that may not list the bucket", () => {
       const key = `hidden/${size}.ts`
       const foreign = sampleBytes("foreign", size)
       await write(raw, key, foreign, { metadata: { "unseal-source-etag": "another" } })
-      // It may neither be seen nor read: only the condition protects it.
+      // The object can be neither seen nor read, so only the condition protects it.
       permit(allow("s3:PutObject", "s3:AbortMultipartUpload"))
       server.quirks.add("plain-denials")
       const store = await open()
@@ -270,14 +270,14 @@ describe("credentials that may not list the bucket", () => {
       expectSameBytes(await readAll(raw, key), foreign)
     })
 
-  it("ask for the listing of the key once in a while, not with each look", async () => {
+  it("try to list the key once in a while, not with each look", async () => {
     const { store } = await open1("hidden-keys")
     for (let i = 0; i < 5; i++) expect(await store.open(`none-${i}.ts`, 1, never)).toBeNull()
     expect(server.operations.count("ListObjectsV2")).toBe(1)
     expect(server.operations.count("GetObject")).toBe(5)
   })
 
-  it("are told apart from those that may not read", async () => {
+  it("differ from credentials that may not read", async () => {
     await write(raw, "there.ts", sampleBytes("there.ts", 752))
     permit(list)
     server.quirks.add("plain-denials")
@@ -291,7 +291,7 @@ describe("credentials that may not list the bucket", () => {
     expect(store.missingPermission?.()).toBeNull()
   })
 
-  it("are told apart from those that have lost every permission", async () => {
+  it("differ from credentials that have lost every permission", async () => {
     const store = await open()
     expect(await store.stat("none.ts", never)).toBeNull()
     server.quirks.add("denied")
@@ -300,7 +300,7 @@ describe("credentials that may not list the bucket", () => {
     expect(await store.open("none.ts", 1, never)).toBeNull()
   })
 
-  it("are told apart from credentials that are wrong", async () => {
+  it("differ from wrong credentials", async () => {
     server.quirks.add("hidden-keys")
     const file = join(directory, "wrong")
     await writeFile(file, `[wrong]\naws_access_key_id = ${accessKeyId}\naws_secret_access_key = wrong\n`)
@@ -312,7 +312,7 @@ describe("credentials that may not list the bucket", () => {
       })
   })
 
-  it("that lose the object after it was seen are denied", async () => {
+  it("that lose sight of the object later are denied", async () => {
     await write(raw, "seen.ts", sampleBytes("seen.ts", 752))
     const { store } = await open1("hidden-keys")
     const object = (await store.stat("seen.ts", never))!
@@ -322,7 +322,7 @@ describe("credentials that may not list the bucket", () => {
     })
   })
 
-  it("learn it from a store that names the permission", async () => {
+  it("learn of it from a store that names the permission", async () => {
     permit(allow("s3:GetObject"))
     const store = await open()
     expect(await store.stat("none.ts", never)).toBeNull()
@@ -335,13 +335,13 @@ describe("credentials that may not list the bucket", () => {
   })
 })
 
-describe("answers that can't be held to", () => {
+describe("answers that identify no version", () => {
   for (const [quirk, words] of [
     ["weak-etags", 'answered with the weak ETag W/"'],
     ["no-etags", "answered without an ETag"],
   ] as const)
     for (const size of SIZES)
-      it(`are refused, and name what may be wrong: ${quirk}, ${size} bytes`, async () => {
+      it(`are refused, naming the possible cause: ${quirk}, ${size} bytes`, async () => {
         const key = `weak/${size}.ts`
         await write(raw, key, sampleBytes(key, size), { existing: "replace" })
         const object = (await raw.stat(key, never))!
@@ -360,7 +360,7 @@ describe("answers that can't be held to", () => {
         }
       })
 
-  it("are no listing without an end", async () => {
+  it("don't make a listing without an end", async () => {
     const writer = await raw.create("endless.ts", SIZES[1], PLAIN, never)
     const bytes = sampleBytes("endless", SIZES[1])
     for (const number of [1, 2]) await writePart(writer, bytes, number)
@@ -380,7 +380,7 @@ describe("answers that can't be held to", () => {
 describe("a refusal that passes", () => {
   for (const quirk of ["throttled-400", "internal-errors", "redirect-307"] as const)
     for (const size of SIZES)
-      it(`is asked again by its name, whatever its status: ${quirk}, ${size} bytes`, async () => {
+      it(`is retried by its name, whatever its status: ${quirk}, ${size} bytes`, async () => {
         const store = await open()
         const codes: string[] = []
         await write(raw, "read.ts", sampleBytes("read.ts", 16))
@@ -392,14 +392,14 @@ describe("a refusal that passes", () => {
         const patient = withRetries(limited, { ...{ baseMs: 1, maxMs: 5, attempts: 12 }, onRetry })
         for (let i = 0; i < (size < PART ? 12 : 4); i++) {
           await roundTrip(patient, size)
-          // So that not always the same request of a round is the seventh.
+          // Shifts the count, so that not the same request of each round is the seventh.
           await drain((await patient.open("read.ts", 16, never))!.head)
         }
         expect(codes.length).toBeGreaterThan(2)
         if (quirk === "throttled-400") expect(codes).toContain("ERR_STORE_BUSY")
       })
 
-  it("is named, if it is a redirect", async () => {
+  it("is named if it is a redirect", async () => {
     const { store } = await open1("redirect-307")
     await expect(store.open("a.ts", 1, never)).rejects.toMatchObject({
       code: "ERR_STORE_UNAVAILABLE",
@@ -410,7 +410,7 @@ describe("a refusal that passes", () => {
 
 describe("an archived object", () => {
   for (const size of SIZES)
-    it(`says in which storage class it is, ${size} bytes`, async () => {
+    it(`is reported with its storage class, ${size} bytes`, async () => {
       const key = `archived/${size}.ts`
       await write(raw, key, sampleBytes(key, size))
       const { retried } = await open1("archived")
@@ -432,11 +432,11 @@ describe("a store with another clock", () => {
     ["clock-behind", -3600],
   ] as const)
     for (const size of SIZES)
-      it(`is signed for by its own, after one refusal: ${quirk}, ${size} bytes`, async () => {
+      it(`gets signatures by its own time, after one refusal: ${quirk}, ${size} bytes`, async () => {
         const { store } = await open1(quirk)
         await roundTrip(store, size)
         expect(server.operations.count("*", ({ code }) => code === "RequestTimeTooSkewed")).toBe(
-          // The first look's and the one that asks for its name.
+          // The first look's, and that of the request for its name.
           2,
         )
         expect(notices).toEqual([{ what: "clock-skew", seconds: expect.any(Number) }])
@@ -444,7 +444,7 @@ describe("a store with another clock", () => {
         expect(notice?.what === "clock-skew" && Math.abs(notice.seconds - seconds)).toBeLessThan(30)
       })
 
-  it("is followed when it is set right", async () => {
+  it("is followed when it is corrected", async () => {
     const { store } = await open1("clock-ahead")
     await store.stat("a.ts", never)
     server.quirks.clear()
@@ -454,7 +454,7 @@ describe("a store with another clock", () => {
     expect(notices[1]?.what === "clock-skew" && Math.abs(notices[1].seconds)).toBeLessThan(30)
   })
 
-  it("is learned for the SDK's calls by one of its own", async () => {
+  it("is learned from one of the SDK's calls for the others", async () => {
     const { store } = await open1("clock-ahead")
     for await (const upload of store.openUploads(never)) throw new Error(`unexpected ${upload.token}`)
     await roundTrip(store, SIZES[1])
@@ -474,7 +474,7 @@ describe("a bucket in another region", () => {
         expect(notices).toEqual([{ what: "other-region", region: "eu-central-1" }])
       })
 
-  it("is followed by requests that were under way when it was learned", async () => {
+  it("is followed by requests already in flight when it was learned", async () => {
     const { store } = await open1("other-region-400")
     const looks = Array.from({ length: 8 }, (_, i) => store.open(`none-${i}.ts`, 1, never))
     expect(await Promise.all(looks)).toEqual(Array(8).fill(null))
@@ -494,8 +494,8 @@ describe("a bucket in another region", () => {
   })
 })
 
-describe("credentials that have run out", () => {
-  /** A credentials file whose one profile runs a command, as many do that get theirs from elsewhere; it counts its runs. */
+describe("expired credentials", () => {
+  /** A credentials file whose only profile runs a command, as is common. Counts the command's runs. */
   async function credentialProcess(name: string) {
     const [file, answer, runs] = ["ini", "json", "runs"].map((end) => join(directory, `${name}.${end}`))
     await writeFile(file!, `[right]\ncredential_process = sh -c 'echo >> ${runs} && cat ${answer}'\n`)
@@ -509,7 +509,7 @@ describe("credentials that have run out", () => {
   }
 
   for (const size of SIZES)
-    it(`are renewed once for everybody, ${size} bytes`, async () => {
+    it(`are renewed once for all requests, ${size} bytes`, async () => {
       const { opening, give, runs } = await credentialProcess(`process-${size}`)
       await give("OLDACCESSKEY")
       server.quirks.add("expired-token")
@@ -526,7 +526,7 @@ describe("credentials that have run out", () => {
       expect(await runs()).toBe(3)
     })
 
-  it("are read again from a file that was changed", async () => {
+  it("are read again from a changed file", async () => {
     const file = join(directory, "credentials")
     const profile = (id: string) =>
       `[right]\naws_access_key_id = ${id}\naws_secret_access_key = ${secretAccessKey}\n`

@@ -13,7 +13,7 @@ interface RawTarget {
   readonly secretAccessKey: string
 }
 
-/** A bucket by plain HTTP, so that neither the adapter nor its SDK vouches for itself. */
+/** A bucket accessed by plain HTTP, so that neither the adapter nor its SDK vouches for itself. */
 export function rawBucket(target: RawTarget): RawBucket {
   async function request(method: string, key: string, headers: Record<string, string> = {}, body?: Buffer) {
     const path = `/${target.bucket}/${key.split("/").map(encode).join("/")}`

@@ -103,7 +103,7 @@ async function setup(): Promise<StoreUnderTest> {
 
 describeStore("the S3 store on the project's own S3 server", setup)
 
-describe("what is S3's own", () => {
+describe("specifics of S3", () => {
   let server: S3Server
   let store: OpenedStore
 
@@ -121,7 +121,7 @@ describe("what is S3's own", () => {
     await server?.close()
   })
 
-  /** With what `openStore` puts around an adapter, but for its pauses. */
+  /** The adapter with the layers of `openStore`, but without their pauses. */
   const asOpened = (options: RetryOptions = {}) =>
     withRetries(withRequestLimit(store, new RequestLimit({ baseMs: 1, maxMs: 5 }), options), {
       baseMs: 1,
@@ -163,7 +163,7 @@ describe("what is S3's own", () => {
         expect(at).toBeLessThan(range.end)
       })
 
-      it(`asks only for what is missing after ${title}`, async () => {
+      it(`requests only what is missing after ${title}`, async () => {
         const object = await store.stat("read.ts", never)
         server.faults.add({ operation: "GetObject", action, times: 2 })
         const codes: string[] = []
@@ -182,7 +182,7 @@ describe("what is S3's own", () => {
     }
 
     for (const [title, action] of faults) {
-      it(`opens in spite of ${title}, and asks only for what is missing`, async () => {
+      it(`opens in spite of ${title}, and requests only what is missing`, async () => {
         server.faults.add({ operation: "GetObject", action })
         const retried = asOpened()
         const { object, head } = (await retried.open("read.ts", PART, never))!
@@ -205,7 +205,7 @@ describe("what is S3's own", () => {
       )
     })
 
-    it("tells by one request that there is nothing to open", async () => {
+    it("finds out with one request that there is nothing to open", async () => {
       expect(await store.open("absent.ts", PART, never)).toBeNull()
       server.operations.clear()
       expect(await store.open("absent.ts", PART, never)).toBeNull()
@@ -255,9 +255,9 @@ describe("what is S3's own", () => {
 
     for (const { operation, size } of forms)
       for (const existing of ["fail", "replace"] as const) {
-        // The condition makes no difference to how an answer is lost: two forms without it are enough.
+        // The condition makes no difference to how an answer is lost, so two forms without it are enough.
         for (const [title, action] of existing === "fail" ? applied : applied.slice(0, 2))
-          it(`of ${operation} is settled as done with ${existing}: ${title}`, async () => {
+          it(`of ${operation} counts as done with ${existing}: ${title}`, async () => {
             const key = `settle/${operation}/${existing}/${title}.ts`
             const bytes = sampleBytes(key, size)
             const writer = await store.create(key, size, { ...PLAIN, existing }, never)
@@ -270,10 +270,10 @@ describe("what is S3's own", () => {
             await writer.abort()
           })
 
-        // A plain success with an error in its body is an answer of Complete alone.
+        // Only Complete can answer success with an error in its body.
         const possible = lost.filter(([, { errorInOk }]) => !errorInOk || size > PART)
         for (const [title, action] of existing === "fail" ? possible : possible.slice(0, 2))
-          it(`of ${operation} is unavailable with ${existing} and may be asked again: ${title}`, async () => {
+          it(`of ${operation} is unavailable with ${existing} and can be repeated: ${title}`, async () => {
             const key = `settle/${operation}/${existing}/${title}.ts`
             const bytes = sampleBytes(key, size)
             const writer = await store.create(key, size, { ...PLAIN, existing }, never)
@@ -288,7 +288,7 @@ describe("what is S3's own", () => {
           })
       }
 
-    it("is not taken for done when another object is there", async () => {
+    it("does not count as done if another object is there", async () => {
       for (const { operation, size } of forms) {
         const key = `settle/${operation}/foreign.ts`
         const bytes = sampleBytes(key, size)
@@ -301,7 +301,7 @@ describe("what is S3's own", () => {
       }
     })
 
-    it("leaves the upload to be asked again when the destination can't be read back", async () => {
+    it("leaves the upload for another try if the destination can't be read back", async () => {
       const bytes = sampleBytes("blind", PART + 752)
       const writer = await store.create("settle/blind.ts", bytes.length, PLAIN, never)
       const parts = await writeParts(writer, bytes)
@@ -323,7 +323,7 @@ describe("what is S3's own", () => {
           const key = `unconditional/${operation}/${code}.ts`
           const bytes = sampleBytes(key, size)
           const status = code === "NotImplemented" ? 501 : 400
-          // One that has not been told yet.
+          // A store that has not learned this yet.
           const fresh = await open(server.url)
           server.faults.add({ operation, action: { status, code } })
           await write(fresh, key, bytes)
@@ -332,7 +332,7 @@ describe("what is S3's own", () => {
           expect(server.operations.count(operation)).toBe(2)
         })
 
-    it("is not asked to replace what is there: the destination is read first", async () => {
+    it("is not asked to replace an object: the destination is read first", async () => {
       const foreign = sampleBytes("foreign", 752)
       await write(store, "unconditional/foreign.ts", foreign, { metadata: {} })
       server.operations.clear()
@@ -361,7 +361,7 @@ describe("what is S3's own", () => {
       await writer.abort()
     })
 
-    it("are all listed when they are more than one page", async () => {
+    it("are all listed if they take more than one page", async () => {
       const bytes = sampleBytes("pages", 3 * PART)
       const writer = await store.create("parts/pages.ts", 1100 * PART, PLAIN, never)
       const body = bytes.subarray(0, PART)
@@ -371,7 +371,7 @@ describe("what is S3's own", () => {
       await writer.abort()
     })
 
-    it("of an upload that is gone can't be written", async () => {
+    it("of a removed upload can't be written", async () => {
       const bytes = sampleBytes("gone", 2 * PART)
       const writer = await store.create("parts/gone.ts", bytes.length, PLAIN, never)
       await writer.abort()
@@ -382,7 +382,7 @@ describe("what is S3's own", () => {
       await expect(writer.complete(parts, never)).rejects.toMatchObject({ code: "ERR_UPLOAD_GONE" })
     })
 
-    it("are named by a token that begins with the one of the listing", async () => {
+    it("have a token that begins with that of the listing", async () => {
       const writer = await store.create("parts/token.ts", 2 * PART, PLAIN, never)
       const [listed] = await Array.fromAsync(store.openUploads(never))
       expect(writer.token.startsWith(listed!.token)).toBe(true)
@@ -391,7 +391,7 @@ describe("what is S3's own", () => {
     })
   })
 
-  describe("what the store has shown once", () => {
+  describe("once the store has shown it", () => {
     let fresh: OpenedStore
     beforeEach(async () => {
       fresh = await open(server.url)
@@ -404,7 +404,7 @@ describe("what is S3's own", () => {
         .map(({ operation }) => operation)
         .filter((operation) => ["HeadObject", "PutObject"].includes(operation))
 
-    it("a bucket that is there is not looked for again with each key that is not", async () => {
+    it("an existing bucket is not looked for again with each missing key", async () => {
       for (const key of ["shown/1", "shown/2", "shown/3"]) expect(await fresh.stat(key, never)).toBeNull()
       expect(server.operations.count("HeadBucket")).toBe(1)
       expect(server.operations.count("HeadObject")).toBe(3)
@@ -423,9 +423,9 @@ describe("what is S3's own", () => {
       for (const key of ["shown/first", "shown/second"]) expect(await fresh.stat(key, never)).toBeNull()
     })
 
-    it("a store that refuses to replace is not asked before each small object whether there is one", async () => {
+    it("a store that refuses to replace is not asked about each small object first", async () => {
       for (const key of ["shown/a", "shown/b"]) await put(key)
-      // The first alone finds nothing out; the second is written once more, in vain.
+      // The first alone finds nothing out. The second is written once more, in vain.
       expect(asked()).toEqual(["HeadObject", "PutObject", "HeadObject", "PutObject", "PutObject"])
       server.operations.clear()
       await put("shown/c")
@@ -434,7 +434,7 @@ describe("what is S3's own", () => {
         expectSameBytes(await readAll(fresh, key), sampleBytes(key, 752))
     })
 
-    it("and still tells another object from its own", async () => {
+    it("and another object is still told from its own", async () => {
       for (const key of ["shown/d", "shown/e", "shown/f"]) await put(key)
       server.operations.clear()
       expect(await put("shown/d")).toMatchObject({ size: 752 })
@@ -466,7 +466,7 @@ describe("what is S3's own", () => {
       expect(asked()).toEqual(["HeadObject"])
     })
 
-    it("a store that refuses the condition itself is asked before each object, and never to find out", async () => {
+    it("a store that refuses the condition itself is asked before each object, without experiments", async () => {
       for (const [index, key] of ["shown/j", "shown/k", "shown/l"].entries()) {
         server.faults.add({ operation: "PutObject", action: { status: 501, code: "NotImplemented" } })
         server.operations.clear()
@@ -475,21 +475,21 @@ describe("what is S3's own", () => {
       }
     })
 
-    it("nothing is found out by writing a recording again", async () => {
+    it("no recording is written twice for an experiment", async () => {
       const bytes = sampleBytes("shown/large", 65_536 + 16)
       for (const key of ["shown/q", "shown/r", "shown/s"]) await write(fresh, key, bytes)
       const once = ["HeadObject", "PutObject"]
       expect(asked()).toEqual([...once, ...once, ...once])
     })
 
-    it("of many that come at once, one finds out", async () => {
+    it("only one of many concurrent objects experiments", async () => {
       await put("shown/t")
       server.operations.clear()
       await Promise.all(Array.from({ length: 8 }, (_, index) => put(`shown/t${index}`)))
       expect(server.operations.count("PutObject")).toBe(9)
     })
 
-    it("finding out that fails is no failure of the object, and is tried again", async () => {
+    it("a failed experiment does not fail the object, and is repeated", async () => {
       await put("shown/m")
       server.faults.add({ operation: "PutObject", after: 1, action: { reset: true } })
       await put("shown/n")
@@ -508,8 +508,8 @@ describe("what is S3's own", () => {
     await elsewhere.close()
   })
 
-  it("ends an upload whose beginning was aborted, since nobody was told its id", async () => {
-    // It is begun at once, and its id takes two seconds to arrive.
+  it("ends an upload that was aborted while it began, because nobody else has its id", async () => {
+    // It begins at once, and its id takes two seconds to arrive.
     server.faults.add({ operation: "CreateMultipartUpload", action: { throttleBytesPerSecond: 200 } })
     const abort = new AbortController()
     const reason = new Error("lock lost")
@@ -521,7 +521,7 @@ describe("what is S3's own", () => {
     await expect.poll(() => server.openUploads(), SOON).toEqual([])
   })
 
-  it("writes and reads right while a third of all requests fail", async () => {
+  it("writes and reads correctly while a third of all requests fail", async () => {
     const bytes = sampleBytes("storm", 3 * PART + 752)
     for (const action of [{ status: 503 }, { reset: true }, { shortBody: 70_000 }] as const)
       server.faults.add({ operation: "*", key: /storm/, probability: 0.12, times: Infinity, action })
@@ -531,7 +531,7 @@ describe("what is S3's own", () => {
       expectSameBytes(await readAll(retried, `storm/${round}.ts`), bytes)
     }
     server.faults.clear()
-    // What a lost answer to CreateMultipartUpload leaves behind is the janitor's.
+    // The janitor removes what a lost answer to CreateMultipartUpload leaves behind.
     for await (const upload of store.openUploads(never)) await store.abortUpload(upload, never)
   })
 
@@ -564,7 +564,7 @@ describe("what is S3's own", () => {
   })
 
   describe("messages", () => {
-    it("say what was asked, of what, and what came back", async () => {
+    it("name the request, its object and the answer", async () => {
       const port = await unusedPort()
       const unreachable = await open(`http://127.0.0.1:${port}`)
       await expect(unreachable.stat("a.ts", never)).rejects.toThrow(
@@ -579,14 +579,14 @@ describe("what is S3's own", () => {
       for await (const upload of store.openUploads(never)) await store.abortUpload(upload, never)
     })
 
-    it("hold no secret, also in what they are made from", async () => {
+    it("hold no secret, and neither do their causes", async () => {
       const denied = await open(server.url, { profile: "wrong" })
       const error = await denied.create("a.ts", 2 * PART, PLAIN, never).catch((reason: unknown) => reason)
       expect(error).toMatchObject({ code: "ERR_STORE_DENIED" })
       expect(inspect(error, { depth: 20, showHidden: true })).not.toContain(secretAccessKey)
     })
 
-    it("name a profile that does not exist as a lack of credentials", async () => {
+    it("report a profile that does not exist as a lack of credentials", async () => {
       const nobody = await open(server.url, { profile: "nobody" })
       await expect(nobody.stat("a.ts", never)).rejects.toMatchObject({
         code: "ERR_STORE_DENIED",
@@ -596,7 +596,7 @@ describe("what is S3's own", () => {
   })
 })
 
-/** Passes connections on to `port` and keeps the request heads that went through. */
+/** Relays connections to `port` and keeps the request heads. */
 async function record(port: number) {
   const streams: Buffer[][] = []
   const proxy = createServer((client) => {

@@ -1,6 +1,6 @@
 /**
- * One suite for every adapter, on a real server: what it asks is `store/contract.ts`, sentence by sentence. It runs on the
- * adapter as it is, without retries, so that an adapter that hides a failure can't pass.
+ * One suite for every adapter, on a real server. It verifies `store/contract.ts`, sentence by sentence. It runs on the bare
+ * adapter without retries, so that an adapter that hides a failure can't pass.
  */
 import { createCipheriv, createHash } from "node:crypto"
 import { setTimeout as sleep } from "node:timers/promises"
@@ -12,11 +12,11 @@ import { discardForgotten } from "../../packages/archive/src/decrypt/resume.ts"
 export interface StoreUnderTest {
   /** Opened with `minimumPartSize` as its preferred part size. */
   readonly store: ArchiveStore
-  /** A new instance on the same bucket, container or directory, as another process would have it. */
+  /** A new instance on the same bucket, container or directory, like another process's. */
   reopen(): Promise<ArchiveStore>
-  /** Places, or replaces, an object behind the adapter's back. */
+  /** Stores or replaces an object without the adapter. */
   put(key: string, bytes: Uint8Array, metadata?: Readonly<Record<string, string>>): Promise<void>
-  /** What is visible under `key`, seen without the adapter. */
+  /** The visible content of `key`, read without the adapter. */
   get(key: string): Promise<Uint8Array | null>
   remove(key: string): Promise<void>
   openUploadCount(): Promise<number>
@@ -26,7 +26,7 @@ export interface StoreUnderTest {
   readonly missing: ArchiveStore
   /** A store whose credentials or permissions are refused. */
   readonly denied?: ArchiveStore | undefined
-  /** A store where nobody listens. */
+  /** A store at an address where nothing listens. */
   readonly unreachable?: ArchiveStore | undefined
   close(): Promise<void>
 }
@@ -35,13 +35,13 @@ const MIB = 1024 * 1024
 const never = new AbortController().signal
 const PLAIN: CreateOptions = { contentType: "video/mp2t", metadata: {}, existing: "fail" }
 
-/** Bytes that look random and are the same for the same `seed`: a mix of two contents, or a shifted one, shows. */
+/** Random-looking bytes that depend only on `seed`, so that a mix of two contents, or a shift, shows. */
 export function sampleBytes(seed: string, size: number): Uint8Array {
   const key = createHash("sha256").update(seed).digest()
   return createCipheriv("aes-256-ctr", key, Buffer.alloc(16)).update(Buffer.alloc(size))
 }
 
-/** In pieces of odd sizes, as they come from a decryption. */
+/** Pieces of odd sizes, as a decryption makes them. */
 export function inPieces(bytes: Uint8Array, pieceSize = 100_003): Uint8Array[] {
   const pieces: Uint8Array[] = []
   for (let at = 0; at < bytes.length; at += pieceSize) pieces.push(bytes.subarray(at, at + pieceSize))
@@ -66,7 +66,7 @@ export async function writeParts(writer: PartWriter, bytes: Uint8Array): Promise
   return parts
 }
 
-/** A whole object through the adapter. */
+/** Writes a whole object through the adapter. */
 export async function write(
   store: ArchiveStore,
   key: string,
@@ -96,15 +96,15 @@ export async function drain(chunks: AsyncIterable<Uint8Array>): Promise<Uint8Arr
   return Buffer.concat(all)
 }
 
-/** Not `toEqual`, which takes seconds for a part and prints it. */
+/** Unlike `toEqual`, takes no seconds for a part and does not print it. */
 export function expectSameBytes(actual: Uint8Array | null, expected: Uint8Array): void {
   expect(actual?.length).toBe(expected.length)
   expect(Buffer.compare(actual!, expected)).toBe(0)
 }
 
 /**
- * `lacks` names what a kind of store does not have: credentials to refuse, a network to be cut off from, a commit that two
- * writers of different objects can't both win.
+ * `lacks` names what a kind of store does not have: credentials to refuse, a network to be cut off from, or a commit that only one
+ * of two writers of different objects can win.
  */
 export function describeStore(
   name: string,
@@ -127,7 +127,7 @@ export function describeStore(
     afterAll(() => under?.close())
 
     describe("stat", () => {
-      it("is null for a key that holds nothing", async () => {
+      it("is null for a key without an object", async () => {
         expect(await store.stat("stat/absent.ts", never)).toBeNull()
       })
 
@@ -147,7 +147,7 @@ export function describeStore(
         expect((await store.stat("stat/replaced.ts", never))?.etag).not.toBe(before?.etag)
       })
 
-      it("knows an empty object", async () => {
+      it("finds an empty object", async () => {
         await under.put("stat/empty.ts", new Uint8Array(0))
         expect(await store.stat("stat/empty.ts", never)).toMatchObject({ size: 0 })
       })
@@ -167,7 +167,7 @@ export function describeStore(
         await under.put(key, bytes)
       })
 
-      it("is null for a key that holds nothing", async () => {
+      it("is null for a key without an object", async () => {
         expect(await store.open("open/absent.ts", 16, never)).toBeNull()
       })
 
@@ -190,7 +190,7 @@ export function describeStore(
         opened.close()
       })
 
-      it("knows an empty object, and gives nothing of it", async () => {
+      it("finds an empty object, and gives no bytes of it", async () => {
         await under.put("open/empty.ts", new Uint8Array(0))
         const opened = (await store.open("open/empty.ts", 16, never))!
         expect(opened.object).toEqual(await store.stat("open/empty.ts", never))
@@ -198,7 +198,7 @@ export function describeStore(
         opened.close()
       })
 
-      it("leaves a chunk as it is until the next is asked for, however long that takes", async () => {
+      it("leaves a chunk as it is until the next is requested, however long that takes", async () => {
         const { head } = (await store.open(key, part, never))!
         let at = 0
         for await (const chunk of head) {
@@ -211,7 +211,7 @@ export function describeStore(
         expect(at).toBe(part)
       })
 
-      it("gives no bytes but those of the version that it found, however late they are read", async () => {
+      it("gives only bytes of the version that it found, however late they are read", async () => {
         const old = sampleBytes("open old", 16 * MIB)
         await under.put("open/late.ts", old)
         const { object, head } = (await store.open("open/late.ts", old.length, never))!
@@ -230,7 +230,7 @@ export function describeStore(
         expect((await store.stat("open/late.ts", never))?.etag).not.toBe(object.etag)
       })
 
-      it("releases the connection of a head that is not wanted, or left early, every time", async () => {
+      it("releases the connection of a head that is not needed, or left early, every time", async () => {
         for (let round = 0; round < 150; round++) {
           const opened = (await store.open(key, part, never))!
           opened.close()
@@ -243,7 +243,7 @@ export function describeStore(
         expectSameBytes(await readAll(store, key), bytes)
       })
 
-      it("rejects with the reason of an abort, before the head is read and in its middle", async () => {
+      it("rejects with the reason of an abort, before and while the head is read", async () => {
         const reason = new Error("shutting down")
         await under.put("open/aborted.ts", sampleBytes("open aborted", 16 * MIB))
         for (const late of [false, true]) {
@@ -281,7 +281,7 @@ export function describeStore(
         expectSameBytes(await readAll(store, key), bytes)
       })
 
-      it("leaves a chunk as it is until the next is asked for, however long that takes", async () => {
+      it("leaves a chunk as it is until the next is requested, however long that takes", async () => {
         const object = await store.stat(key, never)
         let at = 0
         for await (const chunk of store.read(object!, { start: 0, end: bytes.length }, never)) {
@@ -331,7 +331,7 @@ export function describeStore(
         }
       })
 
-      it("says that an object is gone", async () => {
+      it("reports a removed object", async () => {
         await under.put("read/removed.ts", sampleBytes("removed", 752))
         const object = await store.stat("read/removed.ts", never)
         await under.remove("read/removed.ts")
@@ -422,7 +422,7 @@ export function describeStore(
         }
       })
 
-      it("takes parts in any order, in parallel and again", async () => {
+      it("accepts parts in any order, in parallel and repeatedly", async () => {
         const bytes = sampleBytes("any order", 4 * part - 32)
         const writer = await store.create("write/any-order.ts", bytes.length, PLAIN, never)
         await writePart(writer, sampleBytes("something else", bytes.length), 2)
@@ -434,7 +434,7 @@ export function describeStore(
         expectSameBytes(await under.get("write/any-order.ts"), bytes)
       })
 
-      it("tells which parts it holds, and by the tag whether one was written anew", async () => {
+      it("knows which parts it holds, and its tag shows whether one was rewritten", async () => {
         const bytes = sampleBytes("held", 3 * part)
         const writer = await store.create("write/held.ts", bytes.length, PLAIN, never)
         expect((await writer.written(never)).size).toBe(0)
@@ -557,7 +557,7 @@ export function describeStore(
         expect(await store.stat("odd keys/plus plus.ts", never)).toBeNull()
       })
 
-      it("takes such keys for objects of several parts", async () => {
+      it("accepts such keys for objects of several parts", async () => {
         for (const key of keys.slice(1, 5)) {
           const bytes = sampleBytes(key, part + 16)
           const several = key.replace("odd keys", "odd keys/several")
@@ -568,7 +568,7 @@ export function describeStore(
     })
 
     describe("resume", () => {
-      it("goes on by the token in another instance, with the parts that were written", async () => {
+      it("continues by the token in another instance, with the parts already written", async () => {
         const bytes = sampleBytes("resume", 3 * part + 752)
         const writer = await store.create("resume/archive.ts", bytes.length, PLAIN, never)
         expect(writer.token).toMatch(/^[\x20-\x7e]+$/)
@@ -591,7 +591,7 @@ export function describeStore(
         expectSameBytes(await under.get("resume/archive.ts"), bytes)
       })
 
-      it("starts a one-part object over if it must, and ends the same", async () => {
+      it("starts a one-part object over if necessary, and ends the same", async () => {
         const bytes = sampleBytes("resume one", 752)
         const writer = await store.create("resume/one.ts", 752, PLAIN, never)
         await writePart(writer, bytes, 1)
@@ -605,7 +605,7 @@ export function describeStore(
         expectSameBytes(await under.get("resume/one.ts"), bytes)
       })
 
-      it("says that the upload of a token is gone", async () => {
+      it("reports that the upload of a token is gone", async () => {
         const bytes = sampleBytes("gone", 2 * part)
         const writer = await store.create("resume/gone.ts", bytes.length, PLAIN, never)
         await writePart(writer, bytes, 1)
@@ -616,7 +616,7 @@ export function describeStore(
         })
       })
 
-      it("says so of a token that is none", async () => {
+      it("reports the same for an invalid token", async () => {
         const options = { ...PLAIN, token: "not a token of this store" }
         await expect(store.create("resume/none.ts", 2 * part, options, never)).rejects.toMatchObject({
           code: "ERR_UPLOAD_GONE",
@@ -628,7 +628,7 @@ export function describeStore(
       const ours = { "unseal-source-etag": "ours" }
       const foreign = { "unseal-source-etag": "foreign" }
 
-      it("settles a second call as done", async () => {
+      it("treats a second call as done", async () => {
         for (const size of [0, 752, 2 * part]) {
           const key = `complete/twice-${size}.ts`
           const bytes = sampleBytes(key, size)
@@ -640,7 +640,7 @@ export function describeStore(
         }
       })
 
-      it("refuses to replace another object with fail, and leaves it as it was", async () => {
+      it("with fail refuses to replace another object, and leaves it as it was", async () => {
         for (const size of [0, 752, 2 * part]) {
           const key = `complete/fail-${size}.ts`
           const other = sampleBytes("other", 1504)
@@ -671,7 +671,7 @@ export function describeStore(
         expectSameBytes(await under.get("complete/appeared.ts"), sampleBytes("somebody", 752))
       })
 
-      it("replaces another object with replace, whole and with its metadata", async () => {
+      it("with replace replaces another object, whole and with its metadata", async () => {
         for (const size of [0, 752, 2 * part]) {
           const key = `complete/replace-${size}.ts`
           await write(store, key, sampleBytes("replaced", part + 16), { metadata: foreign })
@@ -741,7 +741,7 @@ export function describeStore(
         }
       })
 
-      it("does not touch the object that is complete, nor one that was there before", async () => {
+      it("leaves the completed object alone, and an earlier one", async () => {
         const bytes = sampleBytes("kept", 2 * part)
         const writer = await store.create("abort/kept.ts", bytes.length, PLAIN, never)
         await writer.complete(await writeParts(writer, bytes), never)
@@ -778,7 +778,7 @@ export function describeStore(
         for (const key of keys) expect(await store.stat(key, never)).toBeNull()
       })
 
-      it("are those of one key, if that is asked for: not of a longer one, nor of one beside it", async () => {
+      it("can be limited to one key: not a longer one, nor one beside it", async () => {
         const keys = ["one/archive.ts", "one/archive.ts.old", "one/other.ts", "one.ts"]
         const writers = await Promise.all(
           keys.map(async (key) => {
@@ -794,7 +794,7 @@ export function describeStore(
         for (const writer of writers) await writer.abort()
       })
 
-      it("that nobody knows of are removed by the next run of their archive, which goes on with its own", async () => {
+      it("that nobody knows of are removed by their archive's next run, which continues its own", async () => {
         const key = "forgotten/archive.ts"
         const begin = async (key: string) => {
           const writer = await (await under.reopen()).create(key, 2 * part, PLAIN, never)
@@ -837,12 +837,12 @@ export function describeStore(
         expect(await store.stat("remove/archive.ts", never)).toMatchObject({ metadata: {} })
       })
 
-      it("is no error for a key that holds nothing", async () => {
+      it("succeeds for a key without an object", async () => {
         await store.remove("remove/absent.ts", never)
         await store.remove("remove/absent/below.ts", never)
       })
 
-      it("leaves an upload to the same key as it is", async () => {
+      it("leaves an upload to the same key alone", async () => {
         const bytes = sampleBytes("upload", 2 * part)
         const writer = await store.create("remove/upload.ts", bytes.length, PLAIN, never)
         const parts = new Map([[1, await writePart(writer, bytes, 1)]])
@@ -911,7 +911,7 @@ export function describeStore(
           })
 
         if (!lacks.includes("unreachable"))
-          it(`is unavailable on ${call} if nobody listens`, async () => {
+          it(`is unavailable on ${call} if nothing listens`, async () => {
             await expect(run(under.unreachable!)).rejects.toMatchObject({ code: "ERR_STORE_UNAVAILABLE" })
           })
       }

@@ -21,7 +21,7 @@ afterAll(async () => {
   await rm(directory, { recursive: true })
 })
 
-/** The AWS command line: this test is about a client that shares no code with the rest, so it can't do without. */
+/** The AWS command line. It can't be replaced: this test is about a client that shares no code with the rest. */
 function findCommand(): string {
   const works = (path: string): boolean => {
     try {
@@ -77,7 +77,7 @@ async function succeed(args: readonly string[], input?: Buffer): Promise<Buffer>
 const json = async (...args: string[]) =>
   JSON.parse((await succeed(["s3api", ...args, "--output", "json"])).toString())
 
-// Each command is a Python process that takes seconds to start where cores are few.
+// Each command is a Python process, which takes seconds to start on few cores.
 describe("aws-cli", { timeout: 240_000 }, () => {
   it("copies 20 MB up in parts and down again, lists, finds and removes it", async () => {
     const body = randomBytes(20_000_000)
@@ -134,7 +134,7 @@ describe("aws-cli", { timeout: 240_000 }, () => {
     expect(server.openUploads()).toEqual([])
   })
 
-  it("is refused with a wrong secret, and told of what is missing", async () => {
+  it("is refused with a wrong secret, and told about missing objects", async () => {
     const wrong = await aws(["s3", "ls", "s3://archives/"], { secret: "wrong" })
     expect(wrong.code).not.toBe(0)
     expect(wrong.stderr).toContain("SignatureDoesNotMatch")

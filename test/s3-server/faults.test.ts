@@ -36,7 +36,7 @@ const get = (headers: Record<string, string> = {}): PlainRequest => ({
   headers,
 })
 
-/** What a client sees: how far the answer came, and how it ended. */
+/** A client's view: how far the answer came, and how it ended. */
 async function request(plain: PlainRequest, to = server) {
   const { method, target: path, headers, body } = await signed(to.url, plain)
   const outgoing = httpRequest(`${to.url}${path}`, { method, headers, agent: false })
@@ -98,14 +98,14 @@ describe("a fault", () => {
     expect(await request(get())).toMatchObject({ status: 200, error: "ECONNRESET" })
   })
 
-  it("resetAfterBytes cuts the body of an upload, of which nothing is kept", async () => {
+  it("resetAfterBytes cuts the body of an upload and keeps nothing of it", async () => {
     fault("PutObject", { resetAfterBytes: 1000 })
     expect((await request(put("never"))).error).toMatch(/ECONNRESET|EPIPE/)
     expect(last().bytesIn).toBeGreaterThanOrEqual(1000)
     expect((await request({ method: "HEAD", path: "/archives/never" })).status).toBe(404)
   })
 
-  it("shortBody ends the answer early and cleanly, with a length that fits or with none", async () => {
+  it("shortBody ends the answer early and cleanly, with a fitting length or with none", async () => {
     fault("GetObject", { shortBody: 1000 })
     const fitting = await request(get({ range: "bytes=100-5099" }))
     expect(fitting).toMatchObject({ status: 206, error: undefined })
@@ -138,7 +138,7 @@ describe("a fault", () => {
     expect(whole.bytes.equals(BODY)).toBe(true)
   })
 
-  it("ignoreConditions writes where the condition forbids it", async () => {
+  it("ignoreConditions writes although the condition forbids it", async () => {
     const never = { ...put("conditional"), headers: { "if-none-match": "*" } }
     expect((await request(never)).status).toBe(200)
     expect((await request(never)).status).toBe(412)
@@ -198,7 +198,7 @@ describe("a fault", () => {
 })
 
 describe("the SDK", () => {
-  it("reads an ambiguous Complete as an error, though the object is there", async () => {
+  it("reads an ambiguous Complete as an error, although the object is there", async () => {
     const client = new S3Client({
       endpoint: server.url,
       region: "us-east-1",

@@ -36,7 +36,7 @@ const connect = (to: S3Server) =>
     credentials: CREDENTIALS,
     forcePathStyle: true,
     maxAttempts: 1,
-    // Checksums only where a test asks for them: a part of an upload begun without an algorithm may carry none.
+    // No checksums by default: if an upload was begun without an algorithm, its parts may carry none.
     requestChecksumCalculation: "WHEN_REQUIRED",
   })
 
@@ -60,7 +60,7 @@ const failure = (promise: Promise<unknown>): Promise<string> =>
   )
 const md5 = (...data: Buffer[]): Buffer => createHash("md5").update(Buffer.concat(data)).digest()
 
-/** An upload of `Key` with short names for its operations. */
+/** Begins an upload of `Key`. Returns short names for its operations. */
 async function begin(Key: string, more: Partial<CreateMultipartUploadCommandInput> = {}, by = client) {
   const { UploadId, ...created } = await by.send(new CreateMultipartUploadCommand({ Bucket, Key, ...more }))
   const upload = { Bucket, Key, UploadId }
@@ -118,7 +118,7 @@ describe("a multipart upload", () => {
     expect((await read("replaced")).equals(Buffer.concat([FIRST, LAST]))).toBe(true)
   })
 
-  it("is completed only with the parts it has, in order, and large enough", async () => {
+  it("is completed only with parts that it has, in order, and large enough", async () => {
     const upload = await begin("refused")
     const small = await upload.part(1, LAST)
     const large = await upload.part(2, FIRST)
@@ -134,7 +134,7 @@ describe("a multipart upload", () => {
     expect((await read("refused")).length).toBe(MIN)
   })
 
-  it("is completed under conditions, and stays open when they do not hold", async () => {
+  it("is completed under conditions, and stays open if they do not hold", async () => {
     await client.send(new PutObjectCommand({ Bucket, Key: "taken", Body: "before" }))
     const upload = await begin("taken")
     const part = await upload.part(1, LAST)
@@ -163,13 +163,13 @@ describe("a multipart upload", () => {
     expect((await read("once")).equals(LAST)).toBe(true)
   })
 
-  it("is known only under its own key", async () => {
+  it("exists only under its own key", async () => {
     const { UploadId } = await begin("mine")
     const part = new UploadPartCommand({ Bucket, Key: "yours", UploadId, PartNumber: 1, Body: LAST })
     expect(await failure(client.send(part))).toBe("NoSuchUpload 404")
   })
 
-  it("takes part numbers from 1 to 10,000", async () => {
+  it("accepts part numbers from 1 to 10,000", async () => {
     const upload = await begin("numbers")
     for (const number of [0, 10_001, 1.5])
       expect(await failure(upload.part(number, LAST))).toBe("InvalidArgument 400")
@@ -194,7 +194,7 @@ describe("a multipart upload", () => {
     }
   })
 
-  it("takes parts copied from objects", async () => {
+  it("accepts parts copied from objects", async () => {
     await client.send(new PutObjectCommand({ Bucket, Key: "source", Body: SECOND }))
     const upload = await begin("copied")
     const copy = (PartNumber: number, CopySourceRange?: string) =>
@@ -249,7 +249,7 @@ describe("a multipart upload with checksums", () => {
     },
   )
 
-  it("over the full object answers what one upload of the whole would", async () => {
+  it("over the full object has the checksum of a single upload", async () => {
     const Body = Buffer.concat([FIRST, LAST])
     const whole = await client.send(
       new PutObjectCommand({ Bucket, Key: "full", Body, ChecksumAlgorithm: "CRC32" }),
@@ -267,7 +267,7 @@ describe("a multipart upload with checksums", () => {
     expect((await got.Body!.transformToByteArray()).length).toBe(Body.length)
   })
 
-  it("refuses a part with a checksum that it was not begun with", async () => {
+  it("refuses a part with a checksum that the upload was not begun with", async () => {
     const without = await begin("mismatch")
     const crc32 = { ChecksumAlgorithm: "CRC32" } as const
     expect(await failure(without.part(1, LAST, crc32))).toBe("InvalidRequest 400")
@@ -276,20 +276,20 @@ describe("a multipart upload with checksums", () => {
     expect(server.openUploads().map((upload) => upload.parts)).toEqual([0, 0])
   })
 
-  it("refuses types that its algorithm does not have", async () => {
+  it("refuses types that its algorithm does not support", async () => {
     const sha = begin("types", { ChecksumAlgorithm: "SHA256", ChecksumType: "FULL_OBJECT" })
     expect(await failure(sha)).toBe("InvalidRequest 400")
     const crc = begin("types", { ChecksumAlgorithm: "CRC64NVME", ChecksumType: "COMPOSITE" })
     expect(await failure(crc)).toBe("InvalidRequest 400")
   })
 
-  it("verifies and echoes each part's, and keeps nothing of a wrong one", async () => {
+  it("verifies and echoes each part's checksum, and keeps nothing of a wrong part", async () => {
     const upload = await begin("parts", { ChecksumAlgorithm: "CRC32" })
     expect(await failure(upload.part(1, LAST, { ChecksumCRC32: "AAAAAA==" }))).toBe("BadDigest 400")
     const ContentMD5 = md5(FIRST).toString("base64")
     expect(await failure(upload.part(1, LAST, { ContentMD5 }))).toBe("BadDigest 400")
     expect((await upload.parts()).Parts ?? []).toEqual([])
-    // A part without one is given it by the server.
+    // The server computes it for a part without one.
     expect((await upload.part(1, FIRST, { ContentMD5 })).ChecksumCRC32).toMatch(/^.{6}==$/)
   })
 })
@@ -309,7 +309,7 @@ describe("the listings of uploads and parts", () => {
     expect(numbers).toEqual([2, 4, 6, 8, 10])
   })
 
-  it("come by key and age, by prefix, and go on after an upload that is gone", async () => {
+  it("are sorted by key and age, filtered by prefix, and continue after a removed upload", async () => {
     const begun: string[] = []
     for (const key of ["u/b", "u/a", "u/a", "u/c", "v"]) begun.push((await begin(key)).UploadId!)
     const list = (more: object = {}) => client.send(new ListMultipartUploadsCommand({ Bucket, ...more }))

@@ -40,7 +40,7 @@ const put = (key: string, headers: Record<string, string> = {}, body = BODY): Pl
 const get = (key: string): PlainRequest => ({ method: "GET", path: `/archives/${key}` })
 const head = (key: string): PlainRequest => ({ method: "HEAD", path: `/archives/${key}` })
 
-/** An upload with parts of these sizes, as far as Complete's answer. */
+/** An upload with parts of these sizes, up to the answer of Complete. */
 async function upload(
   key: string,
   sizes: readonly number[],
@@ -254,7 +254,7 @@ describe("a server with quirks", () => {
     },
   }
 
-  /** Of as many slow PUTs as that and one more at a time, the last is refused; when they are over, another is not. */
+  /** Sends that many slow PUTs and one more at once: the last is refused. When they are done, another is accepted. */
   async function expectSlowDown(
     most: number,
     retryAfter: string | undefined,
@@ -279,7 +279,7 @@ describe("a server with quirks", () => {
     expect((await request(put("taken"))).status).toBe(200)
   }
 
-  /** Of a PUT and of a multipart upload's beginning, but not of its parts. */
+  /** Headers are demanded of a PUT and of a multipart upload's beginning, but not of its parts. */
   async function expectDemand(headers: Record<string, string>): Promise<void> {
     expect(await request(put("demanded"))).toMatchObject({ status: 403, code: "AccessDenied" })
     expect((await request(put("demanded", headers))).status).toBe(200)
@@ -310,7 +310,7 @@ describe("a server with quirks", () => {
       expect(await request(get("object"))).toMatchObject({ status: 200, body: BODY })
     })
 
-  it("has them from the start, if it is told so", async () => {
+  it("can have them from the start", async () => {
     const quirky = await startS3Server({
       credentials: [CREDENTIALS],
       buckets: ["archives"],
@@ -321,11 +321,11 @@ describe("a server with quirks", () => {
   })
 })
 
-describe("an access key that quirks do not strike", () => {
+describe("an access key that quirks do not affect", () => {
   const vendor = { accessKeyId: "AKIDVENDOR", secretAccessKey: "the vendor's own" }
   const key = { method: "PUT", path: "/archives/by-vendor", body: BODY } as const
 
-  it.each(QUIRK_NAMES)("uploads as to S3, whatever the store is to others (%s)", async (name) => {
+  it.each(QUIRK_NAMES)("uploads as to S3, whatever others get (%s)", async (name) => {
     const quirky = await startS3Server({
       credentials: [CREDENTIALS, vendor],
       buckets: ["archives"],
@@ -334,7 +334,7 @@ describe("an access key that quirks do not strike", () => {
     })
     try {
       const ask = async (plain: PlainRequest) => send(quirky.url, await signed(quirky.url, plain, vendor))
-      // More often than any quirk counts.
+      // More requests than any quirk counts.
       for (let nth = 0; nth < 15; nth++) expect((await ask(key)).status).toBe(200)
       const path = "/archives/in-parts"
       const begun = await ask({ method: "POST", path, query: { uploads: "" } })
@@ -354,7 +354,7 @@ describe("an access key that quirks do not strike", () => {
     }
   })
 
-  it("is known in a presigned URL, and leaves the others struck", async () => {
+  it("is recognised in a presigned URL, and leaves the others affected", async () => {
     const denied = await startS3Server({
       credentials: [CREDENTIALS, vendor],
       buckets: ["archives"],
@@ -377,7 +377,7 @@ describe("an access key that quirks do not strike", () => {
     }
   })
 
-  it("writes objects with the store's ETags, which its readers must meet", async () => {
+  it("writes objects with the store's ETags, which their readers must see", async () => {
     const long = await startS3Server({
       credentials: [CREDENTIALS, vendor],
       buckets: ["archives"],
@@ -400,7 +400,7 @@ describe("a server with policies", () => {
     Statement: [{ Effect: "Allow", Action, Resource: "arn:aws:s3:::archives/*" }],
   })
 
-  it("does what is allowed, and names the permission that is missing", async () => {
+  it("does what is allowed, and names the missing permission", async () => {
     server.policies.set(CREDENTIALS.accessKeyId, allow("s3:GetObject"))
     expect((await request(get("object"))).status).toBe(200)
     const refused = await request(put("object"))
@@ -410,7 +410,7 @@ describe("a server with policies", () => {
     expect((await request(put("object"))).status).toBe(200)
   })
 
-  it("tells that a key is missing only to who may list the bucket", async () => {
+  it("reports a missing key only to users who may list the bucket", async () => {
     server.policies.set(CREDENTIALS.accessKeyId, allow("s3:GetObject"))
     expect((await request(head("none"))).status).toBe(403)
     const Statement = [
@@ -422,7 +422,7 @@ describe("a server with policies", () => {
     expect((await request(get(""))).status).toBe(200)
   })
 
-  it("asks for a permission of its own where a header asks for tags or an ACL", async () => {
+  it("requires an extra permission if a header asks for tags or an ACL", async () => {
     for (const [name, value, action] of [
       ["x-amz-tagging", "team=media", "s3:PutObjectTagging"],
       ["x-amz-acl", "private", "s3:PutObjectAcl"],
@@ -435,7 +435,7 @@ describe("a server with policies", () => {
     }
   })
 
-  it("keeps to the resource", async () => {
+  it("respects the resource", async () => {
     server.policies.set(CREDENTIALS.accessKeyId, {
       Statement: { Effect: "Allow", Action: "s3:*", Resource: "arn:aws:s3:::archives/allowed/*" },
     })

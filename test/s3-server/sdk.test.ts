@@ -46,7 +46,7 @@ afterAll(async () => {
   await rm(directory, { recursive: true })
 })
 
-/** The SDK's name of the error that `promise` rejects with, and its status. */
+/** The SDK's name for the error that `promise` rejects with, and its status. */
 const failure = (promise: Promise<unknown>): Promise<string> =>
   promise.then(
     () => "none",
@@ -142,7 +142,7 @@ describe("an object", () => {
     expect(await failure(put("written", "x", { IfNoneMatch: '"etag"' }))).toBe("NotImplemented 501")
   })
 
-  it("of concurrent creations has exactly one", async () => {
+  it("of several concurrent creations is created exactly once", async () => {
     const attempts = Array.from({ length: 8 }, (_, i) => failure(put("race", `${i}`, { IfNoneMatch: "*" })))
     const verdicts = await Promise.all(attempts)
     expect(verdicts.filter((verdict) => verdict === "none").length).toBe(1)
@@ -181,7 +181,7 @@ describe("an object", () => {
     )
   })
 
-  it("keeps the bytes that are being read when it is replaced and deleted", async () => {
+  it("keeps bytes that are being read when it is replaced and deleted", async () => {
     const [before, after] = [randomBytes(30_000_000), randomBytes(1000)]
     const { ETag } = await put("replaced", before)
     const reply = await client.send(new GetObjectCommand({ Bucket, Key: "replaced" }))
@@ -193,7 +193,7 @@ describe("an object", () => {
     expect(await failure(get("replaced"))).toBe("NoSuchKey 404")
   })
 
-  it("is copied with its metadata, or with other", async () => {
+  it("is copied with its metadata, or with other metadata", async () => {
     const body = randomBytes(3_000_000)
     const { ETag } = await put("copy/from here", body, { Metadata: { kind: "a" } })
     const CopySource = `${Bucket}/${encodeURIComponent("copy/from here")}`
@@ -210,7 +210,7 @@ describe("an object", () => {
     expect(await failure(copy("copy/x", { CopySource: `${Bucket}/absent` }))).toBe("NoSuchKey 404")
   })
 
-  it("is deleted once and again, alone and with others", async () => {
+  it("is deleted repeatedly, alone and with others", async () => {
     await put("gone/1", "1")
     await put("gone/2", "2")
     await put("gone/<3>&", "3")
@@ -227,7 +227,7 @@ describe("an object", () => {
     expect((await get("gone/2")).bytes.toString()).toBe("2")
   })
 
-  it("that is missing, or whose bucket is, is an error of its own", async () => {
+  it("that is missing gets another error than one whose bucket is missing", async () => {
     expect(await failure(get("absent"))).toBe("NoSuchKey 404")
     expect(await failure(client.send(new HeadObjectCommand({ Bucket, Key: "absent" })))).toBe("NotFound 404")
     expect(await failure(get("a", { Bucket: "nowhere" }))).toBe("NoSuchBucket 404")
@@ -282,7 +282,7 @@ describe("a bucket", () => {
 })
 
 describe("random ETags", () => {
-  it("differ for equal contents, and name their version", async () => {
+  it("differ for equal contents, and identify their version", async () => {
     const other = await startS3Server({ credentials: [CREDENTIALS], buckets: [Bucket], etags: "random" })
     const its = new S3Client({
       endpoint: other.url,

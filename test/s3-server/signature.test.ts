@@ -54,7 +54,7 @@ describe("a request signed by the SDK's signer", () => {
     expect(await verdict(request)).toBe("accepted")
   })
 
-  it("is refused when anything that was signed is altered", async () => {
+  it("is refused if anything signed is altered", async () => {
     const request = await signed(
       server.url,
       put("altered", "body", { "x-amz-meta-kind": "a", "content-type": "text/x" }),
@@ -76,7 +76,7 @@ describe("a request signed by the SDK's signer", () => {
     expect(await verdict(request)).toBe("accepted")
   })
 
-  it("is refused with another body than was signed, and stores nothing", async () => {
+  it("is refused with another body than the signed one, and stores nothing", async () => {
     const request = await signed(server.url, put("body", "body"))
     expect(await verdict({ ...request, body: "ydob" })).toBe("400 XAmzContentSHA256Mismatch")
     const head = await signed(server.url, { method: "HEAD", path: "/archives/body" })
@@ -277,7 +277,7 @@ describe("the server", () => {
     expect(await verdict(request)).toBe("400 InvalidToken")
   })
 
-  it("takes a session's credential with its token alone", async () => {
+  it("accepts a session's credential only with its token", async () => {
     const session = { accessKeyId: "ASIASESSION", secretAccessKey: "for-an-hour", sessionToken: "token" }
     const server = await startS3Server({ credentials: [session], buckets: ["bucket"] })
     const ask = async (credentials: {
@@ -317,7 +317,7 @@ describe("the server", () => {
     expect(chunked.code).toBe("NotImplemented")
   })
 
-  it("keeps nothing of an upload whose client goes away", async () => {
+  it("keeps nothing of an upload whose client disconnects", async () => {
     const { headers, target } = await signed(server.url, {
       ...put("cut", "x"),
       headers: { "x-amz-content-sha256": "UNSIGNED-PAYLOAD" },

@@ -6,7 +6,7 @@ import { SignatureV4 } from "@smithy/signature-v4"
 
 export const CREDENTIALS = { accessKeyId: "AKIDSERVERTEST", secretAccessKey: "a secret/with+signs" }
 
-/** SHA-256, or its HMAC if there is a secret, as the signer wants it. */
+/** SHA-256, or its HMAC if there is a secret, with the interface that the signer requires. */
 class Sha256 {
   readonly #hash
 
@@ -37,7 +37,7 @@ const bytesOf = (data: ArrayBuffer | ArrayBufferView): Uint8Array =>
 
 export interface PlainRequest {
   readonly method: string
-  /** Encoded as it is to be sent. */
+  /** Encoded, ready to be sent. */
   readonly path: string
   readonly query?: Readonly<Record<string, string>>
   readonly headers?: Readonly<Record<string, string>>
@@ -88,7 +88,7 @@ const targetOf = (path: string, query: object | undefined): string => {
   return text === "" ? path : `${path}?${text}`
 }
 
-/** Signed in the `Authorization` header, payload hash included. */
+/** Signs in the `Authorization` header, payload hash included. */
 export async function signed(
   url: string,
   request: PlainRequest,
@@ -101,7 +101,7 @@ export async function signed(
   return { method, target: targetOf(path, query), headers, ...(body !== undefined && { body }) }
 }
 
-/** Signed in the query string, for `expiresIn` seconds. */
+/** Signs in the query string, for `expiresIn` seconds. */
 export async function presigned(
   url: string,
   request: PlainRequest,
@@ -131,7 +131,7 @@ export interface Answer {
   readonly status: number
   readonly headers: IncomingHttpHeaders
   readonly body: Buffer
-  /** Of an error document. */
+  /** The code of an error document. */
   readonly code: string | undefined
 }
 

@@ -1,4 +1,4 @@
-/** `unseal archives show` on a real queue, a real worker and a store. */
+/** `unseal archives show` with a real queue, a real worker and a store. */
 import { randomUUID } from "node:crypto"
 import { recordKeyOf } from "@unseal/archive/record/record"
 import { writeWhole } from "@unseal/archive/store/small-object"
@@ -52,7 +52,7 @@ const text = async (id: string, env?: Record<string, string>) => {
   return { code, stderr, text: stdout.toString() }
 }
 
-test("one that is done: job, both objects with sizes and ETags, digest, no password, nothing to do", async () => {
+test("a finished archive: its job, both objects with sizes and ETags, its digest, no password, nothing to do", async () => {
   const told = await text(done.archiveId)
   expect(told).toMatchObject({ code: 0, stderr: "" })
   expect(told.text).toMatch(/^queue {10}completed 20/m)
@@ -67,7 +67,7 @@ test("one that is done: job, both objects with sizes and ETags, digest, no passw
   for (const output of [told.text, json]) expect(output).not.toContain(done.encryptedPassword.slice(0, 24))
 })
 
-test("a dead letter: its code, and what to do, without its password", async () => {
+test("a dead letter: its code and its remedy, without its password", async () => {
   const told = await text(cut.archiveId)
   expect(told.code).toBe(0)
   expect(told.text).toMatch(/^queue {10}dead letter since 20/m)
@@ -76,13 +76,13 @@ test("a dead letter: its code, and what to do, without its password", async () =
   expect(told.text).toMatch(/^destination {4}not there: /m)
   expect(told.text).toMatch(/^next .*compare its size .*"unseal queue redrive --id \d+_/m)
   expect(told.text).not.toContain(cut.encryptedPassword.slice(0, 24))
-  // A job's id, as other commands print it, will do.
+  // It also accepts a job id, as other commands print it.
   const jobId = /unseal queue redrive --id ([^\s"]+)/.exec(told.text)![1]!
   expect((await text(jobId)).text).toBe(told.text)
 })
 
-test("one whose object is missing: since when, under which keys, and when it is looked for again", async () => {
-  // It is looked for again every few seconds, and runs meanwhile.
+test("a missing object: since when, under which keys, and when the worker looks again", async () => {
+  // The worker looks again every few seconds, and the job runs meanwhile.
   let told = { text: "" }
   await vi.waitFor(async () => {
     told = await text(missing.archiveId)
@@ -93,7 +93,7 @@ test("one whose object is missing: since when, under which keys, and when it is 
   expect(told.text).toMatch(/^next .*its object is not at the source: .*looked for again at 20/m)
 })
 
-test("with only the stores, or only Redis, it says what was not looked at", async () => {
+test("with only the stores, or only Redis, it says what it did not look at", async () => {
   const stores = await show(done.archiveId, NO_REDIS)
   expect(stores).toMatchObject({ code: 0, projects: [{ next: "nothing to do: it is decrypted" }] })
   expect(stores.projects[0]!.jobs.notLooked).toMatch(/redis did not answer within 5 s/)
@@ -106,7 +106,7 @@ test("with only the stores, or only Redis, it says what was not looked at", asyn
   expect(half.text).toMatch(/^next {11}nothing to do: it is decrypted$/m)
 })
 
-test("a store that can't be looked at is told, and the rest all the same", async () => {
+test("a store that can't be reached is reported, and so is everything else", async () => {
   const denied = system.s3.faults.add({
     ...{ operation: "*", key: new RegExp(`^${PROJECT_ID}/${done.archiveId}`) },
     ...{ times: Number.POSITIVE_INFINITY, action: { status: 403 } },
@@ -117,7 +117,7 @@ test("a store that can't be looked at is told, and the rest all the same", async
   expect(told.text).toMatch(/^source {9}(not looked at: ERR_STORE_DENIED|not there)/m)
 })
 
-test("one that is nowhere is 3, the beginning of an id is 2 with what it may mean", async () => {
+test("an unknown archive exits with 3, an ambiguous prefix of an id exits with 2 and lists the candidates", async () => {
   const id = randomUUID()
   const nowhere = await text(id)
   expect(nowhere).toMatchObject({ code: 3, stderr: expect.stringContaining(`${id} was not found`) })
@@ -138,7 +138,7 @@ test("one that is nowhere is 3, the beginning of an id is 2 with what it may mea
     expect(await text(wrong)).toMatchObject({ code: 2, stderr: expect.stringContaining(why) })
 })
 
-test("of several projects all that know it are shown, or the one that is asked for", async () => {
+test("shows all projects that know the archive, or the requested one", async () => {
   await system.enqueue(done, { projectId: "654321" })
   const all = await show(done.archiveId)
   expect(all.projects.map(({ projectId }) => projectId).sort()).toEqual([PROJECT_ID, "654321"])
@@ -146,7 +146,7 @@ test("of several projects all that know it are shown, or the one that is asked f
   expect(one.projects.map(({ projectId }) => projectId)).toEqual([PROJECT_ID])
 })
 
-test("at the source and in no queue, or decrypted without a record: how to go on", async () => {
+test("an archive in no queue, or decrypted without a record: what to do", async () => {
   const archive = system.make(188 * 16)
   await system.upload(archive)
   expect((await show(archive.archiveId)).projects[0]!.next).toMatch(

@@ -1,4 +1,4 @@
-/** `unseal decrypt` and `unseal janitor` on Azure, where a run that ended, or another program, has left staged blocks. */
+/** `unseal decrypt` and `unseal janitor` on Azure, where an earlier run, or another program, has left staged blocks. */
 import { spawn } from "node:child_process"
 import { randomUUID, X509Certificate } from "node:crypto"
 import { once } from "node:events"
@@ -27,7 +27,7 @@ let redis: RedisServer
 let recordings: RawContainer
 let decrypted: RawContainer
 let env: Record<string, string>
-/** Of several blocks. */
+/** Takes several blocks. */
 let archive: { password: string; plaintext: Buffer }
 
 beforeAll(async () => {
@@ -58,9 +58,9 @@ const decryptTo = (key: string) => [
   ...["--password", archive.password, "--key", file("key.pem")],
 ]
 
-test("a killed run leaves blocks that nobody sees, and the next one to that name is whole", async () => {
+test("a killed run leaves only invisible blocks, and the next one to that name is whole", async () => {
   const proxy = await startFaultyProxy(azurite.url)
-  // The commit never comes, so that the command is killed with every block staged.
+  // The commit never succeeds, so the command is killed with every block staged.
   let commits = 0
   proxy.fault(async (exchange) => {
     if (exchange.url.includes("comp=blocklist") && exchange.method === "PUT") commits++
@@ -83,7 +83,7 @@ test("a killed run leaves blocks that nobody sees, and the next one to that name
   expect(await decrypted.uncommitted()).toEqual([])
 })
 
-test("another program's staged blocks are named, with how long they stay and what can be done", async () => {
+test("an error names another program's staged blocks, how long they stay, and what to do", async () => {
   await decrypted.stage("foreign.ts", "short", Buffer.alloc(16))
   const { code, stderr } = await runCli(decryptTo("foreign.ts"), { env })
   expect({ code, stderr }).toEqual({

@@ -1,4 +1,4 @@
-/** `unseal certificate` beside the real openssl: each accepts what the other makes. */
+/** `unseal certificate` and the real openssl: each accepts what the other makes. */
 import { execFileSync } from "node:child_process"
 import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
@@ -25,14 +25,14 @@ async function check(...args: string[]) {
   const said = stdout.length > 0 ? JSON.parse(stdout.toString()) : {}
   return { code, stderr, said }
 }
-/** Both ways: openssl wraps and unwraps a password with the pair. */
+/** Checks the pair: openssl encrypts and unwraps a password with it. */
 function opensslAgrees(...passin: string[]): void {
   openssl("pkeyutl", "-encrypt", "-certin", "-inkey", "cert.pem", "-in", "plain", "-out", "wrapped", ...OAEP)
   openssl("pkeyutl", "-decrypt", "-inkey", "key.pem", "-in", "wrapped", "-out", "back", ...OAEP, ...passin)
 }
 const OAEP = ["-pkeyopt", "rsa_padding_mode:oaep"]
 
-it("makes the folder that the key is to be in, for its owner alone", async () => {
+it("makes the folder for the key, accessible to its owner alone", async () => {
   const key = path("keys/deep/key.pem")
   const result = await runCli([
     ...["certificate", "create", "--no-passphrase", "--out", path("made.pem"), "--keyout", key],
@@ -70,7 +70,7 @@ describe("create", () => {
       ],
       ...["-out", "theirs.pem", "-keyout", "theirs.key", "-passout", "pass:abcd"],
     )
-    // Two certificates differ in serial number, key, dates and signature, and in nothing else.
+    // Two certificates differ only in serial number, key, dates and signature.
     const shape = (name: string) =>
       openssl("x509", "-in", name, "-noout", "-text").replace(
         /([0-9a-fA-F]{2}:)+[0-9a-fA-F]{2}|.*\d\d:\d\d:\d\d.*/g,
@@ -99,7 +99,7 @@ describe("create", () => {
     })
   })
 
-  it("takes the passphrase from a file, days and bits as told, and none if told", async () => {
+  it("takes the passphrase from a file, and days and bits from options; a passphrase is optional", async () => {
     await writeFile(path("secret"), "correct-horse\n")
     const { code, stdout, stderr } = await create(
       ...["--passphrase-file", path("secret"), "--days", "30", "--json"],
@@ -124,7 +124,7 @@ describe("create", () => {
     expect(open.code).toBe(0)
     expect(open.stderr).toContain("whoever can read it can decrypt the archives")
     expect(open.stderr).toContain("keys of 1024 bits are no longer considered safe")
-    // Not the other way round: archives come under the certificate as soon as the vendor has it.
+    // In this order, because archives use the certificate as soon as the vendor has it.
     expect(open.stderr).toContain(
       `next: put ${path("key.pem")} into the workers' key directory, then run unseal storage set … --certificate ${path("cert.pem")}`,
     )
@@ -133,7 +133,7 @@ describe("create", () => {
     expect((await check(path("cert.pem"), "--key", path("key.pem"))).code).toBe(0)
   })
 
-  it("replaces no file, and leaves none behind when it can't write all", async () => {
+  it("replaces no file, and leaves none behind if it can't write all", async () => {
     await writeFile(path("cert.pem"), "precious")
     const { code, stderr } = await create("--no-passphrase")
     expect(code).toBe(2)
@@ -141,7 +141,7 @@ describe("create", () => {
     expect(await text("cert.pem")).toBe("precious")
     expect(await readdir(directory)).toEqual(["cert.pem"])
 
-    // A folder that is missing is made, but a file is in the way of this one.
+    // A missing folder is made, but here a file is in the way.
     const blocked = path("cert.pem/new.pem")
     const failed = await runCli([
       "certificate",
@@ -159,7 +159,7 @@ describe("create", () => {
     expect(await readdir(directory)).toEqual(["cert.pem"])
   })
 
-  it("makes no key that the vendor refuses, unless told", async () => {
+  it("makes no key that the vendor would refuse, unless told to", async () => {
     const { code, stderr } = await create("--no-passphrase", "--bits", "3072")
     expect(code).toBe(2)
     expect(stderr).toContain("the vendor takes keys of 2048 bits or fewer, not 3072 (--allow-large")
@@ -251,7 +251,7 @@ describe("encode", () => {
     expect(JSON.parse(both[1]!.replace(/^newlines +/, ""))).toBe(await text("cert.pem"))
   })
 
-  it("never prints the key that is in the same file", async () => {
+  it("never prints a key in the same file", async () => {
     await create("--no-passphrase")
     const certificate = await text("cert.pem")
     await writeFile(path("all.pem"), (await text("key.pem")) + openssl("x509", "-in", "cert.pem", "-text"))
@@ -260,7 +260,7 @@ describe("encode", () => {
     expect(stdout.toString()).not.toContain("PRIVATE")
   })
 
-  it("says how DER is converted, and what a file is instead of a certificate", async () => {
+  it("says how to convert DER, and what a file is if it is not a certificate", async () => {
     await create("--no-passphrase")
     openssl("x509", "-in", "cert.pem", "-outform", "DER", "-out", "cert.der")
     const der = await runCli(["certificate", "encode", path("cert.der")])
@@ -330,10 +330,10 @@ describe("check", () => {
     ])
   })
 
-  it("tells an expired certificate from one that can't decrypt", async () => {
+  it("distinguishes an expired certificate from one that can't decrypt", async () => {
     openssl("genrsa", "-out", "key.pem", "2048")
     openssl("req", "-new", "-key", "key.pem", "-subj", "/CN=a", "-out", "request.pem")
-    // In the past: `openssl ca` is what lets one choose the dates.
+    // The dates are in the past, which only `openssl ca` allows.
     await writeFile(path("index"), "")
     await writeFile(path("serial"), "01")
     await writeFile(
@@ -353,7 +353,7 @@ describe("check", () => {
     expect((await check(path("cert.pem"), "--key", path("key.pem"), "--for", "decryption")).code).toBe(0)
   })
 
-  it("warns before a certificate ends, and tells people in words", async () => {
+  it("warns before a certificate expires, and has words for people", async () => {
     made("-days", "10", "-nodes", "-keyout", "key.pem")
     const { code, stdout, stderr } = await runCli(["certificate", "check", path("cert.pem")])
     expect(code).toBe(0)

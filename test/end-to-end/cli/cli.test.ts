@@ -1,4 +1,4 @@
-/** `unseal` as a user runs it, on archives that the openssl command made or the simulated cloud recorded. */
+/** `unseal` as a user runs it, on archives made by the openssl command or recorded by the simulated cloud. */
 import { execFile, execFileSync } from "node:child_process"
 import { createCipheriv, createHash, randomBytes, X509Certificate } from "node:crypto"
 import { createReadStream, createWriteStream } from "node:fs"
@@ -39,7 +39,7 @@ const sha256 = async (file: string) => {
   for await (const chunk of createReadStream(file)) hash.update(chunk)
   return hash.digest("hex")
 }
-/** An archive of exactly `size` bytes in `name.enc`; gives its encrypted password. */
+/** Makes an archive of exactly `size` bytes in `name.enc`. Resolves to its encrypted password. */
 async function record(name: string, size: number): Promise<string> {
   const tail = size % 188 === 0 ? "none" : "zero"
   const recording = makeRecording({ sample, publicKey, size, exact: true, tail })
@@ -78,7 +78,7 @@ describe("unseal decrypt", () => {
       expect(stdout.toString()).toBe(`${await sha256(out)}  ${out}\n`)
     })
 
-    it("works from standard input to standard output, and trims to the sample itself where there is a padding", async () => {
+    it("works from standard input to standard output, and trims padding down to the sample itself", async () => {
       const args = [
         "decrypt",
         "-",
@@ -144,7 +144,7 @@ describe("unseal decrypt", () => {
     for (const name of ["gib.enc", "gib.ts", "gib.expected"]) await rm(path(name))
   }, 240_000)
 
-  it("refuses an existing destination unless told, and then replaces it", async () => {
+  it("refuses an existing destination unless told to replace it", async () => {
     const encryptedPassword = await record("existing", 752)
     await writeFile(path("existing.ts"), "mine")
     const args = [
@@ -166,7 +166,7 @@ describe("unseal decrypt", () => {
     expect((await readFile(path("existing.ts"))).length).toBe(752)
   })
 
-  it("warns of a source that is not of the announced size, and refuses it if it must be", async () => {
+  it("warns if a source is not of the announced size, or refuses it if that is required", async () => {
     const file = (name: string) => join(vectors, "openssl-zero", name)
     const whole = await readFile(file("archive.enc"))
     await writeFile(path("cut.enc"), whole.subarray(0, 64_000))
@@ -193,7 +193,7 @@ describe("unseal decrypt", () => {
     expect(fits).toMatchObject({ code: 0, stderr: expect.not.stringContaining("warning") })
   })
 
-  it("refuses an archive with too many damaged packets, and takes it with --max-damage or UNSEAL_MAX_DAMAGE", async () => {
+  it("refuses an archive with too many damaged packets, unless --max-damage or UNSEAL_MAX_DAMAGE allows them", async () => {
     const plaintext = Buffer.concat(Array<Buffer>(4).fill(sample))
     const packets = plaintext.length / 188
     const broken = Math.ceil(packets * 0.87)
@@ -218,7 +218,7 @@ describe("unseal decrypt", () => {
     })
     expect(await decrypt([])).toMatchObject(refused(50))
     expect(await decrypt(["--max-damage", "86"])).toMatchObject(refused(86))
-    // What is typed goes before what is set.
+    // The command line takes precedence over the environment.
     expect(await decrypt(["--max-damage", "0"], { UNSEAL_MAX_DAMAGE: "100" })).toMatchObject(refused(0))
     expect(await readdir(directory)).not.toContain("damaged.ts")
 
@@ -239,7 +239,7 @@ describe("unseal decrypt", () => {
     })
   })
 
-  it("tells an archive that is not encrypted, or empty, from a failure", async () => {
+  it("distinguishes an unencrypted or empty archive from a failure", async () => {
     const callback = {
       id: "b40ef09b-3811-4726-b508-e41a0f96c68f",
       event: "archive",
@@ -397,7 +397,7 @@ describe("unseal decrypt", () => {
     })
   })
 
-  it("works between buckets, and names what is wrong with them", async () => {
+  it("works between buckets, and says what is wrong with them", async () => {
     const server = await startS3Server({
       credentials: [
         {
@@ -409,7 +409,7 @@ describe("unseal decrypt", () => {
     })
     try {
       const query = `?endpoint=${encodeURIComponent(server.url)}&region=us-east-1&pathStyle=true`
-      // Not synchronously: the server is in this process.
+      // Not synchronously, because the server is in this process.
       const aws = (...args: string[]) =>
         execute("aws", ["--endpoint-url", server.url, "--region", "us-east-1", ...args], {
           env: { ...process.env, ...S3_CREDENTIAL },
@@ -464,7 +464,7 @@ describe("unseal decrypt", () => {
 describe("unseal inspect", () => {
   const file = (name: string) => join(vectors, "openssl-zero", name)
 
-  it("tells which key fits, and never the key", async () => {
+  it("names the key that fits, and never prints it", async () => {
     const args = [
       "inspect",
       "--callback",
@@ -502,7 +502,7 @@ describe("unseal inspect", () => {
     })
   })
 
-  it("fails if none fits", async () => {
+  it("fails if no key fits", async () => {
     const args = [
       "inspect",
       "--callback",

@@ -1,4 +1,4 @@
-/** `unseal decrypt` where the shell, the disk and the user are not as one would like. */
+/** `unseal decrypt` with an awkward shell, disk or user. */
 import { execFile, spawn } from "node:child_process"
 import { once } from "node:events"
 import { existsSync } from "node:fs"
@@ -29,7 +29,7 @@ beforeEach(async () => {
 })
 afterEach(() => rm(directory, { recursive: true }))
 
-/** As a user types it; `unseal` stands for the command. */
+/** Runs a line as a user types it; `unseal` stands for the command. */
 async function shell(line: string, env: Record<string, string> = {}) {
   const unseal = `'${process.execPath}' '${MAIN}'`
   const script = line.replaceAll("unseal ", `${unseal} `)
@@ -45,7 +45,7 @@ async function shell(line: string, env: Record<string, string> = {}) {
 const args = PASSWORD.map((arg) => `'${arg}'`).join(" ")
 
 describe("unseal decrypt", () => {
-  it("does not replace the ciphertext by the plaintext, however it is spelt", async () => {
+  it("does not overwrite the ciphertext with the plaintext, however the path is spelt", async () => {
     await symlink(path("archive.enc"), path("link"))
     await link(path("archive.enc"), path("hard"))
     const before = await readFile(path("archive.enc"))
@@ -65,9 +65,9 @@ describe("unseal decrypt", () => {
     expect((await readFile(source)).equals(before)).toBe(true)
   })
 
-  it("leaves nothing in the temporary folder when the reader of its output has seen enough", async () => {
+  it("leaves nothing in the temporary folder when the reader of its output stops early", async () => {
     const big = path("big.enc")
-    // Larger than what pipes hold, so that the command is still writing.
+    // Larger than pipe buffers, so that the command is still writing.
     const { encryptedPassword } = await bigArchive(big)
     const line = `cat '${big}' | unseal decrypt - - --password '${encryptedPassword}' ${KEY.map((arg) => `'${arg}'`).join(" ")} | head -c 10 | wc -c`
     const { stdout, stderr } = await shell(line)
@@ -75,7 +75,7 @@ describe("unseal decrypt", () => {
     expect(await readdir(path("temporary"))).toEqual([])
   })
 
-  it("fails where standard output is closed, but not where somebody has sent it to /dev/null", async () => {
+  it("fails if standard output is closed, but not if it goes to /dev/null", async () => {
     const line = `unseal decrypt '${path("archive.enc")}' - ${args}`
     expect(await shell(`${line} >&-`)).toMatchObject({
       code: 2,
@@ -86,20 +86,20 @@ describe("unseal decrypt", () => {
     expect(await shell(`${line} > /dev/null`)).toMatchObject({ code: 0 })
   })
 
-  it.runIf(process.platform === "linux")("shows on a terminal how much of a pipe has come", async () => {
+  it.runIf(process.platform === "linux")("shows on a terminal how much of a pipe has arrived", async () => {
     await ensureProgram("script", {
       packages: { apt: "bsdutils", dnf: "util-linux-script", apk: "util-linux-misc" },
     })
     const line = `cat '${path("archive.enc")}' | unseal decrypt - '${path("out.ts")}' ${args}`
     await writeFile(path("line.sh"), line.replaceAll("unseal ", `'${process.execPath}' '${MAIN}' `))
-    // What it runs has a terminal of its own, whose output it passes on.
+    // `script` runs it in a terminal of its own, and passes the output on.
     const { stdout } = await execute("script", ["-qec", `bash ${path("line.sh")}`, "/dev/null"])
     const [, first = "", ...rest] = stdout.split("\r\x1b[K")
     expect(first).toMatch(/^reading before anything is decrypted: \d+(\.\d)? kB$/)
     expect(rest.at(-1)).toMatch(/^128 kB in .* to .*out\.ts/)
   })
 
-  it("says of an interrupted run that standard output may have a part", async () => {
+  it("says after an interruption that standard output may have a part", async () => {
     const big = path("big.enc")
     const { encryptedPassword } = await bigArchive(big)
     const child = spawn(process.execPath, [
@@ -115,7 +115,7 @@ describe("unseal decrypt", () => {
     child.stderr.setEncoding("utf8").on("data", (text: string) => {
       stderr += text
     })
-    // What is written waits to be read, so that more is still to come.
+    // The output is not read any further, so more remains to be written.
     await once(child.stdout, "readable")
     child.kill("SIGINT")
     child.stdout.resume()
@@ -135,7 +135,7 @@ describe("unseal decrypt", () => {
     expect(full.stderr).not.toContain("    at ")
   })
 
-  it.runIf(process.getuid?.() === 0)("names a temporary folder that is full", async () => {
+  it.runIf(process.getuid?.() === 0)("names a full temporary folder", async () => {
     await execute("mount", ["-t", "tmpfs", "-o", "size=64k", "tmpfs", path("temporary")])
     try {
       const full = await shell(`cat '${path("archive.enc")}' | unseal decrypt - '${path("out.ts")}' ${args}`)
@@ -148,7 +148,7 @@ describe("unseal decrypt", () => {
     expect(existsSync(path("out.ts"))).toBe(false)
   })
 
-  it("removes what a killed run left of its destination, and nothing that somebody still writes", async () => {
+  it("removes what a killed run left of its destination, but nothing that is still being written", async () => {
     const owner = spawn("sleep", ["60"], { stdio: "ignore" })
     const gone = spawn("true")
     await new Promise((resolve) => gone.once("exit", resolve))
@@ -185,7 +185,7 @@ describe("unseal decrypt", () => {
     }
   })
 
-  it("leaves its note with what it wrote when it is killed, for the next run to find", async () => {
+  it("leaves a note with its output when it is killed, which the next run finds", async () => {
     const big = path("big.enc")
     const { encryptedPassword } = await bigArchive(big)
     const child = spawn(
@@ -206,7 +206,7 @@ describe("unseal decrypt", () => {
     expect((await readdir(directory)).filter((name) => name.startsWith("."))).toEqual([])
   })
 
-  it("names a source that is not there, and a folder that is missing, as mistakes in the command", async () => {
+  it("reports a missing source, and a missing folder, as mistakes in the command", async () => {
     const cases = [
       [path("misspelt.enc"), path("out.ts"), "misspelt.enc does not exist: check the name"],
       [path("no/archive.enc"), path("out.ts"), `nor does its folder ${path("no")}`],
@@ -220,7 +220,7 @@ describe("unseal decrypt", () => {
     }
   })
 
-  it("names a file that is not there, or is none, with what to do, whichever option it is for", async () => {
+  it("names a file that is missing, or not a file, with what to do, for every option", async () => {
     const callback = ["--callback", file("callback.json")]
     const cases: [string[], RegExp][] = [
       [["--callback", path("no.json"), ...KEY], /no\.json does not exist: check the path\n$/],
@@ -291,7 +291,7 @@ describe("unseal decrypt", () => {
     expect(flat).toMatchObject({ code: 0, stderr: "" })
   })
 
-  it("says of a source that is MPEG-TS already that there is nothing to decrypt", async () => {
+  it("says that a source in MPEG-TS needs no decryption", async () => {
     for (const size of [188 * 16, 188 * 16 + 4]) {
       await writeFile(path("plain.ts"), plaintext.subarray(0, size))
       const { code, stderr } = await runCli(["decrypt", path("plain.ts"), path("out.ts"), ...PASSWORD])
@@ -305,7 +305,7 @@ describe("unseal decrypt", () => {
     expect(existsSync(path("out.ts"))).toBe(false)
   })
 
-  it("names a source or destination that is a link to nothing, or a directory", async () => {
+  it("names a source or destination that is a dangling link, or a directory", async () => {
     await symlink(path("absent.ts"), path("dangling.ts"))
     const source = await runCli(["decrypt", path("dangling.ts"), path("out.ts"), ...PASSWORD])
     expect(source).toMatchObject({
@@ -330,7 +330,7 @@ describe("unseal decrypt", () => {
     })
   })
 
-  it("takes its keys from UNSEAL_KEYS, and asks for them if there is none", async () => {
+  it("takes its keys from UNSEAL_KEYS, and asks for them if it is not set", async () => {
     await mkdir(path("keys"))
     await copyFile(file("key.pem"), path("keys/key.pem"))
     const command = ["decrypt", path("archive.enc"), "-", "--password-file", file("password.b64")]
@@ -343,7 +343,7 @@ describe("unseal decrypt", () => {
     })
   })
 
-  it("says of a key directory without a usable key what is there, as a mistake in the configuration", async () => {
+  it("says what is in a key directory without a usable key, as a mistake in the configuration", async () => {
     const foreign = ["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out"]
     const prepare: [string, () => Promise<unknown>, RegExp][] = [
       ["absent", async () => {}, /UNSEAL_KEYS is .*absent, which does not exist: check the path, or give/],
@@ -391,7 +391,7 @@ describe("unseal decrypt", () => {
     expect(existsSync(path("out.ts"))).toBe(false)
   })
 
-  it("says which schemes of keys it knows", async () => {
+  it("lists the supported schemes of keys", async () => {
     const command = ["inspect", "--password-file", file("password.b64")]
     expect(await runCli(command, { env: { UNSEAL_KEYS: "pkcs11:pin-value=hunter2" } })).toMatchObject({
       code: 2,
@@ -407,7 +407,7 @@ describe("unseal decrypt", () => {
       })
   })
 
-  it("takes a callback and a password as people have them", async () => {
+  it("accepts a callback and a password in the forms that people have", async () => {
     const callback = await readFile(file("callback.json"), "utf8")
     const password = (await readFile(file("password.b64"), "utf8")).trim()
     const utf16 = Buffer.from(`\uFEFF${callback}`, "utf16le")
@@ -437,7 +437,7 @@ describe("unseal decrypt", () => {
   })
 })
 
-/** Larger than a pipe and a part, with the vector's key. */
+/** Larger than a pipe buffer and a part, encrypted for the vector's key. */
 async function bigArchive(to: string): Promise<{ encryptedPassword: string }> {
   const { X509Certificate } = await import("node:crypto")
   const { createWriteStream } = await import("node:fs")

@@ -1,4 +1,4 @@
-/** Ctrl-C at commands that wait for somebody who never answers. */
+/** Ctrl-C in commands that wait for a peer that never answers. */
 import { execFileSync, spawn } from "node:child_process"
 import { once } from "node:events"
 import { readdirSync, readlinkSync } from "node:fs"
@@ -14,7 +14,7 @@ const MAIN = resolve(import.meta.dirname, "../../../apps/cli/bin/unseal.mjs")
 const ID = "b40ef09b-3811-4726-b508-e41a0f96c68f"
 
 let directory: string
-/** Takes every connection, and says nothing. */
+/** Accepts every connection, and says nothing. */
 let silent: Server
 const sockets = new Set<Socket>()
 
@@ -68,7 +68,7 @@ test.each([
   await connected
   child.kill("SIGINT")
   const [code] = await once(child, "close")
-  // Nobody has waited for the answer that never comes, or else it would be told.
+  // If something had waited for the answer that never comes, it would be reported.
   expect({ code, stderr }).toEqual({ code: 3, stderr: "unseal: interrupted by SIGINT\n" })
 })
 
@@ -105,7 +105,7 @@ test.runIf(process.platform === "linux")("a source that is a pipe without a writ
   }
 })
 
-test("a Redis that nobody runs is told with its address, and what to do", async () => {
+test("a Redis that does not run is named by its address, with what to do", async () => {
   const env = { REDIS_URL: "redis://user:secret@127.0.0.1:1/3" }
   const { code, stderr } = await runCli(["queue", "status"], { env })
   expect({ code, stderr }).toEqual({

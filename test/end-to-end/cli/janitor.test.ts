@@ -43,7 +43,7 @@ async function janitor(...args: string[]): Promise<JanitorResult["stores"][numbe
   return (JSON.parse(stdout.toString()) as JanitorResult).stores[0]!
 }
 
-/** Begins an upload that nobody notes, as a worker does that dies right after. */
+/** Begins an upload that nobody notes, like a worker that dies right after. */
 async function orphan(store: ArchiveStore, key: string): Promise<void> {
   const writer = await store.create(key, 10 * MIB, CREATE, signal)
   await writer.writePart(1, [Buffer.alloc(writer.partSize)], crc32(Buffer.alloc(writer.partSize)), signal)
@@ -51,7 +51,7 @@ async function orphan(store: ArchiveStore, key: string): Promise<void> {
 
 const ownKey = (name = "archive.ts") => `${PROJECT_ID}/${randomUUID()}/${name}`
 
-test("orphans are aborted; young uploads, and those under keys that are not Unseal's, stay", async () => {
+test("orphans are aborted; young uploads, and those under foreign keys, stay", async () => {
   await orphan(system.destination, ownKey())
   await orphan(system.destination, ownKey("archive.json"))
   await orphan(system.destination, ownKey("thumbnail.ts"))
@@ -71,7 +71,7 @@ test("orphans are aborted; young uploads, and those under keys that are not Unse
   ])
 })
 
-test("it needs no source and no keys, and counts nothing where it could not look", async () => {
+test("it needs no source and no keys, and counts nothing that it could not look at", async () => {
   const without = { UNSEAL_SOURCE: "", UNSEAL_SOURCE_KEYS: "", UNSEAL_KEYS: "" }
   expect(await system.cli(["janitor"], without)).toMatchObject({ code: 0 })
   const nowhere = { ...without, UNSEAL_DESTINATION: "file:///nowhere/at/all" }
@@ -100,7 +100,7 @@ test("the upload of a job that waits to be resumed stays, and is resumed; that o
 }, async () => {
   const archive = system.make(24 * MIB)
   await system.upload(archive)
-  // The third part never comes, so that the worker is killed with two safely written.
+  // The third part never completes, so the worker is killed with two safely written.
   const stuck = system.s3.faults.add({
     ...{ operation: "UploadPart", after: 2, times: Number.POSITIVE_INFINITY, action: { hang: true } },
   })
@@ -124,7 +124,7 @@ test("the upload of a job that waits to be resumed stays, and is resumed; that o
   expect(system.s3.operations.count("AbortMultipartUpload")).toBe(0)
   expect(system.s3.openUploads()).toEqual([])
 
-  // A dead letter that left its upload: its worker could not remove it.
+  // A dead letter with an upload that its worker could not remove.
   const other = system.make(24 * MIB)
   const otherId = await system.enqueue(other)
   await expect
@@ -138,7 +138,7 @@ test("the upload of a job that waits to be resumed stays, and is resumed; that o
   await system.client.hset(checkpointKey("unseal", otherId), "upload", JSON.stringify(upload))
   await sleep(1_100)
   expect(await janitor("--older-than", "1s")).toMatchObject({ owned: 1, aborted: [] })
-  // Its source is cut short: a permanent failure.
+  // Its source is cut short, which is a permanent failure.
   await system.upload({ ...other, ciphertext: other.ciphertext.subarray(0, 17) })
   await expect
     .poll(async () => (await readAccounts(system.client, "unseal")).deadLetters, { timeout: 30_000 })
@@ -149,7 +149,7 @@ test("the upload of a job that waits to be resumed stays, and is resumed; that o
   expect(system.s3.openUploads()).toEqual([])
 })
 
-test("five at once beside live workers that are killed take nothing that is still in use, and leave nothing open", async () => {
+test("five at once beside live workers that are killed take nothing in use, and leave nothing open", async () => {
   const archives = Array.from({ length: 4 }, () => system.make(11 * MIB))
   for (const archive of archives) await system.upload(archive)
   // One upload is in use from the first round to the last.
@@ -172,7 +172,7 @@ test("five at once beside live workers that are killed take nothing that is stil
     workers.push(await system.startWorker(WORKER))
   }
   stuck.remove()
-  // Whoever still waits for the answer that never comes.
+  // These still wait for the answer that never comes.
   for (const worker of workers) worker.kill("SIGKILL")
   await system.startWorker(WORKER)
   const live = async () => (await readAccounts(system.client, "unseal")).live
@@ -194,7 +194,7 @@ test("five at once beside live workers that are killed take nothing that is stil
   expect(system.s3.operations.count("AbortMultipartUpload")).toBeGreaterThan(0)
 }, 300_000)
 
-test("what can't be swept now is exit code 3, and what is called wrongly is 2", {
+test("an upload that can't be removed now is exit code 3, and a wrong command is 2", {
   timeout: 120_000,
 }, async () => {
   const run = async (args: string[], env?: Record<string, string>) => {

@@ -1,4 +1,4 @@
-/** `unseal queue` on the dead letters that a real worker makes. */
+/** `unseal queue` on the dead letters of a real worker. */
 import { randomUUID } from "node:crypto"
 import { writeFile } from "node:fs/promises"
 import { join } from "node:path"
@@ -15,7 +15,7 @@ let cut: Archive[]
 let worker: AppProcess
 let well: Archive
 
-/** Three archives whose object was cut short, one of a project that the worker does not know, and one that is well. */
+/** Makes three archives with truncated objects, one of a project that the worker does not know, and a good one. */
 beforeAll(async () => {
   system = await startWorkerSystem()
   cut = Array.from({ length: 3 }, () => system.make(188 * 16))
@@ -72,7 +72,7 @@ test("dead letters are listed with their code, their attempts and what to do, an
   expect(text).not.toContain(cut[0]!.encryptedPassword.slice(0, 40))
 })
 
-test("they are chosen by code, project, archive and number", async () => {
+test("they can be chosen by code, project, archive and number", async () => {
   expect(await list()).toHaveLength(4)
   expect(await list("--limit", "2")).toHaveLength(2)
   expect(await list("--code", "ERR_CIPHERTEXT_INVALID")).toHaveLength(3)
@@ -87,7 +87,7 @@ test("they are chosen by code, project, archive and number", async () => {
   expect([code, stderr]).toEqual([2, expect.stringContaining("--older-than must be")])
 })
 
-test("a code that no failure has is refused, with the one that was meant", async () => {
+test("an unknown code is refused with the one that was meant", async () => {
   for (const command of ["dead-letters", "redrive"])
     expect(await system.cli(["queue", command, "--code", "ERR_STALED"])).toMatchObject({
       code: 2,
@@ -109,7 +109,7 @@ test("a failure that only the queue sees is listed with its remedy, too", async 
   expect(stdout.toString()).toContain(FAILURES.ERR_STALLED.remedy)
 })
 
-test("a queue that is not there is told from an empty one", async () => {
+test("a missing queue is distinguished from an empty one", async () => {
   for (const command of ["status", "dead-letters", "redrive --all"]) {
     const args = ["queue", ...command.split(" ")]
     const empty = await system.cli(args, { UNSEAL_QUEUE: "misspelt" })
@@ -134,7 +134,7 @@ test("a callback of another project than the environment's is refused with both"
     })
 })
 
-test("redriving asks for a choice, and a dry run changes nothing", async () => {
+test("redriving requires a choice, and a dry run changes nothing", async () => {
   expect(await system.cli(["queue", "redrive"])).toMatchObject({
     code: 2,
     stderr: expect.stringContaining("say which dead letters"),
@@ -144,7 +144,7 @@ test("redriving asks for a choice, and a dry run changes nothing", async () => {
   expect(await list()).toHaveLength(4)
 })
 
-test("a damaged dead letter is listed as such, hides no other, and is passed over when they are redriven", async () => {
+test("a damaged dead letter is listed as such, hides no other, and is skipped by a redrive", async () => {
   const [damaged] = await list("--id", cut[2]!.archiveId)
   const { jobId } = damaged!
   const job = queueKey("unseal", jobId)
@@ -176,7 +176,7 @@ test("a damaged dead letter is listed as such, hides no other, and is passed ove
   expect(await list("--id", jobId)).toEqual([damaged])
 })
 
-test("an id that no dead letter has is refused, not passed over", async () => {
+test("an id without a dead letter is refused, not skipped", async () => {
   const id = randomUUID()
   expect(await system.cli(["queue", "redrive", "--id", id])).toMatchObject({
     code: 2,
@@ -184,7 +184,7 @@ test("an id that no dead letter has is refused, not passed over", async () => {
   })
 })
 
-test("a redriven archive is decrypted once its cause is mended, and is accepted once", {
+test("a redriven archive is decrypted once its cause is fixed, and counts as accepted once", {
   timeout: 200_000,
 }, async () => {
   await system.upload(cut[0]!)
@@ -193,7 +193,7 @@ test("a redriven archive is decrypted once its cause is mended, and is accepted 
   )
   expect(redriven).toEqual([{ from: expect.any(String), to: `${redriven[0]!.from}_r2` }])
   await expect.poll(() => system.digest(cut[0]!), { timeout: 30_000 }).toBe(cut[0]!.plaintextSha256)
-  // Those that are not mended come back as dead letters.
+  // Unfixed ones become dead letters again.
   await json("queue", "redrive", "--code", "ERR_CIPHERTEXT_INVALID")
   await expect
     .poll(async () => (await status()).accounts, { timeout: 60_000, interval: 500 })
@@ -203,7 +203,7 @@ test("a redriven archive is decrypted once its cause is mended, and is accepted 
   )
 })
 
-test("what was committed is decrypted once more if that is asked for, and accepted anew", {
+test("a committed archive is decrypted again on request, and counts as accepted again", {
   timeout: 120_000,
 }, async () => {
   const { archiveId: id, encryptedPassword: password } = well
@@ -224,7 +224,7 @@ test("what was committed is decrypted once more if that is asked for, and accept
   await committed(1)
   expect(await system.digest(well)).toBe(well.plaintextSha256)
 
-  // The queue keeps no password of what is done, and there are no credentials to ask the vendor with.
+  // The queue keeps no password of a finished job, and there are no credentials to ask the vendor with.
   expect(await system.cli(["queue", "redrive", "--committed", id])).toMatchObject({
     code: 2,
     stderr: expect.stringContaining("has no credentials for the REST API"),
@@ -243,7 +243,7 @@ test("what was committed is decrypted once more if that is asked for, and accept
   )
 })
 
-test("the status says what was accepted and what became of it, and fails if something is missing", {
+test("the status shows what was accepted and its outcome, and fails if something is missing", {
   timeout: 120_000,
 }, async () => {
   const { code, stdout } = await system.cli(["queue", "status", "--check"])
@@ -251,7 +251,7 @@ test("the status says what was accepted and what became of it, and fails if some
     code: 0,
     text: expect.stringMatching(/^accepted\s+6 = 3 committed \+ 3 dead letters \+ 0 live$/m),
   })
-  // As a tool of an operator would.
+  // As an operator's own tool might do.
   const { jobId } = (await list("--project", "654321"))[0]!
   await system.client.zrem(queueKey("unseal", "failed"), jobId)
   await system.client.del(queueKey("unseal", jobId))
@@ -265,7 +265,7 @@ test("the status says what was accepted and what became of it, and fails if some
   expect(checked.stdout.toString()).toContain("+ 1 missing")
 })
 
-test("a discarded dead letter is gone for good, named in the output, and in the accounts", async () => {
+test("a discarded dead letter is gone for good, named in the output, and counted", async () => {
   const before = (await status()).accounts
   const [first, second] = await list()
   const none = await system.cli(["queue", "discard", first!.jobId])
@@ -277,7 +277,7 @@ test("a discarded dead letter is gone for good, named in the output, and in the 
   })
   expect((await status()).accounts).toEqual(before)
 
-  // As damage leaves it: the archive's id is still known.
+  // As after damage: the archive's id is still known.
   await system.client.hset(queueKey("unseal", second!.jobId), "data", "{")
   const ids = [first!.jobId, second!.archiveId]
   const { code, stdout, stderr } = await system.cli(["queue", "discard", ...ids, "--reason", "deleted there"])
@@ -298,7 +298,7 @@ test("a discarded dead letter is gone for good, named in the output, and in the 
   expect(again.code).toBe(2)
 })
 
-test("a paused queue keeps its worker ready and live, takes what comes, and goes on when it is resumed", async () => {
+test("a paused queue keeps its worker ready and live, accepts jobs, and continues when it is resumed", async () => {
   const pause = await system.cli(["queue", "pause"])
   expect(pause.code).toBe(0)
   expect(pause.stdout.toString()).toMatch(/^paused since \S+Z: /)

@@ -1,4 +1,7 @@
-/** What no callback told of, or Redis forgot: found with the vendor's REST API, and decrypted from wherever the vendor has it. */
+/**
+ * Archives that no callback announced, or that Redis forgot: found with the vendor's REST API, and decrypted from wherever the
+ * vendor has them.
+ */
 
 import { createHash, randomUUID } from "node:crypto"
 import { mkdtemp, rm } from "node:fs/promises"
@@ -34,7 +37,7 @@ beforeEach(async () => {
     simulatorEnv: {
       ...{ SIMULATOR_REST_PORT: "0", SIMULATOR_API_SECRET: API_SECRET, SIMULATOR_REST_REFUSE_EVERY: "4" },
       ...{ SIMULATOR_TLS_CERTIFICATE_FILE: certificate, SIMULATOR_TLS_KEY_FILE: join(directory, "tls.pem") },
-      // Shorter than the vendor's ten minutes, as this test is.
+      // Shorter than the vendor's ten minutes, to keep this test short.
       SIMULATOR_URL_LIFETIME_MS: "3s",
     },
   })
@@ -72,7 +75,7 @@ interface Findings {
 async function reconcile(...args: string[]): Promise<Findings> {
   const run = () => cli(["archives", "reconcile", "--json", ...args])
   let { code, stdout, stderr } = await run()
-  // May be tried again, it says: a machine that is busy enough keeps Redis from answering in time.
+  // Exit code 3 allows another try: on a very busy machine Redis may not answer in time.
   for (let tries = 1; code === 3 && tries < 3; tries++) ({ code, stdout, stderr } = await run())
   expect({ code, stderr }).toEqual({ code: 0, stderr: expect.any(String) })
   return (JSON.parse(stdout.toString()) as { projects: [Findings] }).projects[0]
@@ -81,7 +84,7 @@ async function reconcile(...args: string[]): Promise<Findings> {
 const jobs = async () => (await queueStatus(client, "unseal")).jobs
 const stored = async (): Promise<ArchiveSummary[]> =>
   (await system.archives()).filter(({ status }) => ["uploaded", "available"].includes(status))
-/** Until `count` archives are stored, and the callbacks of all have been answered. */
+/** Waits until `count` archives are stored, and all their callbacks are answered. */
 const untilRecorded = (count: number) =>
   expect
     .poll(
@@ -103,12 +106,12 @@ async function digest(archiveId: string): Promise<string | null> {
 const isRight = async ({ id }: ArchiveSummary) =>
   (await digest(id)) === (await system.archive(id)).sha256.plaintext
 
-test("after Redis has lost everything, three reconcilers at once restore all of it, and each archive once", async () => {
+test("after Redis has lost everything, three concurrent reconcilers restore all of it, each archive once", async () => {
   await system.record({ size: 300_000, count: 6 })
   await system.record({ size: 300_000, count: 3, statuses: AVAILABLE })
   await untilRecorded(9)
   expect(await jobs()).toMatchObject({ waiting: 9 })
-  // One of them can't be decrypted: what is in the source store is not what was recorded.
+  // One of them can't be decrypted: the object in the source store is not the recording.
   const broken = (await stored()).find(({ status }) => status === "uploaded")!
   await writeWhole(system.source, broken.key, Buffer.alloc(17), "video/mp2t", signal)
   await client.flushall()
@@ -125,13 +128,13 @@ test("after Redis has lost everything, three reconcilers at once restore all of 
   for (const archive of await stored())
     expect(await isRight(archive), archive.id).toBe(archive.id !== broken.id)
 
-  // Nothing is left to do, and the dead letter is left to people.
+  // Nothing is left to do. The dead letter is left to people.
   expect(await reconcile()).toMatchObject({
     ...{ encrypted: 9, done: 8, live: 0, enqueued: [] },
     deadLetters: [{ archiveId: broken.id }],
   })
 
-  // What was written is removed while the queue still knows the job as completed.
+  // The output is removed while the queue still knows the job as completed.
   const lost = (await stored()).find(({ id }) => id !== broken.id)!
   for (const extension of ["ts", "json"])
     await system.destination.remove(`${PROJECT_ID}/${lost.id}/archive.${extension}`, signal)
@@ -143,7 +146,7 @@ test("after Redis has lost everything, three reconcilers at once restore all of 
 }, 300_000)
 
 describe("an archive in the vendor's storage", { timeout: 200_000 }, () => {
-  test("is fetched from there, also long after the URL of its callback has expired", async () => {
+  test("is fetched from there, even long after the URL of its callback has expired", async () => {
     await system.record({ size: 400_000, count: 2, statuses: AVAILABLE })
     await untilRecorded(2)
     await new Promise((resolve) => setTimeout(resolve, 3_100))
@@ -183,13 +186,13 @@ describe("an archive in the vendor's storage", { timeout: 200_000 }, () => {
     expect(await isRight(archive!)).toBe(true)
   })
 
-  test("waits without using an attempt while the vendor is down, and goes on by itself", async () => {
+  test("waits without using an attempt while the vendor is down, and then continues by itself", async () => {
     const proxy = await startRedisProxy(system.simulator.ports.rest!)
     try {
       workerEnv.UNSEAL_API_URL = `http://127.0.0.1:${proxy.port}`
       await system.record({ size: 300_000, count: 3, statuses: AVAILABLE })
       await untilRecorded(3)
-      // Their URLs have expired, so that each has to be asked for.
+      // Their URLs have expired, so each needs a new one.
       await new Promise((resolve) => setTimeout(resolve, 3_100))
       proxy.fault({ kind: "refuse" })
       await system.startWorker()
@@ -218,15 +221,15 @@ describe("an archive in the vendor's storage", { timeout: 200_000 }, () => {
     expect(recording.size).toBeGreaterThan(0)
     await writeWhole(system.source, archive!.key, Buffer.alloc(17), "video/mp2t", signal)
     await system.startWorker()
-    // It looks there first: what is there is broken, and the vendor's copy would not have been.
+    // The source store comes first: its object is broken, while the vendor's copy is not.
     await expect.poll(jobs, { timeout: 60_000, interval: 200 }).toMatchObject({ failed: 1 })
     expect(sha256.plaintext).not.toBe(await digest(archive!.id))
   })
 
-  test("is suspended, and says why, if its host is not allowed or its URL can't be renewed", async () => {
+  test("is suspended with the reason if its host is not allowed or its URL can't be renewed", async () => {
     await system.record({ size: 300_000, statuses: AVAILABLE })
     await untilRecorded(1)
-    // It is the deployment that is set up wrongly: no archive is given up for it.
+    // The deployment is misconfigured, so no archive is given up.
     const reason = async () => (await listSuspensions(client, "unseal"))[0]?.reason
     workerEnv.UNSEAL_FALLBACK_HOSTS = "*.amazonaws.com"
     const worker = await system.startWorker()
@@ -248,7 +251,7 @@ describe("an archive in the vendor's storage", { timeout: 200_000 }, () => {
   })
 })
 
-test("what is committed is decrypted once more by its id, with the password from the vendor", async () => {
+test("a committed archive is decrypted again by its id, with the password from the vendor", async () => {
   await system.startWorker()
   await system.record({ size: 100_000 })
   await untilRecorded(1)
@@ -276,7 +279,7 @@ test("what is committed is decrypted once more by its id, with the password from
   expect(unknown).toMatchObject({ code: 2, stderr: expect.stringContaining("the vendor knows no archive") })
 }, 120_000)
 
-test("what can't be reconciled says what is missing", async () => {
+test("an archive that can't be reconciled is reported with what is missing", async () => {
   const run = async (args: string[], env?: Record<string, string>) => {
     const { code, stderr } = await cli(["archives", "reconcile", ...args], env)
     return [code, stderr]
@@ -287,7 +290,7 @@ test("what can't be reconciled says what is missing", async () => {
   const [code, stderr] = await run([], { UNSEAL_API_SECRET: "wrong" })
   expect([code, stderr]).toEqual([1, expect.stringContaining("refused to list")])
   expect(stderr).not.toContain("0 archives")
-  // What it does not use it does not ask for.
+  // It does not ask for settings that it does not use.
   const without = { UNSEAL_SOURCE: "", UNSEAL_KEYS: "" }
   expect(await run([], without)).toEqual([0, expect.stringContaining("0 archives")])
   expect(await run([], { UNSEAL_API_URL: "http://127.0.0.1:1" })).toEqual([3, expect.anything()])

@@ -1,4 +1,4 @@
-/** What the command line tells to do about a store that refuses: as specific as what it says of the refusal. */
+/** The command line's remedies for a store that refuses: as specific as the refusal itself. */
 import { mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -17,7 +17,7 @@ afterAll(() => rm(directory, { recursive: true }))
 function decrypt(source: string, env: Readonly<Record<string, string>>): Promise<CliResult> {
   const [password, key] = [join(VECTOR, "password.b64"), join(VECTOR, "key.pem")]
   const args = ["decrypt", source, join(directory, "out.ts"), "--password-file", password, "--key", key]
-  // Nobody's own credentials, and no metadata service of the machine.
+  // Neither anybody's own credentials nor the machine's metadata service.
   const own = { HOME: directory, AWS_EC2_METADATA_DISABLED: "true", ...env }
   return runCli(args, { env: own })
 }
@@ -39,7 +39,7 @@ test.each([
   expect(remedy).not.toMatch(/network|health/)
 })
 
-test("where a store denies everything, the remedy names the permission", async () => {
+test("if a store denies everything, the remedy names the permission", async () => {
   const credentials = {
     accessKeyId: S3_CREDENTIAL.AWS_ACCESS_KEY_ID,
     secretAccessKey: S3_CREDENTIAL.AWS_SECRET_ACCESS_KEY,

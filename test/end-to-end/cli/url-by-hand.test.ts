@@ -25,7 +25,7 @@ afterEach(async () => {
   await rm(directory, { recursive: true })
 })
 
-test("an archive in the vendor's storage is decrypted by hand from its URL, while that is valid", async () => {
+test("an archive in the vendor's storage can be decrypted from its URL while that is valid", async () => {
   await system.record({ size: 300_000, statuses: ["started", "stopped", "available"] })
   const isStored = async () => (await system.archives()).some(({ status }) => status === "available")
   await expect.poll(isStored, { timeout: 60_000, interval: 200 }).toBe(true)

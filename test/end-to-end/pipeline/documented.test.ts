@@ -1,4 +1,4 @@
-/** docs/metrics.md and docs/endpoints.md against processes that run: what they show is documented, and what is documented is there. */
+/** Compares docs/metrics.md and docs/endpoints.md with running processes: everything shown is documented, and vice versa. */
 import { spawnSync } from "node:child_process"
 import { setTimeout as sleep } from "node:timers/promises"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
@@ -46,12 +46,12 @@ describe.each(["ingest", "worker"] as const)("the metrics of a running %s", (pro
     expect(shown.toSorted()).toEqual(rows.flatMap(([name]) => codeIn(name)).toSorted())
   })
 
-  it("have its types, meanings and labels", () => {
+  it("have the documented types, meanings and labels", () => {
     expect(compareWithDocument(exposed(), rows)).toBeGreaterThan(20)
   })
 
-  it("are what promtool has no complaint about", async () => {
-    // It ends with 3 if it has one.
+  it("pass promtool", async () => {
+    // It exits with 3 if it has complaints.
     const checked = spawnSync(promtool, ["check", "metrics"], { input: scraped[process], encoding: "utf8" })
     expect({ status: checked.status, said: `${checked.stdout}${checked.stderr}` }).toEqual({
       status: 0,
@@ -59,7 +59,7 @@ describe.each(["ingest", "worker"] as const)("the metrics of a running %s", (pro
     })
   })
 
-  it("keep the conventions of Prometheus, Node's own included", () => {
+  it("follow Prometheus' conventions, apart from Node's own", () => {
     for (const [name, { type, help }] of exposed()) {
       expect(help, name).not.toBe("")
       expect(["counter", "gauge", "histogram"], name).toContain(type)
@@ -89,7 +89,7 @@ describe("the endpoints of running processes", () => {
       })
     ).status
 
-  it("answer what the document lists: GET, HEAD, and a callback that nobody signed", async () => {
+  it("answer as documented to GET, HEAD, and a callback without a signature", async () => {
     expect(endpoints.length).toBeGreaterThanOrEqual(8)
     for (const { method, path, answers } of endpoints) {
       const status = await statusOf(path, method, method === "POST" ? "{}" : undefined)
@@ -98,7 +98,7 @@ describe("the endpoints of running processes", () => {
     }
   })
 
-  it("are all that there is", async () => {
+  it("are complete in the document", async () => {
     const paths = endpoints.filter(({ path }) => path.startsWith("/callbacks")).map(({ path }) => path)
     for (const path of paths) expect(await statusOf(path, "DELETE"), path).toBe(405)
     expect(await statusOf("/", "GET")).toBe(404)
@@ -107,7 +107,7 @@ describe("the endpoints of running processes", () => {
         expect((await fetch(`http://127.0.0.1:${ports.admin}${path}`)).status, path).toBe(404)
   })
 
-  it("tell the outcomes of refusals as the document has them", async () => {
+  it("have the documented outcomes of refusals", async () => {
     const rows = rowsOf("endpoints.md").filter(([, answer]) => /^\d{3} /.test(answer!))
     const refused = [
       ["not-found", "/nowhere", "GET", undefined],

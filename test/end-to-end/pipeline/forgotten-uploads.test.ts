@@ -1,4 +1,4 @@
-/** Uploads that a run has begun and Redis knows nothing of: the next run of their archive removes them. */
+/** Uploads that a run has begun and Redis has forgotten: the next run of their archive removes them. */
 import { checkpointKey } from "@unseal/queue/names"
 import { queueStatus } from "@unseal/queue/status"
 import { afterEach, beforeEach, describe, expect, test } from "vitest"
@@ -14,7 +14,7 @@ beforeEach(async () => {
 })
 afterEach(() => system.close())
 
-/** An archive that a worker has begun when it passes `fault`, and the upload of which Redis has forgotten. */
+/** Makes an archive whose worker passes `fault`, and whose upload Redis has forgotten. */
 async function forget(fault: string) {
   const archive = system.make(12 * MIB)
   await system.upload(archive)
@@ -25,7 +25,7 @@ async function forget(fault: string) {
 
 const opened = () => system.s3.openUploads().map(({ key }) => key)
 
-describe("what Redis has forgotten of an archive", () => {
+describe("an archive's upload that Redis has forgotten", () => {
   test.each(["after-create:1:kill", "after-part:2:kill"])("is removed by its next run: %s", async (fault) => {
     const { archive, worker, forgets } = await forget(fault)
     await worker.exited
@@ -51,9 +51,9 @@ describe("what Redis has forgotten of an archive", () => {
     expect(opened()).toEqual([])
   })
 
-  test("is not the next run's: one that stood still meanwhile ends, and leaves what is there", async () => {
+  test("does not belong to the next run: a run that stood still ends, and leaves what is there", async () => {
     const { archive, worker, forgets } = await forget("after-part:2:stop")
-    // It stands still right after this line; what it has noted is noted.
+    // It stands still right after this line, when everything is noted.
     const passed = () => worker.log.filter(({ step }) => step === "after-part").length
     await expect.poll(passed, SOON).toBe(2)
     await forgets()

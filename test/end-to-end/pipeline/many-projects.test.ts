@@ -1,4 +1,4 @@
-/** Real workers with a hundred projects, and with one that is limited. */
+/** Real workers with a hundred projects, and with a limited one. */
 import { copyFile, mkdir, writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import { queueStatus } from "@unseal/queue/status"
@@ -22,7 +22,7 @@ interface Limited {
   readonly partsInFlight?: number
 }
 
-/** A file of projects that share the buckets; each has a directory of keys of its own. */
+/** A file of projects that share the buckets. Each has its own directory of keys. */
 async function configure(projects: readonly Limited[]): Promise<Record<string, string>> {
   const { UNSEAL_SOURCE: source, UNSEAL_DESTINATION: destination } = system.env
   const file = join(system.directory, "projects.json")
@@ -37,7 +37,7 @@ async function configure(projects: readonly Limited[]): Promise<Record<string, s
   return { ...none, UNSEAL_PROJECTS_FILE: file }
 }
 
-/** An archive of a project, stored and waiting. */
+/** Stores and enqueues an archive of a project. */
 async function submit(projectId: string, size: number): Promise<Archive> {
   const made = system.make(size)
   const archive = { ...made, key: made.key.replace(PROJECT_ID, projectId) }
@@ -48,7 +48,7 @@ async function submit(projectId: string, size: number): Promise<Archive> {
 
 const jobs = async () => (await queueStatus(system.client, "unseal")).jobs
 
-test("a hundred projects are served by two workers, each archive from and to its own project's keys", async () => {
+test("two workers serve a hundred projects, each archive with its own project's stores and keys", async () => {
   const ids = Array.from({ length: 100 }, (_, index) => String(500_000 + index))
   const env = await configure(ids.map((id) => ({ id })))
   await Promise.all([system.startWorker(env), system.startWorker(env)])
@@ -63,8 +63,8 @@ test("a hundred projects are served by two workers, each archive from and to its
 const WRITE_MS = 300
 
 /**
- * The most bytes of parts that were being written at one moment. The server notes a request's end a little after its client
- * has the answer, and may have begun the next by then: half of the wait that each write has is not counted.
+ * The most bytes of parts that were being written at the same time. The server notes a request's end a little after its client has
+ * the answer, and the client may have begun the next one by then. So half of each write's delay is not counted.
  */
 function mostBytesAtOnce(writes: readonly Operation[]): number {
   const moments = writes.flatMap(({ at, durationMs = 0, bytesIn }) => [
@@ -86,7 +86,7 @@ test("a project that may have one part in memory has one, while another has seve
   const sizes = [1, 2, 3].map((count) => count * PART + 7_520)
   const archives: Archive[] = []
   for (const id of [limited, free]) for (const size of sizes) archives.push(await submit(id, size))
-  // A part is written for long enough to be seen beside others.
+  // Long enough to be seen beside other writes.
   system.s3.faults.add({ operation: "UploadPart", times: 1_000, action: { delayMs: WRITE_MS } })
   system.s3.operations.clear()
   await system.startWorker({
@@ -102,7 +102,7 @@ test("a project that may have one part in memory has one, while another has seve
           operation === "UploadPart" && bucket === DESTINATION_NAME && key.startsWith(`${id}/`),
       )
   expect(writesOf(limited).length).toBeGreaterThanOrEqual(9)
-  // The limit is the memory of one part: the short last parts of two archives may share it.
+  // The limit is the memory of one part, which the short last parts of two archives may share.
   expect(mostBytesAtOnce(writesOf(limited))).toBeLessThan(1.1 * PART)
   expect(mostBytesAtOnce(writesOf(free))).toBeGreaterThan(1.9 * PART)
   for (const archive of archives) expect(await system.digest(archive)).toBe(archive.plaintextSha256)

@@ -1,4 +1,4 @@
-/** The whole system as it is deployed: signed callbacks in, plaintext and records out, by processes that may die. */
+/** The whole system as deployed: signed callbacks in, plaintext and records out, with processes that may die. */
 import { createHash } from "node:crypto"
 import { readFile } from "node:fs/promises"
 import { dirname, join } from "node:path"
@@ -13,7 +13,7 @@ import { PROJECT_ID, type System, startSystem } from "../../harness/system.ts"
 
 const never = new AbortController().signal
 const MB = 1_000_000
-/** A killed worker's archives are taken up again within seconds. */
+/** Makes others take over a killed worker's archives within seconds. */
 const WORKER = {
   UNSEAL_LOCK_MS: "3000",
   UNSEAL_STALL_CHECK_MS: "1000",
@@ -89,7 +89,7 @@ describe.each<StoreKind>(["s3", "azure", "file"])("the system on %s", (store) =>
   })
   afterAll(() => system?.close())
 
-  it("decrypts what is recorded, of any size, order and number of callbacks", async () => {
+  it("decrypts everything that is recorded, whatever the size, order and number of callbacks", async () => {
     await system.record({ size: 0 })
     await system.record({ size: 16, exact: true })
     await system.record({ size: 752, exact: true, tail: "none", duplicates: 10 })
@@ -156,7 +156,7 @@ describe("two workers", () => {
     expect(third.log.some((line) => line.msg === "archive started")).toBe(true)
     const status = await runCli(["queue", "status", "--json"], { env: system.env })
     expect(JSON.parse(status.stdout.toString())).toMatchObject({ jobs: { failed: 0 } })
-    // A worker that dies between beginning an upload and noting it leaves one that only the janitor can find.
+    // If a worker dies between beginning an upload and noting it, only the janitor can find the upload.
     const janitor = await runCli(["janitor", "--older-than", "0s"], {
       env: {
         ...system.env,
@@ -188,7 +188,7 @@ describe("what can't be decrypted", () => {
   })
   afterAll(() => system?.close())
 
-  it("becomes a dead letter with its own code, in one attempt, and leaves nothing behind", async () => {
+  it("becomes a dead letter with its own code after one attempt, and leaves nothing behind", async () => {
     const vectors = join(import.meta.dirname, "../../vectors")
     const password = async (vector: string) =>
       (await readFile(join(vectors, vector, "password.b64"), "utf8")).trim()
@@ -246,7 +246,7 @@ describe("what can't be decrypted", () => {
     ).toBe(6)
   })
 
-  it("waits for an object that is late without using an attempt, and is done soon after it appears", async () => {
+  it("waits for a late object without using an attempt, and is done soon after it appears", async () => {
     const recorded = (await system.archives())[0]!.id
     const { key, recording, sha256 } = await system.archive(recorded)
     const id = "00000000-0000-4000-8000-0000000000aa"
@@ -263,7 +263,7 @@ describe("what can't be decrypted", () => {
   })
 })
 
-describe("a process whose settings are wrong", () => {
+describe("a process with wrong settings", () => {
   it("names every problem at once and exits with 2 before it connects to anything", async () => {
     const env = { UNSEAL_PORT: "99999", UNSEAL_SIGNATURE_SECRT: "x", REDIS_URL: "http://nowhere" }
     const failure = await startApp("ingest", { env }).then(

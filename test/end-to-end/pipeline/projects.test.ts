@@ -1,4 +1,4 @@
-/** Many projects in one file: what is one's is never tried for another, and the file is followed while everything runs. */
+/** Many projects in one file: one project's things are never used for another, and running processes follow the file. */
 import { createHash, createHmac, randomUUID, X509Certificate } from "node:crypto"
 import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
@@ -70,7 +70,7 @@ beforeAll(async () => {
   ends.push(() => ingest.stop())
   worker = await startApp("worker", { env: { ...env, ...S3_CREDENTIAL } })
   ends.push(() => worker.stop())
-  // What it looks at by itself when it starts is no archive's doing.
+  // The worker's own look at its start has nothing to do with an archive.
   const looked = () => worker.log.filter(({ msg }) => String(msg).startsWith("project is ")).length
   await vi.waitFor(() => expect(looked()).toBe(2), { timeout: 60_000 })
 }, 120_000)
@@ -172,13 +172,13 @@ test("an archive under another project's certificate has no matching key, and th
     .toBe("ERR_NO_MATCHING_KEY")
   expect(touched()).not.toContain(`in-${B}`)
   expect(touched()).not.toContain(`out-${B}`)
-  // The key that fits is there all the same, one directory further.
+  // The matching key exists, one directory further on.
   const own = await record(B, B)
   expect(await call(B, own)).toBe(202)
   await expect.poll(() => plaintextDigest(`out-${B}`, B, own.archiveId), SOON).toBe(own.digests.plaintext)
 })
 
-test("a callback that is signed with another project's secret is nobody's", async () => {
+test("a callback signed with another project's secret is refused", async () => {
   const one = await record(A)
   expect(await call(A, one, B)).toBe(401)
   expect(await call(C, one, B)).toBe(401)
@@ -186,7 +186,7 @@ test("a callback that is signed with another project's secret is nobody's", asyn
   expect(await call(A, one, A)).toBe(202)
 })
 
-test("a new project is served, and a changed one goes where it should, without a restart", async () => {
+test("a new project is served, and a changed one uses its new destination, without a restart", async () => {
   const early = await record(C)
   expect(await call(C, early)).toBe(401)
   await configure(project(A, `other-${A}`), project(B), project(C))
@@ -206,7 +206,7 @@ test("a new project is served, and a changed one goes where it should, without a
   expect(await plaintextDigest(`out-${A}`, A, moved.archiveId)).toBeNull()
 })
 
-test("a bad file changes nothing but a metric, and archives go on being decrypted", async () => {
+test("a bad file changes only a metric, and archives are still decrypted", async () => {
   await configure(project(A), "\n  - id: 200002\n    keys: 7\n    source: nowhere")
   for (const app of [ingest, worker])
     await expect

@@ -1,4 +1,4 @@
-/** A worker that is killed in the midst of an archive, and another that goes on from there: on every kind of store. */
+/** A worker is killed in the middle of an archive, and another continues from there: on every kind of store. */
 import { createHash } from "node:crypto"
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
@@ -21,7 +21,7 @@ afterEach(async () => {
   system = undefined
 })
 
-/** Hex SHA-256 of what openssl gives, without the padding if it is to be trimmed. */
+/** Hex SHA-256 of openssl's output, without the padding for `trim`. */
 async function expected(archive: RecordedArchive, tail: "keep" | "trim"): Promise<string> {
   const { source, keyFile } = system!
   const directory = await mkdtemp(join(tmpdir(), "unseal-resume-"))

@@ -1,4 +1,4 @@
-/** A key is rotated while archives of the old certificate and of the new one are waiting: every one of them is decrypted. */
+/** A key is rotated while archives of the old and the new certificate are waiting. All of them are decrypted. */
 import { randomUUID, X509Certificate } from "node:crypto"
 import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
@@ -17,7 +17,7 @@ import { startRedis } from "../../harness/redis/redis.ts"
 const sample = await readFile(join(import.meta.dirname, "../../vectors/audio-only-12s.mpegts"))
 const PROJECT = "100001"
 
-test("a key is rotated under load without a failure, and the old one is needed no more when its archives are done", async () => {
+test("a key is rotated under load without a failure, and the old one is not needed once its archives are done", async () => {
   const ends: (() => Promise<unknown> | unknown)[] = []
   onTestFinished(async () => {
     for (const end of ends.reverse()) await end()
@@ -35,7 +35,7 @@ test("a key is rotated under load without a failure, and the old one is needed n
     () => producer.close(),
   )
 
-  /** What README's rotation says: a new pair, made elsewhere and moved in whole, its passphrase first. */
+  /** README's rotation: a new pair, made elsewhere and moved in whole, its passphrase first. */
   async function putKey(name: string): Promise<X509Certificate> {
     const args = ["--out", path("new", `${name}-cert.pem`), "--keyout", path("new", `${name}.pem`)]
     const { code, stderr } = await runCli(["certificate", "create", "--generate-passphrase", ...args])
@@ -81,10 +81,10 @@ test("a key is rotated under load without a failure, and the old one is needed n
   ends.push(() => worker.stop())
   const metrics = async () => (await fetch(`http://127.0.0.1:${worker.ports.admin}/metrics`)).text()
   const expiries = async () => (await metrics()).match(/^unseal_certificate_expiry_seconds\{.*$/gm) ?? []
-  // Its keys are opened beside the start.
+  // The worker opens its keys in parallel with its start.
   await expect.poll(expiries, { timeout: 30_000 }).toHaveLength(1)
 
-  // The key first, then the certificate to the vendor; archives that began before still come under the old one.
+  // The key first, then the certificate for the vendor. Archives begun before still use the old one.
   const after = await putKey("2027")
   for (let i = 0; i < 25; i++) {
     await record(after)
@@ -101,7 +101,7 @@ test("a key is rotated under load without a failure, and the old one is needed n
   expect(await expiries()).toHaveLength(2)
   expect(await metrics()).toContain(`unseal_key_files_unusable{project="${PROJECT}"} 0`)
 
-  // Taken away, the old key is gone without a restart, and only its own archives miss it.
+  // A removed key is gone without a restart, and only its own archives miss it.
   for (const file of ["2026.pem", "2026.passphrase", "2026-cert.pem"]) await rm(path("keys", file))
   await expect.poll(expiries, { timeout: 30_000 }).toHaveLength(1)
   const late = await record(before)

@@ -1,4 +1,4 @@
-/** Runs in which nothing moves any more, with real workers: what the watchdog does about them, and how the archives go on. */
+/** Runs in which nothing moves any more, with real workers: what the watchdog does, and how the archives continue. */
 import { readAccounts } from "@unseal/queue/accounting"
 import { queueKey } from "@unseal/queue/names"
 import { afterEach, beforeEach, expect, test } from "vitest"
@@ -10,7 +10,7 @@ const PART = 5 * 1024 * 1024
 const PARTS = 5
 const SIZE = PARTS * PART - 188 * 16
 const SOON = { timeout: 120_000, interval: 100 }
-/** Below the 30 s after which a request of which nothing is heard is made again. */
+/** Shorter than the 30 s after which a silent request is repeated. */
 const STUCK_AFTER_MS = 5_000
 const partByPart = { UNSEAL_PART_SIZE_BYTES: String(PART), UNSEAL_PARTS_IN_FLIGHT: "1" }
 const limits = (graceMs: number) => ({
@@ -36,10 +36,10 @@ async function submit(): Promise<{ archive: Archive; jobId: string }> {
   return { archive, jobId }
 }
 
-/** Each part that `worker` has stored, as its log tells. */
+/** How many parts `worker` has stored, according to its log. */
 const partsStoredBy = (worker: AppProcess) => worker.log.filter(({ step }) => step === "after-write").length
 
-/** What it says of runs that it ended. */
+/** The log lines about runs that the watchdog ended. */
 const stuckIn = (worker: AppProcess) =>
   worker.log
     .filter(({ msg }) => msg === "archive is stuck: its run is ended")
@@ -53,7 +53,7 @@ async function expectDone(archive: Archive): Promise<void> {
   expect(uploadsBegun()).toBe(1)
 }
 
-test("a run that waits for a part too long is ended, and the next one goes on with the parts that are there", async () => {
+test("a run that waits too long for a part is ended, and the next one continues with the existing parts", async () => {
   const { archive, jobId } = await submit()
   const hanging = system.s3.faults.add({
     ...{ operation: "UploadPart", after: 2, times: Number.POSITIVE_INFINITY, action: { hang: true } },
@@ -67,12 +67,12 @@ test("a run that waits for a part too long is ended, and the next one goes on wi
   const metrics = await (await fetch(`http://127.0.0.1:${worker.ports.admin}/metrics`)).text()
   expect(metrics).toMatch(new RegExp(`^unseal_runs_stuck_total ${stuckIn(worker).length}$`, "m"))
   expect(metrics).toMatch(/^unseal_\w*retr\w*\{.*code="ERR_RUN_STUCK".*\} [1-9]/m)
-  // The run that was ended was an attempt.
+  // The run that was ended counts as an attempt.
   expect(Number(await system.client.hget(queueKey("unseal", jobId), "atm"))).toBeGreaterThan(1)
   expect(worker.running()).toBe(true)
 }, 300_000)
 
-test("a worker whose run does not heed its abort ends itself, and another goes on with the parts that are there", async () => {
+test("a worker whose run ignores its abort ends itself, and another continues with the existing parts", async () => {
   const { archive, jobId } = await submit()
   // Held after its second part, whatever its signal says.
   const held = await system.startWorker({
@@ -88,7 +88,7 @@ test("a worker whose run does not heed its abort ends itself, and another goes o
   expect([partsStoredBy(held), partsStoredBy(next)]).toEqual([2, PARTS - 2])
 }, 300_000)
 
-test("an archive whose attempts are used up is a dead letter, and its redrive goes on with the parts that are there", async () => {
+test("an archive without attempts left is a dead letter, and its redrive continues with the existing parts", async () => {
   const { archive } = await submit()
   const hanging = system.s3.faults.add({
     ...{ operation: "UploadPart", after: 2, times: Number.POSITIVE_INFINITY, action: { hang: true } },

@@ -51,7 +51,7 @@ describe.each(REDIS_FORMS.filter((form) => form !== "plain"))("a Redis in the fo
       expect(await owners.isOwned(whole.key)).toBe(false)
 
       if (!form.endsWith("-tls")) return
-      // The master that comes next is found, and spoken to, in the same way. Without TLS: below, under load.
+      // The next master is found and used in the same way. Without TLS, the test below does this under load.
       await system.redis.failover("unseal")
       const next = system.make(188 * 1_000)
       await system.upload(next)
@@ -64,7 +64,7 @@ describe.each(REDIS_FORMS.filter((form) => form !== "plain"))("a Redis in the fo
 })
 
 describe.each(["sentinel", "cluster"] as const)("a failover of a %s under load", (form) => {
-  it("loses nothing that was acknowledged and replicated, and keeps the accounts", async () => {
+  it("loses nothing that was acknowledged and replicated, and keeps the accounts right", async () => {
     const system = await startSystem({
       store: "file",
       workers: 2,

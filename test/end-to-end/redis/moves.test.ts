@@ -35,7 +35,7 @@ async function start(name: RedisFormName) {
     observe: { ended() {} },
   })
   ends = [() => form.close(), () => client.disconnect(), () => producer.close(), () => consumer.close()]
-  /** Comes again until it is taken, as the vendor's callbacks do. */
+  /** Retries until the job is accepted, as the vendor's callbacks do. */
   async function enqueue(): Promise<void> {
     const payload = createJobPayload({
       ...{ projectId: "100001", archiveId: randomUUID(), encryptedPassword: "d3JhcHBlZA==" },
@@ -73,16 +73,16 @@ test("nobody misses the sentinels while the master is there", { timeout: 180_000
   await done(count + 1)
 })
 
-test("a master that turns replica under a waiting worker, and back, costs time alone", {
+test("a master that becomes a replica under a waiting worker, and back, costs only time", {
   timeout: 180_000,
 }, async () => {
   const { form, enqueue, done } = await start("plain")
   await enqueue()
-  // The worker waits in a blocking command now.
+  // By now the worker waits in a blocking command.
   await done(1)
   const admin = new Redis(form.url)
   ends.push(() => admin.disconnect())
-  // Of nobody: it refuses all writes, and keeps what it has.
+  // A replica of nothing: it refuses all writes, and keeps its data.
   await admin.replicaof("127.0.0.1", 1)
   const adding = Promise.all(Array.from({ length: 5 }, enqueue))
   await sleep(3_000)
@@ -114,7 +114,7 @@ test("a paused queue's slot moves to another master, and nothing is lost", { tim
   await done(10)
 })
 
-test("a script stops half-way where a part of its slot has moved, so that a queue pauses first", {
+test("a script fails halfway if part of its slot has moved, so a queue must be paused first", {
   timeout: 180_000,
 }, async () => {
   const { form, client, consumer } = await start("cluster")

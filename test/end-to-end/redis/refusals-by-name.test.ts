@@ -1,4 +1,4 @@
-/** What a Redis says when it can't work now: ingest answers 503, the worker waits, both say its name, and both go on by themselves. */
+/** A Redis refuses to work: ingest answers 503, the worker waits, both name Redis' error, and both recover by themselves. */
 import { randomUUID } from "node:crypto"
 import { signCallback } from "@unseal/simulator/callbacks"
 import { type AppProcess, startApp } from "@unseal/test/harness/process"
@@ -48,7 +48,7 @@ async function call(archiveId: string, encryptedPassword: string, size: number):
   return fetch(`http://127.0.0.1:${ingest.ports.http}/callbacks/123456`, { method: "POST", body, headers })
 }
 
-/** What is asked while a connection is made is answered also by a Redis in trouble. */
+/** Commands of a new connection, which Redis answers even in trouble. */
 const HANDSHAKE = new Set([
   "hello",
   "client",
@@ -89,7 +89,7 @@ it.each([
   expect([ingest.running(), worker.running()]).toEqual([true, true])
 
   relay.answer(() => "pass")
-  // What was refused within a transaction has left it open here.
+  // Here, a refusal within a transaction has left it open.
   relay.cut()
   for (const process of [ingest, worker]) await expect.poll(() => reasons(process), POLL).toBe("")
   // The vendor's next attempt.
@@ -106,7 +106,7 @@ it.each([
 it("no room for another client", { timeout: 240_000 }, async () => {
   for (const process of [ingest, worker]) await expect.poll(() => reasons(process), POLL).toBe("")
   await system.client.call("CONFIG", "SET", "maxclients", "1")
-  // The test's own connections stay; those of the relay come again, and find no room.
+  // The test's own connections stay. Those of the relay reconnect, and find no room.
   relay.cut()
   for (const process of [ingest, worker])
     await expect.poll(() => reasons(process), POLL).toContain("redis is not connected")

@@ -18,7 +18,7 @@ const PROJECT = {
   UNSEAL_PORT: "0",
 }
 
-/** What ingest says on stderr when it ends with 2, and the command line, which says the same. */
+/** The stderr of ingest when it exits with 2. The command line must print the same. */
 async function refusal(env: Record<string, string>): Promise<string> {
   const ingest = await startApp("ingest", { env: { ...PROJECT, ...env } }).then(
     async (process) => {
@@ -46,7 +46,7 @@ const readiness = async (process: { ports: Readonly<Record<string, number>> }) =
     reasons: string[]
   }
 
-describe("a Redis that can't ever be used is a configuration error at start", () => {
+describe("a Redis that can never be used is a configuration error at start", () => {
   let files: TlsFiles
   let server: RedisServer & { tlsPort: number }
   beforeAll(async () => {
@@ -79,7 +79,7 @@ describe("a Redis that can't ever be used is a configuration error at start", ()
     )
   })
 
-  it("TLS where there is none, none where there is, and certificates", async () => {
+  it("TLS for a server without it, none for a server that requires it, and bad certificates", async () => {
     const [plain, tls] = [`127.0.0.1:${server.port}`, `127.0.0.1:${server.tlsPort}`]
     expect(await refusal({ REDIS_URL: `rediss://:hunter2@${plain}`, ...files.env })).toContain(
       `speaks no TLS at ${plain}`,
@@ -94,7 +94,7 @@ describe("a Redis that can't ever be used is a configuration error at start", ()
     )
   })
 
-  it("a cluster that is none, a server that is a cluster's", async () => {
+  it("a cluster URL for a single server, and the other way round", async () => {
     const host = `127.0.0.1:${server.port}`
     expect(await refusal({ REDIS_URL: `redis-cluster://:hunter2@${host}` })).toContain("is not a cluster")
     const cluster = await startCluster()
@@ -119,7 +119,7 @@ describe("a Redis that can't ever be used is a configuration error at start", ()
   })
 })
 
-describe("a Redis that answers, and refuses", () => {
+describe("a Redis that answers with refusals", () => {
   let system: Awaited<ReturnType<typeof startWorkerSystem>>
   let admin: Redis
   beforeEach(async () => {
@@ -158,7 +158,7 @@ describe("a Redis that answers, and refuses", () => {
     expect(said("redis takes work again")).toHaveLength(1)
   })
 
-  it("a password that is changed under running processes: not ready, and no exit", async () => {
+  it("a password changed under running processes: not ready, and no exit", async () => {
     const worker = await system.startWorker({ UNSEAL_LOCK_MS: "1000" })
     await until(async () => (await readiness(worker)).status === "ready")
     await admin.config("SET", "requirepass", "changed")
@@ -238,7 +238,7 @@ describe("a user of Redis", () => {
     }
   })
 
-  it("without a command that is needed is named, and the process is not ready", async () => {
+  it("without a required command is named, and the process is not ready", async () => {
     const { system, env, close } = await asUser(["-zpopmin", "-copy"])
     try {
       const ingest = await startApp("ingest", { env: { ...PROJECT, ...env } })

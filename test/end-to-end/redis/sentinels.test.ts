@@ -1,4 +1,4 @@
-/** All sentinels are away: nobody can say which server is the master. Everything says so, ends in time, and goes on when they are back. */
+/** All sentinels are away, so the master is unknown. Everything says so, ends in time, and continues when they are back. */
 import { randomUUID } from "node:crypto"
 import { signCallback } from "@unseal/simulator/callbacks"
 import { type AppProcess, startApp } from "@unseal/test/harness/process"
@@ -35,7 +35,7 @@ const reasons = async ({ ports }: AppProcess): Promise<string> => {
   return ((await answer.json()) as { reasons: string[] }).reasons.join()
 }
 
-/** The status that a callback for an archive is answered with. */
+/** The status of the answer to an archive's callback. */
 async function call(
   { ports }: AppProcess,
   archive: Pick<Archive, "archiveId" | "encryptedPassword"> = FOREIGN,
@@ -60,11 +60,11 @@ const unanswered = () => {
   const [, hosts] = /@([^/]+)\//.exec(system.redis.url)!
   return `none of the sentinels answers: ${hosts!.replaceAll(",", ", ")}`
 }
-/** The lines that say so. */
+/** The log lines about it. */
 const complaints = ({ log }: AppProcess) =>
   log.filter(({ msg, err }) => msg === "redis connection failed" && (err as Error).message === unanswered())
 
-/** Both say that they wait, and why; callbacks and commands end in time; nothing has ended by itself. */
+/** Both report that they wait, and why. Callbacks and commands end in time. No process has ended by itself. */
 async function expectWaiting(
   { ingest, worker }: { ingest: AppProcess; worker: AppProcess },
   time: number,
@@ -77,7 +77,7 @@ async function expectWaiting(
   expect(await call(ingest)).toMatchObject({ status: 503 })
 }
 
-/** A callback is taken, and its archive is decrypted. */
+/** A callback is accepted, and its archive is decrypted. */
 async function expectWorking({ ingest, worker }: { ingest: AppProcess; worker: AppProcess }): Promise<void> {
   for (const app of [ingest, worker]) await expect.poll(() => reasons(app), SOON).toBe("")
   const archive = system.make(376_000)

@@ -1,4 +1,4 @@
-/** A source that always sends a little and never enough, while its project's archives have every slot of the worker. */
+/** A source keeps sending, but never enough, while its project's archives occupy every slot of the worker. */
 import { readAccounts } from "@unseal/queue/accounting"
 import { listSuspensions } from "@unseal/queue/suspension-state"
 import { expect, test } from "vitest"
@@ -10,7 +10,7 @@ const WELL = "200002"
 const SLOTS = 4
 const SOON = { timeout: 180_000, interval: 50 }
 
-test("a source below the floor is given up, suspends its project alone, and uses no attempt", async () => {
+test("a source below the floor is given up, suspends only its project, and uses no attempt", async () => {
   const system = await startWorkerSystem()
   try {
     const { UNSEAL_SOURCE: source, UNSEAL_DESTINATION: destination, UNSEAL_KEYS: keys } = system.env
@@ -28,7 +28,7 @@ test("a source below the floor is given up, suspends its project alone, and uses
       188 * 400,
     ])
     await system.startWorkerOf(projects, {
-      // Ten times as long is what a peer may take beside its bytes.
+      // A peer may take ten times as long in addition to the time for its bytes.
       ...{ RIG: "1", RIG_STORE_IDLE_MS: "800" },
       ...{ UNSEAL_CONCURRENCY: String(SLOTS), UNSEAL_LOCK_MS: "30000" },
       UNSEAL_PART_SIZE_BYTES: String(5 * MIB),

@@ -1,4 +1,4 @@
-/** `unseal decrypt https://…` by hand, against TLS servers that are right, and against each that is wrong. */
+/** `unseal decrypt https://…` against correct TLS servers, and against servers that are wrong in each way. */
 import { execFile } from "node:child_process"
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises"
 import type { RequestListener } from "node:http"
@@ -13,7 +13,7 @@ import { runCli } from "../../harness/process.ts"
 const VECTOR = join(import.meta.dirname, "../../vectors/openssl-zero")
 const file = (name: string) => join(VECTOR, name)
 const execute = promisify(execFile)
-/** No name has a label of 64 characters: no resolver is asked for it. */
+/** No name has a label of 64 characters, so no resolver is asked. */
 const LONG = "a".repeat(64)
 const QUERY = "X-Amz-Signature=do-not-show"
 
@@ -37,7 +37,7 @@ afterEach(() => {
 })
 afterAll(() => rm(directory, { recursive: true }))
 
-/** Signed by its own key; its names are given as openssl has them. */
+/** Makes a self-signed certificate. `names` is in openssl's form. */
 async function certificate(name: string, names: string, [from, until]: readonly string[]): Promise<void> {
   const [key, request, config] = [path(`${name}.key`), path(`${name}.csr`), path(`${name}.cnf`)]
   await execute("openssl", [
@@ -87,7 +87,7 @@ const ranged: RequestListener = (request, response) => {
     .end(ciphertext.subarray(start, end))
 }
 
-/** What the command says of `origin`, trusting `ca`; never the URL's query. */
+/** The command's output for `origin`, trusting `ca`. Checks that it does not contain the URL's query. */
 async function decrypt(origin: string, ca: string | null = "good") {
   const { code, stdout, stderr } = await runCli(
     [
@@ -100,7 +100,7 @@ async function decrypt(origin: string, ca: string | null = "good") {
   return { code, stderr, stdout }
 }
 
-test("an archive is read from a host whose authority is named", async () => {
+test("an archive is read from a host whose authority is trusted", async () => {
   const local = await runCli([
     ...["decrypt", file("archive.enc"), "-"],
     ...["--password-file", file("password.b64"), "--key", file("key.pem")],
@@ -139,7 +139,7 @@ test.each([
   expect(stderr).toMatch(remedy)
 })
 
-test.each([401, 403, 410])("a URL that is answered %d is told to be wrong or expired", async (status) => {
+test.each([401, 403, 410])("a URL answered with %d is reported as wrong or expired", async (status) => {
   const { code, stderr } = await decrypt(
     await serve((_request, response) => response.writeHead(status).end()),
   )
@@ -152,13 +152,13 @@ test.each([401, 403, 410])("a URL that is answered %d is told to be wrong or exp
   expect(stderr).toMatch(/get a new URL/)
 })
 
-test("one that is not there is 3, and its name is to be checked", async () => {
+test("a missing object exits with 3, and its name is to be checked", async () => {
   const { code, stderr } = await decrypt(await serve((_request, response) => response.writeHead(404).end()))
   expect(code).toBe(3)
   expect(stderr).toMatch(/ERR_OBJECT_NOT_FOUND: .*archive\.mp4[\s\S]*check the name of the source/)
 })
 
-test("a host without ranges, and a web page, are told apart", async () => {
+test("a host without ranges is distinguished from a web page", async () => {
   const whole =
     (type: string): RequestListener =>
     (_request, response) =>
@@ -171,7 +171,7 @@ test("a host without ranges, and a web page, are told apart", async () => {
   expect(page.stderr).toMatch(/is a web page \(text\/html\), not an archive[\s\S]*in a browser/)
 })
 
-test("a host that claims more bytes than any store holds is refused with the number, at once", async () => {
+test("a host that claims more bytes than any store holds is refused at once, with the number", async () => {
   const huge: RequestListener = (request, response) => {
     const [, from = "0", to = "0"] = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? "") ?? []
     const head = { etag: '"v1"', "content-range": `bytes ${from}-${to}/1000000000000000` }
@@ -183,7 +183,7 @@ test("a host that claims more bytes than any store holds is refused with the num
   expect(stderr).not.toContain("    at ")
 })
 
-test("a redirect that can't be followed is told with where it leads", async () => {
+test("a redirect that can't be followed is reported with its target", async () => {
   const to =
     (location: string): RequestListener =>
     (_request, response) =>
@@ -198,7 +198,7 @@ test("a redirect that can't be followed is told with where it leads", async () =
   expect(endless.stderr).toMatch(/redirected more than 5 times, last to 127\.0\.0\.1:\d+\n/)
 })
 
-test("a host that is away, or that nobody knows, may be back: 3", async () => {
+test("a host that is away or unknown may come back: exit code 3", async () => {
   const away = await decrypt("https://127.0.0.1:1")
   expect(away.code).toBe(3)
   expect(away.stderr).toMatch(

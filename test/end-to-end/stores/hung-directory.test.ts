@@ -1,4 +1,4 @@
-/** A destination directory that does not answer, as a dead mount, while its project's archives have every slot of the worker. */
+/** A destination directory does not respond, like a dead mount, while its project's archives occupy every slot of the worker. */
 import { execFile } from "node:child_process"
 import { constants } from "node:fs"
 import { mkdir, open, rename, rm, stat, writeFile } from "node:fs/promises"
@@ -19,10 +19,10 @@ const WELL = "200002"
 const SLOTS = 4
 const SOON = { timeout: 120_000, interval: 50 }
 
-test("a directory that does not answer holds no slot for longer than 20 s, and no thread that others need", async () => {
+test("a hung directory holds no slot for more than 20 s, and no thread that others need", async () => {
   const system = await startWorkerSystem()
   const pipes: string[] = []
-  /** Whoever opens one of them waits, in a thread that nothing can end. */
+  /** Opening one of them blocks a thread that nothing can end. */
   const release = async () => {
     for (const path of pipes.splice(0)) {
       const ends = await open(path, constants.O_RDWR | constants.O_NONBLOCK)
@@ -35,7 +35,7 @@ test("a directory that does not answer holds no slot for longer than 20 s, and n
     const { UNSEAL_SOURCE: source, UNSEAL_DESTINATION: destination, UNSEAL_KEYS: keys } = system.env
     const dead = join(system.directory, "dead")
     await mkdir(dead)
-    // By a name, so that each new connection needs a thread.
+    // A host name, so that each new connection needs a thread.
     const byName = destination!.replace("127.0.0.1", "localhost")
     const projects = [
       { id: PROJECT_ID, source, destination: `file://${dead}`, keys },
@@ -75,7 +75,7 @@ test("a directory that does not answer holds no slot for longer than 20 s, and n
       },
     ])
 
-    // The mount is back; nothing was there but what made it hang.
+    // The mount is back. Only the files that made it hang were there.
     for (const { key } of sick) await rm(join(dead, key))
     await release()
     await expect.poll(committed, SOON).toBe(well.length + sick.length)
@@ -91,7 +91,7 @@ test("a directory that does not answer holds no slot for longer than 20 s, and n
   }
 }, 300_000)
 
-test("a worker with a thread that nothing can end ends all the same", async () => {
+test("a worker with a blocked thread still ends", async () => {
   const system = await startWorkerSystem()
   try {
     const dead = join(system.directory, "dead")

@@ -1,6 +1,6 @@
 /**
- * The policies of docs/permissions.md, as printed, on a server that enforces them: they are enough, and each permission in
- * them is needed, which a message says where it is missing.
+ * The printed policies of docs/permissions.md, on a server that enforces them: they suffice, and without any one permission
+ * something fails with a message that names it.
  */
 import { randomUUID } from "node:crypto"
 import { readFile, writeFile } from "node:fs/promises"
@@ -47,7 +47,7 @@ async function startWorker() {
   return worker
 }
 
-/** An archive at the source, and its job. */
+/** Stores an archive at the source and enqueues its job. */
 async function submit(size: number, fields: { readonly sha256sum?: string } = {}) {
   const archive = system.make(size)
   await system.upload(archive)
@@ -58,7 +58,7 @@ async function submit(size: number, fields: { readonly sha256sum?: string } = {}
 const isRight = async (archive: Awaited<ReturnType<typeof submit>>) =>
   expect.poll(() => system.digest(archive), SOON).toBe(archive.plaintextSha256)
 
-/** An archive whose worker is killed with some of its parts written; another worker goes on, or begins anew if Redis forgets. */
+/** Kills an archive's worker after some parts. Another worker resumes or, if Redis forgets, starts over. */
 async function resume(forgets = false) {
   const held = system.s3.faults.add({
     ...{
@@ -73,7 +73,7 @@ async function resume(forgets = false) {
   const first = await startWorker()
   const archive = await submit(SEVERAL)
   await expect.poll(() => system.s3.openUploads()[0]?.parts, SOON).toBe(2)
-  // Which parts there are is noted right after.
+  // The parts are noted right after.
   await expect.poll(() => system.client.keys("{unseal}:*checkpoint*"), SOON).not.toEqual([])
   first.kill("SIGKILL")
   await first.exited
@@ -93,7 +93,7 @@ async function fail() {
   await expect.poll(deadLetters, SOON).toBe(1)
 }
 
-/** Runs the janitor on an upload that nobody goes on with. */
+/** Runs the janitor on an upload that nobody resumes. */
 async function sweep(): Promise<CliResult> {
   const key = `${PROJECT_ID}/${randomUUID()}/archive.ts`
   const create = { contentType: "video/mp2t", metadata: {}, existing: "fail" } as const
@@ -105,7 +105,7 @@ async function sweep(): Promise<CliResult> {
   return system.cli(["janitor", "--older-than", "1s"], env)
 }
 
-/** The vendor's REST API, with one archive that no callback told of; gives what reaches it. */
+/** The vendor's REST API, with one archive that no callback announced. Also returns the requests. */
 async function vendor(): Promise<{ cloud: RecordingCloud; env: Record<string, string> }> {
   const certificate = await readFile(join(system.directory, "cert.pem"), "utf8")
   const cloud = createRecordingCloud({ certificate, store: system.source, projectId: PROJECT_ID })
@@ -154,7 +154,7 @@ const did = (operation: string) =>
   system.s3.operations.entries().some((one) => one.operation === operation && one.status < 300)
 const DONE = { code: 0 }
 
-test("workers need what is printed, and nothing more: archives of one part and of several, resumed, given up", async () => {
+test("workers need exactly what is printed: archives of one part and of several, resumed, given up", async () => {
   await isRight(await resume())
   expect(did("ListParts")).toBe(true)
   await isRight(await beginAnew())
@@ -166,7 +166,7 @@ test("workers need what is printed, and nothing more: archives of one part and o
   expect(denied()).toEqual([])
 })
 
-test("commands need what is printed, and nothing more: decrypt, reconcile, janitor, storage set", async () => {
+test("commands need exactly what is printed: decrypt, reconcile, janitor, storage set", async () => {
   for (const size of [SMALL, SEVERAL]) expect(await decryptByHand(size)).toMatchObject(DONE)
   const found = await reconcile()
   expect(found).toMatchObject(DONE)
@@ -180,11 +180,11 @@ test("commands need what is printed, and nothing more: decrypt, reconcile, janit
   expect(new Set(denied().map(({ operation }) => operation))).toEqual(new Set(["DeleteObject"]))
 })
 
-/** What a user does who lacks one permission, and what is said of it. */
+/** The action of a user without one permission, and the expected message. */
 interface Lack {
   act(): Promise<unknown>
   readonly said: RegExp
-  /** What becomes of it all the same. */
+  /** What must happen anyway. */
   readonly after?: (acted: unknown) => Promise<unknown>
 }
 
@@ -225,7 +225,7 @@ const LACKS: Readonly<Record<string, Lack>> = {
   },
   "reconcile s3:GetObject": {
     async act() {
-      // A record that may be seen in a listing, and not be looked at.
+      // The record shows in a listing, but may not be looked at.
       const { cloud, env } = await vendor()
       const [archive] = cloud.archives.values()
       const record = recordKeyOf(archive!.key)
@@ -249,7 +249,7 @@ const without = (document: PolicyDocument, action: string): PolicyDocument => ({
     .filter(({ Action }) => Action.length > 0),
 })
 
-// The vendor's own moves are its own: it ends what it could not upload.
+// The vendor's own permissions are its own: it ends what it could not upload.
 const PRINTED = Object.entries(printedPolicies())
   .flatMap(([name, document]) =>
     statementsOf(document).flatMap(({ Action }) => [Action].flat().map((action) => [name, action] as const)),
@@ -270,6 +270,6 @@ test.each(PRINTED)("%s without %s: a message names it", async (name, action) => 
   await after?.(acted)
 })
 
-test("nothing else is lacking: no permission is printed that no test leaves out", () => {
+test("no printed permission is left without such a test", () => {
   expect(Object.keys(LACKS).toSorted()).toEqual(PRINTED.map((pair) => pair.join(" ")).toSorted())
 })

@@ -1,4 +1,4 @@
-/** Every quirk of the S3 server under a whole decryption: the archive equals openssl's, or one sentence says why it can't. */
+/** A whole decryption with every quirk of the S3 server: the archive equals openssl's, or one sentence says why it can't. */
 import { createHash, randomUUID, X509Certificate } from "node:crypto"
 import { mkdtemp, readFile, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
@@ -25,7 +25,7 @@ const credentials = {
 }
 const never = new AbortController().signal
 
-/** What an archive ends in where it can't be decrypted. */
+/** The sentence of an archive that can't be decrypted. */
 const SENTENCES: Partial<Record<QuirkName, RegExp>> = {
   denied: /^no object under .* or it may not be seen: the credentials lack the permission s3:ListBucket$/,
   archived: /is in the storage class GLACIER and can't be read before it is restored/,
@@ -33,7 +33,7 @@ const SENTENCES: Partial<Record<QuirkName, RegExp>> = {
   "expired-token": /answered 400 ExpiredToken: .*whoever issues them must renew them/,
   "weak-etags": /answered with the weak ETag W\/".*something between here and the store/,
   "no-etags": /answered without an ETag.*something between here and the store/,
-  // The URL parameters that they ask for are in the store's own tests.
+  // The store's own tests cover the URL parameters that these ask for.
   "demands-sse-kms": /answered 403 AccessDenied/,
   "demands-acl": /answered 403 AccessDenied/,
   "demands-tagging": /answered 403 AccessDenied/,
@@ -41,7 +41,7 @@ const SENTENCES: Partial<Record<QuirkName, RegExp>> = {
   "demands-owner": /or it may not be seen: the credentials lack/,
   "requester-pays": /answered 403 AccessDenied.*s3:GetObject, and requestPayer=requester in the store's URL/,
 }
-/** Whose move it is then: as specific as the sentence. */
+/** Whose move it is in that case, as specific as the sentence. */
 const DEMANDED = /the permission s3:PutObject .*name them in the store's URL/
 const REMEDIES: Partial<Record<QuirkName, RegExp>> = {
   denied: /the permission s3:ListBucket/,
@@ -54,7 +54,7 @@ const REMEDIES: Partial<Record<QuirkName, RegExp>> = {
   "demands-owner": /the permission s3:ListBucket/,
   "requester-pays": /the permission s3:GetObject .*requestPayer=requester/,
 }
-/** Of several parts alone: what is one PutObject is not struck. */
+/** Sentences of archives of several parts only: the quirk does not affect a PutObject. */
 const SENTENCES_OF_SEVERAL: Partial<Record<QuirkName, RegExp>> = {
   "complete-lost": /has nothing under/,
   "complete-short": /5242944/,
@@ -104,13 +104,13 @@ for (const quirk of QUIRK_NAMES)
       await writeWhole(raw.source, key, Buffer.concat([...recording.ciphertext]), "video/mp2t", never)
 
       server.quirks.add(quirk)
-      // Requests at the same time share the first ten, and might all outlast them: the bucket stays as new as it is.
+      // Concurrent requests share the first ten redirects, and might all outlast them. So the bucket stays new.
       const anew = quirk === "redirect-307" && server.operations.subscribe(() => server.quirks.add(quirk))
       if (anew) closing.push(async () => anew())
       const ended = decryptArchive(
         {
           ...{ archiveId: randomUUID(), projectId: "123456", encryptedPassword: recording.encryptedPassword },
-          // Not at the first place where it is looked for.
+          // Not the first place to look.
           ...{ source: await open(urls.source), sourceKeys: [`elsewhere/${key}`, key] },
           ...{ destination: await open(urls.destination), destinationKey: key },
         },

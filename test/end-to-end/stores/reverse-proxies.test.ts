@@ -1,4 +1,4 @@
-/** Ingest behind nginx and haproxy, as they are installed: who sent a callback is who connected to the outermost proxy. */
+/** Ingest behind real nginx and haproxy: a callback's sender is the peer of the outermost proxy. */
 import { once } from "node:events"
 import { mkdirSync, writeFileSync } from "node:fs"
 import { request } from "node:http"
@@ -10,13 +10,13 @@ import { createServerGroup, freePorts, type ServerGroup } from "../../compatibil
 import { startApp, type TestApp, uploaded } from "../../harness/ingest-app.ts"
 import { ensureProgram } from "../../harness/programs.ts"
 
-/** Each on the loopback, which has sixteen million addresses. Proxies connect from 127.0.0.1. */
+/** Addresses of the loopback network, which has sixteen million. Proxies connect from 127.0.0.1. */
 const VENDOR = "127.0.0.7"
 const STRANGER = "127.0.0.8"
 
 let app: TestApp
 const groups: ServerGroup[] = []
-/** Where each proxy listens, and passes on to `upstream`, which is known only when the app has started. */
+/** Where each proxy listens. They forward to `upstream`, which is known only once the app has started. */
 let ports: { app: number; nginx: number; haproxy: number; chain: number }
 
 beforeAll(async () => {
@@ -94,7 +94,7 @@ ${listener("alone", ports.haproxy, ports.app)}${listener("chain", ports.chain, p
   await group.start(program, ["-db", "-f", file], [ports.haproxy, ports.chain])
 }
 
-/** A callback from `sender` by way of the proxy on `port`. */
+/** Posts a callback from `sender` through the proxy on `port`. */
 async function post(port: number, sender: string, headers: Record<string, string> = {}): Promise<number> {
   const outgoing = request({
     ...{
@@ -123,29 +123,29 @@ describe.each(["nginx", "haproxy", "chain"] as const)("behind %s", (name) => {
   })
   const peers = () => app.logs.filter(({ msg }) => `${msg}`.startsWith("callback")).map(({ peer }) => peer)
 
-  it("the vendor is let in, and the log names its address", async () => {
+  it("the vendor is admitted, and the log has its address", async () => {
     expect(await post(ports[name], VENDOR)).toBe(202)
     await expect.poll(peers, { timeout: 60_000 }).toEqual([VENDOR])
   })
 
-  it("a stranger is refused, whatever address it claims to be", async () => {
+  it("a stranger is refused, whatever address it claims", async () => {
     expect(await post(ports[name], STRANGER)).toBe(401)
     expect(await post(ports[name], STRANGER, { "x-forwarded-for": VENDOR })).toBe(401)
     expect(await post(ports[name], STRANGER, { "x-forwarded-for": `${VENDOR}, 127.0.0.1` })).toBe(401)
   })
 
-  it("the vendor is let in whatever came before it in the header", async () => {
+  it("the vendor is admitted, whatever precedes its address in the header", async () => {
     expect(await post(ports[name], VENDOR, { "x-forwarded-for": "6.6.6.6" })).toBe(202)
     await expect.poll(peers, { timeout: 60_000 }).toEqual([VENDOR])
   })
 
-  it("a header of the other kind, which the proxy passes on, makes nobody the vendor", async () => {
+  it("the other kind of header, which the proxy passes on, makes nobody the vendor", async () => {
     const jobs = app.jobs.length
     expect(await post(ports[name], STRANGER, { forwarded: `for=${VENDOR}` })).toBe(503)
     expect(app.jobs).toHaveLength(jobs)
   })
 })
 
-it("who connects without a proxy is cut, whatever its headers say", async () => {
+it("a client that connects without a proxy is cut off, whatever its headers say", async () => {
   await expect(post(ports.app, STRANGER, { "x-forwarded-for": VENDOR })).rejects.toThrow()
 })

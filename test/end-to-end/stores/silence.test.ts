@@ -1,4 +1,4 @@
-/** A store that falls silent in the midst of transfers, while its project's archives have every slot of the worker. */
+/** A store falls silent in the middle of transfers, while its project's archives occupy every slot of the worker. */
 import { readAccounts } from "@unseal/queue/accounting"
 import { listSuspensions } from "@unseal/queue/suspension-state"
 import { afterEach, beforeEach, expect, test } from "vitest"
@@ -32,7 +32,7 @@ const areRight = async (archives: readonly Archive[]) => {
   for (const archive of archives) expect(await system.digest(archive)).toBe(archive.plaintextSha256)
 }
 
-/** `url` by another way to its server. */
+/** `url` with its server's port replaced. */
 const by = (url: string, port: number): string => {
   const [store, query] = url.split("?")
   const parameters = new URLSearchParams(query)
@@ -56,7 +56,7 @@ test.each(["source", "destination"] as const)(
         PROJECT_ID,
         Array.from({ length: 2 * SLOTS }, () => LARGE),
       )
-      // 20 s for a part, so that none is done before all are in the midst of one.
+      // 20 s for a part, so that none is done before all have begun one.
       const slow = system.s3.faults.add({
         operation: side === "source" ? "GetObject" : "UploadPart",
         key: new RegExp(`${PROJECT_ID}/`),
@@ -66,10 +66,10 @@ test.each(["source", "destination"] as const)(
       const worker = await system.startWorkerOf(projects, {
         UNSEAL_CONCURRENCY: String(SLOTS),
         UNSEAL_PART_SIZE_BYTES: String(5 * MIB),
-        // No lock is lost on a machine that is slow.
+        // No lock expires on a slow machine.
         UNSEAL_LOCK_MS: "30000",
       })
-      // An upload whose begin was answered: one that the worker does not know of would be begun again.
+      // Counts uploads whose beginning was answered. The worker would begin others again.
       const begun = () =>
         side === "source"
           ? system.s3.openUploads().length
@@ -88,7 +88,7 @@ test.each(["source", "destination"] as const)(
       expect(await listSuspensions(system.client, "unseal")).toMatchObject([
         {
           ...{ projectId: PROJECT_ID, side, code: "ERR_STORE_UNAVAILABLE" },
-          // Five tries of a request, each given up after 30 s of silence, would say that nothing moved.
+          // If a request's five tries were each given up after 30 s of silence, the reason would be that nothing moved.
           reason: expect.stringMatching(/no answer for [12]0 s, (nor to|and a look fails)/),
         },
       ])
@@ -103,7 +103,7 @@ test.each(["source", "destination"] as const)(
         missing: 0,
       })
       expect(new Set(await system.attempts())).toEqual(new Set(["1"]))
-      // Every archive in parts was begun once: the others went on with what was there.
+      // Every archive in parts was begun once: the other runs continued with existing parts.
       const isPlain = ({ bucket }: { bucket: string }) => bucket === DESTINATION_NAME
       expect(system.s3.operations.count("CreateMultipartUpload", isPlain)).toBe(sick.length + 2)
       expect(system.s3.openUploads()).toEqual([])

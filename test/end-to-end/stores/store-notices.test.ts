@@ -1,4 +1,4 @@
-/** A worker on a store whose clock is another and whose bucket it may not list: it works, and says what is wrong. */
+/** A worker on a store with a different clock and a bucket that it may not list: it works, and reports both. */
 import { writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import { afterEach, beforeEach, expect, test } from "vitest"
@@ -13,7 +13,7 @@ beforeEach(async () => {
 })
 afterEach(() => system.close())
 
-test("archives of one part and of three are decrypted, and the operator is told what to mend", async () => {
+test("archives of one part and of three are decrypted, and the operator is told what to fix", async () => {
   const archives = [system.make(188 * 1000), system.make(12 * MIB + 16)]
   for (const archive of archives) await system.upload(archive)
   for (const quirk of ["clock-ahead", "hidden-keys"] as const) system.s3.quirks.add(quirk)
@@ -51,7 +51,7 @@ test("archives of one part and of three are decrypted, and the operator is told 
   await expect.poll(() => system.digest(missing), SOON).toBe(missing.plaintextSha256)
 })
 
-test("by hand, each thing to mend is one line on stderr, whatever the number of requests", async () => {
+test("on the command line, each thing to fix is one line on stderr, however many requests there are", async () => {
   const archive = system.make(12 * MIB + 16)
   await system.upload(archive)
   for (const quirk of ["clock-ahead", "hidden-keys"] as const) system.s3.quirks.add(quirk)

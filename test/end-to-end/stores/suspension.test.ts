@@ -1,4 +1,7 @@
-/** The deployment's trouble with real workers and a real S3 server: nothing is given up, nobody else waits, and it ends by itself. */
+/**
+ * Trouble of the deployment with real workers and a real S3 server: nothing is given up, nobody else waits, and it ends by
+ * itself.
+ */
 import { execFileSync } from "node:child_process"
 import { chmod, mkdir, readdir, rename, rm, writeFile } from "node:fs/promises"
 import { join } from "node:path"
@@ -20,7 +23,7 @@ beforeEach(async () => {
 })
 afterEach(() => system.close())
 
-/** Both projects on the same stores, below keys of their own. */
+/** Both projects use the same stores, below keys of their own. */
 async function startTwoProjects(more: Readonly<Record<string, string>> = {}): Promise<AppProcess> {
   const { UNSEAL_SOURCE: source, UNSEAL_DESTINATION: destination, UNSEAL_KEYS: keys } = system.env
   const projects = [PROJECT_ID, OTHER].map((id) => ({ id, source, destination, keys }))
@@ -43,7 +46,7 @@ const status = async () =>
 
 const SMALL = Array.from({ length: 13 }, (_, index) => 188 * 16 * (index + 1))
 
-test("permissions that are gone for a while: no dead letter, no attempt, the other project goes on, all is done after", async () => {
+test("missing permissions for a while: no dead letter, no attempt, the other project goes on, all is done after", async () => {
   const sick = await system.submit(PROJECT_ID, [...SMALL, 11 * MIB, 11 * MIB])
   const denied = system.s3.faults.add({
     ...{ operation: "*", key: new RegExp(`^${PROJECT_ID}/`), times: Number.POSITIVE_INFINITY },
@@ -82,7 +85,7 @@ test("permissions that are gone for a while: no dead letter, no attempt, the oth
   })
 }, 180_000)
 
-test("a store that is gone in the midst of parts suspends, and each archive goes on where it was", async () => {
+test("a store that disappears between parts suspends its project, and each archive continues where it was", async () => {
   const archives = await system.submit(PROJECT_ID, [24 * MIB, 24 * MIB])
   const down = system.s3.faults.add({
     ...{ operation: "UploadPart", after: 4, times: Number.POSITIVE_INFINITY, action: { status: 500 } },
@@ -102,7 +105,7 @@ test("a store that is gone in the midst of parts suspends, and each archive goes
   expect(system.s3.operations.count("AbortMultipartUpload")).toBe(0)
 }, 180_000)
 
-test("an archive that was held for as long as it may be is a dead letter, and its redrive uploads no part twice", async () => {
+test("an archive that was held as long as allowed is a dead letter, and its redrive uploads no part twice", async () => {
   const [archive] = await system.submit(PROJECT_ID, [24 * MIB])
   const down = system.s3.faults.add({
     ...{ operation: "UploadPart", after: 2, times: Number.POSITIVE_INFINITY, action: { status: 500 } },
@@ -124,13 +127,13 @@ test("an archive that was held for as long as it may be is a dead letter, and it
   expect(await system.cli(["queue", "redrive", "--all"])).toMatchObject({ code: 0 })
   await expect.poll(async () => (await accounts()).committed, SOON).toBe(1)
   await areRight([archive!])
-  // Five parts, of which two were there.
+  // Two of five parts were there.
   expect(system.s3.operations.count("UploadPart")).toBe(3)
   expect(system.s3.operations.count("CreateMultipartUpload")).toBe(0)
   expect(system.s3.openUploads()).toEqual([])
 }, 180_000)
 
-test("one archive that is denied alone is given up in the end, and its neighbours are not held up", async () => {
+test("a single archive that is denied is finally given up, and its neighbours are not held up", async () => {
   const [bad] = await system.submit(PROJECT_ID, [188 * 160])
   system.s3.faults.add({
     ...{ operation: "PutObject", key: bad!.key, times: Number.POSITIVE_INFINITY, action: { status: 403 } },
@@ -148,7 +151,7 @@ test("one archive that is denied alone is given up in the end, and its neighbour
   expect(letter).toMatchObject({ archiveId: bad!.archiveId, code: "ERR_STORE_DENIED" })
 }, 180_000)
 
-test("keys that are taken away and put back: what came meanwhile is decrypted", async () => {
+test("keys are removed and put back: everything that arrived meanwhile is decrypted", async () => {
   const keys = join(system.directory, "keys")
   await rename(keys, `${keys}-away`)
   await mkdir(keys)

@@ -1,4 +1,4 @@
-/** Workers on a store that refuses what is too much at a time, and one that refuses access for no reason. */
+/** Workers on a store that refuses too many requests, and on one that refuses access at random. */
 import { afterEach, expect, test } from "vitest"
 import type { QuirkName } from "../../../apps/simulator/src/s3/quirks/quirks.ts"
 import type { AppProcess } from "../../harness/process.ts"
@@ -17,7 +17,7 @@ async function metrics(worker: AppProcess): Promise<(name: string) => number> {
       .reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(" "))), 0)
 }
 
-/** Twenty archives, of which three have three parts, all there at once. */
+/** Twenty archives at once, three of them with three parts. */
 async function run(quirk: QuirkName): Promise<{ s3: WorkerSystem["s3"]; counted: (name: string) => number }> {
   system = await startWorkerSystem()
   const { s3, upload, enqueue, make, digest } = system
@@ -52,22 +52,22 @@ async function run(quirk: QuirkName): Promise<{ s3: WorkerSystem["s3"]; counted:
 }
 
 for (const quirk of ["slow-down", "slow-down-writes", "retry-after"] as const)
-  test(`a store with the quirk ${quirk} gets what it takes, and no attempt is used`, {
+  test(`a store with the quirk ${quirk} gets what it accepts, and no attempt is used`, {
     timeout: 200_000,
   }, async () => {
     const { s3, counted } = await run(quirk)
     expect(counted('unseal_retries_total{layer="job"')).toBe(0)
     expect(counted('unseal_retries_total{layer="request",code="ERR_STORE_BUSY"}')).toBeGreaterThan(0)
-    // Still there: nobody has waited for less than a minute.
+    // The limit is still there: less than a minute has passed since somebody waited.
     expect(counted('unseal_store_requests_limit{project="123456",side="destination"}')).toBeGreaterThan(0)
     const refused = s3.operations.count("*", ({ status }) => status === 503)
     const taken = s3.operations.count("*", ({ status }) => status < 300)
     expect(refused).toBeGreaterThan(0)
-    // Offered again and again, the refused would outnumber what is taken.
+    // Without a limit there would be more refusals than accepted requests.
     expect(refused).toBeLessThan(taken / 2)
   })
 
-test("a lone 403 among answers that are fine makes no dead letter", { timeout: 200_000 }, async () => {
+test("a lone 403 among successful answers makes no dead letter", { timeout: 200_000 }, async () => {
   const { s3, counted } = await run("lone-403")
   expect(s3.operations.count("*", ({ status }) => status === 403)).toBeGreaterThan(10)
   expect(counted('unseal_retries_total{layer="request",code="ERR_STORE_DENIED"}')).toBeGreaterThan(0)
