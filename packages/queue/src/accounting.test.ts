@@ -60,7 +60,7 @@ function consume(run: Run, options: Partial<ConsumerOptions<RunResult>> = {}) {
   return consumer
 }
 
-/** What an operator's tool has. */
+/** The queue as an operator's tool opens it. */
 function bullmq(): Queue {
   const tool = new Queue(queue, { connection: client, prefix: queuePrefix(queue), skipVersionCheck: true })
   ends.push(() => tool.close())
@@ -77,7 +77,7 @@ test("an empty queue has empty accounts", async () => {
   expect(await accounts()).toEqual(balanced({}))
 })
 
-test("an archive is accepted once, however many callbacks come for it at the same time", async () => {
+test("an archive is accepted once, however many callbacks arrive for it at the same time", async () => {
   const one = payload()
   const enqueued = await Promise.all(
     Array.from({ length: 50 }, () => producer.enqueue({ ...one, nonce: randomUUID() })),
@@ -102,7 +102,7 @@ test("committed archives, dead letters and live jobs add up to the accepted ones
   await expect.poll(accounts).toEqual(balanced({ accepted: 9, committed: 3, deadLetters: 3, live: 3 }))
 })
 
-test("a redriven dead letter is live again, and was accepted once", async () => {
+test("a redriven dead letter is live again, and counts as accepted once", async () => {
   await producer.enqueue(payload())
   const consumer = consume(async () => {
     throw new UnsealError("ERR_NO_MATCHING_KEY", "none of 1 keys fits")
@@ -112,7 +112,7 @@ test("a redriven dead letter is live again, and was accepted once", async () => 
   const deadLetters = openDeadLetters({ connection: client, queue })
   ends.push(() => deadLetters.close())
   const [letter] = await deadLetters.list()
-  // Two at once, as two operators would.
+  // Two at once, like two operators.
   await Promise.all([deadLetters.redrive(letter!.jobId), deadLetters.redrive(letter!.jobId)])
   expect(await accounts()).toEqual(balanced({ accepted: 1, live: 1 }))
 
@@ -120,7 +120,7 @@ test("a redriven dead letter is live again, and was accepted once", async () => 
   await expect.poll(accounts).toEqual(balanced({ accepted: 1, committed: 1 }))
 })
 
-test("a committed archive stays committed when its job is forgotten, and counts again if it comes again", async () => {
+test("a committed archive stays committed when its job is forgotten, and counts again if it returns", async () => {
   const one = payload()
   const { jobId } = await producer.enqueue(one)
   consume(async () => ({}))
@@ -131,13 +131,13 @@ test("a committed archive stays committed when its job is forgotten, and counts 
   await expect.poll(accounts).toEqual(balanced({ accepted: 2, committed: 2 }))
 })
 
-test("a job that is removed by hand is missing", async () => {
+test("a job that was removed by hand is missing", async () => {
   const { jobId } = await producer.enqueue(payload())
   await bullmq().remove(jobId)
   expect(await accounts()).toEqual(balanced({ accepted: 1, missing: 1 }))
 })
 
-test("a Redis that is full counts nothing that it refuses", async () => {
+test("a full Redis counts nothing that it refuses", async () => {
   const small = await startRedis({ maxmemory: "1mb" })
   ends.push(() => small.close())
   const connection = new Redis(small.url)
@@ -148,7 +148,7 @@ test("a Redis that is full counts nothing that it refuses", async () => {
   expect(await readAccounts(connection, queue)).toEqual(balanced({}))
 })
 
-test("the accounts are balanced at every moment, while workers are killed and hand back and dead letters are redriven", async () => {
+test("the accounts always balance, while workers are killed, jobs handed back and dead letters redriven", async () => {
   const children = new Set<ChildProcess>()
   const fixture = fileURLToPath(new URL("../fixtures/accounting-process.ts", import.meta.url))
   const start = async (role: "producer" | "worker") => {
@@ -196,7 +196,7 @@ test("the accounts are balanced at every moment, while workers are killed and ha
   expect(accepted).toBeGreaterThan(50)
   expect(committed).toBeGreaterThan(10)
 
-  // Everything that was accepted ends.
+  // Every accepted job ends.
   consume(async () => ({}), { concurrency: 50 })
   await expect.poll(async () => (await accounts()).live, { timeout: 40_000, interval: 200 }).toBe(0)
   expect((await accounts()).missing).toBe(0)

@@ -1,4 +1,4 @@
-/** Jobs that end or freeze their workers, over a real queue. */
+/** Jobs that end or freeze their workers, on a real queue. */
 import { spawn } from "node:child_process"
 import { randomUUID } from "node:crypto"
 import { once } from "node:events"
@@ -33,7 +33,7 @@ afterEach(async () => {
   for (const end of ends.reverse()) await end()
 })
 
-/** An archive whose id begins with `digit`. */
+/** Enqueues an archive whose id begins with `digit`. */
 async function enqueue(digit: string): Promise<string> {
   const { jobId } = await producer.enqueue(
     createJobPayload({
@@ -47,7 +47,7 @@ async function enqueue(digit: string): Promise<string> {
 const count = (state: string) => client.zcard(queueKey(queue, state))
 const enqueueMany = (number: number) => Promise.all(Array.from({ length: number }, () => enqueue("1")))
 
-test("a job that blocks its workers past the lock costs the fleet a few of them, and no other job anything", async () => {
+test("a job that blocks its workers past the lock costs a few of them, and other jobs nothing", async () => {
   const fixture = fileURLToPath(new URL("../fixtures/freezing-process.ts", import.meta.url))
   const begun: string[] = []
   const others = enqueueMany(10)
@@ -62,12 +62,12 @@ test("a job that blocks its workers past the lock costs the fleet a few of them,
     await once(worker.stdout, "data")
   }
   await expect.poll(() => count("failed"), { timeout: 90_000 }).toBe(1)
-  // One more than the limit, if another worker had begun it before the last freeze was noted.
+  // One more than the limit if another worker began it before the last freeze was noted.
   expect(await client.hget(queueKey(queue, jobId), "failedReason")).toMatch(
     /^ERR_STALLED: it ran alone and blocked its worker for longer than 1 s, [2-4] times$/,
   )
   await expect.poll(() => count("completed"), { timeout: 30_000 }).toBe(20)
-  // While a freeze lasts another worker may begin the job before anything is noted: two at a time, at this lock. It would be 21.
+  // During a freeze another worker may begin the job before anything is noted: two at a time with this lock. Without notes it would be 21.
   expect(begun.filter((line) => line === jobId).length).toBeLessThanOrEqual(
     2 * (ALONE_FROM_FREEZES + FREEZE_LIMIT),
   )
@@ -138,7 +138,7 @@ describe("a room", () => {
     return createRoom({ close: (jobId) => door.push(`closed for ${jobId}`), open: () => door.push("opened") })
   }
 
-  test("lets a run that is to be alone in when the others have left, and nobody else meanwhile", async () => {
+  test("admits a run that must be alone when the others have left, and nobody else meanwhile", async () => {
     const room = open()
     const leave = await room.enter("a", false, signal)
     let isAlone = false

@@ -1,26 +1,26 @@
 /**
- * A job that may be what ends or freezes its workers runs alone in one: nothing else is lost with it, and what happens then is its
- * own doing. What is known of a job is kept in its hash: BullMQ counts how often its worker was gone (`stc`), and a worker that
- * was blocked for longer than a lock notes it with each job in hand (`froze`), apart for one that ran alone (`frozeAlone`).
+ * A job that may end or freeze its workers runs alone in a worker: no other job is lost with it, and a freeze is clearly its own
+ * doing. A job's hash keeps the evidence: BullMQ counts how often its worker disappeared (`stc`), and a worker that was blocked
+ * for longer than a lock notes that with each running job (`froze`), separately for a job that ran alone (`frozeAlone`).
  */
 import { untilAborted } from "@unseal/archive/waiting"
 import type { RedisClient } from "./client.ts"
 import { queueKey } from "./names.ts"
 
-/** From so many lost workers on a job runs alone. Fewer befall any job where workers are killed now and then. */
+/** From this many lost workers on, a job runs alone. Fewer happen to any job if workers are killed now and then. */
 export const ALONE_FROM_STALLS = 5
-/** From so many freezes on. One freeze has as many suspects as its worker had jobs; few of them are there again at the next. */
+/** From this many freezes on. One freeze has as many suspects as its worker had jobs, few of which are there at the next. */
 export const ALONE_FROM_FREEZES = 2
-/** A job that has frozen its worker so often while it ran alone is a dead letter. */
+/** A job that froze its worker this often while it ran alone becomes a dead letter. */
 export const FREEZE_LIMIT = 2
 
-/** What the workers of a job have noted. */
+/** What a job's workers have noted. */
 export interface FreezeRecord {
   readonly froze: number
   readonly frozeAlone: number
 }
 
-/** KEYS: job. ARGV: field. A job that is gone stays gone. */
+/** KEYS: job. ARGV: field. Does not recreate a removed job. */
 const NOTE = `
 if redis.call("EXISTS", KEYS[1]) == 0 then return 0 end
 return redis.call("HINCRBY", KEYS[1], ARGV[1], 1)`
@@ -34,7 +34,7 @@ export async function readFreezes(
   return { froze: Number(froze ?? 0), frozeAlone: Number(frozeAlone ?? 0) }
 }
 
-/** Notes a freeze with a job that was in hand. */
+/** Notes a freeze with a running job. */
 export async function noteFreeze(
   connection: RedisClient,
   queue: string,
@@ -44,18 +44,18 @@ export async function noteFreeze(
   await connection.eval(NOTE, 1, queueKey(queue, jobId), alone ? "frozeAlone" : "froze")
 }
 
-/** The runs of one worker, of which one may ask to be alone. */
+/** The runs of one worker. One of them can ask to be alone. */
 export interface Room {
-  /** Jobs that run, and whether alone. */
+  /** Running jobs, and whether each runs alone. */
   readonly inside: ReadonlyMap<string, boolean>
   /**
-   * Resolves with what is to be called when the run has ended, or with `null` while another run is alone, or is to be: the job is
-   * to be handed back. One that is to be `alone` waits for those inside; rejects with `signal.reason`.
+   * Resolves to a function to call when the run has ended. Resolves to `null` while another run is, or waits to be, alone: hand the
+   * job back. With `alone`, waits until those inside have left. Rejects with `signal.reason`.
    */
   enter(jobId: string, alone: boolean, signal: AbortSignal): Promise<(() => void) | null>
 }
 
-/** `close` is called before a run waits to be alone, and `open` once it has ended: in between the worker takes no jobs. */
+/** Calls `close` before a run waits to be alone, and `open` once it has ended. In between the worker takes no jobs. */
 export function createRoom(door: { close(jobId: string): void; open(): void }): Room {
   const inside = new Map<string, boolean>()
   let closed = false

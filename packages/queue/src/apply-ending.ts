@@ -6,16 +6,16 @@ import type { Ending, RunResult } from "./ending.ts"
 const MOVE_MS = 1_000
 
 /**
- * Makes an ending true in BullMQ's terms, as the last thing its processor does: what is returned completes the job, and what
- * is thrown says what else becomes of it. If a job can't be moved (`onError`), its lock runs out and it is found as stalled:
- * nothing is lost but a little time.
+ * Applies an ending to a BullMQ job, as the last step of its processor. A returned value completes the job, and an exception says
+ * what else happens to it. If a job can't be moved (`onError`), its lock expires and it is found as stalled: only a little time
+ * is lost.
  */
 export async function applyEnding<Result extends RunResult>(
   job: Job,
   token: string,
   ending: Ending<Result>,
   options: {
-    /** Whether Redis has said that the lock is gone, in which case it need not be asked again. */
+    /** Whether Redis has already said that the lock is gone, so that it need not be asked again. */
     readonly lockRefused: boolean
     /** Gives a job that will be delayed its new place in line. */
     putBackInLine(): Promise<void>
@@ -41,20 +41,23 @@ export async function applyEnding<Result extends RunResult>(
       throw new DelayedError()
     case "suspended":
     case "held":
-      // Set aside already, by the script that decided it; or still active, if Redis did not answer, and then found as stalled.
+      // The deciding script has set it aside. If Redis did not answer, it is still active, and will be found as stalled.
       throw new DelayedError()
     case "handed-back":
       await move(handBack(job, token))
       throw new WaitingError()
     case "lock-lost":
-      // If Redis only was silent for too long, the lock may still be ours, and then nobody need wait for it to run out.
+      // If Redis was only silent for too long, the lock may still be ours. Then nobody need wait until it expires.
       if (!options.lockRefused) await move(handBack(job, token))
-      // Tells BullMQ that the job is not this run's any more, which is so: it leaves the job alone.
+      // Tells BullMQ that this run no longer owns the job, so BullMQ leaves it alone.
       throw new WaitingError()
   }
 }
 
-/** First in line: a job without a priority is, and its return wakes idle workers, which BullMQ forgets for one that has some. */
+/**
+ * To the head of the line, like all jobs without a priority. Such a job also wakes idle workers, unlike BullMQ's return of one
+ * with a priority.
+ */
 async function handBack(job: Job, token: string): Promise<void> {
   await job.changePriority({ priority: 0 })
   await job.moveToWait(token)

@@ -25,7 +25,7 @@ async function enqueue(archiveId = randomUUID() as string, projectId = "123456")
   return { archiveId, jobId }
 }
 
-/** One that neither renews a lock nor looks for jobs without one while a test runs: how slow the machine is changes nothing. */
+/** A consumer that neither renews locks nor looks for stalled jobs during a test, so that a slow machine changes nothing. */
 function consume(run: ConsumerOptions<Record<string, never>>["run"]): void {
   consumers.push(
     createConsumer({
@@ -44,7 +44,7 @@ const failing = (code: ErrorCode) => async () => {
 const find = (id: string) => findArchiveJobs(queue.client, queue.name, id)
 const stateOf = (id: string) => expect.poll(async () => (await find(id))[0]?.state, SOON)
 
-test("one that waits is told with what is before it in line", async () => {
+test("a waiting job is reported with its position in line", async () => {
   const first = await enqueue()
   const second = await enqueue()
   expect(await find(first.archiveId)).toMatchObject([
@@ -53,7 +53,7 @@ test("one that waits is told with what is before it in line", async () => {
   expect(await find(second.archiveId)).toMatchObject([{ state: "waiting", ahead: 1 }])
 })
 
-test("one that runs is told with its worker and the parts that are written", async () => {
+test("a running job is reported with its worker and the written parts", async () => {
   const { archiveId, jobId } = await enqueue()
   consume(async (_, { checkpoint, signal }) => {
     await checkpoint.begin({
@@ -81,9 +81,9 @@ test("one that runs is told with its worker and the parts that are written", asy
   expect(await find(archiveId)).toMatchObject([{ state: "running", isLocked: false }])
 })
 
-test("one that failed is delayed until its next attempt, with the reason", async () => {
+test("a failed job is delayed until its next attempt, with the reason", async () => {
   const { archiveId, jobId } = await enqueue()
-  // After so many attempts the next one is minutes away.
+  // After this many attempts the next one is minutes away.
   await queue.client.hset(queueKey(queue.name, jobId), "atm", 9)
   consume(failing("ERR_OBJECT_CHANGED"))
   await stateOf(archiveId).toBe("delayed")
@@ -93,10 +93,10 @@ test("one that failed is delayed until its next attempt, with the reason", async
   expect(job!.missingSince).toBeUndefined()
 })
 
-test("one whose object is missing, or archived, is told since when", async () => {
+test("a job with a missing or archived object is reported with the time since then", async () => {
   const { archiveId } = await enqueue()
   consume(failing("ERR_OBJECT_NOT_FOUND"))
-  // It is looked for again each second, so that one look must show all of it.
+  // It is looked for again each second, so one look must show all of it.
   await expect
     .poll(async () => (await find(archiveId))[0], SOON)
     .toMatchObject({
@@ -105,7 +105,7 @@ test("one whose object is missing, or archived, is told since when", async () =>
     })
 })
 
-test("one that is held is told by which side, since when, and whether it is the probe", async () => {
+test("a held job is reported with its side, since when, and whether it is the probe", async () => {
   const ids = [await enqueue(), await enqueue()]
   consume(failing("ERR_STORE_UNAVAILABLE"))
   for (const { archiveId } of ids) await stateOf(archiveId).toBe("held")
@@ -120,7 +120,7 @@ test("one that is held is told by which side, since when, and whether it is the 
     expect(Date.parse(since)).toBeGreaterThanOrEqual(Date.parse(addedAt) - 1)
 })
 
-test("a dead letter and a completed one are told since when, a damaged one as such", async () => {
+test("dead letters and completed jobs are reported with their times, and damaged ones as damaged", async () => {
   const [dead, done] = [await enqueue(), await enqueue()]
   consume(async ({ archiveId }) => {
     if (archiveId === dead.archiveId) await failing("ERR_CIPHERTEXT_INVALID")()
@@ -136,19 +136,19 @@ test("a dead letter and a completed one are told since when, a damaged one as su
   expect((await find(dead.archiveId))[0]).toMatchObject({ state: "dead", damaged: true })
 })
 
-test("one that is in no line is told as such", async () => {
+test("a job in no line is reported as orphaned", async () => {
   const { archiveId, jobId } = await enqueue()
   await queue.client.zrem(queueKey(queue.name, "prioritized"), jobId)
   expect(await find(archiveId)).toMatchObject([{ jobId, state: "orphaned" }])
 })
 
-test("jobs of all projects are found, also by the beginning of the id, and of no other queue", async () => {
+test("jobs of all projects are found, even by a prefix of the id, but none of other queues", async () => {
   const { archiveId } = await enqueue()
   await enqueue(archiveId, "654321")
   await enqueue()
   expect((await find(archiveId)).map(({ projectId }) => projectId).sort()).toEqual(["123456", "654321"])
   expect((await find(archiveId.slice(0, 8))).map((job) => job.archiveId)).toEqual([archiveId, archiveId])
   expect(await findArchiveJobs(queue.client, `${queue.name}x`, archiveId)).toEqual([])
-  // Neither a project's id nor the password's digest is an archive's.
+  // Neither a project's id nor the password's digest is an archive's id.
   expect(await find("123456")).toEqual([])
 })

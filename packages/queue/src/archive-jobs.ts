@@ -1,4 +1,4 @@
-/** Where an archive is in the queue, for whoever knows no more of it than its id. */
+/** Finds an archive in the queue by its id alone. */
 import type { Redis } from "ioredis"
 import { masters, type RedisClient } from "./client.ts"
 import { codeOf, type FailureCode } from "./ending.ts"
@@ -7,8 +7,8 @@ import { checkpointKey, heldKey, queueKey, suspensionsKey } from "./names.ts"
 import { listSuspensions, parseName, type Suspension } from "./suspension-state.ts"
 
 /**
- * `waiting`: in line · `delayed`: until its next attempt, or until its object is looked for again · `held`: by a suspension · `dead`: a
- * dead letter · `completed`: within the last hour · `orphaned`: Redis has lost its place in line, and the next callback for it puts it back in line.
+ * `waiting`: in line · `delayed`: until its next attempt, or the next look for its object · `held`: by a suspension · `dead`: a dead
+ * letter · `completed`: within the last hour · `orphaned`: Redis lost its place, and the next callback puts it back in line.
  */
 export type ArchiveJobState = "waiting" | "running" | "delayed" | "held" | "dead" | "completed" | "orphaned"
 
@@ -18,35 +18,35 @@ export interface ArchiveJob {
   readonly projectId: string
   readonly archiveId: string
   readonly state: ArchiveJobState
-  /** Since when it is in that state, as far as the queue knows: else when it was added. */
+  /** Since when it has been in that state; if unknown, when it was added. */
   readonly since: string
   readonly addedAt: string
-  /** That failed, or the only one. */
+  /** The failed attempt, or the only one. */
   readonly attempts: number
-  /** Why the last attempt failed, and its code; `null` if none has. */
+  /** The reason and the code of the last failed attempt; `null` if none has failed. */
   readonly failure: { readonly code: FailureCode; readonly reason: string } | null
-  /** Jobs that are before it in line; only while it waits. */
+  /** How many jobs are before it in line. Only while it waits. */
   readonly ahead?: number
-  /** What it is delayed until; of one that is held, when it becomes a dead letter, or is tried as the probe. */
+  /** When its delay ends. For a held job: when it becomes a dead letter, or is tried as the probe. */
   readonly until?: string
   /** The worker that took it last, as `HOST:PID`. */
   readonly worker?: string
-  /** Only while it runs: whether its worker has renewed its lock. Without it, the worker is gone, and another takes the job soon. */
+  /** Only while it runs: whether its lock is valid. Without the lock its worker is gone, and another takes the job soon. */
   readonly isLocked?: boolean
-  /** Since when its object has been missing at the source, or has been in an archival storage class. */
+  /** Since when its object has been missing at the source, or in an archival storage class. */
   readonly missingSince?: string
   readonly archivedSince?: string
-  /** Workers that ended while they had it. */
+  /** How many workers ended while they ran it. */
   readonly lostWorkers: number
-  /** What holds it back, and whether it is the one that is tried next; only if it is `held`. */
+  /** The suspension that holds it, and whether it is tried next. Only if it is `held`. */
   readonly suspension?: Suspension & { readonly isProbe: boolean }
   /** The upload that it has begun, and what of it is written. */
   readonly upload?: ArchiveUpload
-  /** Its payload is lost, or not readable. */
+  /** Its payload is lost or unreadable. */
   readonly damaged?: true
 }
 
-/** How far a job is with its upload. Bytes are of plaintext. */
+/** The progress of a job's upload. Bytes are of plaintext. */
 export interface ArchiveUpload {
   readonly token: string
   readonly destinationKey: string
@@ -56,12 +56,12 @@ export interface ArchiveUpload {
   readonly bytesWritten: number
 }
 
-/** Keys that Redis looks at in one go. */
+/** How many keys Redis looks at per request. */
 const SCAN_COUNT = 1_000
 
 /**
- * The jobs that the queue holds of the archives whose id begins with `archiveId` (a UUID in lower case, or its beginning), the oldest
- * first. Looks through all keys of Redis, a thousand at a time.
+ * Finds the jobs of archives whose id begins with `archiveId` (a UUID in lower case, or a prefix of one), the oldest first. Looks
+ * through all keys of Redis, a thousand at a time.
  */
 export async function findArchiveJobs(
   connection: RedisClient,
@@ -81,7 +81,7 @@ export async function findArchiveJobs(
       const [next, keys] = await server.scan(cursor, "MATCH", matching, "COUNT", SCAN_COUNT)
       for (const key of keys) {
         const id = key.slice(prefix.length)
-        // A job's lock and its log have its key, and more.
+        // The keys of a job's lock and log begin with its own key.
         if (!id.includes(":") && id.split("_")[1]?.startsWith(archiveId)) ids.add(id)
       }
       cursor = next
@@ -89,7 +89,7 @@ export async function findArchiveJobs(
   }
 }
 
-/** The jobs of these ids that are there, in this order. Each is read in one step, so that it is in one state. */
+/** The existing jobs with these ids, in this order. Each is read in one step, and so in a single state. */
 export async function readArchiveJobs(
   connection: RedisClient,
   queue: string,
@@ -151,7 +151,7 @@ function jobOf(jobId: string, facts: JobFacts, suspensions: readonly Suspension[
 
 function stateOf({ place, held }: JobFacts, suspension: Suspension | undefined): ArchiveJobState {
   if (place !== "delayed" || !held) return place
-  // One that is ending puts what it held back in line.
+  // A suspension that is ending puts what it held back in line.
   return suspension === undefined ? "waiting" : "held"
 }
 
@@ -167,11 +167,11 @@ function uploadOf({ upload, partsWritten }: JobFacts): ArchiveUpload | null {
     const { token, destinationKey, partSize, plaintextSize } = JSON.parse(upload ?? "null")
     const parts = Math.ceil(plaintextSize / partSize)
     if (!Number.isSafeInteger(parts) || typeof token !== "string") return null
-    // The last part is shorter than the others; which one has no receipt yet is not asked.
+    // The last part is shorter than the others. It is not checked which one has no receipt yet.
     const bytesWritten = Math.min(partsWritten * partSize, plaintextSize)
     return { token, destinationKey, parts, partsWritten, bytes: plaintextSize, bytesWritten }
   } catch {
-    // There is none, or it is damaged: the job begins anew.
+    // There is none, or it is damaged: the job starts over.
     return null
   }
 }

@@ -13,7 +13,7 @@ test("jitter spreads a delay from half to one and a half", () => {
   expect(retryDelayMs(3, () => 0.999)).toBeLessThan(6_000)
 })
 
-test("an object is looked for at least every 10 s in the first hour, and ever more rarely after", () => {
+test("an object is looked for at least every 10 s in the first hour, and then less and less often", () => {
   expect(objectWaitDelayMs(0)).toBe(1_000)
   expect(objectWaitDelayMs(50_000)).toBe(5_000)
   for (let waited = 0; waited <= 3_600_000; waited += 7_000)

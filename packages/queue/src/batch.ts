@@ -1,13 +1,13 @@
 /**
- * So many are done together at most, and as soon as they are there: while Redis is at the first, more are got ready. With 64
- * ingest waits for Redis and Redis for it, and takes a third fewer callbacks a second; with 16 a tenth fewer
+ * The most items in one batch. A full batch starts at once, so that more are prepared while Redis works. With 64, ingest and Redis
+ * wait for each other, and ingest takes a third fewer callbacks per second; with 16, a tenth fewer
  * (`npm run bench -- --chapter ingest`).
  */
 const MOST = 32
 
 /**
- * `work` for one item at a time, as its callers see it: what is asked for within one turn of the event loop is done together, in
- * the order of asking. `work` gives a result for each item, in their order; what it throws, all of them get.
+ * Turns `work` into a function of one item. Items of one turn of the event loop are batched, in the order of the calls. `work`
+ * must return one result per item, in that order. If it throws, all calls of the batch reject.
  */
 export function batched<Item, Result>(
   work: (items: readonly Item[]) => Promise<readonly Result[]>,

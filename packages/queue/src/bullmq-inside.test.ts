@@ -1,6 +1,6 @@
 /**
- * What Unseal relies on of BullMQ's inside, one fact a test. After an upgrade of BullMQ, a test that fails here names what has changed; the
- * files that rely on it are bullmq-inside.ts' importers and the scripts that name the same keys.
+ * BullMQ's internals that Unseal relies on, one fact per test. After an upgrade of BullMQ, the failing test's name says what has
+ * changed. bullmq-inside.ts' importers, and the scripts that name the same keys, rely on it.
  */
 import { Queue, Worker } from "bullmq"
 import { afterEach, beforeEach, expect, test } from "vitest"
@@ -88,7 +88,7 @@ test("a delayed job's score is its time in milliseconds times 4096, and the mark
   expect(marker).toEqual(["1", String(added + 3_600_000)])
 })
 
-test("moveToActive answers [[field, value, …], id, …], and the lock has the run's token", async () => {
+test("moveToActive answers [[field, value, …], id, …], and the lock contains the run's token", async () => {
   const answers: [string, unknown][] = []
   const backend = backendInside(worker)
   const { execCommand } = backend
@@ -108,7 +108,7 @@ test("moveToActive answers [[field, value, …], id, …], and the lock has the 
   expect(await current.client.lrange(key("active"), 0, -1)).toEqual(["a"])
 })
 
-test("moveToFinishedArgs is given the state and the fields to update where they are mended", async () => {
+test("moveToFinishedArgs gets the state and the fields to update in the expected positions", async () => {
   await queue.waitUntilReady()
   const seen: unknown[][] = []
   const backend = backendInside(worker)
@@ -125,7 +125,7 @@ test("moveToFinishedArgs is given the state and the fields to update where they 
   expect(await current.client.hget(key("a"), "data")).toBe('{"kept":1}')
 })
 
-test("what ends is in completed or failed by its finishedOn, with atm, failedReason and pb in its hash, and is counted", async () => {
+test("an ended job is in completed or failed by its finishedOn, with atm, failedReason and pb in its hash, and is counted", async () => {
   for (const jobId of ["a", "b"]) await add(jobId, { priority: 5 })
   const done = await worker.getNextJob("token", { block: false })
   await done!.moveToCompleted({}, "token", false)
@@ -153,7 +153,7 @@ test("a pause is the field paused of meta", async () => {
   expect(await current.client.hexists(key("meta"), "paused")).toBe(1)
 })
 
-test("a backend waits for a job and connects anew by the methods that are mended", () => {
+test("a backend waits for a job, and reconnects, with the methods that are patched", () => {
   const { waitForJob, reconnectBlocking, toKey } = backendInside(worker)
   expect([typeof waitForJob, typeof reconnectBlocking, typeof toKey]).toEqual([
     "function",

@@ -1,25 +1,25 @@
 /**
- * What Unseal uses of BullMQ's inside, where its interface ends: the script that adds a job, and a worker's backend. BullMQ is pinned to one
- * version. What an upgrade changes of this, or of the keys, scores and fields that our own scripts share with BullMQ's, fails
- * bullmq-inside.test.ts by name.
+ * BullMQ's internals that Unseal uses beyond its interface: the script that adds a job, and a worker's backend. BullMQ is pinned
+ * to one version. If an upgrade changes these, or the keys, scores and fields that our own scripts share with BullMQ's, a test
+ * in bullmq-inside.test.ts fails by name.
  */
 import { Job, type JobsOptions, type Queue, type Worker } from "bullmq"
 import type { RedisClient } from "./client.ts"
 import { JOB_NAME } from "./names.ts"
 
-/** BullMQ's priorities end here. */
+/** BullMQ's highest priority number. */
 export const LAST_PRIORITY = 2 ** 21 - 1
 
-/** BullMQ's script that adds a job: its text, and the keys that it is given. */
+/** BullMQ's script that adds a job: its text and its keys. */
 export interface AddScript {
   readonly lua: string
   readonly keys: readonly unknown[]
 }
 
-/** What the script is given of one job: packed description, data as JSON, packed options. */
+/** The script's arguments for one job: packed description, data as JSON, packed options. */
 export type AddArguments = readonly [described: unknown, data: unknown, options: unknown]
 
-/** The script that adds jobs with a priority to `queue`, and what it is given of each of `jobs`, one at least. */
+/** The script that adds jobs with a priority to `queue`, and its arguments for each of `jobs`, which must not be empty. */
 export async function addScriptFor(
   connection: RedisClient,
   queue: Queue,
@@ -47,9 +47,9 @@ export async function addScriptFor(
   }
 }
 
-/** A worker's backend, as far as it is mended (worker-backend.ts). */
+/** The parts of a worker's backend that are patched (worker-backend.ts). */
 export interface BackendInside {
-  /** What `moveToFinished` is given; see `FINISHED_ARGUMENT`. */
+  /** Makes the arguments of `moveToFinished`; see `FINISHED_ARGUMENT`. */
   moveToFinishedArgs(job: { readonly data: unknown }, ...given: unknown[]): unknown[]
   /** Answers `moveToActive` and `moveToFinished` with `[[field, value, …], job id, …]` if there is a next job. */
   execCommand(client: { runCommand: unknown }, command: string, given: unknown[]): Promise<unknown>
@@ -59,7 +59,7 @@ export interface BackendInside {
   reconnectBlocking(): Promise<void>
 }
 
-/** Where they are among what `moveToFinishedArgs` is given after the job: the state that it goes to, and the fields to update. */
+/** Positions among the arguments of `moveToFinishedArgs` after the job: the job's new state, and the fields to update. */
 export const FINISHED_ARGUMENT = { state: 3, fields: 7 } as const
 
 export const backendInside = (worker: Pick<Worker, "getBackend">): BackendInside =>

@@ -43,7 +43,7 @@ function open(token = "mine", signal = new AbortController().signal): ReturnType
   })
 }
 
-test("a run finds what the one before it left, also if parts were written in any order and again", async () => {
+test("a run finds what the previous one left, even if parts were written in any order or repeatedly", async () => {
   const log = open()
   expect(await log.load()).toBeNull()
   await log.begin(UPLOAD)
@@ -71,11 +71,11 @@ test("a new upload replaces everything before it", async () => {
   expect(await log.load()).toBeNull()
 })
 
-test("clearing what is empty does not ask Redis", async () => {
+test("clearing an empty checkpoint does not ask Redis", async () => {
   const log = open()
   await log.load()
   expect(log.empty).toBe(true)
-  // Whoever asked would learn that the lock is gone.
+  // A request would show that the lock is gone.
   await client.del(lockKey(QUEUE, jobId))
   await log.clear()
   await client.set(lockKey(QUEUE, jobId), "mine")
@@ -105,7 +105,7 @@ test("a run without the lock can read but not write, whoever has it", async () =
   expect(await zombie.load()).toEqual({ upload: UPLOAD, parts: new Map() })
 })
 
-test("whether an upload is noted can be asked by any run, also after its abort", async () => {
+test("any run can ask whether an upload is noted, even after its abort", async () => {
   const aborted = open("another", AbortSignal.abort(new Error("lock lost")))
   expect(await aborted.notes("u1")).toBe(false)
   await open().begin(UPLOAD)
@@ -118,7 +118,7 @@ test("an upload whose note a failover lost is noted again with its next part", a
   const log = open()
   await log.begin(UPLOAD)
   await log.part(1, receipt("t1"))
-  // The replica has the lock, and what was noted before it.
+  // The replica has the lock, and the note before it.
   const older = {
     upload: JSON.stringify({ ...UPLOAD, token: "u0" }),
     "part:3": JSON.stringify(receipt("t0")),
@@ -129,7 +129,7 @@ test("an upload whose note a failover lost is noted again with its next part", a
     await log.part(2, receipt("t2"))
     expect(await log.load()).toEqual({ upload: UPLOAD, parts: new Map([[2, receipt("t2")]]) })
   }
-  // Also by a run that goes on with it.
+  // So does a run that continues it.
   const next = open()
   await next.load()
   await client.del(checkpointKey(QUEUE, jobId))
@@ -153,7 +153,7 @@ test("a run that lost its lock to a silent Redis asks for its note until a failo
   }
 })
 
-test("a rival is another job of the same archive that is not done", async () => {
+test("a rival is another unfinished job of the same archive", async () => {
   const archiveId = randomUUID()
   jobId = `100001_${archiveId}_0000000000000001`
   const other = `100001_${archiveId}_0000000000000002`
@@ -174,17 +174,17 @@ test("a rival is another job of the same archive that is not done", async () => 
   await client.zrem(queueKey(QUEUE, "failed"), `${other}_r2`)
   await client.lpush(queueKey(QUEUE, "wait"), `${other}_r2`)
   expect(await log.hasRivals()).toBe(true)
-  // What is found does not change what is noted.
+  // Finding it does not change what is noted.
   expect([log.empty, await log.load()]).toEqual([false, null])
 })
 
-test("whoever has lost the job is not told of rivals: whatever is open may be the next run's", async () => {
+test("a run that has lost the job does not learn of rivals: what is open may be the next run's", async () => {
   jobId = `100001_${randomUUID()}_0000000000000001`
   await expect(open().hasRivals()).rejects.toThrow(LockLostError)
   expect(losses).toHaveLength(1)
 })
 
-test("what is damaged counts as none, with a warning", async () => {
+test("a damaged checkpoint counts as none, with a warning", async () => {
   const key = checkpointKey(QUEUE, jobId)
   const log = open()
   const damage: Record<string, string>[] = [

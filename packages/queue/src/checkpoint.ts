@@ -34,7 +34,7 @@ export interface CheckpointOptions {
   readonly connection: RedisClient
   readonly queue: string
   readonly jobId: string
-  /** Of the run: what its lock contains. */
+  /** The run's token, which its lock contains. */
   readonly token: string
   readonly signal: AbortSignal
   readonly logger?: QueueLogger
@@ -45,12 +45,14 @@ export interface CheckpointOptions {
 const EXPIRY_MS = 8 * 24 * 3_600_000
 
 const NOTES_MS = 1_000
-/** A cluster's failover takes its node timeout, 15 s by default, and a second or two. Nothing else is taken from Redis meanwhile. */
+/**
+ * A cluster's failover takes its node timeout, 15 s by default, and a second or two. No other job is taken from Redis meanwhile.
+ */
 const FAILOVER_MS = 20_000
 
 /**
- * KEYS: lock, checkpoint. ARGV: token, 1 to begin anew, expiry, the upload or "", then fields and values. An upload that is not
- * the noted one begins anew: a failover may have lost its note, and kept the lock that came before it.
+ * KEYS: lock, checkpoint. ARGV: token, 1 to start over, expiry, the upload or "", then fields and values. If the upload is not the
+ * noted one, the checkpoint starts over: a failover may have lost the note but kept the older lock.
  */
 const WRITE = `
 if redis.call("GET", KEYS[1]) ~= ARGV[1] then return 0 end
@@ -64,17 +66,18 @@ redis.call("PEXPIRE", KEYS[2], ARGV[3])
 return 1`
 
 /**
- * The checkpoint log of one run: a hash in Redis beside the job. It knows whether it is `empty`: found so or cleared, and not written
- * since. Writing is possible only while the run holds the job's lock, which Redis itself checks; else `LockLostError`. Every call but
- * `notes` rejects as soon as the run is aborted. `load` gives `null` for a damaged one, too. `notes` rejects after a second, or once a
- * failover should be over if that is how the lock was lost. `hasRivals` looks through all keys of Redis, a thousand at a time.
+ * The checkpoint log of one run: a hash in Redis beside the job. It knows whether it is `empty`: found or made so, and not written
+ * since. Only the run that holds the job's lock can write, as Redis itself checks; others get `LockLostError`. Every call but
+ * `notes` rejects as soon as the run is aborted. `load` resolves to `null` for a damaged checkpoint, too. `notes` rejects after a
+ * second, or, if a failover may have taken the lock, once that should be over. `hasRivals` looks through all keys of Redis, a
+ * thousand at a time.
  */
 export function openCheckpointLog(options: CheckpointOptions): CheckpointLog & { readonly empty: boolean } {
   const { connection, queue, jobId, signal } = options
   const key = checkpointKey(queue, jobId)
   // Nobody else can write while the run holds the lock.
   let empty = false
-  /** Of this run: as it is noted. */
+  /** This run's upload, as noted. */
   let upload = ""
 
   async function ask(anew: boolean, noted: string, ...fields: string[]): Promise<void> {
@@ -137,7 +140,7 @@ export function openCheckpointLog(options: CheckpointOptions): CheckpointLog & {
     async hasRivals() {
       const archiveId = jobId.split("_")[1] ?? ""
       const jobs = await untilAborted(findArchiveJobs(connection, queue, archiveId), signal)
-      // Last: whoever takes the job next comes after this.
+      // Comes last: the next owner of the job must come after this.
       await ask(false, "")
       return jobs.some((job) => job.jobId !== jobId && job.state !== "completed")
     },

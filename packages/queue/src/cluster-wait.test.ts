@@ -14,7 +14,7 @@ let client: Cluster
 const ends: (() => unknown)[] = []
 const SOON = { timeout: 60_000, interval: 50 }
 
-/** A cluster of one node, whose clients all come by the relay. */
+/** A cluster of one node, whose clients all come through the relay. */
 beforeAll(async () => {
   const port = await freePort()
   relay = await startRedisRelay(() => port)
@@ -69,7 +69,7 @@ async function consume() {
   return { enqueue, ended }
 }
 
-test("a node that says the cluster is down, while a blocked connection is replaced, does not end the polling", async () => {
+test("if a node says that the cluster is down while a blocked connection is replaced, polling goes on", async () => {
   const { enqueue, ended } = await consume()
   const first = await enqueue()
   await expect.poll(() => ended, SOON).toContain(first)

@@ -2,8 +2,8 @@ import type { RedisClient } from "./client.ts"
 import { queuePrefix } from "./names.ts"
 
 /**
- * Every command that BullMQ's scripts and ours run, as it does no harm. `$` is a key that is there for this alone, and the letter after
- * it the type that it has.
+ * Every command of BullMQ's scripts and ours, in a harmless form. `$` is a key that exists for this alone. The letter after it is
+ * the key's type.
  */
 const COMMANDS = `
 set $v 1 PX 60000 · get $v · incr $v · incrby $v 1 · exists $v · pexpire $v 60000 · persist $v · pttl $v
@@ -20,7 +20,7 @@ del $v $h $l $m $s $z $x`
   .split(/\n| · /)
   .map((command) => command.split(" "))
 
-/** What is refused to this user of what the queue needs, in lower case; empty if nothing is. Rejects if Redis can't be asked. */
+/** The commands that the queue needs and this user may not run, in lower case. Rejects if Redis can't be asked. */
 export async function missingCommands(client: RedisClient, queue: string): Promise<string[]> {
   const key = (type: string) => `${queuePrefix(queue)}:self-test:${type}`
   const pipeline = client.pipeline(
@@ -30,7 +30,7 @@ export async function missingCommands(client: RedisClient, queue: string): Promi
   const missing = answers.flatMap(([error], index) =>
     error && isForbidden(error) ? [COMMANDS[index]![0]!] : [],
   )
-  // MULTI is answered like a transaction, as the queue's accounts are read.
+  // MULTI is answered like a transaction, as when the queue's accounts are read.
   const inTransaction = await client
     .multi()
     .exists(key("v"))
@@ -45,6 +45,6 @@ export async function missingCommands(client: RedisClient, queue: string): Promi
   return missing
 }
 
-/** By the rights of the user, or since the command was renamed away. */
+/** Forbidden to the user, or renamed away. */
 const isForbidden = (error: Error): boolean =>
   /NOPERM|unknown command|This user has no permissions|Unknown Redis command/i.test(error.message)

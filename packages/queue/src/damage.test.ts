@@ -33,7 +33,7 @@ const set = (jobId: string, field: string, value: string) =>
 const jobs = async () => (await queueStatus(current.client, current.name)).jobs
 const missing = async () => (await readAccounts(current.client, current.name)).missing
 
-/** The codes of the dead letters, once nothing else is left. */
+/** The codes of the dead letters, once no other jobs are left. */
 async function deadLetters(run: () => Promise<object> = async () => ({})) {
   const { client: connection, name: queue } = current
   consumer = createConsumer({
@@ -58,7 +58,7 @@ test("a job whose data are not JSON is a dead letter at once, and its neighbours
   expect(await missing()).toBe(0)
 })
 
-test("a job whose options, progress or parent are not JSON runs as any other", async () => {
+test("a job whose options, progress or parent are not JSON runs like any other", async () => {
   const damaged = [await enqueue(), await enqueue(), await enqueue(), await enqueue()]
   await set(damaged[0]!, "opts", '{"attempts":')
   await set(damaged[1]!, "opts", "null")
@@ -91,7 +91,7 @@ test("options and counters in a job decide nothing", async () => {
   expect(await missing()).toBe(0)
 })
 
-test("a checkpoint that is none is removed, and the run begins anew", async () => {
+test("an invalid checkpoint is removed, and the run starts over", async () => {
   const jobId = await enqueue()
   const key = checkpointKey(current.name, jobId)
   await current.client.set(key, "no hash")
@@ -105,7 +105,7 @@ test("a checkpoint that is none is removed, and the run begins anew", async () =
   expect(await current.client.exists(key)).toBe(0)
 })
 
-test("a callback takes the place of a job that has lost its payload, wherever that one was", async () => {
+test("a callback takes the place of a job that has lost its payload, whatever its state was", async () => {
   const one = payload()
   const { jobId } = await current.producer.enqueue(one)
   await current.client.hdel(queueKey(current.name, jobId), "data")

@@ -18,7 +18,7 @@ const idsOf = (letters: readonly DeadLetter[]) => letters.map(({ jobId }) => job
 const give = (count: number, projectId: string, failedAt: number, reason: string) =>
   giveDeadLetters(current, count, projectId, failedAt, reason)
 
-/** Every page of `query`, each begun after the last one of the page before. */
+/** Every page of `query`, each begun after the last entry of the previous page. */
 async function pages(query: DeadLetterFilter, limit: number): Promise<DeadLetter[][]> {
   const read: DeadLetter[][] = []
   for (let after: DeadLetter | undefined; ; ) {
@@ -29,7 +29,7 @@ async function pages(query: DeadLetterFilter, limit: number): Promise<DeadLetter
   }
 }
 
-test("a filter finds its few among many, and a page of it is full", async () => {
+test("a filter finds few among many, and fills its page", async () => {
   const own = await give(3, "7", NIGHT, "ERR_NO_MATCHING_KEY: no key fits")
   await give(1_300, "100001", NIGHT + 1, "ERR_OBJECT_CHANGED: another version is there")
   const stalled = await give(2, "100001", NIGHT - 1, "job stalled more than allowable limit")
@@ -44,13 +44,13 @@ test("a filter finds its few among many, and a page of it is full", async () => 
   expect(await list({ projectId: "7", ids: [stalled[0]!] })).toEqual([])
 })
 
-test("an age is counted from when a job was given up, to the millisecond", async () => {
+test("a job's age counts from when it was given up, to the millisecond", async () => {
   const [before] = await give(1, "7", NIGHT - 1, "ERR_OBJECT_CHANGED: a")
   const [at] = await give(1, "7", NIGHT, "ERR_OBJECT_CHANGED: a")
   const failedBefore = new Date(NIGHT)
   expect(idsOf(await list({ failedBefore }))).toEqual([before])
   expect(idsOf(await list({ failedBefore: new Date(NIGHT + 1) }))).toEqual([at, before])
-  // A page that begins before or after the moment.
+  // A page that begins before or after that moment.
   const [after] = await list({ limit: 1 })
   expect(idsOf(await list({ failedBefore, after: after! }))).toEqual([before])
   expect(
@@ -58,7 +58,7 @@ test("an age is counted from when a job was given up, to the millisecond", async
   ).toEqual(await list({ failedBefore }))
 })
 
-test("pages hold each one once, also where more were given up in one moment than are read in one go", async () => {
+test("pages contain each entry once, even if more were given up at one moment than are read at once", async () => {
   const newer = await give(2, "7", NIGHT + 1, "ERR_OBJECT_CHANGED: a")
   const together = await give(1_205, "7", NIGHT, "ERR_OBJECT_CHANGED: a")
   const older = await give(1, "8", NIGHT - 1, "ERR_OBJECT_CHANGED: a")
@@ -68,11 +68,11 @@ test("pages hold each one once, also where more were given up in one moment than
   expect(idsOf((await pages({ projectId: "8" }, 1)).flat())).toEqual(older)
 })
 
-test("a page begins where the last one ended, although that one and others are gone by then", async () => {
+test("a page begins where the last one ended, even if that entry and others are gone by then", async () => {
   const ids = await give(6, "7", NIGHT, "ERR_OBJECT_CHANGED: a")
   const first = await list({ limit: 3 })
   await current.client.zrem(queueKey(current.name, "failed"), ...ids.slice(0, 4))
-  // One that was given up meanwhile is newer than all of them.
+  // This one was given up meanwhile, so it is newer than all of them.
   await give(1, "7", NIGHT + 1, "ERR_OBJECT_CHANGED: a")
   expect(idsOf(await list({ after: first.at(-1)!, limit: 3 }))).toEqual(ids.slice(4))
 })
@@ -94,7 +94,7 @@ test("a damaged one keeps its place and its time, and is found by what it has lo
     )
 })
 
-test("a Redis that goes away is an error, and no list of damaged ones", async () => {
+test("a Redis that goes away is an error, not a list of damaged entries", async () => {
   await give(2, "7", NIGHT, "ERR_OBJECT_CHANGED: a")
   const { client, name } = current
   const dying = client.duplicate({ enableOfflineQueue: false, retryStrategy: () => null })

@@ -1,4 +1,4 @@
-/** Reading dead letters: from the newest on, those that are meant, a page at a time. */
+/** Reads matching dead letters from the newest on, a page at a time. */
 import type { RedisClient } from "./client.ts"
 import { codeOf, type FailureCode } from "./ending.ts"
 import { queueKey } from "./names.ts"
@@ -12,28 +12,28 @@ export interface DeadLetter {
   /** `CODE: message` of its last attempt. */
   readonly reason: string
   readonly attempts: number
-  /** ISO 8601, as `failedAt`. */
+  /** ISO 8601, like `failedAt`. */
   readonly addedAt: string
   readonly failedAt: string
-  /** Its payload is lost: it can't be redriven. The next callback for the archive takes its place. */
+  /** Its payload is lost, so it can't be redriven. The next callback for the archive takes its place. */
   readonly damaged?: true
 }
 
-/** Which dead letters are meant; all if nothing is said. */
+/** Selects dead letters; all by default. */
 export interface DeadLetterFilter {
   readonly code?: FailureCode
   readonly projectId?: string
-  /** Those of these jobs or archives. */
+  /** Only those with these job or archive ids. */
   readonly ids?: readonly string[]
-  /** Those that were given up before this moment. */
+  /** Only those that were given up before this moment. */
   readonly failedBefore?: Date
 }
 
-/** Which page of them. */
+/** Selects a page. */
 export interface DeadLetterPage {
-  /** Begins after this one, the last of the page before. It need not be there any more. */
+  /** The last entry of the previous page, after which this one begins. It need not exist any more. */
   readonly after?: Pick<DeadLetter, "failedAt" | "jobId">
-  /** 1 to 1000; 100 if it is not given. */
+  /** 1 to 1000. Default 100. */
   readonly limit?: number
 }
 
@@ -43,13 +43,13 @@ interface Place {
   readonly failedAt: number
 }
 
-/** Places that are looked at in one go. */
+/** How many places are read at once. */
 const PAGE = 500
 const FIELDS = ["data", "failedReason", "atm", "timestamp"] as const
 
 /**
- * The dead letters that match, from the newest on: fewer than `limit` only if there are no more. A filter by code reads the reason of
- * each that it passes over; the other filters read nothing but ids. `RangeError` for a page without bounds.
+ * The matching dead letters, the newest first: fewer than `limit` only if there are no more. A filter by code reads the reason of
+ * each one that it skips; the other filters read only ids. Throws `RangeError` for a `limit` out of range.
  */
 export async function listDeadLetters(
   connection: RedisClient,
@@ -91,7 +91,7 @@ export async function countDeadLetters(
   return byCode
 }
 
-/** The places after `last`, in pages. Whatever is added or removed meanwhile, none comes twice, and none that stays is left out. */
+/** The places after `last`, in pages. Whatever is added or removed meanwhile, none repeats, and none that stays is left out. */
 async function* newestFirst(
   connection: RedisClient,
   queue: string,
@@ -109,12 +109,12 @@ async function* newestFirst(
     }))
     if (places.length === 0) return
     const begin: Place | undefined = last
-    // Those of one moment are in the order of their ids.
+    // Those of the same moment are ordered by id.
     const rest = places.filter(
       ({ id, failedAt }) => begin === undefined || failedAt < begin.failedAt || id < begin.id,
     )
     if (rest.length > 0) yield rest
-    // More were given up in one moment than a page holds: only their number leads on.
+    // More were given up at one moment than a page holds, so only an offset gets past them.
     offset = rest.length > 0 ? 0 : offset + places.length
     last = rest.at(-1) ?? last
     newest = last?.failedAt ?? newest
@@ -139,7 +139,7 @@ async function readLetters(
   return places.map((place, index) => deadLetterOf(place, fields[index]!))
 }
 
-/** Some fields of each job, all absent where the job is damaged: that hides no other. BullMQ reads all of a job or throws. */
+/** Some fields of each job, all absent if the job is damaged, so that it hides no other. BullMQ reads a whole job or throws. */
 async function readFields(
   connection: RedisClient,
   queue: string,
@@ -173,7 +173,7 @@ function matcherOf({ projectId, ids }: DeadLetterFilter): (jobId: string) => boo
 const reasonIn = (failedReason: string | null | undefined): string =>
   failedReason || "ERR_JOB_INVALID: the reason is lost"
 
-/** The payload in `data`, unchecked; `null` if there is none, or it is not JSON. */
+/** The payload in `data`, unchecked; `null` if there is none, or if it is not JSON. */
 export function payloadIn(data: string | null | undefined): Record<string, unknown> | null {
   try {
     const value: unknown = JSON.parse(data ?? "null")
@@ -183,7 +183,7 @@ export function payloadIn(data: string | null | undefined): Record<string, unkno
   }
 }
 
-/** Without the payload: the encrypted password stays where it is. Of a damaged one it is what its id and its place tell. */
+/** Without the payload, so that the encrypted password stays in Redis. A damaged one has only what its id and its place tell. */
 function deadLetterOf(
   { id, failedAt }: Place,
   [data, failedReason, attempts, timestamp]: readonly (string | null)[],

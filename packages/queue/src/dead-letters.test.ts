@@ -101,18 +101,18 @@ test("are listed from the newest, page by page, and counted by code", async () =
   })
 })
 
-test("none is an empty list and a count of 0", async () => {
+test("an empty queue has an empty list and a count of 0", async () => {
   expect(await letters.list()).toEqual([])
   expect(await letters.count()).toEqual({ total: 0, counted: 0, byCode: new Map() })
 })
 
-test("a page without bounds is refused", async () => {
+test("a page with a limit out of range is refused", async () => {
   const NEVER = { jobId: "1_a_b", failedAt: "never" }
   for (const page of [{ limit: 0 }, { limit: 1_001 }, { limit: -1 }, { limit: 1.5 }, { after: NEVER }])
     await expect(letters.list(page)).rejects.toThrow(RangeError)
 })
 
-test("a redriven job begins anew under another id, from its checkpoint, and its dead letter is gone", async () => {
+test("a redriven job starts again under another id, from its checkpoint, and its dead letter is gone", async () => {
   let healed = false
   const ended = consume(async (projectId) => (healed ? {} : fail(projectId)))
   const { jobId } = await producer.enqueue(payload("2"))
@@ -140,7 +140,7 @@ test("a redriven job begins anew under another id, from its checkpoint, and its 
   expect(ended).toHaveLength(1)
 })
 
-test("a discarded dead letter leaves nothing but its place in the accounts, and its archive may come again", async () => {
+test("a discarded dead letter leaves only its count, and its archive may come again", async () => {
   consume(fail)
   const one = payload("1")
   const { jobId } = await producer.enqueue(one)
@@ -172,14 +172,14 @@ test("a discarded dead letter leaves nothing but its place in the accounts, and 
   expect(await letters.discard(jobId)).toBe(false)
 })
 
-test("a dead letter that is redriven and discarded at once is one of both", async () => {
+test("a dead letter that is redriven and discarded at once ends as one of both", async () => {
   consume(fail)
   const jobs = await Promise.all(Array.from({ length: 20 }, () => producer.enqueue(payload("1"))))
   await expect.poll(failed, { timeout: 20_000 }).toBe(jobs.length)
   await consumer?.close()
   const both = await Promise.all(
     jobs.map(async ({ jobId }, index) => {
-      // Its payload is read before it is discarded, and its place in line is taken after.
+      // Its payload is read before it is discarded, and its place in line is taken afterwards.
       const redriving = letters.redrive(jobId)
       for (let turn = 0; turn < index % 5; turn++) await client.ping()
       return [await letters.discard(jobId), (await redriving) !== null]
@@ -202,7 +202,7 @@ test("a dead letter whose redrive fails stays, and so does its checkpoint", asyn
   await expect(letters.redrive(jobId)).rejects.toThrow(/WRONGTYPE/)
 
   await client.del(queueKey(queue, "prioritized"))
-  // What a Redis that was restarted has forgotten must cost nothing either.
+  // Even if a restarted Redis has forgotten the scripts, nothing is lost.
   await client.script("FLUSH")
   const next = `${jobId}_r2`
   expect(await letters.list()).toMatchObject([{ jobId }])
@@ -211,7 +211,7 @@ test("a dead letter whose redrive fails stays, and so does its checkpoint", asyn
   expect((await queueStatus(client, queue)).jobs).toMatchObject({ waiting: 1, failed: 0 })
 })
 
-test("a dead letter stays when the job that it would become has lost its payload", async () => {
+test("a dead letter stays if the job that it would become has lost its payload", async () => {
   consume(fail)
   const { jobId } = await producer.enqueue(payload("1"))
   await expect.poll(failed, { timeout: 20_000 }).toBe(1)
@@ -227,7 +227,7 @@ test("a dead letter stays when the job that it would become has lost its payload
   expect(await letters.redrive(jobId)).toEqual({ jobId: `${jobId}_r2` })
 })
 
-test("a redrive that died between adding and removing loses nothing and comes to the same when done again", async () => {
+test("a redrive that died between adding and removing loses nothing, and has the same result when repeated", async () => {
   consume(fail)
   const one = payload("2")
   const { jobId } = await producer.enqueue(one)
@@ -236,21 +236,21 @@ test("a redrive that died between adding and removing loses nothing and comes to
   const dump = await client.dumpBuffer(queueKey(queue, jobId))
   const score = await client.zscore(queueKey(queue, "failed"), jobId)
   await letters.redrive(jobId)
-  // As if the dead letter had not been removed.
+  // Restores the dead letter, as if it had not been removed.
   await client.restore(queueKey(queue, jobId), 0, dump)
   await client.zadd(queueKey(queue, "failed"), score!, jobId)
   expect(await letters.redrive(jobId)).toEqual({ jobId: `${jobId}_r2` })
   expect((await queueStatus(client, queue)).jobs).toMatchObject({ waiting: 1, failed: 0 })
 })
 
-test("only a dead letter is redriven", async () => {
+test("only a dead letter can be redriven", async () => {
   const { jobId } = await producer.enqueue(payload())
   expect(await letters.redrive(jobId)).toBeNull()
   expect(await letters.redrive("no-such-job")).toBeNull()
   expect((await queueStatus(client, queue)).jobs.waiting).toBe(1)
 })
 
-test("the status counts jobs by state and says how long the next one has waited", async () => {
+test("the status counts jobs by state, and says how long the next one has waited", async () => {
   expect(await queueStatus(client, queue)).toEqual({
     jobs: { waiting: 0, active: 0, delayed: 0, completed: 0, failed: 0 },
     oldestWaitingSeconds: 0,

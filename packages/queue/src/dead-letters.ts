@@ -16,12 +16,12 @@ import { redriveIdOf } from "./redrive-id.ts"
 
 export interface DeadLetterCounts {
   readonly total: number
-  /** Of the `counted` newest. */
+  /** Among the `counted` newest. */
   readonly byCode: ReadonlyMap<FailureCode, number>
   readonly counted: number
 }
 
-/** This dead letter can't be redriven, until somebody has mended what the message names; others can. */
+/** This dead letter can't be redriven until somebody has fixed what the message names. Others can. */
 export class RedriveError extends Error {
   override readonly name = "RedriveError"
 }
@@ -30,21 +30,21 @@ export class RedriveError extends Error {
 export const payloadLost = (jobId: string): RedriveError =>
   new RedriveError(`${jobId} has lost its payload in redis and can't be redriven`)
 
-/** The jobs that were given up. Nothing here reads more than it is asked for. */
+/** The dead letters of a queue. No method reads more than it needs. */
 export interface DeadLetters {
-  /** As `listDeadLetters`. */
+  /** Like `listDeadLetters`. */
   list(query?: DeadLetterFilter & DeadLetterPage): Promise<DeadLetter[]>
-  /** Looks at the `limit` newest: 2000 if it is not given. */
+  /** Looks at the `limit` newest. Default 2000. */
   count(limit?: number): Promise<DeadLetterCounts>
   /**
-   * Puts the job into the queue again under a new id, with all its counters at their beginning (BullMQ's own retry keeps the
-   * count of stalls), and removes the dead letter, in one script. Done twice at once, it comes to the same.
-   * `null` if there is no such dead letter; `RedriveError` if its payload is lost, or that of the job that it would become.
+   * Puts the job back into the queue under a new id with fresh counters (BullMQ's own retry keeps the count of stalls), and removes
+   * the dead letter, in one script. Repeating it has the same result. Resolves to `null` if there is no such dead letter. Throws
+   * `RedriveError` if its payload is lost, or that of the job that it would become.
    */
   redrive(jobId: string): Promise<{ jobId: string } | null>
   /**
-   * Removes the dead letter with its checkpoint for good, also a damaged one, and counts it as discarded, in one script: its upload
-   * is the janitor's from then on, and a callback that comes for its archive is accepted anew. False if there is no such dead letter.
+   * Removes a dead letter, damaged or not, and its checkpoint for good, and counts it as discarded, in one script. From then on the
+   * janitor may remove its upload, and a callback for its archive is accepted anew. `false` if there is no such dead letter.
    */
   discard(jobId: string): Promise<boolean>
   close(): Promise<void>
@@ -57,11 +57,11 @@ redis.call("DEL", KEYS[2], KEYS[2] .. ":logs", KEYS[2] .. ":lock", KEYS[3])
 redis.call("HINCRBY", KEYS[4], "discarded", 1)
 return 1`
 
-/** The dead letters of a queue. `connection` is not closed. */
+/** Opens the dead letters of a queue. Does not close `connection`. */
 export function openDeadLetters(options: { connection: RedisClient; queue: string }): DeadLetters {
   const { connection, queue: name } = options
   const queue = new Queue(name, { connection, prefix: queuePrefix(name), skipVersionCheck: true })
-  // Whoever called sees the command fail.
+  // The caller sees the command fail.
   queue.on("error", () => {})
   const failed = queueKey(name, "failed")
 
@@ -75,7 +75,7 @@ export function openDeadLetters(options: { connection: RedisClient; queue: strin
     },
 
     async redrive(jobId) {
-      // In this order: what is discarded meanwhile has not lost its payload.
+      // Read in this order, so that a dead letter discarded in between does not count as one without a payload.
       const payload = payloadIn(await connection.hget(queueKey(name, jobId), "data"))
       const isDead = (await connection.zscore(failed, jobId)) !== null
       if (!isDead) return null

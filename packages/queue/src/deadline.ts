@@ -1,6 +1,6 @@
-/** Redis never says "no" while it is away: a command simply does not return. This puts an end to the waiting. */
+/** While Redis is away it never says no: a command simply does not return. This limits the wait. */
 
-/** What `work` resolves to, or a rejection with `onTimeout()` after `ms`. The work itself goes on unseen. */
+/** Resolves like `work`, or rejects with `onTimeout()` after `ms`. The work itself goes on unseen. */
 export function withDeadline<T>(work: Promise<T>, ms: number, onTimeout: () => Error): Promise<T> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => reject(onTimeout()), Math.max(0, ms))

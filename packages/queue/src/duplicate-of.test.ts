@@ -19,7 +19,7 @@ afterAll(async () => {
 const ADDED = Date.UTC(2026, 0, 1)
 const FINISHED = Date.UTC(2026, 0, 2)
 
-/** A job in the sets that tell its state. */
+/** A job in the sets that determine its state. */
 async function jobIn(
   set: "completed" | "failed" | "prioritized",
   fields: object = {},
@@ -38,7 +38,7 @@ const find = ({ queue, jobId }: { queue: string; jobId: string }, deadlineMs = 6
 it.each([
   ["completed", { finishedOn: FINISHED }, { state: "committed", since: "2026-01-02T00:00:00.000Z" }],
   ["failed", { finishedOn: FINISHED }, { state: "dead", since: "2026-01-02T00:00:00.000Z" }],
-  // An attempt that failed before has left its time.
+  // An earlier failed attempt has left its time.
   ["prioritized", { finishedOn: FINISHED }, { state: "live", since: "2026-01-01T00:00:00.000Z" }],
   ["completed", { timestamp: "none" }, null],
 ] as const)("a job that is %s with %j", async (set, fields, expected) => {
@@ -51,7 +51,7 @@ it("is the job that it was redriven as, while that one lives", async () => {
   expect(await find({ queue, jobId })).toEqual({ state: "live", since: "2026-01-02T00:00:00.000Z" })
 })
 
-it("is nothing where there is no job, or no answer in time", async () => {
+it("is null if there is no job, or no answer in time", async () => {
   expect(await find({ queue: "none", jobId: "none" })).toBeNull()
   const job = await jobIn("completed", { finishedOn: FINISHED })
   redis.freeze()

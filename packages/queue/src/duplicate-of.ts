@@ -1,4 +1,4 @@
-/** What a callback is a duplicate of, for its sender and the log. */
+/** What a callback duplicates, for its sender and the log. */
 import type { RedisClient } from "./client.ts"
 import { withDeadline } from "./deadline.ts"
 import { findJob } from "./find-job.ts"
@@ -14,8 +14,8 @@ export interface DuplicateOf {
 const STATES = { completed: "committed", dead: "dead", live: "live" } as const
 
 /**
- * The job `jobId`, or the one that it was redriven as; `null` if there is none, or if Redis does not say so within `deadlineMs`:
- * the callback is durable all the same, and its answer does not wait for more.
+ * The job `jobId`, or the one that it was redriven as. `null` if there is none, or if Redis does not answer within `deadlineMs`:
+ * the callback is durable anyway, and its answer does not wait for details.
  */
 export async function findDuplicateOf(
   connection: RedisClient,

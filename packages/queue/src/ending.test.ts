@@ -10,7 +10,7 @@ const permanent = new UnsealError("ERR_NOT_MPEG_TS", "3 of 752 sync bytes match"
 const transient = new UnsealError("ERR_OBJECT_CHANGED", "another version is there")
 const missing = new UnsealError("ERR_OBJECT_NOT_FOUND", "neither of 2 keys exists")
 
-test("a permanent failure is a dead letter at once, also while the process shuts down", () => {
+test("a permanent failure is a dead letter at once, even while the process shuts down", () => {
   const dead = {
     kind: "dead-letter",
     code: "ERR_NOT_MPEG_TS",
@@ -20,18 +20,18 @@ test("a permanent failure is a dead letter at once, also while the process shuts
   expect(endingOf({ ...RUN, error: permanent, shuttingDown: true })).toEqual(dead)
 })
 
-test("a transient failure is tried again until the attempts are used up", () => {
+test("a transient failure is retried until the attempts are used up", () => {
   expect(endingOf({ ...RUN, error: transient, attemptsMade: 10 }).kind).toBe("retry")
   expect(endingOf({ ...RUN, error: transient, attemptsMade: 11 }).kind).toBe("dead-letter")
 })
 
-test("a missing object waits on a budget of its own, whatever the attempts", () => {
+test("a missing object has a waiting budget of its own, whatever the attempts", () => {
   const waiting = { kind: "waiting", code: "ERR_OBJECT_NOT_FOUND", waitedMs: 5_000, delayMs: 1_000 }
   expect(endingOf({ ...RUN, error: missing, attemptsMade: 11 })).toMatchObject(waiting)
   expect(endingOf({ ...RUN, error: missing, waitedMs: 60_000 }).kind).toBe("dead-letter")
 })
 
-test("an object that is not whole waits like one that is missing", () => {
+test("an incomplete object waits like a missing one", () => {
   const error = new UnsealError("ERR_OBJECT_INCOMPLETE", "8 of 16 bytes")
   expect(endingOf({ ...RUN, error, attemptsMade: 11 })).toMatchObject({ kind: "waiting", code: error.code })
   expect(endingOf({ ...RUN, error, waitedMs: 60_000 })).toMatchObject({
@@ -50,14 +50,14 @@ test("a run that lost its lock decides nothing", () => {
     expect(endingOf({ ...RUN, error, lockLost: true })).toEqual({ kind: "lock-lost" })
 })
 
-test("an error without a code is tried again, and its text, which may hold anything, is not kept", () => {
+test("an error without a code is retried, and its text, which may hold anything, is not kept", () => {
   const ending = endingOf({ ...RUN, error: new TypeError("password=canary") })
   expect(ending).toMatchObject({ kind: "retry", code: "ERR_UNEXPECTED" })
   expect(JSON.stringify(ending)).not.toContain("canary")
   expect(reasonOf("canary")).not.toContain("canary")
 })
 
-test("the code is read back from a reason", () => {
+test("the code can be read back from a reason", () => {
   expect(codeOf(reasonOf(permanent))).toBe("ERR_NOT_MPEG_TS")
   expect(codeOf(reasonOf(new Error("x")))).toBe("ERR_UNEXPECTED")
   expect(codeOf("ERR_STALLED: 11 workers ended while they had this job")).toBe("ERR_STALLED")
@@ -66,7 +66,7 @@ test("the code is read back from a reason", () => {
   expect(codeOf(undefined)).toBe("ERR_UNEXPECTED")
 })
 
-test("the deployment's trouble suspends the side it came from, whatever the attempts and the kind of its code", () => {
+test("a trouble of the deployment suspends its side, whatever the attempts and the kind of its code", () => {
   for (const code of [
     "ERR_STORE_DENIED",
     "ERR_STORE_UNAVAILABLE",
@@ -83,7 +83,7 @@ test("the deployment's trouble suspends the side it came from, whatever the atte
     expect(endingOf({ ...RUN, error: new UnsealError(code, "x") }).kind).toBe("suspended")
 })
 
-test("what looked like the deployment's trouble and is the archive's own is judged by its kind", () => {
+test("a trouble that turns out to be the archive's own is judged by its kind", () => {
   const denied = new UnsealError("ERR_STORE_DENIED", "the object may not be read")
   const unavailable = new UnsealError("ERR_STORE_UNAVAILABLE", "the store answered 503")
   expect(endingOf({ ...RUN, error: denied, isOwn: true }).kind).toBe("dead-letter")
@@ -91,7 +91,7 @@ test("what looked like the deployment's trouble and is the archive's own is judg
   expect(endingOf({ ...RUN, error: unavailable, isOwn: true, attemptsMade: 11 }).kind).toBe("dead-letter")
 })
 
-test("an object in an archival class waits for days, with slow looks", () => {
+test("an object in an archival class waits for days, with rare looks", () => {
   const error = new UnsealError("ERR_OBJECT_ARCHIVED", "the object is in GLACIER")
   const waited = (hours: number) => endingOf({ ...RUN, error, waitedMs: hours * 3_600_000 })
   expect(waited(0)).toMatchObject({ kind: "waiting", delayMs: 300_000 })

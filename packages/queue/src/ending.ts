@@ -2,7 +2,7 @@ import { ERROR_CODES, type ErrorKind, isUnsealError, type Side } from "@unseal/a
 import { archivedWaitDelayMs, objectWaitDelayMs } from "./backoff.ts"
 import { RunStuckError } from "./watchdog.ts"
 
-/** Every code that a run may fail with: those of the table, and three that only the queue sees. */
+/** Every code that a run may fail with: those of the table, and three that only the queue knows. */
 export const FAILURES = {
   ...ERROR_CODES,
   ERR_STALLED: {
@@ -24,49 +24,49 @@ export const FAILURES = {
 
 export type FailureCode = keyof typeof FAILURES
 
-/** The codes that suspend a project: the deployment's trouble. */
+/** The codes that suspend a project: trouble of the deployment. */
 export const SUSPENDING_CODES = (Object.keys(ERROR_CODES) as (keyof typeof ERROR_CODES)[]).filter(
   (code) => ERROR_CODES[code].owner === "deployment",
 )
 
-/** The codes after which a job is tried again: what is transient, and what is held back. */
+/** The codes after which a job is tried again: transient failures, and held jobs. */
 export const RETRIED_JOB_CODES = (Object.keys(FAILURES) as FailureCode[]).filter(
   (code) => FAILURES[code].kind === "transient" || SUSPENDING_CODES.some((one) => one === code),
 )
 
-/** What time alone may mend: waited for without using an attempt. */
+/** Failures that may pass with time alone. The job waits without using an attempt. */
 export const WAITING_CODES = ["ERR_OBJECT_NOT_FOUND", "ERR_OBJECT_INCOMPLETE", "ERR_OBJECT_ARCHIVED"] as const
 export type WaitingCode = (typeof WAITING_CODES)[number]
 
-/** What a run returns for its job to be done: a few small values, kept with the job for an hour. */
+/** What a run returns when its job is done: a few small values, kept with the job for an hour. */
 export type RunResult = Readonly<Record<string, string | number | boolean | null>>
 
-/** How a run ended, and what becomes of its job. */
+/** How a run ended, and what happens to its job. */
 export type Ending<Result extends RunResult = RunResult> =
   | { readonly kind: "committed"; readonly result: Result }
   /** A dead letter: it stays until it is redriven. */
   | { readonly kind: "dead-letter"; readonly code: FailureCode; readonly reason: string }
   /** Another attempt, after a backoff. */
   | { readonly kind: "retry"; readonly code: FailureCode; readonly reason: string }
-  /** The object is not there yet, not whole, or archived: looked for again after `delayMs`, without an attempt. */
+  /** The object is missing, incomplete, or archived. It is looked for again after `delayMs`, without using an attempt. */
   | {
       readonly kind: "waiting"
       readonly code: WaitingCode
       readonly reason: string
-      /** Since the first miss. */
+      /** Time since the first miss. */
       readonly waitedMs: number
       readonly delayMs: number
     }
-  /** The deployment's trouble: held back, without an attempt, until this side of the project works again. */
+  /** Trouble of the deployment: the job is held, without using an attempt, until this side of the project works again. */
   | { readonly kind: "suspended"; readonly code: FailureCode; readonly side: Side; readonly reason: string }
-  /** Not begun, or not gone on with, since its project is suspended. */
+  /** Not begun, or not continued, because its project is suspended. */
   | { readonly kind: "held" }
-  /** Shutdown is not a failure: back in the queue, first in line, without an attempt or a stall. */
+  /** Shutdown is not a failure: the job goes back to the head of the line, without using an attempt or counting a stall. */
   | { readonly kind: "handed-back" }
   /** Another worker has the job. */
   | { readonly kind: "lock-lost" }
 
-/** A restore from S3's deepest class in bulk takes 48 h. */
+/** A bulk restore from S3's deepest class takes 48 h. */
 export const ARCHIVED_WAIT_MS = 72 * 3_600_000
 
 export interface FailedRun {
@@ -76,15 +76,15 @@ export interface FailedRun {
   /** Failed attempts before this run. */
   readonly attemptsMade: number
   readonly attempts: number
-  /** Since the object was first missed. */
+  /** Time since the object was first missed. */
   readonly waitedMs: number
   /** How long a job may wait for its object in all. */
   readonly objectWaitMs: number
-  /** Whether a failure of the deployment's kind has turned out to be the archive's own: others succeed meanwhile. */
+  /** Whether what looks like trouble of the deployment is the archive's own, because others succeed meanwhile. */
   readonly isOwn?: boolean
 }
 
-/** The one place where a failure becomes an ending. */
+/** Turns a failure into an ending. Nothing else does. */
 export function endingOf(run: FailedRun): Ending<never> {
   const { error } = run
   if (run.lockLost) return { kind: "lock-lost" }
@@ -94,7 +94,7 @@ export function endingOf(run: FailedRun): Ending<never> {
   const isDeployments = isUnsealError(error) && error.owner === "deployment" && !run.isOwn
   if (isUnsealError(error) && error.kind === "permanent" && !isDeployments)
     return { kind: "dead-letter", code, reason }
-  // Whatever else an aborted run throws came from the abort.
+  // Anything else that an aborted run throws is due to the abort.
   if (run.shuttingDown) return { kind: "handed-back" }
   if (isDeployments) return { kind: "suspended", code, side: error.side ?? "source", reason }
   if (isOneOf(code, WAITING_CODES)) {
@@ -113,7 +113,7 @@ export function endingOf(run: FailedRun): Ending<never> {
 const isOneOf = <Code extends string>(code: string, codes: readonly Code[]): code is Code =>
   codes.includes(code as Code)
 
-/** What a dead letter says, and every failed attempt: `CODE: message`. Only our own messages are known to hold no secret. */
+/** The reason in a dead letter or a failed attempt: `CODE: message`. Only our own messages are known to hold no secret. */
 export function reasonOf(error: unknown): string {
   if (isUnsealError(error)) return `${error.code}: ${error.message}`.slice(0, 500)
   if (error instanceof RunStuckError) return `ERR_RUN_STUCK: ${error.message}`.slice(0, 500)

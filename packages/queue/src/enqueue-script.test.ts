@@ -19,7 +19,10 @@ const callback = (fields: { projectId?: string; size?: number } = {}) =>
 const isOurs = (name: string): boolean => name.startsWith("unseal")
 const isTheirs = (name: string): boolean => !isOurs(name)
 
-/** Leaves Redis with those scripts of `connection` whose name `isKept`: a client sends one only when it is missed. */
+/**
+ * Removes from Redis all scripts of `connection` except those that `isKept` accepts by name. A client sends one only when it is
+ * missed.
+ */
 async function forgetScripts(connection: Redis, isKept: (name: string) => boolean): Promise<number> {
   await connection.script("FLUSH")
   const kept = Object.entries<{ lua: string }>(connection.scriptsSet).filter(([name]) => isKept(name))
@@ -45,7 +48,7 @@ test.each([
   expect((await current.producer.enqueue({ ...payload, nonce: randomUUID() })).outcome).toBe("duplicate")
 })
 
-test("jobs that come at once take the turns that they would take one after the other", async () => {
+test("jobs that arrive together get the same start tags as one after the other", async () => {
   const GIB = 2 ** 30
   const [A, B, C] = ["100001", "200002", "300003"]
   const lines: (readonly string[])[] = []
@@ -55,7 +58,7 @@ test("jobs that come at once take the turns that they would take one after the o
     try {
       for (let count = 0; count < 10; count++)
         await producer.enqueue(callback({ projectId: A, size: 10 * GIB }))
-      // Half of them have begun: the clock stands where the next is, and not at the first place of all.
+      // Half of them have begun, so virtual time is that of the next one, and not of the very first.
       await current.client.zremrangebyrank(queueKey(queue, "prioritized"), 0, 4)
       const jobs = [B, C, B, A, C].map((projectId, index) => callback({ projectId, size: (index + 1) * GIB }))
       if (together) await Promise.all([...jobs, jobs[0]!, jobs[3]!].map((job) => producer.enqueue(job)))

@@ -1,7 +1,7 @@
 /**
- * How jobs get into the line: BullMQ's script adds a job as a function within ours, which gives it its start tag and counts it. A
- * command costs the client more than a job in it does, so one does for any number of jobs; and no job is ever there without its
- * start tag or its place in the accounts.
+ * Enqueues jobs. BullMQ's script that adds a job runs as a function within ours, which gives the job its start tag and counts it.
+ * A command costs the client more than a job in it does, so one command adds any number of jobs. And no job ever exists without
+ * its start tag and its place in the accounts.
  */
 
 import type { JobsOptions, Queue } from "bullmq"
@@ -11,24 +11,24 @@ import { FAIR_QUEUE, unitsOf } from "./fair-queue.ts"
 import { checkpointKey, countersKey, queueKey, turnsKey } from "./names.ts"
 import { IS_ORPHANED } from "./orphaned-job.ts"
 
-/** A job that is about to be added. A dead letter's payload may be malformed. */
+/** A job to be added. A dead letter's payload may be malformed. */
 export interface NewJob {
   readonly payload: { readonly projectId?: unknown; readonly size?: unknown; readonly nonce?: unknown }
   readonly options: JobsOptions & { readonly jobId: string }
 }
 
-/** Which job has the id then: this one; another callback's; or one that lost its payload, and can't be decrypted. */
+/** The job that has the id afterwards: this one; another callback's; or one that has lost its payload and can't be decrypted. */
 export type AddedJob = "this" | "other" | "empty"
 
 const ANSWERS: readonly AddedJob[] = ["empty", "other", "this"]
 
 /**
  * KEYS: those of BullMQ's script, counters, finish tags.
- * ARGV: prefixes of the keys of jobs and of checkpoints, last priority, dead letter that the only job replaces or "";
- * of each job: id, nonce as in JSON, project, units, and BullMQ's three, of which the last is the job's options.
- * Gives for each its place in ANSWERS.
+ * ARGV: prefixes of the keys of jobs and of checkpoints, last priority, the dead letter that the only job replaces or "";
+ * for each job: id, nonce as in JSON, project, units, and BullMQ's three, of which the last is the job's options.
+ * Returns for each its place in ANSWERS.
  *
- * An orphaned job is put back in line, with its payload and its attempts. It has been counted, unless its addition was torn before that.
+ * Puts an orphaned job back in line, with its payload and its attempts. It is counted, unless its addition was torn earlier.
  */
 const enqueueScript = ({ lua, keys }: AddScript): string => `
 local function addJob(KEYS, ARGV)
@@ -46,8 +46,8 @@ local function putBackInLine(id, priority)
   redis.call("ZADD", prefix .. "marker", 0, "0")
 end
 
--- The place of a job that has lost its payload is free for a callback, which has all that is needed. True if it was accepted for good:
--- what is in another list than that of the completed goes on living as the new job.
+-- Removes a job that has lost its payload, to make room for a callback, which has all that is needed. True if it was completed: the
+-- new job then counts as accepted anew. In any other state the old job lives on as the new one.
 local function makeRoom(id)
   for _, set in ipairs({ "prioritized", "delayed", "failed" }) do redis.call("ZREM", prefix .. set, id) end
   for _, list in ipairs({ "active", "wait", "paused" }) do redis.call("LREM", prefix .. list, 0, id) end
@@ -55,11 +55,11 @@ local function makeRoom(id)
   return redis.call("ZREM", prefix .. "completed", id) == 1
 end
 
--- A dead letter that was discarded, or redriven and done, meanwhile does not live again.
+-- A dead letter that was discarded meanwhile, or redriven and finished, must not return.
 if replaced ~= "" and not redis.call("ZSCORE", prefix .. "failed", replaced) and redis.call("EXISTS", prefix .. ARGV[5]) == 0 then
   return {}
 end
--- Before the job can start: what is written already need not be written again.
+-- Done before the job can start, so that it need not write again what is already written.
 if replaced ~= "" then redis.call("COPY", checkpoints .. replaced, checkpoints .. ARGV[5]) end
 
 local answers = {}
@@ -101,9 +101,10 @@ return answers`
 const COMMAND = "unsealAddJobs"
 
 /**
- * Puts `jobs`, one at least, into the line by their projects' start tags, unless they are there, and counts them as accepted; or puts
- * one there in place of the dead letter `replaced`, whose checkpoint it gets, and which stays if that one is empty. Gives for each
- * which one is in the queue then; nothing if the dead letter is gone, and nothing took its place.
+ * Enqueues `jobs`, which must not be empty, by their projects' start tags, unless they are there already, and counts them as
+ * accepted. With `replaced`, one job takes the place of that dead letter and its checkpoint; the dead letter stays if the existing
+ * job has lost its payload. Resolves for each job to the one that is in the queue afterwards; to nothing if the dead letter is
+ * gone, and nothing took its place.
  */
 export async function addJobs(
   connection: RedisClient,

@@ -1,11 +1,14 @@
-/** The part of a logger that the queue uses (pino's has it). */
+/** The part of a logger that the queue uses. pino's has it. */
 export interface QueueLogger {
   info(fields: object, message: string): void
   warn(fields: object, message: string): void
   error(fields: object, message: string): void
 }
 
-/** Logs the first error of a class at once, and its repetitions once per `intervalMs` with their number: a Redis that is away or full makes a thousand a second. */
+/**
+ * Logs the first error of a class at once, and repetitions once per `intervalMs` with their number: a Redis in trouble causes a
+ * thousand a second.
+ */
 export function createErrorLog(logger: QueueLogger | undefined, intervalMs = 5_000) {
   const classes = new Map<string, { since: number; suppressed: number }>()
   return (error: unknown, message: string): void => {
@@ -18,7 +21,7 @@ export function createErrorLog(logger: QueueLogger | undefined, intervalMs = 5_0
       seen.suppressed++
       return
     }
-    // Classes are few; a bound costs nothing and keeps a strange one from growing the map.
+    // There are few classes. The bound keeps strange ones from growing the map.
     if (classes.size > 100) classes.clear()
     classes.set(kind, { since: now, suppressed: 0 })
     logger?.error({ err: error, class: kind, suppressed: seen?.suppressed ?? 0 }, message)

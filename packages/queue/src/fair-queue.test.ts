@@ -23,7 +23,7 @@ const payload = (projectId: string, size?: number): JobPayload =>
     nonce: randomUUID(),
   })
 
-/** Adds so many archives of a project, in order. */
+/** Adds `count` archives of a project, in order. */
 async function enqueue(projectId: string, count: number, size = 1_000_000): Promise<void> {
   for (let from = 0; from < count; from += 1_000)
     await Promise.all(
@@ -33,7 +33,7 @@ async function enqueue(projectId: string, count: number, size = 1_000_000): Prom
     )
 }
 
-/** The projects of the archives that are begun, in that order, until `count` are; then the worker goes away. */
+/** The projects of the archives that are begun, in order, until there are `count`. Then the worker closes. */
 async function begun(
   count: number,
   run: (payload: JobPayload) => Promise<void> = async () => {},
@@ -44,7 +44,7 @@ async function begun(
   const consumer = createConsumer({
     ...{ connection: current.client, queue: current.name, concurrency: 1 },
     async run(payload, context) {
-      // What is handed back when the worker goes away has not been begun.
+      // Jobs handed back when the worker closes have not begun.
       if (order.length === count)
         await new Promise<never>((_, reject) => context.signal.addEventListener("abort", reject))
       order.push(payload.projectId)
@@ -76,7 +76,7 @@ test("ten archives behind another project's ten thousand are begun within twenty
   await enqueue(B, 10)
   const order = await begun(30)
   expect(order.filter((id) => id === B)).toHaveLength(10)
-  // One that the first worker handed back is ahead of all.
+  // The one that the first worker handed back is ahead of all.
   expect(untilLast(order, B)).toBeLessThanOrEqual(20)
 }, 120_000)
 
@@ -90,14 +90,14 @@ test("a thousand small archives are not held up by ten huge ones, nor the huge o
   expect(huge.length).toBeLessThanOrEqual(5)
 }, 60_000)
 
-test("projects share by bytes: one of 1 GiB begins for eight of up to 128 MiB", async () => {
+test("projects share by bytes: one archive of 1 GiB begins for eight of up to 128 MiB", async () => {
   await enqueue(A, 10, GIB)
   await enqueue(B, 80)
   const order = await begun(45)
   expect(order.filter((id) => id === A)).toHaveLength(5)
 })
 
-test("a project's own archives keep the order in which they came, whatever their size", async () => {
+test("a project's own archives keep their order of arrival, whatever their size", async () => {
   const ids: string[] = []
   for (const size of [GIB, 1, undefined, 40 * GIB, 0]) {
     const one = payload(A, size)
@@ -107,7 +107,7 @@ test("a project's own archives keep the order in which they came, whatever their
   expect(await current.client.zrange(queueKey(current.name, "prioritized"), 0, "-1")).toEqual(ids)
 })
 
-test("what a project took while it was alone is not held against it", async () => {
+test("a project is not penalised for what it used while it was alone", async () => {
   await enqueue(A, 50)
   await begun(50)
   await current.client.hset(turnsKey(current.name), "at", 0)
@@ -118,14 +118,14 @@ test("what a project took while it was alone is not held against it", async () =
   expect(order.slice(0, 4).filter((id) => id === A)).toHaveLength(2)
 })
 
-test("of many callbacks for one archive only the first costs its project a turn", async () => {
+test("of many callbacks for one archive, only the first costs its project a turn", async () => {
   const one = payload(A, GIB)
   await current.producer.enqueue(one)
   for (let i = 0; i < 20; i++) await current.producer.enqueue({ ...one, nonce: randomUUID() })
   expect(await current.client.hget(turnsKey(current.name), A)).toBe("8")
 })
 
-test("turns that were taken for jobs that never came are overtaken", async () => {
+test("virtual time overtakes tags for jobs that never came", async () => {
   await current.client.hset(turnsKey(current.name), { [A]: 40, end: 40 })
   await enqueue(B, 100)
   await begun(60)
@@ -133,12 +133,12 @@ test("turns that were taken for jobs that never came are overtaken", async () =>
   expect(untilLast(await begun(5), A)).toBeLessThanOrEqual(2)
 })
 
-test("a hundred archives that failed and come back do not go ahead of another project's ten", async () => {
+test("a hundred archives that failed and return do not go ahead of another project's ten", async () => {
   await enqueue(A, 100)
   await begun(100, async () => {
     throw new UnsealError("ERR_OBJECT_CHANGED", "another version is there")
   })
-  // All of them are due by then: 1 s ± 50 %, the last one handed back or delayed.
+  // By then all of them are due: 1 s ± 50 %, the last one handed back or delayed.
   await sleep(1_600)
   await enqueue(B, 10)
   const order = await begun(40)
@@ -169,9 +169,9 @@ test("a redriven dead letter takes a turn like a new job", async () => {
   expect(untilLast(await begun(10), A)).toBeGreaterThan(0)
 })
 
-test("what waits is moved back when priorities come to their end, and keeps its order", async () => {
+test("waiting jobs are moved back when priorities run out, and keep their order", async () => {
   await current.client.hset(turnsKey(current.name), { clock: LAST_PRIORITY - 60, end: LAST_PRIORITY - 60 })
-  // Nothing waits, so that the clock begins anew at once.
+  // Nothing waits, so virtual time restarts at once.
   await enqueue(A, 1)
   expect(await priorities()).toEqual([1])
   await current.client.del(queueKey(current.name, "prioritized"))
@@ -203,7 +203,7 @@ test("what waits is moved back when priorities come to their end, and keeps its 
   expect(stored.map(Number)).toEqual(all)
   expect(Number(await current.client.hget(delayed, "priority"))).toBeLessThan(30)
   expect(await current.client.hget(turnsKey(current.name), C)).toBeNull()
-  // And whoever comes now is first.
+  // A job that arrives now is first.
   await enqueue(B, 1)
   expect(untilLast(await begun(2), B)).toBeLessThanOrEqual(2)
 })
@@ -217,7 +217,7 @@ test("a backlog beyond the last priority is still taken, and nobody waits behind
   expect((await begun(3)).sort()).toEqual([A, B, B])
 })
 
-test("a status counts what waits by turns, and the oldest of it", async () => {
+test("a status counts the waiting jobs, and finds the oldest of them", async () => {
   await enqueue(A, 3)
   const [id] = await current.client.zrange(queueKey(current.name, "prioritized"), 1, "1")
   await current.client.hset(queueKey(current.name, id!), "timestamp", Date.now() - 60_000)

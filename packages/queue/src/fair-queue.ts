@@ -1,18 +1,18 @@
 /**
  * How projects take turns: start-time fair queueing (Goyal, Vin and Cheng, 1996) as BullMQ priorities, in bytes.
  *
- * Virtual time is the start tag of the job that is next in line. A job's start tag is the virtual time, or the finish tag of its project's
- * last job, whichever is later; its finish tag is its size further on. So a project that comes with ten archives begins at the virtual time,
- * and not behind the ten thousand of another: from there on the two alternate, byte for byte. What a project took while nobody
- * else wanted it is not held against it. Within a project, archives keep the order in which they came; one that failed, or
- * whose object is not there yet, goes to the end of its project's line, and one that is handed back to the head of all.
+ * Virtual time is the start tag of the next job in line. A job's start tag is the later of virtual time and the finish tag of its
+ * project's last job; its finish tag is its size further on. So a project that arrives with ten archives begins at virtual time,
+ * and not behind another's ten thousand; from there on the two alternate, byte for byte. A project is not penalised for what it
+ * used while nobody else wanted it. Within a project, archives keep their order of arrival. One that failed, or whose object is
+ * not there yet, goes to the end of its project's line. One that is handed back goes to the head of all.
  *
- * The other way, a count of each project's backlog, needs a decrement when a job ends, drifts whenever a process dies in
- * between, and lets a project that keeps its backlog short always go first. Here nothing is decremented: virtual time is read
- * off the queue itself, and a tag that is lost or wrong is overtaken by it.
+ * The alternative, a count of each project's backlog, must be decremented when a job ends. It drifts whenever a process dies in
+ * between, and lets a project with a short backlog always go first. Here nothing is decremented. Virtual time comes from the
+ * queue itself, and overtakes a lost or wrong tag.
  *
- * BullMQ's priorities end at 2^21 - 1, so tags are counted in units, and everything that waits is moved back towards 1 when
- * virtual time has passed half of that: once in 128 TiB, if the queue is never empty for so long.
+ * BullMQ's priorities end at 2^21 - 1, so tags count units, and when virtual time has passed half of that, all waiting jobs are
+ * moved back towards 1: once in 128 TiB, if the queue is never empty for that long.
  */
 
 import type { Job } from "bullmq"
@@ -21,21 +21,21 @@ import type { RedisClient } from "./client.ts"
 import type { JobPayload } from "./job.ts"
 import { queueKey, turnsKey } from "./names.ts"
 
-/** One unit: what an archive costs at least, as its requests do. Archives differ by more than they lose by rounding. */
+/** One unit: an archive's minimum cost, for its requests. Archives differ by more than rounding loses. */
 const UNIT_BYTES = 128 * 1024 * 1024
-/** An archive whose callback does not tell its size counts as a typical one of 1 GiB. */
+/** An archive whose callback gives no size counts as a typical one of 1 GiB. */
 const USUAL_UNITS = 8
-/** 64 GiB: no size that a callback claims buys its project a place beyond all reach. */
+/** 64 GiB. No size in a callback puts its project's next archive out of reach. */
 const MAX_UNITS = 512
-/** Longer than the first delays of jobs that failed. */
+/** Longer than the first delays of failed jobs. */
 const QUIET_SECONDS = 5
 
 /**
- * `nextStartTag(prefix, tags, project, units, last)`: the start tag, as a priority, of a job that stands in no line. `prefix` is that of
- * BullMQ's keys, `tags` the key of the projects' finish tags, and `last` the last priority there is. Tags are counted from 0, priorities from 1.
+ * `nextStartTag(prefix, tags, project, units, last)`: the start tag, as a priority, of a job that is in no line. `prefix` is
+ * that of BullMQ's keys, `tags` the key of the projects' finish tags, and `last` the last priority. Tags count from 0, priorities from 1.
  *
- * `virtualTime(prefix, tags, project)`: the virtual time, the latest finish tag of all and that of the project, whether nothing waits, and the
- * second that it is. The field `base` counts by how much tags have been moved back.
+ * `virtualTime(prefix, tags, project)`: virtual time, the latest finish tag of all and that of the project, whether nothing waits,
+ * and the current second. The field `base` counts by how much tags have been moved back.
  */
 export const FAIR_QUEUE = `
 local SHIFTED = 0x100000000
@@ -49,10 +49,10 @@ local function virtualTime(prefix, tags, project)
   local idle = #head == 0
   local second = tonumber(redis.call("TIME")[1])
   if not idle then
-    -- One before the next in line, where the job before it was: who comes now is not behind who comes next.
+    -- One before the next in line, where the job before it was, so that a new job is not behind the next one.
     time = math.max(time, math.floor(tonumber(head[2]) / SHIFTED) - 2)
   elseif second - at > QUIET_SECONDS then
-    -- Everything was begun. Sooner than that, jobs that failed and have a new tag may be on their way back.
+    -- Everything was begun. Any sooner, failed jobs with a new tag may still return.
     time = math.max(time, finish)
   end
   return time, finish, own, idle, second
@@ -68,7 +68,7 @@ local function nextStartTag(prefix, tags, project, units, last)
       if priority > 0 then redis.call("HSET", prefix .. id, "priority", math.max(priority - time, 1)) end
     end
     for from = 0, redis.call("ZCARD", prioritized) - 1, 1000 do
-      -- Moving all of them by the same keeps their order, so that ranks hold meanwhile.
+      -- Moving all by the same amount keeps their order, so that ranks stay valid meanwhile.
       local some = redis.call("ZRANGE", prioritized, from, from + 999, "WITHSCORES")
       for i = 1, #some, 2 do
         local score = tonumber(some[i + 1])
@@ -97,19 +97,19 @@ local function nextStartTag(prefix, tags, project, units, last)
 end
 `.replaceAll("QUIET_SECONDS", String(QUIET_SECONDS))
 
-/** The queue that it is about. */
+/** Names the queue. */
 export interface FairQueueOptions {
   readonly connection: RedisClient
   readonly queue: string
 }
 
-/** Gives the priority. KEYS: finish tags. ARGV: prefix, project, units, last priority. */
+/** Returns the priority. KEYS: finish tags. ARGV: prefix, project, units, last priority. */
 const RENEW_START_TAG = `${FAIR_QUEUE}
 return nextStartTag(ARGV[1], KEYS[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]))`
 
 /**
- * Gives a running job that will be delayed a new start tag, at the end of its project's line. With the old one it would be ahead of
- * everybody when it returns, as would ten thousand whose store is down. `costsUnit` if it only looked for its object.
+ * Gives a running job that will be delayed a new start tag, at the end of its project's line. With the old one it would return
+ * ahead of everybody, and so would ten thousand whose store is down. `costsUnit` if it only looked for its object.
  */
 export async function renewStartTag(
   { connection, queue }: FairQueueOptions,
@@ -122,7 +122,7 @@ export async function renewStartTag(
   await job.changePriority({ priority: Number(priority) })
 }
 
-/** What an archive of `size` bytes costs. */
+/** The cost of an archive of `size` bytes. */
 export function unitsOf(size: number | undefined): number {
   if (size === undefined) return USUAL_UNITS
   return Math.min(Math.max(Math.ceil(size / UNIT_BYTES), 1), MAX_UNITS)

@@ -70,7 +70,7 @@ test("a job that waits or runs is live, and one that ended is completed", async 
   await expect.poll(() => find(jobId)).toEqual({ jobId, state: "completed", nextId: `${jobId}_r2` })
 })
 
-test("a redriven job is found by the id of the first, whatever has become of it", async () => {
+test("a redriven job is found by its first id, whatever its state", async () => {
   const jobId = await enqueue()
   const consumer = consume(async () => {
     throw new UnsealError("ERR_NO_MATCHING_KEY", "none of 1 keys fits")

@@ -3,19 +3,22 @@ import { queueKey } from "./names.ts"
 import { IS_ORPHANED } from "./orphaned-job.ts"
 import { redriveIdOf } from "./redrive-id.ts"
 
-/** A job that the queue knows of, or one that came of it. */
+/** A job that the queue knows, or one that it was redriven as. */
 export interface FoundJob {
   /** `live`: it waits, runs or is delayed · `dead`: a dead letter · `completed`, within the last hour. */
   readonly state: "live" | "dead" | "completed"
   readonly jobId: string
-  /** Free: what a job that begins anew would be called. Everybody who asks at the same time is told the same. */
+  /** The unused id for a job that starts again. Concurrent callers get the same one. */
   readonly nextId: string
 }
 
-/** Redriven so often, a job is not looked for any more; asking costs as much. */
+/** After this many redrives the search ends. It costs the same in any case. */
 const MAX_REDRIVES = 50
 
-/** KEYS: job, completed, failed. ARGV: id, limit, prefix of the jobs' keys. Gives id and state of each job there is of the line. */
+/**
+ * KEYS: job, completed, failed. ARGV: id, limit, prefix of the jobs' keys. Returns id and state of each existing job of the
+ * chain.
+ */
 const FIND = `${IS_ORPHANED}
 local found = {}
 for number = 1, tonumber(ARGV[2]) do
@@ -31,8 +34,8 @@ end
 return found`
 
 /**
- * What has become of the job `jobId` and of those that it was redriven as: the live one if one is, else the dead letter if
- * there is one, else the newest completed one, else `null`.
+ * The state of job `jobId` and of the jobs that it was redriven as: the live one if there is one, else the dead letter, else the
+ * newest completed one, else `null`.
  */
 export async function findJob(
   connection: RedisClient,

@@ -1,22 +1,25 @@
-/** Tells that this process's event loop was blocked for longer than a lock holds, by work of its own. */
+/** Notices that this process's event loop was blocked for longer than a lock lasts, by its own work. */
 
 export interface FreezeWatch {
-  /** Looks now: a run that has blocked the loop may end before any timer fires. */
+  /** Looks now. A run that has blocked the loop may end before any timer fires. */
   check(): void
   close(): void
 }
 
 export interface FreezeOptions {
   readonly lockMs: number
-  /** Called with how long the loop was blocked, in milliseconds, once it moves again. */
+  /** Called once the loop moves again, with how long it was blocked, in milliseconds. */
   onFroze(blockedMs: number): void
   /** Milliseconds. */
   readonly now?: () => number
-  /** Milliseconds of processor time that this thread has taken. */
+  /** Milliseconds of processor time that this thread has used. */
   readonly cpu?: () => number
 }
 
-/** The part of a block that the thread must have worked: what was stopped has not worked at all, and on a machine that is overloaded a loop gets less. */
+/**
+ * The minimum share of a block that the thread must have worked. A stopped process has not worked at all; on an overloaded
+ * machine the share is small.
+ */
 const BUSY = 1 / 20
 
 export function createFreezeWatch({ lockMs, onFroze, ...options }: FreezeOptions): FreezeWatch {

@@ -4,11 +4,11 @@ import { withDeadline } from "./deadline.ts"
 import type { QueueLogger } from "./error-log.ts"
 import { queuePrefix } from "./names.ts"
 
-/** What is known of whether Redis takes work. */
+/** Whether Redis accepts work, as far as is known. */
 export interface RedisHealth {
-  /** Looks now. Why Redis takes no work, each a clause; empty if it does. */
+  /** Looks now. Returns why Redis accepts no work, one clause each; empty if it does. */
   problems(): Promise<readonly string[]>
-  /** Since when it has taken work without a break, in milliseconds since the epoch; `null` if it does not. */
+  /** Since when it has accepted work without a break, in milliseconds since the epoch; `null` if it does not. */
   readonly okSince: number | null
   close(): void
 }
@@ -17,9 +17,9 @@ const LOOK_EVERY_MS = 2_000
 const ANSWER_WITHIN_MS = 1_500
 
 /**
- * Looks, every two seconds, whether Redis is there, answers, and takes a write to the queue's slot: a Redis may answer PING and refuse
- * all work, when it is full, can't write its snapshot, is loading, or became a replica. What the user of `connection` may not do
- * is looked for until all is allowed. The log has one line when trouble begins, and one when it ends.
+ * Checks every two seconds whether Redis is there, answers, and accepts a write to the queue's slot. A Redis may answer PING and
+ * refuse all work: when it is full, can't write its snapshot, is loading, or became a replica. Missing permissions of
+ * `connection`'s user are checked until none are missing. The log gets one line when trouble begins, and one when it ends.
  */
 export function watchRedis(options: {
   readonly connection: RedisClient
@@ -83,7 +83,7 @@ export function watchRedis(options: {
     looking ??= look()
       .then((now) => {
         if (closed) return
-        // What connects for the first time is no trouble yet.
+        // Connecting for the first time is no trouble yet.
         const starts =
           okSince === null && logged === null && connection.status !== "ready" && lastError === ""
         if (starts) trouble = now

@@ -1,6 +1,6 @@
-/** What Redis knows of one job, read in one step. */
+/** What Redis knows about one job, read in one step. */
 
-/** As the script gives it. Times are milliseconds since the epoch. */
+/** As the script returns it. Times are milliseconds since the epoch. */
 export interface JobFacts {
   readonly place: "waiting" | "running" | "delayed" | "dead" | "completed" | "orphaned"
   readonly fields: Readonly<Partial<Record<(typeof FIELDS)[number], string>>>
@@ -10,13 +10,13 @@ export interface JobFacts {
   readonly ahead?: number
   /** When it leaves `delayed`. */
   readonly due?: number
-  /** Left of its lock; 0 or less without one. */
+  /** The rest of its lock's time; 0 or less without one. */
   readonly lockMs: number
-  /** `PROJECT:SIDE` of the suspension that holds it, how long that may hold an archive, and the job that it tries next. */
+  /** `PROJECT:SIDE` of the suspension that holds it, how long that may hold an archive, and the job that is tried next. */
   readonly held?: string
   readonly maxMs?: number
   readonly probe?: string
-  /** Of its checkpoint: the upload as JSON, and how many parts have a receipt. */
+  /** From its checkpoint: the upload as JSON, and how many parts have a receipt. */
   readonly upload?: string
   readonly partsWritten: number
 }
@@ -29,7 +29,10 @@ const FIELDS = [
 
 const SIDES_IN_LUA = `{ "source", "destination", "keys", "vendor" }`
 
-/** KEYS: prefix of BullMQ's keys, prefix of the held archives' keys, suspensions, checkpoint. ARGV: job id. Gives `JobFacts` as JSON. */
+/**
+ * KEYS: prefix of BullMQ's keys, prefix of the held archives' keys, suspensions, checkpoint. ARGV: job id. Returns `JobFacts` as
+ * JSON.
+ */
 export const READ_JOB = `
 local bull, heldOf, suspensions, checkpoint, id = KEYS[1], KEYS[2], KEYS[3], KEYS[4], ARGV[1]
 local job = bull .. id

@@ -45,7 +45,7 @@ const payloads = fc
   )
   .map((fields) => fields as Omit<JobPayload, "version">)
 
-test("what is parsed, even after JSON, is what was created", () => {
+test("parsing gives what was created, even after JSON", () => {
   fc.assert(
     fc.property(payloads, (fields) => {
       const created = createJobPayload(fields)
@@ -94,11 +94,11 @@ test("another version is refused by its number", () => {
   expect(problemOf(FIELDS)).toContain("version")
 })
 
-test("what is not an object is refused", () => {
+test("anything but an object is refused", () => {
   for (const value of [undefined, null, 7, "text", []]) expect(problemOf(value)).toContain("malformed")
 })
 
-test("unknown fields, also hostile ones, do not get in", () => {
+test("unknown fields, even hostile ones, are dropped", () => {
   const hostile = JSON.parse(`{"__proto__":{"polluted":true},"constructor":1,"extra":1}`) as object
   const payload = parseJobPayload({ ...FIELDS, version: 1, ...hostile })
   expect(payload).toEqual({ ...FIELDS, version: 1 })

@@ -4,7 +4,7 @@ import { z } from "zod"
 
 const VERSION = 1
 
-// Nothing here is transformed, so that what is parsed is what was created.
+// Without transforms, so that parsing gives what was created.
 const payloadSchema = z.object({
   version: z.literal(VERSION),
   projectId: z.string().regex(/^[0-9A-Za-z-]{1,64}$/, "must be 1 to 64 digits, letters or dashes"),
@@ -30,36 +30,36 @@ export interface JobPayload {
   readonly archiveId: string
   /** As in the callback: base64 of the encrypted password. */
   readonly encryptedPassword: string
-  /** Bytes, as the callback says: for information. */
+  /** Bytes according to the callback, for information. */
   readonly size?: number
   /** As in the callback: base64. */
   readonly sha256sum?: string
-  /** Of the copy in the vendor's storage, if the archive is `available`. Signed, hence a credential: never logged. */
+  /** The URL of the copy in the vendor's storage, if the archive is `available`. It is signed, hence a credential: never logged. */
   readonly url?: string
-  /** The archive's status that made this a job: `uploaded`, `available`. */
+  /** The archive's status that caused this job: `uploaded`, `available`. */
   readonly status: string
   /** When the callback arrived: ISO 8601. */
   readonly receivedAt: string
-  /** Random, one per callback: tells whose payload it is that the queue holds. */
+  /** Random, one per callback. Shows whose payload the queue holds. */
   readonly nonce: string
   /** W3C Trace Context of the callback. */
   readonly traceparent?: string
 }
 
-/** The payload of `fields`. `ERR_JOB_INVALID`, with every problem, if they are not valid. */
+/** Creates a payload. Throws `ERR_JOB_INVALID`, with every problem, if the fields are not valid. */
 export function createJobPayload(fields: Omit<JobPayload, "version">): JobPayload {
   return parseJobPayload(payloadOf(fields))
 }
 
-/** The payload of `fields` that have been judged already, as `readCallback` does: they are not judged once more. */
+/** Creates a payload from fields that are already validated, as by `readCallback`. */
 export const payloadOf = (fields: Omit<JobPayload, "version">): JobPayload => ({
   ...fields,
   version: VERSION,
 })
 
 /**
- * The payload in `value`, as a fresh object with known fields only. `ERR_JOB_INVALID` with every problem at once; the message
- * names fields and never holds their values.
+ * Parses `value` as a payload: a new object with known fields only. Throws `ERR_JOB_INVALID` with every problem at once. The
+ * message names fields and never contains their values.
  */
 export function parseJobPayload(value: unknown): JobPayload {
   const version =
@@ -87,8 +87,8 @@ function withoutUndefined(data: z.infer<typeof payloadSchema>): JobPayload {
 }
 
 /**
- * The job's id: one per project, archive and encrypted password. With the password in it, a forged callback can't take the id
- * of the true one; without anything that changes between callbacks, duplicates meet.
+ * The job's id: one per project, archive and encrypted password. Because it depends on the password, a forged callback can't take
+ * the true one's id. Because it contains nothing that changes between callbacks, duplicates get the same id.
  */
 export function jobIdOf(payload: Pick<JobPayload, "projectId" | "archiveId" | "encryptedPassword">): string {
   const digest = hash("sha256", payload.encryptedPassword).slice(0, 16)

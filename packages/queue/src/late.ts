@@ -1,4 +1,4 @@
-/** Since when an archive's object has been missing, or archived: kept with its job, so that it outlives runs and workers. */
+/** Since when an archive's object has been missing, or archived. Kept with its job, so that it outlives runs and workers. */
 import type { RedisClient } from "./client.ts"
 import { queueKey } from "./names.ts"
 
@@ -8,7 +8,7 @@ if redis.call("EXISTS", KEYS[1]) == 0 then return { ARGV[2], "0" } end
 redis.call("HSETNX", KEYS[1], ARGV[1], ARGV[2])
 return redis.call("HMGET", KEYS[1], ARGV[1], "held")`
 
-/** Milliseconds since the job's first miss of this kind, less what it was held back by suspensions. The first miss is noted. */
+/** Milliseconds since the job's first miss of this kind, minus the time that suspensions held it. Notes the first miss. */
 export async function missedFor(
   connection: RedisClient,
   queue: string,

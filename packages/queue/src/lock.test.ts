@@ -27,7 +27,7 @@ test("is renewed until it is released, and not after", async () => {
   await expect(lock.fence()).rejects.toThrow(LockLostError)
 })
 
-test("is lost, once, when Redis says that it is another's", async () => {
+test("is lost, once, when Redis says that another run has it", async () => {
   const { lock, seen } = hold(async () => false)
   await expect.poll(() => lock.lost, { timeout: 20_000 }).toBe(true)
   expect(lock.refused).toBe(true)
@@ -36,14 +36,14 @@ test("is lost, once, when Redis says that it is another's", async () => {
   expect(seen.lost).toHaveLength(1)
 })
 
-test("is lost when Redis does not answer for as long as it holds", async () => {
+test("is lost when Redis does not answer for as long as it lasts", async () => {
   const { lock, seen } = hold(() => new Promise(() => {}))
   await expect.poll(() => lock.lost, { timeout: 20_000 }).toBe(true)
   expect(lock.refused).toBe(false)
   expect(seen.lost[0]?.message).toContain("300 ms")
 })
 
-test("outlives a renewal that fails while there is time for another", async () => {
+test("outlives a failed renewal while there is time for another", async () => {
   let asked = 0
   const { lock, seen } = hold(
     async () => {
@@ -58,7 +58,7 @@ test("outlives a renewal that fails while there is time for another", async () =
   expect(lock.lost).toBe(false)
 })
 
-test("that had run out before anybody could renew it is lost without asking", async () => {
+test("that expired before anybody could renew it is lost without asking", async () => {
   let asked = 0
   const { lock } = hold(
     async () => {
@@ -73,7 +73,7 @@ test("that had run out before anybody could renew it is lost without asking", as
   expect(lock.lost).toBe(true)
 })
 
-test("the fence does not pass on an answer that is not a yes", async () => {
+test("the fence passes only on a clear yes", async () => {
   const refusing = hold(async () => false, 60_000)
   await expect(refusing.lock.fence()).rejects.toThrow(LockLostError)
   const failing = hold(async () => {

@@ -1,6 +1,6 @@
 import { withDeadline } from "./deadline.ts"
 
-/** This run no longer owns its job: another worker may be at it. Nothing may be committed any more. */
+/** This run no longer owns its job: another worker may be running it. Nothing may be committed any more. */
 export class LockLostError extends Error {
   override readonly name = "LockLostError"
 }
@@ -9,34 +9,34 @@ export interface LockOptions {
   readonly lockMs: number
   /** When Redis gave us the lock, on the clock of `performance.now`. */
   readonly acquiredAt: number
-  /** Asks Redis for another `lockMs`; `false` if the lock is not ours any more. */
+  /** Asks Redis for another `lockMs`. `false` if the lock is no longer ours. */
   extend(): Promise<boolean>
-  /** `false` leaves the renewals to somebody else; the lock then never counts as lost by time alone. */
+  /** `false` leaves the renewals to somebody else. Then the lock never counts as lost by time alone. */
   readonly renews?: boolean
   onRenewed(): void
-  /** At most once. */
+  /** Called at most once. */
   onLost(reason: LockLostError): void
-  /** Redis refused a renewal for another reason: there is time to ask again. */
+  /** Redis refused a renewal for another reason, and there is time to ask again. */
   onError(error: unknown): void
 }
 
-/** A lock that is kept until it is released or lost. */
+/** A lock that is renewed until it is released or lost. */
 export interface JobLock {
   readonly lost: boolean
-  /** Whether Redis itself said that the lock is gone, rather than nothing for too long. */
+  /** Whether Redis itself said that the lock is gone, rather than being silent for too long. */
   readonly refused: boolean
-  /** Resolves when the lock has just been extended; throws `LockLostError` if that can't be had before it runs out. */
+  /** Resolves when the lock has just been extended. Throws `LockLostError` if that is impossible before it expires. */
   fence(): Promise<void>
-  /** For who learns from Redis by another way that the lock is gone. */
+  /** For callers that learn from Redis in another way that the lock is gone. */
   lose(reason: LockLostError): void
   /** Stops the renewals. A run that goes on after this can't pass the fence. */
   release(): void
 }
 
 /**
- * Renews a lock every third of its time. BullMQ's own renewal knows jobs, not runs: one event loop blocked for longer than
- * the lock would renew the lock of another run of the same job. Here every run has its
- * own, and a run that could not renew in time counts as lost without asking Redis, since another worker may have the job.
+ * Renews a lock every third of its time. BullMQ's own renewal knows jobs, not runs: after an event loop was blocked for longer than
+ * the lock, it would renew the lock of another run of the same job. Here every run renews its own. A run that could not renew in
+ * time counts as lost without asking Redis, because another worker may have the job.
  */
 export function holdLock(options: LockOptions): JobLock {
   const { lockMs } = options
@@ -53,7 +53,7 @@ export function holdLock(options: LockOptions): JobLock {
   }
 
   async function extend(): Promise<void> {
-    // Counted from before the question: Redis may answer late, but never sets the lock earlier than this.
+    // Counted from before the request: Redis may answer late, but never sets the lock earlier than this.
     const asked = performance.now()
     const unconfirmed = () => new LockLostError(`the lock was not confirmed for ${lockMs} ms`)
     const leftMs = options.renews === false ? lockMs : validUntil - asked

@@ -1,15 +1,15 @@
-/** Where the queue lives in Redis. One hash tag holds all keys of a queue, so that they share a slot of a Redis Cluster. */
+/** The queue's keys in Redis. All keys of a queue share one hash tag, hence a slot of a Redis Cluster. */
 
-/** The name of every job: a queue holds one kind of work. */
+/** The name of every job. A queue holds one kind of work. */
 export const JOB_NAME = "decrypt"
 
 /** BullMQ's key prefix for `queue`. */
 export const queuePrefix = (queue: string): string => `{${queue}}`
 
-/** The Redis key of one of BullMQ's structures (`wait`, `active`, `failed`, …) or, by its id, of a job. */
+/** The Redis key of one of BullMQ's structures (`wait`, `active`, `failed`, …) or of a job, by its id. */
 export const queueKey = (queue: string, type: string): string => `${queuePrefix(queue)}:${queue}:${type}`
 
-/** The Redis key of the lock that a running job holds: it contains the run's token. */
+/** The Redis key of a running job's lock, which contains the run's token. */
 export const lockKey = (queue: string, jobId: string): string => `${queueKey(queue, jobId)}:lock`
 
 /** The Redis key of the projects' finish tags (fair-queue.ts). Outside BullMQ's own names. */

@@ -17,14 +17,14 @@ const callback = (archiveId: string) =>
   })
 const key = (type: string) => queueKey(current.name, type)
 
-/** A job whose addition has reached the queue by half: it is in no line. */
+/** A job whose addition only half reached the queue: it is in no line. */
 async function enqueueOrphan(archiveId: string): Promise<string> {
   const { jobId } = await current.producer.enqueue(callback(archiveId))
   expect(await current.client.zrem(key("prioritized"), jobId)).toBe(1)
   return jobId
 }
 
-test("an orphaned job is not found, and the next callback for it begins its work", async () => {
+test("an orphaned job is not found, and the next callback for it starts its work", async () => {
   const archiveId = randomUUID()
   const jobId = await enqueueOrphan(archiveId)
   expect(await readAccounts(current.client, current.name)).toMatchObject({ accepted: 1, live: 0, missing: 1 })
@@ -36,7 +36,7 @@ test("an orphaned job is not found, and the next callback for it begins its work
   expect((await current.producer.enqueue(callback(archiveId))).outcome).toBe("duplicate")
 })
 
-test("an orphaned job that is put back in line is begun by a worker that waits, with its own payload", async () => {
+test("an orphaned job that is put back in line is begun by a waiting worker, with its own payload", async () => {
   const archiveId = randomUUID()
   const jobId = await enqueueOrphan(archiveId)
   const stored = JSON.parse((await current.client.hget(key(jobId), "data")) ?? "{}")
@@ -59,7 +59,7 @@ test("an orphaned job that is put back in line is begun by a worker that waits, 
   }
 }, 4_000)
 
-test("an orphaned job that nobody has counted costs the accounts nothing", async () => {
+test("an orphaned job that was never counted does not unbalance the accounts", async () => {
   const archiveId = randomUUID()
   const jobId = await enqueueOrphan(archiveId)
   await current.client.hdel(key(jobId), "counted")
@@ -68,7 +68,7 @@ test("an orphaned job that nobody has counted costs the accounts nothing", async
   expect(await readAccounts(current.client, current.name)).toMatchObject({ accepted: 1, live: 1, missing: 0 })
 })
 
-test.each(["active", "wait", "paused"])("a job that is in %s is not orphaned", async (list) => {
+test.each(["active", "wait", "paused"])("a job in %s is not orphaned", async (list) => {
   const archiveId = randomUUID()
   const jobId = await enqueueOrphan(archiveId)
   await current.client.lpush(key(list), "another", jobId, "a-third")

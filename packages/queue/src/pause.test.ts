@@ -39,7 +39,7 @@ const pause = () => pauseQueue(current.client, current.name)
 const resume = () => resumeQueue(current.client, current.name)
 const SOON = { timeout: 20_000, interval: 50 }
 
-test("a paused queue begins nothing, ends what runs, keeps what comes, and goes on where it was", async () => {
+test("a paused queue begins nothing, finishes running jobs, accepts new ones, and continues where it was", async () => {
   const running = Promise.withResolvers<object>()
   let runs = 0
   const { client, name } = current
@@ -57,7 +57,7 @@ test("a paused queue begins nothing, ends what runs, keeps what comes, and goes 
   running.resolve({})
   await expect.poll(accounts, SOON).toMatchObject({ accepted: 5, committed: 2, live: 3, missing: 0 })
 
-  // It still asks: a worker that waits is well.
+  // It still polls: a waiting worker is healthy.
   const askedAt = consumer!.lastProgressAt
   await expect.poll(() => consumer!.lastProgressAt, SOON).toBeGreaterThan(askedAt)
   expect([runs, consumer!.active]).toEqual([2, 0])
@@ -68,7 +68,7 @@ test("a paused queue begins nothing, ends what runs, keeps what comes, and goes 
   await expect.poll(accounts, SOON).toMatchObject({ accepted: 5, committed: 5, live: 0, missing: 0 })
 })
 
-test("workers that start, and jobs that are handed back or due again, wait for the end of a pause", async () => {
+test("starting workers, and jobs that are handed back or due again, wait for the end of a pause", async () => {
   await enqueue(1)
   consume(() => new Promise(() => {}))
   await expect.poll(() => consumer!.active, SOON).toBe(1)
@@ -85,7 +85,7 @@ test("workers that start, and jobs that are handed back or due again, wait for t
   await expect.poll(accounts, SOON).toMatchObject({ committed: 2, live: 0, missing: 0 })
 })
 
-test("a pause of another tool is seen and ended, and nobody knows since when", async () => {
+test("another tool's pause is seen and can be ended, but its beginning is unknown", async () => {
   const { client: connection, name } = current
   await pause()
   await resume()

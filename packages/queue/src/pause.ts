@@ -1,4 +1,4 @@
-/** A pause of the whole queue: what runs goes on to its end, what comes is kept, and nothing begins. */
+/** A pause of the whole queue: running jobs finish, new ones are accepted, and none begins. */
 import { Queue } from "bullmq"
 import type { RedisClient } from "./client.ts"
 import { pausedSinceKey, queueKey, queuePrefix } from "./names.ts"
@@ -8,24 +8,24 @@ export interface Pause {
   readonly since: string | null
 }
 
-/** The pause that the queue is in, or `null`. */
+/** The current pause, or `null`. */
 export async function readPause(connection: RedisClient, queue: string): Promise<Pause | null> {
   const isPaused = (await connection.hexists(queueKey(queue, "meta"), "paused")) === 1
   return isPaused ? { since: await connection.get(pausedSinceKey(queue)) } : null
 }
 
-/** Pauses the queue, until `resumeQueue`. Gives the pause it is in then, which may be an older one. */
+/** Pauses the queue until `resumeQueue`. Resolves to the current pause, which may be an older one. */
 export async function pauseQueue(connection: RedisClient, queue: string): Promise<Pause> {
   const earlier = await readPause(connection, queue)
   if (earlier !== null) return earlier
-  // Written first: whoever sees the pause sees since when.
+  // Written first, so that anyone who sees the pause also sees its beginning.
   const since = new Date().toISOString()
   await connection.set(pausedSinceKey(queue), since)
   await withQueue(connection, queue, (tool) => tool.pause())
   return { since }
 }
 
-/** Ends the pause, by whomever it was begun. Gives the one that was ended, or `null`. */
+/** Ends the pause, whoever began it. Resolves to the pause that was ended, or `null`. */
 export async function resumeQueue(connection: RedisClient, queue: string): Promise<Pause | null> {
   const pause = await readPause(connection, queue)
   if (pause === null) return null
@@ -40,7 +40,7 @@ async function withQueue(
   work: (tool: Queue) => Promise<void>,
 ): Promise<void> {
   const tool = new Queue(name, { connection, prefix: queuePrefix(name), skipVersionCheck: true })
-  // Whoever called sees the command fail.
+  // The caller sees the command fail.
   tool.on("error", () => {})
   try {
     await work(tool)

@@ -67,7 +67,7 @@ test("of 100 callbacks for one archive, over four producers at once, exactly one
   expect((await queueStatus(client, QUEUE)).jobs.waiting).toBe(1)
 })
 
-test("each of many archives that come at once gets its own answer", async () => {
+test("each of many archives that arrive together gets its own answer", async () => {
   const producer = open(20_000)
   const known = Array.from({ length: 20 }, () => payload())
   await Promise.all(known.map((one) => producer.enqueue(one)))
@@ -83,7 +83,7 @@ test("each of many archives that come at once gets its own answer", async () => 
   )
 })
 
-test("the same payload is enqueued however often it is tried", async () => {
+test("the same payload is enqueued, however often it is tried", async () => {
   const producer = open()
   const one = payload()
   expect((await producer.enqueue(one)).outcome).toBe("enqueued")
@@ -108,7 +108,7 @@ test("refuses within its deadline while Redis is down at boot, and works when it
   await expect.poll(() => producer.enqueue(payload()).catch(() => null), { timeout: 20_000 }).not.toBeNull()
 })
 
-test("refuses within its deadline while Redis is frozen, and works when it is not", async () => {
+test("refuses within its deadline while Redis is frozen, and works afterwards", async () => {
   const producer = open(1_500)
   await producer.enqueue(payload())
   const late = payload()
@@ -119,11 +119,11 @@ test("refuses within its deadline while Redis is frozen, and works when it is no
     process.kill(redis.pid, "SIGCONT")
   }
   await expect.poll(() => producer.enqueue(payload()).catch(() => null), { timeout: 20_000 }).not.toBeNull()
-  // The one that was refused in doubt has landed: the nonce tells the sender's next try that it was its own.
+  // The one that was refused in doubt has landed. By the nonce, the sender's next try recognises it as its own.
   expect((await producer.enqueue(late)).outcome).toBe("enqueued")
 })
 
-test("what waits for a frozen Redis is bounded", async () => {
+test("the number of jobs that wait for a frozen Redis is bounded", async () => {
   const producer = open(1_500, { pendingLimit: 3 })
   await producer.enqueue(payload())
   process.kill(redis.pid, "SIGSTOP")
@@ -162,7 +162,7 @@ test("a full or read-only Redis is a refusal that names it", async () => {
   expect((await producer.enqueue(payload())).outcome).toBe("enqueued")
 })
 
-test("refuses from 80 % of Redis's memory on, while Redis itself would still take jobs", async () => {
+test("refuses from 80 % of Redis's memory on, while Redis itself would still accept jobs", async () => {
   const client = new Redis(redis.url)
   ends.push(() => client.disconnect())
   const { usedBytes } = await readMemory(client, "unseal")

@@ -9,7 +9,7 @@ import { JOB_OPTIONS } from "./job-options.ts"
 import { queuePrefix } from "./names.ts"
 import { watchMemory } from "./redis-server.ts"
 
-/** A job that may not be in the queue: answer 503, so that the sender tries again. The message holds no secret. */
+/** A job that may not be in the queue. Answer 503, so that the sender tries again. The message holds no secret. */
 export class QueueUnavailableError extends Error {
   override readonly name = "QueueUnavailableError"
 }
@@ -19,11 +19,11 @@ export interface ProducerOptions {
   readonly connection: RedisClient
   /** The queue's name. */
   readonly queue: string
-  /** How long `enqueue` may take: 2000. */
+  /** How long `enqueue` may take. Default 2000. */
   readonly deadlineMs?: number
-  /** Adds that wait for an answer of Redis at most; more are refused at once: 1000. */
+  /** How many jobs may wait for an answer of Redis. More are refused at once. Default 1000. */
   readonly pendingLimit?: number
-  /** Only for the test that shows why the id holds a hash of the password: `jobIdOf` of job.ts. */
+  /** Only for the test that shows why the id holds a hash of the password. Default: `jobIdOf` of job.ts. */
   readonly jobIdOf?: (payload: JobPayload) => string
   readonly logger?: QueueLogger
 }
@@ -37,10 +37,10 @@ export interface Enqueued {
 /** Puts jobs into the queue. */
 export interface Producer {
   /**
-   * Resolves when Redis has acknowledged the job. Among any number of calls for one job, in any number of processes, exactly
-   * one is `enqueued`; a second call with the same payload answers as the first. Rejects with `QueueUnavailableError` within
-   * the deadline whenever that can't be known: the job may have landed all the same, and doing it again is harmless.
-   * `jobId` is another id than the payload's own, for a job that has to be done once more (find-job.ts).
+   * Resolves when Redis has acknowledged the job. Among any number of calls for one job, in any number of processes, exactly one is
+   * `enqueued`; a second call with the same payload has the same result as the first. Rejects with `QueueUnavailableError` within
+   * the deadline if the result is unknown: the job may have landed, and repeating the call is harmless. `jobId` is another id than
+   * the payload's own, for a job that must be done once more (find-job.ts).
    */
   enqueue(payload: JobPayload, jobId?: string): Promise<Enqueued>
   close(): Promise<void>
@@ -49,13 +49,13 @@ export interface Producer {
 interface LiveQueue {
   readonly queue: Queue<JobPayload>
   /**
-   * Adds a job, together with what else is added in this turn of the event loop, as `addJobs` does. Together, since a
-   * command costs the client more than a job in it does (`npm run bench -- --chapter ingest`).
+   * Adds a job, together with all others of this turn of the event loop, as `addJobs` does: a command costs the client more than a
+   * job in it does (`npm run bench -- --chapter ingest`).
    */
   add(job: NewJob): Promise<AddedJob>
 }
 
-/** A producer. Waits for nothing: with Redis away it refuses, and works as soon as Redis is back. */
+/** Creates a producer. It waits for nothing: while Redis is away it refuses, and works as soon as Redis is back. */
 export function createProducer(options: ProducerOptions): Producer {
   const { connection, queue: name, deadlineMs = 2_000, pendingLimit = 1_000 } = options
   const logError = createErrorLog(options.logger)
@@ -66,14 +66,14 @@ export function createProducer(options: ProducerOptions): Producer {
 
   const tooLate = () => new QueueUnavailableError(`redis did not acknowledge the job within ${deadlineMs} ms`)
 
-  /** BullMQ's queue is made on a live connection only: one that is made on a dead one may never recover. */
+  /** Creates BullMQ's queue only on a live connection. One that is created on a dead one may never recover. */
   async function liveQueue(): Promise<LiveQueue> {
     if (connection.status !== "ready") await withDeadline(untilReady(connection), deadlineMs, tooLate)
     if (!live) {
       const queue = new Queue<JobPayload>(name, {
         connection,
         prefix: queuePrefix(name),
-        // Its INFO would be one more command that can fail for good, in the moment of connecting.
+        // Its INFO would be one more command that can fail for good while connecting.
         skipVersionCheck: true,
       })
       queue.on("error", (error) => logError(error, "queue connection failed"))
@@ -86,10 +86,10 @@ export function createProducer(options: ProducerOptions): Producer {
     const { add } = await liveQueue()
     const full = await reasonNotToAdd()
     if (full !== null) throw new QueueUnavailableError(full)
-    // Whoever asked has been answered by now.
+    // By now the caller has its answer.
     if (isLate()) throw tooLate()
     const added = await add({ payload, options: { ...JOB_OPTIONS, jobId } })
-    // To call it a duplicate would be to lose the recording.
+    // Calling it a duplicate would lose the recording.
     if (added === "empty")
       throw new QueueUnavailableError(`job ${jobId} has lost its payload in redis; remove it`)
     return { outcome: added === "this" ? "enqueued" : "duplicate", jobId }
@@ -98,7 +98,7 @@ export function createProducer(options: ProducerOptions): Producer {
   return {
     async enqueue(payload, jobId = (options.jobIdOf ?? jobIdOf)(payload)) {
       if (closed) throw new QueueUnavailableError("the producer is closed")
-      // A frozen Redis answers nothing and refuses nothing: what waits for it must not grow without end.
+      // A frozen Redis neither answers nor refuses, so the number of waiting jobs must be bounded.
       if (pending >= pendingLimit)
         throw new QueueUnavailableError(`${pending} adds wait for redis, which does not answer`)
       pending++
@@ -126,7 +126,7 @@ export function createProducer(options: ProducerOptions): Producer {
 
 const waiting = new WeakMap<RedisClient, Promise<void>>()
 
-/** Resolves when `connection` is usable. All that wait share one listener. */
+/** Resolves when `connection` is usable. All waiting calls share one listener. */
 function untilReady(connection: RedisClient): Promise<void> {
   if (connection.status === "ready") return Promise.resolve()
   if (connection.status === "end")
@@ -144,7 +144,7 @@ function untilReady(connection: RedisClient): Promise<void> {
   return shared
 }
 
-/** The class of an error, without its text: a command's arguments may be quoted in it. */
+/** The class of an error without its text, which may quote a command's arguments. */
 function reasonOf(error: unknown): string {
   const { code, name, message } = error as { code?: unknown; name?: unknown; message?: unknown }
   return String(

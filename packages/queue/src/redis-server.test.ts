@@ -29,7 +29,7 @@ test("every way to lose acknowledged jobs is named", async () => {
   expect((await durabilityProblems(client)).join()).toContain("appendonly is no")
 })
 
-test("memory is what the server says, and full from 80 % of its limit on", async () => {
+test("memory is as the server says, and counts as full from 80 % of its limit on", async () => {
   expect((await readMemory(client, "unseal")).limitBytes).toBe(0)
   expect(await watchMemory(client, "unseal")()).toBeNull()
   const { usedBytes } = await readMemory(client, "unseal")
@@ -52,7 +52,7 @@ test("a failed look is not remembered", async () => {
   broken.disconnect()
 })
 
-test("a user without INFO adds jobs all the same, and is told once", async () => {
+test("a user without INFO can still add jobs, and is warned once", async () => {
   const redis = await startRedis()
   const admin = new Redis(redis.url)
   await admin.call("ACL", "SETUSER", "unseal", "on", ">pw", "~*", "+@all", "-info")

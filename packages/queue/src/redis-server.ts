@@ -1,4 +1,4 @@
-/** What the queue needs of its Redis server: room, and a memory that outlives a crash. */
+/** What the queue needs of its Redis server: room, and persistence across crashes. */
 import type { Redis } from "ioredis"
 import { infoOf, masters, type RedisClient } from "./client.ts"
 import type { QueueLogger } from "./error-log.ts"
@@ -9,17 +9,20 @@ export interface ServerMemory {
   readonly limitBytes: number
 }
 
-/** Of the server that holds `queue`. */
+/** The memory of the server that holds `queue`. */
 export async function readMemory(connection: RedisClient, queue: string): Promise<ServerMemory> {
   const info = await infoOf(connection, queue, "memory")
   return { usedBytes: Number(fieldOf(info, "used_memory")), limitBytes: Number(fieldOf(info, "maxmemory")) }
 }
 
-/** Where a full Redis refuses, it refuses workers as well, who need some room to finish what makes room again. */
+/** A full Redis refuses workers as well. They need some room to finish jobs, which frees memory. */
 const NEARLY_FULL = 0.8
 const GOOD_FOR_MS = 1_000
 
-/** Tells, looking at most once a second, why no more jobs should be added, or `null`: also if Redis does not let us ask, which is logged once. */
+/**
+ * Says, looking at most once a second, why no more jobs should be added, or `null`. If Redis does not allow the question,
+ * returns `null` and logs that once.
+ */
 export function watchMemory(
   connection: RedisClient,
   queue: string,
@@ -37,7 +40,7 @@ export function watchMemory(
         return `redis uses ${Math.round((100 * usedBytes) / limitBytes)} % of its maxmemory of ${limitBytes} bytes: raise it, or let workers catch up`
       },
       (error: Error) => {
-        // On a cluster, a script says it in other words.
+        // On a cluster, a script reports it in other words.
         if (!/NOPERM|unknown command|no permissions/i.test(error.message)) throw error
         if (!told)
           logger?.warn(
@@ -55,17 +58,17 @@ export function watchMemory(
   }
 }
 
-/** How this Redis, or any master of this cluster, may lose jobs that it has acknowledged, one clause each; empty if all is set as it should be. */
+/** How this Redis, or any master of this cluster, may lose acknowledged jobs, one clause each; empty if all settings are right. */
 export async function durabilityProblems(connection: RedisClient): Promise<string[]> {
   const problems = await Promise.all(masters(connection).map(problemsOf))
   return [...new Set(problems.flat())]
 }
 
 async function problemsOf(connection: Redis): Promise<string[]> {
-  // In one round trip: asked on a connection that has just become ready, it is known before any job has been acknowledged.
+  // In one round trip, so that on a connection that has just become ready the answer comes before any job is acknowledged.
   const [info, fsync] = await Promise.all([
     connection.info(),
-    // Managed servers forbid CONFIG; then the append-only file's existence must do.
+    // Managed servers forbid CONFIG. Then the append-only file's existence must do.
     connection.config("GET", "appendfsync").catch(() => []),
   ])
   const appendfsync = Array.isArray(fsync) ? fsync[1] : undefined

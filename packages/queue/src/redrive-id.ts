@@ -1,4 +1,4 @@
-/** The id of the job that comes of `jobId` when it is redriven: `…` → `…_r2` → `…_r3`. */
+/** The id of the job that redriving `jobId` makes: `…` → `…_r2` → `…_r3`. */
 export function redriveIdOf(jobId: string): string {
   const [, first = jobId, count = "1"] = jobId.match(/^(.*)_r(\d+)$/) ?? []
   return `${first}_r${Number(count) + 1}`

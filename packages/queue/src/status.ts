@@ -2,19 +2,19 @@ import type { RedisClient } from "./client.ts"
 import { countersKey, queueKey } from "./names.ts"
 
 export interface QueueStatus {
-  /** Jobs by state. `waiting` has all that could begin now; `failed` are the dead letters; `completed` are kept for an hour. */
+  /** Jobs by state. `waiting` counts all that could begin now; `failed` are the dead letters; `completed` are kept for an hour. */
   readonly jobs: Readonly<Record<"waiting" | "active" | "delayed" | "completed" | "failed", number>>
-  /** Since the job that waits longest among the next in line was added; 0 if none waits. */
+  /** The time since the oldest of the next jobs in line was added; 0 if none waits. */
   readonly oldestWaitingSeconds: number
 }
 
-/** Projects take turns, so that the oldest job need not be the first in line; it is among so many unless more projects wait. */
+/** Projects take turns, so the oldest job need not be first in line. It is among this many, unless more projects wait. */
 const NEXT_IN_LINE = 50
 
-/** How the queue is doing: a few counts, whatever its length. */
+/** The state of the queue: a few counts, whatever its length. */
 export async function queueStatus(connection: RedisClient, queue: string): Promise<QueueStatus> {
   const key = (type: string) => queueKey(queue, type)
-  // BullMQ keeps waiting jobs in two places: those with a priority, which new ones have (fair-queue.ts), and those without.
+  // BullMQ keeps waiting jobs in two places: those with a priority, which all new ones have (fair-queue.ts), and those without.
   const [first, prioritized, active, delayed, completed, failed, next, nextByTurn] = await Promise.all([
     connection.llen(key("wait")),
     connection.zcard(key("prioritized")),

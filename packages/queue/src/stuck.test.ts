@@ -1,4 +1,4 @@
-/** Runs that get stuck, over a real queue: what the watchdog (watchdog.ts) does to job and process. */
+/** Runs that get stuck, on a real queue: what the watchdog (watchdog.ts) does to job and process. */
 import { spawn } from "node:child_process"
 import { randomUUID } from "node:crypto"
 import { once } from "node:events"
@@ -61,11 +61,11 @@ function consume(run: (context: JobContext) => Promise<RunResult>, attempts = 12
   return { consumer, ended, stuck }
 }
 
-test("a run whose source never answers, but heeds its signal, is tried again and uses an attempt", async () => {
+test("a run whose source never answers, but which heeds its signal, is retried and uses an attempt", async () => {
   const { consumer, ended, stuck } = consume(async ({ progress, signal }) => {
     progress.begin("looking at the source")()
     progress.begin("reading part 3", "part")
-    // What a store rejects with after an abort may be its own; what the run was aborted for counts.
+    // A store may reject with an error of its own after an abort. The reason of the abort counts.
     await sleep(60_000, undefined, { signal })
     return {}
   })
@@ -97,7 +97,7 @@ test("the last attempt of a job that is always stuck is a dead letter with the s
     .toMatch(/^ERR_RUN_STUCK: no part, .* while unwrapping the key$/)
 })
 
-test("a slow run that moves is left alone, for however many locks it lasts", async () => {
+test("a slow run that moves is left alone, however many locks it lasts", async () => {
   const { ended, stuck } = consume(async ({ progress }) => {
     progress.begin("reading part 1", "part")
     for (let piece = 0; piece < 30; piece++) {
@@ -111,7 +111,7 @@ test("a slow run that moves is left alone, for however many locks it lasts", asy
   expect([stuck, ended[0]?.ending.kind]).toEqual([[], "committed"])
 })
 
-test("a worker whose run does not end after its abort ends itself, and says which run and what it waited for", async () => {
+test("a worker whose run does not end after its abort ends itself, naming the run and what it waited for", async () => {
   const fixture = fileURLToPath(new URL("../fixtures/stuck-process.ts", import.meta.url))
   const worker = spawn(process.execPath, [fixture, redis.url, queue])
   ends.push(() => worker.kill("SIGKILL"))
@@ -123,7 +123,7 @@ test("a worker whose run does not end after its abort ends itself, and says whic
     `a run that is stuck did not end within 0.5 s after its abort: job ${jobId}, reading part 1`,
   )
   expect(code).not.toBe(0)
-  // Its job is found as stalled, and done by whoever comes next.
+  // Its job is found as stalled, and another worker does it.
   const { ended } = consume(async () => ({}))
   await expect.poll(() => ended.length, { timeout: 20_000 }).toBe(1)
   expect(ended[0]).toMatchObject({ jobId, attempt: 1, ending: { kind: "committed" } })

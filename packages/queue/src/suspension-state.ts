@@ -1,4 +1,4 @@
-/** What a suspension is, as Redis keeps it: for workers, for the metrics and for `unseal queue`. */
+/** What a suspension is in Redis, for workers, metrics and `unseal queue`. */
 
 import type { Side } from "@unseal/archive/errors"
 import type { RedisClient } from "./client.ts"
@@ -12,43 +12,43 @@ export const SIDES = ["source", "destination", "keys", "vendor"] as const satisf
 export interface SuspensionState {
   readonly since: number
   readonly code: FailureCode
-  /** `CODE: message` of the newest failure. */
+  /** `CODE: message` of the latest failure. */
   readonly reason: string
   readonly remedy: string
-  /** Between two probes, before jitter. */
+  /** The time between two probes, before jitter. */
   readonly intervalMs: number
-  /** Probes that failed so far. */
+  /** How many probes have failed. */
   readonly probes: number
   /** How long an archive may be held. */
   readonly maxMs: number
   readonly nextProbeAt?: number
-  /** The id of the job that is tried next, or at the moment. */
+  /** The id of the job that is tried next, or right now. */
   readonly probe?: string
-  /** It is over; what it held goes back in line. */
+  /** It is over, and its archives are going back in line. */
   readonly ending?: true
   readonly endedAt?: number
   readonly byHand?: true
 }
 
-/** A suspension: of all archives of a project that need this side of it. */
+/** A suspension of all archives of a project that need one side of it. */
 export interface Suspension {
   readonly projectId: string
   readonly side: Side
   readonly code: FailureCode
   readonly reason: string
   readonly remedy: string
-  /** ISO 8601, as `nextProbeAt`. */
+  /** ISO 8601, like `nextProbeAt`. */
   readonly since: string
-  /** Since it began. */
+  /** The time since it began. */
   readonly seconds: number
-  /** `null` while a probe is under way. */
+  /** `null` while a probe is running. */
   readonly nextProbeAt: string | null
   readonly probes: number
-  /** Archives that are held back. */
+  /** How many archives it holds. */
   readonly held: number
 }
 
-/** `PROJECT:SIDE`: what a suspension is called in Redis. A project's id has no colon. */
+/** `PROJECT:SIDE`: a suspension's name in Redis. A project's id has no colon. */
 export const nameOf = (projectId: string, side: Side): string => `${projectId}:${side}`
 
 export function parseName(name: string): { projectId: string; side: Side } {
@@ -56,7 +56,7 @@ export function parseName(name: string): { projectId: string; side: Side } {
   return { projectId: name.slice(0, at), side: name.slice(at + 1) as Side }
 }
 
-/** Runs one of suspension-scripts.ts. */
+/** Runs a script of suspension-scripts.ts. */
 export function runScript(
   connection: RedisClient,
   queue: string,
@@ -73,7 +73,7 @@ export function runScript(
   )
 }
 
-/** All suspensions by name, those that are ending included. */
+/** All suspensions by name, including those that are ending. */
 export async function readStates(
   connection: RedisClient,
   queue: string,
@@ -82,7 +82,7 @@ export async function readStates(
   return new Map(Object.entries(fields).map(([name, text]) => [name, JSON.parse(text) as SuspensionState]))
 }
 
-/** The suspensions as they are now, the oldest first. */
+/** The current suspensions, the oldest first. */
 export async function listSuspensions(connection: RedisClient, queue: string): Promise<Suspension[]> {
   const states = [...(await readStates(connection, queue))].filter(([, { ending }]) => !ending)
   if (states.length === 0) return []
@@ -105,8 +105,8 @@ export async function listSuspensions(connection: RedisClient, queue: string): P
 }
 
 /**
- * Ends suspensions by hand: of `projectId`, of `side`, or all. A worker puts their archives back in line within seconds; if the trouble
- * is still there, the first of them begins the suspension anew. Gives those that were ended.
+ * Ends suspensions by hand: those of `projectId`, of `side`, or all. A worker puts their archives back in line within seconds. If
+ * the trouble persists, the first archive suspends again. Resolves to the suspensions that were ended.
  */
 export async function resumeSuspended(
   connection: RedisClient,

@@ -1,20 +1,20 @@
-/** Which destinations jobs are working on, or will go on with when they are redriven, from the checkpoints that they keep. */
+/** Finds the destinations that jobs are writing, or will continue when redriven, from their checkpoints. */
 import type { Redis } from "ioredis"
 import { masters, type RedisClient } from "./client.ts"
 import { findJob } from "./find-job.ts"
 import { checkpointKey } from "./names.ts"
 
 export interface UploadOwners {
-  /** Whether a live job or a dead letter has an upload to `destinationKey`, which must be one of those that were asked for. As of now. */
+  /** Whether a live job or a dead letter currently has an upload to `destinationKey`, which must be one of the requested keys. */
   isOwned(destinationKey: string): Promise<boolean>
 }
 
-/** Keys that Redis looks at in one go. */
+/** How many keys Redis looks at per request. */
 const SCAN_COUNT = 1_000
 
 /**
- * The jobs whose checkpoint names one of `destinationKeys`. Every checkpoint is looked at, a thousand at a time; those of
- * other keys are forgotten at once, so that memory grows with what was asked for and not with the queue.
+ * Finds the jobs whose checkpoint names one of `destinationKeys`. Looks at every checkpoint, a thousand at a time, and forgets
+ * those of other keys at once, so that memory grows with the request and not with the queue.
  */
 export async function findUploadOwners(
   connection: RedisClient,
@@ -51,8 +51,8 @@ export async function findUploadOwners(
 
   return {
     async isOwned(destinationKey) {
-      // Also one that was redriven since: it has taken the checkpoint with it.
-      // A dead letter goes on with it when it is redriven; its checkpoint ends before most stores drop the upload anyway.
+      // A dead letter continues with it when redriven; a job that was redriven has taken it along. The checkpoint expires before
+      // most stores drop the upload anyway.
       for (const jobId of owners.get(destinationKey) ?? [])
         if (["live", "dead"].includes((await findJob(connection, queue, jobId))?.state ?? "")) return true
       return false
@@ -65,7 +65,7 @@ function destinationOf(upload: string | null): string | null {
     const { destinationKey } = JSON.parse(upload ?? "null") as { destinationKey?: unknown }
     return typeof destinationKey === "string" ? destinationKey : null
   } catch {
-    // Damaged: its job will begin anew.
+    // Damaged: its job will start over.
     return null
   }
 }

@@ -18,7 +18,7 @@ const MINUTE = 60_000
 const watch = (name: string) =>
   watchdog.watch(name, (reason: RunStuckError) => stuck.push(`${name}: ${reason.message}`))
 
-test("a run without a step, a part or a byte for ten minutes is aborted once, and says what it waited for", () => {
+test("a run without a step, a part or a byte for ten minutes is aborted once, saying what it waited for", () => {
   const { progress } = watch("a")
   progress.begin("looking at the source")()
   progress.begin("reading part 3", "part")
@@ -32,13 +32,13 @@ test("a run without a step, a part or a byte for ten minutes is aborted once, an
   expect([stuck.length, hung]).toEqual([1, []])
 })
 
-test("a run that has begun nothing is watched, too", () => {
+test("a run that has not begun anything is watched, too", () => {
   watch("a")
   vi.advanceTimersByTime(11 * MINUTE)
   expect(stuck).toEqual(["a: no part, no step and no byte for 610 s while between two steps"])
 })
 
-test("bytes, steps and ends are progress; a run that ended is not watched", () => {
+test("bytes, and steps that begin or end, are progress; a run that ended is not watched", () => {
   const { progress, end } = watch("a")
   const over = progress.begin("reading part 1", "part")
   vi.advanceTimersByTime(9 * MINUTE)
@@ -54,7 +54,7 @@ test("bytes, steps and ends are progress; a run that ended is not watched", () =
   expect([stuck, hung]).toEqual([[], []])
 })
 
-test("a run that does not end after its abort is told once its grace is over", () => {
+test("a run that does not end after its abort is reported once its grace is over", () => {
   const { progress } = watch("job 7")
   progress.begin("hashing part 2", "part")
   vi.advanceTimersByTime(10 * MINUTE + 10_000)
@@ -65,7 +65,7 @@ test("a run that does not end after its abort is told once its grace is over", (
   expect(hung).toHaveLength(1)
 })
 
-test("who waits for memory that a slow archive holds is not stuck while that moves", () => {
+test("a run that waits for memory of a slow archive is not stuck while that archive moves", () => {
   const [slow, waiting] = [watch("slow"), watch("waiting")]
   slow.progress.begin("reading part 1", "part")
   waiting.progress.begin("waiting for memory", "shared")
@@ -74,7 +74,7 @@ test("who waits for memory that a slow archive holds is not stuck while that mov
     slow.progress.moved()
   }
   expect(stuck).toEqual([])
-  // Both stop at once: whoever holds the memory is stuck, and its end lets the other go on.
+  // Both stop at once: the one that holds the memory is stuck, and its end lets the other go on.
   vi.advanceTimersByTime(10 * MINUTE + 10_000)
   expect(stuck).toEqual([expect.stringMatching(/^slow: /)])
   slow.end()
@@ -84,7 +84,7 @@ test("who waits for memory that a slow archive holds is not stuck while that mov
   expect(stuck[1]).toBe("waiting: no part, no step and no byte for 610 s while waiting for memory")
 })
 
-test("who waits for memory while it also waits for a store of its own is stuck, whatever others do", () => {
+test("a run that waits for memory and for a store of its own is stuck, whatever others do", () => {
   const [busy, mixed] = [watch("busy"), watch("mixed")]
   mixed.progress.begin("writing part 1", "part")
   mixed.progress.begin("waiting for memory", "shared")
@@ -95,7 +95,7 @@ test("who waits for memory while it also waits for a store of its own is stuck, 
   expect(stuck).toEqual([expect.stringMatching(/^mixed: .* while writing part 1, waiting for memory$/)])
 })
 
-test("where parts usually take minutes, a run has twenty times as long", () => {
+test("if parts usually take minutes, a run has twenty times as long", () => {
   const { progress } = watch("a")
   for (let part = 0; part < 200; part++) {
     const over = progress.begin(`writing part ${part}`, "part")
@@ -112,7 +112,7 @@ test("where parts usually take minutes, a run has twenty times as long", () => {
 test("a process that was stopped for an hour finds no run stuck", () => {
   watch("a").progress.begin("reading part 1", "part")
   vi.advanceTimersByTime(MINUTE)
-  // As after SIGCONT: the clock has gone on, and no timer has fired.
+  // As after SIGCONT: the clock has advanced, and no timer has fired.
   vi.setSystemTime(Date.now() + 60 * MINUTE)
   const jumped = vi.spyOn(performance, "now").mockReturnValue(performance.now() + 60 * MINUTE)
   vi.advanceTimersByTime(10_000)

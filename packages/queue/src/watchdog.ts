@@ -1,40 +1,40 @@
 /**
- * Watches that every run gets on. A run's lock is renewed by a timer, however stuck it is, so a renewal says nothing: what counts is a
- * step that begins or ends, and a byte that moves.
+ * Watches that every run makes progress. A timer renews a run's lock even if the run is stuck, so renewals prove nothing. Progress
+ * is a step that begins or ends, or a byte that moves.
  */
 
-/** `part` is timed; `shared` waits for what the other runs of the process hold. */
+/** `part` is timed; `shared` waits for something that other runs of the process hold. */
 export type StepKind = "part" | "shared" | "once"
 
-/** What a run tells of itself. */
+/** What a run reports about itself. */
 export interface RunProgress {
-  /** The run waits for what `step` names, as in "reading part 3", until the function that is returned is called. */
+  /** The run waits for what `step` names, as in "reading part 3", until the returned function is called. */
   begin(step: string, kind?: StepKind): () => void
   /** Bytes have moved. */
   moved(): void
 }
 
-/** A run without any progress for so long that it is taken to be stuck. The reason of the abort; the attempt counts. */
+/** A run without any progress for so long that it counts as stuck. The reason of the abort; the attempt counts. */
 export class RunStuckError extends Error {
   override readonly name = "RunStuckError"
 }
 
 export interface WatchdogLimits {
-  /** No run is stuck earlier: 10 minutes. */
+  /** No run is stuck earlier. Default 10 minutes. */
   readonly limitMs?: number
-  /** How long a run may take to end after its abort before the process ends itself: a minute. */
+  /** How long a run may take to end after its abort before the process ends itself. Default: a minute. */
   readonly graceMs?: number
-  /** How often is looked: every 10 s. */
+  /** The interval of checks. Default 10 s. */
   readonly checkMs?: number
 }
 
-/** A limit is so many times what a part usually takes, if that is longer. */
+/** The limit is this many times the usual time of a part, if that is longer. */
 const USUAL_PARTS = 20
-/** Weight of the latest part in what is usual. */
+/** The weight of the latest part in the usual time. */
 const LATEST = 0.05
 
 export interface Watchdog {
-  /** Watches one run until `end`. `abort` is called once, if the run is stuck. */
+  /** Watches one run until `end`. Calls `abort` once if the run is stuck. */
   watch(name: string, abort: (reason: RunStuckError) => void): { readonly progress: RunProgress; end(): void }
   close(): void
 }
@@ -54,9 +54,9 @@ interface Run {
 }
 
 export interface WatchdogOptions extends WatchdogLimits {
-  /** Called when a run did not end in its grace; it holds a slot, memory and a lock, and nothing but the end of the process frees them. */
+  /** Called when a run did not end in its grace. It holds a slot, memory and a lock, and only the end of the process frees them. */
   onHung(error: Error): void
-  /** Milliseconds; `performance.now`, which no clock that is set changes. */
+  /** Milliseconds. Default `performance.now`, which ignores changes of the clock. */
   readonly now?: () => number
 }
 
@@ -65,7 +65,7 @@ export function createWatchdog(options: WatchdogOptions): Watchdog {
   const now = options.now ?? (() => performance.now())
   const runs = new Set<Run>()
   let usualPartMs = 0
-  /** Of any run: what waits for another's memory gets on with it. */
+  /** The last progress of any run: a run that waits for another's memory progresses with it. */
   let anyAt = now()
   let checkedAt = now()
 
@@ -73,13 +73,13 @@ export function createWatchdog(options: WatchdogOptions): Watchdog {
   timer.unref()
 
   function check(): void {
-    // A process that was frozen, or whose event loop was, finds its runs as it left them.
+    // After the process, or its event loop, was frozen, its runs are where they were.
     const pausedMs = Math.max(0, now() - checkedAt - 2 * checkMs)
     checkedAt = now()
     anyAt += pausedMs
     for (const run of runs) run.lastAt += pausedMs
     const limit = Math.max(limitMs, USUAL_PARTS * usualPartMs)
-    // Those who hold what others wait for come first: their end is the others' progress.
+    // Runs that hold what others wait for come first: their end is the others' progress.
     for (const run of [...runs].sort((a, b) => Number(isInnocent(a)) - Number(isInnocent(b)))) {
       if (run.stuck === undefined) judge(run, limit)
       else if (now() - run.stuck.at > graceMs) {
@@ -131,7 +131,7 @@ export function createWatchdog(options: WatchdogOptions): Watchdog {
   }
 }
 
-/** Whether a run waits for others alone. */
+/** Whether a run only waits for others. */
 const isInnocent = ({ steps }: Run): boolean =>
   steps.size > 0 && [...steps].every(({ kind }) => kind === "shared")
 

@@ -2,15 +2,15 @@ import type { Worker } from "bullmq"
 import { backendInside, FINISHED_ARGUMENT } from "./bullmq-inside.ts"
 import { withDeadline } from "./deadline.ts"
 
-/** BullMQ gives up a blocking command after a second and connects anew; a connection takes 5 s at most. */
+/** BullMQ gives up a blocking command after a second and reconnects, which takes at most 5 s. */
 const RESET_MS = 10_000
 
 /**
- * Mends three habits of a worker's backend. A completed job keeps all of its data: here the script that completes it takes the secrets away,
- * and leaves what tells duplicates apart. A job with a field that is not JSON stalls until it is given up: here that field is removed
- * before it is read, since none of these decides anything. The wait for the next job awaits a new connection without a limit, and ioredis
- * leaves a cluster's `connect()` unsettled when the node it asked says that the cluster is down: here the wait ends as if no job had come, and
- * the worker asks by its other connection.
+ * Patches a worker's backend in three ways. BullMQ keeps all data of a completed job; here the completing script removes secrets,
+ * and leaves what identifies duplicates. A job with a field that is not JSON would stall until it is given up; here such a field
+ * is removed before it is read, because none of them decides anything. The wait for the next job awaits a new connection without
+ * a limit, and ioredis never settles a cluster's `connect()` if the node says that the cluster is down; here the wait ends as if
+ * no job had come, and the worker asks over its other connection.
  */
 export function mendBackend(worker: Worker): void {
   const backend = backendInside(worker)
@@ -31,7 +31,7 @@ export function mendBackend(worker: Worker): void {
     return command === "moveToActive" || command === "moveToFinished" ? answer.then(mendNextJob) : answer
   }
 
-  /** `[[field, value, …], job id, …]`, if there is a next job. */
+  /** `answer` is `[[field, value, …], job id, …]` if there is a next job. */
   async function mendNextJob(answer: unknown): Promise<unknown> {
     if (!Array.isArray(answer) || !Array.isArray(answer[0])) return answer
     const fields: string[] = answer[0]
@@ -46,7 +46,7 @@ export function mendBackend(worker: Worker): void {
   }
 }
 
-/** What `work` resolves to, or `otherwise` after `ms`. */
+/** Resolves like `work`, or to `otherwise` after `ms`. */
 async function withinLimit<T>(work: Promise<T>, ms: number, otherwise: T): Promise<T> {
   const late = new Error()
   try {
@@ -57,7 +57,7 @@ async function withinLimit<T>(work: Promise<T>, ms: number, otherwise: T): Promi
   }
 }
 
-/** `data` is not among them: a job without them is damaged, and becomes a dead letter. */
+/** `data` is not listed: a job without data is damaged, and becomes a dead letter. */
 const MUST_BE_JSON = ["opts", "progress", "parent"]
 
 function isReadable(name: string, text: string): boolean {
