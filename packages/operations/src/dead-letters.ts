@@ -1,22 +1,25 @@
-/** The dead letters that somebody chooses, to be looked at, redriven or discarded. */
+/** Selects dead letters to be looked at, redriven or discarded. */
 import { nearest } from "@unseal/archive/did-you-mean"
 import { type DeadLetter, type DeadLetterFilter, listDeadLetters } from "@unseal/queue/dead-letter-list"
 import { FAILURES, type FailureCode } from "@unseal/queue/ending"
 import { OperationError, requireDuration } from "./operation-error.ts"
 import type { QueueAccess } from "./queue-access.ts"
 
-/** Which dead letters are meant: those that match all that is given. */
+/** Selects the dead letters that match everything given. */
 export interface DeadLetterChoice {
   /** A code of `FAILURES`. */
   readonly code?: string | undefined
   readonly projectId?: string | undefined
   /** Ids of jobs or archives. */
   readonly ids?: readonly string[] | undefined
-  /** Those that were given up at least this long ago, in milliseconds. */
+  /** Only those that were given up at least this long ago, in milliseconds. */
   readonly olderThanMs?: number | undefined
 }
 
-/** The filter that `choice` stands for now. `ERR_OPTION_INVALID` for a code that no failure has: a misspelt one would look like nothing to do. */
+/**
+ * The filter for `choice`, as of now. Throws `ERR_OPTION_INVALID` for an unknown code: a misspelt one would look like nothing to
+ * do.
+ */
 export function filterOf({ code, projectId, ids, olderThanMs }: DeadLetterChoice): DeadLetterFilter {
   if (olderThanMs !== undefined) requireDuration("the age", olderThanMs)
   return {
@@ -37,10 +40,13 @@ function knownCode(code: string): FailureCode {
   )
 }
 
-/** `DeadLetters.list` gives no more at once. */
+/** The maximum that `DeadLetters.list` returns at once. */
 const LARGEST_PAGE = 1_000
 
-/** All dead letters that match, from the newest on, `limit` at most. What is given up meanwhile is newer than all of them. */
+/**
+ * All matching dead letters, the newest first, at most `limit`. Jobs given up meanwhile are newer than all of them, and left
+ * out.
+ */
 export async function* eachDeadLetter(
   { connection, queue }: QueueAccess,
   filter: DeadLetterFilter,
@@ -62,7 +68,10 @@ export async function* eachDeadLetter(
   }
 }
 
-/** The newest `limit` dead letters that `choice` means. `ERR_OPTION_INVALID`; an abort of `signal` rejects with its reason. */
+/**
+ * The newest `limit` dead letters that `choice` selects. Throws `ERR_OPTION_INVALID`; an abort of `signal` rejects with its
+ * reason.
+ */
 export function findDeadLetters(
   access: QueueAccess,
   choice: DeadLetterChoice,

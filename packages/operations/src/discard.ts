@@ -1,4 +1,4 @@
-/** Dead letters are removed for good. */
+/** Removes dead letters for good. */
 import type { DeadLetter } from "@unseal/queue/dead-letter-list"
 import { openDeadLetters } from "@unseal/queue/dead-letters"
 import { findDeadLetters } from "./dead-letters.ts"
@@ -6,9 +6,9 @@ import { OperationError } from "./operation-error.ts"
 import type { QueueAccess } from "./queue-access.ts"
 
 /**
- * Discards the dead letters of `ids`, of jobs or archives, and gives each that is gone by that; the caller keeps the reason. All that are
- * named must be there, or none is touched: `ERR_DEAD_LETTER_UNKNOWN`. `ERR_OPTION_INVALID` at once, if no id is given; an abort of `signal`
- * ends it with its reason.
+ * Discards the dead letters of `ids`, of jobs or archives, and yields each one that is gone; the caller keeps the reason. Unless
+ * all of them exist, none is touched: `ERR_DEAD_LETTER_UNKNOWN`. Throws `ERR_OPTION_INVALID` at once if no id is given. An abort
+ * of `signal` ends it with its reason.
  */
 export function discard(
   access: QueueAccess,

@@ -1,4 +1,4 @@
-/** The janitor over stores whose uploads, answers and troubles are the test's. */
+/** The janitor on stores whose uploads, answers and troubles the test defines. */
 import { randomUUID } from "node:crypto"
 import { UnsealError } from "@unseal/archive/errors"
 import type { OpenUpload } from "@unseal/archive/store/contract"
@@ -26,7 +26,7 @@ const upload = (key: string, agoMs = 2 * HOUR_MS): OpenUpload => ({
 const storeOf = (...uploads: OpenUpload[]): Store => ({ uploads, aborted: [], closed: 0 })
 const ownKey = (id = "7") => `${id}/${randomUUID()}.ts`
 
-/** Opens `stores` by URL; what `faults` has for a URL happens instead of the listing's end. */
+/** Opens `stores` by URL. If `faults` has an entry for a URL, it replaces the listing's end. */
 const opened =
   (stores: Record<string, Store>, faults: Record<string, (signal: AbortSignal) => Promise<never>> = {}) =>
   async (url: string): Promise<SweptStore> => ({
@@ -54,7 +54,7 @@ const sweep = (
     signal,
   )
 
-test("tells of each orphan and each store, once for all projects that share it", async () => {
+test("reports each orphan and each store, once for all projects that share it", async () => {
   const orphans = [ownKey("7"), ownKey("8"), ownKey("7").replace(/ts$/, "json")]
   const one = storeOf(
     ...orphans.map((key) => upload(key)),
@@ -95,7 +95,7 @@ test("leaves what a live job or a dead letter has begun, among more than it look
   expect(store.aborted).toEqual(uploads.map(({ key }) => key))
 })
 
-test("a store that fails is told of with what was found until then, and the others are swept", async () => {
+test("a store that fails is reported with what was found until then, and the others are swept", async () => {
   const stores = { "s3://one": storeOf(upload("thumbnail.jpg")), "s3://two": storeOf(upload(ownKey())) }
   const error = new UnsealError("ERR_STORE_UNAVAILABLE", "the store answered 503")
   const projects = [project("7", "s3://one"), project("7", "s3://two")]
@@ -106,7 +106,7 @@ test("a store that fails is told of with what was found until then, and the othe
     { kind: "orphan" },
     { kind: "swept" },
   ])
-  // What is no error of a store is a fault of the program: it is not passed over.
+  // An error that is not a store's is a fault of the program, and must not be skipped.
   const bug = async () => Promise.reject(new TypeError("no function"))
   await expect(Array.fromAsync(sweep(opened(stores, { "s3://one": bug }), { projects }))).rejects.toThrow(
     "no function",
@@ -128,7 +128,7 @@ test("a store that never answers is left when the signal is aborted, and closed"
   expect(stores["s3://one"]).toMatchObject({ closed: 1, aborted: [] })
 })
 
-test("who leaves the loop has aborted what was told of, and no more", async () => {
+test("leaving the loop early has aborted what was reported, and no more", async () => {
   const stores = { "s3://one": storeOf(upload(ownKey()), upload(ownKey())) }
   for await (const { kind } of sweep(opened(stores), { projects: [project("7", "s3://one")] })) {
     expect(kind).toBe("orphan")
@@ -138,7 +138,7 @@ test("who leaves the loop has aborted what was told of, and no more", async () =
   expect(stores["s3://one"].closed).toBe(1)
 })
 
-test("an age that is none is refused at once", () => {
+test("an invalid age is refused at once", () => {
   for (const olderThanMs of [-1, Number.NaN, Number.POSITIVE_INFINITY])
     expect(() => sweep(opened({}), { projects: [], olderThanMs })).toThrow(
       expect.objectContaining({ code: "ERR_OPTION_INVALID" }),

@@ -1,16 +1,17 @@
 /**
- * The janitor aborts the uploads at the destinations that no job owns. Killed workers leave them: those that ended between beginning an
- * upload and noting it, those of a dead letter that nobody has redriven for eight days, those of a Redis that lost its memory. The next run
- * of an archive ends what was left of it; the janitor comes for archives that nobody runs again.
+ * The janitor aborts uploads at the destinations that no job owns. Killed workers leave them: workers that ended between
+ * beginning an upload and noting it, dead letters that nobody has redriven for eight days, a Redis that lost its memory. An
+ * archive's next run removes what earlier ones left; the janitor is for archives that nobody runs again.
  *
- * An upload is left alone if
- * - its key is none that Unseal writes: the bucket may be somebody else's too;
- * - it is young: a worker begins it before it can note it, and a decryption by hand notes nothing at all;
- * - a live job, or a dead letter that may go on with it, has an upload to its key, this or another. The job ends its own, and on a store that
- *   can't remove the parts of one upload alone (Azure) the remains of another are not worth the risk; the next run of the janitor finds them.
+ * It leaves an upload alone if
+ * - Unseal does not write its key: the bucket may have other users;
+ * - it is young: a worker begins it before it can note it, and a decryption on the command line notes nothing at all;
+ * - a live job, or a dead letter that may continue, has this or another upload to its key. The job ends its own. On a store that
+ *   can't remove the parts of a single upload (Azure), the remains of another are not worth the risk; the janitor's next run
+ *   finds them.
  *
- * What is aborted wrongly after all, say because clocks differ by hours, costs its job the parts that were written: it begins anew, and
- * nothing wrong is ever visible. So any number of janitors may run at once, beside live workers.
+ * An upload that is aborted by mistake, for example because clocks differ by hours, costs its job the written parts. The job starts
+ * over, and nothing wrong ever becomes visible. So any number of janitors may run at once, beside live workers.
  */
 import { isUnsealError, type UnsealError } from "@unseal/archive/errors"
 import { recordKeyOf } from "@unseal/archive/record/record"
@@ -22,7 +23,7 @@ import type { DestinationProject } from "@unseal/service/projects"
 import { requireDuration } from "./operation-error.ts"
 import type { QueueAccess } from "./queue-access.ts"
 
-/** A store as far as the janitor needs it. */
+/** The parts of a store that the janitor uses. */
 export type SweptStore = Pick<OpenedStore, "location" | "openUploads" | "abortUpload" | "close">
 
 export interface JanitorDependencies extends QueueAccess {
@@ -31,51 +32,51 @@ export interface JanitorDependencies extends QueueAccess {
 }
 
 export interface JanitorOptions {
-  /** Whose destinations are swept, each store once. */
+  /** The projects whose destinations are swept, each store once. */
   readonly projects: readonly DestinationProject[]
   /** Younger uploads are left alone. */
   readonly olderThanMs: number
-  /** Nothing is aborted. */
+  /** Aborts nothing. */
   readonly dryRun: boolean
 }
 
-/** An upload that nobody owns. */
+/** An upload that no job owns. */
 export interface Orphan {
   readonly key: string
   /** ISO 8601. */
   readonly startedAt: string
 }
 
-/** What was found in one store. */
+/** The result for one store. */
 export interface Sweep {
   /** Its location. */
   readonly store: string
-  /** Open uploads in all: those below. */
+  /** The number of all open uploads, i.e. of those below. */
   readonly open: number
-  /** Under keys that Unseal does not write. */
+  /** Uploads under keys that Unseal does not write. */
   readonly foreign: number
   readonly young: number
-  /** Left to a job or a dead letter. */
+  /** Uploads left to a job or a dead letter. */
   readonly owned: number
   /** Aborted, unless it is a dry run. */
   readonly orphans: readonly Orphan[]
 }
 
 export type JanitorEvent =
-  /** It has just been aborted, unless it is a dry run. */
+  /** The upload has just been aborted, unless it is a dry run. */
   | { readonly kind: "orphan"; readonly store: string; readonly orphan: Orphan }
   /** A store is done. */
   | { readonly kind: "swept"; readonly sweep: Sweep }
-  /** A store could not be swept to its end. The others are all the same. */
+  /** Sweeping a store failed before its end. The others are swept all the same. */
   | { readonly kind: "failed"; readonly sweep: Sweep; readonly error: UnsealError }
 
-/** Uploads whose owners are looked for together: the janitor's memory has an end. */
+/** How many uploads' owners are looked up together, to bound the janitor's memory. */
 const BATCH = 1_000
 
 /**
- * Sweeps the destinations of `projects`, one store after the other, and tells of each orphan and each store. Nothing happens before the first
- * event is asked for, nor after the loop is left. `ERR_OPTION_INVALID` at once; what opening a store throws, and an abort of `signal` ends it
- * with its reason.
+ * Sweeps the destinations of `projects`, one store after the other, and yields each orphan and each store. Nothing happens before
+ * the first event is requested, or after the loop is left. Throws `ERR_OPTION_INVALID` at once; also what opening a store throws.
+ * An abort of `signal` ends it with its reason.
  */
 export function sweepUploads(
   dependencies: JanitorDependencies,
@@ -124,7 +125,7 @@ async function* sweepStores(
   }
 }
 
-/** The open uploads that may be orphans, in batches; the others are counted. */
+/** The open uploads that may be orphans, in batches. Counts the others. */
 async function* candidates(
   store: SweptStore,
   projects: readonly DestinationProject[],

@@ -1,9 +1,9 @@
 /**
- * Why an operation refuses what it was asked for:
- * - `ERR_OPTION_INVALID`: an option has a value that can't be.
- * - `ERR_DEAD_LETTER_UNKNOWN`: no dead letter belongs to a job or an archive that was named.
- * - `ERR_ARCHIVE_UNKNOWN`: the vendor has no archive of an id that was named.
- * - `ERR_ARCHIVE_NOT_ENCRYPTED`: an archive that was named has no password, so that there is nothing to decrypt.
+ * Why an operation refuses a request:
+ * - `ERR_OPTION_INVALID`: an option has an invalid value.
+ * - `ERR_DEAD_LETTER_UNKNOWN`: a named job or archive has no dead letter.
+ * - `ERR_ARCHIVE_UNKNOWN`: the vendor has no archive with a named id.
+ * - `ERR_ARCHIVE_NOT_ENCRYPTED`: a named archive has no password, so there is nothing to decrypt.
  */
 export type OperationErrorCode =
   | "ERR_OPTION_INVALID"
@@ -12,8 +12,8 @@ export type OperationErrorCode =
   | "ERR_ARCHIVE_NOT_ENCRYPTED"
 
 /**
- * An operation was asked for what can't be: nothing was changed, and the same request would fail again. The message is a lowercase clause
- * that names the value, and holds no secret.
+ * An operation refused an impossible request. Nothing was changed, and the same request would fail again. The message is a
+ * lowercase clause that names the value and contains no secret.
  */
 export class OperationError extends Error {
   override readonly name = "OperationError"
@@ -25,7 +25,7 @@ export class OperationError extends Error {
   }
 }
 
-/** `ERR_OPTION_INVALID` unless `ms` is a duration of at least `minMs` milliseconds. */
+/** Throws `ERR_OPTION_INVALID` unless `ms` is a duration of at least `minMs` milliseconds. */
 export function requireDuration(name: string, ms: number, minMs = 0): void {
   if (!Number.isFinite(ms) || ms < minMs)
     throw new OperationError("ERR_OPTION_INVALID", `${name} is ${ms} ms, and must be ${minMs} ms or more`)

@@ -1,4 +1,4 @@
-/** How a queue is doing, in one look. */
+/** The state of a queue in one look. */
 import { type Accounts, readAccounts } from "@unseal/queue/accounting"
 import { type Pause, readPause } from "@unseal/queue/pause"
 import { type QueueStatus, queueExists, queueStatus } from "@unseal/queue/status"
@@ -6,7 +6,7 @@ import { listSuspensions, type Suspension } from "@unseal/queue/suspension-state
 import type { QueueAccess } from "./queue-access.ts"
 
 export interface QueueOverview {
-  /** False if nothing was ever put into it, and no worker ever waited for it. */
+  /** `false` if nothing was ever put into it, and no worker ever waited for it. */
   readonly exists: boolean
   readonly status: QueueStatus
   readonly accounts: Accounts
@@ -14,7 +14,7 @@ export interface QueueOverview {
   readonly pause: Pause | null
 }
 
-/** The queue as it is now: a few counts, whatever its length. */
+/** The current state of the queue: a few counts, whatever its length. */
 export async function readQueueOverview({ connection, queue }: QueueAccess): Promise<QueueOverview> {
   const [exists, status, accounts, suspensions, pause] = await Promise.all([
     queueExists(connection, queue),

@@ -1,4 +1,4 @@
-/** What the vendor has recorded against the destinations and a real queue; the vendor and the stores are the test's. */
+/** Compares the vendor's recordings with the destinations and a real queue. The test defines the vendor and the stores. */
 import { randomUUID } from "node:crypto"
 import { UnsealError } from "@unseal/archive/errors"
 import { findJob } from "@unseal/queue/find-job"
@@ -27,7 +27,7 @@ const project = (id: string) => ({
 })
 
 interface World {
-  /** What the vendor lists of each project; a function is called when the list has come to it. */
+  /** The vendor's list for each project. A function in it is called when the list is read that far. */
   readonly listed: Record<string, (VendorArchive | (() => Promise<void>))[]>
   /** Keys of records. */
   readonly records: Set<string>
@@ -72,7 +72,7 @@ function run(
 }
 const jobs = async () => (await queueStatus(current.client, current.name)).jobs
 
-test("enqueues what is neither done nor in the queue, and tells what has become of the rest", async () => {
+test("enqueues what is neither done nor in the queue, and reports the state of the rest", async () => {
   const [dead] = await giveDeadLetters(current, 1, "7", Date.now(), "ERR_OBJECT_CHANGED: a")
   const deadArchive = archive({ archiveId: dead!.split("_")[1]! })
   const [lost, done, live, expired] = [archive(), archive(), archive(), archive({ status: "expired" })]
@@ -115,7 +115,7 @@ test("three at once enqueue each of many archives once", async () => {
   expect((await jobs()).waiting).toBe(50)
 })
 
-test("a project that fails tells what it has enqueued until then, and one without credentials is left out", async () => {
+test("a project that fails reports what it has enqueued until then, and one without credentials is skipped", async () => {
   const [well, bad] = [archive(), archive()]
   const it = world({ "7": [well, bad], "9": [archive()] })
   const error = new UnsealError("ERR_STORE_UNAVAILABLE", "the store answered 503")
@@ -151,7 +151,7 @@ test("the store is closed when nobody uses it any more, although one look has fa
   expect(overlap).toBe(0)
 })
 
-test("what was completed and is gone from its destination is done once more, under the id of a redrive", async () => {
+test("a completed archive that is gone from its destination is done again, under the id of a redrive", async () => {
   const lost = archive()
   const jobId = idOf("7", lost)
   await current.client.hset(queueKey(current.name, jobId), "data", "{}")
@@ -161,7 +161,7 @@ test("what was completed and is gone from its destination is done once more, und
   expect((await findJob(current.client, current.name, jobId))?.jobId).toBe(`${jobId}_r2`)
 })
 
-test("the list is left after a hundred that are too old, not after the first", async () => {
+test("reading the list ends after a hundred archives that are too old, not after the first", async () => {
   const old = () => archive({ createdAt: Date.now() - 2 * HOUR_MS })
   const it = world({
     "7": [archive(), old(), archive(), ...Array.from({ length: 100 }, old), archive()],
@@ -181,7 +181,7 @@ test("a vendor that never answers is left when the signal is aborted, and the st
   expect(it.closed).toEqual(["s3://7"])
 })
 
-test("a look-back that is none is refused at once", () => {
+test("an invalid look-back is refused at once", () => {
   const options = { projects: [], dryRun: false }
   for (const lookBackMs of [59_999, -1, Number.NaN])
     expect(() => reconcile(dependencies(world({})), { ...options, lookBackMs }, never)).toThrow(
@@ -189,7 +189,7 @@ test("a look-back that is none is refused at once", () => {
     )
 })
 
-/** `redriveCommitted` of ids of project 7, where the vendor has `archives`. */
+/** Runs `redriveCommitted` for ids of project 7, with the vendor's `archives`. */
 const again = (ids: readonly string[], archives: readonly VendorArchive[], dryRun = false) =>
   Array.fromAsync(
     redriveCommitted(
@@ -205,7 +205,7 @@ const again = (ids: readonly string[], archives: readonly VendorArchive[], dryRu
     ),
   )
 
-test("what was committed is enqueued anew with the vendor's password, unless its job is there", async () => {
+test("a committed archive is enqueued anew with the vendor's password, unless its job exists", async () => {
   const [committed, waiting] = [archive(), archive()]
   const jobId = idOf("7", committed)
   await current.client.hset(queueKey(current.name, jobId), "data", "{}")
@@ -221,7 +221,7 @@ test("what was committed is enqueued anew with the vendor's password, unless its
   expect((await jobs()).waiting).toBe(2)
 })
 
-test("nothing is redriven unless the vendor knows all that are named, with their passwords", async () => {
+test("nothing is redriven unless the vendor knows all named archives and their passwords", async () => {
   const well = archive()
   const { encryptedPassword: _, ...plain } = archive()
   await expect(again([well.archiveId, "unknown"], [well])).rejects.toMatchObject({

@@ -1,14 +1,13 @@
 /**
- * Reconciling compares what the vendor has recorded with what is done and what is being done. It finds what no callback told of, and what a
- * Redis forgot that lost its memory.
+ * Reconciling compares the vendor's recordings with finished and pending work. It finds archives that no callback announced, and
+ * archives that Redis forgot when it lost its memory.
  *
- * An encrypted archive is enqueued, with the password from the REST API, if there is no record of it at its destination and
- * no job of it in the queue. Any number of reconcilers may run at once, beside callbacks: the job's id is the same for all.
- * - A job that was completed within the last hour while its record is not there: somebody removed what it wrote. It is done
- *   once more, under the id that a redrive would have. (The job is looked up before the record, which is written before it
- *   completes.)
- * - A dead letter stays one, and is named: trying again what failed for good is for a person to decide.
- * - An archive that has expired with the vendor, without a record, is lost, and is named as well.
+ * An encrypted archive is enqueued, with the password from the REST API, if its destination has no record of it and the queue has
+ * no job for it. Any number of reconcilers may run at once, beside callbacks: they all use the same job id.
+ * - If a job was completed within the last hour but its record is missing, somebody removed its output. The job is done again,
+ *   under the id that a redrive would have. (The job is looked up before the record, which is written before the job completes.)
+ * - A dead letter stays one, and is named: a person must decide about retrying a permanent failure.
+ * - An archive that has expired at the vendor, without a record, is lost, and is named as well.
  */
 import { isUnsealError, type UnsealError } from "@unseal/archive/errors"
 import { recordKeyOf } from "@unseal/archive/record/record"
@@ -23,22 +22,22 @@ import { requireDuration } from "./operation-error.ts"
 import type { QueueAccess } from "./queue-access.ts"
 import { type EncryptedArchive, isEncrypted, payloadOfArchive } from "./submit.ts"
 
-/** A destination as far as reconciling needs it. */
+/** The parts of a destination that reconciling uses. */
 export type ReconciledStore = Pick<OpenedStore, "stat" | "close">
 
 export interface ReconcileDependencies extends QueueAccess {
   /** Opens the store that a URL names. The operation closes it. */
   readonly openStore: (url: string) => Promise<ReconciledStore>
-  /** The vendor's REST API of a project; `null` if there are no credentials for it. */
+  /** The vendor's REST API for a project; `null` without credentials for it. */
   readonly vendorOf: (projectId: string) => Pick<VendorClient, "listArchives"> | null
 }
 
 export interface ReconcileOptions {
-  /** Whose archives are compared, one project after the other. */
+  /** The projects whose archives are compared, one after the other. */
   readonly projects: readonly DestinationProject[]
-  /** How far back archives are looked at: `MIN_LOOK_BACK_MS` or more. */
+  /** How old archives may be to be looked at: `MIN_LOOK_BACK_MS` or more. */
   readonly lookBackMs: number
-  /** Nothing is enqueued. */
+  /** Enqueues nothing. */
   readonly dryRun: boolean
 }
 
@@ -50,18 +49,18 @@ export interface NamedJob {
   readonly jobId: string
 }
 
-/** What was found of one project, among the archives of the look-back. */
+/** The result for one project, for archives within the look-back. */
 export interface Findings {
   readonly projectId: string
-  /** Archives looked at, of any kind. */
+  /** All archives looked at, of any kind. */
   readonly archives: number
-  /** Of these, encrypted ones that can be or could have been decrypted: those below. */
+  /** The encrypted ones among them that can be, or could have been, decrypted, i.e. those below. */
   readonly encrypted: number
-  /** With a record at the destination. */
+  /** Archives with a record at the destination. */
   readonly done: number
-  /** In the queue. */
+  /** Archives in the queue. */
   readonly live: number
-  /** Unless it is a dry run. */
+  /** Enqueued, unless it is a dry run. */
   readonly enqueued: readonly NamedJob[]
   readonly deadLetters: readonly NamedJob[]
   /** Archive ids. */
@@ -69,26 +68,26 @@ export interface Findings {
 }
 
 export type ReconcileEvent =
-  /** An archive that has just been enqueued, unless it is a dry run. */
+  /** The archive has just been enqueued, unless it is a dry run. */
   | ({ readonly kind: "enqueued"; readonly projectId: string } & NamedJob)
   /** A project is done. */
   | { readonly kind: "reconciled"; readonly findings: Findings }
-  /** A project could not be looked at to its end. The others are all the same. */
+  /** Reconciling a project failed before its end. The others are reconciled all the same. */
   | { readonly kind: "failed"; readonly findings: Findings; readonly error: UnsealError }
   /** There are no credentials for the project's REST API. */
   | { readonly kind: "left-out"; readonly projectId: string }
 
-/** Archives whose jobs and records are looked up at the same time. */
+/** How many archives' jobs and records are looked up at the same time. */
 const AT_ONCE = 16
-/** Nobody waits for an answer as a callback's sender does. */
+/** Longer than for a callback, because no sender waits for the answer. */
 const ENQUEUE_DEADLINE_MS = 10_000
-/** The list is newest first, but not to be relied on to the archive: it is left after so many in a row that are too old. */
+/** The list is newest first, but not strictly. Reading ends after this many archives in a row that are too old. */
 const OLD_IN_A_ROW = 100
 
 /**
- * Reconciles `projects`, and tells of each archive that it enqueues and of each project. Nothing happens before the first event is asked for, nor
- * after the loop is left. `ERR_OPTION_INVALID` at once; `QueueUnavailableError`, what opening a store throws, and an abort of `signal` ends it
- * with its reason.
+ * Reconciles `projects`, and yields each archive that it enqueues and each project. Nothing happens before the first event is
+ * requested, or after the loop is left. Throws `ERR_OPTION_INVALID` at once; also `QueueUnavailableError`, and what opening a
+ * store throws. An abort of `signal` ends it with its reason.
  */
 export function reconcile(
   dependencies: ReconcileDependencies,
@@ -166,7 +165,7 @@ async function* reconcileProject(
   }
 }
 
-/** The encrypted archives of the look-back that can be, or could have been, decrypted, in batches; all others are counted. */
+/** The encrypted archives within the look-back that can be, or could have been, decrypted, in batches. Counts all others. */
 async function* recent(
   vendor: ProjectAccess["vendor"],
   lookBackMs: number,
@@ -200,7 +199,7 @@ type Verdict =
   | { readonly kind: "enqueued"; readonly jobId: string }
   | { readonly kind: "dead-letter"; readonly jobId: string }
 
-/** What has become of `archive`; if nothing has, it is enqueued. */
+/** The state of `archive`, which is enqueued if it has none. */
 async function judge(
   archive: EncryptedArchive,
   { connection, queue, project, producer }: ProjectAccess,

@@ -1,4 +1,4 @@
-/** Archives that are done are done once more: as new jobs, which are accepted and committed anew. */
+/** Redrives finished archives as new jobs, which count as accepted and committed anew. */
 import type { ArchiveJob } from "@unseal/queue/archive-jobs"
 import { type JobPayload, jobIdOf } from "@unseal/queue/job"
 import type { VendorClient } from "@unseal/vendor/client"
@@ -11,23 +11,24 @@ export interface RedriveCommittedDependencies extends QueueAccess {
   readonly vendorOf: (projectId: string | undefined) => Pick<VendorClient, "projectId" | "getArchive">
 }
 
-/** What became of one archive; `id` is what it was named by. */
+/** The outcome for one archive. `id` is what named it. */
 export type RedriveCommittedOutcome =
-  /** In a dry run it would be, as a job of that archive. */
+  /** It is in line as `jobId`; in a dry run it could be. */
   | { readonly kind: "redriven"; readonly id: string; readonly archiveId: string; readonly jobId: string }
-  /** Its job is live, or a dead letter: that has to end first. `of` is absent if the job has just gone. */
+  /** Its job is live, or a dead letter, and must end first. `of` is absent if the job has just disappeared. */
   | { readonly kind: "duplicate"; readonly id: string; readonly archiveId: string; readonly of?: ArchiveJob }
 
 /**
- * Enqueues the archives of `ids`, of archives or jobs, as new jobs. The queue keeps no password of what is done, so that the vendor is asked for
- * it. Nothing is enqueued unless the vendor knows all of them and has their passwords: `ERR_ARCHIVE_UNKNOWN`, `ERR_ARCHIVE_NOT_ENCRYPTED`.
- * Also `ERR_OPTION_INVALID` at once, `VendorError`, `QueueUnavailableError`; an abort of `signal` ends it with its reason.
+ * Enqueues the archives of `ids`, of archives or jobs, as new jobs. The queue keeps no password of finished work, so the vendor is
+ * asked for it. Nothing is enqueued unless the vendor knows all of them and has their passwords: `ERR_ARCHIVE_UNKNOWN`,
+ * `ERR_ARCHIVE_NOT_ENCRYPTED`. Throws `ERR_OPTION_INVALID` at once; also `VendorError` and `QueueUnavailableError`. An abort of
+ * `signal` ends it with its reason.
  */
 export function redriveCommitted(
   dependencies: RedriveCommittedDependencies,
   options: {
     readonly ids: readonly string[]
-    /** Of ids that name no project themselves. */
+    /** The project of ids that name none themselves. */
     readonly projectId?: string | undefined
     readonly dryRun: boolean
   },

@@ -1,4 +1,4 @@
-/** Dead letters that are chosen, redriven and discarded. */
+/** Selects, redrives and discards dead letters. */
 import { randomUUID } from "node:crypto"
 import { readAccounts } from "@unseal/queue/accounting"
 import { listDeadLetters } from "@unseal/queue/dead-letter-list"
@@ -27,7 +27,7 @@ const outcomes = (choice: RedriveChoice, dryRun = false) =>
 const jobs = async () => (await queueStatus(current.client, current.name)).jobs
 const left = async () => (await listDeadLetters(current.client, current.name)).map(({ jobId }) => jobId)
 
-test("each dead letter that is meant is in line under a new id, and is told of with it", async () => {
+test("each selected dead letter is in line under a new id, which is reported", async () => {
   const [newest, older] = [await give(1, "7", 0, KEY), await give(1, "7", 1_000, KEY)].flat()
   const other = await give(1, "8", 0, KEY)
   const told = await outcomes({ projectId: "7" })
@@ -48,7 +48,7 @@ test("more than a page of them are all redriven, each once", async () => {
   expect(await jobs()).toMatchObject({ waiting: 1_003, failed: 0 })
 })
 
-test("they are chosen by code, project, id and age, and by all of these together", async () => {
+test("they can be selected by code, project, id and age, and by all of these together", async () => {
   const [old] = await give(1, "7", 2 * HOUR_MS, KEY)
   const [young] = await give(1, "7", 0, CHANGED)
   const find = async (choice: Parameters<typeof findDeadLetters>[1]) =>
@@ -63,7 +63,7 @@ test("they are chosen by code, project, id and age, and by all of these together
   expect(await findDeadLetters(access(), {}, 0, never)).toEqual([])
 })
 
-test("a dry run tells the same and changes nothing, not even a dead letter whose payload is lost", async () => {
+test("a dry run reports the same and changes nothing, not even a dead letter whose payload is lost", async () => {
   const [torn, whole] = await give(2, "7", 0, KEY)
   await current.client.hdel(queueKey(current.name, torn!), "data")
   const expected = [
@@ -89,7 +89,7 @@ test("one that somebody else has taken meanwhile is gone, and the others are red
   expect((await findJob(current.client, current.name, third!))?.state).toBe("live")
 })
 
-test("who leaves the loop, or gives up, has what was told of and no more", async () => {
+test("leaving the loop, or aborting it, has redriven what was reported, and no more", async () => {
   const [first, second, third] = await give(3, "7", 0, KEY)
   for await (const outcome of redrive(access(), { all: true }, { dryRun: false }, never)) {
     expect(outcome).toMatchObject({ kind: "redriven", jobId: `${first}_r2` })
@@ -110,7 +110,7 @@ test("who leaves the loop, or gives up, has what was told of and no more", async
   )
 })
 
-test("what can't be meant is refused at once, with its code", async () => {
+test("an invalid selection is refused at once, with its code", async () => {
   const choices: [RedriveChoice, string][] = [
     [{}, "nothing says which dead letters are meant"],
     [{ code: undefined, projectId: undefined }, "nothing says which dead letters are meant"],
@@ -129,7 +129,7 @@ test("what can't be meant is refused at once, with its code", async () => {
   })
 })
 
-test("all dead letters that are named are discarded, or none", async () => {
+test("either all named dead letters are discarded, or none", async () => {
   const [one, two, three] = await give(3, "7", 0, KEY)
   const archiveId = two!.split("_")[1]!
   const run = (ids: readonly string[]) => Array.fromAsync(discard(access(), ids, never))

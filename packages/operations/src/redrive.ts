@@ -1,26 +1,29 @@
-/** Dead letters are given a new life, with fresh counters. */
+/** Gives dead letters a new life, with fresh counters. */
 import type { DeadLetter } from "@unseal/queue/dead-letter-list"
 import { openDeadLetters, payloadLost, RedriveError } from "@unseal/queue/dead-letters"
 import { type DeadLetterChoice, eachDeadLetter, filterOf } from "./dead-letters.ts"
 import { OperationError } from "./operation-error.ts"
 import type { QueueAccess } from "./queue-access.ts"
 
-/** Which dead letters are redriven: all, or those that match. A choice of nothing is refused: it would be all by mistake. */
+/**
+ * Selects the dead letters to redrive: all, or those that match. An empty choice is refused, because it would mean all by
+ * mistake.
+ */
 export type RedriveChoice = { readonly all: true } | DeadLetterChoice
 
-/** What became of one dead letter. */
+/** The outcome for one dead letter. */
 export type RedriveOutcome =
-  /** Its job is in line as `jobId`; in a dry run it could be, and `jobId` is its own. */
+  /** Its job is in line as `jobId`. In a dry run it could be, and `jobId` is its own. */
   | { readonly kind: "redriven"; readonly letter: DeadLetter; readonly jobId: string }
-  /** It stays, until somebody mends what the reason names. */
+  /** It stays until somebody fixes what the reason names. */
   | { readonly kind: "refused"; readonly letter: DeadLetter; readonly reason: string }
   /** Somebody else has redriven or discarded it meanwhile. */
   | { readonly kind: "gone"; readonly letter: DeadLetter }
 
 /**
- * Redrives what `choice` means, the newest first; nothing happens before the first outcome is asked for, nor after the loop is left. One that
- * fails again meanwhile is not redriven again. `ERR_OPTION_INVALID` at once, `ERR_DEAD_LETTER_UNKNOWN` if ids are given and match none; an abort
- * of `signal` ends it with its reason.
+ * Redrives the dead letters that `choice` selects, the newest first. Nothing happens before the first outcome is requested, or
+ * after the loop is left. One that fails again meanwhile is not redriven again. Throws `ERR_OPTION_INVALID` at once, and
+ * `ERR_DEAD_LETTER_UNKNOWN` if no given id matches. An abort of `signal` ends it with its reason.
  */
 export function redrive(
   access: QueueAccess,

@@ -9,7 +9,7 @@ const current = useQueue("resume")
 const never = new AbortController().signal
 const access = () => ({ connection: current.client, queue: current.name })
 
-test("a pause ends without a choice, and is told of as still there with one", async () => {
+test("a pause ends without a choice, and is reported as still there with one", async () => {
   const pause = await pauseQueue(current.client, current.name)
   const nothing = { endedPause: null, suspensions: [] }
   expect(await resume(access(), { projectId: "7" }, never)).toEqual({ ...nothing, pause })
@@ -18,7 +18,7 @@ test("a pause ends without a choice, and is told of as still there with one", as
   expect(await resume(access(), {}, never)).toEqual({ ...nothing, pause: null })
 })
 
-test("the suspensions that are meant end, and are told of as they were", async () => {
+test("the selected suspensions end, and are reported as they were", async () => {
   const since = Date.now() - 60_000
   const trouble = {
     code: "ERR_STORE_DENIED",
@@ -44,7 +44,7 @@ test("the suspensions that are meant end, and are told of as they were", async (
   expect(await ended({})).toEqual(["7:source"])
 })
 
-test("a side that there is not is refused, and nothing is ended then, nor once the signal is aborted", async () => {
+test("an unknown side is refused without ending anything, and so is a call after the signal's abort", async () => {
   const pause = await pauseQueue(current.client, current.name)
   await expect(resume(access(), { side: "disk" }, never)).rejects.toMatchObject({
     code: "ERR_OPTION_INVALID",
@@ -54,7 +54,7 @@ test("a side that there is not is refused, and nothing is ended then, nor once t
   expect((await readQueueOverview(access())).pause).toEqual(pause)
 })
 
-test("an overview counts what is there, and tells a queue that never was from an empty one", async () => {
+test("an overview counts what is there, and distinguishes a queue that never existed from an empty one", async () => {
   expect(await readQueueOverview(access())).toMatchObject({ exists: false, pause: null, suspensions: [] })
   await current.producer.enqueue(newPayload())
   await giveDeadLetters(current, 2, "7", Date.now(), "ERR_OBJECT_CHANGED: another version is there")

@@ -1,29 +1,29 @@
-/** What holds a queue back is ended by hand: a pause, and suspensions. */
+/** Ends by hand what holds a queue back: a pause, and suspensions. */
 import { type Pause, readPause, resumeQueue } from "@unseal/queue/pause"
 import { resumeSuspended, SIDES, type Suspension } from "@unseal/queue/suspension-state"
 import { OperationError } from "./operation-error.ts"
 import type { QueueAccess } from "./queue-access.ts"
 
-/** Which suspensions are meant. Without any choice, all, and the pause as well. */
+/** Selects suspensions. Without any choice: all, and the pause as well. */
 export interface ResumeChoice {
   readonly projectId?: string | undefined
   /** One of `SIDES`. */
   readonly side?: string | undefined
 }
 
-/** What was ended, and what still holds. */
+/** What was ended, and what remains. */
 export interface Resumed {
   /** The pause that was ended. */
   readonly endedPause: Pause | null
   /** The suspensions that were ended. */
   readonly suspensions: readonly Suspension[]
-  /** The pause that the queue is still in: one that was not meant, or has begun since. */
+  /** The pause that the queue is still in: it was not selected, or has begun since. */
   readonly pause: Pause | null
 }
 
 /**
- * Ends a pause, unless suspensions are chosen, and suspensions. Their archives go back in line as soon as a worker looks; if the trouble is
- * still there, the first of them suspends the rest again. `ERR_OPTION_INVALID` for a side that there is not.
+ * Ends the selected suspensions or, without a choice, all of them and the pause. Their archives go back in line as soon as a worker
+ * looks. If the trouble persists, the first of them suspends the rest again. Throws `ERR_OPTION_INVALID` for an unknown side.
  */
 export async function resume(
   { connection, queue }: QueueAccess,

@@ -1,4 +1,4 @@
-/** Payloads are handed to the queue by hand: a callback's, or what the vendor tells of an archive. */
+/** Enqueues payloads by hand: a callback's, or one made from the vendor's data about an archive. */
 import { randomUUID } from "node:crypto"
 import { type ArchiveJob, readArchiveJobs } from "@unseal/queue/archive-jobs"
 import { findJob } from "@unseal/queue/find-job"
@@ -7,15 +7,15 @@ import { createProducer } from "@unseal/queue/producer"
 import type { VendorArchive } from "@unseal/vendor/client"
 import type { QueueAccess } from "./queue-access.ts"
 
-/** What became of a payload that was handed to the queue. */
+/** The outcome for a submitted payload. */
 export type Submitted =
   | { readonly outcome: "enqueued"; readonly jobId: string }
-  /** `of`: what the queue knows of the job that it is a duplicate of, if that is still there. */
+  /** `of`: the duplicated job, as far as the queue still knows it. */
   | { readonly outcome: "duplicate"; readonly jobId: string; readonly of?: ArchiveJob }
 
 /**
- * Enqueues `payload`. With `again`, a job of it that was completed is none to stop at: a new one follows. One that is live or a dead
- * letter is a duplicate all the same. `QueueUnavailableError`.
+ * Enqueues `payload`. With `again`, a new job follows one that was completed; a live job or a dead letter still makes it a
+ * duplicate. Throws `QueueUnavailableError`.
  */
 export async function submit(access: QueueAccess, payload: JobPayload, again: boolean): Promise<Submitted> {
   const { connection, queue } = access
@@ -24,7 +24,7 @@ export async function submit(access: QueueAccess, payload: JobPayload, again: bo
     const first = jobIdOf(payload)
     const found = await findJob(connection, queue, first)
     const isDone = found?.state === "completed" && again
-    // Redriven, it has another id.
+    // A redriven job has another id.
     if (found !== null && !isDone && found.jobId !== first) return await duplicate(access, found.jobId)
     const jobId = isDone ? found.nextId : first
     const { outcome } = await producer.enqueue(payload, jobId)
@@ -39,13 +39,13 @@ async function duplicate({ connection, queue }: QueueAccess, jobId: string): Pro
   return { outcome: "duplicate", jobId, ...(of && { of }) }
 }
 
-/** An archive that has a password: one that can be decrypted. */
+/** An archive with a password, which can be decrypted. */
 export type EncryptedArchive = VendorArchive & { readonly encryptedPassword: string }
 
 export const isEncrypted = (archive: VendorArchive): archive is EncryptedArchive =>
   archive.encryptedPassword !== undefined
 
-/** The payload of `archive` as the vendor's REST API has it. `ERR_JOB_INVALID`. */
+/** The payload for `archive` of the vendor's REST API. Throws `ERR_JOB_INVALID`. */
 export function payloadOfArchive(projectId: string, archive: EncryptedArchive): JobPayload {
   const { archiveId, encryptedPassword, status, size, sha256sum, url } = archive
   return createJobPayload({
