@@ -21,7 +21,7 @@ async function start(options: Partial<AdminOptions> = {}): Promise<string> {
 }
 
 describe("startAdminServer", () => {
-  it("says that the process is alive, or why not", async () => {
+  it("says whether the process is alive, and why not", async () => {
     let reason: string | null = null
     const base = await start({ live: () => reason })
     expect((await fetch(`${base}/healthz`)).status).toBe(200)
@@ -31,7 +31,7 @@ describe("startAdminServer", () => {
     expect(await stuck.json()).toEqual({ status: "stuck", reason })
   })
 
-  it("says that the process is ready, or every reason why not", async () => {
+  it("says whether the process is ready, and every reason why not", async () => {
     let reasons: string[] = []
     const base = await start({ ready: async () => reasons })
     expect(await (await fetch(`${base}/readyz`)).json()).toEqual({ status: "ready", reasons: [] })
@@ -41,7 +41,7 @@ describe("startAdminServer", () => {
     expect(await response.json()).toEqual({ status: "not ready", reasons })
   })
 
-  it("is not ready when readiness has no answer in time, or fails", async () => {
+  it("is not ready if the readiness check fails, or takes too long", async () => {
     const base = await start({ ready: () => new Promise(() => {}), readyTimeoutMs: 20 })
     const late = await fetch(`${base}/readyz`)
     expect(late.status).toBe(503)
@@ -70,7 +70,7 @@ describe("startAdminServer", () => {
     expect(await response.json()).toMatchObject({ title: "Not Found", status: 404 })
   })
 
-  it("listens on IPv6 as well as on IPv4, unless told otherwise", async () => {
+  it("listens on both IPv6 and IPv4 by default", async () => {
     const { port } = new URL(await start({ host: undefined }))
     expect((await fetch(`http://127.0.0.1:${port}/healthz`)).status).toBe(200)
     const hasIpv6 = Object.values(networkInterfaces()).some((list) =>
@@ -79,7 +79,7 @@ describe("startAdminServer", () => {
     if (hasIpv6) expect((await fetch(`http://[::1]:${port}/healthz`)).status).toBe(200)
   })
 
-  it("rejects when the port is taken or the address is another machine's, and names the setting", async () => {
+  it("rejects if the port is taken or the address is another machine's, and names the setting", async () => {
     const port = Number(new URL(await start()).port)
     await expect(
       startAdminServer({

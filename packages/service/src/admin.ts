@@ -6,21 +6,21 @@ import type { Registry } from "./metrics.ts"
 import type { SettingName } from "./setting-table.ts"
 
 export interface AdminOptions {
-  /** 0 takes any free port. */
+  /** 0 picks any free port. */
   readonly port: number
-  /** All addresses if absent: probes and scrapes come from outside the pod. It shows no secret and changes nothing. */
+  /** Default: all addresses, because probes and scrapes come from outside the pod. The port shows no secret and changes nothing. */
   readonly host?: string | undefined
   readonly registry: Registry
   readonly logger: Logger
-  /** The reasons why no work should be sent here, each a clause; none if the process is ready. */
+  /** The reasons why no work should be sent here, each a clause. Empty if the process is ready. */
   readonly ready: () => Promise<readonly string[]>
-  /** Why the process should be restarted, or `null`. Not whether a dependency answers: a restart would not help that. */
+  /** Why the process should be restarted, or `null`. Ignores dependencies, because a restart would not help those. */
   readonly live?: () => string | null
-  /** How long `ready` may take before that is the reason. */
+  /** How long `ready` may take. After that the delay itself is the reason. */
   readonly readyTimeoutMs?: number
 }
 
-/** What the admin port answers: by path, what it tells, and what each status says. */
+/** The admin port's paths, their content, and the meaning of each status. */
 export const ADMIN_ENDPOINTS = {
   "/healthz": {
     tells: "whether the process makes progress, for a liveness probe",
@@ -43,8 +43,8 @@ export const ADMIN_ENDPOINTS = {
 } as const satisfies Record<string, { tells: string; answers: Readonly<Record<number, string>> }>
 
 /**
- * Serves `/healthz` (alive?), `/readyz` (ready, and if not, why) and `/metrics` (Prometheus text) to GET and HEAD; anything
- * else is a 404 problem document (RFC 9457). Rejects if the port can't be had.
+ * Serves `/healthz` (alive?), `/readyz` (ready, and if not, why) and `/metrics` (Prometheus text) to GET and HEAD. Answers anything
+ * else with a 404 problem document (RFC 9457). Rejects if it can't listen on the port.
  */
 export async function startAdminServer(options: AdminOptions): Promise<{
   port: number
@@ -100,8 +100,8 @@ export async function startAdminServer(options: AdminOptions): Promise<{
 }
 
 /**
- * Listens on `host`, or on every address of the machine, IPv4 and IPv6. Rejects if that can't be had: with a
- * `ConfigurationError` that names `setting`, the setting of the port, if there is one.
+ * Listens on `host` or, by default, on every address of the machine, IPv4 and IPv6. If that is impossible, rejects with a
+ * `ConfigurationError` that names `setting`, the port's setting, if it is given.
  */
 export function listen(
   server: Server,

@@ -1,4 +1,4 @@
-/** A configuration that can't work. `problems` has one line for each thing to mend; none of them holds a secret. */
+/** A configuration that can't work. `problems` has one line for each thing to fix, without secrets. */
 export class ConfigurationError extends Error {
   override readonly name = "ConfigurationError"
   readonly problems: readonly string[]
@@ -14,8 +14,8 @@ type Results<Readers extends readonly (() => unknown)[]> = {
 }
 
 /**
- * Runs every reader and returns their results in order. If some throw `ConfigurationError`, the problems of all of them are
- * thrown as one, so that an operator mends the settings and the projects in one go.
+ * Runs every reader and returns their results in order. If some throw `ConfigurationError`, throws all their problems as one, so
+ * that an operator can fix settings and projects together.
  */
 export function readTogether<const Readers extends readonly (() => unknown)[]>(
   ...readers: Readers

@@ -7,8 +7,8 @@ import { readSmallFile } from "./small-file.ts"
 export type Environment = Readonly<Record<string, string | undefined>>
 
 /**
- * The value of `name`, or `undefined` if it is unset or empty. A `secret` may be in the file that `NAME_FILE` names; one
- * trailing line break is not part of it. What is wrong is pushed to `problems`, without the value.
+ * The value of `name`, or `undefined` if it is unset or empty. A `secret` may be in the file that `NAME_FILE` names; one trailing
+ * line break is dropped. Adds errors to `problems`, without the value.
  */
 export function readVariable(
   name: string,
@@ -30,7 +30,7 @@ export function readVariable(
 /** Bytes. */
 const LARGEST_SECRET = 1024 * 1024
 
-/** The secret in the file `path`, without its trailing line break. `label` says in `problems` who names the file. */
+/** The secret in the file `path`, without its trailing line break. In `problems`, `label` says where the path came from. */
 export function readSecretFile(path: string, label: string, problems: string[]): string | undefined {
   let content: string
   try {
@@ -44,7 +44,7 @@ export function readSecretFile(path: string, label: string, problems: string[]):
   return secret || undefined
 }
 
-/** One problem for each `UNSEAL_…` name in `env` that is not among `settings`, with the name that it has now or the nearest one. */
+/** One problem for each `UNSEAL_…` name in `env` that is not among `settings`, with its present name or the nearest one. */
 export function unknownNames(
   env: Environment,
   settings: Readonly<Record<string, SettingRow>> = SETTINGS,

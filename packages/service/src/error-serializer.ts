@@ -1,4 +1,4 @@
-/** An error as a log line holds it. */
+/** An error in a log line. */
 export interface SerializedError {
   readonly type: string
   readonly code?: string
@@ -10,9 +10,9 @@ export interface SerializedError {
 const MAX_CAUSES = 5
 
 /**
- * What an operator needs of `error` and its chain of causes. Nothing else is copied: SDK errors carry the request and the
- * response, with signatures and headers. Credentials and queries are cut out of URLs in messages, since a presigned URL is a
- * credential.
+ * What an operator needs to know about `error` and its chain of causes. Everything else is left out, because SDK errors carry the
+ * request and the response, with signatures and headers. URLs in messages lose their credentials and queries, because a presigned
+ * URL is a credential.
  */
 export function serializeError(error: unknown, causes: number = MAX_CAUSES): SerializedError {
   if (!(error instanceof Error)) return { type: typeof error, message: withoutQueries(String(error)) }
@@ -28,7 +28,7 @@ export function serializeError(error: unknown, causes: number = MAX_CAUSES): Ser
   }
 }
 
-/** `text` with the credentials and the query of every URL in it removed. */
+/** `text` without the credentials and queries of its URLs. */
 export const withoutQueries = (text: string): string =>
   text
     .replace(/(\b[a-z][a-z0-9+.-]{0,30}:\/\/)[^\s/@"']*@/gi, "$1")

@@ -3,7 +3,7 @@ import { fillKeyTemplate, matchesKeyTemplate } from "./key-template.ts"
 
 const archive = { projectId: "123456", archiveId: "0f0e0d0c-0b0a-4a09-8807-060504030201" }
 
-test("both placeholders are filled wherever they stand", () => {
+test("both placeholders are filled wherever they are", () => {
   expect(fillKeyTemplate("{projectId}/{archiveId}/{archiveId}.ts", archive)).toBe(
     `123456/${archive.archiveId}/${archive.archiveId}.ts`,
   )
@@ -20,6 +20,6 @@ test.each(["{projectId}/{archiveId}/archive.ts", "a+b/{archiveId}.ts", "{archive
   },
 )
 
-test("a dot in a template is a dot", () => {
+test("a dot in a template matches only a dot", () => {
   expect(matchesKeyTemplate("{archiveId}.ts", "123456", `${archive.archiveId}xts`)).toBe(false)
 })

@@ -1,12 +1,12 @@
-/** Templates of store keys: a relative path with `{projectId}` and `{archiveId}`. */
+/** Templates of store keys: relative paths with `{projectId}` and `{archiveId}`. */
 
-/** What is wrong with `template` as the template of a key, as a clause, or `null`. */
+/** What is wrong with `template` as a key template, as a clause, or `null`. */
 export function keyTemplateProblem(template: string): string | null {
   const stripped = template.replaceAll("{projectId}", "p").replaceAll("{archiveId}", "a")
   const unknown = /\{[^}]*\}|[{}]/.exec(stripped)
   if (unknown) return `holds ${unknown[0]}: only {projectId} and {archiveId} are known`
   if (!template.includes("{archiveId}")) return "must hold {archiveId}"
-  // A control character in a key is refused by the stores, each in its own way.
+  // Stores refuse control characters in keys, each in its own way.
   if ([...stripped].some((character) => character < " " || character === "\x7f"))
     return "holds a control character"
   return stripped.split("/").some((segment) => ["", ".", ".."].includes(segment))
@@ -14,7 +14,7 @@ export function keyTemplateProblem(template: string): string | null {
     : null
 }
 
-/** The key that `template` stands for. */
+/** Fills `template`. */
 export function fillKeyTemplate(
   template: string,
   { projectId, archiveId }: { readonly projectId: string; readonly archiveId: string },
@@ -24,7 +24,7 @@ export function fillKeyTemplate(
 
 const ARCHIVE_ID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
-/** Whether a key is one that `template` stands for, for some archive of `projectId`. */
+/** Whether `template` can produce `key` for some archive of `projectId`. */
 export function matchesKeyTemplate(template: string, projectId: string, key: string): boolean {
   const pattern = template
     .replaceAll("{projectId}", projectId)

@@ -11,7 +11,7 @@ function captured() {
   return lines
 }
 
-test("what a library prints is a line of the log, once, and nothing on stderr", () => {
+test("a library's output becomes a log line, once, and nothing goes to stderr", () => {
   const stderr = vi.spyOn(process.stderr, "write")
   const lines = captured()
   for (let times = 0; times < 3; times++) console.warn("no ready check:", "NOPERM")
@@ -24,7 +24,7 @@ test("what a library prints is a line of the log, once, and nothing on stderr", 
   stderr.mockRestore()
 })
 
-test("holds nothing that was sent, and no credentials", () => {
+test("contains nothing that was sent, and no credentials", () => {
   const lines = captured()
   const failed = Object.assign(new Error("NOPERM"), { command: { args: ["secret-1"] } })
   console.error(failed, { password: "secret-2" })
@@ -33,7 +33,7 @@ test("holds nothing that was sent, and no credentials", () => {
   expect(JSON.stringify(lines)).not.toContain("secret")
 })
 
-test("does not remember without end", () => {
+test("does not remember without bound", () => {
   const lines = captured()
   for (let number = 0; number < 1_000; number++) console.warn(`text ${number}`)
   expect(lines).toHaveLength(100)

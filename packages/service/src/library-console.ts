@@ -2,12 +2,12 @@
 import { withoutQueries } from "./error-serializer.ts"
 import type { Logger } from "./logger.ts"
 
-/** Texts that are remembered, so that each is said once: ioredis repeats its advice at every connection. */
+/** How many texts are remembered to log each once. ioredis repeats its advice at every connection. */
 const MAX_TEXTS = 100
 
 /**
- * Makes `console.warn` and `console.error` lines of `logger`, each text once. Objects are left out, since they may hold what
- * was sent to Redis; of an error, the log keeps what it always keeps.
+ * Turns `console.warn` and `console.error` into lines of `logger`, each text once. Drops objects, because they may hold what was
+ * sent to Redis. Keeps of an error what the log always keeps.
  */
 export function logConsole(logger: Pick<Logger, "warn">): void {
   const said = new Set<string>()

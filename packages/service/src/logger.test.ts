@@ -13,7 +13,7 @@ function capture(level = "info") {
 const CANARY = "c4n4ry-value"
 
 describe("createLogger", () => {
-  it("writes one JSON object a line with ISO time, level, name and version", () => {
+  it("writes one JSON object per line with ISO time, level, name and version", () => {
     const { logger, lines, last } = capture()
     logger.info({ archiveId: "a" }, "callback")
     expect(lines[0]?.endsWith("\n")).toBe(true)
@@ -27,7 +27,7 @@ describe("createLogger", () => {
     })
   })
 
-  it("keeps to its level", () => {
+  it("respects its level", () => {
     const { logger, lines } = capture("warn")
     logger.info("no")
     logger.warn("yes")
@@ -54,7 +54,7 @@ describe("createLogger", () => {
     expect(lines.join().match(/\[redacted\]/g)).toHaveLength(4)
   })
 
-  it("leaves what it was given as it was, and writes the rest of it", () => {
+  it("does not change its input, and writes the rest of it", () => {
     const { logger, last } = capture()
     const fields = { list: [{ token: CANARY, size: 16 }], at: new Date(0), url: new URL("s3://bucket/key") }
     logger.info(fields, "x")
@@ -66,7 +66,7 @@ describe("createLogger", () => {
     })
   })
 
-  it("survives a circle", () => {
+  it("survives a circular structure", () => {
     const { logger, lines, last } = capture()
     const circle: Record<string, unknown> = { token: CANARY }
     circle.self = circle
@@ -94,7 +94,7 @@ describe("createLogger", () => {
     })
   })
 
-  it("cuts credentials and queries out of the URLs in an error", () => {
+  it("removes credentials and queries from the URLs in an error", () => {
     const { logger, lines, last } = capture()
     const url = `https://user:${CANARY}@host/key?X-Amz-Signature=${CANARY}`
     logger.error({ err: new Error(`GET ${url} failed`) }, "failed")
@@ -102,7 +102,7 @@ describe("createLogger", () => {
     expect(last().err).toMatchObject({ message: "GET https://host/key?… failed" })
   })
 
-  it("keeps no more of an error that stands elsewhere", () => {
+  it("keeps no more of an error in another field", () => {
     const { logger, lines, last } = capture()
     const error = Object.assign(new Error("inner"), { request: { body: CANARY }, password: CANARY })
     logger.warn({ error, results: [{ err: error }] }, "failed")
@@ -110,7 +110,7 @@ describe("createLogger", () => {
     expect(last()).toMatchObject({ error: { message: "inner" }, results: [{ err: { message: "inner" } }] })
   })
 
-  it("survives causes in a circle and errors that are none", () => {
+  it("survives circular causes, and causes that are not errors", () => {
     const { logger, lines } = capture()
     const circle = new Error("a")
     circle.cause = circle
@@ -122,7 +122,7 @@ describe("createLogger", () => {
 })
 
 describe("rateLimited", () => {
-  it("writes so many lines a second of each kind, and says how many it left out", () => {
+  it("writes a number of lines per second for each kind, and says how many it left out", () => {
     const { logger, lines, last } = capture()
     let now = 5_000
     const log = rateLimited(logger, 2, () => now)
@@ -137,7 +137,7 @@ describe("rateLimited", () => {
     expect(last()).not.toHaveProperty("suppressed")
   })
 
-  it("stays bounded when kinds don't come from a closed set", () => {
+  it("stays bounded even if kinds don't come from a closed set", () => {
     const { logger, lines } = capture()
     const log = rateLimited(logger, 1, () => 0)
     for (let i = 0; i < 1_000; i++) log("error", `kind ${i}`, {}, "failed")
@@ -174,7 +174,7 @@ describe("standard output", () => {
     expect(numbersIn(stdout)).toEqual(all)
   })
 
-  it("has the lines of a turn as soon as it is over", async () => {
+  it("has the lines of a turn as soon as the turn is over", async () => {
     const waits = 'setImmediate(() => setImmediate(() => process.kill(process.pid, "SIGKILL")))'
     const killed = await run(process.execPath, logging(waits)).catch((error: unknown) => error)
     expect(killed).toMatchObject({ signal: "SIGKILL" })

@@ -6,8 +6,8 @@ import { VERSION } from "./version.ts"
 export type { Logger } from "pino"
 
 /**
- * A logger that writes one JSON object a line to stdout (or `destination`): ISO time, process name, version. Secrets are
- * replaced by `[redacted]`, and errors keep type, code, message, stack and causes. The bindings of a `child` are not looked at.
+ * A logger that writes one JSON object per line to stdout (or `destination`): ISO time, process name, version. Secrets become
+ * `[redacted]`. Errors keep type, code, message, stack and causes. The bindings of a `child` are not checked.
  */
 export function createLogger(name: string, level: string, destination?: DestinationStream): Logger {
   const options = {
@@ -24,8 +24,8 @@ export function createLogger(name: string, level: string, destination?: Destinat
 let standardOutput: DestinationStream | undefined
 
 /**
- * The lines of one turn of the event loop in one write, also when the process exits, unless a signal or an abort ends it. (pino's
- * own background writes come out of order or not at all then.)
+ * Writes the lines of one turn of the event loop together, even when the process exits, unless a signal or an abort ends it. (In
+ * that case pino's own background writes come out of order, or not at all.)
  */
 function openStandardOutput(): DestinationStream {
   const output = pino.destination({ fd: 1, sync: true })
@@ -44,7 +44,7 @@ function openStandardOutput(): DestinationStream {
   }
 }
 
-/** Writes a line of `kind` unless there were enough of that kind in this second. */
+/** Writes a line of `kind`, unless there were enough of that kind in this second. */
 export type RateLimitedLog = (
   level: "info" | "warn" | "error",
   kind: string,
@@ -52,12 +52,12 @@ export type RateLimitedLog = (
   message: string,
 ) => void
 
-/** Kinds that are counted apart. They come from closed sets; the bound only keeps a mistake from growing without end. */
+/** How many kinds are counted separately. They come from closed sets; the bound only limits the effect of a mistake. */
 const MAX_KINDS = 100
 
 /**
- * At most `perSecond` lines a second of each kind (an error code, an outcome). The first line after a pause says under
- * `suppressed` how many were left out.
+ * Limits each kind (an error code, an outcome) to `perSecond` lines a second. The first line after a pause has the number of lines
+ * left out as `suppressed`.
  */
 export function rateLimited(logger: Logger, perSecond: number, now: () => number = Date.now): RateLimitedLog {
   const windows = new Map<string, { second: number; lines: number; suppressed: number }>()

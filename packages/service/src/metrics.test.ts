@@ -20,7 +20,7 @@ describe("closed label sets", () => {
     expect(text).toContain('h_seconds_count{a="x"} 0')
   })
 
-  it("count what is in no set as unknown, so that nothing from outside becomes a series", async () => {
+  it("count an unlisted value as unknown, so that outside input makes no series", async () => {
     const registry = createRegistry()
     const counter = createCounter(registry, { name: "c_total", help: "c", labels: { a: ["x" as string] } })
     for (let i = 0; i < 100; i++) counter.increase({ a: `from outside ${i}` })
@@ -64,7 +64,7 @@ describe("closed label sets", () => {
     expect(after).toContain('c_total{project="unknown",outcome="x"} 1')
   })
 
-  it("leave out what can't be, also when it is counted how many there are", async () => {
+  it("leave out impossible combinations, also when series are counted", async () => {
     const registry = createRegistry()
     const values = Array.from({ length: 100 }, (_, index) => String(index))
     const labels = { a: values, b: values }
@@ -72,7 +72,7 @@ describe("closed label sets", () => {
     expect((await registry.metrics()).match(/^c_total\{.*\} 0$/gm)).toHaveLength(100)
   })
 
-  it("begin with their first event when there are thousands of them, and a scrape stays small", async () => {
+  it("begin with their first event if there are thousands of series, which keeps a scrape small", async () => {
     const registry = createRegistry()
     const projects = Array.from({ length: 5_000 }, (_, index) => String(100_000 + index))
     let judged = 0
@@ -89,7 +89,7 @@ describe("closed label sets", () => {
     expect(after.length - before.length).toBeLessThan(100_000)
   })
 
-  it("let a gauge forget the values that are gone", async () => {
+  it("let a gauge forget removed values", async () => {
     const registry = createRegistry()
     let keys = ["a", "b"]
     createGauge(registry, {

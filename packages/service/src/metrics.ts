@@ -3,10 +3,10 @@ import { VERSION } from "./version.ts"
 
 export type { Registry } from "prom-client"
 
-/** The values of a label that may change while the process runs, as configured projects do; another array once they have. */
+/** A label's values, if they may change while the process runs, as configured projects do. A change makes a new array. */
 export type ChangingSet = () => readonly string[]
 
-/** The values that each label may have. A set that changes has `unknown` as well. */
+/** The allowed values of each label. A changing set also has `unknown`. */
 export type LabelSets = Readonly<Record<string, readonly string[] | ChangingSet>>
 
 /** One value for each label. */
@@ -14,22 +14,22 @@ export type Labels<Sets extends LabelSets> = {
   readonly [Name in keyof Sets]: Sets[Name] extends readonly (infer Value)[] ? Value : string
 }
 
-/** What a label says when its value is in no set: a scrape never grows with what comes in from outside. */
+/** The label of a value in no set: outside input must never make a scrape grow. */
 export const UNKNOWN = "unknown"
 
 /**
- * So many series of a metric are shown as 0 before anything happened, so that a rate sees the first event. With more of them, each
- * begins with its first event: a scrape grows with what happened, not with what could.
+ * Up to this many series of a metric begin at 0, so that a rate includes the first event. Beyond that each series begins with its
+ * first event: a scrape grows with what happened, not with what could happen.
  */
 const MAX_INITIAL_SERIES = 500
 
 /**
- * What makes one number of those of several replicas: their sum, or, where each shows the same or the worst counts, the largest or
- * smallest. `each`: nothing does.
+ * How to combine the values of several replicas: `sum`, or `max` or `min` if each shows the same value, or if the worst counts.
+ * `each`: values can't be combined.
  */
 export type OverReplicas = "sum" | "max" | "min" | "each"
 
-/** What a document says about a metric. */
+/** The documentation of a metric. */
 export interface MetricDescription {
   readonly name: string
   readonly type: "counter" | "gauge" | "histogram"
@@ -40,18 +40,21 @@ export interface MetricDescription {
 
 const DESCRIPTIONS = new WeakMap<Registry, MetricDescription[]>()
 
-/** The metrics of Unseal's own that `registry` has, in the order in which they were made. */
+/** Unseal's own metrics in `registry`, in order of creation. */
 export const describeMetrics = (registry: Registry): readonly MetricDescription[] =>
   DESCRIPTIONS.get(registry) ?? []
 
-/** Gauges of prom-client's that are named like counters, which promtool complains of; the same without `_total` tells as much, by type. */
+/**
+ * Gauges of prom-client with names like counters, which promtool rejects. The same metrics without `_total` have equal
+ * information, by type.
+ */
 const MISNAMED = [
   "nodejs_active_resources_total",
   "nodejs_active_handles_total",
   "nodejs_active_requests_total",
 ]
 
-/** A registry with Node's process metrics and `unseal_build_info{version,node}`. */
+/** Creates a registry with Node's process metrics and `unseal_build_info{version,node}`. */
 export function createRegistry(): Registry {
   const registry = new Registry()
   DESCRIPTIONS.set(registry, [])
@@ -82,8 +85,8 @@ function describe(
 }
 
 /**
- * A counter whose labels are closed sets; all its series that are `possible` begin at 0, those of new values too, while there are
- * at most 500. A value of no set counts as `unknown`.
+ * Creates a counter whose labels are closed sets. Its `possible` series, those of new values included, begin at 0 while there are
+ * at most 500. An unlisted value counts as `unknown`.
  */
 export function createCounter<const Sets extends LabelSets>(
   registry: Registry,
@@ -110,8 +113,8 @@ export function createCounter<const Sets extends LabelSets>(
 }
 
 /**
- * A gauge whose labels are closed sets; all its series begin at 0. `collect` is awaited at every scrape, to set it then. With a
- * set that changes there are only the series that `collect` sets: what is gone is not shown as 0.
+ * Creates a gauge whose labels are closed sets. All series begin at 0. `collect` is awaited at every scrape and sets the gauge.
+ * With a changing set there are only the series that `collect` sets, so removed values do not show as 0.
  */
 export function createGauge<const Sets extends LabelSets>(
   registry: Registry,
@@ -148,7 +151,7 @@ export function createGauge<const Sets extends LabelSets>(
   return { set }
 }
 
-/** A histogram whose labels are closed sets. `buckets` are upper bounds in the unit that the name ends in. */
+/** Creates a histogram whose labels are closed sets. `buckets` are upper bounds in the unit at the end of the name. */
 export function createHistogram<const Sets extends LabelSets>(
   registry: Registry,
   { name, help, labels, buckets }: Definition<Sets> & { readonly buckets: readonly number[] },
@@ -166,7 +169,7 @@ export function createHistogram<const Sets extends LabelSets>(
   return { observe: (values, value) => histogram.observe(close(values), value) }
 }
 
-/** The values that `set` has now, each array made into a set once. */
+/** The current values of `set`. Each array is made into a set once. */
 function valuesOf(set: LabelSets[string]): () => ReadonlySet<string> {
   let seen: readonly string[] | undefined
   let values: ReadonlySet<string> = new Set()
@@ -192,7 +195,7 @@ function closed<Sets extends LabelSets>(sets: Sets): (values: Labels<Sets>) => R
   }
 }
 
-/** Calls `begin` with every combination of labels that is `possible`, at each call after which a set has changed. */
+/** Calls `begin` with every `possible` combination of labels, again whenever a set has changed since the last call. */
 function whenChanged(
   sets: LabelSets,
   possible: (combination: Record<string, string>) => boolean,
@@ -208,7 +211,7 @@ function whenChanged(
   }
 }
 
-/** Every combination of labels that is `possible`, or none if there are too many to be shown before anything happened. */
+/** Every `possible` combination of labels; none if there are too many to begin at 0. */
 function combinations(
   sets: LabelSets,
   possible: (combination: Record<string, string>) => boolean = () => true,
@@ -217,7 +220,7 @@ function combinations(
   const found: Record<string, string>[] = []
   for (const combination of product(entries)) {
     if (!possible(combination)) continue
-    // Thousands of projects: nobody looks at the rest of them.
+    // With thousands of projects, the rest need not be computed.
     if (found.length === MAX_INITIAL_SERIES) return []
     found.push(combination)
   }
@@ -233,7 +236,7 @@ function* product(
   for (const value of values) for (const rest of product(others)) yield { [name]: value, ...rest }
 }
 
-/** Gauges that are collected by the same scrape share one answer. */
+/** Gauges collected by the same scrape share one answer. */
 export function sharedByOneScrape<T>(ask: () => Promise<T>): () => Promise<T> {
   let asking: Promise<T> | undefined
   return () => {

@@ -3,16 +3,16 @@ import { fieldsOf, PROJECT_FIELDS, type ProjectFields, type ProjectsReader } fro
 import { type Project, type ProjectOf, schemaOf } from "./project-schema.ts"
 import { type DraftProject, readProjectsFile } from "./projects-file.ts"
 
-/** What came of reading the projects. */
+/** The result of reading the projects. */
 export interface ParsedProjects<P extends Project> {
   /** By id, in order. Not to be used if there are problems. */
   readonly projects: ReadonlyMap<string, P>
   readonly problems: readonly string[]
-  /** The files that were read, or should have been: once one of them changes, so may the projects. */
+  /** The files that were read, or should have been. If one of them changes, so may the projects. */
   readonly files: readonly string[]
 }
 
-/** Reads and judges the projects once, as `readProjects` says. */
+/** Reads and validates the projects once, as `readProjects` describes. */
 export function parseProjects<R extends ProjectsReader>(
   reader: R,
   env: Environment,
@@ -21,7 +21,7 @@ export function parseProjects<R extends ProjectsReader>(
   const problems: string[] = []
   const files: string[] = []
   const path = env.UNSEAL_PROJECTS_FILE || undefined
-  // What a single project is written with, whoever reads it.
+  // All variables of a single project, whoever reads them.
   const variables = Object.values(fields).flatMap(({ variable }) => variable ?? [])
   const single = variables.filter((name) => env[name] || env[`${name}_FILE`])
   let drafts: readonly DraftProject[] = []
@@ -52,7 +52,7 @@ export function parseProjects<R extends ProjectsReader>(
   return { projects, problems: firstOf(problems), files }
 }
 
-/** Nobody reads a thousand lines: the first show what is wrong. */
+/** Nobody reads a thousand lines. The first ones show what is wrong. */
 const MAX_PROBLEMS = 20
 
 const firstOf = (problems: readonly string[]): readonly string[] =>
@@ -60,7 +60,9 @@ const firstOf = (problems: readonly string[]): readonly string[] =>
     ? problems
     : [...problems.slice(0, MAX_PROBLEMS), `and ${problems.length - MAX_PROBLEMS} more problems`]
 
-/** The project in the variables, each reader's own and no other: ingest never touches a key, the worker no secret of callbacks. */
+/**
+ * The single project of the variables. Each reader sees only its own: ingest never touches a key, the worker no callback secret.
+ */
 function singleProject(
   reader: ProjectsReader,
   env: Environment,

@@ -107,7 +107,7 @@ describe("runProcess", () => {
     expect(line).toMatchObject({ msg, err: { message } })
   })
 
-  it("takes signals that come together for one", async () => {
+  it("treats signals that arrive together as one", async () => {
     const main = run(`${KEEP_ALIVE} return { ports: {}, stop: () => new Promise((r) => setTimeout(r, 500)) }`)
     await main.until("listening")
     main.child.kill("SIGINT")
@@ -117,7 +117,7 @@ describe("runProcess", () => {
     expect(await main.end()).toBe(0)
   })
 
-  it("exits with 1 when a second signal comes while it stops", async () => {
+  it("exits with 1 if a second signal arrives while it stops", async () => {
     const main = run(`${KEEP_ALIVE} return { ports: {}, stop: () => new Promise(() => {}) }`)
     await main.until("listening")
     main.child.kill("SIGTERM")
@@ -128,7 +128,7 @@ describe("runProcess", () => {
     expect(main.lines().at(-1)?.msg).toBe("killed by a second signal")
   })
 
-  it("exits with 1 when it does not stop in time", async () => {
+  it("exits with 1 if it does not stop in time", async () => {
     const main = run(`${KEEP_ALIVE} return { ports: {}, stop: () => new Promise(() => {}) }`)
     await main.until("listening")
     main.child.kill("SIGTERM")
@@ -139,7 +139,7 @@ describe("runProcess", () => {
     })
   })
 
-  it("finishes starting before it stops when the signal comes early", async () => {
+  it("finishes starting before it stops if the signal arrives early", async () => {
     const main = run(`${KEEP_ALIVE} logger.info("starting"); await new Promise((r) => setTimeout(r, 300));
       return { ports: {}, stop: async () => logger.info("closed") }`)
     await main.until("starting")

@@ -3,9 +3,9 @@ import { logConsole } from "./library-console.ts"
 import { createLogger, type Logger } from "./logger.ts"
 import { ConfigurationError } from "./settings.ts"
 
-/** What a process's `main` is given. */
+/** The arguments of a process's `main`. */
 export interface ProcessContext {
-  /** At level `info` until `main` sets its `level` to the configured one. */
+  /** At level `info` until `main` sets the configured `level`. */
   readonly logger: Logger
   /** Ends the process with 1, after a last line that says why. */
   readonly fail: (error: unknown, message: string) => never
@@ -13,23 +13,22 @@ export interface ProcessContext {
 
 /** A process that has started. */
 export interface Running {
-  /** The ports it listens on, by name. */
+  /** The ports that it listens on, by name. */
   readonly ports: Readonly<Record<string, number>>
-  /** Ends the work in hand, and then everything else. Called once. */
+  /** Finishes the work in progress, and then everything else. Called once. */
   stop(): Promise<void>
 }
 
-/** Shorter than the 10 s after which `docker stop` kills, so that a stop that hangs is logged. */
+/** Shorter than the 10 s after which `docker stop` kills, so that a hanging stop is logged. */
 const STOP_TIMEOUT_MS = 8_000
 
-/** One signal to a process group arrives several times: from the terminal, from npm and from whatever else passes it on. */
+/** One signal to a process group arrives several times: from the terminal, from npm, and from other forwarders. */
 const SAME_SIGNAL_MS = 2_000
 
 /**
- * Runs `main` as the process `name`: one JSON line `"msg":"listening"` with the ports once it resolves, then until SIGTERM,
- * SIGINT or SIGHUP, which stop it. Exit codes: 0 stopped · 1 failed to start, an error that nobody caught, a second signal
- * later than 2 s after the first, or not stopped within 8 s · 2 a `ConfigurationError`, whose problems go to stderr, one a
- * line.
+ * Runs `main` as the process `name`. Logs one JSON line `"msg":"listening"` with the ports once it resolves. SIGTERM, SIGINT or
+ * SIGHUP stop the process. Exit codes: 0 stopped · 1 failed to start, an uncaught error, a second signal more than 2 s after the
+ * first, or not stopped within 8 s · 2 a `ConfigurationError`, whose problems go to stderr, one per line.
  */
 export async function runProcess(
   name: string,
@@ -58,7 +57,7 @@ export async function runProcess(
       STOP_TIMEOUT_MS,
     )
     try {
-      // A signal that comes while the process starts waits for that: half-open connections can't be closed in order.
+      // A signal that arrives during the start waits for its end: half-open connections can't be closed in order.
       const running = await starting
       await running.stop()
       logger.info("stopped")
@@ -71,9 +70,9 @@ export async function runProcess(
 
   try {
     const { ports } = await starting
-    // Else it would be written when the process ends in order, which one that is killed does not (scripts/bootstrap.mjs).
+    // Otherwise it is written only by an orderly end, which a killed process does not have (scripts/bootstrap.mjs).
     flushCompileCache()
-    // Whoever started the process waits for this line, whatever its log level is.
+    // The starter of the process waits for this line, whatever the log level is.
     logger.child({}, { level: "info" }).info({ ports }, "listening")
   } catch (error) {
     if (!(error instanceof ConfigurationError)) fail(error, "start failed")

@@ -1,23 +1,23 @@
 /**
- * What is configured for a project: a field is one row. From it come what a projects file may hold, the variables of a single
- * project, what each reader gets, and the tables of the documents.
+ * A project's settings, one row per field. The rows define what a projects file may contain, the variables of a single project,
+ * what each reader gets, and the tables of the documents.
  */
 import { z } from "zod"
 import { keyTemplateProblem } from "./key-template.ts"
 import type { ProcessName } from "./setting-row.ts"
 import { storeUrlProblem } from "./store-url-check.ts"
 
-/** Who reads projects, each its own fields, and the processes that do so. */
+/** The readers of projects, each with its own fields, and the processes that use them. */
 export const READERS = {
-  /** Takes callbacks: reads no store and no key. */
+  /** Receives callbacks. Reads no store and no key. */
   ingest: ["ingest"],
-  /** Decrypts: reads no secret of callbacks. */
+  /** Decrypts. Reads no callback secret. */
   worker: ["worker"],
-  /** Speaks with the vendor's REST API. */
+  /** Uses the vendor's REST API. */
   vendor: ["worker", "cli"],
-  /** Looks at what is done: reads neither sources nor keys. */
+  /** Looks at finished work. Reads neither sources nor keys. */
   destination: ["cli"],
-  /** Looks where objects are, as far as that is set. */
+  /** Looks at where objects are, as far as that is set. */
   stores: ["cli"],
 } as const satisfies Record<string, readonly ProcessName[]>
 
@@ -25,19 +25,19 @@ export type ProjectsReader = keyof typeof READERS
 
 export interface ProjectField {
   readonly readers: readonly ProjectsReader[]
-  /** Judges the value, or each reason why there is none. A value in a variable is text, or a list of texts. */
+  /** Validates the value, or says why it is invalid. The value of a variable is a text, or a list of texts. */
   readonly schema: z.ZodType
-  /** A `list` is separated by commas in a variable. A `location` is a URL, or a path that starts at the file's own directory. */
+  /** A variable separates a `list` by commas. A `location` is a URL, or a path relative to the file's own directory. */
   readonly kind?: "list" | "location"
-  /** Of a single project, without a file. */
+  /** The variable of a single project, without a file. */
   readonly variable?: string
   /** The processes that read the variable by itself, without a project. */
   readonly alone?: readonly ProcessName[]
-  /** A file names the files that hold it: `nameFile`, of a list `nameFiles` as well. A variable has its `…_FILE`. */
+  /** A projects file names the files that contain it: `nameFile`, for a list also `nameFiles`. A variable has its `…_FILE`. */
   readonly secret?: true
-  /** As it is written in a variable. The schema has it, too. */
+  /** As written in a variable. The schema has it, too. */
   readonly default?: string
-  /** What field and variable were called before: answered with the new name. */
+  /** Earlier names of field and variable, which are answered with the new name. */
   readonly formerly?: { readonly field: string; readonly variable: string }
   /** What one value may be, in a few words for the documents. */
   readonly takes: string
@@ -66,7 +66,7 @@ const checked = (problemOf: (text: string) => string | null) =>
 const TOKEN_TAKES = "16 to 256 characters, only letters, digits and - . _ ~"
 const MIN_SECRET_BYTES = 16
 
-/** The vendor's have more than 30 characters: what has half as many was cut, or is a placeholder. */
+/** The vendor's have more than 30 characters. A text half as long was cut, or is a placeholder. */
 const signatureSecret = words.check(({ value, issues }) => {
   const bytes = Buffer.byteLength(value)
   if (bytes === 0 || bytes >= MIN_SECRET_BYTES) return
@@ -122,7 +122,7 @@ export const PROJECT_FIELDS = {
   applicationKey: {
     readers: ["vendor"],
     schema: words
-      // Dashboards and .env files have the line breaks as \n, and the whole in quotes.
+      // Dashboards and .env files write line breaks as \n, and put the whole in quotes.
       .transform((text) =>
         text
           .trim()
@@ -236,7 +236,7 @@ export const PROJECT_FIELDS = {
   },
   callbackToken: {
     readers: ["ingest"],
-    // A path segment, so it is written without escapes; 16 characters are out of reach of guessing.
+    // A path segment, so it needs no escapes. 16 characters are too many to guess.
     schema: z
       .string()
       .regex(/^[\w.~-]{16,256}$/, { error: `must have ${TOKEN_TAKES}` })
@@ -248,14 +248,14 @@ export const PROJECT_FIELDS = {
   },
 } as const satisfies ProjectFields
 
-/** The fields that `reader` reads, by name. */
+/** The fields of `reader`, by name. */
 export const fieldsOf = (
   reader: ProjectsReader,
   fields: ProjectFields,
 ): [name: string, field: ProjectField][] =>
   Object.entries(fields).filter(([, { readers }]) => readers.includes(reader))
 
-/** How a file spells `field`, the usual way first: a secret is in files that it names. */
+/** How a file spells `field`, the usual way first. Secrets are in files, which these fields name. */
 export function namesInFile(name: string, { secret, kind }: ProjectField): readonly string[] {
   if (!secret) return [name]
   return kind === "list"

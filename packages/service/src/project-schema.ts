@@ -1,4 +1,4 @@
-/** What each reader makes of the fields of a project: what they must be together, and what it gets. */
+/** What each reader makes of a project's fields: how they must fit together, and what it gets. */
 import { z } from "zod"
 import { fieldsOf, type PROJECT_FIELDS, type ProjectFields, type ProjectsReader } from "./project-fields.ts"
 import { placeKeyOf } from "./store-url-check.ts"
@@ -11,44 +11,44 @@ type ShapeOf<R extends ProjectsReader> = {
     : never]: Fields[Name]["schema"]
 }
 
-/** For reading only, lists as well. */
+/** Makes everything read-only, lists as well. */
 type Read<T> = T extends readonly (infer Item)[]
   ? readonly Item[]
   : T extends object
     ? { readonly [Name in keyof T]: Read<T[Name]> }
     : T
 
-/** The fields of `R` as they were written, each as its row says. */
+/** The fields of `R` as written, each as its row defines. */
 type Written<R extends ProjectsReader> = Read<z.output<z.ZodObject<ShapeOf<R>>>>
 
-/** What ingest knows of a project (an OpenTok API key or a Vonage application). Secrets are those that its callbacks are authenticated by. */
+/** A project for ingest (an OpenTok API key or a Vonage application). Its secrets authenticate callbacks. */
 export type IngestProject = Omit<Written<"ingest">, "platform">
 
-/** What the worker knows of a project. */
+/** A project for the worker. */
 export type WorkerProject = Omit<Written<"worker">, "platform">
 
-/** What a command that looks at what is done knows of a project. */
+/** A project for a command that looks at finished work. */
 export type DestinationProject = Omit<Written<"destination">, "platform">
 
 type Optional = "source" | "destination"
 
-/** What a command that only looks knows of a project. */
+/** A project for a command that only looks. */
 export type StoresProject = Omit<Written<"stores">, "platform" | Optional> & {
   readonly [Name in Optional]?: string | undefined
 }
 
-/** What is asked of the vendor's REST API is asked with this. */
+/** The credential for the vendor's REST API. */
 type ApiCredentials =
   | { readonly scheme: "opentok" | "basic"; readonly apiSecret: string }
   /** The private key of the Vonage application, PEM. */
   | { readonly scheme: "vonage"; readonly privateKey: string }
 
-/** What a process that speaks with the vendor's REST API knows of a project. */
+/** A project for a process that uses the vendor's REST API. */
 export interface VendorProject
   extends Omit<Written<"vendor">, "platform" | "apiAuth" | "apiSecret" | "applicationKey"> {
   /** OpenTok (legacy) or Vonage Video (unified). */
   readonly platform: Platform
-  /** Absent if nothing is to be asked of the vendor for this project. */
+  /** Absent if the vendor is never asked for this project. */
   readonly credentials?: ApiCredentials
 }
 
@@ -61,7 +61,7 @@ export interface ProjectOf {
   readonly stores: StoresProject
 }
 
-/** A project as one of the readers knows it. */
+/** A project for any reader. */
 export type Project = ProjectOf[ProjectsReader]
 
 type Platform = "opentok" | "vonage"
@@ -74,7 +74,7 @@ type Context<T> = z.core.ParsePayload<T>
 const complain = ({ issues }: Context<unknown>, path: string, message: string): void =>
   void issues.push({ code: "custom", path: [path], message, input: undefined })
 
-/** The platform as it is written must be that of the id, whoever reads it. */
+/** For every reader: a given platform must match the id. */
 function checkPlatform(context: Context<{ id: string; platform?: Platform | undefined }>): void {
   const { id, platform } = context.value
   if (platform !== undefined && platform !== platformOf(id))
@@ -163,14 +163,14 @@ const destinationSchema = (fields: ProjectFields): z.ZodType<DestinationProject>
     .check(checkPlatform)
     .transform(({ platform: _, ...project }) => project)
 
-/** Where the objects are: none of it is needed. */
+/** Where the objects are. All of it is optional. */
 const storesSchema = (fields: ProjectFields): z.ZodType<StoresProject> =>
   objectOf("stores", fields)
     .partial({ source: true, destination: true })
     .check(checkPlatform)
     .transform(({ platform: _, ...project }) => project)
 
-/** The schema of what `reader` gets of a project. Callbacks that prove no origin are refused unless `allowUnauthenticated`. */
+/** The schema of a project for `reader`. Refuses unauthenticated callbacks unless `allowUnauthenticated`. */
 export function schemaOf<R extends ProjectsReader>(
   reader: R,
   {

@@ -5,10 +5,13 @@ import { readSecretFile } from "./environment.ts"
 import { fieldsOf, namesInFile, type ProjectFields, type ProjectsReader } from "./project-fields.ts"
 import { readSmallFile } from "./small-file.ts"
 
-/** A project as it was written, not yet validated, and how its fields are called where it was written. */
+/** A project as written, not yet validated, and the names of its fields there. */
 export interface DraftProject {
   readonly fields: Readonly<Record<string, unknown>>
-  /** Fields whose secret could not be read, or that have an earlier name: a problem already, so that they are not said to be missing as well. */
+  /**
+   * Fields whose secret could not be read, or that have an earlier name. They already are a problem, and must not be reported as
+   * missing.
+   */
   readonly unreadable: ReadonlySet<string>
   label(path: readonly PropertyKey[]): string
 }
@@ -16,15 +19,15 @@ export interface DraftProject {
 interface Reading {
   readonly reader: ProjectsReader
   readonly fields: ProjectFields
-  /** What is wrong, and every file that was looked at, is added to these. */
+  /** Receives every problem and every file that was looked at. */
   readonly problems: string[]
   readonly files: string[]
 }
 
-/** A path that is none: its scheme says what it is. */
+/** Not a path: it has a scheme. */
 const URL_LIKE = /^[a-z][a-z0-9+.-]*:/i
 
-/** Room for 5,000 projects with long store URLs, and little enough to be read while callbacks wait. */
+/** Room for 5,000 projects with long store URLs, but small enough to be read while callbacks wait. */
 const MAX_BYTES = 4 * 2 ** 20
 const MAX_PROJECTS = 20_000
 
@@ -32,8 +35,8 @@ const isRecord = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value)
 
 /**
- * The projects of the file `path` (`{ projects: [ … ] }` in JSON or YAML), reduced to the fields of `reader`, with secrets
- * read from the files that hold them. Relative paths start at the file's own directory. No problem quotes the file's content.
+ * The projects of the file `path` (`{ projects: [ … ] }` in JSON or YAML), reduced to the fields of `reader`. Reads secrets from
+ * the files that are named. Relative paths start at the file's own directory. No problem quotes the file's content.
  */
 export function readProjectsFile(path: string, reading: Reading): DraftProject[] {
   const { problems, files } = reading
@@ -84,7 +87,7 @@ function parse(path: string, problems: string[]): unknown {
   }
   if (lastParsed?.text === text) return lastParsed.content
   const content = parseJson(text) ?? parseYaml(text, path, problems)
-  // A worker reads the file twice at its start, for its own fields and for those of the vendor's API.
+  // At its start a worker reads the file twice, for its own fields and for those of the vendor's API.
   if (content !== undefined) lastParsed = { text, content }
   setImmediate(() => {
     lastParsed = undefined
@@ -92,7 +95,7 @@ function parse(path: string, problems: string[]): unknown {
   return content
 }
 
-/** What was read in this turn of the event loop: parsing YAML is what costs most of reading thousands of projects. */
+/** The file read in this turn of the event loop. With thousands of projects, parsing YAML takes most of the time. */
 let lastParsed: { readonly text: string; readonly content: unknown } | undefined
 
 function parseYaml(text: string, path: string, problems: string[]): unknown {
@@ -100,7 +103,7 @@ function parseYaml(text: string, path: string, problems: string[]): unknown {
   try {
     documents = loadAll(text, { schema: CORE_SCHEMA })
   } catch (error) {
-    // The parser's own message would quote the line, which may hold what should have been in a file of its own.
+    // The parser's own message would quote the line, which may contain a misplaced secret.
     const line = error instanceof YAMLException ? (error.mark?.line ?? 0) : 0
     problems.push(`${path}: line ${line + 1} is neither JSON nor YAML`)
     return undefined
@@ -110,7 +113,7 @@ function parseYaml(text: string, path: string, problems: string[]): unknown {
   return undefined
 }
 
-/** JSON is YAML too, and several times as fast to read as such. `undefined` if it is none. */
+/** JSON is YAML too, and is parsed several times as fast by a JSON parser. `undefined` if it is not JSON. */
 function parseJson(text: string): unknown {
   if (!/^\s*\{/.test(text.slice(0, 1_000))) return undefined
   try {
@@ -156,7 +159,7 @@ function draftOf(
   return { fields, unreadable, label: (path) => `${where}${path.map(asWritten).join("")}` }
 }
 
-/** The files of one secret: the one, or those of a list, each with what names it. */
+/** The files of one secret, or of each in a list, with the field that names each. */
 function secretFiles(
   item: Record<string, unknown>,
   [one, many]: readonly string[],
@@ -182,7 +185,7 @@ function nameProblem(name: string, fields: ProjectFields): string | null {
     const names = namesInFile(now, field)
     if (names.includes(name)) return null
     if (field.formerly?.field === name) return `is called ${now} now: rename it`
-    // Written itself where the file that holds it belongs.
+    // The secret itself was written where the name of its file belongs.
     if (field.secret && [now, names[0]!.replace(/File$/, "")].includes(name))
       return `holds a secret: give the file that holds it, ${names[0]}`
     known.push(...names)

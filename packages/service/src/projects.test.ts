@@ -90,7 +90,7 @@ describe("a single project", () => {
     })
   })
 
-  it("is read without the other process's variables: a secret file out of reach does not matter", () => {
+  it("is read without the other process's variables, so that an unreadable secret file of those does not matter", () => {
     const env = {
       ...WORKER,
       UNSEAL_SIGNATURE_SECRET_FILE: "/no/such/secret",
@@ -105,14 +105,14 @@ describe("a single project", () => {
     ])
   })
 
-  it("with a secret that can't be read has that one problem", () => {
+  it("with a secret that can't be read has only that problem", () => {
     const env = { UNSEAL_PROJECT_ID: "1", UNSEAL_SIGNATURE_SECRET_FILE: "/no/such/file" }
     expect(problemsOf("ingest", env)).toEqual([
       "UNSEAL_SIGNATURE_SECRET_FILE: /no/such/file can't be read (ENOENT)",
     ])
   })
 
-  it("may not be open to everybody unless that is said twice", () => {
+  it("may be open to everybody only if that is said twice", () => {
     const env = { UNSEAL_PROJECT_ID: "1", UNSEAL_CALLBACK_AUTH: "none" }
     expect(problemsOf("ingest", env)).toEqual([
       "UNSEAL_CALLBACK_AUTH is none, so anybody could submit callbacks: set UNSEAL_ALLOW_UNAUTHENTICATED=1 if you want that",
@@ -302,7 +302,7 @@ projects:
     })
   })
 
-  it("serves whoever speaks with the vendor, by platform", () => {
+  it("serves users of the vendor's API, by platform", () => {
     const key = "-----BEGIN PRIVATE KEY-----\nMIIE\n-----END PRIVATE KEY-----"
     writeFileSync(join(directory, "secrets/application.pem"), `${key}\n`)
     const content = `
@@ -328,7 +328,7 @@ projects:
     ])
   })
 
-  it("takes an application's key with literal line breaks, and in quotes", () => {
+  it("accepts an application's key with literal line breaks, and in quotes", () => {
     const pem = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----"
     for (const written of [pem.replaceAll("\n", "\\n"), `"${pem.replaceAll("\n", "\\r\\n")}"`]) {
       const env = { UNSEAL_PROJECT_ID: UUID, UNSEAL_APPLICATION_KEY: written }
@@ -339,7 +339,7 @@ projects:
     }
   })
 
-  it("is refused where a project's platform, credentials and limits do not fit", () => {
+  it("is refused if a project's platform, credentials and limits do not fit", () => {
     const content = `
 projects:
   - { id: 1, platform: vonage, apiSecretFile: secrets/new }
@@ -401,7 +401,7 @@ projects:
     expect(problems.at(-1)).toBe("and 10 more problems")
   })
 
-  it("of 5,000 projects with long store URLs is read", () => {
+  it("with 5,000 projects and long store URLs can be read", () => {
     const project = (id: number) => ({
       id,
       source: `s3://recordings-${id}/a/prefix/that/is/long?region=eu-central-1&profile=profile-of-${id}`,
@@ -413,7 +413,7 @@ projects:
     expect(readProjects({ for: "worker", env }).ids).toHaveLength(5_000)
   })
 
-  it("is judged as a whole: every problem with its path, no value of a secret", () => {
+  it("is validated as a whole: every problem has its path, and no value of a secret", () => {
     const problems = problemsOfFile(
       "ingest",
       `
@@ -457,7 +457,7 @@ more: 1
     expect(problemsOfFile("ingest", content)).toContain(`line ${line} is neither JSON nor YAML`)
   })
 
-  it("reads what YAML 1.2 reads, and one document of it", () => {
+  it("may use YAML 1.2, but only one document", () => {
     const text = `%YAML 1.2
 ---
 defaults: &limits { partsInFlight: 4 } # shared
@@ -506,7 +506,7 @@ projects:
     },
   )
 
-  it("is refused, and not waited for, if it is a pipe, a device or a directory", () => {
+  it("is refused at once if it is a pipe, a device or a directory", () => {
     execFileSync("mkfifo", [join(directory, "pipe")])
     for (const [path, why] of [
       [join(directory, "pipe"), "not a regular file"],
@@ -518,7 +518,7 @@ projects:
       ])
   })
 
-  it("is refused when it is not there, and when its aliases would not end", () => {
+  it("is refused if it does not exist, or if its aliases would not end", () => {
     expect(problemsOf("worker", { UNSEAL_PROJECTS_FILE: "/no/such/file" })).toEqual([
       "UNSEAL_PROJECTS_FILE: /no/such/file can't be read (ENOENT)",
     ])
@@ -539,14 +539,14 @@ projects:
     )
   })
 
-  it("answers a field's earlier name with the one it has now, and with that alone", () => {
+  it("answers a field's earlier name with its present one, and with nothing else", () => {
     const fields = `source: "s3://a", destination: "s3://b", keysDir: k`
     const renamed = "projects[0].keysDir is called keys now: rename it"
     for (const reader of ["worker", "stores"] as const)
       expect(problemsOfFile(reader, `projects: [{ id: 1, ${fields} }]`)).toEqual([renamed])
   })
 
-  it("has keys by URL as it stands, and by path from its own directory", () => {
+  it("may name keys by URL, or by a path from its own directory", () => {
     const at = (keys: string) => {
       const fields = { source: "s3://a", destination: "s3://b", keys }
       const env = { UNSEAL_PROJECTS_FILE: file(JSON.stringify({ projects: [{ id: 1, ...fields }] })) }
@@ -558,7 +558,7 @@ projects:
     expect(at("/keys")).toBe("/keys")
   })
 
-  it("names the item of a list that is wrong", () => {
+  it("names the invalid item of a list", () => {
     const problems = problemsOfFile(
       "worker",
       `projects: [{ id: 1, source: "s3://a", destination: "s3://b", keys: k, sourceKeys: ["{archiveId}", "x"] }]`,
@@ -568,14 +568,14 @@ projects:
 })
 
 describe("a file that two readers read at once", () => {
-  it("is told to both when it can't be used", () => {
+  it("is reported to both if it can't be used", () => {
     const env = { UNSEAL_PROJECTS_FILE: file("projects: [ {", "broken.yaml") }
     const problem = expect.stringMatching(/line 1 is neither JSON nor YAML/)
     for (const reader of ["worker", "vendor"] as const)
       expect(problemsOf(reader, env)).toEqual(expect.arrayContaining([problem]))
   })
 
-  it("gives each its own fields, and another file in the same turn is another file", () => {
+  it("gives each its own fields, and does not mix two files of the same turn", () => {
     const content = (id: number) => `projects:
   - { id: ${id}, source: "file:///in", destination: "file:///out", keys: keys, apiSecretFile: secrets/new }
 `

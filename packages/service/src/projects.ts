@@ -12,17 +12,18 @@ export type {
   WorkerProject,
 } from "./project-schema.ts"
 
-/** The configured projects. Ask anew for every callback and job: the answer may change while the process runs. */
+/** The configured projects. Look them up anew for every callback and job: they may change while the process runs. */
 export interface Projects<P extends Project> {
   get(id: string): P | undefined
-  /** In the order in which they are configured. Another array once they have changed. */
+  /** In configuration order. A change makes a new array. */
   readonly ids: readonly string[]
 }
 
 /**
- * Reads the projects from `UNSEAL_PROJECTS_FILE`, or the single one of `UNSEAL_PROJECT_ID` and the variables beside it. Only
- * what the reader needs is read: secrets of callbacks for `ingest`, stores and keys for `worker`, what the REST API asks for
- * `vendor`, where the plaintext is for `destination`, where all objects are for `stores`. `env` may hold the rest as well, as may the file. Throws `ConfigurationError` with every problem and where it is.
+ * Reads the projects from `UNSEAL_PROJECTS_FILE`, or the single one from `UNSEAL_PROJECT_ID` and its variables. Reads only what the
+ * reader needs: callback secrets for `ingest`, stores and keys for `worker`, credentials of the REST API for `vendor`, where the
+ * plaintext is for `destination`, where all objects are for `stores`. `env` and the file may contain the rest as well. Throws
+ * `ConfigurationError` with every problem and its place.
  */
 export function readProjects<R extends ProjectsReader>(options: {
   for: R

@@ -1,6 +1,6 @@
 import { serializeError } from "./error-serializer.ts"
 
-/** Fields whose value is never logged, wherever they stand in a line. `key` is not among them: it names an object. */
+/** Fields whose value is never logged, wherever they are in a line. `key` is not listed: it names an object. */
 const SECRET_FIELDS = new Set([
   ...["password", "encryptedPassword", "passphrase", "secret", "signatureSecret", "signatureSecrets"],
   ...["token", "callbackToken", "authorization", "Authorization", "cookie", "x-opentok-auth"],
@@ -9,13 +9,13 @@ const SECRET_FIELDS = new Set([
 ])
 
 const CENSOR = "[redacted]"
-/** Deeper than any line; what lies below is left out, so that a circle has an end. */
+/** Deeper than any line. What lies below is left out, so that circular structures end. */
 const MAX_DEPTH = 8
 
 /**
- * `fields` of a log line with the value of every secret field replaced by `[redacted]`, at any depth; the same object if there
- * is none. An error becomes what its serializer keeps of it; the line's own `err` is left to that. Pino's own redaction, told of as many paths on four levels, takes 140 µs a
- * line, which is more than the whole of a callback may cost; this takes 1 µs.
+ * The `fields` of a log line with the value of every secret field replaced by `[redacted]`, at any depth. The same object if
+ * there is none. An error becomes what its serializer keeps of it; the line's own `err` is left to the logger. Pino's own
+ * redaction, with as many paths on four levels, takes 140 µs per line, more than a whole callback may cost. This takes 1 µs.
  */
 export function redact(fields: Record<string, unknown>): Record<string, unknown> {
   const { err, ...rest } = fields
@@ -37,7 +37,7 @@ function redactValue(value: unknown, depth: number): unknown {
   if (typeof value !== "object" || value === null) return value
   if (value instanceof Error) return serializeError(value)
   if (depth > MAX_DEPTH) return "[too deep]"
-  // What says itself how it is written: dates, URLs, buffers.
+  // Dates, URLs and buffers, which define their own form.
   if ("toJSON" in value && typeof value.toJSON === "function") return value
   return redactObject(value, depth)
 }

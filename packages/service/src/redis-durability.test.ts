@@ -32,20 +32,20 @@ test("an unsafe Redis is refused at start-up, with what is wrong and what to do"
   )
 })
 
-test("a Redis that is connected already is looked at", async () => {
+test("a Redis that is already connected is checked", async () => {
   const { refused } = watch("require", "ready", [["appendonly is no"]])
   await turn()
   expect(refused).toHaveLength(1)
 })
 
-test("with the risk taken, it is only complained of", async () => {
+test("if the risk is accepted, it is only logged", async () => {
   const { refused, lines, connect } = watch("warn", "connecting", [["appendonly is no"]])
   await connect()
   expect(refused).toEqual([])
   expect(lines.join()).toContain("appendonly is no")
 })
 
-test("what comes in a failover later is not refused", async () => {
+test("a Redis that takes over in a failover is not refused", async () => {
   const { refused, lines, connect } = watch("require", "connecting", [[], ["appendonly is no"]])
   await connect()
   expect(lines).toEqual([])
@@ -54,7 +54,7 @@ test("what comes in a failover later is not refused", async () => {
   expect(lines.join()).toContain("appendonly is no")
 })
 
-test("one that could not be asked is asked again when it is back, and refused then", async () => {
+test("one that could not be asked is asked again when it is back, and then refused", async () => {
   const { refused, lines, connect } = watch("require", "connecting", [
     new Error("away"),
     ["appendonly is no"],
@@ -65,7 +65,7 @@ test("one that could not be asked is asked again when it is back, and refused th
   expect(refused).toHaveLength(1)
 })
 
-test("a Redis that never tells is complained of once, and again for another reason", async () => {
+test("a Redis that never answers the question is logged once, and again for another reason", async () => {
   const forbidden = new Error("NOPERM this user has no permissions to run the 'info' command")
   const { lines, connect } = watch("require", "connecting", [forbidden, forbidden, new Error("away"), []])
   for (let times = 0; times < 2; times++) await connect()

@@ -1,15 +1,15 @@
-/** Whether the Redis that is there keeps what it acknowledges. */
+/** Checks whether the current Redis keeps what it acknowledges. */
 import type { Logger } from "./logger.ts"
 import type { RedisClient } from "./redis.ts"
 
-/** The first Redis that this process met may lose what it acknowledges. */
+/** The first Redis of this process may lose what it acknowledges. */
 export class UnsafeRedisError extends Error {
   override readonly name = "UnsafeRedisError"
 }
 
 export interface DurabilityOptions {
   readonly redis: RedisClient
-  /** `require`: the process ends if the first Redis that it meets has problems. `warn`: it only says so. */
+  /** `require`: the process ends if its first Redis has problems. `warn`: it only logs them. */
   readonly policy: "require" | "warn"
   /** How it may lose jobs, one clause each. */
   readonly problems: (redis: RedisClient) => Promise<readonly string[]>
@@ -19,8 +19,8 @@ export interface DurabilityOptions {
 }
 
 /**
- * Looks at every Redis that this process connects to. One that takes another's place later, in a failover, is never refused:
- * what is in it must still be worked off.
+ * Checks every Redis that this process connects to. One that later takes another's place, in a failover, is never refused,
+ * because its jobs must still be done.
  */
 export function watchDurability({ redis, policy, problems, logger, refuse }: DurabilityOptions): void {
   let first = true

@@ -1,4 +1,4 @@
-/** One try at start: what Redis refuses then is a mistake in the settings, and better said at once than tried for ever. */
+/** One try at start. If Redis refuses then, the settings are wrong, and an error at once is better than trying for ever. */
 import { connect as connectPlain, type Socket } from "node:net"
 import { connect as connectTls } from "node:tls"
 import { ConfigurationError } from "./configuration-error.ts"
@@ -10,8 +10,8 @@ const REACH_MS = 3_000
 const LOOK_MS = 1_000
 
 /**
- * Throws `ConfigurationError` if a Redis is there and can't ever be used with these settings: password, TLS, certificate, database, or
- * the form of the URL. A Redis that is away, loading, or slow is none of that: it is waited for later on.
+ * Throws `ConfigurationError` if a Redis is there, but can never be used with these settings: password, TLS, certificate,
+ * database, or the form of the URL. A Redis that is away, loading, or slow is no such problem: it is waited for later.
  */
 export async function reachRedis(settings: RedisSettings): Promise<void> {
   const location = parseRedisUrl(settings.REDIS_URL)
@@ -48,7 +48,7 @@ export async function reachRedis(settings: RedisSettings): Promise<void> {
   }
 }
 
-/** What the errors say is wrong with the settings; `null` if nothing of the kind. */
+/** What the errors say is wrong with the settings; `null` if nothing is. */
 function clauseOf(heard: readonly string[], location: RedisLocation): string | null {
   const said = heard.join("\n")
   const bySentinel = /sentinel [^\n]*(WRONGPASS|NOAUTH|invalid password|NOPERM)/.test(said)
@@ -84,7 +84,7 @@ async function withDatabases(problem: string, redis: RedisClient, location: Redi
 }
 
 async function wrongForm(redis: RedisClient, { form }: RedisLocation): Promise<string | null> {
-  // Who may not ask is not told; and it works all the same.
+  // A user who may not ask gets no answer, and that is no problem.
   const info = (await redis.info("server").catch(() => "")) as string
   const mode = /^redis_mode:(\w+)/m.exec(info)?.[1]
   if (form !== "cluster" && mode === "cluster") return "is a node of a cluster: write redis-cluster://"
@@ -92,7 +92,7 @@ async function wrongForm(redis: RedisClient, { form }: RedisLocation): Promise<s
   return null
 }
 
-/** Whether a host speaks TLS where the URL has none, or the reverse; or what it says to our certificate. */
+/** Checks whether a host uses TLS while the URL does not, or the reverse, and what it says about our certificate. */
 async function wrongTls(
   heard: readonly string[],
   settings: RedisSettings,
@@ -108,12 +108,12 @@ async function wrongTls(
   }
   const plain = await converse(connectPlain(host), "connect", "PING\r\n")
   if (/^[+-]/.test(plain.answer)) return `speaks no TLS at ${place}: write the scheme without its second s`
-  // Whoever writes may lose what the server says when it closes.
+  // Writing may lose what the server says when it closes.
   const { failure } = await converse(connectTls({ ...host, ...openTlsFiles(settings) }), "close")
   return clauseOf([failure], location)
 }
 
-/** Waits for `event`, asks `question` if there is one, and tells whether the event was met, what was answered, and what failed. */
+/** Waits for `event` and sends `question` if there is one. Reports whether the event came, the answer, and the failure. */
 function converse(
   socket: Socket,
   event: string,

@@ -3,7 +3,7 @@ import { parseRedisUrl } from "./redis-url.ts"
 import { text } from "./settings.ts"
 import { readSmallFile } from "./small-file.ts"
 
-/** Where Redis is and what TLS needs, as a process's settings have it. */
+/** A process's settings for Redis and TLS. */
 export interface RedisSettings {
   readonly REDIS_URL: string
   readonly REDIS_TLS_CA_FILE?: string | undefined
@@ -20,7 +20,7 @@ const redisUrl = () =>
     }
   })
 
-/** The schema's part for `RedisSettings`, for every process that speaks to Redis. */
+/** The part of the schema for `RedisSettings`, for every process that uses Redis. */
 export const REDIS_SETTINGS = {
   REDIS_URL: redisUrl(),
   REDIS_TLS_CA_FILE: text("a path").optional(),
@@ -33,13 +33,13 @@ const LARGEST_PEM = 4 * 2 ** 20
 
 const FILES = { ca: "REDIS_TLS_CA_FILE", cert: "REDIS_TLS_CERT_FILE", key: "REDIS_TLS_KEY_FILE" } as const
 
-/** What `tls.connect` is given. */
+/** Options for `tls.connect`. */
 export type TlsFiles = { readonly [Name in keyof typeof FILES]?: string }
 
 /**
- * The contents of the TLS files, read again for each connection, so that a certificate may be renewed under a running process; a
- * file that can't be read then is as it was. Throws `ConfigurationError` if one can't be read now, or if certificate and key
- * are not both given.
+ * The contents of the TLS files. They are read again for each connection, so that a certificate may be renewed under a running
+ * process; if a file can't be read then, its last content is used. Throws `ConfigurationError` if one can't be read now, or if only
+ * one of certificate and key is given.
  */
 export function openTlsFiles(settings: RedisSettings): TlsFiles {
   const problems: string[] = []

@@ -50,7 +50,7 @@ it.each([
   expect(() => parseRedisUrl(url)).not.toThrow("hunter2")
 })
 
-it("reads TLS files again for each connection, and keeps the last when one can't be read", () => {
+it("reads TLS files again for each connection, and keeps the last content if one can't be read", () => {
   const directory = mkdtempSync(join(tmpdir(), "unseal-test-"))
   try {
     const ca = join(directory, "ca.crt")

@@ -1,15 +1,15 @@
-/** What `REDIS_URL` may say: one Redis, sentinels that know it, or a cluster. */
+/** The forms of `REDIS_URL`: one Redis, sentinels that know it, or a cluster. */
 
 interface Host {
   readonly host: string
   readonly port: number
 }
 
-/** Where Redis is, and as whom to speak to it. */
+/** Where Redis is, and the user to log in as. */
 export interface RedisLocation {
   readonly form: "single" | "sentinel" | "cluster"
   readonly tls: boolean
-  /** The Redis; or sentinels; or nodes of a cluster: one that answers is enough. */
+  /** The Redis, its sentinels, or nodes of a cluster. One that answers is enough. */
   readonly hosts: readonly Host[]
   readonly username?: string
   readonly password?: string
@@ -19,7 +19,7 @@ export interface RedisLocation {
   readonly sentinelUsername?: string
   readonly sentinelPassword?: string
   readonly family?: 4 | 6
-  /** The URL as it may be shown: without secrets. */
+  /** The URL without secrets, for display. */
   readonly shown: string
 }
 
@@ -34,7 +34,10 @@ const FORMS = {
 
 const SENTINEL_PARAMETERS = ["sentinelMasterId", "sentinelUsername", "sentinelPassword"]
 
-/** Reads a `REDIS_URL`. Throws `RangeError` with what it must be, a clause that follows the setting's name and holds no secret. */
+/**
+ * Parses a `REDIS_URL`. Throws `RangeError` with what it must be: a clause that follows the setting's name and contains no
+ * secret.
+ */
 export function parseRedisUrl(url: string): RedisLocation {
   const match = /^([a-z-]+):\/\/([^/?#]*)(\/[^?#]*)?(\?[^#]*)?$/.exec(url)
   const scheme = match?.[1] as keyof typeof FORMS | undefined
@@ -100,7 +103,7 @@ function credentialsOf(text: string): [username?: string | undefined, password?:
 function hostOf(text: string, usualPort: number): Host {
   const match = /^(\[[0-9A-Fa-f:.]+\]|[^:[\]\s]+)(?::(\d{1,5}))?$/.exec(text)
   const port = Number(match?.[2] ?? usualPort)
-  // Not quoted: what stands there may be half of a password.
+  // Not quoted, because it may be half of a password.
   if (!match || port < 1 || port > 65_535)
     throw new RangeError(
       "must name hosts as HOST or HOST:PORT; in a password, @ / ? and # are written %40 %2F %3F %23",

@@ -27,7 +27,7 @@ function connect(url: string, role: "producer" | "consumer") {
 const ready = (redis: RedisClient) =>
   redis.status === "ready" ? Promise.resolve() : new Promise<void>((resolve) => redis.once("ready", resolve))
 
-/** A port where nobody listens. */
+/** A port on which nothing listens. */
 async function freePort(): Promise<number> {
   const probe = createServer().listen(0, "127.0.0.1")
   await once(probe, "listening")
@@ -44,7 +44,7 @@ describe("connectRedis", () => {
     expect(await redis.ping()).toBe("PONG")
   })
 
-  it("returns at once when Redis is down: a producer's commands fail, and work when Redis is back", async () => {
+  it("returns at once while Redis is down: a producer's commands fail, and work when Redis is back", async () => {
     const own = await startRedis()
     await own.stop()
     const { redis } = connect(own.url, "producer")
@@ -73,7 +73,7 @@ describe("connectRedis", () => {
     }
   })
 
-  it("ends a producer's command when a frozen server does not answer", async () => {
+  it("ends a producer's command if a frozen server does not answer", async () => {
     const frozen = createServer((socket) => void socket.on("error", () => {})).listen(0, "127.0.0.1")
     await once(frozen, "listening")
     const { redis } = connect(`redis://127.0.0.1:${(frozen.address() as AddressInfo).port}`, "producer")

@@ -3,14 +3,14 @@ import { type Logger, rateLimited } from "./logger.ts"
 import { openTlsFiles, type RedisSettings } from "./redis-settings.ts"
 import { parseRedisUrl, type RedisLocation } from "./redis-url.ts"
 
-/** A client of one Redis, be it found by sentinels or not, or of a cluster. */
+/** A client of one Redis, found by sentinels or not, or of a cluster. */
 export type RedisClient = Redis | Cluster
 
 /**
- * A producer answers somebody who waits, so no command outlives its caller: without a connection it fails at once, without an
- * answer after `commandTimeout`. It is not sent again, since the caller has answered by then. A consumer has nobody waiting:
- * its commands wait until Redis is back. `socketTimeout` counts only while an answer is due; a consumer's blocking commands
- * take up to 10 s by themselves.
+ * Somebody waits for a producer's answer, so no command outlives its caller: it fails at once without a connection, and after
+ * `commandTimeout` without an answer. It is not sent again, because by then the caller has answered. Nobody waits for a consumer:
+ * its commands wait until Redis is back. `socketTimeout` counts only while an answer is due. A consumer's blocking commands alone
+ * take up to 10 s.
  */
 const ROLES = {
   producer: {
@@ -24,8 +24,8 @@ const ROLES = {
 } as const satisfies Record<string, RedisOptions>
 
 /**
- * A cluster's client has no connection that waits for its node: a command that finds none is sent again, so often. A failover
- * takes the cluster's node timeout, 15 s by default, and a second or two.
+ * A cluster's client has no connection that waits for its node. A command without a node is sent again, this often. A failover
+ * takes the cluster's node timeout, 15 s by default, plus a second or two.
  */
 const CLUSTER_ROLES = {
   producer: { enableOfflineQueue: false, maxRedirections: 16 },
@@ -35,17 +35,17 @@ const CLUSTER_ROLES = {
 const FIRST_RECONNECT_MS = 50
 const LAST_RECONNECT_MS = 2_000
 const ERROR_LINES_PER_SECOND = 2
-/** What does not change is said again after so long. */
+/** The interval at which an unchanged error is logged again. */
 const SAME_ERROR_MS = 60_000
 
-/** Without the random part, all processes would come back to a restarted Redis in step. */
+/** Without the random part, all processes would reconnect to a restarted Redis in step. */
 const retryDelay = (attempt: number): number =>
   Math.min(FIRST_RECONNECT_MS * 2 ** Math.min(attempt, 10), LAST_RECONNECT_MS) * (0.5 + Math.random() / 2)
 
-/** A replica that was a primary until now: the name in the URL, or a sentinel, leads to the new primary. */
+/** Errors of a replica that was a primary until now. The name in the URL, or a sentinel, leads to the new primary. */
 const isOfReplica = (error: Error): boolean => /^(READONLY|UNBLOCKED)\b/.test(error.message)
 
-/** ioredis tells a delay, which is another each time, and neither whom it asked nor that nobody answered. */
+/** ioredis reports a changing delay, but neither whom it asked nor that nobody answered. */
 function nameSentinels(error: Error, hosts: RedisLocation["hosts"]): void {
   if (!error.message.startsWith("All sentinels are unreachable")) return
   const [, last = ""] = error.message.split(" Last error: ")
@@ -60,9 +60,9 @@ const isWrongDatabase = (error: unknown): boolean =>
   error instanceof Error && error.message.includes("DB index is out of range")
 
 /**
- * A client of the Redis that `settings` name that connects in the background, now and whenever the connection is lost, at most
- * 2 s apart. It returns at once, also when Redis is down: `redis.status` is `ready` when it can be used. Errors are logged,
- * two lines a second at most, and never thrown, but for `ConfigurationError` of the TLS files.
+ * A client of the Redis that `settings` name. It returns at once, even if Redis is down, and connects in the background, now and
+ * whenever the connection is lost, at most 2 s apart. It can be used once `redis.status` is `ready`. Errors are logged, at most two
+ * lines a second, and never thrown, except `ConfigurationError` for the TLS files.
  */
 export function connectRedis(
   settings: RedisSettings,
@@ -79,7 +79,7 @@ export function connectRedis(
       lastSaid = { text, at: Date.now() }
       log("error", "redis", { err, role }, "redis connection failed")
     }
-    // ioredis would go on in database 0.
+    // Otherwise ioredis would continue in database 0.
     if (isWrongDatabase(err)) redis.disconnect(true)
   }
   redis.on("error", failed)
@@ -88,15 +88,17 @@ export function connectRedis(
     lastSaid = { text: "", at: 0 }
     log("info", "redis ready", { role }, "redis connected")
   })
-  // The failure is reported by the error event as well, and reconnecting goes on.
+  // The error event reports the failure as well, and reconnecting continues.
   redis.connect().catch(() => {})
   return redis
 }
 
-/** What becomes a type parameter of a client is not to be chosen. */
+/** Without the option that would become a type parameter of the client. */
 type ConnectionOptions = Omit<RedisOptions, "replyMapping">
 
-/** A client that connects when it is told to. Each option of `role` applies to each connection, those of `cluster` to a cluster's client. */
+/**
+ * A client that connects when told to. The options of `role` apply to each connection, those of `cluster` to a cluster's client.
+ */
 export function createRedis(
   settings: RedisSettings,
   role: ConnectionOptions,
@@ -125,12 +127,12 @@ export function createRedis(
       ...(sentinelUsername !== undefined && { sentinelUsername }),
       ...(sentinelPassword !== undefined && { sentinelPassword }),
       ...(tls && { enableTLSForSentinelMode: true, sentinelTLS: tls }),
-      // A sentinel that accepts and does not answer must not keep us from the others.
+      // A sentinel that accepts connections but does not answer must not keep us from the others.
       sentinelCommandTimeout: 2_000,
       sentinelRetryStrategy: retryDelay,
       ...options,
     })
-    // The first listener: all others, and the log, read what it makes of the message.
+    // The first listener, so that all others, and the log, get the changed message.
     redis.on("error", (error) => nameSentinels(error, hosts))
     return redis
   }
@@ -140,7 +142,7 @@ export function createRedis(
     lazyConnect: lazyConnect!,
     clusterRetryStrategy: retryDelay,
     slotsRefreshTimeout: 5_000,
-    // Certificates are for names: an address that a name leads to would not fit.
+    // Certificates are for names, and would not match an address that a name resolves to.
     ...(tls && { dnsLookup: (host, found) => found(null, host) }),
     ...cluster,
   })

@@ -61,7 +61,7 @@ const sample = async (name: string) =>
       ?.split(" ")[1],
   )
 
-test("a new project, another secret and a project that is gone are known without a restart", async () => {
+test("a new project, another secret and a removed project are noticed without a restart", async () => {
   write("secret", "one that is long enough")
   write("other", "two that is long enough")
   configured(project(1))
@@ -86,7 +86,7 @@ test("a new project, another secret and a project that is gone are known without
   expect(await sample('unseal_projects_reloads_total{outcome="taken"}')).toBe(3)
 })
 
-test("a bad file keeps the projects, tells every problem once, and is a metric until it is mended", async () => {
+test("a bad file keeps the projects, reports every problem once, and is a metric until it is fixed", async () => {
   write("secret", "one that is long enough")
   configured(project(1))
   const projects = open()
@@ -107,7 +107,7 @@ test("a bad file keeps the projects, tells every problem once, and is a metric u
   expect(problems()).toHaveLength(2)
   expect(await sample('unseal_projects_reloads_total{outcome="invalid"}')).toBe(1)
 
-  // The file that was missing may be all that it takes.
+  // The missing file may be the only thing wrong.
   configured("  - { id: 2, signatureSecretFile: absent }\n")
   await soon(() => problems().length).toBe(3)
   write("absent", "two that is long enough")
@@ -115,7 +115,7 @@ test("a bad file keeps the projects, tells every problem once, and is a metric u
   expect(await sample("unseal_projects_file_invalid")).toBe(0)
 })
 
-test("what the process itself refuses is refused at a change as at the start", async () => {
+test("the process refuses at a change what it refuses at the start", async () => {
   write("secret", "one that is long enough")
   configured(project(666))
   expect(() => open()).toThrow(new ConfigurationError(["project 666 is not wanted"]))
@@ -143,13 +143,13 @@ test("a swapped symbolic link is a change, as Kubernetes makes it", async () => 
   await soon(() => projects.ids).toEqual(["2"])
 })
 
-test("a list that is cut between two projects while it is written is not taken", async () => {
+test("a list cut between two projects while it is written is not applied", async () => {
   write("secret", "one that is long enough")
   configured(project(1), project(2))
   const projects = open()
   await sleep(2 * SETTLE_MS)
   const whole = `projects:\n${project(1)}${project(2)}${project(3)}`
-  // As a slow writer does: each state stays for several looks, none for as long as it takes to settle.
+  // Like a slow writer: each state stays for several looks, none for as long as it takes to settle.
   for (let end = whole.indexOf(project(2)); end < whole.length; end += 12) {
     write("projects.yaml", whole.slice(0, end))
     await sleep(SETTLE_MS / 4)
@@ -160,7 +160,7 @@ test("a list that is cut between two projects while it is written is not taken",
   expect(lines.map(({ msg }) => msg)).toEqual(["projects reloaded"])
 })
 
-test("a secret of which half is written is not taken, nor one of a file that is new", async () => {
+test("a half-written secret is not applied, nor one of a new file", async () => {
   write("secret", "the secret of before")
   configured(project(1))
   const projects = open()
@@ -185,7 +185,7 @@ test("a secret of which half is written is not taken, nor one of a file that is 
   expect(lines.filter(({ msg }) => msg === "projects reloaded")).toHaveLength(2)
 })
 
-test("a project that was removed is known as such for some minutes, until it is back", async () => {
+test("a removed project is remembered for some minutes, or until it is back", async () => {
   write("secret", "one that is long enough")
   configured(project(1), project(2))
   const projects = open()
@@ -213,7 +213,7 @@ test("a file that is gone, or touched without a change, changes nothing", async 
   expect(projects.ids).toEqual(["1"])
 })
 
-test("a look that is asked for finds a new project at once, whatever the interval", async () => {
+test("a requested look finds a new project at once, whatever the interval", async () => {
   write("secret", "the secret of all")
   configured(project(100))
   const projects = openProjects({ for: "ingest", env: { UNSEAL_PROJECTS_FILE: path("projects.yaml") } })
@@ -225,7 +225,7 @@ test("a look that is asked for finds a new project at once, whatever the interva
   expect(projects.get("200")?.id).toBe("200")
 })
 
-test("one of thousands of secrets is taken when it changes, like the first and the last", async () => {
+test("a change of any of thousands of secrets is noticed, of the first and the last, too", async () => {
   const ids = Array.from({ length: 2_000 }, (_, index) => 1_000 + index)
   for (const id of ids) write(`s${id}`, "one that is long enough")
   configured(...ids.map((id) => project(id, `s${id}`)))

@@ -13,18 +13,21 @@ import type { Projects } from "./projects.ts"
 /** Projects that follow their files. */
 export interface ReloadingProjects<P extends Project> extends Projects<P> {
   /**
-   * Looks every `intervalMs` (5 s) whether a file has changed, the projects file or that of a secret, and reads all anew once
-   * two looks at least `settleMs` (3 s) apart agree, or at once when only symbolic links were swapped. Projects that can't be used are not taken: those before stay, each problem is logged, and
-   * `unseal_projects_file_invalid` is 1 until the files are mended. Call it once.
+   * Checks every `intervalMs` (5 s) whether the projects file or a secret's file has changed. Applies a change once two looks at
+   * least `settleMs` (3 s) apart agree, or at once if only symbolic links were swapped. Unusable projects are not applied: the
+   * previous ones stay, each problem is logged, and `unseal_projects_file_invalid` is 1 until the files are fixed. Call it once.
    */
   watch(options: WatchOptions): { close(): Promise<void> }
-  /** Looks now rather than within the interval, and waits until a change has settled: another process may have seen it first. */
+  /** Looks now instead of within the interval, and waits until a change has settled. Another process may have seen it first. */
   refresh(): Promise<void>
-  /** Whether the project was configured until a few minutes ago: a file that was cut short while it was written is mended soon. */
+  /**
+   * Whether the project was configured until a few minutes ago. A file that was cut short while it was written is soon complete
+   * again.
+   */
   wasRemoved(id: string): boolean
 }
 
-/** So long the removal of a project may be a mistake. */
+/** How long a project's removal may turn out to be a mistake. */
 const REMOVED_MS = 5 * 60_000
 
 export interface WatchOptions {
@@ -37,11 +40,11 @@ export interface WatchOptions {
 export interface ReloadingProjectsOptions<R extends ProjectsReader> {
   readonly for: R
   readonly env: Environment
-  /** What is wrong with projects that are right by themselves, one line each. */
+  /** What is wrong with the projects together although each is valid, one line per problem. */
   readonly check?: (projects: readonly ProjectOf[R][]) => readonly string[]
 }
 
-/** The projects as `readProjects` reads them, to be watched. Throws `ConfigurationError` as that does. */
+/** Reads the projects like `readProjects`, and can watch them. Throws `ConfigurationError` as that does. */
 export function openProjects<R extends ProjectsReader>(
   options: ReloadingProjectsOptions<R>,
 ): ReloadingProjects<ProjectOf[R]> {
@@ -59,7 +62,7 @@ export function openProjects<R extends ProjectsReader>(
   let problems: readonly string[] = []
   const removed = new Map<string, number>()
 
-  /** Takes what was read. `null` if nothing has changed but a file's date. */
+  /** Applies what was read. Returns `null` if only a file's date has changed. */
   function take(next: ParsedProjects<P>): "taken" | "invalid" | null {
     const sameProblems = isDeepStrictEqual(next.problems, problems)
     problems = next.problems
@@ -88,9 +91,9 @@ export function openProjects<R extends ProjectsReader>(
     watch({ logger, registry, intervalMs = 5_000, settleMs = 3_000 }) {
       const { invalid, reloads } = createReloadMetrics(registry)
 
-      /** The files as they were when their content was taken. */
+      /** The state of the files when their content was applied. */
       let seen: FileStates | undefined
-      /** A change that is not taken yet: somebody may still be writing. */
+      /** A change that is not applied yet, because somebody may still be writing. */
       let pending: { readonly states: FileStates; readonly since: number } | null = null
 
       async function look(): Promise<void> {
@@ -107,7 +110,7 @@ export function openProjects<R extends ProjectsReader>(
         const next = read()
         files = next.files
         const after = await statesOf(files)
-        // Written while it was read: it has to settle anew. So does a file that it names and that was not looked at yet.
+        // It was written while it was read, so it must settle again. So must a file that it newly names.
         const settled = files.every((path) => after[path] === states[path] || (isSwap && !(path in states)))
         if (!settled) {
           pending = { states: after, since: performance.now() }
@@ -146,7 +149,7 @@ export function openProjects<R extends ProjectsReader>(
           await lookOnce()
         }
       }
-      // A look that takes longer than the interval, on a file system that is slow, is not followed by a line of others.
+      // On a slow file system a look may take longer than the interval. Then no others queue up behind it.
       const timer = setInterval(() => pendingLooks === 0 && void lookOnce(), intervalMs)
       timer.unref()
       return {
@@ -159,7 +162,7 @@ export function openProjects<R extends ProjectsReader>(
   }
 }
 
-/** What `watch` counts. */
+/** The metrics of `watch`. */
 export function createReloadMetrics(registry: Registry) {
   const invalid = createGauge(registry, {
     name: "unseal_projects_file_invalid",
@@ -185,10 +188,10 @@ function difference(before: ReadonlyMap<string, Project>, after: ReadonlyMap<str
   }
 }
 
-/** What each file is: where its path leads to, and what is there. */
+/** The state of each file: where its path leads, and what is there. */
 type FileStates = Readonly<Record<string, string>>
 
-/** So many files are looked at at once: thousands of answers in one turn of the event loop would hold up callbacks. */
+/** How many files are looked at together. Thousands of answers in one turn of the event loop would delay callbacks. */
 const LOOKS_AT_ONCE = 16
 
 async function statesOf(paths: readonly string[]): Promise<FileStates> {
@@ -202,7 +205,7 @@ async function statesOf(paths: readonly string[]): Promise<FileStates> {
   return Object.fromEntries(states)
 }
 
-/** Changes whenever the file does, also by a symbolic link on its way. */
+/** Changes whenever the file does, even through a symbolic link in its path. */
 async function stateOf(path: string): Promise<string> {
   try {
     const real = await realpath(path)
@@ -214,8 +217,8 @@ async function stateOf(path: string): Promise<string> {
 }
 
 /**
- * Whether every change is that a path leads to another file than before, by a symbolic link: a mounted volume is swapped so, all
- * at once, when it is whole. Anything else may be half-written.
+ * Whether every change is a path that leads to another file than before, by a symbolic link. A mounted volume is swapped in this
+ * way, all at once, when it is complete. Any other change may be half-written.
  */
 function onlySwapped(before: FileStates, after: FileStates): boolean {
   const target = (state: string | undefined) => state?.split(" ").slice(1).join(" ") ?? ""

@@ -1,4 +1,4 @@
-/** What all processes, or the servers among them, are told: Redis, the queue, the log and the ports. */
+/** Settings of all processes, or of the servers among them: Redis, the queue, the log and the ports. */
 import { EVERY_SERVER, type SettingRow } from "./setting-row.ts"
 
 export const PROCESS_SETTINGS = {

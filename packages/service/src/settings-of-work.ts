@@ -1,4 +1,4 @@
-/** How callbacks are taken and archives decrypted, and what only tests of Unseal itself set. */
+/** Settings of receiving callbacks and of decrypting archives. */
 import type { SettingRow } from "./setting-row.ts"
 
 export const WORK_SETTINGS = {

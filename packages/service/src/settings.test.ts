@@ -43,7 +43,7 @@ beforeAll(() => {
 afterAll(() => rmSync(directory, { recursive: true, force: true }))
 
 describe("readSettings", () => {
-  it("gives the table's defaults, those of the process, when nothing is set", () => {
+  it("has the table's defaults for the process if nothing is set", () => {
     expect(read({})).toEqual({
       REDIS_URL: "redis://127.0.0.1:6379",
       UNSEAL_PORT: 8080,
@@ -52,7 +52,7 @@ describe("readSettings", () => {
     expect(readSettings("worker", z.object({ UNSEAL_ADMIN_PORT: port() }), {}).UNSEAL_ADMIN_PORT).toBe(9091)
   })
 
-  it("takes an empty variable for an unset one", () => {
+  it("treats an empty variable as unset", () => {
     expect(read({ UNSEAL_PORT: "", UNSEAL_SIGNATURE_SECRET_FILE: "" })).toEqual(read({}))
   })
 
@@ -103,28 +103,28 @@ describe("readSettings", () => {
     ])
   })
 
-  it("accepts the names of other processes, since one .env serves them all", () => {
+  it("accepts the names of other processes, because one .env serves them all", () => {
     expect(problemsOf(() => read({ UNSEAL_CONCURRENCY: "not even a number", AWS_REGION: "x" }))).toEqual([])
   })
 
-  it("has no file form of what is no secret", () => {
+  it("accepts only secrets as files", () => {
     expect(problemsOf(() => read({ UNSEAL_PORT_FILE: "/x" }))).toEqual([
       "UNSEAL_PORT_FILE is not a setting: did you mean UNSEAL_PORT?",
     ])
   })
 
-  it("answers an earlier name with the one it has now", () => {
+  it("answers an earlier name with the present one", () => {
     expect(problemsOf(() => read({ UNSEAL_KEYS_DIR: "/keys" }))).toEqual([
       "UNSEAL_KEYS_DIR is called UNSEAL_KEYS now: rename it",
     ])
   })
 
-  it("tells what Kubernetes adds for a Service from a typing error", () => {
+  it("distinguishes what Kubernetes adds for a Service from a typing error", () => {
     const [problem] = problemsOf(() => read({ UNSEAL_INGEST_SERVICE_HOST: "10.0.0.1" }))
     expect(problem).toContain("enableServiceLinks: false")
   })
 
-  it("says what an absent setting is for", () => {
+  it("says what a missing setting is for", () => {
     const required = z.object({ UNSEAL_PROJECTS_FILE: text() })
     expect(problemsOf(() => readSettings("ingest", required, {}))).toEqual([
       `UNSEAL_PROJECTS_FILE is not set: ${SETTINGS.UNSEAL_PROJECTS_FILE.meaning}`,
@@ -135,7 +135,7 @@ describe("readSettings", () => {
 describe("the forms of settings", () => {
   const parse = (schema: z.ZodType, value: string) => schema.safeParse(value)
 
-  it("hold whole numbers to their range", () => {
+  it("limit whole numbers to their range", () => {
     expect(parse(integer({ min: 1, max: 10 }), "10").data).toBe(10)
     for (const wrong of ["0", "11", "1.5", "1e1", " 1", "0x1", "", "٣"])
       expect(parse(integer({ min: 1, max: 10 }), wrong).success, wrong).toBe(false)

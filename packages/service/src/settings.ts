@@ -7,15 +7,15 @@ export { ConfigurationError, readTogether } from "./configuration-error.ts"
 export type { Environment } from "./environment.ts"
 export type { ProcessName } from "./setting-table.ts"
 
-/** Nothing if all the keys of `Shape` are settings that process `P` reads; else an error of the compiler that names the others. */
+/** Nothing if process `P` reads all the keys of `Shape`. Otherwise a compiler error that names the others. */
 type OnlySettingsOf<P extends ProcessName, Shape> = [Exclude<keyof Shape, SettingOf<P>>] extends [never]
   ? unknown
   : { readonly notASetting: Exclude<keyof Shape, SettingOf<P>> }
 
 /**
- * Reads the settings of `process` that `schema` names from `env`, typed by the schema. An unset or empty variable has the
- * default of the table; a setting without one must be optional in the schema. Throws `ConfigurationError` with every
- * problem at once, unknown `UNSEAL_…` names included.
+ * Reads the settings of `process` that `schema` names from `env`, typed by the schema. An unset or empty variable has the table's
+ * default; a setting without one must be optional in the schema. Throws `ConfigurationError` with every problem at once, unknown
+ * `UNSEAL_…` names included.
  */
 export function readSettings<P extends ProcessName, Shape extends z.core.$ZodLooseShape>(
   process: P,
@@ -28,7 +28,7 @@ export function readSettings<P extends ProcessName, Shape extends z.core.$ZodLoo
     const before = problems.length
     const value =
       readVariable(name, settingRow(name).secret ?? false, env, problems) ?? defaultOf(name, process)
-    // A secret that could not be read is one problem already: the schema is not asked about it.
+    // A secret that could not be read already is a problem. The schema is not asked about it.
     if (problems.length === before) values[name] = value
   }
   const asked = schema.pick(Object.fromEntries(Object.keys(values).map((name) => [name, true])) as never)
@@ -43,10 +43,10 @@ export function readSettings<P extends ProcessName, Shape extends z.core.$ZodLoo
   return result.data as z.output<z.ZodObject<Shape>>
 }
 
-/** What a setting takes, in a few words for docs/settings.md. Each schema brings its own, so that it is written once. */
+/** The values of a setting, in a few words for docs/settings.md. They belong to the schema, so that they are written once. */
 const taking = <Schema extends z.ZodType>(takes: string, schema: Schema): Schema => schema.meta({ takes })
 
-/** What `schema` takes, whatever it is wrapped in; `null` if it does not say. */
+/** The values that `schema` takes, however it is wrapped; `null` if it does not say. */
 export function takesOf(schema: z.core.$ZodType): string | null {
   const { takes } = z.globalRegistry.get(schema) ?? {}
   if (typeof takes === "string") return takes
@@ -77,12 +77,12 @@ export const integer = ({
     }),
   )
 
-/** A TCP port; 0 takes any free one. */
+/** A TCP port; 0 picks any free one. */
 export const port = () => integer({ min: 0, max: 65_535 })
 
 const UNITS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 } as const
 
-/** Milliseconds from `min` to `max`: a bare number of them, or a number with one of the units ms, s, m, h. */
+/** Milliseconds from `min` to `max`: a bare number, or a number with one of the units ms, s, m, h. */
 export const milliseconds = ({ min = 0, max = 2 ** 31 - 1 }: { min?: number; max?: number } = {}) =>
   taking(
     `${grouped(min)} to ${grouped(max)} ms, or with a unit: \`30s\`, \`15m\`, \`25h\``,
@@ -111,13 +111,13 @@ export const choice = <const Words extends readonly [string, ...string[]]>(words
     z.enum(words, { error: `must be one of ${words.join(", ")}` }),
   )
 
-/** An absolute URL with one of `schemes` (`["redis", "rediss"]`), as it was written. */
+/** An absolute URL with one of `schemes` (`["redis", "rediss"]`), unchanged. */
 export const url = (schemes: readonly string[]) =>
   z.string().refine((text) => URL.canParse(text) && schemes.includes(new URL(text).protocol.slice(0, -1)), {
     error: `must be a URL with ${schemes.map((scheme) => `${scheme}://`).join(" or ")}`,
   })
 
-/** Any text that is not empty; `takes` says what it is. */
+/** Any non-empty text; `takes` says what it is. */
 export const text = (takes = "text") => taking(takes, z.string())
 
 /** The levels of `LOG_LEVEL`, as pino has them. */

@@ -5,12 +5,12 @@ import { closeSync, constants, fstatSync, openSync, readSync } from "node:fs"
  * system's, or says in words what is wrong.
  */
 export function readSmallFile(path: string, limit: number): string {
-  // Not blocking: a pipe without a writer would wait for ever, before anybody could see that it is one.
+  // Non-blocking, because opening a pipe without a writer would wait for ever, before its kind is known.
   const file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)
   try {
     const stats = fstatSync(file)
     if (!stats.isFile()) throw refusal(stats.isDirectory() ? "a directory" : "not a regular file")
-    // One byte more than may be there: a file that grows meanwhile is found out.
+    // Room for one byte more than the limit, so that a growing file is noticed.
     const buffer = Buffer.alloc(Math.min(Math.max(stats.size, 4_095), limit) + 1)
     let size = 0
     for (let read = -1; read !== 0 && size < buffer.length; size += read)
@@ -23,7 +23,7 @@ export function readSmallFile(path: string, limit: number): string {
   }
 }
 
-/** Text as editors and shells of every system save it: UTF-8, or UTF-16 with a byte order mark, which is no part of it. */
+/** Decodes text as editors and shells of every system save it: UTF-8, or UTF-16 with a byte order mark, which is dropped. */
 function textOf(content: Buffer): string {
   const mark = content.toString("hex", 0, 2)
   const encoding = mark === "fffe" ? "utf-16le" : mark === "feff" ? "utf-16be" : "utf-8"

@@ -1,13 +1,13 @@
 const SCHEMES = ["s3:", "azure:", "file:"]
 
-/** With dots for the colons of an access point's ARN, which a URL's parser would take for a port. */
+/** Replaces the colons of an access point's ARN by dots, because a URL parser would take them for a port. */
 const readable = (text: string): string =>
   text.replace(
     /^(s3:\/\/)(arn:[^/?#]*)/i,
     (_, scheme: string, arn: string) => scheme + arn.replaceAll(":", "."),
   )
 
-/** What is wrong with `text` as a store URL, as a clause, or `null`. The URL is not repeated: its query may hold a credential. */
+/** What is wrong with `text` as a store URL, as a clause, or `null`. Does not repeat the URL: its query may hold a credential. */
 export function storeUrlProblem(text: string): string | null {
   if (!URL.canParse(readable(text)))
     return "is not a URL: s3://bucket/prefix, azure://container/prefix or file:///directory"
@@ -32,8 +32,8 @@ function decoded(path: string): string | null {
 }
 
 /**
- * Names the place that `template` stands for in the store `storeUrl`: equal for the same place, however bucket and prefix are
- * divided between the two. Settings that only say how to get there (region, profile) don't take part.
+ * Identifies the place of `template` in the store `storeUrl`. Equal for the same place, however bucket and prefix are divided
+ * between the two. Settings that only say how to get there (region, profile) don't count.
  */
 export function placeKeyOf(storeUrl: string, template: string): string {
   const url = new URL(readable(storeUrl))

@@ -4,5 +4,5 @@ const { version } = JSON.parse(readFileSync(new URL("../package.json", import.me
   version: string
 }
 
-/** Unseal's version (semver), as in this package's package.json: all workspaces carry the same one. */
+/** Unseal's version (semver) from this package's package.json. All workspaces have the same one. */
 export const VERSION: string = version
