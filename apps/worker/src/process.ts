@@ -42,19 +42,21 @@ export const runWorker = ({
     config.vendors.onInvalid((err) =>
       logger.error({ err }, "credentials for the vendor's API could not be read: they stay as they were"),
     )
-    const worker = createWorker({
-      ...{ config, redis, registry, logger },
-      ...(decorators && { decorators: decorators(logger) }),
-      ...(consumer && { consumer }),
-      ...(stores && { stores }),
-    })
+    // A port that is taken ends the process: before it has a job in hand. Nothing comes between the two.
+    let worker: ReturnType<typeof createWorker>
     const admin = await startAdminServer({
       port: settings.UNSEAL_ADMIN_PORT,
       host: settings.UNSEAL_HOST,
       registry,
       logger,
-      ready: worker.ready,
-      live: worker.live,
+      ready: () => worker.ready(),
+      live: () => worker.live(),
+    })
+    worker = createWorker({
+      ...{ config, redis, registry, logger },
+      ...(decorators && { decorators: decorators(logger) }),
+      ...(consumer && { consumer }),
+      ...(stores && { stores }),
     })
     return {
       ports: { admin: admin.port },
