@@ -122,7 +122,7 @@ export async function openAzureStore(url: AzureStoreUrl, options: AdapterOptions
     // The request's own signal ended with the answer's headers. Destroying the stream ends the loop with an error.
     const stop = () => body.destroy()
     signal.addEventListener("abort", stop, { once: true })
-    const pace = createPace(graceMs(idleTimeoutMs))
+    const pace = createPace(graceMs(idleTimeoutMs), undefined, undefined, idleTimeoutMs)
     pace.run()
     let slow = false
     let late = false

@@ -134,7 +134,7 @@ export class Connection {
     signal?.addEventListener("abort", giveUp, { once: true })
     const exchange: Exchange = {
       parser: new ResponseParser(request.method),
-      pace: createPace(graceMs(this.#limits.idleTimeoutMs), this.#limits.floorBytesPerSecond),
+      pace: this.#paceOf(request),
       pieces: [],
       wake: undefined,
       release: () => signal?.removeEventListener("abort", giveUp),
@@ -151,6 +151,13 @@ export class Connection {
   /** Ends the connection, and any exchange in progress. */
   close(): void {
     this.#fail(new ConnectionError("the connection was closed"))
+  }
+
+  /** Only what is read must keep coming: a store may drip blanks while it assembles parts (POST), and take its time to write (PUT). */
+  #paceOf({ method }: OutgoingRequest): Pace {
+    const { idleTimeoutMs, floorBytesPerSecond } = this.#limits
+    const windowMs = method === "GET" ? idleTimeoutMs : undefined
+    return createPace(graceMs(idleTimeoutMs), floorBytesPerSecond, undefined, windowMs)
   }
 
   #enter(state: Exclude<State, "connecting" | "dead">): void {

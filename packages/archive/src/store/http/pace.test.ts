@@ -20,3 +20,22 @@ test("a peer gets its allowance plus a second per 4096 bytes, and only while byt
   now += 3_000
   expect([pace.moved(0), pace.leftMs()]).toEqual([false, 0])
 })
+
+test("a body that drips is cut after one window of the peer's time, and one of 3 kB/s goes on", () => {
+  let now = 0
+  const read = (bytesPerSecond: number, holdMs: number) => {
+    const pace = createPace(300_000, undefined, () => now, 30_000)
+    pace.run()
+    // The first byte may be late.
+    now += 29_000
+    for (let second = 0; second < 200; second++) {
+      if (!pace.moved(bytesPerSecond)) return second
+      pace.hold()
+      now += holdMs
+      pace.run()
+      now += 1_000
+    }
+    return null
+  }
+  expect([read(200, 0), read(1_900, 60_000), read(3_000, 60_000)]).toEqual([30, 30, null])
+})

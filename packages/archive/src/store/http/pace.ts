@@ -15,25 +15,38 @@ export interface Pace {
   run(): void
   /** Stops the peer's time, because nobody wants its bytes. */
   hold(): void
-  /** Counts body bytes in either direction. Returns `false` if the peer has taken too long for everything it moved. */
+  /** Counts body bytes in either direction. Returns `false` if the peer has taken too long for all of them, or for those of a window. */
   moved(bytes: number): boolean
   /** The milliseconds that the peer has left if it moves `bytes` more, at least 0. */
   leftMs(bytes?: number): number
 }
 
-/** Creates a pace of `floor` bytes per second plus `allowedMs`. */
+/**
+ * Creates a pace of `floor` bytes per second plus `allowedMs`. With `windowMs`, from the first bytes on, each window of the peer's time
+ * must also bring half as many bytes as the floor asks for: a body that is being read has no reason to pause for minutes.
+ */
 export function createPace(
   allowedMs: number,
   floor: number = FLOOR_BYTES_PER_SECOND,
   now: () => number = () => performance.now(),
+  windowMs?: number,
 ): Pace {
   let usedMs = 0
   let since: number | undefined
   let bytes = 0
-  const leftMs = (more = 0) => {
-    const running = since === undefined ? 0 : now() - since
-    return Math.max(0, allowedMs + ((bytes + more) / floor) * 1_000 - usedMs - running)
+  let window: { readonly from: number; bytes: number } | undefined
+  const spentMs = () => usedMs + (since === undefined ? 0 : now() - since)
+  const isDrip = (more: number): boolean => {
+    if (windowMs === undefined || more === 0) return false
+    const spent = spentMs()
+    window ??= { from: spent, bytes: 0 }
+    window.bytes += more
+    if (spent - window.from < windowMs) return false
+    const isLess = window.bytes < ((floor / 2) * windowMs) / 1_000
+    window = { from: spent, bytes: 0 }
+    return isLess
   }
+  const leftMs = (more = 0) => Math.max(0, allowedMs + ((bytes + more) / floor) * 1_000 - spentMs())
   return {
     leftMs,
     run() {
@@ -45,7 +58,7 @@ export function createPace(
     },
     moved(more) {
       bytes += more
-      return leftMs() > 0
+      return !isDrip(more) && leftMs() > 0
     },
   }
 }

@@ -238,7 +238,7 @@ export function openHttpsStore(options: HttpsStoreOptions): OpenedStore {
       const wait = () => {
         idle = setTimeout(() => answer.destroy(new SilentError(idleTimeoutMs)), idleTimeoutMs)
       }
-      const pace = createPace(graceMs(idleTimeoutMs))
+      const pace = createPace(graceMs(idleTimeoutMs), undefined, undefined, idleTimeoutMs)
       let received = 0
       wait()
       pace.run()
