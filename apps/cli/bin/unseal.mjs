@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// Plain JavaScript, so that any Node can run it: the sources need the Node that the project pins, and find it here.
+// Plain JavaScript, so that any Node can run it. The sources need the Node that the project pins, and this file finds it.
 import { spawn } from "node:child_process"
 import { existsSync } from "node:fs"
 import * as module from "node:module"
@@ -9,7 +9,7 @@ import { fileURLToPath } from "node:url"
 const here = dirname(fileURLToPath(import.meta.url))
 const main = join(here, "../src/main.ts")
 
-/** The nearest `node_modules` above that holds the pinned Node. */
+/** The nearest `node_modules` above that contains the pinned Node. */
 function pinnedModules() {
   for (let directory = here; directory !== dirname(directory); directory = dirname(directory)) {
     const modules = join(directory, "node_modules")
@@ -18,20 +18,20 @@ function pinnedModules() {
   return undefined
 }
 
-/** Exit code 2, as for other things that only a person can mend. */
+/** Exit code 2, as for other things that only a person can fix. */
 function refuse(message) {
   console.error(message)
   process.exit(2)
 }
 
 const modules = pinnedModules()
-// In a checkout nobody installs packages under a command that runs.
+// In a checkout, nobody may install packages under a running command.
 const root = join(here, "../../..")
 const installation = join(root, "scripts/installation.mjs")
 const runsToo = existsSync(installation)
   ? (await import(installation)).registerRunning(root, "unseal")
   : () => {}
-// Keeps the stripped and compiled sources, which saves half of the start-up, where only who may change them can write.
+// Keeps the stripped and compiled sources, which halves the start-up, where only users who may change the modules can write.
 const compiled = modules && join(modules, ".cache/compiled")
 if (Number(process.versions.node.split(".")[0]) >= 26) {
   if (compiled !== undefined) module.enableCompileCache(compiled)
@@ -46,7 +46,7 @@ if (Number(process.versions.node.split(".")[0]) >= 26) {
     stdio: "inherit",
     env: { NODE_COMPILE_CACHE: compiled, ...process.env },
   })
-  // A terminal's Ctrl-C has reached the child already: passed on at once, it would kill a child that is just ending in order.
+  // The child has already received a terminal's Ctrl-C. Passed on at once, it would kill a child that is just ending in order.
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"])
     process.on(signal, () => setTimeout(() => child.kill(signal), 300))
   child.once("spawn", () => runsToo(child.pid))

@@ -3,7 +3,7 @@ import { REDIS_SETTINGS } from "@unseal/service/redis-settings"
 import { choice, type Environment, integer, readSettings, readTogether, text } from "@unseal/service/settings"
 import { z } from "zod"
 
-/** The environment, for the stores' and SDKs' own names. */
+/** The environment, for the names of stores and SDKs. */
 export const env: Environment = process.env
 
 const archiveSchema = z.object({
@@ -17,15 +17,15 @@ const archiveSchema = z.object({
 const fallbackSchema = z.object({ UNSEAL_FALLBACK_WORD: text("a word").optional() })
 const queueSchema = z.object({ ...REDIS_SETTINGS, UNSEAL_QUEUE: text("a name") })
 
-/** All that the commands read, for the documents. */
+/** All settings that the commands read, for the documents. */
 export const schema = z.object({ ...archiveSchema.shape, ...fallbackSchema.shape, ...queueSchema.shape })
 
-/** The settings of a command that works on one archive. Throws `ConfigurationError`. */
+/** The settings of a command for one archive. Throws `ConfigurationError`. */
 export const readArchiveSettings = () => readSettings("cli", archiveSchema, env)
 
 /**
- * The projects of a command that asks the vendor's REST API; `given` is what options say instead of the variables of a
- * single project. Throws `ConfigurationError`.
+ * The projects of a command that uses the vendor's REST API. `given` has options in place of a single project's variables. Throws
+ * `ConfigurationError`.
  */
 export function readVendorSettings(given: Environment) {
   const [settings, projects] = readTogether(
@@ -35,10 +35,12 @@ export function readVendorSettings(given: Environment) {
   return { settings, projects }
 }
 
-/** The settings of a command that works on the queue. Throws `ConfigurationError`. */
+/** The settings of a command for the queue. Throws `ConfigurationError`. */
 export const readQueueSettings = () => readSettings("cli", queueSchema, env)
 
-/** The settings of a command that asks the vendor what the queue and the destinations of all projects lack. Throws `ConfigurationError`. */
+/**
+ * The settings of a command that compares the vendor with the queue and all projects' destinations. Throws `ConfigurationError`.
+ */
 export function readReconcileSettings() {
   const [{ settings, projects }, vendors] = readTogether(readDestinationSettings, () =>
     readProjects({ for: "vendor", env }),
@@ -47,8 +49,8 @@ export function readReconcileSettings() {
 }
 
 /**
- * The projects of a command that only looks, with what is set of their stores and of the REST API: `null` without any project. `given` is what
- * options say instead of the variables of a single project. Throws `ConfigurationError`.
+ * The projects of a command that only looks, with the available settings of their stores and of the REST API; `null` without any
+ * project. `given` has options in place of a single project's variables. Throws `ConfigurationError`.
  */
 export function readShownProjects(given: Environment) {
   const all = { ...env, ...given }
@@ -60,7 +62,7 @@ export function readShownProjects(given: Environment) {
   return { projects, vendors }
 }
 
-/** The settings of a command that works on the queue and on the destinations of all projects. Throws `ConfigurationError`. */
+/** The settings of a command for the queue and all projects' destinations. Throws `ConfigurationError`. */
 export function readDestinationSettings() {
   const [settings, projects] = readTogether(readQueueSettings, () =>
     readProjects({ for: "destination", env }),

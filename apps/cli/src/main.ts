@@ -9,7 +9,7 @@ import { withVendor } from "./vendor-options.ts"
 
 useProxies(env)
 const interrupted = new AbortController()
-/** Ctrl-C arrives twice under npx: from the terminal, and passed on. A later one is somebody who has lost patience. */
+/** Under npx, Ctrl-C arrives twice: from the terminal, and forwarded. A later one comes from an impatient user. */
 const SAME_SIGNAL_MS = 1_000
 let interruptedAt: number | undefined
 for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const)
@@ -18,10 +18,10 @@ for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const)
     interrupted.abort(new Interrupted(`interrupted by ${name}`))
     if (performance.now() - interruptedAt > SAME_SIGNAL_MS) process.exit(EXIT.failed)
   })
-// A reader that has seen enough, as in `unseal decrypt … - | head`.
+// A reader may stop early, as in `unseal decrypt … - | head`.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   if (error.code === "EPIPE") process.exit(EXIT.failed)
-  // Whoever listens as well has more to say.
+  // The other listener has more to say.
   if (process.stdout.listenerCount("error") > 1) return
   process.stderr.write(`unseal: standard output can't be written: ${error.code}\n`)
   process.exit(EXIT.failed)
@@ -216,9 +216,9 @@ program
 try {
   await program.parseAsync()
 } catch (error) {
-  // Commander has said itself what is wrong with the usage.
+  // Commander itself has reported wrong usage.
   process.exitCode =
     error instanceof CommanderError ? (error.exitCode === 0 ? EXIT.done : EXIT.usage) : explain(error)
-  // What still waits, say for a Redis that does not answer, has nothing more to say.
+  // Anything still waiting, for example for a Redis that does not answer, has nothing more to report.
   if (signal.aborted) process.exit()
 }

@@ -8,7 +8,7 @@ export interface VendorOptions {
   readonly auth?: AuthScheme
 }
 
-/** Adds the options of a command that asks the vendor's REST API. */
+/** Adds the options of a command that uses the vendor's REST API. */
 export const withVendor = (command: Command): Command =>
   command
     .option("--project <id>", "the OpenTok API key or Vonage application (or UNSEAL_PROJECT_ID)")

@@ -1,4 +1,4 @@
-/** The vendor's REST API as the commands reach it: options first, then the project's settings, then the platform's defaults. */
+/** Access to the vendor's REST API for commands: options first, then the project's settings, then the platform's defaults. */
 import type { VendorProject } from "@unseal/service/projects"
 import { createVendorClient, type VendorClient } from "@unseal/vendor/client"
 import { type AuthScheme, PLATFORM_DEFAULTS } from "@unseal/vendor/platform"
@@ -11,11 +11,11 @@ export interface Vendor {
   readonly projectId: string
   readonly baseUrl: string
   readonly auth: AuthScheme
-  /** The value of `fallback` that keeps an archive with the vendor when its upload fails. */
+  /** The value of `fallback` that keeps an archive at the vendor when its upload fails. */
   readonly fallbackWord: string
 }
 
-/** Reads options and settings. `UsageError` or `ConfigurationError` for what is missing or wrong; nothing is sent. */
+/** Reads options and settings. Throws `UsageError` or `ConfigurationError` for missing or wrong values. Sends nothing. */
 export function openVendor(options: VendorOptions): Vendor {
   const { project, fallbackWord } = readProject(options)
   const { id: projectId, platform, credentials } = project
@@ -58,7 +58,7 @@ function readProject(options: VendorOptions): {
   return { project, fallbackWord: settings.UNSEAL_FALLBACK_WORD }
 }
 
-/** The options in place of the variables that they stand for. */
+/** The options as the variables that they replace. */
 function variablesOf({ project, platform, auth }: VendorOptions): Record<string, string> {
   return {
     ...(project !== undefined && { UNSEAL_PROJECT_ID: project }),

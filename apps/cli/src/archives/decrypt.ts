@@ -22,10 +22,10 @@ export interface DecryptCommandOptions extends PasswordOptions, KeyOptions {
   readonly json?: true
 }
 
-/** Part memory of a single archive: eight parts of the usual size. */
+/** Part memory for a single archive: eight parts of the usual size. */
 const BUDGET_BYTES = 64 * 1024 * 1024
 
-/** `unseal decrypt SOURCE DESTINATION`: one archive, here and now, without a queue. */
+/** `unseal decrypt SOURCE DESTINATION`: decrypts one archive directly, without a queue. */
 export async function decryptCommand(
   from: string,
   to: string,
@@ -38,7 +38,7 @@ export async function decryptCommand(
       "standard input can't be both the archive and its password: give one of them as a file",
     )
   const given = await readGivenPassword(options, signal)
-  // Where plaintext goes to standard output, everything else must not.
+  // If the plaintext goes to standard output, nothing else may.
   const print = (text: string) => (to === "-" ? process.stderr : process.stdout).write(`${text}\n`)
   const say = (text: string) => process.stderr.write(`${text}\n`)
   if (given.encryptedPassword === undefined) {
@@ -150,7 +150,7 @@ async function refuseExisting(
     )
 }
 
-/** Removes what earlier runs to this file left when they were killed. */
+/** Removes what killed earlier runs to this file left. */
 async function cleanUp({ store, path }: Location, signal: AbortSignal): Promise<void> {
   if (path === undefined) return
   for (const { name, bytes: left } of await removeLeftovers(store, path, signal))

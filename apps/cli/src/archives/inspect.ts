@@ -6,7 +6,7 @@ import { readArchiveSettings } from "../config.ts"
 import { type KeyOptions, readKeyRing } from "./key-options.ts"
 import { type PasswordOptions, readGivenPassword } from "./password-options.ts"
 
-/** `unseal inspect`: what a password is and which key opens it; never the content key. */
+/** `unseal inspect`: shows a password's properties and the key that opens it, but never the content key. */
 export async function inspectCommand(
   options: PasswordOptions & KeyOptions & { readonly json?: true },
   signal: AbortSignal,

@@ -12,12 +12,13 @@ export interface KeyOptions {
   readonly passphraseFile?: string
 }
 
-/** What a command needs of a key ring, and closes at its end. */
+/** The parts of a key ring that a command uses. It closes the ring at its end. */
 type CommandKeyRing = Pick<OpenedKeyRing, "unwrap" | "describe" | "close">
 
 /**
- * The ring of the keys given by `--key`, in that order; without any, the ring at `location`, a path or URL. A protected key takes the passphrase of `--passphrase-file`, or else of
- * the file beside it (`key.passphrase` for `key.pem`). Errors of `readPrivateKey`, and `UsageError` for an unreadable file.
+ * The ring of the keys given by `--key`, in that order; without any, the ring at `location`, a path or URL. The passphrase of a
+ * protected key comes from `--passphrase-file`, or else from the file beside it (`key.passphrase` for `key.pem`). Throws the errors
+ * of `readPrivateKey`, and `UsageError` for an unreadable file.
  */
 export async function readKeyRing(
   options: KeyOptions,
@@ -51,7 +52,9 @@ export async function readKeyRing(
   return { ...createKeyRing(keys, oaepHash), async close() {} }
 }
 
-/** The ring that `UNSEAL_KEYS` names. `UsageError` for one that can't be used, or holds no key: whoever set it is at the terminal. */
+/**
+ * Opens the ring that `UNSEAL_KEYS` names. Throws `UsageError` if it is unusable or has no key: the user at the terminal set it.
+ */
 async function openConfigured(location: string, oaepHash: OaepHash): Promise<CommandKeyRing> {
   const problem = keyRingProblem(location)
   if (problem !== null) throw new UsageError(`UNSEAL_KEYS ${problem}`)

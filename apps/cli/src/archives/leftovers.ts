@@ -1,6 +1,6 @@
 /**
- * What a run of the command line leaves when it is killed: the hidden beginning of a plaintext beside its destination. Each run
- * notes beside it who is writing; the next one to that destination removes what nobody writes any more.
+ * What a killed run of the command line leaves: the hidden beginning of a plaintext beside its destination. Each run adds a note
+ * about its process. The next run to that destination removes what no live process is writing.
  */
 import { readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises"
 import { hostname } from "node:os"
@@ -13,11 +13,11 @@ const OWNER = ".owner"
 interface Owner {
   readonly host: string
   readonly pid: number
-  /** In the system's own units; a process id comes back. */
+  /** In the system's own units. Distinguishes processes with the same id. */
   readonly startedAt: string
 }
 
-/** `store`, a directory, with a note of this process beside what it writes for `path`. */
+/** Wraps `store`, a directory, so that a note about this process lies beside what it writes for `path`. */
 export function withOwner(store: OpenedStore, path: string): OpenedStore {
   return {
     ...store,
@@ -25,7 +25,7 @@ export function withOwner(store: OpenedStore, path: string): OpenedStore {
       const writer = await store.create(key, size, options, signal)
       const note = uploadFilesOf(path, writer.token).temporary + OWNER
       const me: Owner = { host: hostname(), pid: process.pid, startedAt: await startOf(process.pid) }
-      // Nobody can tell whose an unfinished note is, so what it stands beside would stay.
+      // An unfinished note names nobody, so what lies beside it would stay for ever.
       await writeFile(`${note}.new`, JSON.stringify(me), { mode: 0o600 })
       await rename(`${note}.new`, note)
       const forget = () => rm(note, { force: true })
@@ -38,7 +38,7 @@ export function withOwner(store: OpenedStore, path: string): OpenedStore {
   }
 }
 
-/** Removes what killed runs left of `path`; gives the names and how many bytes of plaintext were in them. */
+/** Removes what killed runs left of `path`. Resolves to the names, and to how many bytes of plaintext they contained. */
 export async function removeLeftovers(
   store: OpenedStore,
   path: string,
@@ -62,7 +62,7 @@ export async function removeLeftovers(
   return removed
 }
 
-/** Of another host, or unreadable, nobody can tell: it stays. */
+/** `true` for another host's note or an unreadable one: its process may be alive. */
 async function isAlive(note: string): Promise<boolean> {
   try {
     const owner = JSON.parse(await readFile(note, "utf8")) as Owner
@@ -74,9 +74,9 @@ async function isAlive(note: string): Promise<boolean> {
   }
 }
 
-/** When a process began, where the system tells: else only its id counts. */
+/** When a process was started, if the system says so. Otherwise only its id counts. */
 async function startOf(pid: number): Promise<string> {
   const text = await readFile(`/proc/${pid}/stat`, "latin1").catch(() => "")
-  // The second field, the program's name, may hold blanks and parentheses.
+  // The second field, the program's name, may contain blanks and parentheses.
   return text.slice(text.lastIndexOf(")") + 2).split(" ")[19] ?? ""
 }

@@ -10,11 +10,11 @@ export interface ArchivesListOptions extends VendorOptions {
   readonly json?: true
 }
 
-/** Pages are small if little is asked for, and the vendor's largest if they are searched for a status. */
+/** The vendor's largest page, for searches by status. Without a status, pages are as small as the request. */
 const LARGEST_PAGE = 1_000
 const SMALLEST_PAGE = 20
 
-/** `unseal archives list`: what the vendor knows of a project's archives, newest first. */
+/** `unseal archives list`: the vendor's list of a project's archives, newest first. */
 export async function archivesListCommand(options: ArchivesListOptions, signal: AbortSignal): Promise<void> {
   const { client } = openVendor(options)
   const wanted = options.status === undefined ? options.limit : LARGEST_PAGE
@@ -39,7 +39,7 @@ function row({ archiveId, status, createdAt, size, encryptedPassword }: VendorAr
   return `${time.padEnd(24)}  ${archiveId}  ${status.padEnd(9)}  ${String(size ?? "-").padStart(12)}  ${encrypted}`
 }
 
-/** What a terminal or a log may show; the encrypted password and the signed URL only if they are asked for. */
+/** What a terminal or a log may show. With `all`, also the encrypted password and the signed URL. */
 function fieldsOf({ encryptedPassword, url, ...rest }: VendorArchive, all: boolean) {
   return {
     ...rest,

@@ -1,4 +1,4 @@
-/** The SOURCE and DESTINATION of a command: a path, `-`, a store URL that ends in the key, or (SOURCE only) an https URL. */
+/** SOURCE and DESTINATION of a command: a path, `-`, a store URL that ends in the key, or (SOURCE only) an https URL. */
 import { createWriteStream, type Stats } from "node:fs"
 import { readlink, stat } from "node:fs/promises"
 import { basename, dirname, join, resolve } from "node:path"
@@ -20,19 +20,19 @@ import { withOwner } from "./leftovers.ts"
 export interface Location {
   readonly store: OpenedStore
   readonly key: string
-  /** As the user gave it, without the query of an https URL, which may be a signature. */
+  /** As the user gave it, but without the query of an https URL, which may be a signature. */
   readonly name: string
-  /** Of the store, without the key; absent if there is none. */
+  /** The store's URL without the key. Absent if there is no store. */
   readonly url?: string
-  /** Of a file of this machine. */
+  /** The path of a file of this machine. */
   readonly path?: string
-  /** Plain files and standard output carry no marks of where their bytes came from. */
+  /** Whether the store keeps marks about the origin of an object. Plain files and standard output don't. */
   readonly marks: boolean
 }
 
 /**
- * Opens SOURCE. A pipe (standard input, a shell's `<(…)`) is kept in a temporary file meanwhile: it is ciphertext, and must be
- * read in ranges. `onBytes` hears how far that is.
+ * Opens SOURCE. A pipe (standard input, a shell's `<(…)`) is first copied to a temporary file, because it must be read in ranges;
+ * it is only ciphertext. Calls `onBytes` with the progress.
  */
 export async function openSource(
   name: string,
@@ -51,7 +51,7 @@ export async function openSource(
   return location
 }
 
-/** Whoever names the URL decides where it leads, so that any host may be asked; plain http stays refused. */
+/** The user who names the URL decides where it leads, so any host is allowed. Plain http is still refused. */
 function openHttpsSource(name: string): Location {
   const url = URL.parse(name)
   if (url === null || url.username !== "" || url.password !== "")
@@ -60,7 +60,7 @@ function openHttpsSource(name: string): Location {
   return { store: openHttpsStore({ key, url: name, env }), key, name: key, marks: false }
 }
 
-/** Opens DESTINATION. A device or a pipe takes what it gets, as standard output does. */
+/** Opens DESTINATION. A device or a pipe is written like standard output. */
 export async function openDestination(name: string, signal: AbortSignal): Promise<Location> {
   if (name === "-") {
     refuseLostOutput()
@@ -90,7 +90,7 @@ export async function openDestination(name: string, signal: AbortSignal): Promis
     : { ...location, store: withOwner(location.store, location.path) }
 }
 
-/** Nobody uploads to this machine's own disk: what is not there now is misspelt. */
+/** Nobody uploads to this machine's own disk, so a missing file is a misspelt path. */
 async function requireFile(name: string, path: string): Promise<void> {
   const stats = await statOf(path)
   if (stats?.isDirectory()) throw new UsageError(`${name} is a directory: name the archive in it`)

@@ -1,4 +1,4 @@
-/** What becomes of an archive next, and whose move that is. */
+/** What happens next to an archive, and whose move it is. */
 import type { ArchiveJob } from "@unseal/queue/archive-jobs"
 import { FAILURES } from "@unseal/queue/ending"
 import type { Pause } from "@unseal/queue/pause"
@@ -13,7 +13,7 @@ export interface ShownArchive extends Places {
 
 const foundIn = <T>(looked: Looked<T>): T | undefined => ("found" in looked ? looked.found : undefined)
 
-/** The job that decides what is next: one that is live, else a dead letter, else the newest that was completed. */
+/** The job that decides what is next: a live one, else a dead letter, else the last that was completed. */
 export function decidingJob(jobs: readonly ArchiveJob[]): ArchiveJob | undefined {
   const isLive = ({ state }: ArchiveJob) => ["running", "waiting", "delayed", "held"].includes(state)
   return (
@@ -63,13 +63,13 @@ function dead(archive: ShownArchive, { jobId, failure, damaged }: ArchiveJob): s
     return `its plaintext is at the destination: nobody needs this dead letter; "unseal queue discard ${jobId} --reason …" removes it`
   if (damaged) return `its payload is lost: ${nextForDamaged(jobId)}`
   const { remedy } = FAILURES[failure?.code ?? "ERR_UNEXPECTED"]
-  // What is submitted again takes the place of its dead letter.
+  // Submitting it again replaces its dead letter.
   if (remedy.endsWith(", then submit it again"))
     return `${remedy}: "unseal submit CALLBACK.json" or "unseal archives reconcile"`
   return `${remedy.replace(/, then redrive$/, "")}; then "unseal queue redrive --id ${jobId}"`
 }
 
-/** What becomes of a dead letter that has lost its payload. */
+/** What happens to a dead letter that has lost its payload. */
 export const nextForDamaged = (jobId: string): string =>
   `"unseal submit CALLBACK.json" or "unseal archives reconcile" takes its place; "unseal queue discard ${jobId} --reason …" removes it`
 

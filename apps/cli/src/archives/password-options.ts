@@ -12,7 +12,7 @@ export interface PasswordOptions {
   readonly callback?: string
 }
 
-/** What `--password`, `--password-file` or `--callback` gave; `encryptedPassword` is absent if the archive is not encrypted. */
+/** The result of `--password`, `--password-file` or `--callback`. Without `encryptedPassword` the archive is not encrypted. */
 export interface GivenPassword {
   readonly encryptedPassword?: string
   readonly archiveId?: string
@@ -21,7 +21,7 @@ export interface GivenPassword {
   readonly sha256sum?: string
 }
 
-/** Reads the encrypted password from where the options say. `UsageError` unless exactly one of them is given. */
+/** Reads the encrypted password from where the options say. Throws `UsageError` unless exactly one of them is given. */
 export async function readGivenPassword(
   options: PasswordOptions,
   signal: AbortSignal,
@@ -63,7 +63,7 @@ export async function readJsonFile(path: string, signal: AbortSignal): Promise<u
     return JSON.parse(decode(await readBytes(path, signal)))
   } catch (error) {
     if (error instanceof UsageError || signal.aborted) throw error
-    // The parser's message quotes the text, which may hold the password.
+    // The parser's message quotes the text, which may contain the password.
     throw new UnsealError(
       "ERR_JOB_INVALID",
       `${path} is not JSON: --callback takes the callback as the vendor sent it, --password-file the password alone`,
@@ -71,12 +71,12 @@ export async function readJsonFile(path: string, signal: AbortSignal): Promise<u
   }
 }
 
-/** The password in a file as people have it: base64, in quotes, or as the bytes that base64 stands for. */
+/** The password in a file, in the forms that people have: base64, quoted or not, or the raw bytes. */
 function passwordIn(content: Buffer, path: string): string {
   const text = decode(content).trim()
   if (text.startsWith("{"))
     throw new UsageError(`${path} holds JSON: if it is the callback, give --callback ${path}`)
-  // Of the 128 bytes and more of an RSA ciphertext some are no text, in whatever encoding.
+  // An RSA ciphertext has at least 128 bytes, some of which are not text in any encoding.
   return /^[\t\n\r\x20-\x7e]*$/.test(text) ? unquoted(text) : content.toString("base64")
 }
 

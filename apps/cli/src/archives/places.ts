@@ -1,4 +1,4 @@
-/** Where an archive is outside the queue: at its project's source and destination, and with the vendor. Nothing is changed. */
+/** Where an archive is outside the queue: at its project's source and destination, and at the vendor. Changes nothing. */
 
 import { isUnsealError } from "@unseal/archive/errors"
 import { readRecord } from "@unseal/archive/record/committed"
@@ -13,10 +13,10 @@ import { env } from "../config.ts"
 import { sayNotices } from "../terminal/store-notices.ts"
 import { openVendor } from "../vendor.ts"
 
-/** What a look has found, or why it could not be made. */
+/** What a look has found, or why it failed. */
 export type Looked<T> = { readonly found: T } | { readonly notLooked: string }
 
-/** An object, as people and machines are told of it. Sizes are bytes. */
+/** An object, as shown to people and machines. Sizes are bytes. */
 export interface ShownObject {
   readonly store: string
   readonly key: string
@@ -26,10 +26,10 @@ export interface ShownObject {
 
 export interface ShownSource {
   readonly store: string
-  /** Those that were looked at, in this order. */
+  /** The keys that were looked at, in this order. */
   readonly keys: readonly string[]
   readonly object: ShownObject | null
-  /** Why nothing seen does not prove that nothing is there. */
+  /** Why an object may exist although none was seen. */
   readonly blind?: string
 }
 
@@ -38,10 +38,10 @@ export interface ShownDestination {
   readonly key: string
   readonly object: ShownObject | null
   readonly blind?: string
-  /** Whether the object says that it was made of this archive. */
+  /** Whether the object's marks say that it was made from this archive. */
   readonly isMarked: boolean
   readonly record: ArchiveRecord | null
-  /** Whether the record is of the object that is there. */
+  /** Whether the record describes the existing object. */
   readonly isRecordOfObject: boolean
 }
 
@@ -51,7 +51,7 @@ export interface ShownUpload {
   readonly token: string
 }
 
-/** What the vendor tells, less password and URL. */
+/** The vendor's data without password and URL. */
 export type ShownVendor = Omit<VendorArchive, "encryptedPassword" | "url"> & { readonly encrypted: boolean }
 
 /** An archive of one project, outside the queue. */
@@ -59,11 +59,11 @@ export interface Places {
   readonly source: Looked<ShownSource>
   readonly destination: Looked<ShownDestination>
   readonly uploads: Looked<readonly ShownUpload[]>
-  /** `null` if the vendor knows no such archive. */
+  /** `null` if the vendor has no such archive. */
   readonly vendor: Looked<ShownVendor | null>
 }
 
-/** Nobody at a terminal waits for longer: a look takes milliseconds. */
+/** Nobody at a terminal waits longer. A look takes milliseconds. */
 const LOOK_MS = 20_000
 
 export async function lookAtPlaces(
@@ -90,7 +90,7 @@ export async function lookAtPlaces(
   return { source, destination, uploads, vendor: told }
 }
 
-/** What `look` finds in the store of `url`; `name` is the setting that it comes from. */
+/** The result of `look` in the store of `url`. `name` is the setting that the URL comes from. */
 async function inStore<T>(
   name: string,
   url: string | undefined,
@@ -108,7 +108,7 @@ async function inStore<T>(
   })
 }
 
-/** What `look` finds; a failure of it keeps nothing else from being told. */
+/** The result of `look`. Its failure does not prevent the other results. */
 async function looking<T>(
   signal: AbortSignal,
   look: (signal: AbortSignal) => Promise<T>,
@@ -124,7 +124,7 @@ async function looking<T>(
   }
 }
 
-/** Why what is not there may only not be seen. */
+/** Why a missing object may merely be invisible. */
 function blindness(store: OpenedStore): string | null {
   const permission = store.missingPermission?.() ?? null
   return permission === null ? null : `the credentials lack the permission ${permission}`

@@ -1,4 +1,4 @@
-/** `unseal archives reconcile`: what packages/operations finds and enqueues, as text. */
+/** `unseal archives reconcile`: prints what packages/operations finds and enqueues. */
 import { counted } from "@unseal/archive/counted"
 import type { UnsealError } from "@unseal/archive/errors"
 import { openStore } from "@unseal/archive/store/open"
@@ -24,7 +24,7 @@ export async function reconcileCommand(options: ReconcileCommandOptions, signal:
   const wanted = options.project === undefined ? all.ids : [options.project.toLowerCase()]
   for (const id of wanted) if (!all.get(id)) throw new UsageError(`there is no project ${id}`)
   const hasCredentials = (id: string) => vendors.get(id)?.credentials !== undefined
-  // Of one project alone that is an error, which says which settings are missing.
+  // For a single project that is an error, which says which settings are missing.
   if (!wanted.some(hasCredentials)) openVendor({ project: wanted[0]! })
 
   const findings: Findings[] = []
@@ -45,7 +45,7 @@ export async function reconcileCommand(options: ReconcileCommandOptions, signal:
         continue
       }
       if (event.kind === "failed") failures.push(event.error)
-      // What could not be looked at has not none.
+      // If nothing could be looked at, zeros would be wrong.
       if (event.kind === "reconciled" || event.findings.archives > 0) findings.push(event.findings)
     }
   }, signal)

@@ -1,4 +1,4 @@
-/** `unseal archives show ID`: where an archive is, in the queue, at the stores and with the vendor, and what is next. */
+/** `unseal archives show ID`: where an archive is in the queue, at the stores and at the vendor, and what is next. */
 
 import { counted } from "@unseal/archive/counted"
 import { type ArchiveJob, findArchiveJobs } from "@unseal/queue/archive-jobs"
@@ -18,7 +18,7 @@ export interface ArchivesShowOptions {
 
 const ARCHIVE_ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 const BEGINNING = /^[0-9a-f-]{4,35}$/
-/** With more projects than these, only those that the queue knows the archive of are asked. */
+/** With more projects, only those whose archive the queue knows are looked at. */
 const MOST_PROJECTS = 50
 const AT_ONCE = 8
 const MOST_SUGGESTIONS = 5
@@ -58,7 +58,7 @@ export async function archivesShowCommand(
       )),
     )
 
-  // Of many projects, those that know nothing of it are no answer.
+  // With many projects, those that know nothing of it are left out.
   const known = shown.filter(isKnown)
   const told = known.length > 0 ? known : shown.length === 1 ? shown : []
   const left = configured.length - asked.length
@@ -85,7 +85,7 @@ export async function archivesShowCommand(
   process.exitCode = EXIT.retry
 }
 
-/** An archive's id, as the callback has it, or a job's, as the queue's commands print it. */
+/** Parses an archive's id as in the callback, or a job's id as the queue's commands print it. */
 function readId(given: string, project: string | undefined): { archiveId: string; projectId?: string } {
   const id = given.trim().toLowerCase()
   const [ofJob, archiveOfJob] = id.split("_")
@@ -100,7 +100,7 @@ function readId(given: string, project: string | undefined): { archiveId: string
   return { archiveId, ...(projectId !== undefined && { projectId }) }
 }
 
-/** What a beginning may have meant, among the archives that the queue knows. */
+/** Suggests what a prefix may have meant, among the archives that the queue knows. */
 function suggestion(given: string, jobs: Looked<readonly ArchiveJob[]>): UsageError {
   if ("notLooked" in jobs)
     return new UsageError(
@@ -116,7 +116,7 @@ function suggestion(given: string, jobs: Looked<readonly ArchiveJob[]>): UsageEr
   )
 }
 
-/** What the queue knows. That Redis is away is no reason to tell nothing; wrong settings of it are, if somebody has set them. */
+/** What the queue knows. An outage of Redis must not prevent the other results; wrong settings do, if somebody has set them. */
 async function lookAtQueue(
   archiveId: string,
   signal: AbortSignal,

@@ -32,7 +32,7 @@ const SUSPENSION = {
   ...{ since: "2026-01-01T09:30:00.000Z", reason: "the store is away", remedy: "look at the store" },
 } as unknown as NonNullable<ArchiveJob["suspension"]>
 
-test("one that runs: since when, where, and how far it is", () => {
+test("a running job: since when, where, and its progress", () => {
   const told = text(RUNNING)
   expect(told).toMatch(/^queue {10}running since 2026-01-01T10:00:00.000Z on host:1$/m)
   expect(told).toMatch(/^ {15}job \S+, added 2026-01-01T09:00:00.000Z, 1 attempt so far$/m)
@@ -40,21 +40,21 @@ test("one that runs: since when, where, and how far it is", () => {
   expect(told).toMatch(/^next {11}nothing to do: a worker is at it$/m)
 })
 
-test("one whose worker is gone: who takes it", () => {
+test("a job whose worker is gone: who takes it", () => {
   const told = text({ ...RUNNING, isLocked: false, lostWorkers: 1 })
   expect(told).toMatch(/on host:1, which no longer renews its lock$/m)
   expect(told).toMatch(/^ {15}1 worker ended with it in hand$/m)
   expect(told).toMatch(/^next .*another one takes the job within a minute/m)
 })
 
-test("one that waits: how many are before it", () => {
+test("a waiting job: how many are before it", () => {
   expect(text({ ahead: 0 })).toMatch(/^queue {10}waiting since 2026-01-01T10:00:00.000Z, next in line$/m)
   expect(text({ ahead: 7 })).toMatch(/, 7 before it$/m)
   expect(text({})).toMatch(/, on its way back in line$/m)
   expect(text({ ahead: 7 })).toMatch(/^next .*a worker takes it when its turn comes/m)
 })
 
-test("one that is held: by what, until when, and what ends it", () => {
+test("a held job: by what, until when, and what ends it", () => {
   const until = "2026-01-02T10:00:00.000Z"
   const held = (isProbe: boolean) => text({ state: "held", until, suspension: { ...SUSPENSION, isProbe } })
   expect(held(false)).toMatch(
@@ -64,7 +64,7 @@ test("one that is held: by what, until when, and what ends it", () => {
   expect(held(true)).toMatch(/^next {11}look at the store; .*"unseal queue resume --project 123456"/m)
 })
 
-test("while the queue is paused nothing begins, and what runs goes on", () => {
+test("while the queue is paused nothing begins, and running jobs go on", () => {
   const pause = { since: "2026-01-01T10:00:00.000Z", by: "somebody" }
   for (const state of ["waiting", "delayed"] as const)
     expect(text({ state }, pause)).toMatch(/^next {11}the queue is paused.*"unseal queue resume" ends/m)

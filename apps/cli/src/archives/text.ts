@@ -1,4 +1,4 @@
-/** What `unseal archives show` prints for people. */
+/** The output of `unseal archives show` for people. */
 
 import { counted } from "@unseal/archive/counted"
 import type { ArchiveJob } from "@unseal/queue/archive-jobs"
@@ -128,7 +128,7 @@ function destinationLines(destination: ShownDestination): string[] {
   ]
 }
 
-/** A listing may tell less than the job's token, which begins with it. */
+/** A listing's token may be a prefix of the job's. */
 function ownerOf({ jobs }: ShownArchive, token: string): string {
   if ("notLooked" in jobs) return ""
   const owner = jobs.found.find(({ upload }) => upload?.token.startsWith(token))

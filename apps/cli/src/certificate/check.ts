@@ -27,10 +27,10 @@ export interface CertificateCheckOptions {
 }
 
 const DAY_MS = 86_400_000
-/** A certificate that ends sooner is worth a warning: the next one is to overlap it. */
+/** A certificate that expires sooner is worth a warning, because the next one should overlap it. */
 const SOON_DAYS = 30
 
-/** `unseal certificate check`: what the certificate is, whether it is this key's, and what it is good for. */
+/** `unseal certificate check`: shows what the certificate is, whether it matches the key, and what it can be used for. */
 export async function certificateCheckCommand(
   path: string,
   options: CertificateCheckOptions,
@@ -54,7 +54,7 @@ export async function certificateCheckCommand(
   const decryption = keyRing
     ? await decryptionProblems(certificate, chain, keyRing, settings.UNSEAL_OAEP_HASH, signal)
     : []
-  // A certificate of another key would encrypt archives that nobody can decrypt.
+  // Archives encrypted for another key's certificate could not be decrypted.
   if (decryption.length > 0) registration.push(...decryption)
 
   const daysLeft = Math.floor((certificate.notAfter.getTime() - Date.now()) / DAY_MS)
@@ -91,7 +91,7 @@ export async function certificateCheckCommand(
   if (problems.length > 0) process.exitCode = EXIT.failed
 }
 
-/** Why archives under this certificate can't be decrypted with the key, each a clause. */
+/** Why the key can't decrypt archives under this certificate, each a clause. */
 async function decryptionProblems(
   certificate: Certificate,
   chain: readonly Certificate[],

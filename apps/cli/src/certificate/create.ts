@@ -20,7 +20,7 @@ export interface CertificateCreateOptions extends PassphraseOptions {
   readonly json?: true
 }
 
-/** `unseal certificate create`: a key pair and its certificate, as the guide's openssl command makes them. */
+/** `unseal certificate create`: makes a key pair and its certificate like the guide's openssl command. */
 export async function certificateCreateCommand(
   options: CertificateCreateOptions,
   signal: AbortSignal,
@@ -32,7 +32,7 @@ export async function certificateCreateCommand(
   const passphrasePath = options.generatePassphrase ? passphraseFileOf(keyout) : undefined
   const paths = [...(passphrasePath === undefined ? [] : [passphrasePath]), keyout, out]
   if (new Set(paths).size < paths.length) throw new UsageError(`${out} can't be both key and certificate`)
-  // Before anybody is asked for a passphrase.
+  // Checked before the user is asked for a passphrase.
   await refuseExisting(paths)
 
   const given = await readNewPassphrase(keyout, options, signal)

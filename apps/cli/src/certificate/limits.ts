@@ -4,7 +4,7 @@ import { SMALLEST_MODULUS_BITS } from "@unseal/archive/format/password"
 /** Bits of the RSA modulus: the vendor's limit ("Creating an encrypted archiving certificate", OpenTok Encryption guide). */
 export const LARGEST_BITS = 2048
 
-/** Why the vendor should not be given this certificate, each a clause. */
+/** Why the vendor should not get this certificate, each a clause. */
 export function registrationProblems(certificate: Certificate, allowLarge: boolean): string[] {
   const { modulusBits, publicKey, notBefore, notAfter } = certificate
   const now = Date.now()

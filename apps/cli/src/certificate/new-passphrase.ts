@@ -7,7 +7,7 @@ import { promptPassphrase } from "../terminal/hidden-prompt.ts"
 import { unread } from "../terminal/unread.ts"
 import { base64Bytes } from "./pem-bytes.ts"
 
-/** Where the passphrase of a new key comes from. Nothing given: the terminal. */
+/** Where a new key's passphrase comes from. Default: the terminal. */
 export interface PassphraseOptions {
   readonly passphraseFile?: string
   readonly generatePassphrase?: true
@@ -16,15 +16,18 @@ export interface PassphraseOptions {
 }
 
 export interface NewPassphrase {
-  /** To be wiped. */
+  /** The caller must wipe it. */
   readonly passphrase: Buffer
   readonly origin: "file" | "generated" | "prompt"
 }
 
-/** openssl takes no fewer, and its buffer no more. */
+/** openssl's minimum, and the size of its buffer. */
 const BYTES = { min: 4, max: 1_024 }
 
-/** The passphrase for the key file `name`, or `null` if it is to have none. `UsageError` if it can't be had or openssl would refuse it. */
+/**
+ * The passphrase for the key file `name`; `null` for none. Throws `UsageError` if it is unavailable, or if openssl would refuse
+ * it.
+ */
 export async function readNewPassphrase(
   name: string,
   options: PassphraseOptions,
@@ -68,12 +71,12 @@ async function fromFile(path: string, signal: AbortSignal): Promise<Buffer> {
   if (content[end - 1] === 0x0d) end--
   const passphrase = Buffer.from(content.subarray(0, end))
   content.fill(0)
-  // Others would unlock the key without it.
+  // Other programs would unlock the key without the byte order mark.
   if (utf8Of(passphrase) !== passphrase)
     throw new UsageError(
       `${path} begins with a byte order mark, which openssl takes for a part of the passphrase: save it as UTF-8 without one`,
     )
-  // openssl reads the first line, others the whole file.
+  // openssl reads the first line, other programs read the whole file.
   if (passphrase.includes("\n")) throw new UsageError(`${path} holds more than one line`)
   if (passphrase.length < BYTES.min || passphrase.length > BYTES.max)
     throw new UsageError(

@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto"
 import { expect, test } from "vitest"
 import { base64Bytes, pemBytes } from "./pem-bytes.ts"
 
-test("base64 is that of Node, whatever the length", () => {
+test("base64 equals Node's, whatever the length", () => {
   for (let length = 0; length <= 100; length++) {
     const bytes = randomBytes(length)
     expect(base64Bytes(bytes).toString("latin1")).toBe(bytes.toString("base64"))

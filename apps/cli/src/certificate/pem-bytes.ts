@@ -1,4 +1,4 @@
-/** PEM (RFC 7468) made of bytes alone: a string can't be wiped, and a private key must not be in one. */
+/** PEM (RFC 7468) made from bytes only: a string can't be wiped, so it must not contain a private key. */
 
 const ALPHABET = Buffer.from("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
 const PADDING = 0x3d

@@ -1,6 +1,6 @@
 /**
- * What `@peculiar/x509` needs of the Reflect metadata proposal before it is loaded: its injector asks for the metadata that
- * decorators leave, and refuses to load without `Reflect.getMetadata`. It keeps no more than that.
+ * The part of the Reflect metadata proposal that `@peculiar/x509` needs before it is loaded. Its injector reads the metadata that
+ * decorators leave, and refuses to load without `Reflect.getMetadata`.
  */
 const kept = new WeakMap<object, Map<unknown, unknown>>()
 

@@ -14,8 +14,8 @@ const SIGNING = { name: "RSASSA-PKCS1-v1_5", hash: "SHA-256" }
 const DAY_MS = 86_400_000
 
 /**
- * A certificate as `openssl req -new -x509` makes it: X.509 version 3, signed by its own key with SHA-256, a random serial
- * number, and the extensions that openssl's own configuration gives it. PEM.
+ * Makes a certificate like `openssl req -new -x509`: X.509 version 3, self-signed with SHA-256, a random serial number, and the
+ * extensions of openssl's own configuration. PEM.
  */
 export async function signCertificate(
   { publicKey, privateKey }: { publicKey: KeyObject; privateKey: KeyObject },
@@ -45,14 +45,14 @@ export async function signCertificate(
   return `${certificate.toString("pem").trim()}\n`
 }
 
-/** 20 bytes at most, positive and not 0 (RFC 5280, section 4.1.2.2). */
+/** At most 20 bytes, positive and not 0 (RFC 5280, section 4.1.2.2). */
 function serialNumber(): string {
   const bytes = randomBytes(20)
   bytes[0] = (bytes[0]! & 0x7f) | 0x40
   return bytes.toString("hex")
 }
 
-/** `/CN=archives/O=Acme` as openssl's `-subj` has it, where a backslash takes the meaning from the next character. */
+/** Parses `/CN=archives/O=Acme` as openssl's `-subj` does. A backslash escapes the next character. */
 export function parseSubject(text: string): JsonName {
   const fail = (why: string): never => {
     throw new UsageError(`the subject ${why}: it is written as /CN=archives/O=Acme`)

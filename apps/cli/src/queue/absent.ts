@@ -1,7 +1,10 @@
 import type { QueueAccess } from "@unseal/operations/queue-access"
 import { queueExists } from "@unseal/queue/status"
 
-/** Says on stderr that there is no such queue, so that a command finds nothing in it. No mistake in a new installation. */
+/**
+ * Says on stderr that there is no such queue, which explains why a command finds nothing. In a new installation that is no
+ * mistake.
+ */
 export async function sayIfAbsent({ connection, queue }: QueueAccess): Promise<void> {
   if (!(await queueExists(connection, queue))) sayAbsent(queue)
 }

@@ -10,17 +10,20 @@ import { readQueueSettings } from "../config.ts"
 
 type QueueSettings = ReturnType<typeof readQueueSettings>
 
-/** How long a command waits for Redis before it says that it is away. */
+/** How long a command waits for Redis before it reports that Redis is away. */
 const CONNECT_TIMEOUT_MS = 5_000
 
-/** Runs `work` on the queue, by a connection to its Redis. `QueueUnavailableError` if it can't be had; `signal`'s reason once it is aborted. */
+/**
+ * Runs `work` on the queue over a new connection. Throws `QueueUnavailableError` if there is none, or `signal`'s reason after an
+ * abort.
+ */
 export async function withQueue<T>(
   work: (access: QueueAccess) => Promise<T>,
   signal: AbortSignal,
 ): Promise<T> {
   const settings = readQueueSettings()
   const logger = createLogger("cli", "silent")
-  // ioredis gives advice there to whoever wrote this; what stops a command is said by the command.
+  // ioredis prints advice for programmers there. The command itself reports what stops it.
   logConsole(logger)
   await untilAborted(reachRedis(settings), signal)
   const connection = connectRedis(settings, "producer", logger)
@@ -51,7 +54,7 @@ export async function withQueue<T>(
   }
 }
 
-/** What to do where nobody answers; what else fails says so itself. */
+/** What to do if nothing answers. Other failures say it themselves. */
 const moveAfter = (failure: string, { REDIS_URL }: QueueSettings): string =>
   /ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ETIMEDOUT|^no answer$|timed out$/.test(failure)
     ? `; start it, or set REDIS_URL, which is ${parseRedisUrl(REDIS_URL).shown}`

@@ -1,4 +1,4 @@
-/** `unseal queue dead-letters`, `discard`: jobs that were given up are listed, and removed for good. */
+/** `unseal queue dead-letters`, `discard`: lists jobs that were given up, and removes them for good. */
 import { counted } from "@unseal/archive/counted"
 import { type DeadLetterChoice, findDeadLetters } from "@unseal/operations/dead-letters"
 import { discard } from "@unseal/operations/discard"
@@ -18,7 +18,7 @@ export interface DeadLetterOptions {
   readonly json?: true
 }
 
-/** The dead letters that the options mean: all, if none is given. */
+/** The dead letters that the options select; all by default. */
 export function choiceOf({ code, project, id, olderThan }: DeadLetterOptions): DeadLetterChoice {
   return {
     ...{ code, projectId: project, ids: id === undefined ? undefined : [id] },
@@ -26,7 +26,7 @@ export function choiceOf({ code, project, id, olderThan }: DeadLetterOptions): D
   }
 }
 
-/** `unseal queue dead-letters`: the jobs that were given up, newest first, and what to do about them. */
+/** `unseal queue dead-letters`: lists the jobs that were given up, newest first, with what to do about them. */
 export async function deadLettersCommand(
   options: DeadLetterOptions & { readonly limit: number },
   signal: AbortSignal,
@@ -48,7 +48,7 @@ export async function deadLettersCommand(
   }, signal)
 }
 
-/** `unseal queue discard`: removes dead letters for good, all that are named or none. */
+/** `unseal queue discard`: removes dead letters for good, either all named ones or none. */
 export async function discardCommand(
   ids: readonly string[],
   options: { readonly json?: true; readonly reason: string },

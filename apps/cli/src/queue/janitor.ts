@@ -1,4 +1,4 @@
-/** `unseal janitor`: what packages/operations finds and does about orphaned uploads, as text. */
+/** `unseal janitor`: prints what packages/operations finds and does about orphaned uploads. */
 import { counted } from "@unseal/archive/counted"
 import type { UnsealError } from "@unseal/archive/errors"
 import { openStore } from "@unseal/archive/store/open"
@@ -37,7 +37,7 @@ export async function janitorCommand(options: JanitorCommandOptions, signal: Abo
         continue
       }
       if (event.kind === "failed") failures.push(event.error)
-      // What could not be looked at has not none.
+      // If nothing could be looked at, zeros would be wrong.
       if (event.kind === "swept" || event.sweep.open > 0) sweeps.push(event.sweep)
     }
   }, signal)

@@ -1,4 +1,4 @@
-/** `unseal queue redrive`: dead letters, or archives that were committed, are done once more. */
+/** `unseal queue redrive`: runs dead letters, or committed archives, once more. */
 import { counted } from "@unseal/archive/counted"
 import { type RedriveOutcome, redrive } from "@unseal/operations/redrive"
 import { redriveCommitted } from "@unseal/operations/redrive-committed"
@@ -58,7 +58,7 @@ export async function redriveCommand(options: RedriveOptions, signal: AbortSigna
 const moveAfter = ({ letter: { damaged, jobId, archiveId } }: RedriveOutcome): string =>
   damaged ? nextForDamaged(jobId) : `see "unseal archives show ${archiveId}"`
 
-/** `unseal queue redrive --committed ID…`: what was committed, as new jobs. */
+/** `unseal queue redrive --committed ID…`: enqueues committed archives as new jobs. */
 async function redriveCommittedCommand(
   ids: readonly string[],
   options: RedriveOptions,

@@ -5,7 +5,7 @@ import { sayAbsent } from "./absent.ts"
 import { withQueue } from "./connection.ts"
 import { describePause, describeSuspension } from "./suspensions.ts"
 
-/** `unseal queue status`: how many jobs are in each state, and whether everything that was accepted is accounted for. */
+/** `unseal queue status`: shows how many jobs are in each state, and whether all accepted jobs are accounted for. */
 export async function queueStatusCommand(
   options: { readonly json?: true; readonly check?: true },
   signal: AbortSignal,

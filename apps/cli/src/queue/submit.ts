@@ -8,7 +8,7 @@ import { UsageError } from "../terminal/exit.ts"
 import { withQueue } from "./connection.ts"
 import { describeDuplicate } from "./duplicate.ts"
 
-/** `unseal submit callback.json`: what ingest does with a callback, without its authentication. */
+/** `unseal submit callback.json`: does what ingest does with a callback, without its authentication. */
 export async function submitCommand(
   path: string,
   options: { readonly project?: string; readonly again?: true; readonly json?: true },

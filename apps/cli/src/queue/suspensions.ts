@@ -1,4 +1,4 @@
-/** What holds the queue back, a pause or the deployment's trouble, and how to end that by hand. */
+/** What holds the queue back, a pause or a trouble of the deployment, and how to end that by hand. */
 
 import { counted } from "@unseal/archive/counted"
 import { resume } from "@unseal/operations/resume"
@@ -32,7 +32,7 @@ export async function pauseCommand(options: { readonly json?: true }, signal: Ab
   }, signal)
 }
 
-/** `unseal queue resume`: ends a pause, unless suspensions are chosen, and suspensions. */
+/** `unseal queue resume`: ends the selected suspensions or, without a selection, all of them and the pause. */
 export async function resumeCommand(
   options: { readonly project?: string; readonly side?: string; readonly json?: true },
   signal: AbortSignal,

@@ -31,15 +31,15 @@ const usual = () => readFileSync(path("usual.pem"), "utf8")
 const { signal: never } = new AbortController()
 
 describe("a certificate to be registered", () => {
-  it("is the file's, as openssl wrote it", async () => {
+  it("is taken from the file as openssl wrote it", async () => {
     expect(await readCertificate(path("usual.pem"), false, never)).toBe(usual())
   })
 
-  it("is the certificate alone if the private key is in the same file", async () => {
+  it("is taken alone if the private key is in the same file", async () => {
     expect(await readCertificate(path("both.pem"), false, never)).toBe(usual())
   })
 
-  it("may be of a large key if that is meant", async () => {
+  it("may have a large key if that is intended", async () => {
     expect(await readCertificate(path("large.pem"), true, never)).toContain("BEGIN CERTIFICATE")
   })
 

@@ -3,8 +3,8 @@ import { registrationProblems } from "../certificate/limits.ts"
 import { UsageError } from "../terminal/exit.ts"
 
 /**
- * The first certificate in a PEM file, alone: whatever else is in the file, a private key say, stays here. `UsageError` if
- * it can't be registered; errors of `readCertificateFile`.
+ * The first certificate in a PEM file, alone: everything else in the file, such as a private key, stays here. Throws `UsageError`
+ * if it can't be registered, and the errors of `readCertificateFile`.
  */
 export async function readCertificate(
   path: string,

@@ -13,7 +13,7 @@ const s3: TargetOptions = { bucket: "archives", accessKey: "AKID", secretKeyFile
 const azure: TargetOptions = { container: "archives", accountName: "account", accountKeyFile: secretFile }
 
 describe("an upload target", () => {
-  it("has its secret from a file, without the line break at its end", () => {
+  it("has its secret from a file, without the trailing line break", () => {
     expect(readTarget("s3", s3)).toEqual({
       type: "s3",
       config: { bucket: "archives", accessKey: "AKID", secretKey: "canary-secret" },

@@ -22,8 +22,8 @@ const OPTIONS_OF = {
 } as const satisfies Record<string, (keyof TargetOptions)[]>
 
 /**
- * The upload target that options and environment name. Its secret is in a file or in the SDK's own variable, never among the
- * arguments, which every user of the machine can see. `UsageError` or `ConfigurationError` for what is missing or wrong.
+ * The upload target from options and environment. Its secret comes from a file or from the SDK's own variable, never from the
+ * arguments, which every user of the machine can see. Throws `UsageError` or `ConfigurationError` for missing or wrong values.
  */
 export function readTarget(type: "s3" | "azure", options: TargetOptions): S3Target | AzureTarget {
   const strangers = OPTIONS_OF[type === "s3" ? "azure" : "s3"].filter((name) => options[name] !== undefined)

@@ -9,9 +9,9 @@ import { sayNotices } from "../terminal/store-notices.ts"
 const BODY = new TextEncoder().encode("written by unseal storage set --verify; may be removed\n")
 
 /**
- * Writes a small object to `target`, where the project's archives will go, with exactly the credentials that the vendor will
- * have, and removes it again. Errors are the store's. Gives its name if it could not be removed: the vendor only writes, so
- * credentials that may do nothing else are good ones.
+ * Writes a small object to `target`, where the project's archives will go, with exactly the vendor's future credentials, and
+ * removes it again. Throws the store's errors. Resolves to the object's name if it could not be removed: write-only credentials
+ * are good ones, because the vendor only writes.
  */
 export async function verifyTarget(
   target: S3Target | AzureTarget,
@@ -46,7 +46,7 @@ export async function verifyTarget(
   }
 }
 
-/** The store that the vendor will see: whatever else the environment knows of endpoints and credentials is none of it. */
+/** The store as the vendor will see it. Other endpoints and credentials of the environment are ignored. */
 function openTarget({ type, config }: S3Target | AzureTarget, region?: string): Promise<OpenedStore> {
   if (type === "s3") {
     const where = region ?? (env.AWS_REGION || env.AWS_DEFAULT_REGION || "us-east-1")

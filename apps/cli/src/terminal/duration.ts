@@ -1,7 +1,7 @@
 import { milliseconds } from "@unseal/service/settings"
 import { UsageError } from "./exit.ts"
 
-/** Milliseconds of an option such as `90m`, in the form that settings have too. `UsageError` if it is none. */
+/** Milliseconds of an option such as `90m`, in the same form as in settings. Throws `UsageError` if it is invalid. */
 export function readDuration(
   option: string,
   text: string,

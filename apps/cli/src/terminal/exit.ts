@@ -4,25 +4,28 @@ import { OperationError } from "@unseal/operations/operation-error"
 import { ConfigurationError } from "@unseal/service/settings"
 import { remedyAtTerminal } from "./remedies.ts"
 
-/** What the exit code tells a script: 1 and 2 need a person, 3 may be tried again. */
+/** What the exit code means to a script: 1 and 2 need a person, 3 may be tried again. */
 export const EXIT = { done: 0, failed: 1, usage: 2, retry: 3 } as const
 
-/** A command that was called in a way it can't be: exit code 2. */
+/** A command was called in an invalid way: exit code 2. */
 export class UsageError extends Error {
   override readonly name = "UsageError"
 }
 
-/** Interrupted by a signal: nothing is wrong with the archive. */
+/** Interrupted by a signal. Nothing is wrong with the archive. */
 export class Interrupted extends Error {
   override readonly name = "Interrupted"
 }
 
-/** The queue's accounts are not balanced: exit code 1. */
+/** The queue's accounts don't balance: exit code 1. */
 export class Unaccounted extends Error {
   override readonly name = "Unaccounted"
 }
 
-/** Of several failures, one decides the exit code: a permanent one, if there is any. The others are only said. Nothing without any. */
+/**
+ * Throws the failure that decides the exit code: a permanent one, if there is any. Prints the others. Does nothing without
+ * failures.
+ */
 export function throwWorst(failures: readonly UnsealError[]): void {
   const worst = failures.find(({ kind }) => kind === "permanent") ?? failures[0]
   if (worst === undefined) return
@@ -31,20 +34,20 @@ export function throwWorst(failures: readonly UnsealError[]): void {
   throw worst
 }
 
-/** How a command ends that failed with `code`. */
+/** The exit code of a command that failed with `code`. */
 export function exitCodeOf(code: ErrorCode): number {
-  // A key file or directory that can't be used is a wrong argument or setting, not a wrong archive; no key service is asked here.
+  // An unusable key file or directory is a wrong argument or setting, not a wrong archive. No key service is asked here.
   if (code === "ERR_KEY_INVALID" || code === "ERR_KEY_SERVICE_UNAVAILABLE") return EXIT.usage
-  // Only who waits for an upload has a reason to try this one again.
+  // Only somebody who waits for an upload has a reason to try again.
   if (code === "ERR_OBJECT_INCOMPLETE") return EXIT.failed
   return ERROR_CODES[code].kind === "transient" ? EXIT.retry : EXIT.failed
 }
 
-/** Says on stderr what went wrong and what to do, and answers with the exit code. */
+/** Says on stderr what went wrong and what to do. Returns the exit code. */
 export function explain(error: unknown): number {
   const say = (line: string) => process.stderr.write(`unseal: ${line}\n`)
   if (error instanceof ConfigurationError) {
-    // Two readers of one setting may complain of it alike.
+    // Two readers of one setting may report the same problem.
     for (const problem of new Set(error.problems)) say(problem)
     return EXIT.usage
   }
@@ -69,6 +72,6 @@ export function explain(error: unknown): number {
   return EXIT.failed
 }
 
-// By its name: its class comes with BullMQ, which takes longer to load than a small archive takes to decrypt.
+// By its name, because its class comes with BullMQ, which takes longer to load than a small archive takes to decrypt.
 const isQueueUnavailable = (error: unknown): error is Error =>
   error instanceof Error && error.name === "QueueUnavailableError"

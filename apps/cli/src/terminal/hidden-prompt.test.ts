@@ -20,23 +20,23 @@ function terminal(...keys: string[]) {
   return { ask, modes, shown: () => shown }
 }
 
-test("asks twice and shows nothing of what is typed", async () => {
+test("asks twice and shows nothing of the input", async () => {
   const { ask, modes, shown } = terminal("corr", "ect-horse\r", "correct-horse\r")
   expect((await ask()).toString()).toBe("correct-horse")
   expect(shown()).toBe("Passphrase for key.pem: \nThe same again: \n")
   expect(modes).toEqual([true, false])
 })
 
-test("takes both lines from one paste", async () => {
+test("accepts both lines from one paste", async () => {
   expect((await terminal("hunter22\nhunter22\n").ask()).toString()).toBe("hunter22")
 })
 
-test("backspace takes a character, also one of several bytes, and Ctrl-U the line", async () => {
+test("backspace removes a character, even one of several bytes, and Ctrl-U the line", async () => {
   const { ask } = terminal("wrong\x15pässé\x7f\x7fx\r", "päsx\r")
   expect((await ask()).toString()).toBe("päsx")
 })
 
-test("asks again when the two differ or the first is too short, and gives up in the end", async () => {
+test("asks again if the two differ or the first is too short, and gives up in the end", async () => {
   const { ask, shown } = terminal("abc\r", "one-word\rother-word\r", "third-one\rthird-one\r")
   expect((await ask()).toString()).toBe("third-one")
   const text = shown()
@@ -45,13 +45,13 @@ test("asks again when the two differ or the first is too short, and gives up in 
   await expect(terminal("\r\r\r").ask()).rejects.toThrow(new UsageError("no passphrase after 3 tries"))
 })
 
-test("Ctrl-C ends it, and the terminal is as it was", async () => {
+test("Ctrl-C ends it, and restores the terminal", async () => {
   const { ask, modes } = terminal("secr\x03")
   await expect(ask()).rejects.toBeInstanceOf(Interrupted)
   expect(modes).toEqual([true, false])
 })
 
-test("says what else there is where no terminal is", async () => {
+test("names the alternatives if there is no terminal", async () => {
   await expect(promptPassphrase("key.pem", 4, new PassThrough(), new PassThrough())).rejects.toThrow(
     /give --passphrase-file FILE, --generate-passphrase or --no-passphrase/,
   )

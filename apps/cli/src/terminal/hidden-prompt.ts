@@ -1,6 +1,6 @@
 import { Interrupted, UsageError } from "./exit.ts"
 
-/** What a terminal's input can do. */
+/** The parts of a terminal's input that are used. */
 export type TerminalInput = NodeJS.ReadableStream & {
   readonly isTTY?: boolean
   setRawMode?(raw: boolean): unknown
@@ -11,8 +11,8 @@ const LINE_ENDS = [0x0a, 0x0d]
 const TRIES = 3
 
 /**
- * Asks for a passphrase twice, without showing it, until both are the same. The bytes as they were typed, in a buffer that
- * the caller wipes. `UsageError` if that is no terminal or they never agree, `Interrupted` by Ctrl-C.
+ * Asks for a passphrase twice, without showing it, until both are the same. Resolves to the typed bytes, in a buffer that the
+ * caller wipes. Throws `UsageError` without a terminal, or if the two never agree, and `Interrupted` after Ctrl-C.
  */
 export async function promptPassphrase(
   name: string,
@@ -74,14 +74,14 @@ async function readHidden(
   return passphrase
 }
 
-/** Where the last UTF-8 character before `end` begins: its other bytes are 10xxxxxx. */
+/** Where the last UTF-8 character before `end` begins. Its other bytes are 10xxxxxx. */
 function characterStart(line: Buffer, end: number): number {
   let start = Math.max(end - 1, 0)
   while (start > 0 && (line[start]! & 0xc0) === 0x80) start--
   return start
 }
 
-/** Byte by byte: what was typed or pasted in one go may be several lines. */
+/** Byte by byte, because one piece of typed or pasted input may be several lines. */
 async function* bytesOf(input: TerminalInput): AsyncGenerator<number, undefined> {
   for await (const chunk of input) {
     const bytes = Buffer.from(chunk as Buffer)

@@ -3,17 +3,17 @@ import { link, lstat, mkdir, open, rename, unlink } from "node:fs/promises"
 import { dirname, join } from "node:path"
 import { UsageError } from "./exit.ts"
 
-/** A file that is to be there afterwards. */
+/** A file to be created. */
 export interface NewFile {
   readonly path: string
   readonly content: Uint8Array
-  /** Only the owner may read it. */
+  /** Makes the file readable only by its owner. */
   readonly isSecret: boolean
 }
 
 /**
- * Writes all files, or none. None is replaced: `UsageError` if one exists. A file appears under its name only when it is whole
- * and on the disk, and at no time can others read a secret one.
+ * Writes either all files or none. Never replaces one: throws `UsageError` if one exists. A file appears under its name only when
+ * it is complete and on the disk, and others can never read a secret one.
  */
 export async function writeNewFiles(files: readonly NewFile[]): Promise<void> {
   await refuseExisting(files.map(({ path }) => path))
@@ -27,7 +27,7 @@ export async function writeNewFiles(files: readonly NewFile[]): Promise<void> {
     for (const path of written) await unlink(path)
     const { code } = error as NodeJS.ErrnoException
     if (code === undefined) throw error
-    // The one after those that were written; the error may name its temporary file, or none.
+    // The one after the files that were written. The error may name its temporary file, or none.
     const { path } = files[written.length]!
     throw new UsageError(
       `${path} can't be written: ${whyUnwritten(code, dirname(path))}; nothing was written`,
@@ -39,12 +39,12 @@ function whyUnwritten(code: string, folder: string): string {
   if (code === "ENOSPC" || code === "EDQUOT") return `no space is left in ${folder} (${code})`
   if (code === "EROFS") return `${folder} is on a file system that is read-only`
   if (code === "EACCES" || code === "EPERM") return `this user may not write to ${folder} (${code})`
-  // What is in the way of a folder that would be made.
+  // A file is in the way of a folder that is to be created.
   if (code === "EEXIST" || code === "ENOTDIR") return `${folder} is a file, or leads through one`
   return code
 }
 
-/** `UsageError` if one of `paths` is there already. */
+/** Throws `UsageError` if one of `paths` already exists. */
 export async function refuseExisting(paths: readonly string[]): Promise<void> {
   for (const path of paths) if (await isThere(path)) throw existing(path)
 }
@@ -61,7 +61,7 @@ const isThere = (path: string): Promise<boolean> =>
   )
 
 async function writeNewFile({ path, content, isSecret }: NewFile): Promise<void> {
-  // What is made for a secret is for its owner alone.
+  // A folder made for a secret is for its owner alone.
   await mkdir(dirname(path), { recursive: true, mode: isSecret ? 0o700 : 0o755 })
   const temporary = join(dirname(path), `.unseal-${randomBytes(6).toString("hex")}.tmp`)
   const file = await open(temporary, "wx", isSecret ? 0o600 : 0o644)
@@ -79,7 +79,7 @@ async function writeNewFile({ path, content, isSecret }: NewFile): Promise<void>
   }
 }
 
-/** A link, unlike a rename, does not replace what somebody else has just made. */
+/** Unlike a rename, a link does not replace what somebody else has just created. */
 async function publish(temporary: string, path: string): Promise<void> {
   try {
     await link(temporary, path)

@@ -1,4 +1,4 @@
-/** Files that may be pipes: a command that waits for a pipe's other end is ended by its signal. */
+/** Files that may be pipes: the signal ends a command that waits for a pipe's other end. */
 import { execFileSync } from "node:child_process"
 import { readdirSync, readlinkSync } from "node:fs"
 import { mkdtemp, rm } from "node:fs/promises"

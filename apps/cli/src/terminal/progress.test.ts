@@ -2,18 +2,18 @@ import { describe, expect, it } from "vitest"
 import { bytes, createProgress, progressLine } from "./progress.ts"
 
 describe("progress", () => {
-  it("shows share, bytes, speed and the time that is left", () => {
+  it("shows share, bytes, speed and the remaining time", () => {
     expect(progressLine("archive.ts", 420_000_000, 1_000_000_000, 2, 100)).toBe(
       "archive.ts  42 % ▕████████            ▏ 420 MB of 1.0 GB  210 MB/s  3 s left",
     )
   })
 
-  it("of nothing is whole, and no line is wider than the terminal", () => {
+  it("of nothing is complete, and no line is wider than the terminal", () => {
     expect(progressLine("empty.ts", 0, 0, 1)).toContain("100 %")
     expect(progressLine("a".repeat(200), 1, 2, 1, 60).length).toBe(59)
   })
 
-  it("draws nothing where there is no terminal", () => {
+  it("draws nothing without a terminal", () => {
     const written: string[] = []
     const output = {
       isTTY: false,
@@ -25,7 +25,7 @@ describe("progress", () => {
     expect(written).toEqual([])
   })
 
-  it("is removed in the end, so that what follows stands alone", () => {
+  it("is removed in the end, so that the next output stands alone", () => {
     const written: string[] = []
     const output = {
       isTTY: true,
@@ -39,7 +39,7 @@ describe("progress", () => {
     expect(written).toEqual([expect.stringContaining("of 2 B"), "\r\x1b[K"])
   })
 
-  it("of a pipe, whose size nobody knows, counts what has come, and gives way to what follows", () => {
+  it("of a pipe, whose size nobody knows, counts what has arrived, and makes way for other output", () => {
     const written: string[] = []
     const output = {
       isTTY: true,

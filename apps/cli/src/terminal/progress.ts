@@ -1,7 +1,7 @@
-/** How far a command is, on a terminal: one line, drawn over itself. Nothing if stderr is no terminal. */
+/** A command's progress on a terminal: one line that is redrawn in place. Nothing if stderr is not a terminal. */
 export interface Progress {
   update(done: number, total: number): void
-  /** Bytes so far of what nobody knows the size of. */
+  /** Shows the bytes so far of something of unknown size. */
   count(done: number, what: string): void
   /** Removes the line. */
   end(): void
@@ -12,7 +12,7 @@ const INTERVAL_MS = 100
 export function createProgress(label: string, output: NodeJS.WriteStream = process.stderr): Progress {
   if (!output.isTTY) return { update() {}, count() {}, end() {} }
   const startedAt = performance.now()
-  /** Never yet. */
+  /** Not drawn yet. */
   let drawnAt = -Infinity
   return {
     update(done, total) {
@@ -52,7 +52,7 @@ export function progressLine(
   return line.slice(0, Math.max(columns - 1, 20))
 }
 
-/** Bytes for people, in powers of ten as stores bill them: `1.0 GB`. */
+/** A size for people, in powers of ten as stores bill them: `1.0 GB`. */
 export function bytes(count: number): string {
   const units = ["B", "kB", "MB", "GB", "TB"]
   let value = count

@@ -5,7 +5,7 @@ import { remedyAtTerminal } from "./remedies.ts"
 const at = (code: ErrorCode) => remedyAtTerminal(new UnsealError(code, ""))
 
 describe("a remedy at a terminal", () => {
-  it.each(Object.keys(ERROR_CODES) as ErrorCode[])("speaks of no queue, worker or attempt: %s", (code) => {
+  it.each(Object.keys(ERROR_CODES) as ErrorCode[])("mentions no queue, worker or attempt: %s", (code) => {
     expect(at(code)).not.toMatch(/redrive|worker|attempt|submit/)
   })
 
@@ -15,7 +15,7 @@ describe("a remedy at a terminal", () => {
     expect(at("ERR_NO_MATCHING_KEY")).toContain("--key")
   })
 
-  it("is the error's own, where more is known than its code tells", () => {
+  it("is the error's own if more is known than its code says", () => {
     const remedy = "give the credentials the permission s3:GetObject"
     expect(remedyAtTerminal(new UnsealError("ERR_STORE_DENIED", "refused", { remedy }))).toBe(remedy)
     expect(remedyAtTerminal(new UnsealError("ERR_OBJECT_NOT_FOUND", "hidden", { remedy }))).toBe(remedy)

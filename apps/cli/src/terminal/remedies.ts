@@ -1,4 +1,4 @@
-/** What to do about a failure, as somebody at a terminal can: there is no worker that tries again, and no job to redrive. */
+/** Remedies for somebody at a terminal, where there is no worker that retries, and no job to redrive. */
 import type { ErrorCode, UnsealError } from "@unseal/archive/errors"
 import { type HttpsTrouble, HttpsTroubleError } from "@unseal/archive/store/https/trouble"
 

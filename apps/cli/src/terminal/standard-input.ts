@@ -11,7 +11,7 @@ import { fileError } from "@unseal/archive/store/directory/errors"
 
 const READ_SIZE = 512 * 1024
 
-/** What comes from a pipe: its name in messages, and how far it is. */
+/** A pipe's name in messages, and how to report its progress. */
 export interface Spooling {
   readonly name: string
   readonly input: Readable
@@ -20,8 +20,8 @@ export interface Spooling {
 
 /**
  * Copies a pipe to a temporary file. Its size must be known, and the first packets checked, before the first byte of plaintext
- * leaves; a pipe allows neither. The file has no name as soon as it is open, so that nothing is left however the process ends.
- * `ERR_STORE_FULL` if the temporary folder is too small.
+ * leaves, and a pipe allows neither. The file loses its name as soon as it is open, so that nothing is left however the process
+ * ends. Throws `ERR_STORE_FULL` if the temporary folder is too small.
  */
 export async function spool(
   { name, input, onBytes }: Spooling,
@@ -30,7 +30,7 @@ export async function spool(
   const handle = await openNameless()
   let size = 0
   try {
-    // A pipe that says nothing must not outlast Ctrl-C.
+    // Ctrl-C must end a silent pipe, too.
     addAbortSignal(signal, input)
     for await (const chunk of input as AsyncIterable<Buffer>) {
       signal.throwIfAborted()

@@ -6,7 +6,7 @@ const { signal: never } = new AbortController()
 const open = (output: Writable) =>
   createStandardOutput(output).create("-", 3, { contentType: "", metadata: {}, existing: "fail" }, never)
 
-test("parts leave in their order, whatever the order they come in", async () => {
+test("parts leave in their order, whatever order they arrive in", async () => {
   const left: string[] = []
   const output = new Writable({
     write(chunk, _, done) {
@@ -19,7 +19,7 @@ test("parts leave in their order, whatever the order they come in", async () => 
   expect(left).toEqual(["1", "2", "3"])
 })
 
-test("a part of a run that has failed does not wait for its turn, nor for a reader that takes nothing", async () => {
+test("a failed run's part waits neither for its turn nor for a reader that takes nothing", async () => {
   const writer = await open(new Writable({ write() {} }))
   const aborted = AbortSignal.abort(new Error("enough"))
   await expect(writer.writePart(2, [Buffer.from("2")], 0, aborted)).rejects.toThrow("enough")
@@ -29,7 +29,7 @@ test("a part of a run that has failed does not wait for its turn, nor for a read
   await expect(stuck).rejects.toThrow("enough")
 })
 
-test("a part fails when the output has ended", async () => {
+test("a part fails if the output has ended", async () => {
   const output = new Writable({ write: (_chunk, _encoding, done) => done(new Error("EPIPE")) })
   output.on("error", () => {})
   const writer = await open(output)

@@ -11,8 +11,8 @@ import { UsageError } from "./exit.ts"
 const PART_SIZE = 1395 * PART_UNIT
 
 /**
- * Standard output as a sink of one object. Parts may come in any order and leave in theirs. What is written can't be taken
- * back: here, alone of all sinks, a failure may leave a beginning behind, which the exit code tells.
+ * Standard output as a sink of one object. Parts may arrive in any order and leave in theirs. Output can't be taken back: unlike
+ * with all other sinks, a failure may leave a beginning behind, which the exit code reports.
  */
 export function createStandardOutput(
   output: NodeJS.WritableStream = process.stdout,
@@ -37,7 +37,7 @@ export function createStandardOutput(
       const written = new Map<number, WrittenPart>()
       const turns = createTurns()
       let done = 0
-      // The write that fails tells it.
+      // The write that fails reports it.
       output.on("error", () => {})
       return {
         token: "standard-output",
@@ -66,8 +66,8 @@ export function createStandardOutput(
 }
 
 /**
- * Throws `UsageError` if nothing that is written to standard output arrives anywhere. Where a shell has closed it (`>&-`), Node opens
- * /dev/null in its place, for reading and writing; a shell's `> /dev/null`, which is somebody's wish, is for writing alone.
+ * Throws `UsageError` if output would be lost. If a shell has closed standard output (`>&-`), Node opens /dev/null in its place,
+ * for reading and writing. A shell's `> /dev/null` is intentional, and for writing only.
  */
 export function refuseLostOutput(): void {
   if (!isSameDevice(1, "/dev/null") || !isReadable(1)) return
@@ -94,7 +94,7 @@ function isReadable(file: number): boolean {
   }
 }
 
-/** A system's error as a sentence with what got through; a reader that has gone is main's to see. */
+/** A system error as a sentence with the bytes that got through. main handles a reader that is gone. */
 function outputError(error: unknown, name: string, done: number, size: number, signal: AbortSignal): unknown {
   const translated = fileError(error, "write", name, signal)
   if (!isUnsealError(translated)) return translated
@@ -107,7 +107,7 @@ function outputError(error: unknown, name: string, done: number, size: number, s
   )
 }
 
-/** Where standard output goes, if the system tells. */
+/** Where standard output goes, if the system says so. */
 function targetOfOutput(name: string): string {
   if (name !== "standard output") return ""
   try {
@@ -117,7 +117,7 @@ function targetOfOutput(name: string): string {
   }
 }
 
-/** Resolves when `chunk` has left, or the output has ended with an error: it answers in any case, unlike its "drain". */
+/** Resolves when `chunk` has left, or when the output has ended with an error. Unlike "drain", it always calls back. */
 function write(output: NodeJS.WritableStream, chunk: Uint8Array): Promise<void> {
   return new Promise((resolve, reject) => {
     output.write(chunk, (error) => (error ? reject(error) : resolve()))

@@ -1,7 +1,7 @@
 import type { StoreNotice } from "@unseal/archive/store/adapter"
 import { describeNotice } from "@unseal/archive/store/notices"
 
-/** Says on stderr what the adapter of the store of `url` finds out: each notice once, until it says something else. */
+/** Prints on stderr what the adapter of the store of `url` finds out: each notice once, until it changes. */
 export function sayNotices(url: string): (notice: StoreNotice) => void {
   const [store] = url.split("?", 1)
   const said = new Map<StoreNotice["what"], string>()
@@ -9,7 +9,7 @@ export function sayNotices(url: string): (notice: StoreNotice) => void {
     const line = describeNotice(notice)
     if (said.get(notice.what) === line) return
     said.set(notice.what, line)
-    // A line of progress may stand there.
+    // A progress line may be there.
     process.stderr.write(`${process.stderr.isTTY ? "\r\x1b[K" : ""}unseal: ${store}: ${line}\n`)
   }
 }

@@ -1,7 +1,7 @@
 import { whyUnread } from "@unseal/archive/small-file"
 import { UsageError } from "./exit.ts"
 
-/** The mistake in the command that a file which can't be read is: what is wrong, and what to do about it. */
+/** The usage error for a file that can't be read: what is wrong, and what to do about it. */
 export function unread(path: string, error: unknown): UsageError {
   const { code } = error as NodeJS.ErrnoException
   if (code === "ENOENT") return new UsageError(`${path} does not exist: check the path`)
