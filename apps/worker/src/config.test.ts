@@ -52,7 +52,7 @@ test("four settings are enough, and the rest has the documented defaults", () =>
   expect(projects.ids).toEqual(["100001"])
 })
 
-test("every problem is told at once, those of store URLs included", () => {
+test("every problem is reported at once, those of store URLs included", () => {
   const problems = problemsOf({
     UNSEAL_CONCURRENCY: "0",
     UNSEAL_TAIL: "cut",
@@ -62,13 +62,13 @@ test("every problem is told at once, those of store URLs included", () => {
     expect(problems).toContain(name)
 })
 
-test("a store URL with a parameter that no store has is refused before anything is connected", () => {
+test("a store URL with an unknown parameter is refused before anything is connected", () => {
   const [problem] = problemsOf({ UNSEAL_SOURCE: "s3://in?regoin=eu-west-1" })
   expect(problem).toContain("source of project 100001")
   expect(problem).toContain("regoin")
 })
 
-test("a proxy that can't be used is refused before anything is connected, without its password", () => {
+test("an unusable proxy is refused before anything is connected, without its password", () => {
   const [problem] = problemsOf({ HTTPS_PROXY: "socks5://ops:hunter2hunter2@proxy:1080" })
   expect(problem).toMatch(/HTTPS_PROXY is not a proxy: http:\/\/host:port or https:\/\/host:port/)
   expect(problem).not.toContain("hunter2")
@@ -79,7 +79,7 @@ test("a parameter for the other side is refused, with the project's name", () =>
   expect(problem).toMatch(/source of project 100001: acl is for the destination/)
 })
 
-test("keys by a scheme that is not known are refused before anything is connected, without what is secret in them", () => {
+test("keys with an unknown scheme are refused before anything is connected, without their secrets", () => {
   expect(problemsOf({ UNSEAL_KEYS: "pkcs11:token=a;pin-value=hunter2" })).toEqual([
     "key ring of project 100001 has the unknown scheme pkcs11: (known are a path, file:///directory)",
   ])

@@ -29,7 +29,7 @@ const hostList = () =>
     }
   })
 
-/** For the documents, too. */
+/** Exported for the documentation as well. */
 export const schema = z.object({
   ...REDIS_SETTINGS,
   LOG_LEVEL: logLevel(),
@@ -39,7 +39,7 @@ export const schema = z.object({
   UNSEAL_ADMIN_PORT: port(),
   UNSEAL_CONCURRENCY: integer({ min: 1, max: 1_000 }),
   UNSEAL_PARTS_IN_FLIGHT: integer({ min: 1, max: 10_000 }),
-  // Below, a request costs more than the bytes it moves; above, one part would not fit in a request of any store.
+  // Smaller parts cost more in requests than in bytes. Larger ones would not fit in a request of any store.
   UNSEAL_PART_SIZE_BYTES: integer({ min: 65_536, max: 2 ** 30, unit: "bytes" }),
   UNSEAL_LOCK_MS: milliseconds({ min: 1_000 }),
   UNSEAL_STALL_CHECK_MS: milliseconds({ min: 100 }),
@@ -62,11 +62,11 @@ export interface Config {
   readonly settings: Settings
   readonly projects: ReloadingProjects<WorkerProject>
   readonly vendors: VendorProjects
-  /** For the stores: the SDKs' own names are theirs to read. */
+  /** For the stores. The SDKs read their own names themselves. */
   readonly env: Environment
 }
 
-/** Throws `ConfigurationError` with every problem. `schemes` are those of key rings, in place of those that are built in. */
+/** Throws `ConfigurationError` with every problem. `schemes` replace the built-in ones of key rings. */
 export function readConfig(env: Environment = process.env, schemes?: KeyRingSchemes): Config {
   const [settings, [projects, vendors]] = readTogether(
     () => readSettings("worker", schema, env),
@@ -79,7 +79,7 @@ export function readConfig(env: Environment = process.env, schemes?: KeyRingSche
   return { settings, projects, vendors, env }
 }
 
-/** Stores and keys are opened when the first archive arrives; their URLs are judged before anything is connected. */
+/** Stores and keys are opened when the first archive arrives, but their URLs are checked before anything is connected. */
 function urlProblems(projects: readonly WorkerProject[], schemes?: KeyRingSchemes): readonly string[] {
   const problems: string[] = []
   for (const { id, source, destination, keys } of projects) {

@@ -59,7 +59,7 @@ function look() {
   }
 }
 
-test("a vendor that is down is asked five times at most for a look, and the trouble is the vendor's", async () => {
+test("a vendor that is down is asked at most five times per look, and the trouble is the vendor's", async () => {
   answer = { status: 503 }
   const { error, worked } = await look()()
   expect(error).toMatchObject({ code: "ERR_STORE_UNAVAILABLE", owner: "deployment", side: "vendor" })
@@ -67,7 +67,7 @@ test("a vendor that is down is asked five times at most for a look, and the trou
   expect(worked).toEqual([])
 })
 
-test("a vendor that asks for a minute of patience is asked once, by any number of looks, and no slot waits for it", async () => {
+test("a vendor that asks for a minute's pause is asked once, by any number of looks, and no slot waits for it", async () => {
   answer = { status: 429, headers: { "retry-after": "60" } }
   const ask = look()
   const before = performance.now()

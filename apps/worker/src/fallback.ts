@@ -1,4 +1,4 @@
-/** The copy that the vendor keeps of an archive which it could not upload, or was not told where to. */
+/** The vendor's copy of an archive that it could not upload, or had no place to upload to. */
 import { isUnsealError, UnsealError } from "@unseal/archive/errors"
 import { openHttpsStore } from "@unseal/archive/store/https/source"
 import type { OpenStoreOptions } from "@unseal/archive/store/open"
@@ -11,7 +11,7 @@ import type { Place } from "./places.ts"
 import { type SideReports, sided } from "./sides.ts"
 import { isAnswer, silenceOf } from "./silence.ts"
 
-/** How long a vendor who refuses for the rate of requests is not asked again, if it does not say; and at most, if it does. */
+/** How long a vendor that refuses requests for their rate is left alone, unless it says how long; and the most, if it does. */
 const QUIET_MS = 5_000
 const LONGEST_QUIET_MS = 300_000
 
@@ -20,7 +20,7 @@ export interface FallbackOptions {
   readonly onRetry: NonNullable<OpenStoreOptions["onRetry"]>
 }
 
-/** Where an archive is looked for, the vendor's copy included, and what closes that. */
+/** Where to look for an archive, including the vendor's copy, and how to close that. */
 export type Fallback = (
   place: Place,
   job: JobPayload,
@@ -28,11 +28,11 @@ export type Fallback = (
 ) => { readonly place: Place; close(): Promise<void> }
 
 /**
- * Adds the vendor's copy to where an `available` archive is looked for: last, so that an archive that did reach the source
- * store is read from there. The URL that came with the callback is good for ten minutes; later ones are asked of the REST API.
+ * Adds the vendor's copy to the places of an `available` archive. It comes last, so that an archive that did reach the source store
+ * is read from there. The callback's URL is valid for ten minutes; later ones come from the REST API.
  */
 export function createFallback({ config, onRetry }: FallbackOptions): Fallback {
-  // A project's copies lie with one vendor, who counts the requests for all of them.
+  // All of a project's copies are at one vendor, which counts their requests together.
   const limits = new Map<string, RequestLimit>()
   const quietUntil = new Map<string, { readonly until: number; readonly error: VendorError }>()
   return (place, { projectId, archiveId, status, url }, reports) => {
@@ -99,8 +99,8 @@ export function createFallback({ config, onRetry }: FallbackOptions): Fallback {
       return (await client.getArchive(archiveId, signal))?.url ?? null
     } catch (error) {
       if (isUnsealError(error, "ERR_STORE_DENIED")) config.vendors.refused()
-      // The layers around repeat a request that failed. Who asked to be left alone is left alone, and no slot sleeps for it: the
-      // archive goes back, and the project's suspension waits.
+      // The layers around repeat failed requests. A vendor that asks for a pause gets it, and no slot sleeps: the archive
+      // goes back, and the project's suspension waits.
       if (error instanceof VendorError && (error.status === 429 || error.retryAfterMs !== undefined))
         quietUntil.set(projectId, {
           until: performance.now() + Math.min(error.retryAfterMs ?? QUIET_MS, LONGEST_QUIET_MS),

@@ -5,7 +5,7 @@ import { createKeyLooks } from "./key-looks.ts"
 const ring = (refresh: () => Promise<void>) => ({ refresh }) as OpenedKeyRing
 const fails = (): Promise<void> => Promise.reject(new Error("EIO"))
 
-test("a directory that never answers is waited for with a bound, and stays as it was", async () => {
+test("a directory that never answers is waited for with a bound, and keeps its last state", async () => {
   let looked = 0
   const stuck = ring(() => new Promise<void>(() => void looked++))
   const good = ring(async () => void looked++)

@@ -1,4 +1,4 @@
-/** Looking at the key rings that are open, with bounded work: for metrics, which must not cost more with more projects. */
+/** Looks at the open key rings with bounded work, for metrics, whose cost must not grow with the number of projects. */
 import type { OpenedKeyRing } from "@unseal/archive/keys/contract"
 import { withDeadline } from "@unseal/queue/deadline"
 
@@ -13,8 +13,8 @@ interface Look {
 }
 
 /**
- * A function that looks at no more than 50 of the key rings it is given, those first that have waited longest, for a second at
- * most; it gives back all of them but those that could not be read at their last look.
+ * A function that looks at no more than 50 of the given key rings, the longest unseen ones first, for at most a second. It returns
+ * all of them except those that could not be read at their last look.
  */
 export function createKeyLooks(
   limitMs = LOOK_MS,
@@ -36,7 +36,7 @@ export function createKeyLooks(
   return async (open) => {
     const due = open.toSorted(([, a], [, b]) => lookedAt(a) - lookedAt(b)).slice(0, LOOKS_AT_ONCE)
     const looked = Promise.all(due.map(([, keyRing]) => lookAt(keyRing)))
-    // One on a network that does not answer must not keep all other metrics waiting.
+    // A ring on a network that does not answer must not delay all other metrics.
     await withDeadline(looked, limitMs, () => new Error("timeout")).catch(() => {})
     return open.filter(([, keyRing]) => !isUnreadable(keyRing))
   }

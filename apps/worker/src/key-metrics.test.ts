@@ -47,18 +47,18 @@ afterEach(async () => {
   await rm(directory, { recursive: true, force: true })
 })
 
-/** As an archive of the project does. */
+/** Opens the keys, as an archive of the project does. */
 const need = async (projectId: string) =>
   (await places.of({ projectId, archiveId: "00000000-0000-4000-8000-000000000000" })).release()
 
 const place = (name: string, file: string, at: string) => copyFile(vector(name, file), join(directory, at))
 
-test("a scrape shows until when the certificates of the keys are valid, as they are now", async () => {
+test("a scrape shows the current expiry dates of the keys' certificates", async () => {
   await need("1")
   expect((await scrape()).filter((line) => line.startsWith("unseal_certificate"))).toEqual([])
   await place("openssl-zero", "key.pem", "a/key.pem")
   await place("openssl-zero", "cert.pem", "a/cert.pem")
-  // Another's certificate, whose key is not here.
+  // Another certificate, whose key is not here.
   await place("openssl-pkcs7", "cert.pem", "a/other.pem")
   const certificate = new X509Certificate(await readFile(vector("openssl-zero", "cert.pem")))
   const left = () => (certificate.validToDate.getTime() - now) / 1_000
@@ -73,7 +73,7 @@ test("a scrape shows until when the certificates of the keys are valid, as they 
   expect((await scrape()).filter((text) => text.startsWith("unseal_certificate"))).toEqual([])
 })
 
-test("a key file that can't be used is counted for each project that needs it, until it is mended", async () => {
+test("an unusable key file is counted for each project that needs it, until it is fixed", async () => {
   await place("openssl-passphrase", "key.pem", "b/key.pem")
   for (const id of ["1", "2"]) await need(id)
   const unusable = async () => (await scrape()).filter((line) => line.startsWith("unseal_key_files"))
@@ -91,7 +91,7 @@ test("a key file that can't be used is counted for each project that needs it, u
   expect(await unusable()).toContain('unseal_key_files_unusable{project="1"} 0')
 })
 
-test("a scrape opens no keys, however often it is asked", async () => {
+test("a scrape opens no keys, however often it runs", async () => {
   await place("openssl-passphrase", "key.pem", "b/key.pem")
   for (let each = 0; each < 3; each++) expect(await scrape()).toEqual([])
   await need("3")
@@ -101,7 +101,7 @@ test("a scrape opens no keys, however often it is asked", async () => {
   ])
 })
 
-test("of many open keys a scrape looks at fifty, and each scrape at those that have waited longest", async () => {
+test("of many open keys a scrape looks at fifty, the longest unseen ones first", async () => {
   const ids = Array.from({ length: 120 }, (_, index) => String(index + 1))
   await places.close()
   await setUp(Object.fromEntries(ids.map((id) => [id, `k${id}`])))

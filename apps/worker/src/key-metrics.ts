@@ -3,9 +3,9 @@ import type { Projects, WorkerProject } from "@unseal/service/projects"
 import type { Places } from "./places.ts"
 
 /**
- * The keys that are open, at each scrape: until when the certificates beside them are valid, and which files hold a key that can't
- * be used. A project whose keys this worker has not needed yet has no series, and neither has a key without a certificate beside
- * it: the vendor has it, but the worker does not need it.
+ * The open keys at each scrape: when the certificates beside them expire, and which files hold unusable keys. There is no series
+ * for a project whose keys this worker has not needed yet, nor for a key without a certificate beside it: the vendor has the
+ * certificate, and the worker does not need it.
  */
 export function createKeyMetrics(
   registry: Registry,
@@ -21,7 +21,7 @@ export function createKeyMetrics(
     labels: { key_id: () => keyIds },
     overReplicas: "min",
     async collect(set) {
-      // A renewed certificate has the same key: the later date counts.
+      // A renewed certificate has the same key, so the later date counts.
       const expiries = new Map<string, number>()
       for (const { keyRing } of await open())
         for (const { keyId, notAfter } of keyRing.certificates())

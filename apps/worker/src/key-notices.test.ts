@@ -7,7 +7,7 @@ import { createKeyNotices } from "./key-notices.ts"
 
 const KEY = join(import.meta.dirname, "../../../test/vectors/openssl-zero/key.pem")
 
-test("a key that others can read, or that turns bad, is told once when a look finds it, and again if it comes back", async () => {
+test("a key that others can read, or that turns bad, is reported once when a look finds it, and again if it returns", async () => {
   const directory = await mkdtemp(join(tmpdir(), "unseal-key-notices-"))
   try {
     const file = join(directory, "key.pem")
@@ -19,7 +19,7 @@ test("a key that others can read, or that turns bad, is told once when a look fi
     const tell = createKeyNotices({ warn: say("warn"), info: say("info") } as never)
     const after = async (change: () => Promise<unknown>) => {
       await change()
-      // Looks are told apart by the millisecond in which they began.
+      // Looks are distinguished by the millisecond in which they began.
       for (const before = keyRing.lookedAt(); keyRing.lookedAt() === before; ) await keyRing.refresh()
       tell(keyRing)
       tell(keyRing)

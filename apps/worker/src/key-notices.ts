@@ -1,4 +1,4 @@
-/** What is wrong with the keys of a ring, or odd about them, as log lines: when it is opened, and whenever that has changed since. */
+/** Logs what is wrong with a ring's keys, or odd about them: when it is opened, and whenever that has changed. */
 import type { OpenedKeyRing } from "@unseal/archive/keys/contract"
 import type { Logger } from "@unseal/service/logger"
 
@@ -8,8 +8,8 @@ interface Told {
 }
 
 /**
- * A function that is shown a ring as often as it is used, and logs what the ring's last look at its keys has found for the first
- * time. What is over may be told again.
+ * Returns a function to call with a ring whenever it is used. It logs what the ring's last look at its keys has found for the first
+ * time. A finding that is over may be logged again.
  */
 export function createKeyNotices(logger: Pick<Logger, "warn" | "info">): (keyRing: OpenedKeyRing) => void {
   const told = new WeakMap<OpenedKeyRing, Told>()

@@ -8,7 +8,7 @@ import { createCounter, createGauge, createHistogram, type Registry, UNKNOWN } f
 import type { Projects, WorkerProject } from "@unseal/service/projects"
 import type { Places } from "./places.ts"
 
-/** How a run ended for good, or without being judged. A run whose job is tried again counts in `unseal_retries_total`. */
+/** How a run ended for good, or without a verdict. A run whose job is tried again counts in `unseal_retries_total`. */
 export const OUTCOMES = [
   ...(["committed", "already-committed", "empty"] as const),
   ...(["dead-letter", "handed-back", "lock-lost"] as const),
@@ -23,7 +23,7 @@ const FAILURE_CODES = Object.keys(FAILURES) as FailureCode[]
 
 const REQUEST_CODES: readonly FailureCode[] = [...RETRIED_REQUEST_CODES, ...RETRIED_KEY_CODES]
 
-/** Whether a run can end so: only a dead letter has a code, and what a job that names no project can be is malformed. */
+/** Whether a run can end in this way: only a dead letter has a code, and a job without a project can only be malformed. */
 function canEnd(project: string, outcome: Outcome, code: FailureCode | "none"): boolean {
   if ((outcome === "dead-letter") === (code === "none")) return false
   return project !== UNKNOWN || code === "ERR_JOB_INVALID"

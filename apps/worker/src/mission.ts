@@ -10,7 +10,7 @@ import type { Places } from "./places.ts"
 import { decorate, type RunDecorator } from "./run-decorator.ts"
 import { sidedPlace } from "./sides.ts"
 
-/** What is kept of a committed archive with its job, and logged. */
+/** What is logged, and kept with the job, of a committed archive. */
 export type MissionResult = {
   readonly outcome: DecryptResult["outcome"]
   readonly destinationKey: string
@@ -27,11 +27,11 @@ export interface MissionOptions {
   readonly fallback: Fallback
   readonly metrics: WorkerMetrics
   readonly logger: Logger
-  /** Around each run, the first one innermost. */
+  /** Wrapped around each run, the first one innermost. */
   readonly decorators: readonly RunDecorator[]
 }
 
-/** A job of the queue becomes a decryption. */
+/** Turns a job of the queue into a decryption. */
 export function createMission({ settings, places, fallback, metrics, logger, decorators }: MissionOptions) {
   return async (payload: JobPayload, given: JobContext): Promise<MissionResult> => {
     const { projectId, archiveId, encryptedPassword, size, sha256sum } = payload
@@ -49,7 +49,7 @@ export function createMission({ settings, places, fallback, metrics, logger, dec
         opening.then(({ release }) => release()).catch(() => {})
         throw error
       })
-    // Whatever fails from here on: stores that are held are never closed.
+    // Whatever fails from here on must release the stores, or they are never closed.
     await using held = new AsyncDisposableStack()
     held.defer(opened.release)
     const copy = fallback(sidedPlace(opened, given), payload, given)

@@ -23,7 +23,7 @@ function setUp(...names: string[]) {
   return { things, log, fail, want }
 }
 
-test("what is wanted is opened once, shared, and stays open", async () => {
+test("a wanted name is opened once, shared, and stays open", async () => {
   const { things, log } = setUp("a")
   const [one, two] = [things.hold("a"), things.hold("a")]
   expect(await one.opened).toBe("A")
@@ -36,7 +36,7 @@ test("what is wanted is opened once, shared, and stays open", async () => {
   expect(log).toEqual(["open a", "close A"])
 })
 
-test("what nobody wants any more is closed when the last that holds it lets go, and not before", async () => {
+test("an unwanted one is closed when its last holder releases it, and not before", async () => {
   const { things, log, want } = setUp("a")
   const [one, two] = [things.hold("a"), things.hold("a")]
   await one.opened
@@ -51,7 +51,7 @@ test("what nobody wants any more is closed when the last that holds it lets go, 
   await expect.poll(() => log).toEqual(["open a", "open b", "close A"])
 })
 
-test("what is open is told, and neither what is being opened nor what could not be", async () => {
+test("lists what is open, but neither what is being opened nor what failed to open", async () => {
   const { things, fail } = setUp("a", "b", "c")
   await things.hold("a").opened
   const second = things.hold("b")
@@ -65,7 +65,7 @@ test("what is open is told, and neither what is being opened nor what could not 
   ])
 })
 
-test("what could not be opened is tried again by the next", async () => {
+test("the next holder retries what could not be opened", async () => {
   const { things, log, fail } = setUp("a")
   fail(true)
   const first = things.hold("a")
@@ -78,7 +78,7 @@ test("what could not be opened is tried again by the next", async () => {
   expect(log).toEqual(["open a", "open a", "close A"])
 })
 
-test("what was idle when it ceased to be wanted is closed by the next that lets go", async () => {
+test("one that was idle when it ceased to be wanted is closed by the next release", async () => {
   const { things, log, want } = setUp("a", "b")
   things.hold("a").release()
   want("b")
@@ -86,7 +86,7 @@ test("what was idle when it ceased to be wanted is closed by the next that lets 
   await expect.poll(() => log).toEqual(["open a", "open b", "close A"])
 })
 
-test("letting go looks at no other name, however many there are", async () => {
+test("a release looks at no other name, however many there are", async () => {
   const names = Array.from({ length: 5_000 }, (_, index) => `n${index}`)
   let looked = 0
   const wanted = new (class extends Set<string> {

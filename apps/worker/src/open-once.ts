@@ -1,24 +1,24 @@
-/** What is opened when it is first needed, shared while it is held, and closed when nobody wants it any more. */
+/** A shared pool: opens things when they are first needed, and closes them when nobody wants them any more. */
 export interface OpenOnce<T> {
-  /** Opens what `name` stands for, unless it is open; after a failure, anew. To be released once, whatever became of it. */
+  /** Opens what `name` stands for, unless it is open or failed to open. To be released once, even after a failure. */
   hold(name: string): { readonly opened: Promise<T>; release(): void }
-  /** What is open now, held or not, by name. */
+  /** Everything that is open now, held or not, by name. */
   open(): [name: string, one: T][]
-  /** Closes all, held or not. */
+  /** Closes everything, held or not. */
   close(): Promise<void>
 }
 
 interface Entry<T> {
   readonly opened: Promise<T>
   holders: number
-  /** Once it is open. */
+  /** Set once it is open. */
   one?: T
 }
 
 export function openOnce<T>(options: {
   open(name: string): Promise<T>
   close(one: T, name: string): Promise<void>
-  /** The names that will be needed again: another set once they have changed, and the same one until then. */
+  /** The names that will be needed again. A change makes another set. */
   wanted(): ReadonlySet<string>
 }): OpenOnce<T> {
   const entries = new Map<string, Entry<T>>()
@@ -39,7 +39,7 @@ export function openOnce<T>(options: {
     }
   }
 
-  /** An archive looks at what it held and at nothing else: its cost must not grow with the number of names. */
+  /** An archive looks only at what it held, because its cost must not grow with the number of names. */
   function released(name: string): void {
     const before = wanted
     wanted = options.wanted()

@@ -19,16 +19,16 @@ import type { StoreNotices } from "./store-notices.ts"
 
 type OpenedStore = Awaited<ReturnType<typeof openStore>>
 
-/** Where one archive comes from and goes to, and the keys that may fit: those of its own project, and of no other. */
+/** Where one archive comes from and goes to, and the keys that may fit: only those of its own project. */
 export interface Place {
   readonly source: OpenedStore
   readonly destination: OpenedStore
   readonly sourceKeys: readonly string[]
   readonly destinationKey: string
   readonly keyRing: OpenedKeyRing
-  /** What the project may hold in memory. */
+  /** The memory that the project may use. */
   readonly budget: ByteBudget
-  /** To be called when the run has ended: a store that no project names any more is closed then. */
+  /** To be called when the run has ended. Then a store that no project names any more is closed. */
   release(): void
 }
 
@@ -38,20 +38,20 @@ export interface ProjectKeys {
   readonly keyRing: OpenedKeyRing
 }
 
-/** A store of a project that refused requests for their rate, and how many it gets at a time. */
+/** A store of a project that refused requests for their rate, and its current limit. */
 export interface RequestLimitInForce {
   readonly projectId: string
   readonly side: "source" | "destination"
   readonly limit: number
 }
 
-/** The stores and keys of the projects as they are at the moment, each opened when it is first needed and then kept. */
+/** The stores and keys of the current projects, each opened when it is first needed and then kept. */
 export interface Places {
-  /** `ERR_JOB_INVALID` for a project that is not configured; what can't be opened is an error with its side. */
+  /** Throws `ERR_JOB_INVALID` for a project that is not configured. What can't be opened is an error with its side. */
   of(archive: Pick<JobPayload, "projectId" | "archiveId">): Promise<Place>
-  /** The limits that stores have brought on themselves: requests in flight, by project and side. */
+  /** The limits that stores have caused: requests in flight, by project and side. */
   requestLimits(): RequestLimitInForce[]
-  /** The key rings that are open and can be read, looked at as `createKeyLooks` says. None is opened for it. */
+  /** The open and readable key rings, looked at as `createKeyLooks` says. Opens none. */
   keys(): Promise<ProjectKeys[]>
   close(): Promise<void>
 }
@@ -171,7 +171,7 @@ export function openPlaces(options: PlacesOptions): Places {
   }
 }
 
-/** What `make` makes of all projects, made anew only when they have changed. */
+/** The result of `make` for all projects, computed again only when they have changed. */
 function whenOthers<T>(projects: Pick<Projects<WorkerProject>, "ids">, make: () => T): () => T {
   let made: { readonly ids: readonly string[]; readonly value: T } | undefined
   return () => {

@@ -12,10 +12,10 @@ import { readConfig } from "./config.ts"
 import type { RunDecorator } from "./run-decorator.ts"
 import { createWorker, type WorkerOptions } from "./worker.ts"
 
-/** What another main than the product's may do differently. */
+/** What a main other than the product's may change. */
 export interface WorkerVariant extends Pick<WorkerOptions, "consumer" | "stores"> {
   decorators?(logger: Logger): readonly RunDecorator[]
-  /** `false`: a signal ends the process at once, with its jobs in hand. */
+  /** `false`: a signal ends the process at once, without handing back its jobs. */
   readonly handsBack?: boolean
 }
 

@@ -23,7 +23,7 @@ test("a project with a limit leaves room to the others", async () => {
   expect(other.holders).toBe(4)
 })
 
-test("a project without a limit may take all, and one with a limit waits for what is shared", async () => {
+test("a project without a limit may take all, and one with a limit waits for the shared budget", async () => {
   const budgets = createProjectBudgets(createByteBudget(PART), PART)
   const all = await budgets.of({ id: "2", limits: {} }).acquire(PART, never)
   const limited = budgets.of({ id: "1", limits: { partsInFlight: 1 } })
@@ -33,11 +33,11 @@ test("a project without a limit may take all, and one with a limit waits for wha
   abort.abort(new Error("shutdown"))
   await expect(waiting).rejects.toThrow("shutdown")
   all.release()
-  // What waited in vain holds nothing.
+  // A wait in vain holds nothing.
   expect(await isGranted(limited.acquire(PART, never))).toBe(true)
 })
 
-test("the runs of a project share its limit, and a changed limit is one of its own", async () => {
+test("a project's runs share its limit, and a changed limit is a new one", async () => {
   const budgets = createProjectBudgets(createByteBudget(10 * PART), PART)
   const of = (partsInFlight: number) => budgets.of({ id: "1", limits: { partsInFlight } })
   expect(of(2)).toBe(of(2))

@@ -1,7 +1,7 @@
 import { type ByteBudget, createByteBudget } from "@unseal/archive/decrypt/budget"
 import type { WorkerProject } from "@unseal/service/projects"
 
-/** The budgets of the projects: a project with a limit has one of its own within the one that all share. */
+/** The budgets of the projects. A project with a limit has its own within the shared one. */
 export interface ProjectBudgets {
   of(project: Pick<WorkerProject, "id" | "limits">): ByteBudget
 }
@@ -22,7 +22,7 @@ export function createProjectBudgets(shared: ByteBudget, partSizeBytes: number):
   }
 }
 
-/** `limit` bytes of `outer`. Its own limit first: what waits for it must not hold what others could use. */
+/** `limit` bytes of `outer`. Takes its own limit first, because a run that waits for it must not hold what others could use. */
 function within(outer: ByteBudget, limit: number): ByteBudget {
   const inner = createByteBudget(limit)
   return {

@@ -8,7 +8,7 @@ const STATUS = {
 }
 const COUNTS = { total: 3, counted: 3, byCode: new Map([["ERR_NO_MATCHING_KEY" as const, 3]]) }
 
-test("a scrape shows the queue as it is, and asks once", async () => {
+test("a scrape shows the current queue, and asks once", async () => {
   const registry = createRegistry()
   let asked = 0
   createQueueMetrics(registry, {
@@ -34,7 +34,7 @@ test("a scrape shows the queue as it is, and asks once", async () => {
   expect(asked).toBe(2)
 })
 
-test("a scrape is answered while Redis is not: what is not known is not a number, and not what it was", async () => {
+test("a scrape is answered even if Redis is not: unknown values are NaN, not the previous ones", async () => {
   const registry = createRegistry()
   let away = false
   const never = new Promise<never>(() => {})
@@ -51,7 +51,7 @@ test("a scrape is answered while Redis is not: what is not known is not a number
   expect(text).toMatch(/unseal_dead_letters\{code="ERR_STALLED"\} nan/i)
 })
 
-test("a scrape shows what was accepted and what became of it, or that it is not known", async () => {
+test("a scrape shows how many were accepted and their outcomes, or that these are unknown", async () => {
   const registry = createRegistry()
   let away = false
   const accounts = { accepted: 11, committed: 4, deadLetters: 3, live: 1, discarded: 2, missing: 1 }
@@ -73,7 +73,7 @@ test("a scrape shows what was accepted and what became of it, or that it is not 
   expect(await registry.metrics()).toMatch(/unseal_queue_missing nan/i)
 })
 
-test("a scrape shows what is suspended and since when, and nothing of what is over", async () => {
+test("a scrape shows what is suspended and since when, and nothing that is over", async () => {
   const registry = createRegistry()
   let suspended = true
   createSuspensionMetrics(registry, { ids: ["100001", "200002"] }, async () => {

@@ -21,8 +21,8 @@ const FIELD_OF = {
 const CODES = Object.keys(FAILURES) as FailureCode[]
 
 /**
- * The queue as it is at each scrape. The whole queue's, not this worker's: every worker shows the same, so that `max` over
- * workers is right and a sum is not. What Redis does not tell in time is not a number.
+ * The state of the queue at each scrape. It is the whole queue's, not this worker's: every worker shows the same, so `max` over
+ * workers is right and a sum is not. What Redis does not report in time is NaN.
  */
 export function createQueueMetrics(
   registry: Registry,
@@ -70,7 +70,7 @@ export function createQueueMetrics(
   })
 }
 
-/** The identity of accounting.ts, in its numbers and what is missing between them. */
+/** The equation of accounting.ts, with its numbers and what is missing between them. */
 export function createAccountMetrics(registry: Registry, readAccounts: () => Promise<Accounts>): void {
   const accounts = sharedByOneScrape(() => inTime(readAccounts()))
   createGauge(registry, {
@@ -96,8 +96,8 @@ const inTime = <T>(work: Promise<T>): Promise<T | null> =>
   withDeadline(work, DEADLINE_MS, () => new Error("timeout")).catch(() => null)
 
 /**
- * The suspensions as they are at each scrape: the queue's, not this worker's. A project's code changes while it is suspended, so
- * codes are labels and not values; what is over has no series.
+ * The queue's suspensions, not this worker's, at each scrape. A project's code changes while it is suspended, so codes are labels
+ * and not values. A suspension that is over has no series.
  */
 export function createSuspensionMetrics(
   registry: Registry,

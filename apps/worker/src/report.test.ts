@@ -76,7 +76,7 @@ test("a dead letter is an error with its code, kind, remedy and attempt", async 
   )
 })
 
-test("the remedy is the error's own, where it has one", () => {
+test("an error's own remedy takes precedence", () => {
   const remedy = "give the credentials the permission s3:ListBucket"
   const error = new UnsealError("ERR_OBJECT_NOT_FOUND", "no object", { remedy })
   const reason = "ERR_OBJECT_NOT_FOUND: no object"
@@ -86,7 +86,7 @@ test("the remedy is the error's own, where it has one", () => {
   expect(lines[1]).toHaveProperty("meaning", expect.stringContaining("source keys"))
 })
 
-test("what is tried again counts as a retry, not as an archive", async () => {
+test("a run that is tried again counts as a retry, not as an archive", async () => {
   report({ kind: "retry", code: "ERR_STORE_UNAVAILABLE", reason: "ERR_STORE_UNAVAILABLE: x" })
   report({
     kind: "waiting",
@@ -121,7 +121,7 @@ test("an archive counts once by its announced size: committed, or given up for i
   ])
 })
 
-test("a thousand archives that wait are a few lines", () => {
+test("a thousand waiting archives make a few lines", () => {
   for (let each = 0; each < 1_000; each++)
     report({
       kind: "waiting",
@@ -133,7 +133,7 @@ test("a thousand archives that wait are a few lines", () => {
   expect(lines.length).toBeLessThan(100)
 })
 
-test("hand-backs and lost locks are counted apart from failures", async () => {
+test("hand-backs and lost locks are counted separately from failures", async () => {
   report({ kind: "handed-back" })
   report({ kind: "lock-lost" })
   const text = (await samples()).join("\n")

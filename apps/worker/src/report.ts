@@ -5,7 +5,7 @@ import { type Logger, rateLimited } from "@unseal/service/logger"
 import type { WorkerMetrics } from "./metrics.ts"
 import type { MissionResult } from "./mission.ts"
 
-/** An object that is late makes a run every few seconds; a store that is down makes one for every job. */
+/** A late object causes a run every few seconds, and a store that is down causes one for every job. */
 const REPEATED_LINES_PER_SECOND = 5
 
 const WAITING_FOR: Record<WaitingCode, string> = {
@@ -14,11 +14,11 @@ const WAITING_FOR: Record<WaitingCode, string> = {
   ERR_OBJECT_ARCHIVED: "archive's object is in an archival storage class",
 }
 
-/** At the first miss, and each time the wait has doubled: an archive that is a day late is told of seventeen times. */
+/** Logged at the first miss, and each time the wait has doubled: seventeen times for an archive that is a day late. */
 const isToldOf = (waitedMs: number, delayMs: number): boolean =>
   Math.floor(Math.log2(waitedMs / 1_000 + 1)) < Math.floor(Math.log2((waitedMs + delayMs) / 1_000 + 1))
 
-/** What is known of a failure: the row of its code, with the remedy of this one error where it has its own. */
+/** The row of a failure's code, with this error's own remedy if it has one. */
 const described = (code: FailureCode, error: unknown) => ({
   ...FAILURES[code],
   ...(isUnsealError(error, code as ErrorCode) && { remedy: error.remedy }),

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest"
 import { decorate, type RunDecorator, type RunSurroundings } from "./run-decorator.ts"
 
-test("the first decorator is the innermost, and each gets what the one before it made", () => {
+test("the first decorator is the innermost, and each gets what the previous one made", () => {
   const named = (name: string): RunDecorator => ({
     around: ({ place, context }) => ({ place, context: { ...context, jobId: `${name}(${context.jobId})` } }),
   })

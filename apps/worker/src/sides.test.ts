@@ -39,7 +39,7 @@ test.each([
   },
 )
 
-test("keys have worked when their directory was last read: a ring that is kept tells nothing of now", async () => {
+test("keys have worked when their directory was last read: a cached ring proves nothing about now", async () => {
   const keyRing = { unwrap: async () => ({}), lookedAt: () => 1_000 } as unknown as OpenedKeyRing
   const worked: unknown[] = []
   const reports = {
@@ -70,7 +70,7 @@ test("keys are read again while their project is suspended for them, so that a s
   expect(worked).toEqual([["keys", 2_000]])
 })
 
-/** A store that accepts everything and answers nothing, and hears of an abort only where it is told one. */
+/** A store that accepts everything and answers nothing, and notices an abort only where it gets a signal. */
 function deaf(): OpenedStore {
   const unanswered = (signal?: AbortSignal) =>
     new Promise<never>((_, reject) => signal?.addEventListener("abort", () => reject(signal.reason)))

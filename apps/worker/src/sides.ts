@@ -1,6 +1,6 @@
 /**
- * Which side of an archive an error came from, and which has worked: what the queue needs to know to suspend a project for the
- * deployment's trouble, and to see its end. A store knows neither; whoever joins them does.
+ * Which side of an archive an error came from, and which side has worked. The queue needs both to suspend a project for trouble of
+ * the deployment, and to notice the end of the trouble. A store does not know its side.
  */
 import { isUnsealError, type Side, UnsealError } from "@unseal/archive/errors"
 import type { OpenedKeyRing } from "@unseal/archive/keys/contract"
@@ -11,7 +11,10 @@ import type { JobContext } from "@unseal/queue/consumer"
 import { withDeadline } from "@unseal/queue/deadline"
 import { idling, type RunSilence, silenceOf, type Transfer } from "./silence.ts"
 
-/** What the queue is told of a run's sides: that one has done what was asked of it at `since`, and that the run waits for one; and what it tells. */
+/**
+ * What the queue is told of a run's sides: that one has done what was asked of it at `since`, and that the run waits for one;
+ * and what it tells.
+ */
 export type SideReports = Pick<JobContext, "worked" | "waits" | "isSuspended">
 
 /** What an archive needs of its project, by side. */
@@ -21,7 +24,7 @@ interface Sides {
   readonly keyRing: OpenedKeyRing
 }
 
-/** `place`, whose errors name their side. */
+/** Makes the errors of `place` name their side. */
 export function sidedPlace<Place extends Sides>(place: Place, reports: SideReports): Place {
   return {
     ...place,
@@ -31,7 +34,7 @@ export function sidedPlace<Place extends Sides>(place: Place, reports: SideRepor
   }
 }
 
-/** `error`, with its side. What is none of ours stays as it is; the innermost side is kept. */
+/** `error` with its side. Foreign errors stay as they are. The innermost side is kept. */
 export function ofSide(error: unknown, side: Side): unknown {
   if (isUnsealError(error)) error.side ??= side
   return error
@@ -45,12 +48,12 @@ async function on<T>(side: Side, work: Promise<T>): Promise<T> {
   }
 }
 
-/** A mount that is dead answers nothing, and hears no signal. */
+/** A dead mount answers nothing, and ignores every signal. */
 const OPENING_MS = 20_000
 
 /**
- * `work`, whose failure of whatever kind means that `side` can't be opened: `ERR_STORE_DENIED`, unless it has a code of its own. Ends
- * within 20 s.
+ * Awaits `work`, whose failure means that `side` can't be opened: `ERR_STORE_DENIED`, unless it has a code of its own. Ends within
+ * 20 s.
  */
 export async function opening<T>(side: Side, what: string, work: Promise<T>): Promise<T> {
   const code = side === "keys" ? "ERR_KEY_SERVICE_UNAVAILABLE" : "ERR_STORE_UNAVAILABLE"
@@ -59,13 +62,13 @@ export async function opening<T>(side: Side, what: string, work: Promise<T>): Pr
     return await withDeadline(work, OPENING_MS, late)
   } catch (cause) {
     if (isUnsealError(cause)) throw ofSide(cause, side)
-    // Messages of an SDK may hold anything; the worker's log has the cause.
+    // An SDK's message may contain anything. The worker's log has the cause.
     const reason = cause instanceof Error ? cause.name : typeof cause
     throw ofSide(new UnsealError("ERR_STORE_DENIED", `${what} can't be opened: ${reason}`, { cause }), side)
   }
 }
 
-/** The bytes of `side`, which has worked when they have all come. Nothing is copied, and no generator stands in between. */
+/** The bytes of `side`, which has worked when all have arrived. Copies nothing, and uses no generator. */
 function bytesOf(
   bytes: AsyncIterable<Uint8Array>,
   side: Side,
@@ -95,8 +98,8 @@ function bytesOf(
 }
 
 /**
- * `store` as one side of an archive. Reading it proves that it works by all bytes of a range, writing by a part or an object: that
- * it can be looked at proves neither.
+ * `store` as one side of an archive. Reading all bytes of a range, or writing a part or an object, proves that the side works. A
+ * look at an object proves nothing.
  */
 export function sided<Store extends OpenedStore>(store: Store, side: Side, reports: SideReports): Store {
   const { worked, waits } = reports
@@ -118,7 +121,7 @@ export function sided<Store extends OpenedStore>(store: Store, side: Side, repor
       const since = Date.now()
       const transfer = transferring(`part ${number} of ${key}`, key, signal)
       const part = await on(side, transfer.waiting(writer.writePart(number, body, crc32, transfer.signal)))
-      // One that is kept for the commit has not been sent yet: the store has said nothing.
+      // A part kept for the commit has not been sent yet, so the store has not answered.
       if (writer.resumable) wrote(since)
       return part
     },
@@ -130,7 +133,7 @@ export function sided<Store extends OpenedStore>(store: Store, side: Side, repor
       return object
     },
     abort: () =>
-      // It takes no signal, and a file system hears none.
+      // It takes no signal, and a file system would ignore it.
       looking(
         `abort of ${key}`,
         (limited) => untilAborted(writer.abort(), limited),
@@ -163,7 +166,7 @@ export function sided<Store extends OpenedStore>(store: Store, side: Side, repor
   }
 }
 
-/** `keyRing` as a project's keys: one without a usable key has nothing to say about any archive. */
+/** `keyRing` as a project's keys. Without a usable key it can't say anything about an archive. */
 export function sidedKeys(keyRing: OpenedKeyRing, reports: SideReports): OpenedKeyRing {
   const { worked, waits, isSuspended } = reports
   return {
@@ -178,14 +181,14 @@ export function sidedKeys(keyRing: OpenedKeyRing, reports: SideReports): OpenedK
       const unwrapping = idling(unwrap(), () => waits("keys"))
       const unwrapped = await on("keys", unwrapping)
       if (unwrapped === null && keyRing.describe().length === 0) throw withoutKeys(keyRing.location)
-      // Keys that were read before their directory went away tell nothing of it.
+      // Keys that were read before their directory disappeared prove nothing about it.
       worked("keys", Math.min(since, keyRing.lookedAt()))
       return unwrapped
     },
   }
 }
 
-/** Keys that can't be used are told of by the ring itself. */
+/** The ring itself reports keys that can't be used. */
 function withoutKeys(location: string): unknown {
   const message = `key ring ${location} holds no usable key`
   return ofSide(new UnsealError("ERR_KEY_SERVICE_UNAVAILABLE", message), "keys")

@@ -6,11 +6,11 @@ import { createSilence, idling, silenceOf, type Transfer } from "./silence.ts"
 const TICK_MS = 20
 const never = new AbortController().signal
 
-/** A request that is never answered, and rejects with the reason of its signal, as every store's do. */
+/** A request that is never answered. Like every store's, it rejects with the reason of its signal. */
 const unanswered = (signal: AbortSignal) =>
   new Promise<never>((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)))
 
-test("a request to a store that says nothing at all is given up, as the deployment's trouble", async () => {
+test("a request to a store that is completely silent is given up as trouble of the deployment", async () => {
   await expect(
     createSilence(TICK_MS)
       .of(() => {})
@@ -21,7 +21,7 @@ test("a request to a store that says nothing at all is given up, as the deployme
   })
 })
 
-test("one that waits while others are answered goes on waiting, and is given up when those are not, either", async () => {
+test("a request that waits while others are answered goes on waiting, until those are not answered either", async () => {
   const silence = createSilence(TICK_MS).of(() => {})
   let ended = false
   const waiting = silence.limited("open of k", unanswered, never).finally(() => {
@@ -37,7 +37,7 @@ test("one that waits while others are answered goes on waiting, and is given up 
   await expect(waiting).rejects.toMatchObject({ code: "ERR_STORE_UNAVAILABLE" })
 })
 
-test("an answer and a failure pass, and an abort is the caller's own", async () => {
+test("answers and failures pass through, and an abort is the caller's own", async () => {
   const silence = createSilence(TICK_MS).of(() => {})
   expect(await silence.limited("x", async () => "answer", never)).toBe("answer")
   const failure = new Error("refused")
@@ -48,7 +48,7 @@ test("an answer and a failure pass, and an abort is the caller's own", async () 
   await expect(stopped).rejects.toThrow("shutting down")
 })
 
-/** What `transfer` does when it waits for an answer that does not come. */
+/** A transfer that waits for an answer that never comes. */
 const stalled = (transfer: Transfer) => transfer.waiting(unanswered(transfer.signal))
 
 test("transfers of a silent store are given up together once a look is not answered, each with an error of its own", async () => {
@@ -71,7 +71,7 @@ test("transfers of a silent store are given up together once a look is not answe
   expect(looks).toBe(1)
 })
 
-test("a transfer that waits for long goes on as long as looks are answered, with whatever refusal", async () => {
+test("a transfer that waits long goes on as long as looks are answered, even by refusals", async () => {
   const silence = createSilence(TICK_MS).of(() => {})
   let looks = 0
   const third = Promise.withResolvers<void>()
@@ -98,7 +98,7 @@ test("a look that fails because the store is gone ends the transfers at once", a
   })
 })
 
-test("a transfer whose consumer is busy is not given up, and hears of an abort by its caller", async () => {
+test("a transfer whose consumer is busy is not given up, but its caller can abort it", async () => {
   const silence = createSilence(TICK_MS).of(() => {})
   const stop = new AbortController()
   const held = silence.transfer("read of k", unanswered, stop.signal)
@@ -112,13 +112,13 @@ test("a transfer whose consumer is busy is not given up, and hears of an abort b
   await expect(stopped).rejects.toThrow("shutting down")
 })
 
-test("all who hold a store hear the same of it", () => {
+test("all holders of a store hear the same about it", () => {
   const store = {}
   expect(silenceOf(store)).toBe(silenceOf(store))
   expect(silenceOf({})).not.toBe(silenceOf(store))
 })
 
-/** A wait of a run whose project turns out to be suspended: it is aborted as soon as it tells that it waits. */
+/** A waiting run whose project turns out to be suspended: it is aborted as soon as it reports that it waits. */
 function suspended() {
   const abort = new AbortController()
   return { signal: abort.signal, waits: () => abort.abort(new Error("suspended")) }
@@ -156,7 +156,7 @@ test("a run that moves anything does not wait, and a commit of parts may take lo
   const commit = silence
     .of(committing.waits)
     .transfer("commit of k", async () => null, committing.signal, true)
-  // Twenty ticks of a transfer that says when it waits.
+  // Twenty ticks of a transfer that reports when it waits.
   const told = silence.of(() => ticks++)
   let ticks = 0
   const done = Promise.withResolvers<void>()
@@ -169,7 +169,7 @@ test("a run that moves anything does not wait, and a commit of parts may take lo
   expect([moving.signal.aborted, committing.signal.aborted]).toEqual([false, false])
 })
 
-test("work of any kind tells that it waits, and passes on what it comes to", async () => {
+test("work of any kind reports that it waits, and passes its result on", async () => {
   const { signal, waits } = suspended()
   await expect(idling(unanswered(signal), waits, TICK_MS)).rejects.toThrow("suspended")
   expect(await idling(Promise.resolve(1), waits, TICK_MS)).toBe(1)

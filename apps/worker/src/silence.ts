@@ -1,48 +1,51 @@
 /**
- * A store that accepts everything and answers nothing. Its requests would each be waited for, and repeated, for minutes; archives
- * of its project would take every slot of every worker meanwhile, and those of all others would wait for it.
+ * Handles a store that accepts everything and answers nothing. Each request would be waited for, and repeated, for minutes.
+ * Meanwhile its project's archives would occupy every slot of every worker, and all other archives would wait.
  */
 import { type ErrorCode, isUnsealError, UnsealError } from "@unseal/archive/errors"
 
-/** Counted in ticks, not by a clock: what a stopped process or a busy loop has missed is not the store's silence. */
+/** Counted in ticks, not by a clock: a stopped process or a busy loop is not the store's silence. */
 const TICK_MS = 1_000
 /** Longer than a healthy store takes to answer a look. */
 const SILENT_TICKS = 10
-/** After so many without any progress of its own, a run tells that it waits: it ends if its project is suspended meanwhile. */
+/** After this many ticks without progress a run reports that it waits. It ends if its project is suspended meanwhile. */
 const IDLE_TICKS = 5
 
-/** A read or a write under way, which may rightly hear nothing for longer than a look. */
+/** A read or a write in progress, which may hear nothing for longer than a look may. */
 export interface Transfer {
-  /** For its requests: aborted with the caller's signal, or with `ERR_STORE_UNAVAILABLE` once the store counts as silent. */
+  /**
+   * The signal for its requests: aborted with the caller's signal, or with `ERR_STORE_UNAVAILABLE` once the store counts as
+   * silent.
+   */
   readonly signal: AbortSignal
-  /** What `work` resolves to. The store's silence counts against the transfer only meanwhile. */
+  /** Resolves like `work`. The store's silence counts against the transfer only during this. */
   waiting<T>(work: Promise<T>): Promise<T>
 }
 
-/** Told each second in which a run waits and nothing of its own has moved for five. */
+/** Called each second in which a run waits and has made no progress for five. */
 export type Waits = () => void
 
-/** What was heard of one store, by all runs of this process. */
+/** What all runs of this process have heard of one store. */
 export interface Silence {
-  /** The store has refused a request that is to be made again: that is an answer, but nothing gets on by it. */
+  /** The store has refused a request that will be repeated. That is an answer, but no progress. */
   refused(): void
-  /** For one run. */
+  /** Creates one run's view. */
   of(waits: Waits): RunSilence
 }
 
 /** One run's dealings with a store. */
 export interface RunSilence {
-  /** The store has answered something, or taken some bytes. */
+  /** The store has answered something, or accepted some bytes. */
   heard(): void
   /**
-   * What `look` resolves to: a request whose answer is short. `ERR_STORE_UNAVAILABLE` once neither it nor any other request to
-   * the store has been answered for ten seconds; one that waits its turn behind others goes on waiting.
+   * Resolves like `look`, a request with a short answer. Throws `ERR_STORE_UNAVAILABLE` once neither it nor any other request to
+   * the store has been answered for ten seconds. A request that waits its turn behind others goes on waiting.
    */
   limited<T>(what: string, look: (signal: AbortSignal) => Promise<T>, signal: AbortSignal): Promise<T>
   /**
-   * Begins a read or a write of `what`. When nothing has been heard of the store for ten seconds while a transfer waits, it is
-   * asked for a `look`. If that is not answered within ten seconds more, or fails, every transfer that waits is aborted. One that
-   * `mayTakeLong`, as the commit of parts, never says that it waits.
+   * Begins a read or a write of `what`. If the store is silent for ten seconds while a transfer waits, it is asked for a `look`. If
+   * the look fails, or is not answered within ten seconds more, every waiting transfer is aborted. A transfer that `mayTakeLong`,
+   * such as the commit of parts, never reports that it waits.
    */
   transfer(
     what: string,
@@ -125,11 +128,11 @@ export function createSilence(tickMs = TICK_MS): Silence {
     quietTicks = 0
     asked?.abort()
     asked = undefined
-    // Each gets an error of its own: whoever catches it writes on it which side it came from.
+    // Each gets its own error, because its catcher notes on it which side it came from.
     for (const one of [...waiting]) one.abort(reasonFor(one.what))
   }
 
-  /** One run's, which has moved so far what `moves` counts. */
+  /** One run's view. `moves` counts what the run has moved so far. */
   function of(waits: Waits): RunSilence {
     let moves = 0
     /** To be called with each tick of one wait. */
@@ -195,7 +198,7 @@ export function createSilence(tickMs = TICK_MS): Silence {
   }
 }
 
-/** What `work` resolves to; `waits` is called each second once it has taken five. */
+/** Resolves like `work`. Calls `waits` each second once it has taken five. */
 export async function idling<T>(work: Promise<T>, waits: Waits, tickMs = TICK_MS): Promise<T> {
   let ticks = 0
   const timer = setInterval(() => ++ticks >= IDLE_TICKS && waits(), tickMs)
@@ -208,12 +211,12 @@ export async function idling<T>(work: Promise<T>, waits: Waits, tickMs = TICK_MS
 
 const silences = new WeakMap<object, Silence>()
 
-/** That of `store`: the same for all who hold it. */
+/** The silence of `store`, which all its holders share. */
 export function silenceOf(store: object): Silence {
   const silence = silences.get(store) ?? createSilence()
   silences.set(store, silence)
   return silence
 }
 
-/** Whether a request that is to be made again was refused: what refuses is not silent. */
+/** Whether a request that will be repeated was refused. A store that refuses is not silent. */
 export const isAnswer = (code: ErrorCode): boolean => code === "ERR_STORE_BUSY" || code === "ERR_STORE_DENIED"

@@ -37,7 +37,7 @@ test("a bucket in another region is a line that says what to set", () => {
   expect(lines[0]?.[1]).toContain("add region=eu-central-1 to the store's URL")
 })
 
-test("kinds that take turns are each told once", () => {
+test("alternating kinds are each logged once", () => {
   const { notices, lines } = watched()
   const notice = notices("s3://decrypted")
   for (let i = 0; i < 2; i++) {
@@ -50,7 +50,7 @@ test("kinds that take turns are each told once", () => {
   ])
 })
 
-test("every look that was denied is counted, and the first one told", async () => {
+test("every denied look is counted, and the first one logged", async () => {
   const { notices, lines, sampleOf } = watched()
   const notice = notices("s3://recordings")
   for (let i = 0; i < 3; i++) notice({ what: "blind" })

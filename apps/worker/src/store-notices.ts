@@ -1,13 +1,13 @@
-/** What the stores' adapters find out, in a log line and in metrics. */
+/** Reports what the stores' adapters find out, in log lines and metrics. */
 import type { StoreNotice } from "@unseal/archive/store/adapter"
 import { describeNotice } from "@unseal/archive/store/notices"
 import type { Logger } from "@unseal/service/logger"
 import { createCounter, createGauge, type Registry } from "@unseal/service/metrics"
 
-/** For the store of a URL, what its adapter is to tell its notices to. */
+/** For the store of a URL, the receiver of its adapter's notices. */
 export type StoreNotices = (url: string) => (notice: StoreNotice) => void
 
-/** Each notice is a line when it is new or has changed; the look that was denied is counted each time. */
+/** Logs each notice when it is new or has changed. Counts every denied look. */
 export function createStoreNotices(registry: Registry, logger: Pick<Logger, "warn">): StoreNotices {
   const skew = createGauge(registry, {
     name: "unseal_clock_skew_seconds",

@@ -40,7 +40,7 @@ const survey = (projectIds: readonly string[], of: (id: string) => Promise<Place
     places: { of: ({ projectId }) => of(projectId) } as Pick<Places, "of">,
   })
 
-test("a project that is set up is one line: stores, key ids with expiry, tail rule", async () => {
+test("a well-configured project is one line: stores, key ids with expiry, tail rule", async () => {
   await survey(["100001"], async () => placeOf())
   expect(lines).toMatchObject([
     {
@@ -92,7 +92,7 @@ test("a hundred projects are looked at, four at once", async () => {
   expect(lines.map(({ projectId }) => projectId).sort()).toEqual(ids(100).sort())
 })
 
-test("with more, nobody's stores and keys are opened, and one line says how many there are", async () => {
+test("with more, no stores and keys are opened, and one line says how many projects there are", async () => {
   let opened = 0
   await survey(ids(101), async () => {
     opened++

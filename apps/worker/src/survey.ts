@@ -1,4 +1,4 @@
-/** What each project has, told once at start: whoever set it up wrongly learns it before the first archive does. */
+/** What each project has, logged once at start, so that a wrong set-up shows before the first archive. */
 import { isUnsealError } from "@unseal/archive/errors"
 import type { OpenedKeyRing } from "@unseal/archive/keys/contract"
 import { rest } from "@unseal/archive/waiting"
@@ -12,19 +12,20 @@ export interface SurveyOptions {
   readonly settings: Pick<Settings, "UNSEAL_TAIL">
   readonly logger: Logger
   readonly signal: AbortSignal
-  /** How long a store may take to answer: 10000. */
+  /** How long a store may take to answer. Default 10000. */
   readonly lookMs?: number
 }
 
-/** With more, none is looked at before its first archive: a start must not open the stores and keys of everybody. */
+/** With more, none is looked at before its first archive: a start must not open everybody's stores and keys. */
 const MOST_PROJECTS = 100
 const AT_ONCE = 4
-/** Of no archive: looked for to see whether the stores answer. */
+/** An id of no archive, looked for to see whether the stores answer. */
 const NO_ARCHIVE = "00000000-0000-0000-0000-000000000000"
 
 /**
- * One line for each project: its stores, the keys by id and when their certificates expire, and the tail rule; or what is wrong with
- * it. Beside the work, a few projects at a time. With more than 100 projects, one line that says how many there are. Does not throw.
+ * Logs one line per project: its stores, the keys by id with their certificates' expiry dates, and the tail rule; or what is
+ * wrong with it. Runs beside the work, a few projects at a time. With more than 100 projects, logs only how many there are. Does
+ * not throw.
  */
 export async function surveyProjects(options: SurveyOptions): Promise<void> {
   const { projectIds, logger, signal } = options
@@ -99,7 +100,7 @@ async function lookAt(projectId: string, { places, signal, lookMs = 10_000 }: Su
   }
 }
 
-/** A key under another name than `*.pem` is the likeliest reason for a directory without one. */
+/** The likeliest reason for a directory without a key is a key with another name than `*.pem`. */
 function withoutKeys(keyRing: OpenedKeyRing): string {
   const ignored = keyRing.notes().filter(({ kind }) => kind === "ignored")
   const why = ignored.slice(0, 3).map(({ message }) => message)

@@ -26,7 +26,7 @@ function open(clock = { now: 0 }) {
   return { worker, vendors }
 }
 
-test("an archive reads no file; other projects of the worker do", async () => {
+test("an archive reads no file, but a change of the worker's projects does", async () => {
   await write("first")
   const { worker, vendors } = open()
   await write("second")
@@ -35,7 +35,7 @@ test("an archive reads no file; other projects of the worker do", async () => {
   expect(secretOf(vendors)).toContain("second")
 })
 
-test("a refused secret is looked for anew, once a minute at most", async () => {
+test("a refused secret is read again, at most once a minute", async () => {
   await write("first")
   const clock = { now: 0 }
   const { vendors } = open(clock)
@@ -50,7 +50,7 @@ test("a refused secret is looked for anew, once a minute at most", async () => {
   expect(secretOf(vendors)).toContain("second")
 })
 
-test("a file that is being edited changes nothing, and is told", async () => {
+test("a file that is being edited changes nothing, and is reported", async () => {
   await write("first")
   const { worker, vendors } = open()
   const told: unknown[] = []

@@ -1,22 +1,22 @@
-/** What the vendor's REST API asks for: needed only where the vendor keeps a copy, and never read again for an archive. */
+/** Credentials for the vendor's REST API. They are needed only if the vendor keeps a copy, and never read again for an archive. */
 import { type Projects, readProjects, type VendorProject, type WorkerProject } from "@unseal/service/projects"
 import type { Environment } from "@unseal/service/settings"
 
-/** The projects as the vendor's REST API needs them. */
+/** The projects for the vendor's REST API. */
 export interface VendorProjects {
   get(id: string): VendorProject | undefined
-  /** The vendor has refused the credentials: the next `get` reads the files anew, since only another secret helps. */
+  /** The vendor has refused the credentials. The next `get` reads the files again, because only another secret helps. */
   refused(): void
-  /** Who is told why files that have changed are not taken. */
+  /** Sets who is told why changed files are not applied. */
   onInvalid(tell: (error: unknown) => void): void
 }
 
-/** After a refusal the files are read again no sooner than this. */
+/** The shortest interval between two readings after refusals. */
 const REREAD_MS = 60_000
 
 /**
- * Reads the projects now, and again when `worker` has other projects or the vendor has refused a secret. Files that can't be used
- * change nothing: the projects of before stay. Throws `ConfigurationError` only now.
+ * Reads the projects now, and again when `worker` has other projects or the vendor has refused a secret. Unusable files change
+ * nothing: the previous projects stay. Throws `ConfigurationError` only now.
  */
 export function openVendorProjects(
   worker: Pick<Projects<WorkerProject>, "ids">,

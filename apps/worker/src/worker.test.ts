@@ -101,7 +101,7 @@ async function upload(): Promise<void> {
 const line = (message: string) =>
   expect.poll(() => lines.find(({ msg }) => msg === message), { timeout: 30_000 }).toBeDefined()
 
-test("a project without keys, whose directory is missing even, is no reason for the process not to be ready", async () => {
+test("a project without keys, even without their directory, does not make the process unready", async () => {
   await rm(join(directory, "keys"), { recursive: true })
   const { ready } = start()
   await expect.poll(ready, { timeout: 30_000 }).toEqual([])
@@ -113,7 +113,7 @@ test("a project without keys, whose directory is missing even, is no reason for 
   expect(await ready()).toEqual([])
 })
 
-test("an archive that comes after its job is decrypted to what openssl gives, once there is a key", async () => {
+test("an archive that arrives after its job is decrypted to openssl's result once there is a key", async () => {
   start()
   await copyFile(join(VECTOR, "key.pem"), join(directory, "keys", "key.pem"))
 
@@ -185,7 +185,7 @@ test("a job of a project that is not configured is a dead letter", async () => {
   await letters.close()
 })
 
-test("a project without a usable key is suspended, and its archives are decrypted once a key is put there", async () => {
+test("a project without a usable key is suspended, and its archives are decrypted once there is one", async () => {
   start()
   await writeFile(join(directory, "keys", "readme.txt"), "no key")
   await upload()
@@ -202,7 +202,7 @@ test("a project without a usable key is suspended, and its archives are decrypte
   expect(lines.find(({ msg }) => msg === "archive committed")).toMatchObject({ attempt: 1 })
 })
 
-test("a key service that is silent, then refuses, suspends the project without an attempt, and ends it when it answers", async () => {
+test("a key service that is silent, then refuses, suspends the project without an attempt, until it answers", async () => {
   const key = await readPrivateKey(join(VECTOR, "key.pem"))
   const ring = createKeyRing([key])
   const hangs = () => new Promise<never>(() => {})
@@ -244,7 +244,7 @@ test("a key service that is silent, then refuses, suspends the project without a
   expect(closed).toBe(1)
 })
 
-test("a key that every user of the machine may read is a warning, and is used", async () => {
+test("a key that every user of the machine may read causes a warning, and is used", async () => {
   const key = join(directory, "keys", "key.pem")
   await copyFile(join(VECTOR, "key.pem"), key)
   await chmod(key, 0o644)
@@ -256,7 +256,7 @@ test("a key that every user of the machine may read is a warning, and is used", 
   expect(warning).toMatchObject({ level: "warn", keys: join(directory, "keys"), file: "key.pem" })
 })
 
-test("what came out under another tail rule is left alone by a second job, unless it may be replaced", async () => {
+test("an output under another tail rule is left alone by a second job, unless it may be replaced", async () => {
   const out = join(directory, "out", PROJECT, archiveId, "archive.ts")
   await copyFile(join(VECTOR, "key.pem"), join(directory, "keys", "key.pem"))
   const again = async (jobId: string, env: Record<string, string>, message: string) => {
@@ -281,7 +281,7 @@ test("what came out under another tail rule is left alone by a second job, unles
   expect(await again(`${first}_r3`, replace, "archive committed")).toBe(kept - 4)
 })
 
-test("a key directory and a destination that are not there suspend the project, too", async () => {
+test("a missing key directory and a missing destination directory suspend the project, too", async () => {
   await rm(join(directory, "keys"), { recursive: true })
   await rm(join(directory, "out"), { recursive: true })
   start()

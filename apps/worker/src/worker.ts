@@ -22,15 +22,15 @@ import type { RunDecorator } from "./run-decorator.ts"
 import { createStoreNotices } from "./store-notices.ts"
 import { surveyProjects } from "./survey.ts"
 
-/** Without any progress for so many times the lock's length, the process is stuck: every lock is lost after one. */
+/** Without any progress for this many times the lock's length, the process is stuck: every lock is lost after one. */
 const STUCK_LOCKS = 5
-/** But not before the consumer's connections have had time to notice that they are dead, and to be made anew. */
+/** The minimum, so that the consumer has time to notice that its connections are dead, and to reconnect. */
 const STUCK_MS = 60_000
 
 export interface Worker {
   /**
-   * Why the process can't work now, each a clause. What is wrong with one project is not among them: that project is suspended, and
-   * a process that serves many must not be taken out of service for one.
+   * Why the process can't work now, each a clause. Problems of one project don't count: that project is suspended, and a process
+   * that serves many must not be taken out of service for one.
    */
   ready(): Promise<readonly string[]>
   /** Why it should be restarted, or `null`. */
@@ -40,17 +40,17 @@ export interface Worker {
 
 export interface WorkerOptions {
   readonly config: Config
-  /** As `connectRedis` makes it; the worker does not close it. */
+  /** Made by `connectRedis`. The worker does not close it. */
   readonly redis: Parameters<typeof queueStatus>[0]
   readonly registry: Registry
   readonly logger: Logger
-  /** Around each run, the first one innermost. */
+  /** Wrapped around each run, the first one innermost. */
   readonly decorators?: readonly RunDecorator[]
-  /** In place of what the consumer does by itself. */
+  /** Overrides defaults of the consumer. */
   readonly consumer?: Pick<ConsumerOptions<MissionResult>, "watchdog" | "lockRenewal" | "asides">
-  /** In place of what the stores do by themselves. */
+  /** Overrides defaults of the stores. */
   readonly stores?: PlacesOptions["stores"]
-  /** In place of what the key rings do by themselves. */
+  /** Overrides defaults of the key rings. */
   readonly keyRings?: PlacesOptions["keyRings"]
 }
 
@@ -109,7 +109,7 @@ export function createWorker(options: WorkerOptions): Worker {
 
   const watchdog = setInterval(() => {
     const reason = live()
-    // Nobody catches it: the process ends with 1 and is started anew, and its jobs are found as stalled.
+    // Uncaught: the process ends with 1 and is restarted, and its jobs are found as stalled.
     if (reason !== null) throw new Error(reason)
   }, settings.UNSEAL_LOCK_MS)
   watchdog.unref()
@@ -142,8 +142,9 @@ export function standsAside(
 }
 
 /**
- * Whether a worker makes no progress although Redis takes work all that time, as another connection of this process sees it: then the
- * consumer's own connections are stuck. While Redis is away or refuses, it just waits: a restart would not help.
+ * Why a worker is stuck: it makes no progress although, according to another connection of this process, Redis accepts work all
+ * that time. Then the consumer's own connections are stuck. While Redis is away or refuses, the worker just waits, and a restart
+ * would not help.
  */
 export function whyStuck(
   { lastProgressAt, lastTrouble, active }: Pick<Consumer, "lastProgressAt" | "lastTrouble" | "active">,
