@@ -134,6 +134,31 @@ describe("S3", () => {
     expect(requests.length).toBeGreaterThan(0)
   })
 
+  it.each([
+    ["media", "", "media.s3.us-east-1.amazonaws.com"],
+    ["media", "true", "media.s3-fips.us-east-1.amazonaws.com"],
+    [
+      "arn:aws:s3:us-east-1:111122223333:accesspoint/media",
+      "true",
+      "media-111122223333.s3-accesspoint-fips.us-east-1.amazonaws.com",
+    ],
+  ])(
+    "reaches %s with AWS_USE_FIPS_ENDPOINT=%s at the SDK's host, on every path",
+    async (bucket, fips, host) => {
+      const { port } = await through({ status: 403 })
+      vi.stubEnv("AWS_USE_FIPS_ENDPOINT", fips || undefined)
+      const env = { HTTPS_PROXY: `http://127.0.0.1:${port}` }
+      const store = await openStore(`s3://${bucket}?region=us-east-1`, { env, credentials })
+      closing.push(
+        () => store.close(),
+        () => vi.unstubAllEnvs(),
+      )
+      // The proxy refuses, and says where it was asked to lead: our own connections, and the SDK's.
+      for (const ask of [() => store.stat("a.ts", never), () => store.remove("a.ts", never)])
+        await expect(ask()).rejects.toThrow(`${host}:443`)
+    },
+  )
+
   for (const [status, code, words] of refusals)
     it(`says that the proxy answered ${status}, and whose move it is`, async () => {
       const { port } = await through({ status })
