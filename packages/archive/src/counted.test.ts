@@ -9,7 +9,7 @@ test.each([
   expect(counted(count, "dead letter")).toBe(text)
 })
 
-test("a verb goes with its noun", () => {
+test("a verb agrees with its noun", () => {
   expect(counted(1, "archive goes", "archives go")).toBe("1 archive goes")
   expect(counted(3, "archive goes", "archives go")).toBe("3 archives go")
 })

@@ -1,4 +1,4 @@
-/** Edits (insert, remove, replace one character) that turn `from` into `to`. */
+/** The number of edits (insert, remove, replace one character) that turn `from` into `to`. */
 function editDistance(from: string, to: string): number {
   let row = Array.from({ length: to.length + 1 }, (_, column) => column)
   for (let line = 1; line <= from.length; line++) {
@@ -14,13 +14,13 @@ function editDistance(from: string, to: string): number {
 
 const bare = (name: string): string => name.toLowerCase().replaceAll(/[-_]/g, "")
 
-/** The one of `names` that is the most like `name`, however far. Upper case, `-` and `_` make no difference. */
+/** The most similar of `names`, however different. Ignores upper case, `-` and `_`. */
 export function closest<Name extends string>(name: string, names: readonly Name[]): Name | undefined {
   const distances = names.map((candidate) => editDistance(bare(name), bare(candidate)))
   return names[distances.indexOf(Math.min(...distances))]
 }
 
-/** The one of `names` that was most likely meant by `name`, or `undefined` if none is close. */
+/** The one of `names` that `name` most likely means; `undefined` if none is close. */
 export function nearest<Name extends string>(name: string, names: readonly Name[]): Name | undefined {
   const best = closest(name, names)
   const most = Math.max(1, Math.floor(bare(name).length / 3))

@@ -2,13 +2,13 @@
 export type ErrorKind = "permanent" | "transient"
 
 /**
- * Whose trouble it is. The `archive`'s own, for example a foreign password: no other archive is hit. Or the `deployment`'s:
- * credentials, permissions, a store, a key service, a disk. That hits every archive of a project alike and ends when somebody
- * mends it, so it must not use up the attempts of a backlog.
+ * Whose trouble it is. Trouble of the `archive`, for example a foreign password, affects no other archive. Trouble of the
+ * `deployment` (credentials, permissions, a store, a key service, a disk) affects all archives of a project alike and ends when
+ * somebody fixes it, so it must not use up the attempts of a backlog.
  */
 export type ErrorOwner = "archive" | "deployment"
 
-/** Which of the things around an archive failed, where an error is the deployment's. */
+/** What failed around an archive, for errors of the deployment. */
 export type Side = "source" | "destination" | "keys" | "vendor"
 
 interface ErrorRow {
@@ -16,11 +16,17 @@ interface ErrorRow {
   readonly owner: ErrorOwner
   /** What happened, as a clause. */
   readonly meaning: string
-  /** Whose move it is, and what that move is, as a clause. What is done by hand after the cause is mended comes last: `, then redrive`. */
+  /**
+   * Whose move it is, and what that move is, as a clause. What is done by hand after the cause is fixed comes last: `, then
+   * redrive`.
+   */
   readonly remedy: string
 }
 
-/** Every failure that Unseal names. The code is the metric label, the log field, the dead letter's reason and the CLI's exit reason. */
+/**
+ * Every failure that Unseal names. The code is the metric label, the log field, the dead letter's reason and the CLI's exit
+ * reason.
+ */
 export const ERROR_CODES = {
   ERR_JOB_INVALID: {
     kind: "permanent",
@@ -172,15 +178,15 @@ export interface UnsealErrorOptions {
 export class UnsealError extends Error {
   override readonly name = "UnsealError"
   readonly code: ErrorCode
-  /** How long the store asks to be left alone, in milliseconds; only where its answer said so. */
+  /** How long the store asks to be left alone, in milliseconds, if its answer says so. */
   readonly retryAfterMs?: number
-  /** The store answered this request with 401 or 403. A lone one among answers that are fine proves nothing yet. */
+  /** The store answered this request with 401 or 403. A single such answer among successes proves nothing yet. */
   readonly refused?: true
-  /** The peer moved too little for minutes (store/pace.ts). The same request again would take as long. */
+  /** The peer moved too little for minutes (store/http/pace.ts). Repeating the request would take as long. */
   readonly slow?: true
-  /** A remedy for this one failure, where more is known than its code tells: which permission, which profile. */
+  /** A remedy for this one failure, if more is known than its code says: which permission, which profile. */
   readonly ownRemedy?: string
-  /** Set by whoever knows which side the error came from; adapters do not. */
+  /** Set by callers that know which side the error came from. Adapters don't. */
   side?: Side
 
   constructor(code: ErrorCode, message: string, options: UnsealErrorOptions = {}) {
@@ -205,7 +211,7 @@ export class UnsealError extends Error {
   }
 }
 
-/** Whether `error` is an `UnsealError`, of one of `codes` if any are given. */
+/** Whether `error` is an `UnsealError`, with one of `codes` if any are given. */
 export function isUnsealError(error: unknown, ...codes: ErrorCode[]): error is UnsealError {
   return error instanceof UnsealError && (codes.length === 0 || codes.includes(error.code))
 }

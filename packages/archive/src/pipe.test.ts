@@ -24,7 +24,7 @@ describe.runIf(process.platform === "linux")("a pipe that is written to", () => 
     await expect(opening).rejects.toThrow("enough")
   })
 
-  test("takes what is written as soon as somebody reads", async () => {
+  test("accepts what is written as soon as somebody reads", async () => {
     const opening = openPipeToWrite(pipe, AbortSignal.timeout(60_000))
     const read = text(createReadStream(pipe))
     const output = await opening

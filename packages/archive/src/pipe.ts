@@ -1,4 +1,7 @@
-/** Named pipes, and those that a shell makes. Opened the usual way, one whose other end nobody holds keeps a thread, and with it the end of the process. */
+/**
+ * Named pipes, and those that a shell makes. Opening one in the usual way blocks a thread, and so the end of the process, until
+ * the other end is opened.
+ */
 import { constants, createReadStream, createWriteStream, openSync } from "node:fs"
 import { Socket } from "node:net"
 import { addAbortSignal, type Readable, type Writable } from "node:stream"
@@ -6,7 +9,7 @@ import { setTimeout as sleep } from "node:timers/promises"
 
 const LOOK_MS = 100
 
-/** What comes through the pipe at `path`, to its end. The wait for its writer ends with `signal`, whose reason is the error. */
+/** Reads the pipe at `path` to its end. `signal` ends the wait for a writer, and its reason is the error. */
 export function readPipe(path: string, signal: AbortSignal): Readable {
   const readable =
     process.platform === "linux"
@@ -15,7 +18,10 @@ export function readPipe(path: string, signal: AbortSignal): Readable {
   return addAbortSignal(signal, readable)
 }
 
-/** The way into the pipe at `path`, once somebody reads from it. Rejects with the reason of `signal`, or with the system's error. */
+/**
+ * Opens the pipe at `path` for writing once somebody reads from it. Rejects with the reason of `signal`, or with the system's
+ * error.
+ */
 export async function openPipeToWrite(path: string, signal: AbortSignal): Promise<Writable> {
   if (process.platform !== "linux") return createWriteStream(path)
   for (;;) {

@@ -1,12 +1,12 @@
-/** Files that people keep beside a program: keys, passphrases, callbacks. What stands under such a name may be anything. */
+/** Files that people keep beside a program: keys, passphrases, callbacks. Anything may have such a name. */
 import { constants } from "node:fs"
 import { type FileHandle, open, stat } from "node:fs/promises"
 import { readPipe } from "./pipe.ts"
 
-/** Bytes; no key and no callback comes near. */
+/** Bytes. Keys and callbacks are far smaller. */
 export const SMALL_FILE_LIMIT = 1024 * 1024
 
-/** What stands under the name is no file, or too large; the message is a clause without the path. */
+/** The path is not a regular file, or too large. The message is a clause without the path. */
 export class NotASmallFile extends Error {
   override readonly name = "NotASmallFile"
 }
@@ -14,13 +14,14 @@ export class NotASmallFile extends Error {
 export interface SmallFile {
   /** May be secret: wipe it after use. */
   readonly content: Buffer
-  /** Whether users beside owner and group may read it. */
+  /** Whether users other than owner and group may read it. */
   readonly isPublic: boolean
 }
 
 /**
- * Reads a regular file of at most 1 MiB; with `pipes` a pipe too, as a shell's `<(…)` makes it, until that signal is aborted. Never
- * waits for a pipe otherwise, and never reads a device. `NotASmallFile`, the reason of the signal, or the system's error.
+ * Reads a regular file of at most 1 MiB. With `pipes` also a pipe, as from a shell's `<(…)`, until that signal is aborted.
+ * Otherwise never waits for a pipe, and never reads a device. Throws `NotASmallFile`, the reason of the signal, or the system's
+ * error.
  */
 export async function readSmallFile(
   path: string,
@@ -28,7 +29,7 @@ export async function readSmallFile(
 ): Promise<SmallFile> {
   if (pipes !== undefined && (await stat(path)).isFIFO())
     return { content: await contentOfPipe(path, pipes), isPublic: false }
-  // Not blocking: a pipe without a writer would wait for ever, before anybody could see that it is one.
+  // Non-blocking, because opening a pipe without a writer would wait for ever, before its kind is known.
   const handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK)
   try {
     const stats = await handle.stat()
@@ -75,13 +76,13 @@ async function readAll(handle: FileHandle, size: number): Promise<Buffer> {
       chunks.push(Buffer.from(buffer.subarray(0, bytesRead)))
     }
   } finally {
-    // Pieces of a secret, all of them copied.
+    // Pieces of a secret, which are copied by now.
     buffer.fill(0)
     if (chunks.length > 1) for (const chunk of chunks) chunk.fill(0)
   }
 }
 
-/** Why a file could not be read, without its path: the system's code, or what `NotASmallFile` says. */
+/** Why a file could not be read, without its path: the system's code, or the message of `NotASmallFile`. */
 export const whyUnread = (error: unknown): string =>
   error instanceof NotASmallFile
     ? `it ${error.message}`

@@ -1,4 +1,4 @@
 import manifest from "../package.json" with { type: "json" }
 
-/** Unseal's version, as records name it. */
+/** Unseal's version in records. */
 export const version: string = manifest.version

@@ -6,7 +6,7 @@ const never = new Promise<never>(() => {})
 const aborted = AbortSignal.abort(new Error("enough"))
 
 describe("untilAborted", () => {
-  it("ends with the signal's reason, before the wait and in it", async () => {
+  it("ends with the signal's reason, before the wait and during it", async () => {
     await expect(untilAborted(never, aborted)).rejects.toThrow("enough")
     const controller = new AbortController()
     const waiting = untilAborted(never, controller.signal)
@@ -14,11 +14,11 @@ describe("untilAborted", () => {
     await expect(waiting).rejects.toThrow("late")
   })
 
-  it("looks at the signal first, also where the work fails", async () => {
+  it("checks the signal first, even if the work fails", async () => {
     await expect(untilAborted(Promise.reject(new Error("work")), aborted)).rejects.toThrow("enough")
   })
 
-  it("gives what the work gives, and leaves no listener behind", async () => {
+  it("gives the result of the work, and leaves no listener behind", async () => {
     const { signal } = new AbortController()
     expect(await untilAborted(Promise.resolve(1), signal)).toBe(1)
     await expect(untilAborted(Promise.reject(new Error("work")), signal)).rejects.toThrow("work")
@@ -48,7 +48,7 @@ describe("allEnded", () => {
 })
 
 describe("turns", () => {
-  it("come in order, whatever the order of asking", async () => {
+  it("come in order, whatever the order of requests", async () => {
     const { signal } = new AbortController()
     const turns = createTurns()
     const passed: number[] = []

@@ -1,8 +1,8 @@
-/** How to wait so that the waiting ends: each of these looks at the signal before it waits, and none leaves work behind unseen. */
+/** Waits that end: each function checks its signal before it waits, and none leaves work behind unseen. */
 
 import { setTimeout as sleep } from "node:timers/promises"
 
-/** Waits for `ms` milliseconds. Rejects with `signal.reason`, at once if it is aborted already. */
+/** Waits for `ms` milliseconds. Rejects with `signal.reason`, at once if it is already aborted. */
 export async function rest(ms: number, signal?: AbortSignal): Promise<void> {
   signal?.throwIfAborted()
   try {
@@ -12,7 +12,7 @@ export async function rest(ms: number, signal?: AbortSignal): Promise<void> {
   }
 }
 
-/** Milliseconds to wait after `failures` in a row: exponential backoff with full jitter, each pause up to twice the one before. */
+/** Milliseconds to wait after `failures` in a row: exponential backoff with full jitter; the bound doubles with each pause. */
 export function backoffMs(
   failures: number,
   {
@@ -24,7 +24,7 @@ export function backoffMs(
   return random() * Math.min(maxMs, baseMs * 2 ** (failures - 1))
 }
 
-/** What `work` resolves to, or a rejection with `signal.reason` as soon as `signal` is aborted. The work itself goes on unseen. */
+/** Resolves like `work`, or rejects with `signal.reason` as soon as `signal` is aborted. The work itself goes on unseen. */
 export function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {
     const giveUp = () => reject(signal.reason)
@@ -38,8 +38,8 @@ export function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<
 }
 
 /**
- * What all of `work` resolve to, once all of it has ended; the first failure, in the order of the list, if any failed. Unlike
- * `Promise.all` it leaves nobody behind who still uses what the caller gives back next.
+ * The results of all `work`, once all of it has ended. Rejects with the first failure in list order. Unlike `Promise.all` it never
+ * returns while something still uses what the caller releases next.
  */
 export async function allEnded<const T extends readonly unknown[]>(
   work: T,
@@ -52,7 +52,7 @@ export async function allEnded<const T extends readonly unknown[]>(
   }
 }
 
-/** Lets numbered work through one at a time: 1, 2, 3 and so on. */
+/** Admits numbered work one at a time: 1, 2, 3 and so on. */
 export interface Turns {
   /** Resolves when all numbers before `number` have passed. Rejects with `signal.reason`. */
   of(number: number, signal: AbortSignal): Promise<void>
@@ -60,7 +60,7 @@ export interface Turns {
   pass(): void
 }
 
-/** Turns of which number 1 has the first. */
+/** Turns that begin with number 1. */
 export function createTurns(): Turns {
   let next = 1
   const waiting = new Map<number, () => void>()

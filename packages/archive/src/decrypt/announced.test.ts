@@ -11,7 +11,7 @@ it.each([
   expect(() => checkSize(object(size), aes256Cbc)).toThrow(message)
 })
 
-it("an empty object is refused if bytes were announced, and is fine if none were", () => {
+it("an empty object is refused if bytes were announced, and fine if none were", () => {
   expect(() => checkSize(object(0), aes256Cbc, { size: 1 })).toThrow(
     "is empty (0 bytes), but the callback announced 1 byte",
   )

@@ -1,4 +1,4 @@
-/** What the callback said of an archive, compared with what is there. The vendor does not say of what its numbers are. */
+/** Compares what the callback said about an archive with the facts. The vendor does not say what its numbers refer to. */
 
 import { counted } from "../counted.ts"
 import { UnsealError } from "../errors.ts"
@@ -10,13 +10,13 @@ import type { StoredObject } from "../store/contract.ts"
 export interface Announced {
   /** Bytes. */
   readonly size?: number
-  /** Base64; the vendor does not say of what. */
+  /** Base64. The vendor does not say what it is the digest of. */
   readonly sha256sum?: string
 }
 
 /**
- * Whether `announced` bytes are the size of an object of `size` bytes, or of its plaintext without a padding of `padding`
- * bytes, give or take one block.
+ * Whether `announced` bytes are, give or take one block, the size of an object of `size` bytes, or of its plaintext without
+ * `padding` bytes of padding.
  */
 export const fitsAnnounced = (
   announced: number,
@@ -27,7 +27,10 @@ export const fitsAnnounced = (
   announced <= size + envelope.blockSize &&
   announced >= plaintextSizeOf(envelope, size) - padding - envelope.blockSize
 
-/** `ERR_OBJECT_INCOMPLETE` if `object` does not have the size that was announced. A `padding` that is not known yet may be the longest. */
+/**
+ * Throws `ERR_OBJECT_INCOMPLETE` if `object` does not have the announced size. Pass the longest `padding` if it is not known
+ * yet.
+ */
 export function requireAnnouncedSize(
   object: StoredObject,
   envelope: Envelope,
@@ -41,7 +44,7 @@ export function requireAnnouncedSize(
   )
 }
 
-/** Whether only the padding can tell if the announced size fits an object of `size` bytes. */
+/** Whether the padding must be known to tell if the announced size fits an object of `size` bytes. */
 export const needsPadding = (
   size: number,
   envelope: Envelope,
@@ -51,10 +54,10 @@ export const needsPadding = (
   fitsAnnounced(announced, size, envelope, envelope.longestPadding) &&
   !fitsAnnounced(announced, size, envelope, 0)
 
-/** More than any store holds: Azure takes 50,000 blocks of 4000 MiB, S3 less. */
+/** More than any store holds: Azure allows 50,000 blocks of 4000 MiB, S3 less. */
 const LARGEST_OBJECT = 50_000 * 4000 * 2 ** 20
 
-/** `ERR_CIPHERTEXT_INVALID` for a size that no archive in this envelope has. */
+/** Throws `ERR_CIPHERTEXT_INVALID` for a size that no archive in this envelope can have. */
 export function checkSize(
   object: StoredObject,
   envelope: Envelope,

@@ -1,4 +1,4 @@
-/** What one archive is unlocked with, from when it is first needed to the end of the run. */
+/** What unlocks one archive, from its first use to the end of the run. */
 import type { UnwrappedContentKey } from "../format/content-key.ts"
 import { wipe } from "../format/password.ts"
 import { createProver, type Prover } from "./proof.ts"
@@ -9,7 +9,7 @@ export interface UnlockedKey extends UnwrappedContentKey {
 }
 
 export interface ArchiveKey {
-  /** Unwraps the password, once. Errors are those of `unwrapContentKey`. */
+  /** Unwraps the password, once. Throws the errors of `unwrapContentKey`. */
   unlock(): Promise<UnlockedKey>
   /** Wipes what was unlocked. */
   close(): void

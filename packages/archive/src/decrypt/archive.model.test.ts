@@ -1,6 +1,6 @@
 /**
- * Any history of runs, faults, crashes and meddling, against a model of what may be at the destination. A history is a list
- * of steps in plain data: one that failed is put under `regressions` as it was printed.
+ * Tests any history of runs, faults, crashes and meddling against a model of what may be at the destination. A history is a list of
+ * steps in plain data. If one fails, add its printed form to `regressions`.
  */
 import { createCipheriv, createHash, generateKeyPairSync } from "node:crypto"
 import { existsSync } from "node:fs"
@@ -29,11 +29,11 @@ const { privateKey, publicKey } = generateKeyPairSync("rsa", { modulusLength: 20
 const keyRing = createKeyRing([
   parsePrivateKey(Buffer.from(privateKey.export({ type: "pkcs8", format: "pem" })), "k.pem"),
 ])
-// One content key for all versions: a mix of two of them would decrypt without complaint.
+// All versions share one content key, so that a mix of two of them would decrypt without an error.
 const contentKey = { key: Buffer.alloc(32, 1), iv: Buffer.alloc(16, 2) }
 const encryptedPassword = wrapPassword(encodePassword(contentKey), publicKey)
 
-/** What is put under the source key: whole packets and a padding, or 16-byte blocks, or what is no encrypted archive. */
+/** The object under the source key: whole packets and a padding, or 16-byte blocks, or not an encrypted archive. */
 type Content =
   | { readonly packets: number }
   | { readonly blocks: number }
@@ -47,15 +47,15 @@ interface RunOptions {
   readonly announced: boolean
   readonly tail: "keep" | "trim"
   readonly existing: "fail" | "replace"
-  /** `none` as the command line runs, `last` as a job's last attempt. */
+  /** `none` like the command line, `last` like a job's last attempt. */
   readonly checkpoint: "kept" | "none"
 }
 
-/** What comes in between at one call to a store or the checkpoint. */
+/** A fault at one call to a store or the checkpoint. */
 interface Interruption {
-  /** Of this run, 1 for the first. */
+  /** The number of the call in this run, from 1. */
   readonly call: number
-  /** Before the call has any effect, or when it has had it: an `after` at `complete` is the ambiguous answer. */
+  /** Before the call has an effect, or after it: an `after` at `complete` is an ambiguous answer. */
   readonly when: "before" | "after"
   readonly what: "crash" | "transient" | "permanent" | "abort" | "source" | "foreign"
 }
@@ -79,13 +79,13 @@ interface Version {
   readonly broken?: "cut" | "foreign"
 }
 
-/** The destination as the model knows it; `madeFrom` is absent for a foreign object. */
+/** The destination as the model knows it. `madeFrom` is absent for a foreign object. */
 interface Visible {
   readonly bytes: Buffer
   readonly madeFrom?: string
 }
 
-/** The reference: what is there, and what a run must come to. */
+/** The reference: what exists, and how a run must end. */
 interface Model {
   source: Version | null
   destination: Visible | null
@@ -98,7 +98,7 @@ function visibleFrom(version: Version, tail: RunOptions["tail"]): Visible {
   return { bytes: version.plaintext.subarray(0, size), madeFrom: markOf(version, tail) }
 }
 
-/** What a run that nothing interrupts must come to. */
+/** How a run must end if nothing interrupts it. */
 function verdict({ source, destination }: Model, { tail, existing }: RunOptions): ErrorCode | "done" {
   if (source === null) return "ERR_OBJECT_NOT_FOUND"
   const isOurs = destination !== null && destination.madeFrom === markOf(source, tail)
@@ -107,7 +107,7 @@ function verdict({ source, destination }: Model, { tail, existing }: RunOptions)
   return source.broken === "foreign" ? "ERR_NOT_MPEG_TS" : "done"
 }
 
-/** Any bytes, the same each time for one number, with a sync byte every 188. */
+/** Arbitrary bytes that depend only on `number`, with a sync byte every 188. */
 function transportStream(number: number, size: number): Buffer {
   const stream = createCipheriv("aes-128-ctr", Buffer.alloc(16), Buffer.alloc(16, number)).update(
     Buffer.alloc(size),
@@ -129,7 +129,7 @@ function makeVersion(number: number, content: Content): Omit<Version, "etag"> {
   return { number, ciphertext: Buffer.concat([cipher.update(plaintext), cipher.final()]), plaintext, padding }
 }
 
-/** A checkpoint that outlives the runs, like the one in Redis: a part may be noted after another run has cleared it. */
+/** A checkpoint that outlives the runs, like the one in Redis. A part may be noted after another run has cleared it. */
 function createMemoryLog() {
   let upload: CheckpointUpload | undefined
   let parts = new Map<number, PartReceipt>()
@@ -218,7 +218,7 @@ async function createWorld(root: string) {
   const directory = await mkdtemp(join(root, "history-"))
   const pathOf = (store: string, key = KEY) => join(directory, store, key)
   for (const store of ["source", "destination"]) await mkdir(join(directory, store))
-  // The adapter itself, without the request layer's retries: their pauses would be most of the test.
+  // The adapter without the request layer's retries, whose pauses would take most of the test's time.
   const open = async (store: string, partSizeBytes: number) =>
     poisoned(
       await openFileStore(
@@ -231,7 +231,7 @@ async function createWorld(root: string) {
   const log = createMemoryLog()
   let changes = 0
 
-  /** As an upload does it: the whole object at once. Its time is its number, since clocks tick too slowly for new versions. */
+  /** Replaces the whole object at once, like an upload. Its time is its number, because clocks tick too slowly for new versions. */
   async function replace(store: string, bytes: Uint8Array): Promise<void> {
     changes++
     const temporary = pathOf(store, `.new-${changes}`)
@@ -272,16 +272,16 @@ async function createWorld(root: string) {
 
 type World = Awaited<ReturnType<typeof createWorld>>
 
-/** One run, as it ended, and what came in between. */
+/** How a run ended, and what intervened. */
 interface Ended {
   readonly result?: DecryptResult
   readonly error?: unknown
   /** What the interruption threw. */
   readonly thrown?: Error
   readonly crashed: boolean
-  /** Uploads whose beginning or end nobody was told of. */
+  /** Uploads whose beginning or end was reported to nobody. */
   readonly lost: ReadonlySet<string>
-  /** The version that was put at the source meanwhile, or the object at the destination. */
+  /** The version that meanwhile replaced the source, or the object at the destination. */
   readonly version?: Version
   readonly foreign?: Visible
 }
@@ -313,7 +313,7 @@ async function runOnce(
         isStore && /t$/.test(what) && what !== "abort" ? new UnsealError(code, "as planned") : new Error(what)
       if (what === "abort") return stop.abort(thrown)
       if (what === "crash") crashed = true
-      // Of these nobody can know whether they are still open.
+      // Nobody can know whether these are still open.
       if (call === "create") lost.add(created)
       if (call === "begin" || call === "load") lost.add(world.log.token ?? "")
       if (call.startsWith("abort ")) lost.add(call.slice(6))
@@ -328,7 +328,7 @@ async function runOnce(
     return passing
   }
   const passOnce: Pass = async (call, effect) => {
-    // A dead process calls nobody, and hears no answer.
+    // A dead process makes no calls, and gets no answers.
     if (crashed) throw thrown
     const isIt = ++calls === interruption?.call
     if (isIt && interruption?.when === "before") await interrupt(call)
@@ -364,7 +364,7 @@ async function runOnce(
     (result) => ({ result }),
     (error: unknown) => ({ error }),
   )
-  // A look at one store may outlast the run that another one's answer ended.
+  // A look at one store may outlast a run that another look's answer ended.
   await Promise.allSettled(pending)
   return {
     ...ended,
@@ -375,7 +375,7 @@ async function runOnce(
   }
 }
 
-/** The record against the plaintext that it describes. */
+/** Checks a record against the plaintext that it describes. */
 function checkRecord(record: ArchiveRecord, version: Version, { bytes }: Visible): void {
   const { packets, syncErrors } = record.media
   expect({ packets, syncErrors }).toEqual({
@@ -394,7 +394,7 @@ async function checkDestination(world: World, { destination }: Model): Promise<v
   expect((await world.bytes())?.toString("hex")).toBe(destination?.bytes.toString("hex"))
 }
 
-/** Whether this run had to end what it began: it is done, or the archive is judged, or nobody will come after it. */
+/** Whether this run had to clean up: it is done, or has judged the archive, or no other run follows. */
 function isSettled({ result, error, crashed }: Ended, { checkpoint }: RunOptions): boolean {
   if (crashed) return false
   if (result !== undefined || checkpoint === "none") return true
@@ -411,7 +411,7 @@ async function checkRun(world: World, model: Model, options: RunOptions, interru
 
   const before = { ...model }
   model.source = ended.version ?? model.source
-  // Replaced while it was read, the version that was read is the record's.
+  // If the source was replaced during the read, the record has the version that was read.
   const versions = [before.source, model.source].filter((version) => version !== null)
   const read = versions.find((version) => version.etag === ended.result?.record.source.etag)
   const verdicts = [before, model, { ...model, destination: ended.foreign ?? model.destination }].map((now) =>
@@ -433,20 +433,20 @@ async function checkRun(world: World, model: Model, options: RunOptions, interru
   } else if (ended.error !== ended.thrown) {
     const expected: unknown[] = verdicts.filter((code) => code !== "done")
     if (ended.version) expected.push("ERR_OBJECT_CHANGED")
-    // What is put over the archive in the moment after its commit is found in place of it.
+    // An object written over the archive right after its commit is found in its place.
     if (ended.foreign && options.existing === "replace") expected.push("ERR_COMMIT_MISMATCH")
     if (!isUnsealError(ended.error)) throw ended.error
     expect(expected, ended.error.message).toContain(ended.error.code)
   }
   if (ended.foreign) {
-    // Never replaced unless it may be.
+    // Never replaced unless that is allowed.
     const bytes = await world.bytes()
     const isForeign = bytes?.equals(ended.foreign.bytes) ?? false
     expect(isForeign || options.existing === "replace").toBe(true)
     if (isForeign) model.destination = ended.foreign
     else model.destination = visibleFrom(model.source!, options.tail)
   } else if (ended.result === undefined && (await world.etag()) !== etag) {
-    // Visible although the run failed: an answer that was lost, or a record that could not be written.
+    // Visible although the run failed: an answer was lost, or a record could not be written.
     expect(ended.thrown).toBeDefined()
     const bytes = await world.bytes()
     const made = versions.map((version) => visibleFrom(version, options.tail))
@@ -474,7 +474,7 @@ async function checkTwoRuns(world: World, model: Model, options: RunOptions): Pr
       expect(expected).toBe("done")
       checkRecord(result.record, model.source!, visibleFrom(model.source!, options.tail))
     } else if (!isUnsealError(error)) throw error
-    // One may have ended the upload that both had taken up: then its other run comes again.
+    // One run may have ended the upload that both were using. Then its other run tries again.
     else if (error.code !== expected)
       expect([expected, error.kind], error.message).toEqual(["done", "transient"])
   }
@@ -508,13 +508,13 @@ async function take(step: Step, world: World, model: Model): Promise<void> {
 }
 
 const lastRun: RunOptions = {
-  // Without a digest no part that was written is read again: what a resumed upload is trusted with, it must deserve.
+  // Without a digest, written parts are not read again, so the trust in a resumed upload must be justified.
   ...{ partSize: 752, parts: 3, digest: "none", announced: false },
   ...{ tail: "keep", existing: "replace", checkpoint: "kept" },
 }
 
 const contents: fc.Arbitrary<Content> = fc.oneof(
-  // Versions of one size are the ones that could be mixed.
+  // Only versions of equal size can be mixed.
   { weight: 9, arbitrary: fc.constantFrom<Content>({ blocks: 141 }, { packets: 12 }) },
   { weight: 4, arbitrary: fc.record({ packets: fc.integer({ min: 0, max: 24 }) }) },
   { weight: 4, arbitrary: fc.record({ blocks: fc.integer({ min: 0, max: 288 }) }) },
@@ -559,12 +559,12 @@ const command = (step: Step): fc.AsyncCommand<Model, World> => ({
 
 let root: string
 beforeAll(async () => {
-  // In memory where the machine has such a directory: the file store waits for the disk after every part.
+  // In memory where possible, because the file store waits for the disk after every part.
   root = await mkdtemp(join(existsSync("/dev/shm") ? "/dev/shm" : tmpdir(), "unseal-model-"))
 })
 afterAll(() => rm(root, { recursive: true }))
 
-/** A history begins with an archive at the source, and ends with a run that must come to the end whatever went before. */
+/** A history begins with an archive at the source. It ends with a run that must finish, whatever happened before. */
 async function runHistory(history: (world: World, model: Model) => Promise<void>, first: Content) {
   const world = await createWorld(root)
   const model: Model = { source: null, destination: null }
@@ -578,12 +578,12 @@ async function runHistory(history: (world: World, model: Model) => Promise<void>
   }
 }
 
-/** Of each run of the search. */
+/** How many the search tries per run. */
 const HISTORIES = 400
 
 const usual = { partSize: 752, parts: 1, digest: "sha256", announced: false, checkpoint: "kept" } as const
 
-/** Histories that came to something else once, or would by chance alone; the last run is added by `runHistory`. */
+/** Histories that once failed, or that chance would rarely find. `runHistory` adds the last run. */
 const regressions: [fact: string, first: Content, steps: readonly Step[]][] = [
   [
     "a part that one live run still writes when another has made the file visible does not take its marks",
@@ -659,7 +659,7 @@ describe("any history of runs, faults, crashes and meddling", () => {
           }, first)
         },
       ),
-      // A search that was cut short has not found nothing: it has not looked.
+      // A search that was cut short proves nothing, so it fails.
       { numRuns: HISTORIES, interruptAfterTimeLimit: 150_000, markInterruptAsFailure: true },
     )
     console.log(`the model: ${histories} histories of ${taken} steps`)

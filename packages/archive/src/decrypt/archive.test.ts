@@ -30,7 +30,7 @@ const keyRing = createKeyRing([
   parsePrivateKey(Buffer.from(privateKey.export({ type: "pkcs8", format: "pem" })), "k.pem"),
 ])
 
-/** `size` bytes that begin every 188 with a sync byte. */
+/** `size` bytes with a sync byte every 188. */
 function transportStream(size: number): Buffer {
   const stream = randomBytes(size)
   for (let at = 0; at < size; at += 188) stream[at] = 0x47
@@ -102,7 +102,7 @@ const options = (more: Partial<DecryptOptions> = {}): DecryptOptions => ({
   ...more,
 })
 
-/** A store that counts its calls, and fails one in a way that `fail` chooses. */
+/** A store that counts its calls. `fail` chooses which of them fail, and how. */
 function watched(store: ArchiveStore, fail: (call: string) => void = () => {}) {
   const calls: string[] = []
   const note = (call: string) => {
@@ -253,7 +253,7 @@ describe("decryptArchive", () => {
     expect(most).toBe(0)
   })
 
-  it("treats an empty archive as an outcome, whatever its password", async () => {
+  it("treats an empty archive as a result, whatever its password", async () => {
     await put("source", KEY, Buffer.alloc(0))
     const { outcome } = await decryptArchive(
       request("anything", { announced: { size: 0 } }),
@@ -265,7 +265,7 @@ describe("decryptArchive", () => {
     expect(await record()).toMatchObject({ crc32: "00000000", destination: { size: 0 } })
   })
 
-  it("takes an archive that is nothing but a padding", async () => {
+  it("accepts an archive that is only padding", async () => {
     const { ciphertext, encryptedPassword } = encrypt(Buffer.alloc(16, 16))
     await put("source", KEY, ciphertext)
     await decryptArchive(request(encryptedPassword), options({ tail: "trim" }), never)
@@ -311,7 +311,7 @@ describe("decryptArchive", () => {
     })
   })
 
-  // A ciphertext without authentication decrypts wherever it is cut, if it is cut between blocks.
+  // An unauthenticated ciphertext decrypts even if it is cut, provided that the cut is between blocks.
   it.each([
     ["cut at a block boundary", 2 * PART, 32],
     ["cut to one part of three", PART, 2 * PART],
@@ -332,7 +332,7 @@ describe("decryptArchive", () => {
     expect((await record()).announced).toEqual({ ...announced, fits: false })
   })
 
-  it("counts a padding to the announced size only if there is one", async () => {
+  it("adds a padding to the announced size only if there is one", async () => {
     const plaintext = Buffer.concat([transportStream(188 * 1000), Buffer.alloc(16, 16)])
     for (const [bytes, fits] of [
       [plaintext, true],
@@ -352,7 +352,7 @@ describe("decryptArchive", () => {
     }
   })
 
-  it("waits for the rest of an object that is not whole blocks yet, if it must be whole", async () => {
+  it("waits for the rest of an object that is not whole blocks yet, if it must be complete", async () => {
     const { ciphertext, encryptedPassword } = encrypt(transportStream(PART))
     for (const kept of [0, 4_711]) {
       await put("source", KEY, ciphertext.subarray(0, kept))
@@ -363,7 +363,7 @@ describe("decryptArchive", () => {
     }
   })
 
-  describe("refuses, with nothing visible and nothing half-written,", () => {
+  describe("refuses, leaving nothing visible and nothing half-written,", () => {
     const good = transportStream(3 * PART)
     const cases: [string, string, () => Promise<[ArchiveRequest, Partial<DecryptOptions>?]>, RegExp][] = [
       [
@@ -440,7 +440,7 @@ describe("decryptArchive", () => {
           const key = randomBytes(32)
           const cipher = createCipheriv("aes-256-cbc", key, randomBytes(16)).setAutoPadding(false)
           const ciphertext = Buffer.concat([cipher.update(good), cipher.final()])
-          // Whatever block 1 becomes, the first packet's sync byte must not be there by chance.
+          // Whatever block 1 becomes, the first packet must not get its sync byte by chance.
           const iv = Buffer.alloc(16)
           const first = createDecipheriv("aes-256-cbc", key, iv)
             .setAutoPadding(false)
@@ -474,7 +474,7 @@ describe("decryptArchive", () => {
       await put("source", KEY, ciphertext)
       const changing = watched(source, (call) => {
         if (call.startsWith(`read ${4 * PART - 16}`)) {
-          // In place, as the vendor's upload never does but a hand may.
+          // In place, which the vendor's upload never does, but a person may do.
           writeFileSync(pathOf("source", KEY), encrypt(transportStream(8 * PART)).ciphertext)
         }
       })
@@ -484,20 +484,20 @@ describe("decryptArchive", () => {
     })
   })
 
-  it("reads no more than the first packets to refuse a wrong content key, and begins no upload", async () => {
+  it("reads only the first packets to refuse a wrong content key, and begins no upload", async () => {
     await put("source", KEY, encrypt(transportStream(40 * PART)).ciphertext)
     const reading = watched(source)
     const writing = watched(destination)
     const { encryptedPassword } = encrypt(Buffer.alloc(16))
     const wanted = request(encryptedPassword, { source: reading.store, destination: writing.store })
     await expect(decryptArchive(wanted, options(), never)).rejects.toMatchObject({ code: "ERR_NOT_MPEG_TS" })
-    // The second time as they are: an archive without encryption is named.
+    // The second read is undecrypted, to recognise an archive without encryption.
     expect(reading.calls).toEqual([`read 0-${PART}`, `read 0-${64 * 188}`])
     expect(writing.calls).toEqual([])
   })
 
-  describe("what was asked for with the first look", () => {
-    /** The source, which tells what became of the head that it gave. */
+  describe("bytes requested with the first look", () => {
+    /** A source that reports what became of the head that it gave. */
     function ahead() {
       const fate: string[] = []
       const store: ArchiveStore = {
@@ -520,7 +520,7 @@ describe("decryptArchive", () => {
       generateKeyPairSync("rsa", { modulusLength: 2048 }).publicKey,
     )
 
-    it("is the first part", async () => {
+    it("are the first part", async () => {
       await put("source", KEY, ciphertext)
       const { store, fate } = ahead()
       await decryptArchive(request(encryptedPassword, { source: store }), options(), never)
@@ -560,7 +560,7 @@ describe("decryptArchive", () => {
     expect((await get()).equals(plaintext)).toBe(true)
   })
 
-  it("makes one archive of several runs at the same time", async () => {
+  it("makes one archive from several concurrent runs", async () => {
     const plaintext = transportStream(5 * PART)
     const { ciphertext, encryptedPassword } = encrypt(plaintext)
     await put("source", KEY, ciphertext)
@@ -571,7 +571,7 @@ describe("decryptArchive", () => {
     expect((await leftovers()).filter((name) => name.includes("unseal-"))).toEqual([])
   })
 
-  it("bears sync errors inside the archive and counts them", async () => {
+  it("tolerates sync errors inside the archive, and counts them", async () => {
     const plaintext = transportStream(188 * 4000)
     for (const packet of [700, 701, 3999]) plaintext[packet * 188] = 0
     const { ciphertext, encryptedPassword } = encrypt(plaintext)
@@ -622,7 +622,7 @@ describe("a run that was cut short", () => {
     const first = watched(destination, (now) => {
       if (now === call) throw crash
     })
-    // One part at a time, so that what the first run leaves behind is the same every time.
+    // One part at a time, so that the first run always leaves the same behind.
     const setup = options({ checkpoint, budget: createByteBudget(PART), ...more })
     const dying = decryptArchive(request(encryptedPassword, { destination: first.store }), setup, never)
     await expect(dying).rejects.toBe(crash)
@@ -648,7 +648,7 @@ describe("a run that was cut short", () => {
     expect(reads.length).toBe(4)
   })
 
-  it("is resumed with a digest by reading again what it had not hashed", async () => {
+  it("is resumed with a digest by reading again what was not hashed", async () => {
     const { result, writes, reads } = await runTwice("write 7", { digest: "sha256" })
     expect(writes).toEqual(["write 7", "write 8", "write 9", "write 10"])
     expect(reads.length).toBe(10)
@@ -658,12 +658,12 @@ describe("a run that was cut short", () => {
   it.each(["none", "sha256"] as const)("right before it completed, completes (digest %s)", async (digest) => {
     const { writes, reads, result } = await runTwice("complete", { digest })
     expect(writes).toEqual([])
-    // Without a digest, only the last block is read: for the tail.
+    // Without a digest, only the last block is read, for the tail.
     expect(reads.length).toBe(digest === "none" ? 1 : 10)
     expect(result.outcome).toBe("committed")
   })
 
-  it("right after it completed, writes the record it had sealed and moves no byte", async () => {
+  it("right after it completed, writes the record that it had sealed, and moves no byte", async () => {
     const { result, calls, reads } = await runTwice("completed", {})
     expect(result.outcome).toBe("already-committed")
     expect(calls.filter((call) => !call.startsWith("read"))).toEqual([])
@@ -687,7 +687,7 @@ describe("a run that was cut short", () => {
     })
   })
 
-  it("does nothing the second time if the first was whole", async () => {
+  it("does nothing the second time if the first was complete", async () => {
     await put("source", KEY, ciphertext)
     await decryptArchive(request(encryptedPassword), options(), never)
     const reading = watched(source)
@@ -699,7 +699,7 @@ describe("a run that was cut short", () => {
     expect(writing.writes()).toEqual([])
   })
 
-  it("begins anew if the source is another version by then, and leaves nothing of the old one", async () => {
+  it("starts over if the source has another version by then, and leaves nothing of the old one", async () => {
     await put("source", KEY, ciphertext)
     const checkpoint = memoryCheckpoint()
     const dying = watched(destination, (call) => {
@@ -754,7 +754,7 @@ describe("a run that was cut short", () => {
       ).rejects.toBe(crash)
       const parts = checkpoint.now!.parts as Map<number, PartReceipt>
       parts.set(3, forge(parts.get(3)!))
-      // Proved, but of another part.
+      // A valid proof, but of another part.
       parts.set(5, { ...parts.get(5)!, proof: parts.get(4)!.proof })
       const second = watched(destination)
       await decryptArchive(request(encryptedPassword, { destination: second.store }), setup, never)
@@ -787,7 +787,7 @@ describe("a run that was cut short", () => {
     expect(await record()).toMatchObject({ crc32: formatCrc32(crc32(plaintext)), media: { syncErrors: 0 } })
   })
 
-  it("by a failure of its own that is permanent, is cleaned up; by the deployment's, or one that may pass, is kept", async () => {
+  it("by its own permanent failure, is cleaned up; by the deployment's, or by one that may pass, is kept", async () => {
     await put("source", KEY, ciphertext)
     const failWith = (code: ErrorCode) =>
       watched(destination, (call) => {
@@ -852,7 +852,7 @@ describe("a run that lost its lock", () => {
   const openTokens = async () =>
     (await Array.fromAsync(destination.openUploads(never, KEY))).map(({ token }) => token)
 
-  /** What is open after a run that lost its lock at the fence, when the checkpoint was as `then` has made it. */
+  /** The open uploads after a run that lost its lock at the fence, with the checkpoint as `then` left it. */
   async function left(then: (log: ReturnType<typeof memoryCheckpoint>) => void): Promise<string[]> {
     await put("source", KEY, ciphertext)
     const checkpoint = memoryCheckpoint()
@@ -871,7 +871,7 @@ describe("a run that lost its lock", () => {
     expect(await left(() => {})).toHaveLength(1)
   })
 
-  it("leaves it to the janitor where nobody can tell", async () => {
+  it("leaves it to the janitor if the owner is unknown", async () => {
     const unknown = (log: CheckpointLog) => {
       log.notes = async () => {
         throw new Error("redis did not answer")
@@ -880,7 +880,7 @@ describe("a run that lost its lock", () => {
     expect(await left(unknown)).toHaveLength(1)
   })
 
-  it("removes its upload when Redis has lost the note of it", async () => {
+  it("removes its upload if Redis has lost the note about it", async () => {
     const forgets = (log: { now: Checkpoint | null }) => {
       log.now = null
     }
@@ -897,7 +897,7 @@ describe("a run that lost its lock", () => {
     expect(await openTokens()).toEqual([])
   })
 
-  it("removes its own when another run has begun anew, and not the other's", async () => {
+  it("removes its own upload if another run has started over, but not the other's", async () => {
     const other = await destination.create(
       KEY,
       PART,
@@ -918,7 +918,7 @@ describe("a run of an archive that was started before", () => {
   const openTokens = async () =>
     (await Array.fromAsync(destination.openUploads(never))).map(({ key, token }) => ({ key, token }))
 
-  /** What an earlier run began, and nobody knows of. */
+  /** Begins an upload that an earlier run might have left, unknown to everybody. */
   async function forget(key = KEY) {
     const { token, writePart } = await destination.create(key, PART, PLAIN, never)
     await writePart(1, [Buffer.alloc(PART)], crc32(Buffer.alloc(PART)), never)
@@ -941,7 +941,7 @@ describe("a run of an archive that was started before", () => {
     expect(await openTokens()).toHaveLength(others.length)
   })
 
-  it("does so before it writes, and does not look where nothing can have been left", async () => {
+  it("does so before it writes, and does not look if nothing can have been left", async () => {
     const left = await forget()
     const listing: string[] = []
     const seen = watched(destination, (call) => {
@@ -1001,7 +1001,7 @@ describe("a run of an archive that was started before", () => {
     },
   )
 
-  it("goes on where Redis does not say whose it is", async () => {
+  it("goes on if Redis does not say whose it is", async () => {
     const left = await forget()
     const hasRivals = () => Promise.reject(new Error("redis did not answer"))
     expect((await run({ checkpoint: { ...memoryCheckpoint(), hasRivals } })).outcome).toBe("committed")
@@ -1009,7 +1009,7 @@ describe("a run of an archive that was started before", () => {
   })
 })
 
-/** A store whose first commit of the archive answers as if all were well, and does as `lie` says instead. */
+/** A store that reports success for its first commit of the archive, but does what `lie` says instead. */
 function lying(lie: (size: number, create: CreateOptions) => Promise<void>) {
   let lies = 0
   const store: ArchiveStore = {
@@ -1030,7 +1030,7 @@ function lying(lie: (size: number, create: CreateOptions) => Promise<void>) {
   return store
 }
 
-describe("a store that lies of what it completed", () => {
+describe("a store that lies about what it completed", () => {
   const plaintext = transportStream(3 * PART)
   const { ciphertext, encryptedPassword } = encrypt(plaintext)
   const publish = async (bytes: Uint8Array, create: CreateOptions) => {
@@ -1071,7 +1071,7 @@ describe("a store that lies of what it completed", () => {
     expect((await leftovers()).filter((name) => name.includes("unseal-"))).toEqual([])
   })
 
-  it("is mended also if the next run knows nothing of the first, but by its size", async () => {
+  it("is repaired even if the next run knows only the size", async () => {
     await put("source", KEY, ciphertext)
     const store = lying((_, create) => publish(plaintext.subarray(0, PART), create))
     const wanted = request(encryptedPassword, { destination: store })
@@ -1155,7 +1155,7 @@ describe("a byte budget", () => {
     expect(budget.holders).toBe(1)
   })
 
-  it("grants a wish above its limit alone, and forgets one that was aborted", async () => {
+  it("grants a request above its limit alone, and forgets one that was aborted", async () => {
     const budget = createByteBudget(16 * KIB)
     const memory = await budget.acquire(100 * KIB, never)
     expect(memory.bytes.length).toBe(100 * KIB)
@@ -1168,7 +1168,7 @@ describe("a byte budget", () => {
     ;(await budget.acquire(10, never)).release()
   })
 
-  it("uses memory again, never the same twice at once, and lends none that was given back", async () => {
+  it("reuses memory, never twice at once, and lends none after it was given back", async () => {
     const budget = createByteBudget(4 * 1024 * KIB)
     const first = await budget.acquire(1000 * KIB, never)
     const second = await budget.acquire(1000 * KIB, never)
@@ -1200,7 +1200,7 @@ describe("a byte budget", () => {
     await expect(ninth).rejects.toThrow("enough")
   })
 
-  it("uses a slab again for a part that was rounded up and for one that was not", async () => {
+  it("reuses a slab for a part that was rounded up and for one that was not", async () => {
     const budget = createByteBudget(5 * 1024 * KIB)
     const buffers = new Set<ArrayBufferLike>()
     for (const size of [5 * 1024 * KIB, 5 * 1024 * KIB + 64, 5 * 1024 * KIB - 752]) {
@@ -1212,7 +1212,7 @@ describe("a byte budget", () => {
     expect(buffers.size).toBe(1)
   })
 
-  it("holds no more memory than its limit and the spare of each slab, whatever sizes were asked for", async () => {
+  it("holds no more memory than its limit and each slab's spare bytes, whatever sizes are requested", async () => {
     const limit = 4 * 1024 * KIB
     const budget = createByteBudget(limit)
     const buffers = new Set<ArrayBufferLike>()
@@ -1220,7 +1220,7 @@ describe("a byte budget", () => {
       const memory = await budget.acquire(mebibytes * 1024 * KIB, never)
       buffers.add(memory.bytes.buffer)
       memory.release()
-      // A slab that gave way was detached: its memory is gone at once.
+      // A discarded slab was detached, so its memory is gone at once.
       const held = [...buffers].filter((buffer) => buffer.byteLength > 0)
       const bytes = held.reduce((sum, buffer) => sum + buffer.byteLength, 0)
       expect(bytes).toBeLessThanOrEqual(limit + held.length * 2 * 752)

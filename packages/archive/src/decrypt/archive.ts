@@ -1,9 +1,9 @@
 /**
- * The mission: an encrypted archive in one store becomes a decrypted one in another, all or nothing.
+ * Decrypts an encrypted archive from one store into another, all or nothing.
  *
- * The order of the steps is the commit protocol (ARCHITECTURE.md, "Guarantees"): look at what is there, plan what is to be
- * moved, transfer it, commit it. The content key is proved on the first packets before an upload begins; it is completed only
- * after every byte is accounted for and the caller has confirmed (`fence`) that this run still owns the job.
+ * The order of the steps is the commit protocol (ARCHITECTURE.md, "Guarantees"): look at what is there, plan what to move, transfer
+ * it, commit it. The first packets prove the content key before an upload begins. The upload is completed only after every byte is
+ * accounted for and the caller has confirmed (`fence`) that this run still owns the job.
  */
 import { plaintextSizeOf } from "../format/envelope.ts"
 import { planParts } from "../format/part-plan.ts"
@@ -37,25 +37,25 @@ import { during } from "./steps.ts"
 export type { ArchiveRequest, DecryptOptions }
 
 export interface DecryptResult {
-  /** `already-committed`: an earlier run had done it · `empty`: nothing was published in the session, and 0 bytes are right. */
+  /** `already-committed`: an earlier run had done it · `empty`: nobody published in the session, and 0 bytes are right. */
   readonly outcome: "committed" | "already-committed" | "empty"
   readonly record: ArchiveRecord
 }
 
-/** What every step of a run has at hand. */
+/** What every step of a run uses. */
 interface Run {
   readonly request: ArchiveRequest
   readonly options: DecryptOptions
   readonly signal: AbortSignal
   readonly startedAt: string
   readonly upload: RunUpload
-  /** What is let go of when the run has ended, however it ends. */
+  /** Released when the run has ended, however it ends. */
   readonly held: DisposableStack
 }
 
 /**
- * Decrypts one archive. Resolves when the object and its record are visible at the destination; otherwise throws, and nothing
- * is visible. Running it again, also at the same time, is harmless. Throws an `UnsealError` of any code, or `signal.reason`.
+ * Decrypts one archive. Resolves when the object and its record are visible at the destination; otherwise throws, and nothing is
+ * visible. Repeating it, even at the same time, is harmless. Throws an `UnsealError` of any code, or `signal.reason`.
  */
 export async function decryptArchive(
   request: ArchiveRequest,
@@ -89,17 +89,17 @@ export async function decryptArchive(
   }
 }
 
-/** What is to be moved, and what of it an earlier run has moved already. */
+/** What to move, and how much of it an earlier run has already moved. */
 interface Plan extends Pick<Found, "archive" | "ours" | "create"> {
   readonly key: UnlockedKey
-  /** Absent if nobody had to know it before the last part is there. */
+  /** Absent if it need not be known before the last part is there. */
   readonly tail: Tail | undefined
   readonly work: Work
   readonly parts: PartPlan
   readonly trusted: ReadonlyMap<number, PartReceipt>
 }
 
-/** Judges the source by its size and what was announced, and finds out what is left to do. */
+/** Checks the source's size against its envelope and what was announced, and finds out what is left to do. */
 async function planTransfer(run: Run, found: Found): Promise<Plan> {
   const { options, signal } = run
   const { destination, destinationKey, announced } = run.request
@@ -137,18 +137,18 @@ async function planTransfer(run: Run, found: Found): Promise<Plan> {
 
 interface Transferred extends TransferResult {
   readonly tail: Tail
-  /** Hex, of what was wanted. */
+  /** Hex; only the requested digests. */
   readonly sha256: { readonly plaintext: string | undefined; readonly ciphertext: string | undefined }
 }
 
-/** Every byte from the source to the destination, none of it visible yet. */
+/** Moves every byte from the source to the destination, still invisible. */
 async function transfer(run: Run, plan: Plan): Promise<Transferred> {
   const { request, options, signal, upload, held } = run
   const { archive, key, work, parts, trusted } = plan
   const { contentKey, prover } = key
   const { budget, checkpoint, observe = {} } = options
   const isHashed = options.digest === "sha256"
-  // Of nothing but a padding that is trimmed there is no part, so no ciphertext to hash: no digest rather than that of nothing.
+  // If a trimmed padding is all there is, there are no parts, hence no ciphertext to hash: no digest instead of an empty one.
   const isWhole = parts.count > 0 || work.sourceSize === 0
   const isCompared = isHashed && isWhole && Boolean(request.announced?.sha256sum)
   const plaintext = isHashed ? createOrderedDigest("plaintext") : undefined
@@ -161,7 +161,7 @@ async function transfer(run: Run, plan: Plan): Promise<Transferred> {
     decryptPart(archive, part, contentKey, isKept, memory, abort, observe.moved)
   const decryption = { plan: parts, decrypt, consumers, budget, observe, held }
 
-  // Before an upload begins, the first part proves the content key.
+  // The first part proves the content key before an upload begins.
   const head = parts.count > 0 && !trusted.has(1) ? await decryptHead(decryption, signal) : undefined
   archive.close()
   if (upload.writer === undefined && plan.ours === null) await beginUpload(run, plan)
@@ -199,7 +199,7 @@ const uploadOf = (work: Work, { token, partSize }: PartWriter): CheckpointUpload
   partSize,
 })
 
-/** The tail of `archive`, of which the last bytes of plaintext are `end`, if they are known. */
+/** The tail of `archive`. `end` is the end of its plaintext, if that is known. */
 async function decryptTail(
   { options, signal }: Run,
   archive: PinnedArchive,
@@ -211,7 +211,7 @@ async function decryptTail(
   return readTail(plaintextSizeOf(contentKey.envelope, archive.object.size), end ?? (await read()))
 }
 
-/** Makes what was transferred visible, and then its record, if that is right by what is known of the archive. */
+/** Makes the transferred object visible, and then its record, if the archive passes the checks. */
 async function commitTransfer(run: Run, plan: Plan, transferred: Transferred): Promise<ArchiveRecord> {
   const { request, options, signal } = run
   const { archive, key, work, ours, create } = plan

@@ -1,22 +1,22 @@
 import { PART_UNIT } from "../format/parts.ts"
 
-/** Memory for one part, until it is given back. */
+/** Memory for one part, until it is released. */
 export interface PartMemory {
-  /** As many bytes as were asked for, of any content. */
+  /** The requested number of bytes, with arbitrary content. */
   readonly bytes: Uint8Array
-  /** Gives the memory back: nobody may look at `bytes` any more. May be called again. */
+  /** Gives the memory back: nobody may look at `bytes` any more. May be called repeatedly. */
   release(): void
-  /** Gives back the right to the memory, but not the memory: somebody who can't be stopped may still be reading `bytes`. */
+  /** Gives back the share of the budget, but not the memory, which somebody who can't be stopped may still be reading. */
   forfeit(): void
 }
 
-/** The memory that all archives of a process share for the parts they hold. */
+/** The memory that all archives of a process share for their parts. */
 export interface ByteBudget {
-  /** Waits for `bytes` of the budget; more than the whole of it is granted alone. Rejects with `signal.reason`. */
+  /** Waits for `bytes` of the budget. More than the whole budget is granted alone. Rejects with `signal.reason`. */
   acquire(bytes: number, signal: AbortSignal): Promise<PartMemory>
-  /** Parts that hold memory now. */
+  /** How many parts hold memory. */
   readonly holders: number
-  /** Bytes of the whole. */
+  /** The size of the whole budget in bytes. */
   readonly limit: number
 }
 
@@ -26,9 +26,9 @@ interface Waiter {
 }
 
 /**
- * A budget of `limit` bytes, granted strictly in the order of asking: an archive asks for one part at a time, so a large one
- * and many small ones take turns, and no part waits for a younger one. Memory is used again rather than given to the
- * collector, which would let it grow far beyond the limit before it came round.
+ * Creates a budget of `limit` bytes, granted strictly in the order of requests. An archive requests one part at a time, so a large
+ * archive and many small ones take turns, and no part waits for a later request. Memory is reused instead of being left to the
+ * garbage collector, which would let it grow far beyond the limit.
  */
 export function createByteBudget(limit: number): ByteBudget {
   const slabs = createSlabs(limit)
@@ -56,7 +56,7 @@ export function createByteBudget(limit: number): ByteBudget {
             signal.removeEventListener("abort", giveUp)
             free -= bytes
             holders++
-            // Taken with the first look: who only counts needs no memory.
+            // Allocated at the first use: callers that only count need no memory.
             let slab: Uint8Array | undefined
             let held = true
             function end(use: (slab: Uint8Array) => void): void {
@@ -95,12 +95,12 @@ const MIB = 1024 * 1024
 const SMALLEST_SLAB = 16 * 1024
 
 /**
- * Bytes that rounding up to `PART_UNIT` may add to a part and to its ciphertext beside it. Every slab has them on top, and nobody
- * is charged for them: otherwise a budget of eight times 5 MiB would hold only seven parts of 5 MiB and 64 bytes.
+ * The bytes that rounding up to `PART_UNIT` may add to a part and to its ciphertext. Every slab has them in addition, uncharged:
+ * otherwise a budget of eight times 5 MiB would hold only seven parts of 5 MiB and 64 bytes.
  */
 const SPARE = 2 * PART_UNIT
 
-/** What is charged: whole mebibytes, and powers of two below. Few sizes, so that a slab that was given back fits the next part. */
+/** The charged size: whole mebibytes, and powers of two below. There are few sizes, so that a returned slab fits the next part. */
 function slabSize(bytes: number): number {
   const charged = Math.max(1, bytes - SPARE)
   return charged > MIB
@@ -108,7 +108,7 @@ function slabSize(bytes: number): number {
     : Math.max(SMALLEST_SLAB, 2 ** Math.ceil(Math.log2(charged)))
 }
 
-/** Slabs in use and in reserve, together within `limit` bytes and a `SPARE` for each: what is in reserve gives way to what is asked for. */
+/** Slabs in use and in reserve, together within `limit` bytes plus each slab's `SPARE`. Requests displace slabs in reserve. */
 function createSlabs(limit: number) {
   /** In the order in which they were given back. */
   const reserve: Uint8Array[] = []
@@ -117,7 +117,7 @@ function createSlabs(limit: number) {
   function drop(index: number): void {
     const [slab] = reserve.splice(index, 1)
     total -= slab!.length - SPARE
-    // At once, not when it is collected.
+    // Frees the memory at once, without waiting for garbage collection.
     ;(slab!.buffer as ArrayBuffer).transfer(0)
   }
 
@@ -130,7 +130,7 @@ function createSlabs(limit: number) {
       total += size
       return new Uint8Array(new ArrayBuffer(size + SPARE))
     },
-    /** It is the collector's, as soon as whoever reads it lets go. */
+    /** Leaves the slab to garbage collection, once its last reader lets go. */
     forget(slab: Uint8Array): void {
       total -= slab.length - SPARE
     },

@@ -1,6 +1,6 @@
-/** What a run leaves behind so that the next one need not do it again. */
+/** What a run leaves behind so that the next one need not repeat it. */
 
-/** What an upload is of. */
+/** What an upload contains. */
 export interface Work {
   readonly destinationKey: string
   readonly sourceKey: string
@@ -13,7 +13,7 @@ export interface Work {
 
 /** The upload that a run began. */
 export interface CheckpointUpload extends Work {
-  /** The `PartWriter`'s. */
+  /** The token of the `PartWriter`. */
   readonly token: string
   /** Bytes. */
   readonly partSize: number
@@ -23,37 +23,37 @@ export interface CheckpointUpload extends Work {
 export interface PartReceipt {
   /** Bytes of plaintext. */
   readonly size: number
-  /** What the store answered; the part is trusted only if the store still answers the same. */
+  /** The store's answer. The part is trusted only if the store still gives the same answer. */
   readonly tag: string
-  /** Of the part's plaintext. */
+  /** CRC-32 of the part's plaintext. */
   readonly crc32: number
   readonly syncErrors: number
-  /** That all this was found by a run with the content key (proof.ts); without one the part is done again. */
+  /** Proves that a run with the content key found all this (proof.ts). Without it the part is done again. */
   readonly proof?: string | undefined
 }
 
 export interface Checkpoint {
-  /** Absent if the earlier run began none that could be resumed. */
+  /** Absent if the earlier run began none that can be resumed. */
   readonly upload?: CheckpointUpload
   readonly parts: ReadonlyMap<number, PartReceipt>
-  /** What `seal` was given, if all parts were written and checked: JSON. */
+  /** The argument of `seal`, if all parts were written and checked: JSON. */
   readonly record?: unknown
 }
 
 /** Where one archive's checkpoint is kept. Losing it costs work, never correctness. */
 export interface CheckpointLog {
   load(): Promise<Checkpoint | null>
-  /** Replaces whatever was there. */
+  /** Replaces everything that was there. */
   begin(upload: CheckpointUpload): Promise<void>
   part(number: number, receipt: PartReceipt): Promise<void>
-  /** Keeps the record, with its proof, before the upload is completed, so that a run that dies in between can still write it. */
+  /** Keeps the record, with its proof, before the upload is completed, so that a later run can write it if this one dies. */
   seal(record: unknown): Promise<void>
   clear(): Promise<void>
-  /** Whether the upload of `token` is noted now, by whichever run; asked also when the run has been aborted. Rejects if that can't be told soon. */
+  /** Whether any run's note of the upload of `token` exists now. Also called after an abort. Rejects if there is no answer soon. */
   notes(token: string): Promise<boolean>
   /**
-   * Whether another job works on this archive, or may go on with it: what is open at the destination may be that job's. Rejects
-   * when this run does not own its job any more: then it may be the next run's.
+   * Whether another job works on this archive, or may resume it: open uploads at the destination may be that job's. Rejects if this
+   * run no longer owns its job: then they may be the next run's.
    */
   hasRivals(): Promise<boolean>
 }

@@ -1,4 +1,4 @@
-/** From the last part written to an object that is known to be visible. */
+/** From the last written part to an object that is known to be visible. */
 
 import { counted } from "../counted.ts"
 import { isUnsealError, UnsealError } from "../errors.ts"
@@ -10,10 +10,10 @@ import type { CheckpointLog, PartReceipt } from "./checkpoint.ts"
 import type { Prover } from "./proof.ts"
 import { during, type StepObserver } from "./steps.ts"
 
-/** An archive all of whose parts are written, none of it visible yet. */
+/** An archive with all parts written, none of them visible yet. */
 export interface Complete {
   readonly destination: ArchiveStore
-  /** Absent if the object is at the destination already: `ours`. */
+  /** Absent if the object is already at the destination: `ours`. */
   readonly writer: PartWriter | undefined
   readonly ours: StoredObject | null
   readonly receipts: ReadonlyMap<number, PartReceipt>
@@ -32,8 +32,8 @@ export interface CommitOptions {
 }
 
 /**
- * Makes the object visible, and looks whether it is: `ERR_COMMIT_MISMATCH` if not. From here on it may be, whatever happens.
- * Errors are the destination's and those of `fence`.
+ * Makes the object visible, and verifies it: `ERR_COMMIT_MISMATCH` if it is wrong. From here on it may be visible, whatever
+ * happens. Throws the errors of the destination and of `fence`.
  */
 export async function commit(
   { destination, writer, ours, receipts, plaintextSize, create, record, prover }: Complete,
@@ -45,8 +45,8 @@ export async function commit(
   if (ours !== null && rule === "size") return ours
   const size = [...receipts.values()].reduce((sum, receipt) => sum + receipt.size, 0)
   if (size !== plaintextSize) throw new RangeError(`${size} bytes were written, not ${plaintextSize}`)
-  // By the sealed record the next run tells whether what is visible then is right. An object of one request has none, unless it
-  // is to be read back: reading its source once more is cheaper than a write for each.
+  // With the sealed record the next run can check the visible object. An object of one request has none, unless it is read back:
+  // reading its source once more is cheaper than one more write for each.
   if (writer?.resumable || rule === "content") await options.checkpoint?.seal(sealRecord(record, prover))
   let stored = ours
   if (writer !== undefined) {
@@ -71,6 +71,6 @@ export async function commit(
   return found !== null && hasMarks(found, create.metadata) ? found : stored!
 }
 
-/** Whether somebody else wrote `found`: known only of archives that carry marks. One that may be replaced is written again. */
+/** Whether somebody else wrote `found`. Only archives with marks can tell. One that may be replaced is written again. */
 const isAnothers = (found: StoredObject, { existing, metadata }: CreateOptions): boolean =>
   existing === "fail" && Object.keys(metadata).length > 0 && !hasMarks(found, metadata)

@@ -1,4 +1,4 @@
-/** Archives in envelopes that only this file has: what a row of the table says is all that the rest needs to know. */
+/** Archives in envelopes that exist only here: a row of the table is all that the rest needs to know. */
 import {
   createCipheriv,
   createDecipheriv,
@@ -29,13 +29,13 @@ import { openStore } from "../store/open.ts"
 import { type ArchiveRequest, type DecryptOptions, decryptArchive } from "./archive.ts"
 import { createByteBudget } from "./budget.ts"
 
-/** A counter block (NIST SP 800-38A, appendix B) that is `blocks` later than `first`. */
+/** The counter block (NIST SP 800-38A, appendix B) that is `blocks` after `first`. */
 function counterBlock(first: Uint8Array, blocks: number): Buffer {
   const counter = (BigInt(`0x${Buffer.from(first).toString("hex")}`) + BigInt(blocks)) % (1n << 128n)
   return Buffer.from(counter.toString(16).padStart(32, "0"), "hex")
 }
 
-/** Decrypts `part` by a key stream, and no more than its plaintext: what follows is a tag. */
+/** Decrypts `part` with a key stream, but no more than its plaintext: a tag follows. */
 function counterDecryptor(key: Uint8Array, first: Uint8Array, part: Part): PartDecryptor {
   const decipher = createDecipheriv("aes-256-ctr", key, counterBlock(first, part.plaintext.start / 16))
   let left = sizeOf(part.plaintext)
@@ -122,7 +122,7 @@ const keyRing = createKeyRing([
 ])
 const hex = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex")
 
-/** Whole packets, and behind them what is none. */
+/** Whole packets, followed by an incomplete one. */
 function transportStream(size: number): Buffer {
   const stream = randomBytes(size)
   for (let at = 0; at < size; at += 188) stream[at] = at + 188 <= size ? 0x47 : 0
@@ -147,7 +147,7 @@ beforeEach(async () => {
   await mkdir(join(root, "source/p/a"), { recursive: true })
 })
 
-/** The rows, in the table for as long as a test takes. */
+/** The rows, in the table for the duration of a test. */
 const table = ENVELOPES as Envelope[]
 const rows = [aes256Ctr, aes256Gcm]
 beforeEach(() => void table.push(...rows))
@@ -174,7 +174,7 @@ function setup(contentKey: ContentKey, more: Partial<ArchiveRequest & DecryptOpt
 }
 const run = (asked: ReturnType<typeof setup>) => decryptArchive(asked, asked, never)
 
-/** `destination`, whose calls for the archive are noted, and `source`, whose reads are; part `dieAt` is not written. */
+/** Records the archive's calls to `destination`, and reads from `source`. Writing part `dieAt` fails. */
 function watched(dieAt?: number) {
   const calls: string[] = []
   const reads: string[] = []
@@ -251,7 +251,7 @@ describe.each(rows)("an archive in AES-256-$mode.name", (envelope) => {
     expect(second.calls).toEqual(["resume", "write 3", "write 4"])
     const parts = [1, 2, 3].map((number) => `${(number - 1) * PART}-${number * PART}`)
     const all = [...parts, `${3 * PART}-${ciphertext.length}`]
-    // A tag is of the whole, as a digest is.
+    // Like a digest, a tag needs the whole archive.
     const isWhole = digest === "sha256" || envelope === aes256Gcm
     expect(second.reads).toEqual(isWhole ? all : all.slice(2))
     expect(Buffer.compare(await get(), plaintext)).toBe(0)
@@ -276,7 +276,7 @@ describe.each(rows)("an archive in AES-256-$mode.name", (envelope) => {
     })
   })
 
-  test("without a byte is empty", async () => {
+  test("without bytes is empty", async () => {
     await put(new Uint8Array(0))
     expect((await run(setup(generateContentKey(envelope)))).outcome).toBe("empty")
   })
@@ -300,7 +300,7 @@ describe("an archive with an authentication tag", () => {
     expect(await visible()).toEqual([])
   })
 
-  test("and no more than that is refused, with its size", async () => {
+  test("that has nothing else is refused, with its size", async () => {
     await put(randomBytes(TAG_SIZE))
     await expect(run(setup(generateContentKey(aes256Gcm)))).rejects.toMatchObject({
       code: "ERR_CIPHERTEXT_INVALID",
@@ -335,18 +335,18 @@ describe("a password", () => {
     })
   })
 
-  test("of no size that is known is refused with those that are", () => {
+  test("of an unknown size is refused with the known sizes", () => {
     const message = "unwrapped password is 50 bytes, not 51 or 47"
     expect(refusal(new Uint8Array(50))).toMatchObject({ code: "ERR_PASSWORD_INVALID", message })
   })
 
-  test("of the size of another envelope is refused", () => {
+  test("with the size of another envelope is refused", () => {
     const message = "unwrapped password is 47 bytes, not 51"
     expect(refusal(passwordOf(aes256Gcm, 1, 1, 1))).toMatchObject({ code: "ERR_PASSWORD_INVALID", message })
   })
 })
 
-test("an upload in parts that the archive can't be decrypted in is begun anew", async () => {
+test("an upload whose parts don't suit the envelope is started over", async () => {
   const contentKey = generateContentKey(aes256Ctr)
   const plaintext = transportStream(4 * PART)
   await put(encrypt(contentKey, plaintext))

@@ -1,4 +1,4 @@
-/** The first step of the mission: what is there already, at the source and at the destination. */
+/** The first step of a run: looks at what is at the source and at the destination. */
 
 import { NO_CONTENT_KEY, unwrapContentKey } from "../format/content-key.ts"
 import { findCommitted, metadataOf } from "../record/committed.ts"
@@ -10,17 +10,19 @@ import { type PinnedArchive, pinArchive } from "./pinned.ts"
 import type { ArchiveRequest, DecryptOptions } from "./request.ts"
 import { discardUpload } from "./resume.ts"
 
-/** An archive whose pieces have been found: what the steps after it work on. */
+/** An archive and its surroundings, as the look found them. The later steps work on this. */
 export interface Found {
   readonly archive: PinnedArchive
   readonly key: ArchiveKey
   readonly checkpoint: Checkpoint | null
-  /** The object at the destination, if it is this archive's: only its record is missing. */
+  /** The object at the destination, if it is this archive's and only its record is missing. */
   readonly ours: StoredObject | null
   readonly create: CreateOptions
 }
 
-/** Pins the source's version, and looks whether the destination holds its plaintext already. What is to be let go of goes to `held`. */
+/**
+ * Pins the source's version, and checks whether the destination already has its plaintext. Adds to `held` what must be released.
+ */
 export async function look(
   request: ArchiveRequest,
   options: DecryptOptions,
@@ -28,7 +30,7 @@ export async function look(
   signal: AbortSignal,
 ): Promise<Found | { record: ArchiveRecord }> {
   const { source, sourceKeys, destination } = request
-  // What most archives are written in, or their first part.
+  // Most archives are written in parts of this size, or have it as their first part.
   const pinning = pinArchive(source, sourceKeys, destination.partSizeFor(0), signal)
   held.defer(
     () =>
@@ -48,7 +50,7 @@ export async function look(
     existing: options.existing,
     ...(options.observe?.moved && { moved: options.observe.moved }),
   }
-  // An empty archive needs no key, and its password may be of any.
+  // An empty archive needs no key, and its password may be encrypted for any.
   const key = createArchiveKey(async () =>
     archive.object.size === 0
       ? { contentKey: NO_CONTENT_KEY }
@@ -69,5 +71,5 @@ export async function look(
   return { ...looked, ours: found === "ours" ? existing : null }
 }
 
-/** An object with this archive's marks and other bytes is one of a commit that went wrong. */
+/** An object with this archive's marks but other bytes comes from a failed commit, and may be replaced. */
 export const replacing = (create: CreateOptions): CreateOptions => ({ ...create, existing: "replace" })

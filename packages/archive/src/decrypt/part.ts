@@ -7,32 +7,35 @@ import { type Part, sizeOf } from "../format/parts.ts"
 import { readTail } from "../format/tail.ts"
 import type { PinnedArchive } from "./pinned.ts"
 
-/** A decrypted part: what is written, and what is known of it. Its bytes lie in the memory that was given for it. */
+/** A decrypted part. Its bytes lie in the memory that was given for it. */
 export interface DecryptedPart {
   readonly plaintext: Uint8Array
-  /** Of `plaintext`. */
+  /** CRC-32 of `plaintext`. */
   readonly crc32: number
   readonly syncErrors: number
-  /** The part's last bytes before any padding was trimmed, as many as the longest padding has, as a copy: of the last part, the tail. */
+  /**
+   * A copy of the last bytes before any padding was trimmed, as many as the longest padding has. For the last part, this is the
+   * tail.
+   */
   readonly end: Uint8Array
-  /** The part's own ciphertext without its lead; empty unless it was asked for. */
+  /** The part's own ciphertext without its lead. Empty unless it was requested. */
   readonly ciphertext: Uint8Array
   readonly readSeconds: number
   readonly decryptSeconds: number
 }
 
-/** Bytes of memory that decrypting `part` takes. */
+/** How many bytes of memory decrypting `part` takes. */
 export function memoryOf(part: Part, keepCiphertext: boolean): number {
   return ownSize(part) * (keepCiphertext ? 2 : 1)
 }
 
-/** Bytes of the part's own ciphertext, of which its plaintext has no more, also before any padding is trimmed. */
+/** The size of the part's own ciphertext. Its plaintext, even before trimming, is no larger. */
 const ownSize = (part: Part): number => sizeOf(part.ciphertext) - part.lead
 
 /**
- * Reads and decrypts one part of `archive` into `memory`, of `memoryOf` bytes. `keepCiphertext` keeps its ciphertext there too,
- * for hashing. In the first part the first packets are checked as soon as they are there, so a wrong content key costs no
- * more reading than that. `moved` is told of each chunk. Errors are the source's, `ERR_CIPHERTEXT_INVALID` and, of the first part, `ERR_NOT_MPEG_TS`.
+ * Reads and decrypts one part of `archive` into `memory`, of `memoryOf` bytes. `keepCiphertext` keeps its ciphertext there too, for
+ * hashing. The first packets of the first part are checked as soon as they arrive, so a wrong content key costs no further reading.
+ * Calls `moved` for each chunk. Throws the source's errors, `ERR_CIPHERTEXT_INVALID` and, for the first part, `ERR_NOT_MPEG_TS`.
  */
 export async function decryptPart(
   archive: Pick<PinnedArchive, "object" | "read">,
@@ -81,7 +84,7 @@ export async function decryptPart(
   }
   const end = Uint8Array.from(memory.subarray(Math.max(0, decrypted - envelope.longestPadding), decrypted))
   if (unchecked) {
-    // So small that its padding, which is no packet, may be among the first bytes.
+    // The archive is so small that its padding, which is no packet, may be among the first bytes.
     const padding = part.ciphertext.end === archive.object.size ? readTail(size, end).padding : 0
     checkFirstPackets(memory.subarray(0, Math.min(wanted, decrypted - padding)))
   }
@@ -97,7 +100,10 @@ export async function decryptPart(
   }
 }
 
-/** Where the padding of `archive` can be: the last bytes of its plaintext, as `readTail` takes them. Reads nothing if there is none. */
+/**
+ * The last bytes of the archive's plaintext, where a padding can be, as `readTail` takes them. Reads nothing if there can't be
+ * one.
+ */
 export async function decryptEnd(
   archive: Pick<PinnedArchive, "object" | "read">,
   contentKey: ContentKey,

@@ -58,7 +58,7 @@ const transfer = (size: number, partSize: number, more: Partial<Transfer>): Tran
   ...more,
 })
 
-test("memory is given back only when the store has let go of it, too", async () => {
+test("memory is given back only when the store has released it, too", async () => {
   const hashThread = once(process, "worker")
   const budget = createByteBudget(2 * MIB)
   const [asked, sent] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
@@ -133,11 +133,11 @@ test("the memory of a first part that can't be decrypted is given back with the 
   expect(budget.holders).toBe(0)
 })
 
-test("a write that fails costs the other archives neither their digests nor the budget", async () => {
+test("a failed write costs other archives neither their digests nor the budget", async () => {
   const budget = createByteBudget(16 * MIB)
   const denied = new UnsealError("ERR_STORE_DENIED", "answered 403")
   for (let round = 0; round < 20; round++) {
-    // Another archive has the thread's slots, so that the first part waits for one when its write fails.
+    // Another archive occupies the thread's slots, so that the first part is waiting for one when its write fails.
     const busy = createThreadHash()
     const taken = Array.from({ length: 3 }, () => busy.update(Buffer.alloc(16 * MIB)))
     const refused = Promise.withResolvers<void>()
@@ -146,7 +146,7 @@ test("a write that fails costs the other archives neither their digests nor the 
       refused.resolve()
       throw denied
     })
-    // The second part is slow to stop, which keeps the archive and its hash under way meanwhile.
+    // The second part is slow to stop, which keeps the archive and its hash busy meanwhile.
     const stopped = Promise.withResolvers<void>()
     const slowly: typeof decrypt = async (part, memory) => {
       if (part.number > 1) await stopped.promise
@@ -158,7 +158,7 @@ test("a write that fails costs the other archives neither their digests nor the 
     )
     running.catch(() => {})
     await refused.promise
-    // A larger part takes the place of the memory that was used, which is not there any more then.
+    // A larger part displaces the used memory, which no longer exists then.
     const other = await budget.acquire(11 * MIB, never)
     expect(other.bytes.length).toBe(11 * MIB)
     await Promise.all(taken)
@@ -171,12 +171,12 @@ test("a write that fails costs the other archives neither their digests nor the 
   expect(await createThreadHash().digest(all)).toBe(sha256(all))
 }, 20_000)
 
-test("parts that fail while others have yet to ask for their turn end all the same", async () => {
+test("if parts fail before others have asked for their turn, all of them end", async () => {
   const receipt = (number: number): [number, PartReceipt] => [
     number,
     { size: 16, crc32: 0, syncErrors: 0, tag: "t" },
   ]
-  // Trusted parts are only read again, so that nothing but the hash waits; 2 fails and 3 asks in one turn of the event loop.
+  // Trusted parts are only read again, so only the hash waits. 2 fails and 3 asks in the same turn of the event loop.
   const arrive = [1, 2, 3].map(() => Promise.withResolvers<void>())
   const ended = transferParts(
     transfer(48, 16, {

@@ -1,4 +1,4 @@
-/** All parts of one archive, in parallel within the budget that every archive of the process shares. */
+/** Transfers all parts of one archive in parallel, within the budget that all archives of the process share. */
 
 import { UnsealError } from "../errors.ts"
 import { combineCrc32 } from "../format/crc32.ts"
@@ -11,10 +11,10 @@ import type { PartReceipt } from "./checkpoint.ts"
 import { type DecryptedPart, memoryOf } from "./part.ts"
 import { during, type StepObserver } from "./steps.ts"
 
-/** Told of every part as it passes a stage, and of every step. */
+/** Called for every stage that a part passes, and for every step. */
 export interface PartObserver extends StepObserver {
   part?(stage: "read" | "decrypt" | "write", seconds: number, bytes: number): void
-  /** Bytes of plaintext accounted for, and of how many. */
+  /** Bytes of plaintext accounted for, and their total. */
   progress?(done: number, total: number): void
 }
 
@@ -25,7 +25,7 @@ export interface StartedPart {
   readonly decrypted: Promise<DecryptedPart>
 }
 
-/** What every part of an archive goes through first. */
+/** What every part of an archive needs first. */
 export interface Decryption {
   readonly plan: PartPlan
   readonly decrypt: (part: Part, memory: Uint8Array, signal: AbortSignal) => Promise<DecryptedPart>
@@ -33,38 +33,38 @@ export interface Decryption {
   readonly consumers: readonly OrderedConsumer[]
   readonly budget: ByteBudget
   readonly observe: PartObserver
-  /** Gets what is in use for longer than its part is on its way. */
+  /** Receives what stays in use for longer than one part's transfer. */
   readonly held: DisposableStack
 }
 
 export interface Transfer extends Decryption {
   /** Bytes. */
   readonly plaintextSize: number
-  /** Absent if the object is at the destination already and only its digests are wanted. */
+  /** Absent if the object is already at the destination and only its digests are needed. */
   readonly writer: PartWriter | undefined
-  /** Parts that the destination holds already. */
+  /** Parts that the destination already holds. */
   readonly trusted: ReadonlyMap<number, PartReceipt>
-  /** Part 1, if it was started ahead of the others. */
+  /** Part 1, if it was started before the others. */
   readonly head: StartedPart | undefined
   /** Called after a part was written, before its memory is given back. */
   onWritten(number: number, receipt: PartReceipt): Promise<void>
 }
 
 export interface TransferResult {
-  /** Every part, 1 to n. */
+  /** One for every part, 1 to n. */
   readonly receipts: ReadonlyMap<number, PartReceipt>
   readonly crc32: number
   readonly syncErrors: number
-  /** The archive's last bytes; absent if the last part was not read because it was trusted. */
+  /** The archive's last bytes. Absent if the last part was trusted and not read. */
   readonly end: Uint8Array | undefined
 }
 
-/** A part may be larger than a small budget; with 64 MiB, the 10,000 parts of S3 are 671 GB. */
+/** A part may be larger than a small budget. With 64 MiB, the 10,000 parts of S3 are 671 GB. */
 const LARGEST_PART = 64 * 1024 * 1024
 
 /**
- * `ERR_CIPHERTEXT_INVALID` for an object of so many bytes that a part of it is out of proportion to the memory there is. Its size
- * is a claim of the source, and must not drive memory.
+ * Throws `ERR_CIPHERTEXT_INVALID` for an object whose claimed size would make a part out of proportion to the available memory. The
+ * size is the source's claim, and must not decide how much memory is used.
  */
 export function checkPartSize(size: number, partSize: number, budget: Pick<ByteBudget, "limit">): void {
   const largest = Math.max(LARGEST_PART, budget.limit)
@@ -75,7 +75,7 @@ export function checkPartSize(size: number, partSize: number, budget: Pick<ByteB
   )
 }
 
-/** Decrypts the first part by itself, so that it can prove the content key before an upload begins. */
+/** Decrypts the first part alone, so that it can prove the content key before an upload begins. */
 export async function decryptHead(decryption: Decryption, signal: AbortSignal): Promise<StartedPart> {
   const head = await startPart(decryption, 1, signal)
   decryption.held.defer(head.memory.release)
@@ -83,7 +83,7 @@ export async function decryptHead(decryption: Decryption, signal: AbortSignal): 
   return head
 }
 
-/** Begins to decrypt part `number`, as soon as there is memory for it, which other archives may hold. */
+/** Begins to decrypt part `number` as soon as there is memory for it, which other archives may hold. */
 async function startPart(
   { plan, decrypt, consumers, budget, observe }: Decryption,
   number: number,
@@ -102,8 +102,8 @@ async function startPart(
 }
 
 /**
- * Moves every part that is not trusted, and reads trusted ones again only if a consumer needs their bytes. Parts are started
- * in order and finish in any; the first failure stops the others, and nothing is in flight when this returns.
+ * Moves every part that is not trusted. Reads trusted parts again only if a consumer needs their bytes. Parts start in order and
+ * finish in any. The first failure stops the others, and nothing is in flight when this returns.
  */
 export async function transferParts(transfer: Transfer, signal: AbortSignal): Promise<TransferResult> {
   const { plan, consumers, observe, writer } = transfer
@@ -135,10 +135,10 @@ export async function transferParts(transfer: Transfer, signal: AbortSignal): Pr
         throw new RangeError(`part ${part.number} gave ${size} bytes, not ${sizeOf(part.plaintext)}`)
       observe.part?.("read", decrypted.readSeconds, sizeOf(part.ciphertext))
       observe.part?.("decrypt", decrypted.decryptSeconds, size)
-      // Told at once, so that the other ends soon; but the memory is in use until both have ended.
+      // Reported at once, so that the other ends soon. But the memory is in use until both have ended.
       const [receipt] = await allEnded([
         write(part, decrypted).catch((error) => {
-          // A store that does not answer may go on reading it, unseen.
+          // An unresponsive store may go on reading it, unseen.
           giveBack = memory.forfeit
           return stop(error)
         }),
@@ -157,7 +157,7 @@ export async function transferParts(transfer: Transfer, signal: AbortSignal): Pr
     const { plaintext, crc32, syncErrors } = decrypted
     const size = plaintext.length
     const trusted = transfer.trusted.get(part.number)
-    // What was just found counts, not what was kept.
+    // The current result counts, not the kept one.
     if (trusted?.crc32 === crc32 && trusted.size === size) return { ...trusted, syncErrors }
     if (writer === undefined) return { size, crc32, syncErrors, tag: "" }
     const startedAt = performance.now()

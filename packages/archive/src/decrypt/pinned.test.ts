@@ -8,7 +8,7 @@ const bytes = Uint8Array.from({ length: 100 }, (_, index) => index)
 const object = { key: "b", size: bytes.length, etag: "1", metadata: {} }
 const never = new AbortController().signal
 
-/** A source of one object, under `b`, that notes what it is asked. */
+/** A source of one object, under `b`, that records its calls. */
 function source() {
   const calls: string[] = []
   async function* pieces(name: string, start: number, end: number) {
@@ -32,7 +32,7 @@ function source() {
 const collect = async (pieces: AsyncIterable<Uint8Array>) =>
   Buffer.concat(await Array.fromAsync(copied(pieces)))
 
-test("the first key that holds an archive is taken", async () => {
+test("the first key that holds an archive is used", async () => {
   const { store, calls } = source()
   expect((await pinArchive(store, ["a", "b", "c"], 32, never)).object).toBe(object)
   expect(calls).toEqual(["open a", "open b"])
@@ -42,7 +42,7 @@ test("the first key that holds an archive is taken", async () => {
   })
 })
 
-test("where nothing may be seen, the message says why", async () => {
+test("if nothing may be seen, the message says why", async () => {
   const { store } = source()
   const blind = { ...store, missingPermission: () => "s3:ListBucket" }
   await expect(pinArchive(blind, ["a", "c"], 32, never)).rejects.toMatchObject({
@@ -65,7 +65,7 @@ test.each([
   expect(calls).toEqual(expected)
 })
 
-test("what was read once, or does not begin at the beginning, is asked for", async () => {
+test("a second read, or one from elsewhere than the beginning, makes a request", async () => {
   const { store, calls } = source()
   const archive = await pinArchive(store, ["b"], 1000, never)
   for (const start of [84, 0, 0])
@@ -75,7 +75,7 @@ test("what was read once, or does not begin at the beginning, is asked for", asy
   expect(calls).toEqual(["open b", "read 84-100", "head 0-100", "read 0-100"])
 })
 
-test("only what nobody has read is let go of, and then no more", async () => {
+test("only an unread head is released, and nothing after that", async () => {
   const { store, calls } = source()
   const unread = await pinArchive(store, ["b"], 32, never)
   unread.close()
@@ -90,7 +90,7 @@ test("only what nobody has read is let go of, and then no more", async () => {
   expect(calls).toEqual(["open b", "head 0-32"])
 })
 
-test("a read ends with its own signal, too", async () => {
+test("a read also ends with its own signal", async () => {
   const { store } = source()
   const archive = await pinArchive(store, ["b"], 32, never)
   const reason = new Error("another part failed")

@@ -1,19 +1,19 @@
-/** One version of an archive, held from the first look at it to its last byte. */
+/** One version of an archive, pinned from the first look at it to its last byte. */
 import { UnsealError } from "../errors.ts"
 import type { ByteRange } from "../format/parts.ts"
 import type { ArchiveSource, OpenedObject, StoredObject } from "../store/contract.ts"
 
 export interface PinnedArchive {
   readonly object: StoredObject
-  /** As `ArchiveSource.read`, of this version. */
+  /** Like `ArchiveSource.read`, for this version. */
   read(range: ByteRange, signal: AbortSignal): AsyncIterable<Uint8Array>
-  /** Lets go of what was asked for ahead, and is not wanted any more. */
+  /** Releases the prefetched head if nobody has read it. */
   close(): void
 }
 
 /**
- * Pins the first of `keys` under which there is an archive: `ERR_OBJECT_NOT_FOUND` if there is none. Its first `ahead` bytes
- * are asked for in the same request, which saves one for each archive; the first read that covers them takes them.
+ * Pins the first of `keys` that holds an archive. Throws `ERR_OBJECT_NOT_FOUND` if none does. Requests the archive's first `ahead`
+ * bytes together with the look, which saves one request per archive; the first read that covers them uses them.
  */
 export async function pinArchive(
   source: ArchiveSource,

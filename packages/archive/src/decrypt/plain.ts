@@ -1,15 +1,15 @@
-/** Archives that need no decryption: without a certificate, the vendor uploads them as they are. */
+/** Archives that need no decryption: without a certificate, the vendor uploads them unencrypted. */
 import { UnsealError } from "../errors.ts"
 import { checkFirstPackets, PACKET_SIZE, PROBE_SIZE } from "../format/mpeg-ts.ts"
 import type { PinnedArchive } from "./pinned.ts"
 
-/** What a plain archive looks like when it is taken for an encrypted one. */
+/** How decryption fails for an unencrypted archive. */
 const SUSPICIOUS = ["ERR_CIPHERTEXT_INVALID", "ERR_NOT_MPEG_TS"]
 
 const REMEDY =
   "copy it to the destination as it is; if the vendor should encrypt what it records, register the certificate again (unseal storage set)"
 
-/** `error`, or one that says so if the archive is MPEG-TS already. It takes a read of the first packets. Never throws. */
+/** Returns `error`, or one that says that the archive already is MPEG-TS. Reads the first packets to find out. Never throws. */
 export async function namePlain(
   error: unknown,
   archive: PinnedArchive | undefined,
@@ -19,7 +19,7 @@ export async function namePlain(
   if (signal.aborted || archive === undefined) return error
   const { size, key } = archive.object
   const end = Math.min(PROBE_SIZE, size)
-  // A few packets' sync bytes may be there by chance.
+  // A few packets may have their sync bytes by chance.
   if (end < 4 * PACKET_SIZE) return error
   try {
     const pieces: Uint8Array[] = []

@@ -1,12 +1,12 @@
 /**
- * What a run leaves behind lies where others can write: a checkpoint in Redis. What goes from there into a record is believed only
- * with a proof that nobody makes who does not have the archive's content key.
+ * A run leaves a checkpoint in Redis, where others can write. Data from there goes into a record only with a proof that requires
+ * the archive's content key.
  */
 import { createHmac, hkdfSync, timingSafeEqual } from "node:crypto"
 import type { ContentKey } from "../format/envelope.ts"
 import type { CheckpointUpload, PartReceipt } from "./checkpoint.ts"
 
-/** What must come out of a run's work alike each time, in one order. */
+/** Results of a run's work that are the same each time, in a fixed order. */
 type Facts = readonly (string | number)[]
 
 export interface Prover {
@@ -18,10 +18,10 @@ export interface Prover {
   close(): void
 }
 
-/** A prover under a key that is derived from `contentKey` (HKDF, RFC 5869) and tells nothing of it. */
+/** Creates a prover. Its key is derived from `contentKey` (HKDF, RFC 5869) and reveals nothing about it. */
 export function createProver(contentKey: ContentKey): Prover {
   const key = new Uint8Array(hkdfSync("sha256", contentKey.key, contentKey.iv, "unseal checkpoint 1", 32))
-  // As JSON, so that no two lists of facts read alike.
+  // JSON gives different lists of facts different texts.
   const digest = (facts: Facts) => createHmac("sha256", key).update(JSON.stringify(facts)).digest()
   return {
     prove: (...facts) => digest(facts).toString("base64url"),

@@ -8,13 +8,13 @@ import type { UnlockedKey } from "./archive-key.ts"
 import type { Checkpoint, CheckpointLog, CheckpointUpload, PartReceipt, Work } from "./checkpoint.ts"
 import { receiptFacts } from "./proof.ts"
 
-/** How long removing what a failed run left may take; the janitor gets the rest. */
+/** How long removing a failed run's upload may take. The janitor removes the rest. */
 const DISCARD_TIMEOUT_MS = 10_000
 
 /**
- * Takes up the upload of an earlier run, with the parts that can be trusted: those whose receipt is proved, and
- * confirmed by the store to the byte and the tag. `null` if there is none for exactly this `wanted` work, in parts that the archive
- * can be decrypted in, or the store has forgotten it.
+ * Resumes an earlier run's upload with the parts that can be trusted: parts whose receipt is proved, and whose size and tag the
+ * store confirms. `null` if there is no upload for exactly this `wanted` work in parts that suit the envelope, or if the store no
+ * longer has it.
  */
 export async function resumeUpload(
   store: ArchiveStore,
@@ -48,7 +48,7 @@ export async function resumeUpload(
       [...parts].filter(([number, receipt]) => {
         const part = written.get(number)
         const isThere = part?.tag === receipt.tag && part.size === receipt.size
-        // A receipt goes into the record, so that its word is not enough.
+        // A receipt goes into the record, so its word alone is not enough.
         return isThere && prover.confirms(receipt.proof, ...receiptFacts(begun, number, receipt))
       }),
     )
@@ -59,21 +59,21 @@ export async function resumeUpload(
   }
 }
 
-/** Ends an earlier run's upload. A store that does not answer now is no failure of this run: the janitor comes later. */
+/** Ends an earlier run's upload. A store that does not answer now does not fail this run: the janitor comes later. */
 export async function discardUpload(store: ArchiveStore, upload: CheckpointUpload): Promise<void> {
   const signal = AbortSignal.timeout(DISCARD_TIMEOUT_MS)
   const open = { key: upload.destinationKey, token: upload.token, startedAt: new Date(0) }
   await store.abortUpload(open, signal).catch(() => {})
 }
 
-/** The upload of a run, as far as it has come. */
+/** A run's upload, as far as it has come. */
 export interface RunUpload {
   writer?: PartWriter
-  /** That the checkpoint was told of it, and confirmed it. */
+  /** Set once the checkpoint has confirmed the note of it. */
   noted?: true
 }
 
-/** Removes what a run that ended with `error` has uploaded, unless a next run can go on with it. Does not throw. */
+/** Removes the upload of a run that ended with `error`, unless a later run can resume it. Does not throw. */
 export async function discardAfter(
   error: unknown,
   store: ArchiveStore,
@@ -84,11 +84,11 @@ export async function discardAfter(
     if (checkpoint !== undefined && isKept(error)) await discardUnnoted(upload, checkpoint)
     else await discardRun(store, upload, checkpoint)
   } catch {
-    // The run's own error is what the caller must learn of. The janitor looks later and knows more.
+    // The caller must learn of the run's own error. The janitor looks later and knows more.
   }
 }
 
-/** Removes what a run that failed for good has written, itself or before it. */
+/** Removes the uploads of a run that failed for good, and of earlier ones. */
 async function discardRun(
   store: ArchiveStore,
   { writer }: RunUpload,
@@ -103,9 +103,9 @@ async function discardRun(
 }
 
 /**
- * Removes the upload of a run that ended without a verdict, if nobody could go on with it: the checkpoint has never confirmed it, or does
- * not name it any more, since Redis lost the note with the master that had acknowledged it, or another run has begun anew. A note
- * that arrives late after all names an upload that is gone, and the next run begins anew.
+ * Removes the upload of a run that ended without a verdict, if nobody can resume it: the checkpoint has never confirmed it, or no
+ * longer names it, because Redis lost the note in a failover or another run has started over. If the note arrives late after all,
+ * it names a missing upload, and the next run starts over.
  */
 async function discardUnnoted({ writer, noted }: RunUpload, checkpoint: CheckpointLog): Promise<void> {
   if (!writer?.resumable) return
@@ -113,10 +113,10 @@ async function discardUnnoted({ writer, noted }: RunUpload, checkpoint: Checkpoi
 }
 
 /**
- * Removes the uploads to `key` that earlier runs of the archive began and no checkpoint names: their worker died before the
- * note, or Redis lost the note with the master that had acknowledged it. For a run that has just begun and noted `own`. It lists
- * first and then confirms that it owns the archive, so whatever it removes was begun before that: never by a run that took the
- * archive from this one. Rejects only with `signal.reason`: what can't be removed now is left to the janitor.
+ * Removes the uploads to `key` that earlier runs of the archive began and no checkpoint names: their worker died before the note,
+ * or Redis lost the note in a failover. Call it in a run that has just begun and noted `own`. It lists first, and then confirms
+ * that it owns the archive. So everything that it removes was begun earlier, never by a run that took the archive from this one.
+ * Rejects only with `signal.reason`; what can't be removed now is left to the janitor.
  */
 export async function discardForgotten(
   store: ArchiveStore,
@@ -132,17 +132,17 @@ export async function discardForgotten(
     if (forgotten.length === 0 || (await untilAborted(checkpoint.hasRivals(), limit))) return
     for (const upload of forgotten) await untilAborted(store.abortUpload(upload, limit), limit)
   } catch {
-    // A store that denies the listing, or is silent, is no failure of this run.
+    // A store that denies the listing, or is silent, does not fail this run.
     signal.throwIfAborted()
   }
 }
 
 /**
- * Whether what was uploaded stays for the next run. Anything but an `UnsealError` ends the run without judging the archive:
- * a shutdown, a lost lock (the upload may be another run's by now).
+ * Whether the upload stays for the next run. An error other than an `UnsealError` ends the run without a verdict on the archive: a
+ * shutdown, or a lost lock (the upload may be another run's by now).
  */
 function isKept(error: unknown): boolean {
   if (!isUnsealError(error)) return true
-  // Also after the last attempt: a redriven archive goes on where it was. The janitor removes what nobody goes on with.
+  // Kept even after the last attempt: a redriven archive resumes. The janitor removes what nobody resumes.
   return error.owner === "deployment" || (error.kind === "transient" && error.code !== "ERR_OBJECT_CHANGED")
 }

@@ -1,16 +1,16 @@
-/** What a run is at, for whoever watches that it gets on. */
+/** What a run is doing, for observers that check its progress. */
 
 /** `part`: reading or writing one part · `shared`: waiting for what other archives hold · `once`: anything else. */
 export type StepKind = "part" | "shared" | "once"
 
 export interface StepObserver {
-  /** The run waits for what `step` names, as in "reading part 3", until the function that is returned is called. */
+  /** The run waits for what `step` names, as in "reading part 3", until the returned function is called. */
   step?(step: string, kind: StepKind): () => void
-  /** Bytes of a part have come, or have left. */
+  /** Bytes of a part have arrived, or have left. */
   moved?(bytes: number): void
 }
 
-/** What `work` gives, while `observe` knows that the run waits for it. */
+/** The result of `work`. Meanwhile `observe` knows that the run waits for it. */
 export async function during<Result>(
   observe: StepObserver | undefined,
   step: string,

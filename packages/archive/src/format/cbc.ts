@@ -1,4 +1,4 @@
-/** AES-256-CBC (NIST SP 800-38A, section 6.2) over any range of whole blocks: random access by taking the previous block as IV. */
+/** AES-256-CBC (NIST SP 800-38A, section 6.2) over any range of whole blocks. The previous block as IV gives random access. */
 import { createDecipheriv, type Decipheriv } from "node:crypto"
 import { counted } from "../counted.ts"
 import { UnsealError } from "../errors.ts"
@@ -8,7 +8,7 @@ import type { Part } from "./parts.ts"
 /** Bytes in an AES block (FIPS 197). */
 export const BLOCK_SIZE = 16
 
-/** What the vendor encrypts archives in. Nothing authenticates them, so whoever can write the object can change it unseen. */
+/** The vendor's encryption of archives. It is not authenticated, so anyone who can write the object can change it unnoticed. */
 export const aes256Cbc: Envelope = {
   version: { value: 1 },
   algorithm: { value: 1, name: "AES-256" },
@@ -28,7 +28,7 @@ export const aes256Cbc: Envelope = {
 }
 
 /**
- * The first bytes of a part that has a lead are the previous block: they are the IV and give no plaintext. Padding is never
+ * If a part has a lead, its first bytes are the previous block, which is the IV and gives no plaintext. Padding is never
  * interpreted: exactly what goes in comes out.
  */
 function createDecryptor(contentKey: ContentKey, { lead }: Pick<Part, "lead">): PartDecryptor {
@@ -69,14 +69,14 @@ function createDecryptor(contentKey: ContentKey, { lead }: Pick<Part, "lead">): 
       try {
         decipher?.final()
       } catch {
-        // Ended already, or within a block: the cipher is freed all the same.
+        // It has already ended, or ended within a block. The cipher is freed all the same.
       }
     },
   }
 }
 
 function open(key: Uint8Array, iv: Uint8Array): Decipheriv {
-  // Auto-padding would swallow the archive's last packet or answer as a padding oracle.
+  // Auto-padding would remove part of the archive's last packet, or act as a padding oracle.
   return createDecipheriv("aes-256-cbc", key, iv).setAutoPadding(false)
 }
 
@@ -84,8 +84,8 @@ function open(key: Uint8Array, iv: Uint8Array): Decipheriv {
 const SLICE_SIZE = 64 * 1024
 
 /**
- * Gives a result of `Decipheriv.update` back at once rather than when it is collected: the next one gets the same memory, which
- * is in the cache still, and a part never holds more than itself.
+ * Frees a result of `Decipheriv.update` at once instead of at its garbage collection. The next result gets the same memory, which
+ * is still in the cache, and a part never holds more than itself.
  */
 function free(plaintext: Buffer): void {
   if (plaintext.buffer.byteLength === plaintext.byteLength) (plaintext.buffer as ArrayBuffer).transfer(0)

@@ -32,7 +32,7 @@ it("is read as openssl makes it, with the id of its key", async () => {
   expect(certificate.notAfter.getTime() - certificate.notBefore.getTime()).toBe(30 * 86_400_000)
 })
 
-it("is found between text, private keys and the certificates of its chain", async () => {
+it("is found among text, private keys and the certificates of its chain", async () => {
   make("-days", "1", "-subj", "/CN=root")
   const root = await file("cert.pem")
   make("-days", "1", "-subj", "/CN=leaf")

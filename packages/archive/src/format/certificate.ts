@@ -1,36 +1,36 @@
-/** X.509 certificates (RFC 5280) in PEM (RFC 7468), as far as archives need them: whose key, how long. */
+/** X.509 certificates (RFC 5280) in PEM (RFC 7468), limited to what archives need: whose key, and until when. */
 import { type KeyObject, X509Certificate } from "node:crypto"
 import { UnsealError } from "../errors.ts"
 import { keyIdOf } from "./key-ring.ts"
 import { utf8Of } from "./text.ts"
 
-/** What the vendor wraps passwords with: the public half of a key pair, and until when. */
+/** A certificate that the vendor encrypts passwords for: the public half of a key pair, and until when it is valid. */
 export interface Certificate {
-  /** Where it came from, for messages: a file name. */
+  /** Its origin for messages: a file name. */
   readonly name: string
-  /** As that of the private key it belongs to: SHA-256 of the public key (SPKI, DER), hex. */
+  /** Equals that of its private key: SHA-256 of the public key (SPKI, DER), hex. */
   readonly keyId: string
   readonly publicKey: KeyObject
   /** Bits of the RSA modulus; 0 if the key is not RSA. */
   readonly modulusBits: number
   /** One line, `CN=…`. */
   readonly subject: string
-  /** As openssl names it: `sha256WithRSAEncryption`. */
+  /** openssl's name for it: `sha256WithRSAEncryption`. */
   readonly signatureAlgorithm: string
   readonly notBefore: Date
   readonly notAfter: Date
-  /** This certificate alone, whatever else the file holds. */
+  /** This certificate alone, whatever else the file contains. */
   readonly pem: string
 }
 
-// The last two are what openssl calls a certificate with trust settings, and one of its first versions.
+// The last two are openssl's name for a certificate with trust settings, and an early form of PEM.
 const BLOCK = /-----BEGIN ((?:TRUSTED |X509 )?CERTIFICATE)-----([^-]*)-----END \1-----/g
 /** DER of a certificate: a SEQUENCE of more than 127 bytes. */
 const DER_START = [0x30, 0x82]
 
 /**
- * The certificates in a PEM file, in order; the first is the customer's, and the others, if any, are its chain. Text around
- * them, and private keys, are passed over. `ERR_KEY_INVALID` if there is none, or one can't be read.
+ * The certificates in a PEM file, in order. The first is the customer's; any others are its chain. Skips text around them, and
+ * private keys. Throws `ERR_KEY_INVALID` if there is none, or one can't be read.
  */
 export function parseCertificates(pem: Uint8Array, name: string): readonly [Certificate, ...Certificate[]] {
   const text = utf8Of(Buffer.from(pem.buffer, pem.byteOffset, pem.byteLength))
@@ -50,7 +50,7 @@ export function parseCertificates(pem: Uint8Array, name: string): readonly [Cert
 }
 
 function certificateBlocks(bytes: Buffer): Buffer[] {
-  // Only what is public becomes a string: a private key may be in the same file.
+  // Only what is public becomes a string, because a private key may be in the same file.
   const blocks: Buffer[] = []
   for (let from = nextBlock(bytes, 0); from !== -1; from = nextBlock(bytes, from + 1)) {
     const end = bytes.indexOf("-----END ", from)

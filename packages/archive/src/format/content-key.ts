@@ -1,4 +1,4 @@
-/** From the password that came with an archive to the key that its bytes were encrypted with. */
+/** From an archive's encrypted password to the key that its bytes were encrypted with. */
 import { UnsealError } from "../errors.ts"
 import { aes256Cbc } from "./cbc.ts"
 import type { ContentKey } from "./envelope.ts"
@@ -8,11 +8,11 @@ import { decodeEncryptedPassword, parsePassword, wipe } from "./password.ts"
 export interface UnwrappedContentKey {
   /** Secret: wipe it after use. */
   readonly contentKey: ContentKey
-  /** Of the private key that the password was unwrapped with; absent if none was needed. */
+  /** The id of the private key that unwrapped the password. Absent if none was needed. */
   readonly keyId?: string
 }
 
-/** For an archive that has no bytes, which are nobody's secret and look alike in any envelope. */
+/** For an archive without bytes, which has no secret and looks alike in any envelope. */
 export const NO_CONTENT_KEY: ContentKey = {
   envelope: aes256Cbc,
   key: new Uint8Array(aes256Cbc.keySize),
@@ -20,7 +20,7 @@ export const NO_CONTENT_KEY: ContentKey = {
 }
 
 /**
- * The content key in `encryptedPassword`, base64 as the callback brought it. `ERR_PASSWORD_INVALID` if it is no base64 or does
+ * The content key in `encryptedPassword`, base64 as in the callback. Throws `ERR_PASSWORD_INVALID` if it is not base64 or does
  * not hold a content key, `ERR_NO_MATCHING_KEY` if no key of `keyRing` fits, and what the key ring throws.
  */
 export async function unwrapContentKey(

@@ -1,9 +1,9 @@
-/** CRC-32 (ISO 3309) of an archive from the CRC-32s of its parts, in whatever order they were decrypted. */
+/** Computes an archive's CRC-32 (ISO 3309) from those of its parts, in whatever order they were decrypted. */
 
 /** The generator polynomial, bit-reversed. */
 const POLYNOMIAL = 0xedb88320
 
-/** Product of two polynomials over GF(2) modulo the CRC's, bit-reversed as zlib's `multmodp` has them. */
+/** The product of two polynomials over GF(2) modulo the CRC's, bit-reversed as in zlib's `multmodp`. */
 function multiply(a: number, b: number): number {
   let product = 0
   let factor = b
@@ -14,7 +14,7 @@ function multiply(a: number, b: number): number {
   return product >>> 0
 }
 
-/** The CRC-32 of two pieces, one behind the other. `secondSize` is the second's length in bytes. */
+/** The CRC-32 of two consecutive pieces. `secondSize` is the second's length in bytes. */
 export function combineCrc32(first: number, second: number, secondSize: number): number {
   let shift = 0x80000000 // x^0
   let square = 0x00800000 // x^8: one zero byte
@@ -25,5 +25,5 @@ export function combineCrc32(first: number, second: number, secondSize: number):
   return (multiply(shift, first) ^ second) >>> 0
 }
 
-/** Eight hex digits, as records and checksums show it. */
+/** Eight hex digits, as in records and checksums. */
 export const formatCrc32 = (crc32: number): string => crc32.toString(16).padStart(8, "0")

@@ -1,4 +1,4 @@
-/** The envelopes that Unseal opens: one more is one more row. */
+/** The envelopes that Unseal opens, one row each. */
 import { UnsealError } from "../errors.ts"
 import { aes256Cbc } from "./cbc.ts"
 import type { Code, Envelope } from "./envelope.ts"
@@ -6,10 +6,10 @@ import type { Code, Envelope } from "./envelope.ts"
 /** No two rows have the same version, algorithm and mode. */
 export const ENVELOPES: readonly Envelope[] = [aes256Cbc]
 
-/** What stands in front of a password's key, a byte each. */
+/** What precedes a password's key, a byte each. */
 export const HEADER = ["version", "algorithm", "mode"] as const
 
-/** The row that `header` names. `ERR_PASSWORD_INVALID` if there is none, with the first number that is not known. */
+/** The row that `header` selects. Throws `ERR_PASSWORD_INVALID`, with the first unknown number, if there is none. */
 export function envelopeOf(header: Uint8Array): Envelope {
   let rows = ENVELOPES
   for (const [index, field] of HEADER.entries()) {
@@ -23,19 +23,19 @@ export function envelopeOf(header: Uint8Array): Envelope {
   return rows[0]!
 }
 
-/** For a password that a private key fits, and no row does. */
+/** For a password that a private key unwraps, but no row matches. */
 export const unknownEnvelope = (message: string): UnsealError =>
   new UnsealError("ERR_PASSWORD_INVALID", message, {
     remedy: "update Unseal to a release that opens such archives, then try again",
   })
 
-/** Bytes in a password for this envelope. */
+/** The size of a password for this envelope. */
 export const passwordSizeOf = ({ keySize, ivSize }: Envelope): number => HEADER.length + keySize + ivSize
 
-/** Bytes that a password may have, each once. */
+/** All possible sizes of a password, each once. */
 export const passwordSizes = (): number[] => [...new Set(ENVELOPES.map(passwordSizeOf))]
 
-/** A number and what it stands for, as in `1 (CBC)`. */
+/** A number and its name, as in `1 (CBC)`. */
 export const labelOf = ({ value, name }: Code): string =>
   name === undefined ? String(value) : `${value} (${name})`
 

@@ -1,15 +1,15 @@
-/** Private keys, and the unwrapping of passwords with them. */
+/** Private keys, and unwrapping passwords with them. */
 import { createHash, createPrivateKey, createPublicKey, type KeyObject, type webcrypto } from "node:crypto"
 import { counted } from "../counted.ts"
 import { UnsealError } from "../errors.ts"
 import type { OaepHash } from "./password.ts"
 import { utf8Of } from "./text.ts"
 
-/** What may be told about a private key. */
+/** The public facts about a private key. */
 export interface KeyDescription {
   /** SHA-256 of the public key (SPKI, DER), hex: the same for the key, its certificate and every copy of it. */
   readonly keyId: string
-  /** Where it came from, for messages: a file name. */
+  /** Its origin for messages: a file name. */
   readonly name: string
   /** Bits of the RSA modulus. */
   readonly modulusBits: number
@@ -27,17 +27,17 @@ export interface UnwrappedPassword {
 
 export interface KeyRing {
   /**
-   * Unwraps a password (RSAES-OAEP, RFC 8017, section 7.1.2) with the first key that fits. `null` if none does; throws only
-   * for reasons outside the ciphertext: `ERR_KEY_SERVICE_UNAVAILABLE`.
+   * Unwraps a password (RSAES-OAEP, RFC 8017, section 7.1.2) with the first key that fits. `null` if none does. Throws only for
+   * reasons outside the ciphertext: `ERR_KEY_SERVICE_UNAVAILABLE`.
    */
   unwrap(encryptedPassword: Uint8Array, signal: AbortSignal): Promise<UnwrappedPassword | null>
-  /** The keys in the order they are tried. */
+  /** The keys in the order in which they are tried. */
   describe(): readonly KeyDescription[]
 }
 
 /**
- * Reads a PEM private key: PKCS#8, PKCS#1, either protected by a passphrase (PKCS#8 as `openssl req -keyout` writes it,
- * or legacy `DEK-Info`). `ERR_KEY_INVALID` if it is no RSA private key, or the passphrase is missing or wrong.
+ * Reads a PEM private key: PKCS#8 or PKCS#1, with or without a passphrase (PKCS#8 as `openssl req -keyout` writes it, or legacy
+ * `DEK-Info`). Throws `ERR_KEY_INVALID` if it is not an RSA private key, or if the passphrase is missing or wrong.
  */
 export function parsePrivateKey(pem: Uint8Array, name: string, passphrase?: Uint8Array): PrivateKey {
   const utf8 = utf8Of(bufferOf(pem))
@@ -78,10 +78,10 @@ function privateKeyOf(text: Buffer, name: string, passphrase?: Uint8Array): Priv
   return { key, name, keyId: keyIdOf(key), modulusBits: key.asymmetricKeyDetails?.modulusLength ?? 0 }
 }
 
-/** What is known of a file without a PEM private key, and how to make one of it. */
+/** What a file without a PEM private key seems to be, and how to convert it to one. */
 function whatInstead(content: Buffer, name: string): string {
   if (content.includes("CERTIFICATE-----")) return ", only a certificate"
-  // A SEQUENCE: of version 3 it is PKCS#12; of version 0, a key (PKCS#1, PKCS#8).
+  // A SEQUENCE: with version 3 it is PKCS#12, with version 0 a key (PKCS#1, PKCS#8).
   if (content[0] !== 0x30) return ""
   const lengthBytes = content[1]! > 0x80 ? content[1]! - 0x80 : 0
   const version = content.subarray(2 + lengthBytes, 5 + lengthBytes).toString("hex")
@@ -90,7 +90,7 @@ function whatInstead(content: Buffer, name: string): string {
   return `, but is a DER file: convert it with openssl pkey -inform DER -in ${name} -out NAME.pem`
 }
 
-/** A PEM whose line breaks are spelt \n, as an environment variable often has them, with real ones; a copy, then. */
+/** Replaces line breaks written as \n, as often in environment variables, by real ones, in a copy. */
 function withLineBreaks(pem: Buffer): Buffer {
   if (!pem.includes("-----\\n")) return pem
   const copy = Buffer.alloc(pem.length)
@@ -103,7 +103,7 @@ function withLineBreaks(pem: Buffer): Buffer {
   return copy.subarray(0, length)
 }
 
-/** The same bytes as a `Buffer`: a copy of a secret is one more to wipe. */
+/** The same bytes as a `Buffer`, not copied, because a copy of a secret is one more to wipe. */
 const bufferOf = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 
 /** The id of a key pair: SHA-256 of the public key (SPKI, DER), hex. */
@@ -115,8 +115,8 @@ export function keyIdOf(key: KeyObject): string {
 }
 
 /**
- * A ring of keys held in memory, tried in the order given. Keys whose modulus has another length than the password are passed
- * over. Unwrapping runs beside the event loop, which one key of 2048 bits would hold up for 0.3 ms, and one of 4096 for 2.
+ * A ring of keys in memory, tried in the order given. Skips keys whose modulus has another length than the password. Unwrapping
+ * runs off the event loop, which a key of 2048 bits would block for 0.3 ms, and one of 4096 bits for 2 ms.
  */
 export function createKeyRing(keys: readonly PrivateKey[], oaepHash: OaepHash = "sha1"): KeyRing {
   const algorithm = { name: "RSA-OAEP", hash: WEB_NAMES[oaepHash] }
@@ -134,7 +134,7 @@ export function createKeyRing(keys: readonly PrivateKey[], oaepHash: OaepHash = 
   }
 }
 
-/** As Web Crypto spells them. */
+/** Web Crypto's spellings. */
 const WEB_NAMES: Readonly<Record<OaepHash, string>> = {
   sha1: "SHA-1",
   sha256: "SHA-256",
@@ -142,7 +142,7 @@ const WEB_NAMES: Readonly<Record<OaepHash, string>> = {
   sha512: "SHA-512",
 }
 
-/** `null` if it is not this key's. Why OAEP failed is told to nobody: that is Manger's oracle. */
+/** `null` if it is not this key's. The reason why OAEP failed is not revealed: it would be Manger's oracle. */
 async function oaepDecrypt(key: webcrypto.CryptoKey, encrypted: Uint8Array): Promise<Uint8Array | null> {
   try {
     return new Uint8Array(await crypto.subtle.decrypt("RSA-OAEP", key, encrypted as Uint8Array<ArrayBuffer>))
@@ -152,7 +152,7 @@ async function oaepDecrypt(key: webcrypto.CryptoKey, encrypted: Uint8Array): Pro
   }
 }
 
-/** Says in numbers why no key of `ring` fits, for `ERR_NO_MATCHING_KEY`. */
+/** Explains with numbers why no key of `ring` fits, for `ERR_NO_MATCHING_KEY`. */
 export function explainNoMatch(ring: KeyRing, encryptedPassword: Uint8Array): string {
   const keys = ring.describe()
   if (keys.length === 0) return "the key ring is empty"

@@ -13,7 +13,7 @@ function packets(count: number): Uint8Array {
 describe("the check of the first packets", () => {
   it.each([0, 1, 2, 63, 64, 65, 200])("passes %i packets", (count) => checkFirstPackets(packets(count)))
 
-  it("refuses what a wrong key gives, with the numbers", () => {
+  it("refuses a wrong key's result, with the numbers", () => {
     expect(() => checkFirstPackets(new Uint8Array(PROBE_PACKETS * PACKET_SIZE))).toThrow(
       expect.objectContaining({
         code: "ERR_NOT_MPEG_TS",
@@ -22,7 +22,7 @@ describe("the check of the first packets", () => {
     )
   })
 
-  it("tells a wrong IV, which damages block 1 alone, from a wrong key", () => {
+  it("distinguishes a wrong IV, which damages only block 1, from a wrong key", () => {
     const stream = packets(64)
     stream[0] = 0x48
     expect(() => checkFirstPackets(stream)).toThrow(
@@ -32,7 +32,7 @@ describe("the check of the first packets", () => {
     )
   })
 
-  it("bears a few damaged packets", () => {
+  it("tolerates a few damaged packets", () => {
     const stream = packets(64)
     for (const packet of [3, 30, 60]) stream[packet * PACKET_SIZE] = 0
     checkFirstPackets(stream)

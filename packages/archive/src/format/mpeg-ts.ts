@@ -1,19 +1,22 @@
-/** MPEG transport stream packets (ISO/IEC 13818-1, section 2.4.3.2), as far as they tell a right content key from a wrong one. */
+/**
+ * MPEG transport stream packets (ISO/IEC 13818-1, section 2.4.3.2), limited to what distinguishes a right content key from a
+ * wrong one.
+ */
 import { UnsealError } from "../errors.ts"
 
 export const PACKET_SIZE = 188
 export const SYNC_BYTE = 0x47
 
-/** Packets looked at before an upload begins. A wrong key passes one sync byte by a chance of 1 in 256. */
+/** How many packets are checked before an upload begins. A wrong key produces a sync byte with a chance of 1 in 256. */
 export const PROBE_PACKETS = 64
-/** Bytes of plaintext that `checkFirstPackets` wants, if the archive has as many. */
+/** How many bytes of plaintext `checkFirstPackets` needs, if the archive has as many. */
 export const PROBE_SIZE = PROBE_PACKETS * PACKET_SIZE
-/** Of the probed sync bytes, how many must be there. A damaged recording still has nearly all, a wrong key has 0.4 %. */
+/** The required share of sync bytes among the probed packets. A damaged recording still has nearly all, a wrong key gives 0.4 %. */
 const PROBE_SHARE = 0.75
 
 /**
- * Checks the sync bytes of an archive's first packets. `ERR_NOT_MPEG_TS` if too few match: the content key or the object is
- * wrong; also if only the very first is missing, since a wrong IV damages block 1 alone. Nothing to check passes.
+ * Checks the sync bytes of an archive's first packets. Throws `ERR_NOT_MPEG_TS` if too few match: the content key or the object is
+ * wrong. It also throws if only the very first is missing, because a wrong IV damages only block 1. Without packets it passes.
  */
 export function checkFirstPackets(plaintext: Uint8Array): void {
   let packets = 0
@@ -36,8 +39,8 @@ export function checkFirstPackets(plaintext: Uint8Array): void {
 }
 
 /**
- * Counts whole packets that don't begin with the sync byte in a piece of an archive. `offset` is the place of `plaintext` in
- * the archive and `size` the archive's, in bytes: what stands behind the last whole packet is no packet.
+ * Counts the whole packets without a sync byte in a piece of an archive. `offset` is the position of `plaintext` in the archive,
+ * and `size` is the archive's size, both in bytes. Bytes after the last whole packet don't count.
  */
 export function countSyncErrors(plaintext: Uint8Array, offset: number, size: number): number {
   let errors = 0

@@ -5,9 +5,9 @@ import { type Envelope, plaintextSizeOf } from "./envelope.ts"
 import type { Part, PartPlan } from "./parts.ts"
 
 /**
- * Plans the parts of an object of `size` bytes of which `keptSize` bytes of plaintext are kept (fewer than it has if a padding is
- * trimmed). `partSize` is the plaintext bytes of every part but the last: whole blocks, and whole packets too unless the
- * upload was begun by Unseal 0.1.0. An empty archive has no parts. `ERR_CIPHERTEXT_INVALID` if `size` does not fit the envelope.
+ * Plans the parts of an object of `size` bytes. `keptSize` bytes of its plaintext are kept, fewer than all if a padding is
+ * trimmed. `partSize` is the plaintext size of every part but the last: whole blocks and, unless Unseal 0.1.0 began the upload,
+ * whole packets. An empty archive has no parts. Throws `ERR_CIPHERTEXT_INVALID` if `size` does not fit the envelope.
  */
 export function planParts(envelope: Envelope, size: number, keptSize: number, partSize: number): PartPlan {
   checkFits(envelope, size, "the object")
@@ -30,7 +30,7 @@ export function planParts(envelope: Envelope, size: number, keptSize: number, pa
   }
 }
 
-/** The part that ends an object of `size` bytes with the longest padding that it can have, and with little more. */
+/** The last part of an object of `size` bytes, hardly larger than the longest padding that it can have. */
 export function endOf(envelope: Envelope, size: number): Part {
   const plaintextSize = plaintextSizeOf(envelope, size)
   const before = Math.max(0, plaintextSize - envelope.longestPadding)
@@ -42,14 +42,14 @@ export function endOf(envelope: Envelope, size: number): Part {
 export const isPartSize = ({ blockSize }: Envelope, partSize: number): boolean =>
   Number.isSafeInteger(partSize) && partSize > 0 && partSize % blockSize === 0
 
-/** `ERR_CIPHERTEXT_INVALID` unless an object of `size` bytes, called `name`, can be encrypted in this envelope. */
+/** Throws `ERR_CIPHERTEXT_INVALID` unless an object of `size` bytes, called `name`, can be encrypted in this envelope. */
 export function checkFits(envelope: Envelope, size: number, name: string): void {
   const wrong = size === 0 ? null : envelope.whatIsWrongWith(size)
   if (wrong !== null)
     throw new UnsealError("ERR_CIPHERTEXT_INVALID", `${name} of ${counted(size, "byte")} ${wrong}`)
 }
 
-/** The part of the plaintext from `start` to `end`, whose ciphertext ends where its plaintext does unless `ciphertextEnd` is given. */
+/** The part with the plaintext from `start` to `end`. Its ciphertext ends there too, unless `ciphertextEnd` is given. */
 function partOf({ lead }: Envelope, number: number, start: number, end: number, ciphertextEnd = end): Part {
   const before = start === 0 ? 0 : lead
   return {

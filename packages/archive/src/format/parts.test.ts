@@ -78,7 +78,7 @@ describe("the parts of an archive", () => {
     expect(() => planParts(aes256Cbc, 32, 32, partSize)).toThrow(RangeError)
   })
 
-  it("have an end that begins with a block and holds the longest padding, in any envelope", () => {
+  it("have an end that begins with a block and contains the longest padding, in any envelope", () => {
     const envelope = (trailer: number, longestPadding: number) => ({ ...aes256Cbc, trailer, longestPadding })
     fc.assert(
       fc.property(
@@ -106,7 +106,7 @@ describe("the parts of an archive", () => {
 })
 
 describe("decryption of a part", () => {
-  it("gives the bytes that decrypting the whole gives, for any part size and any cut of the ciphertext", () => {
+  it("gives the same bytes as decrypting the whole, for any part size and any cut of the ciphertext", () => {
     fc.assert(
       fc.property(
         fc.integer({ min: 1, max: 200 }),
@@ -127,7 +127,7 @@ describe("decryption of a part", () => {
     )
   })
 
-  it("leaves padding where it is", () => {
+  it("leaves padding in place", () => {
     const padded = Buffer.concat([randomBytes(28), Buffer.alloc(4, 4)])
     expect(decryptPart(encrypt(padded), true, 7)).toEqual(padded)
   })
@@ -144,7 +144,7 @@ describe("decryption of a part", () => {
     )
   })
 
-  it("agrees with a decipher of node over the whole", () => {
+  it("agrees with a Node decipher over the whole", () => {
     const ciphertext = randomBytes(1600)
     const decipher = createDecipheriv("aes-256-cbc", contentKey.key, contentKey.iv).setAutoPadding(false)
     expect(decryptPart(ciphertext, true, 333)).toEqual(
@@ -164,7 +164,7 @@ describe("CRC-32", () => {
   })
 
   it("combines over pieces longer than 2^32 bytes", () => {
-    // 5 GiB of zeros behind a piece, once in one step and once in five.
+    // 5 GiB of zeros after a piece, once in one step and once in five.
     const first = crc32("archive")
     const gibOfZeros = [...Array(30)].reduce(
       (crc, _, n) => combineCrc32(crc, crc, 2 ** n),

@@ -1,27 +1,27 @@
-/** Bytes from `start` up to, not including, `end`. */
+/** Bytes from `start` up to, but not including, `end`. */
 export interface ByteRange {
   readonly start: number
   readonly end: number
 }
 
 /**
- * What the size of a part is a multiple of, in bytes: whole MPEG-TS packets, and whole blocks of every envelope. So every part
- * begins with a packet and with a block.
+ * Part sizes are multiples of this many bytes: whole MPEG-TS packets, and whole blocks of every envelope. So every part begins
+ * with a packet and with a block.
  */
 export const PART_UNIT = 752
 
 /** A piece of an archive that is read, decrypted, written and retried on its own. */
 export interface Part {
-  /** 1, 2, 3, … as the stores number them. */
+  /** 1, 2, 3, …, like the stores' numbers. */
   readonly number: number
   readonly plaintext: ByteRange
-  /** What to read: `lead` bytes, then the part's own; of the last part, the envelope's trailer, too. */
+  /** What to read: `lead` bytes, then the part's own, and for the last part the envelope's trailer. */
   readonly ciphertext: ByteRange
-  /** Bytes in front of the part's own ciphertext that decrypting it takes. */
+  /** How many bytes before the part's own ciphertext are needed to decrypt it. */
   readonly lead: number
 }
 
-/** The parts of one archive, computed rather than stored: 40 GB in 5 MiB parts would be 8,000 objects. */
+/** The parts of one archive, computed instead of stored: 40 GB in 5 MiB parts would be 8,000 objects. */
 export interface PartPlan {
   readonly count: number
   part(number: number): Part

@@ -56,7 +56,7 @@ describe("the password codec", () => {
     )
   })
 
-  it("ignores white space around and inside base64, as a hand-made file has it", () => {
+  it("ignores white space around and inside base64, as in handmade files", () => {
     const wrapped = randomBytes(256)
     const text = wrapped.toString("base64").replace(/(.{64})/g, "$1\n")
     expect(decodeEncryptedPassword(` ${text}\n`)).toEqual(wrapped)

@@ -1,7 +1,7 @@
 /**
- * The password of an encrypted archive: version · algorithm · mode · key · IV, wrapped with RSA-OAEP under the customer's
- * certificate and sent as base64 in the archive-status callback ("Decrypting an archive" in the vendor's OpenTok
- * Encryption guide).
+ * The password of an encrypted archive: version · algorithm · mode · key · IV, encrypted with RSA-OAEP for the customer's
+ * certificate and sent as base64 in the archive-status callback ("Decrypting an archive" in the vendor's OpenTok Encryption
+ * guide).
  */
 import { constants, type KeyObject, publicEncrypt, randomBytes } from "node:crypto"
 import { counted } from "../counted.ts"
@@ -13,17 +13,17 @@ import { envelopeOf, HEADER, passwordSizeOf, passwordSizes, unknownEnvelope } fr
 /** The hash of RSA-OAEP and of its mask generation function (RFC 8017, section 7.1). */
 export type OaepHash = "sha1" | "sha256" | "sha384" | "sha512"
 
-/** Bits of the smallest RSA modulus that wraps every password: RSAES-OAEP with SHA-1 takes 42 bytes (RFC 8017, section 7.1.1). */
+/** The smallest RSA modulus, in bits, that fits every password: RSAES-OAEP with SHA-1 takes 42 bytes (RFC 8017, section 7.1.1). */
 export const SMALLEST_MODULUS_BITS = 8 * (42 + Math.max(...passwordSizes()))
 
-/** Bytes of what RSA gives: for moduli of 768 bits, the first usual size that wraps a password, to the largest that openssl uses. */
+/** The size of RSA's output in bytes: from moduli of 768 bits, the first usual size that fits a password, to openssl's largest. */
 const WRAPPED_SIZE = { min: 96, max: 2048 }
 
 const BASE64 = /^[A-Za-z0-9+/]*={0,2}$/
 
 /**
- * The wrapped password's bytes from the callback's base64, white space ignored. `ERR_PASSWORD_INVALID` if it is not base64
- * (RFC 4648, section 4) or can't be the output of RSA. Messages give positions and lengths, never the text.
+ * The encrypted password's bytes from the callback's base64, ignoring white space. Throws `ERR_PASSWORD_INVALID` if it is not
+ * base64 (RFC 4648, section 4) or can't be the output of RSA. Messages give positions and lengths, never the text.
  */
 export function decodeEncryptedPassword(base64: string): Uint8Array {
   const text = base64.replace(/\s+/g, "")
@@ -50,14 +50,14 @@ export function decodeEncryptedPassword(base64: string): Uint8Array {
 }
 
 /**
- * The content key in an unwrapped password, as copies. `ERR_PASSWORD_INVALID` if its header names no envelope that is known, or
- * its size is not that envelope's: the vendor has changed the format, or the password is of another system.
+ * The content key in an unwrapped password, copied. Throws `ERR_PASSWORD_INVALID` if its header names an unknown envelope, or if
+ * its size does not match the envelope: the vendor has changed the format, or the password belongs to another system.
  */
 export function parsePassword(password: Uint8Array): ContentKey {
   checkSize(password, passwordSizes())
   const envelope = envelopeOf(password)
   checkSize(password, [passwordSizeOf(envelope)])
-  // Not `slice`, which on a Buffer is a view: the password is wiped, the content key lives on. And in a buffer made as such: a
+  // Not `slice`, which on a Buffer is a view: the password is wiped, but the content key lives on. And with its own ArrayBuffer: a
   // small typed array begins inside V8's heap and moves out when OpenSSL uses it, which leaves a copy that nobody can wipe.
   const contentKey = new Uint8Array(new ArrayBuffer(password.length - HEADER.length))
   contentKey.set(password.subarray(HEADER.length))
@@ -72,14 +72,14 @@ function checkSize(password: Uint8Array, sizes: readonly number[]): void {
     )
 }
 
-/** A new content key, at random; for the envelope that the vendor uses, if none is named. */
+/** A new random content key. Default: for the vendor's envelope. */
 export const generateContentKey = (envelope: Envelope = aes256Cbc): ContentKey => ({
   envelope,
   key: randomBytes(envelope.keySize),
   iv: randomBytes(envelope.ivSize),
 })
 
-/** The password for a content key, of the vendor's envelope if it names none: the inverse of `parsePassword`. */
+/** The password for a content key, by default in the vendor's envelope. The inverse of `parsePassword`. */
 export function encodePassword({
   envelope = aes256Cbc,
   key,
@@ -91,7 +91,7 @@ export function encodePassword({
   return Uint8Array.from([...HEADER.map((field) => envelope[field].value), ...key, ...iv])
 }
 
-/** Wraps a password under the customer's public key (RSAES-OAEP, RFC 8017, section 7.1.1), as the vendor does; base64. */
+/** Encrypts a password with the customer's public key (RSAES-OAEP, RFC 8017, section 7.1.1), as the vendor does; base64. */
 export function wrapPassword(
   password: Uint8Array,
   publicKey: KeyObject,
@@ -103,7 +103,7 @@ export function wrapPassword(
   ).toString("base64")
 }
 
-/** Overwrites secret bytes; call it in `finally`. */
+/** Overwrites secret bytes. Call it in `finally`. */
 export function wipe(...secrets: (Uint8Array | undefined)[]): void {
   for (const secret of secrets) secret?.fill(0)
 }

@@ -1,6 +1,6 @@
 /**
- * What stands behind the last whole packet. The vendor's own command decrypts with `-nopad`, yet writers pad: packets are 188
- * bytes, blocks are 16, so a PKCS#7 padding (RFC 5652, section 6.3) behind whole packets is the archive's length modulo 188.
+ * What follows the last whole packet. The vendor's own command decrypts with `-nopad`, yet writers pad. Packets are 188 bytes and
+ * blocks are 16, so after whole packets a PKCS#7 padding (RFC 5652, section 6.3) is as long as the archive modulo 188.
  */
 import { PACKET_SIZE } from "./mpeg-ts.ts"
 
@@ -15,8 +15,8 @@ export interface Tail {
 }
 
 /**
- * The tail of an archive of `size` bytes of plaintext. `end` is where a padding can be: its last bytes, as many as the envelope's
- * longest padding has, or all it has.
+ * The tail of an archive with `size` bytes of plaintext. `end` is its last bytes: as many as the envelope's longest padding has,
+ * or all of them.
  */
 export function readTail(size: number, end: Uint8Array): Tail {
   const rest = size % PACKET_SIZE
@@ -26,7 +26,7 @@ export function readTail(size: number, end: Uint8Array): Tail {
   return isPadded ? { form: "pkcs7", padding: rest } : { form: "irregular", padding: 0 }
 }
 
-/** Bytes that are kept of an archive of `size` bytes with this tail. */
+/** How many bytes are kept of an archive of `size` bytes with this tail. */
 export function keptSize(size: number, tail: Tail, rule: TailRule): number {
   return rule === "trim" ? size - tail.padding : size
 }

@@ -1,9 +1,9 @@
-/** Small files of text (keys, passphrases, callbacks) as editors and shells of every system save them. */
+/** Small text files (keys, passphrases, callbacks) as editors and shells of every system save them. */
 import { transcode } from "node:buffer"
 
 /**
- * The text in `content` as UTF-8 without a byte order mark; UTF-16 is known by its mark. `content` itself, or a part of it, where
- * nothing can be converted: a secret is copied only if it must be, and never becomes a string.
+ * The text in `content` as UTF-8 without a byte order mark. UTF-16 is recognised by its mark. Returns `content` itself, or a part
+ * of it, if nothing must be converted: a secret is copied only if necessary, and never becomes a string.
  */
 export function utf8Of(content: Buffer): Buffer {
   const [first, second, third] = content
@@ -14,7 +14,7 @@ export function utf8Of(content: Buffer): Buffer {
   try {
     return transcode(isLittleEndian ? units : units.swap16(), "utf16le", "utf8")
   } catch {
-    // The mark is there by chance: it is no text.
+    // The mark is there by chance, and this is not text.
     return content
   } finally {
     units.fill(0)

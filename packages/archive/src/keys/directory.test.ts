@@ -59,14 +59,14 @@ describe("a key directory", () => {
     ])
   })
 
-  it("finds a key that was added since, without a restart", async () => {
+  it("finds a key that was added later, without a restart", async () => {
     const ring = await openKeyDirectory(directory, { refreshMs: 60_000 })
     expect(await ring.unwrap(await passwordOf("openssl-zero"), never)).toBeNull()
     await place("openssl-zero", "added.pem")
     expect(await ring.unwrap(await passwordOf("openssl-zero"), never)).not.toBeNull()
   })
 
-  it("keeps the old key of a file that turns bad, and says so", async () => {
+  it("keeps the old key of a file that turns bad, and reports that", async () => {
     await place("openssl-zero", "key.pem")
     const ring = await openKeyDirectory(directory, { refreshMs: 0 })
     await writeFile(join(directory, "key.pem"), "rubbish")
@@ -85,7 +85,7 @@ describe("a key directory", () => {
     expect(ring.problems()).toEqual([])
   })
 
-  it("is unavailable, rather than without a match, while one of its files can't be used", async () => {
+  it("is unavailable, rather than without a match, while one of its files is unusable", async () => {
     await place("openssl-zero", "good.pem")
     await place("openssl-passphrase", "protected.pem")
     await writeFile(join(directory, "protected.passphrase"), "wrong")
@@ -98,7 +98,7 @@ describe("a key directory", () => {
     })
   })
 
-  it("tells one without any usable key as such, and how many files there are", async () => {
+  it("reports that it has no usable key, and how many files there are", async () => {
     await writeFile(join(directory, "a.pem"), "rubbish")
     const ring = await openKeyDirectory(directory)
     const unwrap = async () => ring.unwrap(await passwordOf("openssl-zero"), never)
@@ -112,7 +112,7 @@ describe("a key directory", () => {
     })
   })
 
-  it("opens no pipe, no device, nothing that is too large for a key, and goes on without", async () => {
+  it("opens no pipe, no device, and nothing too large for a key, and goes on without", async () => {
     await place("openssl-zero", "key.pem")
     execFileSync("mkfifo", [join(directory, "pipe.pem")])
     await symlink("/dev/zero", join(directory, "zeros.pem"))
@@ -129,7 +129,7 @@ describe("a key directory", () => {
     ])
   })
 
-  it("tells which keys every user of the machine may read", async () => {
+  it("reports keys that every user of the machine may read", async () => {
     await place("openssl-zero", "key.pem")
     await chmod(join(directory, "key.pem"), 0o640)
     const ring = await openKeyDirectory(directory)
@@ -155,7 +155,7 @@ describe("a key directory", () => {
     },
   )
 
-  it("takes a passphrase as it is, if that opens the key: openssl counts a byte order mark to it", async () => {
+  it("tries a passphrase unchanged first: openssl takes a byte order mark for a part of it", async () => {
     const passphrase = "\uFEFFfrom another editor"
     const key = join(directory, "key.pem")
     execFileSync("openssl", [
@@ -167,7 +167,7 @@ describe("a key directory", () => {
     expect(ring.problems()).toEqual([])
   })
 
-  it("passes over a certificate, which openssl puts beside its key", async () => {
+  it("skips a certificate, which openssl puts beside its key", async () => {
     await place("openssl-zero", "key.pem")
     await copyFile(join(vectors, "openssl-zero/cert.pem"), join(directory, "cert.pem"))
     const ring = await openKeyDirectory(directory)
@@ -176,7 +176,7 @@ describe("a key directory", () => {
     expect(await ring.unwrap(await passwordOf("openssl-pkcs7"), never)).toBeNull()
   })
 
-  it("knows the certificates of its keys, in files of their own or beside the key, and those of no others", async () => {
+  it("knows the certificates of its keys, in files of their own or beside the key, and no others", async () => {
     await place("openssl-zero", "key.pem")
     const pem = (vector: string) => readFile(join(vectors, vector, "cert.pem"), "utf8")
     await writeFile(join(directory, "cert.pem"), (await pem("openssl-zero")) + (await pem("openssl-pkcs7")))
@@ -202,14 +202,14 @@ describe("a key directory", () => {
     expect(ring.certificates().map(({ name }) => name)).toEqual(["both.pem"])
   })
 
-  it("forgets a key that was taken away", async () => {
+  it("forgets a removed key", async () => {
     await place("openssl-zero", "key.pem")
     const ring = await openKeyDirectory(directory, { refreshMs: 0 })
     await rm(join(directory, "key.pem"))
     expect(await ring.unwrap(await passwordOf("openssl-zero"), never)).toBeNull()
   })
 
-  it("tells when it was last read, which a look that fails does not change", async () => {
+  it("knows when it was last read, which a failed look does not change", async () => {
     await place("openssl-zero", "key.pem")
     const ring = await openKeyDirectory(directory, { refreshMs: 60_000 })
     const at = ring.lookedAt()
@@ -220,7 +220,7 @@ describe("a key directory", () => {
     await expect.poll(() => ring.refresh().then(() => ring.lookedAt())).toBeGreaterThan(at)
   })
 
-  it("that does not exist is a key service that is unavailable", async () => {
+  it("that does not exist is an unavailable key service", async () => {
     await expect(openKeyDirectory(join(directory, "absent"))).rejects.toMatchObject({
       code: "ERR_KEY_SERVICE_UNAVAILABLE",
       message: expect.stringContaining("ENOENT"),

@@ -1,4 +1,4 @@
-/** A key ring kept in a directory of PEM files, as Kubernetes mounts a secret. */
+/** A key ring in a directory of PEM files, as Kubernetes mounts a secret. */
 import { readdir, stat } from "node:fs/promises"
 import { join } from "node:path"
 import { isUnsealError, UnsealError } from "../errors.ts"
@@ -12,7 +12,7 @@ import { readPrivateKey } from "./private-key.ts"
 
 export interface KeyDirectoryOptions {
   readonly oaepHash?: OaepHash
-  /** How long a look at the directory is good for; default 10 s. A password that no key fits causes a new look at once. */
+  /** How long a look at the directory is valid. Default 10 s. A password that no key fits causes a new look at once. */
   readonly refreshMs?: number
 }
 
@@ -27,9 +27,10 @@ interface Entry {
 }
 
 /**
- * Opens the `*.pem` files of `directory` as a key ring, newest modified first; the passphrase of `NAME.pem` stands beside it in
- * `NAME.passphrase` (one trailing newline ignored). The directory is read again as it changes, so keys rotate without a restart.
- * A file that turns bad keeps its old key. Certificates may stand beside the keys: openssl's command puts them there. A missing directory, or one that can't be read, throws `ERR_KEY_SERVICE_UNAVAILABLE`.
+ * Opens the `*.pem` files of `directory` as a key ring, newest modified first. The passphrase of `NAME.pem` is beside it in
+ * `NAME.passphrase`, without one trailing newline. The directory is read again as it changes, so keys rotate without a restart. A
+ * file that turns bad keeps its old key. Certificates may lie beside the keys, where openssl's command puts them. Throws
+ * `ERR_KEY_SERVICE_UNAVAILABLE` for a directory that is missing or can't be read.
  */
 export async function openKeyDirectory(
   directory: string,
@@ -89,7 +90,7 @@ export async function openKeyDirectory(
       if (Date.now() - lookedAt >= refreshMs) await refresh()
       const unwrapped = await ring.unwrap(encryptedPassword, signal)
       if (unwrapped !== null) return unwrapped
-      // The right key may have been mounted this minute: look once more before giving up on a recording.
+      // The right key may have just been mounted, so this looks once more before giving up on a recording.
       await refresh()
       const again = await ring.unwrap(encryptedPassword, signal)
       if (again === null && problems().length > 0)
@@ -111,7 +112,7 @@ const passedOver = (name: string): KeyNote => ({
     : `${name} is ignored: its name does not end in .pem`,
 })
 
-/** The error for a password that no usable key fits while the files `bad` can't be used: one of them may fit. */
+/** The error for a password that no usable key fits while the files `bad` are unusable: one of them may fit. */
 function maybeAmong(bad: readonly KeyProblem[], usable: number, directory: string): UnsealError {
   const { error } = bad[0]!
   const isOne = bad.length === 1
@@ -126,7 +127,7 @@ function maybeAmong(bad: readonly KeyProblem[], usable: number, directory: strin
   return new UnsealError("ERR_KEY_SERVICE_UNAVAILABLE", message, { cause: error })
 }
 
-/** The names in `directory`: keys, and what nobody will look into. A mounted volume has hidden entries of its own. */
+/** The names in `directory`: keys, and files that are ignored. A mounted volume has hidden entries of its own. */
 async function filesOf(directory: string): Promise<{ pem: string[]; ignored: string[] }> {
   try {
     const names = (await readdir(directory)).sort()
@@ -173,7 +174,7 @@ async function readEntry(directory: string, name: string, before: Entry | undefi
   }
 }
 
-/** The certificates of a file, and whether it holds nothing else. One that can't be read is no reason to do without the keys. */
+/** The certificates in a file, and whether it contains nothing else. An unreadable one does not prevent the use of the keys. */
 async function lookInto(path: string, name: string) {
   const { content: pem, isPublic } = await readSmallFile(path)
   const text = utf8Of(pem)

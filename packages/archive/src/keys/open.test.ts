@@ -13,7 +13,7 @@ const unwrapped = { password: new Uint8Array(64).fill(1), keyId: "ab" }
 const away = () => new UnsealError("ERR_KEY_SERVICE_UNAVAILABLE", "service answered 503")
 type Answer = (signal: AbortSignal) => Promise<UnwrappedPassword | null>
 
-/** A key service that answers its requests one after the other as told, the last as all that follow. */
+/** A key service that gives these answers in turn, and repeats the last. */
 function remote(answers: readonly Answer[], opening: readonly (() => Promise<void>)[] = []) {
   const seen = {
     requests: 0,
@@ -51,7 +51,7 @@ function remote(answers: readonly Answer[], opening: readonly (() => Promise<voi
 
 const hangs: Answer = () => new Promise<never>(() => {})
 
-test("a path and a file URL are the same directory, which may have blanks", async () => {
+test("a path and a file URL name the same directory, which may contain blanks", async () => {
   const directory = await mkdtemp(join(tmpdir(), "unseal-rings-"))
   const keys = join(directory, "two words")
   await mkdir(keys)
@@ -87,7 +87,7 @@ test.each([
   await expect(openKeyRing(location)).rejects.toThrow(new RangeError(`key ring ${problem}`))
 })
 
-test("a scheme that is registered is known, beside paths", async () => {
+test("a registered scheme is known, beside paths", async () => {
   const { schemes } = remote([async () => null])
   for (const fine of ["fake://keys/a", "FAKE://keys/a", "/keys", "./odd:name", "keys"])
     expect(keyRingProblem(fine, schemes), fine).toBeNull()
@@ -97,7 +97,7 @@ test("a scheme that is registered is known, beside paths", async () => {
   )
 })
 
-test("a service that fails and then answers is asked again, at its opening as well", async () => {
+test("a service that fails and then answers is asked again, even while it is opened", async () => {
   const fails = async () => Promise.reject(away())
   const { seen, open } = remote([fails, fails, async () => unwrapped], [fails])
   const ring = await open()
@@ -122,7 +122,7 @@ test("a service that refuses is not asked again", async () => {
   expect(seen.requests).toBe(1)
 })
 
-test("that no key fits is an answer, and a fault of ours is not tried again", async () => {
+test("a key that does not fit is an answer, and a fault of ours is not retried", async () => {
   const fault = new TypeError("bug")
   const { seen, open } = remote([async () => null, async () => Promise.reject(fault)])
   const ring = await open()
@@ -131,7 +131,7 @@ test("that no key fits is an answer, and a fault of ours is not tried again", as
   expect(seen).toMatchObject({ requests: 2, retried: [] })
 })
 
-test("a service that never answers is given up, each try with its own signal; what comes too late is wiped", async () => {
+test("a service that never answers is given up, each try with its own signal; a late result is wiped", async () => {
   const late = { password: new Uint8Array(64).fill(1), keyId: "ab" }
   const deferred = Promise.withResolvers<UnwrappedPassword>()
   const { seen, open } = remote([() => deferred.promise, hangs])
@@ -145,7 +145,7 @@ test("a service that never answers is given up, each try with its own signal; wh
   await expect.poll(() => late.password.every((byte) => byte === 0)).toBe(true)
 })
 
-test("one that opens too late is closed, and another try may have worked meanwhile", async () => {
+test("a ring that opens too late is closed, and another try may have worked meanwhile", async () => {
   const deferred = Promise.withResolvers<void>()
   const { seen, open } = remote([async () => null], [() => deferred.promise])
   await open()
@@ -176,7 +176,7 @@ test("an abort ends the wait with its own reason, before, during and between tri
   }
 })
 
-test("a directory that hangs is given up as well, after one try: a second would wait behind the first", async () => {
+test("a directory that hangs is given up after one try, because a second would wait behind the first", async () => {
   const { seen, schemes } = remote([hangs])
   const local = { fake: { ...schemes.fake!, isRemote: false } }
   const ring = await openKeyRing("fake://keys/a", { schemes: local, requests: { timeoutMs: 100 } })

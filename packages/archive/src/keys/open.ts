@@ -13,9 +13,9 @@ export interface KeyRingOptions {
 export interface KeyRingScheme {
   /** A URL of this scheme, for messages. */
   readonly example: string
-  /** Whether the keys are asked for over a network: a request then has less time, and is made again when it fails. */
+  /** Whether the keys are requested over a network. Requests then have less time, and are repeated if they fail. */
   readonly isRemote: boolean
-  /** Judges `url` and asks nobody: gives what opens its ring, or what is wrong with it as a clause, without anything secret. */
+  /** Checks `url` without asking anybody. Returns a function that opens its ring, or what is wrong as a clause without secrets. */
   parse(url: string): ((options: KeyRingOptions, signal: AbortSignal) => Promise<OpenedKeyRing>) | string
 }
 
@@ -32,7 +32,7 @@ const DIRECTORY: KeyRingScheme = {
     try {
       if (parsed) return directoryAt(resolve(fileURLToPath(parsed)))
     } catch {
-      // A broken or forbidden escape: Node's message would repeat it.
+      // A broken or forbidden escape. Node's message would repeat it.
     }
     return "must be file:///directory, with three slashes and nothing after the path"
   },
@@ -41,17 +41,20 @@ const DIRECTORY: KeyRingScheme = {
 const SCHEMES: KeyRingSchemes = { file: DIRECTORY }
 
 export interface OpenKeyRingOptions extends KeyRingOptions {
-  /** In place of those that are built in. */
+  /** Replaces the built-in schemes. */
   readonly schemes?: KeyRingSchemes | undefined
-  /** How its requests are limited and made again, in place of what is usual for its scheme. */
+  /** Overrides the scheme's usual limits and retries of requests. */
   readonly requests?: KeyRetryOptions | undefined
 }
 
-/** A directory may be on another machine, whose file system takes its time. It is read once: a second look would wait behind the first. */
+/**
+ * A directory may be on another machine with a slow file system. It is read once, because a second look would wait behind the
+ * first.
+ */
 const LOCAL: KeyRetryOptions = { attempts: 1, timeoutMs: 20_000 }
 
 /**
- * Opens the key ring at `location`: the path of a directory, or a URL. `RangeError` if `keyRingProblem` finds fault with it,
+ * Opens the key ring at `location`: a directory's path, or a URL. Throws `RangeError` if `keyRingProblem` finds a fault, and
  * `ERR_KEY_SERVICE_UNAVAILABLE` if its keys can't be reached. Each call of a ring ends in time: see `withKeyRetries`.
  */
 export async function openKeyRing(
@@ -69,14 +72,14 @@ export async function openKeyRing(
     if (signal.aborted) await ring.close()
     return ring
   }
-  // A directory that hangs keeps a thread until it answers: its first look is waited for, and never begun anew beside itself.
+  // A directory that hangs keeps a thread until it answers. Its first look is waited for, and no other starts beside it.
   const ring = scheme.isRemote
     ? await createKeyRetries(limits)(`key ring of ${scheme.example}`, opening)
     : await opening(new AbortController().signal)
   return withKeyRetries(ring, limits)
 }
 
-/** What is wrong with `location` as the place of a key ring, as a clause without anything secret, or `null`. */
+/** What is wrong with `location` for a key ring, as a clause without secrets, or `null`. */
 export function keyRingProblem(location: string, schemes: KeyRingSchemes = SCHEMES): string | null {
   const found = find(location, schemes)
   return typeof found === "string" ? found : null

@@ -5,8 +5,9 @@ import { utf8Of } from "../format/text.ts"
 import { NotASmallFile, readSmallFile } from "../small-file.ts"
 
 /**
- * Reads one private key file, with its passphrase from `passphrasePath` or as given. `ERR_KEY_INVALID` as `parsePrivateKey`;
- * the file system's own errors pass through, `ERR_KEY_INVALID` too for what is no small file. With `pipes` both may come through a pipe, until that signal is aborted.
+ * Reads one private key file, with its passphrase from `passphrasePath` or as given. Throws `ERR_KEY_INVALID` like
+ * `parsePrivateKey` and for anything but a small file; the file system's own errors pass through. With `pipes` both may come
+ * through a pipe, until that signal is aborted.
  */
 export async function readPrivateKey(
   path: string,
@@ -24,7 +25,7 @@ export async function readPrivateKey(
       return parsePrivateKey(pem, name, passphrase)
     } catch (error) {
       if (text === undefined || text === read) throw error
-      // openssl takes a byte order mark for a part of the passphrase; whoever has typed it since does not.
+      // openssl takes a byte order mark for a part of the passphrase, but nobody types one.
       return parsePrivateKey(pem, name, trimNewline(text))
     }
   } finally {
@@ -32,7 +33,7 @@ export async function readPrivateKey(
   }
 }
 
-/** A file that is not one is named: two are read, and only one of them may be at fault. */
+/** Names the file in the error: two are read, and only one of them may be at fault. */
 async function contentOf(path: string, pipes?: AbortSignal): Promise<Buffer> {
   try {
     return (await readSmallFile(path, { pipes })).content

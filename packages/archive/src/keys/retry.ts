@@ -4,27 +4,33 @@ import { backoffMs, rest, untilAborted } from "../waiting.ts"
 import type { OpenedKeyRing } from "./contract.ts"
 
 export interface KeyRetryOptions {
-  /** Tries of one request; 3 if left out. */
+  /** Tries per request. Default 3. */
   readonly attempts?: number | undefined
-  /** How long one try may take; 5000 if left out. With all tries and pauses, less than the 20 s in which a silent peer gives its slots back. */
+  /**
+   * The limit of one try. Default 5000. All tries and pauses together take less than the 20 s after which slots of a silent peer
+   * are freed.
+   */
   readonly timeoutMs?: number | undefined
-  /** The first pause is up to so long, and each further one up to twice the one before; 100 if left out. */
+  /** The upper bound of the first pause. It doubles with each further pause. Default 100. */
   readonly baseMs?: number | undefined
-  /** No pause is longer; 1000 if left out. */
+  /** The longest pause. Default 1000. */
   readonly maxMs?: number | undefined
   /** Called before each pause, for the metric. */
   readonly onRetry?: ((code: ErrorCode) => void) | undefined
-  /** From 0 up to, not including, 1; `Math.random` if left out. */
+  /** A number in [0, 1). Default `Math.random`. */
   readonly random?: (() => number) | undefined
 }
 
-/** The codes after which a request for a key is made again. */
+/** The codes after which a request for a key is repeated. */
 export const RETRIED_KEY_CODES = ["ERR_KEY_SERVICE_UNAVAILABLE"] as const satisfies ErrorCode[]
 
-/** Counted in ticks, not by a clock: what a stopped process or a busy loop has missed is not the peer's silence. */
+/** Counted in ticks, not by a clock: a stopped process or a busy loop is not the peer's silence. */
 const TICKS = 20
 
-/** What `request` resolves to, or `ERR_KEY_SERVICE_UNAVAILABLE` after `timeoutMs`. What hears no signal goes on unseen. */
+/**
+ * Resolves like `request`. Throws `ERR_KEY_SERVICE_UNAVAILABLE` after `timeoutMs`. A request that ignores its signal goes on
+ * unseen.
+ */
 async function inTime<T>(
   what: string,
   request: (signal: AbortSignal) => Promise<T>,
@@ -48,7 +54,7 @@ async function inTime<T>(
   }
 }
 
-/** A function that makes one request as `withKeyRetries` makes those of a ring. */
+/** A function that makes one request with the retries of `withKeyRetries`. */
 export function createKeyRetries(options: KeyRetryOptions = {}) {
   const { attempts = 3, timeoutMs = 5_000, baseMs = 100, maxMs = 1_000, onRetry, random } = options
   return async <T>(
@@ -70,9 +76,10 @@ export function createKeyRetries(options: KeyRetryOptions = {}) {
 }
 
 /**
- * The request layer around `ring`, as `withRetries` is around a store: each try has a limit in time, and one that fails with
- * `ERR_KEY_SERVICE_UNAVAILABLE` is made again, with exponential backoff and full jitter. A service that refuses (`refused`) is not
- * asked again: permissions change in minutes, and what it answers suspends the project. An abort of the caller's signal ends the wait at once.
+ * Adds the request layer to `ring`, as `withRetries` does to a store. Each try has a time limit. One that fails with
+ * `ERR_KEY_SERVICE_UNAVAILABLE` is repeated, with exponential backoff and full jitter. A service that refuses (`refused`) is not
+ * asked again, because permissions change in minutes, and its answer suspends the project. An abort of the caller's signal ends
+ * the wait at once.
  */
 export function withKeyRetries(ring: OpenedKeyRing, options: KeyRetryOptions = {}): OpenedKeyRing {
   const retry = createKeyRetries(options)
