@@ -111,7 +111,7 @@ test("a job is completed with its result, and observed once", async () => {
   expect(consumer.active).toBe(0)
 })
 
-test("a completed job keeps neither the password nor the URL, and its callback is a duplicate all the same", async () => {
+test("a completed job keeps neither the password nor the URL, and yet its callback is a duplicate", async () => {
   const one = { ...payload(), url: "https://copies.example/signed-canary" }
   const run = Promise.withResolvers<RunResult>()
   consume({ run: () => run.promise })
@@ -127,7 +127,7 @@ test("a completed job keeps neither the password nor the URL, and its callback i
 
   const producer = createProducer({ connection: client, queue, deadlineMs: 10_000 })
   ends.push(() => producer.close())
-  // The same callback once more, as after an answer that was lost, and another one.
+  // The same callback again, as after a lost answer, and another one.
   expect(await producer.enqueue(one)).toEqual({ outcome: "enqueued", jobId })
   expect(await producer.enqueue({ ...one, nonce: randomUUID() })).toEqual({ outcome: "duplicate", jobId })
   expect(await stateOf(jobId)).toBe("completed")
@@ -159,7 +159,7 @@ test("a permanent failure is a dead letter after one attempt, with code and mess
   expect(consumer.ended).toHaveLength(1)
 })
 
-test("a payload that is not one is a dead letter without a run", async () => {
+test("an invalid payload is a dead letter without a run", async () => {
   const consumer = consume({ run: async () => ({}) })
   const view = new Queue(queue, { connection: client, prefix: queuePrefix(queue) })
   await view.add(JOB_NAME, { version: 9, encryptedPassword: "canary" }, { jobId: "old" })
@@ -190,7 +190,7 @@ test.for([1, 12])(
   },
 )
 
-test("a job whose object is missing waits without using attempts, and is done when it appears", async () => {
+test("a job with a missing object waits without using attempts, and is done when it appears", async () => {
   let looked = 0
   const consumer = consume({
     attempts: 1,
@@ -208,7 +208,7 @@ test("a job whose object is missing waits without using attempts, and is done wh
   ])
 })
 
-test("the wait for an object is counted from the first miss, not since the job was added", async () => {
+test("the wait for an object counts from the first miss, not since the job was added", async () => {
   const jobId = await enqueue()
   // After a weekend's backlog.
   await client.hset(queueKey(queue, jobId), "timestamp", String(Date.now() - 3 * 24 * 3_600_000))
@@ -223,12 +223,12 @@ test("the wait for an object is counted from the first miss, not since the job w
   await until("completed", jobId)
   const waits = consumer.ended.flatMap(({ ending }) => (ending.kind === "waiting" ? [ending.waitedMs] : []))
   expect(waits).toHaveLength(2)
-  // Kept with the job, so that the second run knows of the first.
+  // Kept with the job, so that the second run knows about the first.
   expect(waits[0]).toBeLessThan(1_000)
   expect(waits[1]).toBeGreaterThanOrEqual(1_000)
 })
 
-test("a job whose object does not appear in its time is a dead letter", async () => {
+test("a job whose object does not appear in time is a dead letter", async () => {
   consume({
     objectWaitMs: 500,
     run: async () => {
@@ -259,7 +259,7 @@ test("hands the jobs back on shutdown without using an attempt or a stall, first
   expect(consumer.ended.map(({ ending }) => ending.kind)).toEqual(["handed-back", "handed-back"])
 })
 
-test("closes within 5 s although a run does not end, and that run can't pass the fence any more", async () => {
+test("closes within 5 s although a run does not end, and that run can no longer pass the fence", async () => {
   let context: JobContext | undefined
   const consumer = consume({
     run: (_, given) => {
@@ -296,7 +296,7 @@ test("a run that succeeds while the process shuts down is completed, not handed 
   expect(await client.exists(checkpointKey(queue, jobId))).toBe(0)
 })
 
-test("closes within 5 s while Redis is frozen, and with Redis never there", async () => {
+test("closes within 5 s while Redis is frozen, and if Redis was never there", async () => {
   const nowhere = new Redis({ port: 1, lazyConnect: true })
   const lost = consume({ connection: nowhere, run: async () => ({}) })
   const consumer = consume({ run: (_, context) => untilAborted(context) })
@@ -323,7 +323,7 @@ test("a lost lock aborts the run and closes its fence, and another worker does t
       await client.set(lockKey(queue, context.jobId), "another", "PX", 1_000)
       await untilAborted(context).catch(() => {})
       await context.fence().catch((error: unknown) => fenced.push(error))
-      // Too late: this must not count.
+      // Too late, so this must not count.
       return { by: "the first" }
     },
   })
@@ -337,7 +337,7 @@ test("a lost lock aborts the run and closes its fence, and another worker does t
   expect(await field(jobId, "atm")).toBe("1")
 })
 
-test("the fence finds out by itself that the lock is gone, and then nothing can be written to the checkpoint", async () => {
+test("the fence notices a lost lock by itself, and then nothing can be written to the checkpoint", async () => {
   const thrown: unknown[] = []
   let starts = 0
   consume({
@@ -360,7 +360,7 @@ test("the fence finds out by itself that the lock is gone, and then nothing can 
   expect(await field(jobId, "stc")).toBe("1")
 })
 
-test("a new run of a job waits until its old one in the same process has ended", async () => {
+test("a new run of a job waits until the old one in the same process has ended", async () => {
   const order: string[] = []
   consume({
     run: async (_, context) => {
@@ -369,7 +369,7 @@ test("a new run of a job waits until its old one in the same process has ended",
       if (name === "first") {
         await client.del(lockKey(queue, context.jobId))
         await untilAborted(context).catch(() => {})
-        // Until BullMQ has found the job as stalled and given it to this worker again.
+        // Waits until BullMQ has found the job as stalled and given it to this worker again.
         await expect.poll(() => client.exists(lockKey(queue, context.jobId)), { timeout: 20_000 }).toBe(1)
       }
       order.push(`${name} ends`)
@@ -380,7 +380,7 @@ test("a new run of a job waits until its old one in the same process has ended",
   expect(order).toEqual(["first starts", "first ends", "second starts", "second ends"])
 })
 
-test("an event loop that is blocked for longer than the lock costs each job at most one more start", async () => {
+test("an event loop blocked for longer than the lock costs each job at most one more start", async () => {
   const starts = new Map<string, number>()
   let blocked = false
   const consumer = consume({
@@ -408,7 +408,7 @@ test("an event loop that is blocked for longer than the lock costs each job at m
   expect(consumer.ended.filter(({ ending }) => ending.kind === "committed")).toHaveLength(4)
 })
 
-test("a long job keeps its lock for longer than it holds without renewal", async () => {
+test("a long job keeps its lock for longer than a lock lasts without renewal", async () => {
   const consumer = consume({
     run: async () => {
       await new Promise((resolve) => setTimeout(resolve, 7_000))
@@ -462,7 +462,7 @@ test("a job that has killed its workers too often is a dead letter without anoth
   expect(consumer.ended).toMatchObject([{ ending: { kind: "dead-letter", code: "ERR_STALLED" } }])
 })
 
-test("works on by itself after Redis was down, at boot and later", async () => {
+test("recovers by itself after Redis was down, at boot and later", async () => {
   const own = await startRedis()
   ends.push(() => own.close())
   await own.stop()
@@ -481,7 +481,7 @@ test("works on by itself after Redis was down, at boot and later", async () => {
   await producer.close()
 })
 
-test("a full Redis is not asked a thousand times a second, and logged once a class", async () => {
+test("a full Redis is not asked a thousand times a second, and is logged once per class", async () => {
   const own = await startRedis()
   ends.push(() => own.close())
   const connection = new Redis(own.url)
@@ -505,7 +505,7 @@ test("a full Redis is not asked a thousand times a second, and logged once a cla
   await producer.close()
 })
 
-test("the queue's answers are progress, also when there is nothing to do", async () => {
+test("the queue's answers count as progress, even if there is nothing to do", async () => {
   const consumer = consume({ run: async () => ({}) })
   const before = consumer.lastProgressAt
   await expect.poll(() => consumer.lastProgressAt, { timeout: 30_000 }).toBeGreaterThan(before)
@@ -523,7 +523,7 @@ test("an observer that throws does not disturb the job", async () => {
   await until("completed", await enqueue())
 })
 
-test("BullMQ's job is what the keys of this package say", async () => {
+test("BullMQ's job has the keys that this package names", async () => {
   const jobId = await enqueue()
   const view = new Queue(queue, { connection: client, prefix: queuePrefix(queue) })
   expect((await Job.fromId(view, jobId))?.id).toBe(jobId)

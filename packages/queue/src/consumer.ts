@@ -24,49 +24,52 @@ import { createWatchdog, type WatchdogLimits } from "./watchdog.ts"
 export { type EndedRun, type JobContext, ShutdownReason, STALL_LIMIT }
 
 export interface ConsumerOptions<Result extends RunResult> {
-  /** Names the server: the consumer makes connections of its own like this one. */
+  /** Names the server. The consumer makes its own connections like this one. */
   readonly connection: RedisClient
   readonly queue: string
-  /** Jobs at once. */
+  /** How many jobs run at once. */
   readonly concurrency: number
-  /** Attempts before a job becomes a dead letter: 12. */
+  /** Attempts before a job becomes a dead letter. Default 12. */
   readonly attempts?: number
-  /** How long a job stays this worker's without a renewal: 60000. */
+  /** How long a job's lock lasts without a renewal. Default 60000. */
   readonly lockMs?: number
-  /** How often jobs whose worker died are looked for: 15000. */
+  /** The interval of looks for jobs whose worker died. Default 15000. */
   readonly stallCheckMs?: number
-  /** How long a job may wait for its object, since it was first missed: 24 hours. */
+  /** How long a job may wait for its object, from the first miss. Default 24 hours. */
   readonly objectWaitMs?: number
-  /** How long a job may be held back by suspensions, in all: 24 hours. */
+  /** How long suspensions may hold a job in all. Default 24 hours. */
   readonly suspendMaxMs?: number
-  /** How soon and how often a suspended project is probed: after 1 s, and at most every 60 s. */
+  /** How soon and how often a suspended project is probed. Default: after 1 s, and at least every 20 s. */
   readonly suspension?: { readonly firstMs: number; readonly mostMs: number }
-  /** How soon and how often a worker that stands aside looks again: after 5 s, and at least every minute. */
+  /** How soon and how often a worker that stands aside looks again. Default: after 5 s, and at least every minute. */
   readonly asides?: { readonly firstMs: number; readonly mostMs: number }
-  /** `by-job` is BullMQ's own, only for the test that shows why it is not used: `by-run`. */
+  /** `by-job` is BullMQ's own, and only for the test that shows why it is not used. Default `by-run`. */
   readonly lockRenewal?: "by-run" | "by-job"
-  /** When a run is taken to be stuck. */
+  /** When a run counts as stuck. */
   readonly watchdog?: WatchdogLimits
   readonly logger?: QueueLogger
-  /** Does one job. What it throws decides what becomes of the job (ending.ts). */
+  /** Does one job. What it throws decides what happens to the job (ending.ts). */
   run(payload: JobPayload, context: JobContext): Promise<Result>
-  /** Called inside the processor, before BullMQ records the ending: metrics and logs do not depend on its events, which may not come. */
+  /**
+   * Called inside the processor, before BullMQ records the ending. Metrics and logs must not depend on BullMQ's events, which
+   * may not come.
+   */
   readonly observe: {
     ended(run: EndedRun<Result>): void
-    /** A run is stuck and was told to end; that it ended is told besides. */
+    /** A run is stuck and was told to end. Its end is reported separately. */
     stuck?(jobId: string, reason: Error): void
   }
 }
 
-/** Takes jobs out of the queue until it is closed. */
+/** Takes jobs from the queue until it is closed. */
 export interface Consumer {
-  /** When it last did something: a job ended, a lock was renewed, the queue answered. Milliseconds since the epoch. */
+  /** When it last did something (a job ended, a lock was renewed, the queue answered), in milliseconds since the epoch. */
   readonly lastProgressAt: number
-  /** What failed since then, or "". */
+  /** What has failed since then, or "". */
   readonly lastTrouble: string
-  /** Jobs whose run has not ended yet. */
+  /** The number of jobs whose run has not ended yet. */
   readonly active: number
-  /** The projects from which this worker stands aside, since it is the only one to fail (stand-aside.ts). */
+  /** The projects from which this worker stands aside because only it fails there (stand-aside.ts). */
   asides(): Aside[]
   /** Takes no more jobs, aborts all runs and hands their jobs back. Resolves within 5 s. */
   close(): Promise<void>
@@ -74,15 +77,15 @@ export interface Consumer {
 
 interface ActiveRun {
   readonly abort: AbortController
-  /** Ends the waiting for a run that does not end. */
+  /** Stops waiting for a run that does not end. */
   giveUp(): void
 }
 
-/** How long a run may take to end after an abort before its job is handed back without it. */
+/** How long a run may take to end after an abort. Then its job is handed back without it. */
 const GRACE_MS = 2_500
 const CLOSE_MS = 4_500
 
-/** A consumer, which begins at once: with Redis away it waits for it. */
+/** Creates a consumer, which begins at once. While Redis is away, it waits. */
 export function createConsumer<Result extends RunResult>(options: ConsumerOptions<Result>): Consumer {
   const { queue, concurrency, attempts = 12, lockMs = 60_000, stallCheckMs = 15_000, logger } = options
   const renewsByRun = options.lockRenewal !== "by-job"
@@ -133,7 +136,7 @@ export function createConsumer<Result extends RunResult>(options: ConsumerOption
   const watchdog = createWatchdog({
     ...options.watchdog,
     onHung: (error) => {
-      // Nobody catches it: the process ends, is started anew, and its jobs are found as stalled.
+      // Uncaught: the process ends and is restarted, and its jobs are found as stalled.
       throw error
     },
   })
@@ -154,7 +157,7 @@ export function createConsumer<Result extends RunResult>(options: ConsumerOption
     lockDuration: lockMs,
     skipLockRenewal: renewsByRun,
     stalledInterval: stallCheckMs,
-    // Ours comes first and is observed; BullMQ's is for a job that kills its process even before that.
+    // Our own limit comes first and is observed. BullMQ's is for a job that kills its process even before that.
     maxStalledCount: STALL_LIMIT + 1,
     runRetryDelay: 1_000,
     // Its INFO at start-up would be one more command that can fail for good.
@@ -168,12 +171,12 @@ export function createConsumer<Result extends RunResult>(options: ConsumerOption
   worker.on("error", (error) => logError(error, "queue failed"))
   worker.run().catch((error: unknown) => logError(error, "queue failed"))
 
-  /** BullMQ's processor: returning completes the job, and what it throws says what else becomes of it. */
+  /** BullMQ's processor. Returning completes the job, and an exception says what else happens to it. */
   async function process(job: Job, token = ""): Promise<Result> {
     const startedAt = performance.now()
-    // The worker's setting, not the one of the ingest that added the job.
+    // The setting of this worker, not that of the ingest that added the job.
     Object.assign(job.opts, { attempts, ...JOB_OPTIONS })
-    // BullMQ counts on in Redis, by a command that fails half-way through its script if this is no number.
+    // BullMQ counts it up in Redis, with a command that fails halfway through its script if this is not a number.
     if (!Number.isInteger(job.attemptsMade)) {
       job.attemptsMade = 0
       await connection.hset(queueKey(queue, job.id ?? ""), "atm", 0)

@@ -1,4 +1,4 @@
-/** What becomes of a job: as its run's own failure says (ending.ts), and as only all workers together know. */
+/** Decides what happens to a job, from its run's own failure (ending.ts) and from what only all workers together know. */
 import type { UnsealError } from "@unseal/archive/errors"
 import { untilAborted } from "@unseal/archive/waiting"
 import type { Job } from "bullmq"
@@ -23,11 +23,11 @@ export const HANDED_BACK = { kind: "handed-back" } as const
 const ANSWER_MS = 1_000
 const noAnswer = () => new Error(`redis did not answer within ${ANSWER_MS} ms`)
 
-/** The judge of all runs of a consumer. */
+/** Creates the judge of all of a consumer's runs. */
 export function createJudge(options: JudgeOptions) {
   const { connection, queue, attempts, objectWaitMs, suspensions, logError } = options
 
-  /** What becomes of a job whose run, which took `runMs`, has failed, after asking Redis what only all workers together know. */
+  /** Decides about a job whose run failed after `runMs`. Asks Redis for what only all workers together know. */
   async function failed(
     error: unknown,
     job: Job,
@@ -71,9 +71,9 @@ export function createJudge(options: JudgeOptions) {
     }
   }
 
-  /** What becomes of a job whose run gave way to a suspension, which may have ended since. */
+  /** Decides about a job whose run gave way to a suspension, which may have ended since. */
   async function stoodBack(taken: TakenJob, lock: JobLock): Promise<Ending<never>> {
-    // Whatever else ends the run now must not wait for Redis.
+    // If something else ends the run now, this must not wait for Redis.
     const admission = await admit(taken, AbortSignal.timeout(2 * ANSWER_MS)).catch(
       () => ({ kind: "run" }) as const,
     )
@@ -82,7 +82,7 @@ export function createJudge(options: JudgeOptions) {
     return admission.kind === "held" ? admission : HANDED_BACK
   }
 
-  /** Whether a job may run: it may if Redis does not tell. */
+  /** Whether a job may run. It may if Redis does not answer. */
   async function admit(taken: TakenJob, signal: AbortSignal): Promise<Admission> {
     try {
       return await untilAborted(suspensions.admit(taken), signal)

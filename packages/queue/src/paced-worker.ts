@@ -3,14 +3,17 @@ import { mendBackend } from "./worker-backend.ts"
 
 const NOTHING_FOR_US_MS = 500
 
-/** BullMQ's worker asks for the next job again at once when Redis refuses (OOM, READONLY): a thousand times a second. */
+/**
+ * When Redis refuses (OOM, READONLY), BullMQ's worker asks for the next job again at once, a thousand times a second. This one
+ * pauses.
+ */
 export class PacedWorker extends Worker {
   /** Called whenever the queue has answered, with a job or without. */
   onPoll: () => void = () => {}
 
-  /** Whether some jobs are not for this worker: then `mayTake` is asked before it takes one. */
+  /** Whether some jobs are not for this worker. Then `mayTake` is asked before it takes one. */
   isChoosy: () => boolean = () => false
-  /** Whether anything in line is for this worker; if so, it is the next. */
+  /** Whether a job in line is for this worker. If so, it is the next one. */
   mayTake: () => Promise<boolean> = async () => true
 
   constructor(name: string, processor: Processor, options: WorkerOptions) {
@@ -18,7 +21,7 @@ export class PacedWorker extends Worker {
     mendBackend(this)
   }
 
-  /** BullMQ's throws when the data are not JSON, and leaves the job active until it has stalled too often. */
+  /** BullMQ's own throws if the data are not JSON, and leaves the job active until it has stalled too often. */
   protected override createJob(...[json, jobId]: Parameters<Worker["createJob"]>) {
     try {
       return super.createJob(json, jobId)
@@ -28,7 +31,7 @@ export class PacedWorker extends Worker {
     }
   }
 
-  /** BullMQ's takes the next job with the same command that ends this one. */
+  /** BullMQ's own takes the next job with the same command that ends this one. */
   override processJob(job: Job, token: string, takesNext: () => boolean = () => true) {
     return super.processJob(job, token, () => !this.isChoosy() && takesNext())
   }

@@ -20,41 +20,50 @@ import type { JobLock, LockLostError } from "./lock.ts"
 import type { TakenJob } from "./suspension-contract.ts"
 import { type RunProgress, RunStuckError } from "./watchdog.ts"
 
-/** The reason of an abort that is no failure: the process ends, the job goes back. */
+/** The reason of an abort that is no failure: the process ends, and the job goes back. */
 export class ShutdownReason extends Error {
   override readonly name = "ShutdownReason"
 }
 
-/** The reason of an abort that is no failure: the run waits for a side that its project is suspended for; the job is held. */
+/** The reason of an abort that is no failure: the run waits for a side that its project is suspended for, so the job is held. */
 export class SuspendedReason extends Error {
   override readonly name = "SuspendedReason"
 }
 
-/** What a run gets beside its payload. */
+/** What a run gets in addition to its payload. */
 export interface JobContext {
   readonly jobId: string
   /** 1 for the first. Neither a hand-back nor waiting for an object counts. */
   readonly attempt: number
-  /** How often a run of this job has begun, this one included: also after a hand-back, a wait or a killed worker. */
+  /** How many runs of this job have begun, including this one, and those after a hand-back, a wait or a killed worker. */
   readonly starts: number
-  /** To be told of every step and of every byte: a run that tells nothing for minutes is aborted (watchdog.ts). */
+  /** Must be told about every step and every byte. A run that reports nothing for minutes is aborted (watchdog.ts). */
   readonly progress: RunProgress
-  /** Aborted with a `ShutdownReason`, a `SuspendedReason`, a `LockLostError` or a `RunStuckError`: the run must end soon, without an effect. */
+  /**
+   * Aborted with a `ShutdownReason`, a `SuspendedReason`, a `LockLostError` or a `RunStuckError`: the run must end soon, without
+   * an effect.
+   */
   readonly signal: AbortSignal
-  /** Resolves when the job has just been confirmed to be this run's; else throws `LockLostError`. To be called right before what can't be undone. */
+  /**
+   * Resolves when it has just been confirmed that this run owns the job; else throws `LockLostError`. Call it right before what
+   * can't be undone.
+   */
   fence(): Promise<void>
   readonly checkpoint: CheckpointLog
   /**
-   * To be called whenever a side has done what was asked of it, at `since` on the clock of `Date.now` (now, if left out): it ends
-   * a suspension of that side (suspension.ts).
+   * Call it whenever a side has done what was asked of it, at `since` on the clock of `Date.now` (default: now). It ends a
+   * suspension of that side (suspension.ts).
    */
   worked(side: Side, since?: number): void
   /**
-   * To be called now and then while the run waits for a side and nothing of its own moves: if its project has been suspended for
-   * that side meanwhile, by whichever worker, the run is aborted, and its job is held. The probe goes on.
+   * Call it now and then while the run waits for a side without progress of its own. If any worker has meanwhile suspended its
+   * project for that side, the run is aborted, and its job is held. The probe goes on.
    */
   waits(side: Side): void
-  /** Whether the project is suspended for `side`, as far as this worker knows: what was learned of it earlier proves nothing. */
+  /**
+   * Whether the project is suspended for `side`, as far as this worker knows. Earlier knowledge about the side then proves
+   * nothing.
+   */
   isSuspended(side: Side): boolean
 }
 
@@ -71,8 +80,8 @@ export interface EndedRun<Result extends RunResult> {
 }
 
 /**
- * A job that was found without its worker more often is a dead letter: it is probably what kills them. Where workers are killed
- * at random every few seconds, an archive that takes as long has been seen to lose eleven of them in a row.
+ * A job that was found without its worker more often than this is a dead letter, because it probably kills its workers. When
+ * workers were killed at random every few seconds, a slow archive has been seen to lose eleven of them in a row.
  */
 export const STALL_LIMIT = 20
 
@@ -80,13 +89,15 @@ export const STALL_LIMIT = 20
 export interface RunnerOptions<Result extends RunResult> extends JudgeOptions {
   readonly lockMs: number
   readonly room: Room
-  /** Called while a run is still in the room: one that blocked its worker may end before any timer has told of it. */
+  /** Called while a run is still in the room. A run that blocked its worker may end before any timer has noticed. */
   onEnding(): void
   readonly logger?: QueueLogger
   run(payload: JobPayload, context: JobContext): Promise<Result>
 }
 
-/** The payload of `job`. `ERR_JOB_INVALID` if it is malformed, or another job's: it would be published under a name that is not its own. */
+/**
+ * The payload of `job`. Throws `ERR_JOB_INVALID` if it is malformed, or another job's: it would be published under a wrong name.
+ */
 function readPayload(job: Job): JobPayload {
   const payload = parseJobPayload(job.data)
   if (!(job.id ?? "").startsWith(`${payload.projectId}_${payload.archiveId}`))
@@ -94,9 +105,9 @@ function readPayload(job: Job): JobPayload {
   return payload
 }
 
-/** Runs jobs from the payload to the ending; what becomes of the job then is not its business. */
+/** Runs jobs from the payload to the ending. What happens to the job then is decided elsewhere. */
 export interface Runner<Result extends RunResult> {
-  /** One run. Does not throw. It may abort itself. `givenUp` rejects when a run that was aborted has taken too long to end. */
+  /** One run. Does not throw. It may abort itself. `givenUp` rejects when an aborted run has taken too long to end. */
   runOnce(
     job: Job,
     token: string,
@@ -201,12 +212,12 @@ export function createRunner<Result extends RunResult>(deps: RunnerOptions<Resul
         suspensionsLearn()
         return { ...seen(), ending }
       }
-      // An aborted run may throw anything; what it was aborted for is what it failed of.
+      // An aborted run may throw anything. The reason of the abort is the failure.
       const error = signal.reason instanceof RunStuckError ? signal.reason : thrown
       const ending = await judge.failed(error, job, taken, lock, signal, performance.now() - startedAt)
       if (ending.kind === "suspended") worked.delete(ending.side)
       if (ending.kind !== "lock-lost" && !(signal.reason instanceof ShutdownReason)) suspensionsLearn()
-      // What may be gone on with when the job is redriven stays: the deployment's trouble says nothing of the archive.
+      // Keeps what a redriven job can continue: trouble of the deployment says nothing about the archive.
       if (ending.kind === "dead-letter" && isUnsealError(error) && isFinal(error))
         await forget(openLog(AbortSignal.timeout(1_000)))
       return { ...seen(), ending, error }
@@ -216,7 +227,7 @@ export function createRunner<Result extends RunResult>(deps: RunnerOptions<Resul
     }
   }
 
-  /** What is known of freezes. A job that never lost its worker has none, and costs no question. */
+  /** The known freezes. A job that never lost its worker has none, so Redis is not asked. */
   async function freezesOf(job: Job, signal: AbortSignal): Promise<FreezeRecord> {
     const none = { froze: 0, frozeAlone: 0 }
     if (job.stalledCounter === 0) return none
@@ -230,8 +241,8 @@ export function createRunner<Result extends RunResult>(deps: RunnerOptions<Resul
   }
 
   /**
-   * An earlier run of the same job in this process may still be ending, after its lock was lost. Two must not overlap; one
-   * that does not end must not keep the job from other workers either, so that this waits no longer than a lock holds.
+   * An earlier run of the same job in this process may still be ending after it lost its lock. The two must not overlap. But a
+   * run that does not end must not keep the job from other workers either, so this waits no longer than a lock lasts.
    */
   async function predecessorEnded(jobId: string, signal: AbortSignal): Promise<boolean> {
     const earlier = runs.get(jobId)
@@ -252,5 +263,5 @@ export function createRunner<Result extends RunResult>(deps: RunnerOptions<Resul
   return { runOnce }
 }
 
-/** Whether no later run of the archive could go on from what this one left. */
+/** Whether no later run of the archive can continue from what this one left. */
 const isFinal = ({ kind, owner }: UnsealError): boolean => kind === "permanent" && owner === "archive"

@@ -7,7 +7,7 @@ const failure = (strikes: number, at = 1) =>
 
 function start() {
   const clock = { now: 0 }
-  // Whoever asks Redis fails.
+  // Any request to Redis fails.
   const nobody = {} as AsideOptions["connection"]
   const asides = createAsides({ connection: nobody, queue: "q", now: () => clock.now })
   return { asides, clock, runs: (jobId: string) => asides.admits([NAME, "100001:keys"], jobId) }
@@ -29,7 +29,7 @@ test("looks again with one archive at a time, at intervals that grow to a minute
   ])
 })
 
-test("a look that told nothing is followed by another at once, and one that worked by all", () => {
+test("a look without a result is followed by another at once, and a successful one by all", () => {
   const { asides, clock, runs } = start()
   asides.failed(NAME, failure(MOST_STRIKES))
   clock.now = 5_000
@@ -41,7 +41,7 @@ test("a look that told nothing is followed by another at once, and one that work
   expect(asides.failing(NAME)).toEqual({ lastHitAt: 0, strikes: 0 })
 })
 
-test("one failure is not enough, and who stands aside from nothing asks nobody before it takes a job", async () => {
+test("one failure is not enough, and a worker that stands aside from nothing does not ask before it takes a job", async () => {
   const { asides, runs } = start()
   asides.failed(NAME, failure(1, 17))
   expect([runs("a"), asides.list(), await asides.mayTake()]).toEqual([true, [], true])

@@ -1,10 +1,10 @@
 /**
- * A worker that is itself broken among healthy ones: its network or disk is gone, its keys can't be read, its credentials were never
- * mounted. It would suspend a project again and again, and each time a healthy worker would end that. So a worker that has failed
- * twice where others succeeded meanwhile, and has not succeeded itself, stands aside from that project: it takes no archive of it,
- * suspends nothing, and looks again with one archive at growing intervals. Its first success brings it back.
+ * Handles a worker that is itself broken among healthy ones: its network or disk is gone, its keys can't be read, its credentials
+ * were never mounted. It would suspend a project again and again, and each time a healthy worker would end that. So a worker that
+ * has failed twice where others succeeded meanwhile, and has not succeeded itself, stands aside from that project: it takes none
+ * of its archives, suspends nothing, and looks again with one archive at growing intervals. Its first success brings it back.
  *
- * What it does not take stays in line for the others; archives of other projects overtake them for this worker alone.
+ * What it does not take stays in line for the others. Only this worker lets other projects' archives go first.
  */
 import type { Side } from "@unseal/archive/errors"
 import type { RedisClient } from "./client.ts"
@@ -13,14 +13,14 @@ import type { QueueLogger } from "./error-log.ts"
 import { COMMON } from "./suspension-scripts.ts"
 import { parseName, runScript } from "./suspension-state.ts"
 
-/** Failures after which others succeeded, and this worker not: with so many it stands aside. */
+/** After this many failures, each followed by others' success and none of its own, a worker stands aside. */
 export const MOST_STRIKES = 2
-/** How long a job that is offered as a look may take to be begun. */
+/** How soon a job offered as a look must begin. */
 const OFFER_MS = 1_000
-/** How far down the line is looked for an archive of another project. */
+/** How far down the line to search for an archive of another project. */
 const WINDOW = 1_000
 
-/** Of one project's side, from which this worker stands aside. */
+/** A project's side from which this worker stands aside. */
 export interface Aside {
   readonly projectId: string
   readonly side: Side
@@ -28,7 +28,7 @@ export interface Aside {
 }
 
 interface Failing {
-  /** Of the last failure, by Redis's clock. */
+  /** The time of the last failure, by Redis's clock. */
   readonly at: number
   readonly strikes: number
 }
@@ -38,13 +38,13 @@ interface Standing extends Aside {
   looks: number
   intervalMs: number
   nextLookAt: number
-  /** Until then no second job is taken as a look. */
+  /** No second job is taken as a look before then. */
   offeredUntil: number
   /** The job with which it looks. */
   look?: string
 }
 
-/** What a failure looked like. */
+/** The details of a failure. */
 export interface Failure extends Failing {
   readonly code: FailureCode
   readonly reason: string
@@ -54,14 +54,14 @@ export interface Failure extends Failing {
 /** Names are those of suspensions: `PROJECT:SIDE`. */
 export interface Asides {
   list(): Aside[]
-  /** What HIT is to know of this worker's last failure. */
+  /** What HIT needs to know about this worker's last failure. */
   failing(name: string): { readonly lastHitAt: number; readonly strikes: number }
   failed(name: string, failure: Failure): void
   worked(name: string): void
-  /** Whether this worker may run a job that needs `names`. One that it may run although it stands aside is its look. */
+  /** Whether this worker may run a job that needs `names`. A job that it may run although it stands aside is its look. */
   admits(names: readonly string[], jobId: string): boolean
   ended(jobId: string): void
-  /** Whether anything is in line for this worker, which is the next then. Asks Redis only while it stands aside. */
+  /** Whether a job in line is for this worker; it is then the next. Asks Redis only while the worker stands aside. */
   mayTake(): Promise<boolean>
 }
 
@@ -69,11 +69,11 @@ export interface AsideOptions {
   readonly connection: RedisClient
   readonly queue: string
   readonly logger?: QueueLogger
-  /** Milliseconds; `performance.now`. */
+  /** Milliseconds. Default `performance.now`. */
   readonly now?: () => number
-  /** Until the first look: 5000. Each further one takes twice as long. */
+  /** The time until the first look. It doubles with each further one. Default 5000. */
   readonly firstMs?: number
-  /** Between two looks at most: 60000. */
+  /** The longest time between two looks. Default 60000. */
   readonly mostMs?: number
 }
 
@@ -137,7 +137,7 @@ export function createAsides(options: AsideOptions): Asides {
       return true
     },
     ended(jobId) {
-      // One that told nothing: the next may come at once.
+      // That look had no result, so the next may come at once.
       for (const one of standing.values()) if (one.look === jobId) delete one.look
     },
     async mayTake() {
@@ -152,8 +152,8 @@ export function createAsides(options: AsideOptions): Asides {
 }
 
 /**
- * Moves the first job of a project that is not `shut` to the head of the line, if it is not there. Gives 1 if there is one, or no job
- * at all; 0 if all are for other workers, of whom one is woken: this one may have taken the marker that would have done it.
+ * Moves the first job of a project that is not `shut` to the head of the line. Returns 1 if there is one, or no job at all.
+ * Returns 0 if all are for other workers, and wakes one of those: this worker may have taken the marker that would have done it.
  */
 const PICK = `${COMMON}
 local function isOpen(id)
@@ -162,7 +162,7 @@ local function isOpen(id)
   end
   return true
 end
--- The next is the last of the list; after the list come the prioritized.
+-- The next job is the last of the list. The prioritized jobs come after the list.
 local first = redis.call("LRANGE", bull .. "wait", -a.window, -1)
 for i = #first, 1, -1 do
   if isOpen(first[i]) then

@@ -1,4 +1,4 @@
-/** What a run asks of suspensions, and what they tell it. */
+/** What a run asks of suspensions, and their answers. */
 import type { Side, UnsealError } from "@unseal/archive/errors"
 import type { FailureCode } from "./ending.ts"
 import type { JobPayload } from "./job.ts"
@@ -8,11 +8,11 @@ export interface TakenJob {
   readonly jobId: string
   readonly token: string
   readonly payload: JobPayload
-  /** Without a turn, ahead of all that have one: a probe, or handed back. */
+  /** It has no turn, and goes ahead of all that have one: a probe, or handed back. */
   readonly isFirst: boolean
 }
 
-/** `probeOf` is the suspension that the run is the probe of. */
+/** `probeOf` is the suspension that the run probes. */
 export type Admission =
   | { readonly kind: "run"; readonly probeOf?: string }
   | { readonly kind: "held" }
@@ -23,9 +23,9 @@ export type Admission =
 export type Verdict =
   /** The job is set aside. */
   | { readonly kind: "held" }
-  /** The job goes back in line: it failed before a suspension ended, or where only this worker fails. */
+  /** The job goes back in line: a suspension has ended since it failed, or only this worker fails. */
   | { readonly kind: "back" }
-  /** Others succeed where this archive fails again and again: it is not the deployment's trouble. */
+  /** Others succeed where this archive fails again and again, so the trouble is not the deployment's. */
   | { readonly kind: "own" }
   | { readonly kind: "expired"; readonly reason: string }
   | { readonly kind: "lost" }
@@ -33,13 +33,16 @@ export type Verdict =
 export interface Suspensions {
   /** Whether a job may run. Asks Redis only if its project is known to be suspended. */
   admit(job: TakenJob): Promise<Admission>
-  /** A run, which began `runMs` ago, failed by the deployment's trouble on `side`. */
+  /** A run that began `runMs` ago failed because of trouble of the deployment on `side`. */
   hit(job: TakenJob, side: Side, error: UnsealError, runMs: number): Promise<Verdict>
-  /** `side` has done what was asked of it at `since`, on the clock of `Date.now`: that ends a suspension that is no younger. */
+  /** `side` has done what was asked of it at `since`, on the clock of `Date.now`. That ends a suspension, unless it is younger. */
   works(payload: JobPayload, side: Side, since: number): void
-  /** Whether `side` of a running job's project is suspended, as far as this worker knows; not if the run is the probe of that. */
+  /**
+   * Whether `side` of a running job's project is suspended, as far as this worker knows. `false` if the run is that suspension's
+   * probe.
+   */
   hinders(payload: JobPayload, side: Side, probeOf?: string): boolean
-  /** A run ended. `worked`: since when each side did. */
+  /** A run ended. `worked` says since when each side has worked. */
   ended(job: TakenJob, worked: ReadonlyMap<Side, number>, probeOf: string | undefined): Promise<void>
   close(): void
 }

@@ -4,8 +4,8 @@ import { FAIR_QUEUE } from "./fair-queue.ts"
 import { COMMON } from "./suspension-scripts.ts"
 
 /**
- * Sets aside what waits of the project, `limit` jobs of the line at a time from the score `from` on; of the vendor's side only what
- * needs it. Gives the next `from`, or "".
+ * Sets aside the project's waiting jobs, `limit` jobs of the line at a time, from the score `from` on; for the vendor's side only
+ * those that need it. Returns the next `from`, or "".
  */
 export const SET_ASIDE = `${COMMON}
 local s = readAt(suspensions, a.name)
@@ -36,8 +36,9 @@ if #some < 2 * a.limit then return "" end
 return "(" .. some[#some]`
 
 /**
- * Puts up to `limit` archives of a suspension that has ended back in line, in their order, from where the clock stands. What another
- * suspension of the project hits as well is handed to that. Gives how many are left, or -1 if it has begun again.
+ * Puts up to `limit` archives of a suspension that has ended back in line, in their order, from virtual time on. Hands over
+ * archives that another suspension of the project affects as well. Returns how many are left, or -1 if the suspension has begun
+ * again.
  */
 export const RELEASE = `${COMMON}${FAIR_QUEUE}
 local s = readAt(suspensions, a.name)
@@ -71,7 +72,7 @@ else
     for i = #some - 1, 1, -2 do
       if tonumber(some[i + 1]) > 0 then firstOrder = tonumber(some[i + 1]) end
     end
-    -- The line as it was, its distances too, but from the clock on: neither ahead of all others nor behind them.
+    -- Restores the line, distances included, but from virtual time on: neither ahead of all others nor behind them.
     s.shift = firstOrder - base() - 1 - clock
     redis.call("HSET", turns, a.project, whole(math.max(own - s.shift, clock)))
   end

@@ -1,15 +1,16 @@
 /**
- * The steps of a suspension (suspension.ts), each one script, so that a job is in one place and in the books at every moment.
+ * The steps of a suspension (suspension.ts). Each is one script, so that a job is always in one place and in the accounts.
  *
  * KEYS: suspensions, prefix of the held archives' keys, ended suspensions, turns, prefix of BullMQ's keys.
- * ARGV: one JSON object. Its `clock` is the worker's clock in milliseconds, by which BullMQ delays jobs; what is measured between
- * workers is measured by Redis's own clock.
+ * ARGV: one JSON object. Its `clock` is the worker's clock in milliseconds, by which BullMQ delays jobs. Times between workers are
+ * measured by Redis's own clock.
  *
- * A suspension is a field `PROJECT:SIDE` of one hash, as JSON (`SuspensionState`). Its archives are in BullMQ's `delayed` set, due when
- * their time is up, and in a sorted set of its own, in the order of their turns. A job's hash remembers `held` (milliseconds in
- * suspensions that are over), `heldSince` (of the present one, if the archive itself was tried), `hits`, `hitAt` and `hitBy` (workers).
+ * A suspension is a field `PROJECT:SIDE` of one hash, as JSON (`SuspensionState`). Its archives are in BullMQ's `delayed` set,
+ * due when their time is up, and in a sorted set of its own, in the order of their turns. A job's hash remembers `held`
+ * (milliseconds in suspensions that are over), `heldSince` (for the present one, if the archive itself was tried), `hits`,
+ * `hitAt` and `hitBy` (workers).
  */
-/** What all of these scripts begin with. */
+/** The beginning of all these scripts. */
 export const COMMON = `
 local a = cjson.decode(ARGV[1])
 local suspensions, heldOf, ends, turns, bull = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
@@ -31,7 +32,7 @@ local function writeOrDrop(name, s)
   return true
 end
 
--- Turns are moved back now and then; the order of what is held is not.
+-- Turns are moved back now and then, but the order of held jobs is not.
 local function base() return tonumber(redis.call("HGET", turns, "base") or 0) end
 local function orderOf(id) return base() + tonumber(redis.call("HGET", bull .. id, "priority") or 0) end
 
@@ -51,7 +52,7 @@ local function putAside(id, name, order, dueMs)
   delay(id, dueMs)
 end
 
--- The next archive after the last probe: one that is denied for a reason of its own must not be the only one that is tried.
+-- The next archive after the last probe: an archive that is denied for its own reason must not be the only one tried.
 local function chooseProbe(name, s, afterMs)
   s.probe = nil
   for _ = 1, 1000 do
@@ -63,7 +64,7 @@ local function chooseProbe(name, s, afterMs)
     if due then
       s.probe, s.probeOrder, s.nextProbeAt = id, tonumber(found[2]), now() + afterMs
       redis.call("HSETNX", bull .. id, "heldSince", whole(math.floor(tonumber(due) / 4096) - s.maxMs))
-      -- First in line when it is due: others' backlogs must not keep the end of the trouble from being seen.
+      -- First in line when it is due: others' backlogs must not hide the end of the trouble.
       redis.call("HSET", bull .. id, "priority", 0)
       delay(id, a.clock + afterMs)
       return
@@ -71,7 +72,7 @@ local function chooseProbe(name, s, afterMs)
     redis.call("ZREM", heldOf .. name, id)
   end
 end
--- The archive that failed last is the worst of probes: as soon as there is another, that one takes its turn.
+-- The archive that failed last is the worst probe, so another one replaces it as soon as there is one.
 local function preferAnother(name, s)
   local due = s.probe and s.probe == s.failed and redis.call("ZSCORE", bull .. "delayed", s.probe)
   if not due or redis.call("ZCARD", heldOf .. name) < 2 then return end
@@ -88,9 +89,9 @@ end
 `
 
 /**
- * A run of `id` failed on `name`. Gives `lost` · `own`: others succeeded after each of its failures · `expired` · `back`: the trouble is
- * over, or this worker's alone · `began` or `joined`: it is held. And the milliseconds it was held, when it failed, and how often its
- * worker has been the only one to fail.
+ * A run of `id` failed on `name`. Returns `lost` · `own`: others succeeded after each of its failures · `expired` · `back`: the
+ * trouble is over, or only this worker's · `began` or `joined`: it is held. Also returns the milliseconds it was held, when it
+ * failed, and how often its worker has been the only one to fail.
  */
 export const HIT = `${COMMON}
 if not isOurs(a.id, a.token) then return { "lost" } end
@@ -102,14 +103,14 @@ local ended = readAt(ends, a.name)
 local isNew = not string.find(hitBy, a.by, 1, true)
 local othersWorked = ended ~= nil and ended.at > hitAt
 local workedHere = a.workedAgoMs ~= nil and t - a.workedAgoMs > hitAt
--- It began after others had ended a suspension, failed all the same, and its worker has not succeeded since its last failure.
+-- It began after others had ended a suspension, but failed, and its worker has not succeeded since its last failure.
 local endedAt = ended and (ended.seen or ended.at) or 0
 local runAt = t - a.runMs
 local strikes = a.strikes
 if a.seenAgoMs ~= nil and t - a.seenAgoMs > a.lastHitAt then strikes = 0
 elseif a.lastHitAt > 0 and endedAt > a.lastHitAt and runAt > endedAt then strikes = strikes + 1 end
 local isBroken = strikes >= a.mostStrikes
--- A worker that has not succeeded itself may be what is broken: it counts once.
+-- A worker that has not succeeded itself may be broken, so it counts once.
 local counts = hitAt > 0 and not isBroken and (workedHere or (isNew and othersWorked))
 if hitAt == 0 or counts then hits = hits + 1 end
 if isNew then hitBy = string.sub(a.by .. " " .. hitBy, 1, 1000) end
@@ -127,11 +128,11 @@ if verdict then
 end
 
 local began = s == nil or s.ending
--- What is over does not begin again by a run that was begun before, nor by a worker that is the only one to fail.
+-- A suspension that is over does not begin again for an older run, nor for a worker that is the only one to fail.
 if began and (isBroken or (endedAt > runAt and t - endedAt < 60000)) then return { "back", whole(heldMs), whole(t), strikes } end
 local order = isProbe and s.probeOrder or orderOf(a.id)
 if began then
-  -- What ended a moment ago and begins again is asked more seldom than before.
+  -- A suspension that ended a moment ago and begins again is probed less often than before.
   local before = s or (ended and t - ended.at < 60000 and ended) or nil
   local intervalMs = before and math.min(before.intervalMs * 2, 4 * a.firstMs, a.mostMs) or a.firstMs
   s = { since = t, intervalMs = intervalMs, probes = 0, maxMs = a.maxMs, probeOrder = order }
@@ -145,8 +146,8 @@ write(a.name, s)
 return { began and "began" or "joined", whole(heldMs), whole(t), strikes }`
 
 /**
- * May the job `id`, just taken, run? `names`: what it needs. Gives `run` · `probe` and the name it is a probe of · `held` · `lost` ·
- * `expired`, code, reason and the milliseconds it was held.
+ * Whether the job `id`, just taken, may run. `names` is what it needs. Returns `run` · `probe` and the name that it probes ·
+ * `held` · `lost` · `expired`, code, reason and the milliseconds it was held.
  */
 export const ADMIT = `${COMMON}
 if not isOurs(a.id, a.token) then return { "lost" } end
@@ -155,10 +156,10 @@ for _, candidate in ipairs(a.names) do
   local c = readAt(suspensions, candidate)
   if c and not c.ending then
     if c.probe == a.id then
-      -- Only where a worker's clock is ahead of the one that delayed it.
+      -- Happens only if this worker's clock is ahead of the one that delayed it.
       local earlyMs = c.nextProbeAt - t
       if earlyMs <= 250 then
-        -- Who failed last lets others try first.
+        -- The worker that failed last lets others try first.
         if c.failedBy == a.by and (c.yields or 0) < 3 then
           c.yields = (c.yields or 0) + 1
           write(candidate, c)
@@ -167,7 +168,7 @@ for _, candidate in ipairs(a.names) do
         end
         c.yields = 0
         write(candidate, c)
-        -- Its run is no time in which it is held.
+        -- The time of its run does not count as held.
         local since = redis.call("HGET", bull .. a.id, "heldSince")
         if since then
           redis.call("HINCRBY", bull .. a.id, "held", whole(math.max(a.clock - tonumber(since), 0)))
@@ -187,7 +188,7 @@ local f = redis.call("HMGET", bull .. a.id, "held", "heldSince")
 local held, heldSince = tonumber(f[1] or 0), tonumber(f[2])
 local order = redis.call("ZSCORE", heldOf .. name, a.id)
 if order then
-  -- Not the probe, and no longer delayed: due.
+  -- Not the probe, and no longer delayed, so it is due.
   local heldMs = heldSince and held + a.clock - heldSince or t - s.since
   if heldMs >= s.maxMs - 1000 then
     redis.call("ZREM", heldOf .. name, a.id)
@@ -203,7 +204,7 @@ else
 end
 return { "held" }`
 
-/** `name` worked `agoMs` ago, or is ended by hand. Gives the state of the suspension that this ended, or nothing. */
+/** `name` worked `agoMs` ago, or is ended by hand. Returns the state of the suspension that this ended, or nothing. */
 export const END = `${COMMON}
 local t, s = now(), readAt(suspensions, a.name)
 if not s or s.ending or (not a.byHand and t - a.agoMs < s.since) then return false end
@@ -215,13 +216,13 @@ local state = cjson.encode(s)
 writeOrDrop(a.name, s)
 return state`
 
-/** The probe `id` has told nothing: another is chosen, after the same interval. Gives 1 if that was the last archive it held. */
+/** The probe `id` had no result: another is chosen, after the same interval. Returns 1 if that was the last archive it held. */
 export const PASS_ON = `${COMMON}
 local s = readAt(suspensions, a.name)
 if not s or s.ending or s.probe ~= a.id then return 0 end
 return passOn(a.name, s) and 1 or 0`
 
-/** Sees to it that there is a probe, and a good one: workers die, and jobs are removed by hand. Gives 1 if nothing is held any more. */
+/** Makes sure that there is a good probe: workers die, and jobs are removed by hand. Returns 1 if nothing is held any more. */
 export const TEND = `${COMMON}
 local s = readAt(suspensions, a.name)
 if not s or s.ending then return 0 end

@@ -90,7 +90,7 @@ function consume(run: Run, options: Partial<ConsumerOptions<RunResult>> = {}): W
   return Object.assign(consumer, { ended, lines })
 }
 
-/** A run that fails by `code` on `side` for as long as `isDown` says so. */
+/** A run that fails with `code` on `side` as long as `isDown` says so. */
 const fails = (code: ErrorCode, side: Side) => {
   const error = new UnsealError(code, "as the test wants")
   error.side = side
@@ -120,7 +120,7 @@ test("a project whose store denies everything is suspended: no attempt, no dead 
     { projectId: SICK, side: "source", code: "ERR_STORE_DENIED", held: 30 },
   ])
   await books()
-  // New ones are set aside as they come.
+  // New ones are set aside as they arrive.
   const later = await enqueue(SICK, 3)
   await poll(() => client.zcard(heldKey(queue, `${SICK}:source`))).toBe(33)
   const [suspension] = await listSuspensions(client, queue)
@@ -139,7 +139,7 @@ test("a project whose store denies everything is suspended: no attempt, no dead 
   expect(told[1]!.fields.seconds).toBeGreaterThan(0)
 })
 
-test("ten thousand held archives cost next to nothing, and go on in their old order, in turn with others", async () => {
+test("ten thousand held archives cost next to nothing, and continue in their old order, in turn with others", async () => {
   let down = true
   const order: string[] = []
   consume(
@@ -166,7 +166,7 @@ test("ten thousand held archives cost next to nothing, and go on in their old or
   const well = await enqueue(WELL, 20)
   await poll(async () => (await queueStatus(client, queue)).jobs.completed, 200_000).toBe(10_020)
   expect(await books()).toMatchObject({ accepted: 10_020, committed: 10_020, deadLetters: 0, live: 0 })
-  // Four at once, and the probe at the head: an archive is begun no more than a few places from its own.
+  // With four at once, and the probe at the head, an archive begins no more than a few places from its own.
   const begun = order.filter((id) => id.startsWith(SICK))
   const place = new Map(sick.map((id, index) => [id, index]))
   expect(Math.max(...begun.map((id, index) => Math.abs(place.get(id)! - index)))).toBeLessThan(10)
@@ -179,7 +179,7 @@ async function commands(): Promise<number> {
   return [...info.matchAll(/calls=(\d+)/g)].reduce((sum, [, calls]) => sum + Number(calls), 0)
 }
 
-test("a fleet probes once in an interval, which grows", async () => {
+test("a fleet probes once per interval, which grows", async () => {
   const probes: number[] = []
   const run: Run = async () => {
     probes.push(performance.now())
@@ -195,7 +195,7 @@ test("a fleet probes once in an interval, which grows", async () => {
   for (const gap of gaps.slice(-3)) expect(gap).toBeGreaterThan(550)
 }, 60_000)
 
-test("another archive is the next probe, so that one that is denied alone does not hold the others back", async () => {
+test("the next probe is another archive, so that one denied archive does not hold the others back", async () => {
   const [bad] = await enqueue(SICK, 1)
   const good = await enqueue(SICK, 20)
   const consumer = consume(
@@ -206,7 +206,7 @@ test("another archive is the next probe, so that one that is denied alone does n
     { concurrency: 1 },
   )
   await poll(async () => (await completed()).length).toBe(20)
-  // It takes others that succeed after each of its failures to show whose trouble it is.
+  // Only if others succeed after each of its failures is the trouble its own.
   for (let round = 0; (await field(bad!, "failedReason")) === null; round++) {
     expect(round).toBeLessThan(20)
     await enqueue(SICK, 1)
@@ -218,7 +218,7 @@ test("another archive is the next probe, so that one that is denied alone does n
   expect(consumer.ended.filter(({ ending }) => ending.kind === "suspended").length).toBeGreaterThanOrEqual(2)
 }, 60_000)
 
-test("the only archive of a project is held, however often it is denied: nobody shows that it is its own fault", async () => {
+test("a project's only archive is held, however often it is denied: nothing shows that it is at fault", async () => {
   let down = true
   const consumer = consume(async () => {
     if (down) throw fails("ERR_STORE_DENIED", "source")
@@ -231,8 +231,8 @@ test("the only archive of a project is held, however often it is denied: nobody 
   await poll(async () => (await completed()).length).toBe(1)
 }, 60_000)
 
-test("a worker that is broken itself uses up no attempt, stands aside after two suspensions, and comes back once it is mended", async () => {
-  // As of one whose keys were never mounted.
+test("a worker that is itself broken uses up no attempt, stands aside after two suspensions, and returns once it is fixed", async () => {
+  // As if its keys had never been mounted.
   let isBroken = true
   const broken = consume(
     async ({ projectId }) => {
@@ -262,7 +262,7 @@ test("a worker that is broken itself uses up no attempt, stands aside after two 
   expect(suspensions()).toBeLessThanOrEqual(3)
   const before = suspensions()
 
-  // It works for others, also past archives that are not for it, and hinders none.
+  // It works for others, even past archives that are not for it, and delays none.
   const done = (consumer: Watched, projectId: string) =>
     consumer.ended.filter(
       ({ payload, ending }) => payload?.projectId === projectId && ending.kind === "committed",
@@ -297,7 +297,7 @@ test("a worker that is broken itself uses up no attempt, stands aside after two 
   ])
 }, 60_000)
 
-test("what three workers fail at, while others succeed each time, is the archive's own", async () => {
+test("a job that three workers fail at, while others succeed each time, is itself at fault", async () => {
   const fleet = Array.from({ length: 3 }, () =>
     consume(async () => {
       throw fails("ERR_STORE_DENIED", "source")
@@ -318,7 +318,7 @@ test("what three workers fail at, while others succeed each time, is the archive
   expect(failed().every((count) => count > 0)).toBe(true)
 }, 90_000)
 
-test("one that fails alone for a passing reason uses its attempts after that", async () => {
+test("after that, a job that fails alone for a passing reason uses its attempts", async () => {
   const [bad] = await enqueue(SICK, 1)
   let failures = 0
   const consumer = consume(
@@ -341,7 +341,7 @@ test("one that fails alone for a passing reason uses its attempts after that", a
   expect(kinds.at(-1)).toBe("dead-letter")
 }, 60_000)
 
-test("runs that wait for a side which another worker found to be away give their slots to other projects; those that get on stay", async () => {
+test("runs that wait for a side which another worker found to be away give up their slots; those that progress stay", async () => {
   const begun: string[] = []
   const never = new Promise<never>(() => {})
   const kinds = ["source", "source", "destination", "moves"] as const
@@ -382,12 +382,12 @@ test("runs that wait for a side which another worker found to be away give their
   for (const jobId of begun) expect(await field(jobId, "atm")).toBe(null)
 })
 
-test("a run that gave way to a suspension which has ended meanwhile goes on at once, without an attempt", async () => {
+test("a run that gave way to a suspension which has ended meanwhile continues at once, without an attempt", async () => {
   let isFirst = true
   const consumer = consume(async (_, { signal, waits }) => {
     if (!isFirst) return {}
     isFirst = false
-    // Another worker's, which ends before this one has told Redis that its run gave way.
+    // Another worker's suspension, which ends before this worker has told Redis that its run gave way.
     const name = `${SICK}:source`
     const state = { since: Date.now(), code: "ERR_STORE_DENIED", reason: "", remedy: "", probes: 0 }
     await client.hset(
@@ -432,7 +432,7 @@ test("the vendor's trouble holds back only what needs the vendor", async () => {
   await poll(async () => (await completed()).length).toBe(40)
 })
 
-test("what works ends a suspension of that side, also in a run that fails by its own fault", async () => {
+test("success on a side ends its suspension, even in a run that fails by its own fault", async () => {
   let down = true
   consume(async (_, { worked }) => {
     if (down) throw fails("ERR_STORE_DENIED", "source")
@@ -446,7 +446,7 @@ test("what works ends a suspension of that side, also in a run that fails by its
   expect(await listSuspensions(client, queue)).toEqual([])
 })
 
-test("a probe that tells nothing passes on to the next", async () => {
+test("a probe without a result passes on to the next", async () => {
   let down = true
   let first: string | undefined
   consume(async (_, { jobId }) => {
@@ -462,7 +462,7 @@ test("a probe that tells nothing passes on to the next", async () => {
   expect(await books()).toMatchObject({ committed: 4, deadLetters: 1, live: 0 })
 })
 
-test("is resumed by hand, one project and one side at a time", async () => {
+test("can be resumed by hand, one project and one side at a time", async () => {
   const down = new Set([SICK, WELL])
   const consumer = consume(
     async ({ projectId }) => {
@@ -486,7 +486,7 @@ test("is resumed by hand, one project and one side at a time", async () => {
   expect(consumer.lines.filter(({ message }) => message.startsWith("suspension ended"))).toHaveLength(2)
 })
 
-test("an archive that was held for as long as it may be is a dead letter that says so", async () => {
+test("an archive that was held as long as allowed is a dead letter that says so", async () => {
   consume(
     async () => {
       throw fails("ERR_STORE_UNAVAILABLE", "source")
@@ -502,7 +502,7 @@ test("an archive that was held for as long as it may be is a dead letter that sa
   await poll(() => listSuspensions(client, queue)).toEqual([])
 })
 
-test("two sides at once are two suspensions, and what one lets go the other keeps", async () => {
+test("two sides at once are two suspensions, and what one releases the other keeps", async () => {
   const down = new Set<Side>(["source", "destination"])
   let turn = 0
   consume(async () => {
@@ -518,7 +518,7 @@ test("two sides at once are two suspensions, and what one lets go the other keep
   expect(await books()).toMatchObject({ committed: 50, live: 0 })
 })
 
-test("a worker that is killed with the probe in hand leaves no suspension that nobody ends", async () => {
+test("a worker killed during a probe leaves no suspension that nobody ends", async () => {
   let down = true
   const run: Run = async () => {
     if (down) throw fails("ERR_STORE_DENIED", "source")
@@ -527,7 +527,7 @@ test("a worker that is killed with the probe in hand leaves no suspension that n
   consume(run)
   await enqueue(SICK, 5)
   await poll(async () => (await listSuspensions(client, queue))[0]?.held).toBe(5)
-  // As a crash leaves it: active, and its lock runs out.
+  // As after a crash: active, with an expiring lock.
   const state = JSON.parse((await client.hget(`{${queue}}:suspensions`, `${SICK}:source`))!) as {
     probe: string
   }
@@ -538,7 +538,7 @@ test("a worker that is killed with the probe in hand leaves no suspension that n
   expect(await books()).toMatchObject({ committed: 5, live: 0, deadLetters: 0 })
 })
 
-test("a probe that takes long ends the suspension as soon as it works, not when it is done", async () => {
+test("a slow probe ends the suspension as soon as the side works, not when the run is done", async () => {
   let down = true
   let goOn = () => {}
   const done = new Promise<void>((resolve) => {
@@ -561,7 +561,7 @@ test("a probe that takes long ends the suspension as soon as it works, not when 
   await poll(async () => (await completed()).length).toBe(10)
 })
 
-test("an answer to a question that is older than the suspension does not end it", async () => {
+test("an answer to a request older than the suspension does not end it", async () => {
   const consumer = consume(
     async (_, { worked }) => {
       worked("source", Date.now() - 60_000)
@@ -575,7 +575,7 @@ test("an answer to a question that is older than the suspension does not end it"
   expect(told.map(({ level }) => level)).toEqual(["warn"])
 })
 
-test("a probe that another worker finished without a word is replaced within seconds", async () => {
+test("a probe that another worker finished without a report is replaced within seconds", async () => {
   let down = true
   consume(async () => {
     if (down) throw fails("ERR_STORE_DENIED", "source")
@@ -591,7 +591,7 @@ test("a probe that another worker finished without a word is replaced within sec
   await poll(async () => (await completed()).length).toBe(4)
 })
 
-test("what is held keeps its order, and goes on, although turns were moved back meanwhile", async () => {
+test("held jobs keep their order, and continue, although turns were moved back meanwhile", async () => {
   let down = true
   const order: string[] = []
   consume(

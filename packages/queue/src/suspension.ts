@@ -1,15 +1,15 @@
 /**
- * Suspension: the deployment's trouble is not the archive's.
+ * Suspension: trouble of the deployment is not the archive's.
  *
- * A run that fails for credentials, permissions, a store or a key service that is down hands its job back without an attempt, and
- * suspends what it hit: one side (source, destination, keys, vendor) of one project. Everything of that project which waits is set
- * aside in BullMQ's `delayed` set, each job once; one of them, the probe, is due after about a second, and after each probe that
- * fails another one is, after up to a minute. BullMQ gives a job to one worker, so a fleet probes no more often than one process.
- * As soon as anything of the project works on that side, the suspension ends, and its archives go back in line in their old order,
- * a few at first: what fails at once again suspends the rest before it was begun.
+ * A run that fails because of credentials, permissions, or a store or key service that is down hands its job back without an
+ * attempt, and suspends what it hit: one side (source, destination, keys, vendor) of one project. All waiting jobs of that
+ * project are set aside in BullMQ's `delayed` set, each once. One of them, the probe, is due after about a second, and after each
+ * failed probe another one is, after up to 20 s. BullMQ gives a job to one worker, so a fleet probes no more often than one
+ * process. As soon as anything of the project works on that side, the suspension ends, and its archives go back in line in their
+ * old order, a few at first: an immediate failure suspends the rest again before they have begun.
  *
- * A job that was taken all the same, since its callback is newer, is set aside when it is taken. One that is held for `maxMs` comes
- * due, and is a dead letter. What a process did not do to its end, as it was killed, a sweep does within a minute.
+ * A job that was taken anyway, because its callback is newer, is set aside when it is taken. A job that was held for `maxMs`
+ * comes due, and becomes a dead letter. A sweep finishes within a minute what a killed process left unfinished.
  */
 
 import { LAST_PRIORITY } from "./bullmq-inside.ts"
@@ -32,29 +32,32 @@ export interface SuspensionOptions {
   /** How long an archive may be held. */
   readonly maxMs: number
   readonly asides: Asides
-  /** Until the first probe: 1000. */
+  /** The time until the first probe. Default 1000. */
   readonly firstMs?: number
-  /** Between two probes at most: 20000, so that archives flow within a minute of the end, though a probe takes its time to fail. */
+  /**
+   * The longest time between two probes. Default 20000, so that archives flow within a minute of the end, although a probe fails
+   * slowly.
+   */
   readonly mostMs?: number
   readonly logger?: QueueLogger
   logError(error: unknown, message: string): void
 }
 
 /**
- * A failure that came this often, while others succeeded after each time, is the archive's own. A worker must have succeeded itself
- * to say so twice: one whose own network or mount is broken fails for ever while all others succeed.
+ * A job that has failed this often, each time followed by others' success, is itself at fault. A worker counts twice only if it has
+ * succeeded itself: one with a broken network or mount fails for ever while all others succeed.
  */
 const OWN_HITS = 3
 const POLL_MS = 2_000
 const SWEEP_MS = 60_000
-/** A probe is looked after when it should have begun so long ago. */
+/** A probe is checked when it is overdue by this much. */
 const OVERDUE_MS = 5_000
 const ANSWER_MS = 1_000
 const PAGE = 500
-/** The first batch of what goes back in line, and the pause between two. */
+/** The first batch to go back in line, and the pause between two batches. */
 const FIRST_BATCH = 50
 const BATCH_PAUSE_MS = 200
-/** So many jobs a second are set aside one by one; beyond that the line is gone through. */
+/** Up to this many jobs a second are set aside one by one. Beyond that, the whole line is processed. */
 const SINGLES_PER_SECOND = 20
 
 export function createSuspensions(options: SuspensionOptions): Suspensions {
@@ -65,9 +68,9 @@ export function createSuspensions(options: SuspensionOptions): Suspensions {
   let singles = { since: 0, count: 0 }
   const releasing = new Set<string>()
   const endingNow = new Set<string>()
-  /** Since when a side of a project has worked for this process, by the suspension's name. */
+  /** Since when each side of a project has worked for this process, by the suspension's name. */
   const workedHere = new Map<string, number>()
-  /** When that was seen. */
+  /** When that was observed. */
   const seenHere = new Map<string, number>()
 
   const script = (lua: string, given: Readonly<Record<string, unknown>>) =>
@@ -116,13 +119,13 @@ export function createSuspensions(options: SuspensionOptions): Suspensions {
     }
   }
 
-  /** The probe may be under way for long, or lost with its worker. */
+  /** The probe may run for long, or be lost with its worker. */
   async function tend(name: string): Promise<void> {
     if (!(await hasLock(`tend:${name}`, OVERDUE_MS))) return
     if ((await script(TEND, { name })) === 1) known.delete(name)
   }
 
-  /** Everything that waits of what `name` suspends. */
+  /** Sets aside all waiting jobs that `name` suspends. */
   async function setAside(name: string): Promise<void> {
     if (!(await hasLock(`aside:${name}`, 2_000))) return
     const { projectId, side } = parseName(name)
@@ -137,7 +140,7 @@ export function createSuspensions(options: SuspensionOptions): Suspensions {
     if ((await script(TEND, { name })) === 1) known.delete(name)
   }
 
-  /** One process puts back what a suspension held; if it dies, another goes on. */
+  /** Puts back what a suspension held. One process does it at a time; if it dies, another continues. */
   async function release(name: string): Promise<void> {
     if (releasing.has(name) || closed) return
     releasing.add(name)
@@ -198,7 +201,7 @@ export function createSuspensions(options: SuspensionOptions): Suspensions {
         names,
         by: workerOf(token),
       })) as string[]
-      // The probe of a suspension that is younger than the last look at them all: its success must end it.
+      // It probes a suspension younger than the last look at all of them, and its success must end that.
       if (kind === "probe" && !isOn(rest[0]!)) await refresh()
       if (kind === "probe") return { kind: "run", ...(rest[0] !== undefined && { probeOf: rest[0] }) }
       if (kind === "expired") {
@@ -279,10 +282,10 @@ export function createSuspensions(options: SuspensionOptions): Suspensions {
   }
 }
 
-/** What tells in a job's data that it needs the vendor: only of an `available` archive is there a copy. */
+/** Shows in a job's data that it needs the vendor: only an `available` archive has a copy there. */
 const VENDOR_WORD = '"status":"available"'
 
-/** A token is the worker's id and a number. */
+/** A token consists of the worker's id and a number. */
 const workerOf = (token: string): string => token.split(":")[0]!
 
 const neededBy = ({ projectId, status }: JobPayload): string[] =>
