@@ -82,7 +82,7 @@ const RULES: readonly Rule[] = [
     reason: "the AWS SDK is imported by the S3 adapter alone: an SDK's errors and shapes end at its adapter",
     where: /^(?!packages\/archive\/src\/store\/s3\/|apps\/simulator\/src\/s3\/)/,
     isForbidden: within(/^@aws-sdk\//, /^@smithy\//),
-    broken: ["apps/worker/src/places.ts", "@aws-sdk/client-s3"],
+    broken: ["apps/worker/src/run/project-resources.ts", "@aws-sdk/client-s3"],
   },
   {
     reason:
@@ -104,7 +104,7 @@ const RULES: readonly Rule[] = [
     isForbidden: (imported) =>
       within(/^packages\/(?!queue\/|archive\/src\/(errors|waiting)\.ts$)/)(imported) &&
       !(imported.typeOnly && within(/^packages\/archive\/src\/decrypt\/checkpoint\.ts$/)(imported)),
-    broken: ["packages/queue/src/consumer.ts", "@unseal/vendor/client"],
+    broken: ["packages/queue/src/run/consumer.ts", "@unseal/vendor/client"],
   },
   {
     reason: "the frame of a process knows no archive but the form of a store URL, and no queue",
@@ -123,7 +123,7 @@ const RULES: readonly Rule[] = [
     reason: "whoever speaks with the vendor knows no queue and no process: the command line uses it as well",
     where: /^packages\/vendor\//,
     isForbidden: within(/^packages\/(queue|service)\//),
-    broken: ["packages/vendor/src/client.ts", "@unseal/queue/producer"],
+    broken: ["packages/vendor/src/client.ts", "@unseal/queue/enqueue/producer"],
   },
   {
     reason:
@@ -133,12 +133,14 @@ const RULES: readonly Rule[] = [
       !within(
         /^packages\/(operations|queue|vendor)\//,
         /^packages\/archive\/src\/(errors|record\/record|did-you-mean)\.ts$/,
-        /^packages\/service\/src\/key-template\.ts$/,
+        /^packages\/service\/src\/projects\/key-template\.ts$/,
         /^node:crypto$/,
       )(imported) &&
       !(
         imported.typeOnly &&
-        within(/^packages\/(archive\/src\/store\/(contract|adapter)|service\/src\/projects)\.ts$/)(imported)
+        within(/^packages\/(archive\/src\/store\/(contract|adapter)|service\/src\/projects\/projects)\.ts$/)(
+          imported,
+        )
       ),
     broken: ["packages/operations/src/janitor.ts", "@unseal/archive/store/open"],
   },
@@ -146,7 +148,7 @@ const RULES: readonly Rule[] = [
     reason: "operations stand on the other packages, and none of these stands on them: apps run them",
     where: /^packages\/(?!operations\/)/,
     isForbidden: within(/^packages\/operations\//),
-    broken: ["packages/queue/src/consumer.ts", "@unseal/operations/redrive"],
+    broken: ["packages/queue/src/run/consumer.ts", "@unseal/operations/redrive"],
   },
   {
     reason:
@@ -179,14 +181,14 @@ const RULES: readonly Rule[] = [
     where: /^(packages|apps)\//,
     isForbidden: (imported, file) =>
       imported.specifier.startsWith(".") && workspaceOf(imported.target) !== workspaceOf(file.path),
-    broken: ["apps/worker/src/main.ts", "../../../packages/queue/src/consumer.ts"],
+    broken: ["apps/worker/src/main.ts", "../../../packages/queue/src/run/consumer.ts"],
   },
   {
     reason:
       "a key ring is opened by its URL: nobody but the table of schemes knows that keys are a directory",
     where: /^(?!packages\/archive\/src\/keys\/open\.ts$)/,
     isForbidden: within(/^packages\/archive\/src\/keys\/directory\.ts$/),
-    broken: ["apps/worker/src/places.ts", "@unseal/archive/keys/directory"],
+    broken: ["apps/worker/src/run/project-resources.ts", "@unseal/archive/keys/directory"],
   },
   {
     reason: "ingest holds no private key and no cloud credential",

@@ -21,14 +21,14 @@ const ENDED_BY: Readonly<Record<string, string>> = {
   "packages/archive/src/store/http/proxy.ts": "its timeout, and the signal, which is looked at first",
   "packages/archive/src/store/request-limit.ts": "the signal, which is looked at first",
   "packages/archive/src/waiting.ts": "the signal, which is looked at first",
-  "packages/queue/src/alone.ts": "the signal, and the ends of the runs it waits for",
-  "packages/queue/src/batch.ts": "the producer's deadline, for one batch as for one job",
-  "packages/queue/src/consumer.ts": "the end of the run, which it is raced with",
+  "packages/queue/src/watch/alone.ts": "the signal, and the ends of the runs it waits for",
+  "packages/queue/src/enqueue/batch.ts": "the producer's deadline, for one batch as for one job",
+  "packages/queue/src/run/consumer.ts": "the end of the run, which it is raced with",
   "packages/queue/src/deadline.ts": "its timer",
-  "packages/queue/src/producer.ts": "the deadline around it",
-  "packages/queue/src/suspension.ts": "its timer",
+  "packages/queue/src/enqueue/producer.ts": "the deadline around it",
+  "packages/queue/src/suspension/suspension.ts": "its timer",
   "packages/service/src/admin.ts": "the kernel's answer, the connections it closes, or its timer",
-  "packages/service/src/redis-reach.ts": "its timer, and that of the socket",
+  "packages/service/src/redis/reach.ts": "its timer, and that of the socket",
 }
 
 const waiting = readSources().filter(

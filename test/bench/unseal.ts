@@ -1,8 +1,8 @@
 /** Unseal's own contenders: the command line, and workers that take their archives out of a queue. */
 import { randomUUID } from "node:crypto"
 import { join } from "node:path"
-import { createJobPayload } from "@unseal/queue/job"
-import { createProducer } from "@unseal/queue/producer"
+import { createProducer } from "@unseal/queue/enqueue/producer"
+import { createJobPayload } from "@unseal/queue/jobs/job"
 import { Redis } from "ioredis"
 import { type AppProcess, startApp } from "../harness/process.ts"
 import type { Bench } from "./bench-context.ts"

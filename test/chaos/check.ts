@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises"
 import { readWhole } from "@unseal/archive/store/small-object"
 import { readAccounts } from "@unseal/queue/accounting"
-import { codeOf } from "@unseal/queue/ending"
+import { codeOf } from "@unseal/queue/run/ending"
 import { DESTINATION_NAME } from "@unseal/test/harness/stores"
 import { PARTS_IN_FLIGHT, QUEUE, SECOND_PROJECT } from "./settings.ts"
 import { recordKeyOf, type Tracked } from "./world/archives.ts"

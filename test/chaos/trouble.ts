@@ -1,6 +1,6 @@
 /** Gives one of two projects trouble. Checks the outcome of both, and how the other one fares meanwhile. */
 import { setTimeout as sleep } from "node:timers/promises"
-import { listSuspensions } from "@unseal/queue/suspension-state"
+import { listSuspensions } from "@unseal/queue/suspension/state"
 import { openUploads } from "./check.ts"
 import { type Findings, type RowOptions, scaled, until } from "./row.ts"
 import { PROJECT, QUEUE, SECOND_PROJECT } from "./settings.ts"

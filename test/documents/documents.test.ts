@@ -3,8 +3,8 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync
 import { tmpdir } from "node:os"
 import { dirname, join, resolve } from "node:path"
 import { parseEnv } from "node:util"
-import { FAILURES } from "@unseal/queue/ending"
-import { SETTINGS } from "@unseal/service/setting-table"
+import { FAILURES } from "@unseal/queue/run/ending"
+import { SETTINGS } from "@unseal/service/settings/table"
 import { describe, expect, it } from "vitest"
 import { DOCUMENTS } from "./generate.ts"
 

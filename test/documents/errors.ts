@@ -1,6 +1,6 @@
 /** `docs/errors.md`: every code that an archive can fail with, and what each reader does about it. */
 import { ERROR_CODES, type ErrorCode, UnsealError } from "@unseal/archive/errors"
-import { FAILURES, type FailureCode, WAITING_CODES } from "@unseal/queue/ending"
+import { FAILURES, type FailureCode, WAITING_CODES } from "@unseal/queue/run/ending"
 import { exitCodeOf } from "../../apps/cli/src/terminal/exit.ts"
 import { remedyAtTerminal } from "../../apps/cli/src/terminal/remedies.ts"
 import { code, generated, table } from "./markdown.ts"

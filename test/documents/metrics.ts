@@ -1,22 +1,22 @@
 /** `docs/metrics.md`: what ingest and worker show at `/metrics`, as they register it. */
 
-import { createLogger } from "@unseal/service/logger"
+import { createLogger } from "@unseal/service/log/logger"
 import {
   createRegistry,
   describeMetrics,
   type MetricDescription,
   type Registry,
 } from "@unseal/service/metrics"
-import { createReloadMetrics } from "@unseal/service/reloading-projects"
+import { createReloadMetrics } from "@unseal/service/projects/reloading"
 import { createCutRecorder, createOutcomeRecorder } from "../../apps/ingest/src/outcome.ts"
-import { createKeyMetrics } from "../../apps/worker/src/key-metrics.ts"
+import { createKeyMetrics } from "../../apps/worker/src/keys/metrics.ts"
 import { createWorkerMetrics } from "../../apps/worker/src/metrics.ts"
 import {
   createAccountMetrics,
   createQueueMetrics,
   createSuspensionMetrics,
-} from "../../apps/worker/src/queue-metrics.ts"
-import { createStoreNotices } from "../../apps/worker/src/store-notices.ts"
+} from "../../apps/worker/src/watch/queue-metrics.ts"
+import { createStoreNotices } from "../../apps/worker/src/watch/store-notices.ts"
 import { code, generated, table } from "./markdown.ts"
 
 const logger = createLogger("documents", "silent")

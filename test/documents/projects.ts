@@ -6,8 +6,8 @@ import {
   PROJECT_FIELDS,
   type ProjectField,
   type ProjectFields,
-} from "@unseal/service/project-fields"
-import { processesOf } from "@unseal/service/settings-of-projects"
+} from "@unseal/service/projects/fields"
+import { processesOf } from "@unseal/service/settings/of-projects"
 import { code, table } from "./markdown.ts"
 
 const BETWEEN =

@@ -1,6 +1,6 @@
 import { ERROR_CODES, type ErrorCode } from "@unseal/archive/errors"
-import { SUSPENDING_CODES, WAITING_CODES } from "@unseal/queue/ending"
-import { SIDES } from "@unseal/queue/suspension-state"
+import { SUSPENDING_CODES, WAITING_CODES } from "@unseal/queue/run/ending"
+import { SIDES } from "@unseal/queue/suspension/state"
 import { expect, it } from "vitest"
 import { codeIn, compareWithDocument, exposedIn, rowsOf } from "./exposed.ts"
 import { ingestRegistry, workerRegistry } from "./metrics.ts"

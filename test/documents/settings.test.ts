@@ -1,8 +1,8 @@
 /** Who reads a setting is tried out: with another value of it, each process that reads it comes out different, or refuses it. */
 import { generateKeyPairSync } from "node:crypto"
-import { ConfigurationError } from "@unseal/service/configuration-error"
-import { SETTINGS, type SettingName, settingRow } from "@unseal/service/setting-table"
-import type { Environment, ProcessName } from "@unseal/service/settings"
+import { ConfigurationError } from "@unseal/service/settings/configuration-error"
+import type { Environment, ProcessName } from "@unseal/service/settings/settings"
+import { SETTINGS, type SettingName, settingRow } from "@unseal/service/settings/table"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { readConfig as readIngest } from "../../apps/ingest/src/config.ts"
 import { readConfig as readSimulator } from "../../apps/simulator/src/config.ts"

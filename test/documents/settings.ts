@@ -1,6 +1,7 @@
 /** `docs/settings.md` and `.env.example`: every setting, as the table and the schemas in the code have it. */
-import { defaultOf, SETTINGS, type SettingName, settingRow } from "@unseal/service/setting-table"
-import { takesOf } from "@unseal/service/settings"
+
+import { takesOf } from "@unseal/service/settings/settings"
+import { defaultOf, SETTINGS, type SettingName, settingRow } from "@unseal/service/settings/table"
 import { schema as cli } from "../../apps/cli/src/config.ts"
 import { schema as ingest } from "../../apps/ingest/src/config.ts"
 import { schema as worker } from "../../apps/worker/src/config.ts"

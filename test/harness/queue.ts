@@ -1,8 +1,8 @@
 /** Gives each test of a file its own queue, on one Redis per file. */
 import { randomUUID } from "node:crypto"
-import { createJobPayload, type JobPayload, jobIdOf } from "@unseal/queue/job"
+import { createProducer, type Producer } from "@unseal/queue/enqueue/producer"
+import { createJobPayload, type JobPayload, jobIdOf } from "@unseal/queue/jobs/job"
 import { queueKey } from "@unseal/queue/names"
-import { createProducer, type Producer } from "@unseal/queue/producer"
 import { Redis } from "ioredis"
 import { afterAll, afterEach, beforeAll, beforeEach } from "vitest"
 import { type RedisServer, startRedis } from "./redis/redis.ts"

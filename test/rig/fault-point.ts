@@ -1,6 +1,6 @@
 /** A step of the commit protocol at which a test makes the process die, stand still or be slow. */
 import { once } from "node:events"
-import { ConfigurationError } from "@unseal/service/settings"
+import { ConfigurationError } from "@unseal/service/settings/settings"
 
 /** The steps of the commit protocol, in order. `after-write`: a part is in the store, but not yet in the checkpoint. */
 export const STEPS = [

@@ -2,7 +2,7 @@
  * The environment of the mains in this folder. The product's own mains read no `RIG_…` variable. Everything else in a process
  * is the product's.
  */
-import { ConfigurationError, type Environment } from "@unseal/service/settings"
+import { ConfigurationError, type Environment } from "@unseal/service/settings/settings"
 
 /**
  * The protections of archives. Each can be disabled for a test, which must then detect the damage. A protection whose absence

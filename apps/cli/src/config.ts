@@ -1,6 +1,13 @@
-import { readProjects } from "@unseal/service/projects"
-import { REDIS_SETTINGS } from "@unseal/service/redis-settings"
-import { choice, type Environment, integer, readSettings, readTogether, text } from "@unseal/service/settings"
+import { readProjects } from "@unseal/service/projects/projects"
+import { REDIS_SETTINGS } from "@unseal/service/redis/settings"
+import {
+  choice,
+  type Environment,
+  integer,
+  readSettings,
+  readTogether,
+  text,
+} from "@unseal/service/settings/settings"
 import { z } from "zod"
 
 /** The environment, for the names of stores and SDKs. */

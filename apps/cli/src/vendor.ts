@@ -1,5 +1,5 @@
 /** Access to the vendor's REST API for commands: options first, then the project's settings, then the platform's defaults. */
-import type { VendorProject } from "@unseal/service/projects"
+import type { VendorProject } from "@unseal/service/projects/projects"
 import { createVendorClient, type VendorClient } from "@unseal/vendor/client"
 import { type AuthScheme, PLATFORM_DEFAULTS } from "@unseal/vendor/platform"
 import { env, readVendorSettings } from "./config.ts"

@@ -1,4 +1,4 @@
-import { QueueUnavailableError } from "@unseal/queue/producer"
+import { QueueUnavailableError } from "@unseal/queue/enqueue/producer"
 import { VERSION } from "@unseal/service/version"
 import { afterEach, describe, expect, it } from "vitest"
 import {

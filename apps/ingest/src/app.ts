@@ -1,10 +1,10 @@
 import { randomUUID } from "node:crypto"
-import type { DuplicateOf } from "@unseal/queue/duplicate-of"
-import { payloadOf } from "@unseal/queue/job"
-import { type Producer, QueueUnavailableError } from "@unseal/queue/producer"
-import { type Logger, type RateLimitedLog, rateLimited } from "@unseal/service/logger"
+import type { DuplicateOf } from "@unseal/queue/enqueue/duplicate-of"
+import { type Producer, QueueUnavailableError } from "@unseal/queue/enqueue/producer"
+import { payloadOf } from "@unseal/queue/jobs/job"
+import { type Logger, type RateLimitedLog, rateLimited } from "@unseal/service/log/logger"
 import type { Registry } from "@unseal/service/metrics"
-import type { IngestProject, Projects } from "@unseal/service/projects"
+import type { IngestProject, Projects } from "@unseal/service/projects/projects"
 import { CallbackError, readCallback } from "@unseal/vendor/callback"
 import express, {
   type ErrorRequestHandler,

@@ -1,5 +1,5 @@
 import { hash, randomBytes, timingSafeEqual } from "node:crypto"
-import type { IngestProject } from "@unseal/service/projects"
+import type { IngestProject } from "@unseal/service/projects/projects"
 import { errors, type JWTPayload, jwtVerify } from "jose"
 import { parseJson } from "./body.ts"
 import type { Networks } from "./networks.ts"

@@ -1,6 +1,6 @@
-import type { IngestProject } from "@unseal/service/projects"
-import { REDIS_SETTINGS } from "@unseal/service/redis-settings"
-import { openProjects, type ReloadingProjects } from "@unseal/service/reloading-projects"
+import type { IngestProject } from "@unseal/service/projects/projects"
+import { openProjects, type ReloadingProjects } from "@unseal/service/projects/reloading"
+import { REDIS_SETTINGS } from "@unseal/service/redis/settings"
 import {
   choice,
   type Environment,
@@ -11,7 +11,7 @@ import {
   readSettings,
   readTogether,
   text,
-} from "@unseal/service/settings"
+} from "@unseal/service/settings/settings"
 import { z } from "zod"
 import { parseNetworks, trustProxies } from "./networks.ts"
 

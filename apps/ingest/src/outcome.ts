@@ -1,6 +1,6 @@
-import { type Logger, rateLimited } from "@unseal/service/logger"
+import { type Logger, rateLimited } from "@unseal/service/log/logger"
 import { createCounter, createHistogram, type Registry, UNKNOWN } from "@unseal/service/metrics"
-import type { IngestProject, Projects } from "@unseal/service/projects"
+import type { IngestProject, Projects } from "@unseal/service/projects/projects"
 import type { CutReason } from "./http-server.ts"
 import { PROBLEMS, type ProblemKind } from "./problem.ts"
 

@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto"
-import { parseJobPayload, payloadOf } from "@unseal/queue/job"
+import { parseJobPayload, payloadOf } from "@unseal/queue/jobs/job"
 import { readCallback } from "@unseal/vendor/callback"
 import fc from "fast-check"
 import { expect, test } from "vitest"

@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { ConfigurationError, type Environment } from "@unseal/service/settings"
+import { ConfigurationError, type Environment } from "@unseal/service/settings/settings"
 import { afterAll, describe, expect, test } from "vitest"
 import { readConfig } from "./config.ts"
 import { QUIRK_NAMES, QUIRKS } from "./s3/quirks/quirks.ts"

@@ -1,13 +1,13 @@
 import { existsSync, readFileSync } from "node:fs"
 import { closest } from "@unseal/archive/did-you-mean"
-import { readSecretFile } from "@unseal/service/environment"
+import { readSecretFile } from "@unseal/service/settings/environment"
 import {
   ConfigurationError,
   type Environment,
   logLevel,
   readSettings,
   readTogether,
-} from "@unseal/service/settings"
+} from "@unseal/service/settings/settings"
 import { z } from "zod"
 import { SECRETS, SETTINGS } from "./settings.ts"
 

@@ -3,7 +3,7 @@ import { existsSync } from "node:fs"
 import { readFile } from "node:fs/promises"
 import { setTimeout as sleep } from "node:timers/promises"
 import { openStore } from "@unseal/archive/store/open"
-import type { Logger } from "@unseal/service/logger"
+import type { Logger } from "@unseal/service/log/logger"
 import { type Running, runProcess } from "@unseal/service/process"
 import {
   type Archive,

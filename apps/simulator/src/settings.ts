@@ -1,5 +1,5 @@
 /** The simulator's settings. config.ts reads them from the environment, docs/simulator.md lists them. */
-import { choice, flag, integer, milliseconds, port, text, url } from "@unseal/service/settings"
+import { choice, flag, integer, milliseconds, port, text, url } from "@unseal/service/settings/settings"
 import { z } from "zod"
 import { describeQuirks, isQuirkName } from "./s3/quirks/quirks.ts"
 import { DEFAULT_KEY_TEMPLATE } from "./upload.ts"

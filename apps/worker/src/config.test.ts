@@ -1,4 +1,4 @@
-import { ConfigurationError } from "@unseal/service/settings"
+import { ConfigurationError } from "@unseal/service/settings/settings"
 import { expect, test } from "vitest"
 import { readConfig } from "./config.ts"
 

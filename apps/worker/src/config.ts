@@ -2,9 +2,9 @@ import { type KeyRingSchemes, keyRingProblem } from "@unseal/archive/keys/open"
 import { proxyProblems } from "@unseal/archive/store/http/proxy"
 import { parseHostList } from "@unseal/archive/store/https/allowed-hosts"
 import { parseStoreUrl, StoreUrlError } from "@unseal/archive/store/url"
-import type { WorkerProject } from "@unseal/service/projects"
-import { REDIS_SETTINGS } from "@unseal/service/redis-settings"
-import { openProjects, type ReloadingProjects } from "@unseal/service/reloading-projects"
+import type { WorkerProject } from "@unseal/service/projects/projects"
+import { openProjects, type ReloadingProjects } from "@unseal/service/projects/reloading"
+import { REDIS_SETTINGS } from "@unseal/service/redis/settings"
 import {
   choice,
   type Environment,
@@ -15,9 +15,9 @@ import {
   readSettings,
   readTogether,
   text,
-} from "@unseal/service/settings"
+} from "@unseal/service/settings/settings"
 import { z } from "zod"
-import { openVendorProjects, type VendorProjects } from "./vendor-projects.ts"
+import { openVendorProjects, type VendorProjects } from "./watch/vendor-projects.ts"
 
 const hostList = () =>
   text("`host`, `*.domain` or addresses, separated by commas, or `none`").transform((value, context) => {

@@ -1,12 +1,12 @@
 import type { ByteBudget } from "@unseal/archive/decrypt/budget"
 import { RETRIED_KEY_CODES } from "@unseal/archive/keys/retry"
 import { RETRIED_REQUEST_CODES } from "@unseal/archive/store/retry"
-import type { Consumer } from "@unseal/queue/consumer"
-import { FAILURES, type FailureCode, RETRIED_JOB_CODES } from "@unseal/queue/ending"
-import { SIDES } from "@unseal/queue/suspension-state"
+import type { Consumer } from "@unseal/queue/run/consumer"
+import { FAILURES, type FailureCode, RETRIED_JOB_CODES } from "@unseal/queue/run/ending"
+import { SIDES } from "@unseal/queue/suspension/state"
 import { createCounter, createGauge, createHistogram, type Registry, UNKNOWN } from "@unseal/service/metrics"
-import type { Projects, WorkerProject } from "@unseal/service/projects"
-import type { Places } from "./places.ts"
+import type { Projects, WorkerProject } from "@unseal/service/projects/projects"
+import type { Places } from "./run/project-resources.ts"
 
 /** How a run ended for good, or without a verdict. A run whose job is tried again counts in `unseal_retries_total`. */
 export const OUTCOMES = [

@@ -1,7 +1,7 @@
 /** Selects dead letters to be looked at, redriven or discarded. */
 import { nearest } from "@unseal/archive/did-you-mean"
-import { type DeadLetter, type DeadLetterFilter, listDeadLetters } from "@unseal/queue/dead-letter-list"
-import { FAILURES, type FailureCode } from "@unseal/queue/ending"
+import { type DeadLetter, type DeadLetterFilter, listDeadLetters } from "@unseal/queue/dead-letters/list"
+import { FAILURES, type FailureCode } from "@unseal/queue/run/ending"
 import { OperationError, requireDuration } from "./operation-error.ts"
 import type { QueueAccess } from "./queue-access.ts"
 

@@ -1,6 +1,7 @@
 /** Removes dead letters for good. */
-import type { DeadLetter } from "@unseal/queue/dead-letter-list"
-import { openDeadLetters } from "@unseal/queue/dead-letters"
+
+import { openDeadLetters } from "@unseal/queue/dead-letters/dead-letters"
+import type { DeadLetter } from "@unseal/queue/dead-letters/list"
 import { findDeadLetters } from "./dead-letters.ts"
 import { OperationError } from "./operation-error.ts"
 import type { QueueAccess } from "./queue-access.ts"

@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto"
 import { UnsealError } from "@unseal/archive/errors"
 import type { OpenUpload } from "@unseal/archive/store/contract"
-import { jobIdOf } from "@unseal/queue/job"
+import { jobIdOf } from "@unseal/queue/jobs/job"
 import { checkpointKey } from "@unseal/queue/names"
 import { expect, test } from "vitest"
 import { giveDeadLetters, newPayload, useQueue } from "../../../test/harness/queue.ts"

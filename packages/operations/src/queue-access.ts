@@ -1,4 +1,4 @@
-import type { RedisClient } from "@unseal/queue/client"
+import type { RedisClient } from "@unseal/queue/redis/client"
 
 /** The queue of an operation. The caller owns the connection, limits the time of its commands, and closes it. */
 export interface QueueAccess {

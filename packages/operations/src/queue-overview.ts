@@ -2,7 +2,7 @@
 import { type Accounts, readAccounts } from "@unseal/queue/accounting"
 import { type Pause, readPause } from "@unseal/queue/pause"
 import { type QueueStatus, queueExists, queueStatus } from "@unseal/queue/status"
-import { listSuspensions, type Suspension } from "@unseal/queue/suspension-state"
+import { listSuspensions, type Suspension } from "@unseal/queue/suspension/state"
 import type { QueueAccess } from "./queue-access.ts"
 
 export interface QueueOverview {

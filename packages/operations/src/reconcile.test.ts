@@ -1,8 +1,8 @@
 /** Compares the vendor's recordings with the destinations and a real queue. The test defines the vendor and the stores. */
 import { randomUUID } from "node:crypto"
 import { UnsealError } from "@unseal/archive/errors"
-import { findJob } from "@unseal/queue/find-job"
-import { createJobPayload, jobIdOf } from "@unseal/queue/job"
+import { findJob } from "@unseal/queue/jobs/find-job"
+import { createJobPayload, jobIdOf } from "@unseal/queue/jobs/job"
 import { queueKey } from "@unseal/queue/names"
 import { queueStatus } from "@unseal/queue/status"
 import type { VendorArchive } from "@unseal/vendor/client"

@@ -1,6 +1,6 @@
 /** Redrives finished archives as new jobs, which count as accepted and committed anew. */
-import type { ArchiveJob } from "@unseal/queue/archive-jobs"
-import { type JobPayload, jobIdOf } from "@unseal/queue/job"
+import type { ArchiveJob } from "@unseal/queue/jobs/archive-jobs"
+import { type JobPayload, jobIdOf } from "@unseal/queue/jobs/job"
 import type { VendorClient } from "@unseal/vendor/client"
 import { OperationError } from "./operation-error.ts"
 import type { QueueAccess } from "./queue-access.ts"

@@ -1,9 +1,9 @@
 /** Selects, redrives and discards dead letters. */
 import { randomUUID } from "node:crypto"
 import { readAccounts } from "@unseal/queue/accounting"
-import { listDeadLetters } from "@unseal/queue/dead-letter-list"
-import { openDeadLetters } from "@unseal/queue/dead-letters"
-import { findJob } from "@unseal/queue/find-job"
+import { openDeadLetters } from "@unseal/queue/dead-letters/dead-letters"
+import { listDeadLetters } from "@unseal/queue/dead-letters/list"
+import { findJob } from "@unseal/queue/jobs/find-job"
 import { queueKey } from "@unseal/queue/names"
 import { queueStatus } from "@unseal/queue/status"
 import { expect, test } from "vitest"

@@ -1,6 +1,7 @@
 /** Gives dead letters a new life, with fresh counters. */
-import type { DeadLetter } from "@unseal/queue/dead-letter-list"
-import { openDeadLetters, payloadLost, RedriveError } from "@unseal/queue/dead-letters"
+
+import { openDeadLetters, payloadLost, RedriveError } from "@unseal/queue/dead-letters/dead-letters"
+import type { DeadLetter } from "@unseal/queue/dead-letters/list"
 import { type DeadLetterChoice, eachDeadLetter, filterOf } from "./dead-letters.ts"
 import { OperationError } from "./operation-error.ts"
 import type { QueueAccess } from "./queue-access.ts"

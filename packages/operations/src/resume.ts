@@ -1,6 +1,6 @@
 /** Ends by hand what holds a queue back: a pause, and suspensions. */
 import { type Pause, readPause, resumeQueue } from "@unseal/queue/pause"
-import { resumeSuspended, SIDES, type Suspension } from "@unseal/queue/suspension-state"
+import { resumeSuspended, SIDES, type Suspension } from "@unseal/queue/suspension/state"
 import { OperationError } from "./operation-error.ts"
 import type { QueueAccess } from "./queue-access.ts"
 

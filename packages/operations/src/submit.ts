@@ -1,9 +1,9 @@
 /** Enqueues payloads by hand: a callback's, or one made from the vendor's data about an archive. */
 import { randomUUID } from "node:crypto"
-import { type ArchiveJob, readArchiveJobs } from "@unseal/queue/archive-jobs"
-import { findJob } from "@unseal/queue/find-job"
-import { createJobPayload, type JobPayload, jobIdOf } from "@unseal/queue/job"
-import { createProducer } from "@unseal/queue/producer"
+import { createProducer } from "@unseal/queue/enqueue/producer"
+import { type ArchiveJob, readArchiveJobs } from "@unseal/queue/jobs/archive-jobs"
+import { findJob } from "@unseal/queue/jobs/find-job"
+import { createJobPayload, type JobPayload, jobIdOf } from "@unseal/queue/jobs/job"
 import type { VendorArchive } from "@unseal/vendor/client"
 import type { QueueAccess } from "./queue-access.ts"
 

@@ -9,12 +9,12 @@ import { Redis } from "ioredis"
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest"
 import { type RedisServer, startRedis } from "../../../test/harness/redis/redis.ts"
 import { type Accounts, readAccounts } from "./accounting.ts"
-import { type ConsumerOptions, createConsumer } from "./consumer.ts"
-import { openDeadLetters } from "./dead-letters.ts"
-import type { RunResult } from "./ending.ts"
-import { createJobPayload, type JobPayload } from "./job.ts"
+import { openDeadLetters } from "./dead-letters/dead-letters.ts"
+import { createProducer, type Producer } from "./enqueue/producer.ts"
+import { createJobPayload, type JobPayload } from "./jobs/job.ts"
 import { queuePrefix } from "./names.ts"
-import { createProducer, type Producer } from "./producer.ts"
+import { type ConsumerOptions, createConsumer } from "./run/consumer.ts"
+import type { RunResult } from "./run/ending.ts"
 
 let redis: RedisServer
 let client: Redis

@@ -14,8 +14,9 @@
  * transaction. So the equation always holds, whichever process is killed. An attempt, a hand-back, a stall or a lost lock moves
  * a job only within live. The equation fails only for what it should reveal: a job removed by hand, or lost by Redis.
  */
-import type { RedisClient } from "./client.ts"
+
 import { countersKey, queueKey } from "./names.ts"
+import type { RedisClient } from "./redis/client.ts"
 
 /** The result of `readAccounts`. The top of accounting.ts defines the words. */
 export interface Accounts {

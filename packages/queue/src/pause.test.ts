@@ -3,10 +3,10 @@ import { Queue } from "bullmq"
 import { afterEach, expect, test } from "vitest"
 import { useQueue } from "../../../test/harness/queue.ts"
 import { readAccounts } from "./accounting.ts"
-import { type Consumer, createConsumer } from "./consumer.ts"
-import { createJobPayload } from "./job.ts"
+import { createJobPayload } from "./jobs/job.ts"
 import { queuePrefix } from "./names.ts"
 import { pauseQueue, readPause, resumeQueue } from "./pause.ts"
+import { type Consumer, createConsumer } from "./run/consumer.ts"
 
 const current = useQueue("pause")
 let consumer: Consumer | undefined

@@ -1,7 +1,7 @@
 /** A pause of the whole queue: running jobs finish, new ones are accepted, and none begins. */
 import { Queue } from "bullmq"
-import type { RedisClient } from "./client.ts"
 import { pausedSinceKey, queueKey, queuePrefix } from "./names.ts"
+import type { RedisClient } from "./redis/client.ts"
 
 export interface Pause {
   /** ISO 8601; `null` if another tool has paused the queue. */

@@ -1,5 +1,5 @@
-import type { RedisClient } from "./client.ts"
 import { countersKey, queueKey } from "./names.ts"
+import type { RedisClient } from "./redis/client.ts"
 
 export interface QueueStatus {
   /** Jobs by state. `waiting` counts all that could begin now; `failed` are the dead letters; `completed` are kept for an hour. */

@@ -1,7 +1,7 @@
 import { networkInterfaces } from "node:os"
 import { afterEach, describe, expect, it } from "vitest"
 import { type AdminOptions, startAdminServer } from "./admin.ts"
-import { createLogger } from "./logger.ts"
+import { createLogger } from "./log/logger.ts"
 import { createRegistry } from "./metrics.ts"
 
 let close: (() => Promise<void>) | undefined

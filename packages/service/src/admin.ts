@@ -1,9 +1,9 @@
 import { createServer, type Server, type ServerResponse } from "node:http"
 import type { AddressInfo } from "node:net"
-import { ConfigurationError } from "./configuration-error.ts"
-import type { Logger } from "./logger.ts"
+import type { Logger } from "./log/logger.ts"
 import type { Registry } from "./metrics.ts"
-import type { SettingName } from "./setting-table.ts"
+import { ConfigurationError } from "./settings/configuration-error.ts"
+import type { SettingName } from "./settings/table.ts"
 
 export interface AdminOptions {
   /** 0 picks any free port. */

@@ -8,7 +8,9 @@ import { setTimeout as sleep } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 
-const MODULES = ["process", "settings"].map((name) => fileURLToPath(new URL(`./${name}.ts`, import.meta.url)))
+const MODULES = ["process", "settings/settings"].map((name) =>
+  fileURLToPath(new URL(`./${name}.ts`, import.meta.url)),
+)
 
 let directory: string
 beforeAll(() => {

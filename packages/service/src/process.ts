@@ -1,7 +1,7 @@
 import { flushCompileCache } from "node:module"
-import { logConsole } from "./library-console.ts"
-import { createLogger, type Logger } from "./logger.ts"
-import { ConfigurationError } from "./settings.ts"
+import { logConsole } from "./log/library-console.ts"
+import { createLogger, type Logger } from "./log/logger.ts"
+import { ConfigurationError } from "./settings/settings.ts"
 
 /** The arguments of a process's `main`. */
 export interface ProcessContext {

@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, beforeAll, expect, test } from "vitest"
-import { readSecretFile } from "./environment.ts"
+import { readSecretFile } from "./settings/environment.ts"
 import { readSmallFile } from "./small-file.ts"
 
 let directory: string

@@ -1,4 +1,4 @@
-import { STALL_LIMIT } from "@unseal/queue/consumer"
+import { STALL_LIMIT } from "@unseal/queue/run/consumer"
 import { inWorld, many, type Row, scaled } from "../row.ts"
 import { endedJobs, readJobs } from "../world/jobs.ts"
 import type { World } from "../world/world.ts"

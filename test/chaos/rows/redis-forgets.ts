@@ -1,6 +1,6 @@
 /** Redis loses acknowledged writes, and the reconciler restores them from the vendor's list. */
 import { readAccounts } from "@unseal/queue/accounting"
-import { findJob } from "@unseal/queue/find-job"
+import { findJob } from "@unseal/queue/jobs/find-job"
 import { type Findings, inWorld, type Row, type RowOptions, type RowResult, scaled, until } from "../row.ts"
 import { QUEUE } from "../settings.ts"
 import { watchAppendOnlyFile } from "../world/append-only-file.ts"

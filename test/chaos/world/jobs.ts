@@ -1,6 +1,6 @@
 /** What Redis knows about the jobs of accepted callbacks. */
 import { setTimeout as sleep } from "node:timers/promises"
-import type { RedisClient } from "@unseal/service/redis"
+import type { RedisClient } from "@unseal/service/redis/redis"
 import { QUEUE } from "../settings.ts"
 import type { Answered } from "./callbacks.ts"
 

@@ -1,5 +1,5 @@
 /** A world's Redis, single or with failover, and the suite's own connections to it. */
-import { createRedis } from "@unseal/service/redis"
+import { createRedis } from "@unseal/service/redis/redis"
 import { startRedisForm } from "@unseal/test/harness/redis/form"
 import { type RedisOptions, startRedis } from "@unseal/test/harness/redis/redis"
 import { startRedisProxy } from "../redis-proxy.ts"

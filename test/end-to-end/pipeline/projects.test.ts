@@ -4,7 +4,7 @@ import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promise
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { GetObjectCommand, PutObjectCommand, S3Client } from "@aws-sdk/client-s3"
-import { openDeadLetters } from "@unseal/queue/dead-letters"
+import { openDeadLetters } from "@unseal/queue/dead-letters/dead-letters"
 import { createCertificate } from "@unseal/simulator/recording/openssl"
 import { makeRecording } from "@unseal/simulator/recording/recording"
 import { type S3Server, startS3Server } from "@unseal/simulator/s3/http/server"

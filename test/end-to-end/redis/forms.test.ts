@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises"
+import { findUploadOwners } from "@unseal/queue/jobs/upload-owners"
 import { queueStatus } from "@unseal/queue/status"
-import { findUploadOwners } from "@unseal/queue/upload-owners"
 import { runCli } from "@unseal/test/harness/process"
 import { REDIS_FORMS } from "@unseal/test/harness/redis/form"
 import { startSystem } from "@unseal/test/harness/system"

@@ -1,6 +1,6 @@
 /** A source keeps sending, but never enough, while its project's archives occupy every slot of the worker. */
 import { readAccounts } from "@unseal/queue/accounting"
-import { listSuspensions } from "@unseal/queue/suspension-state"
+import { listSuspensions } from "@unseal/queue/suspension/state"
 import { expect, test } from "vitest"
 import { PROJECT_ID } from "../../harness/system.ts"
 import { startWorkerSystem } from "../../harness/worker-system.ts"

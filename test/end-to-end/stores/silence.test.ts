@@ -1,6 +1,6 @@
 /** A store falls silent in the middle of transfers, while its project's archives occupy every slot of the worker. */
 import { readAccounts } from "@unseal/queue/accounting"
-import { listSuspensions } from "@unseal/queue/suspension-state"
+import { listSuspensions } from "@unseal/queue/suspension/state"
 import { afterEach, beforeEach, expect, test } from "vitest"
 import { startRedisProxy } from "../../chaos/redis-proxy.ts"
 import { DESTINATION_NAME } from "../../harness/stores.ts"

@@ -1,6 +1,6 @@
 /** Redis in each form that people run it in, behind one interface. */
 
-import { createRedis } from "@unseal/service/redis"
+import { createRedis } from "@unseal/service/redis/redis"
 import { Cluster } from "ioredis"
 import { withDeadline } from "../../../packages/queue/src/deadline.ts"
 import { type RedisCluster, startCluster } from "./cluster.ts"

@@ -1,7 +1,7 @@
 /** What happens next to an archive, and whose move it is. */
-import type { ArchiveJob } from "@unseal/queue/archive-jobs"
-import { FAILURES } from "@unseal/queue/ending"
+import type { ArchiveJob } from "@unseal/queue/jobs/archive-jobs"
 import type { Pause } from "@unseal/queue/pause"
+import { FAILURES } from "@unseal/queue/run/ending"
 import type { Looked, Places } from "./places.ts"
 
 /** An archive of one project, as far as it could be looked at. */

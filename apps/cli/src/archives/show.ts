@@ -1,9 +1,9 @@
 /** `unseal archives show ID`: where an archive is in the queue, at the stores and at the vendor, and what is next. */
 
 import { counted } from "@unseal/archive/counted"
-import { type ArchiveJob, findArchiveJobs } from "@unseal/queue/archive-jobs"
+import { type ArchiveJob, findArchiveJobs } from "@unseal/queue/jobs/archive-jobs"
 import { type Pause, readPause } from "@unseal/queue/pause"
-import { ConfigurationError } from "@unseal/service/settings"
+import { ConfigurationError } from "@unseal/service/settings/settings"
 import { env, readShownProjects } from "../config.ts"
 import { withQueue } from "../queue/connection.ts"
 import { EXIT, UsageError } from "../terminal/exit.ts"

@@ -1,4 +1,4 @@
-import type { ArchiveJob } from "@unseal/queue/archive-jobs"
+import type { ArchiveJob } from "@unseal/queue/jobs/archive-jobs"
 import { expect, test } from "vitest"
 import { nextMove, type ShownArchive } from "./next.ts"
 import { archiveText } from "./text.ts"

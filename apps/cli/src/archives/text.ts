@@ -1,7 +1,7 @@
 /** The output of `unseal archives show` for people. */
 
 import { counted } from "@unseal/archive/counted"
-import type { ArchiveJob } from "@unseal/queue/archive-jobs"
+import type { ArchiveJob } from "@unseal/queue/jobs/archive-jobs"
 import { bytes } from "../terminal/progress.ts"
 import type { ShownArchive } from "./next.ts"
 import type { Looked, ShownDestination, ShownObject, ShownSource } from "./places.ts"

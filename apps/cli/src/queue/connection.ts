@@ -1,11 +1,11 @@
 import { untilAborted } from "@unseal/archive/waiting"
 import type { QueueAccess } from "@unseal/operations/queue-access"
-import { QueueUnavailableError } from "@unseal/queue/producer"
-import { logConsole } from "@unseal/service/library-console"
-import { createLogger } from "@unseal/service/logger"
-import { connectRedis } from "@unseal/service/redis"
-import { reachRedis } from "@unseal/service/redis-reach"
-import { parseRedisUrl } from "@unseal/service/redis-url"
+import { QueueUnavailableError } from "@unseal/queue/enqueue/producer"
+import { logConsole } from "@unseal/service/log/library-console"
+import { createLogger } from "@unseal/service/log/logger"
+import { reachRedis } from "@unseal/service/redis/reach"
+import { connectRedis } from "@unseal/service/redis/redis"
+import { parseRedisUrl } from "@unseal/service/redis/url"
 import { readQueueSettings } from "../config.ts"
 
 type QueueSettings = ReturnType<typeof readQueueSettings>

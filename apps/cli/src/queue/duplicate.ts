@@ -1,5 +1,5 @@
 import { counted } from "@unseal/archive/counted"
-import type { ArchiveJob } from "@unseal/queue/archive-jobs"
+import type { ArchiveJob } from "@unseal/queue/jobs/archive-jobs"
 
 /** What a duplicate duplicates, as a clause, and what to do if that is not enough. */
 export function describeDuplicate({ state, since, attempts, jobId }: ArchiveJob): string {

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto"
 import { submit } from "@unseal/operations/submit"
-import { createJobPayload } from "@unseal/queue/job"
+import { createJobPayload } from "@unseal/queue/jobs/job"
 import { readCallback } from "@unseal/vendor/callback"
 import { readJsonFile } from "../archives/password-options.ts"
 import { env } from "../config.ts"

@@ -3,7 +3,7 @@
 import { counted } from "@unseal/archive/counted"
 import { resume } from "@unseal/operations/resume"
 import { type Pause, pauseQueue } from "@unseal/queue/pause"
-import type { Suspension } from "@unseal/queue/suspension-state"
+import type { Suspension } from "@unseal/queue/suspension/state"
 import { withQueue } from "./connection.ts"
 
 /** One suspension in two lines: what is held and since when, why, and what to do about it. */

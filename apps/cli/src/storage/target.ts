@@ -1,5 +1,5 @@
-import { readSecretFile } from "@unseal/service/environment"
-import { ConfigurationError } from "@unseal/service/settings"
+import { readSecretFile } from "@unseal/service/settings/environment"
+import { ConfigurationError } from "@unseal/service/settings/settings"
 import type { AzureTarget, S3Target } from "@unseal/vendor/storage"
 import { env } from "../config.ts"
 import { UsageError } from "../terminal/exit.ts"

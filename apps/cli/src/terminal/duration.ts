@@ -1,4 +1,4 @@
-import { milliseconds } from "@unseal/service/settings"
+import { milliseconds } from "@unseal/service/settings/settings"
 import { UsageError } from "./exit.ts"
 
 /** Milliseconds of an option such as `90m`, in the same form as in settings. Throws `UsageError` if it is invalid. */

@@ -1,7 +1,7 @@
 import { ERROR_CODES, type ErrorCode, isUnsealError, type UnsealError } from "@unseal/archive/errors"
 import { StoreUrlError } from "@unseal/archive/store/url"
 import { OperationError } from "@unseal/operations/operation-error"
-import { ConfigurationError } from "@unseal/service/settings"
+import { ConfigurationError } from "@unseal/service/settings/settings"
 import { remedyAtTerminal } from "./remedies.ts"
 
 /** What the exit code means to a script: 1 and 2 need a person, 3 may be tried again. */

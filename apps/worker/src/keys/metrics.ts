@@ -1,0 +1,43 @@
+import { createGauge, type Registry, sharedByOneScrape } from "@unseal/service/metrics"
+import type { Projects, WorkerProject } from "@unseal/service/projects/projects"
+import type { Places } from "../run/project-resources.ts"
+
+/**
+ * The open keys at each scrape: when the certificates beside them expire, and which files hold unusable keys. There is no series
+ * for a project whose keys this worker has not needed yet, nor for a key without a certificate beside it: the vendor has the
+ * certificate, and the worker does not need it.
+ */
+export function createKeyMetrics(
+  registry: Registry,
+  projects: Pick<Projects<WorkerProject>, "ids">,
+  places: Pick<Places, "keys">,
+  now: () => number = Date.now,
+): void {
+  let keyIds: readonly string[] = []
+  const open = sharedByOneScrape(() => places.keys())
+  createGauge(registry, {
+    name: "unseal_certificate_expiry_seconds",
+    help: "Time until the certificate of an open key expires; negative afterwards, while archives under it are still decrypted",
+    labels: { key_id: () => keyIds },
+    overReplicas: "min",
+    async collect(set) {
+      // A renewed certificate has the same key, so the later date counts.
+      const expiries = new Map<string, number>()
+      for (const { keyRing } of await open())
+        for (const { keyId, notAfter } of keyRing.certificates())
+          expiries.set(keyId, Math.max(expiries.get(keyId) ?? Number.NEGATIVE_INFINITY, notAfter.getTime()))
+      keyIds = [...expiries.keys()]
+      for (const [key_id, expiry] of expiries) set({ key_id }, (expiry - now()) / 1_000)
+    },
+  })
+  createGauge(registry, {
+    name: "unseal_key_files_unusable",
+    help: "Files in the project's key directory that hold no usable key, once this worker has opened the directory; a file that was usable before keeps its old key meanwhile",
+    labels: { project: () => projects.ids },
+    overReplicas: "max",
+    async collect(set) {
+      for (const { projectIds, keyRing } of await open())
+        for (const project of projectIds) set({ project }, keyRing.problems().length)
+    },
+  })
+}

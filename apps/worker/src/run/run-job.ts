@@ -1,0 +1,94 @@
+import { type DecryptResult, decryptArchive } from "@unseal/archive/decrypt/archive"
+import { untilAborted } from "@unseal/archive/waiting"
+import type { JobPayload } from "@unseal/queue/jobs/job"
+import type { JobContext } from "@unseal/queue/run/consumer"
+import type { Logger } from "@unseal/service/log/logger"
+import type { Settings } from "../config.ts"
+import type { ANNOUNCED_SIZES, WorkerMetrics } from "../metrics.ts"
+import type { Fallback } from "./fallback.ts"
+import type { Places } from "./project-resources.ts"
+import { decorate, type RunDecorator } from "./run-decorator.ts"
+import { sidedPlace } from "./sides.ts"
+
+/** What is logged, and kept with the job, of a committed archive. */
+export type MissionResult = {
+  readonly outcome: DecryptResult["outcome"]
+  readonly destinationKey: string
+  /** Bytes of plaintext. */
+  readonly size: number
+  readonly tail: DecryptResult["record"]["tail"]["form"]
+  readonly syncErrors: number
+  readonly announcedSize: (typeof ANNOUNCED_SIZES)[number]
+}
+
+export interface MissionOptions {
+  readonly settings: Settings
+  readonly places: Places
+  readonly fallback: Fallback
+  readonly metrics: WorkerMetrics
+  readonly logger: Logger
+  /** Wrapped around each run, the first one innermost. */
+  readonly decorators: readonly RunDecorator[]
+}
+
+/** Turns a job of the queue into a decryption. */
+export function createMission({ settings, places, fallback, metrics, logger, decorators }: MissionOptions) {
+  return async (payload: JobPayload, given: JobContext): Promise<MissionResult> => {
+    const { projectId, archiveId, encryptedPassword, size, sha256sum } = payload
+    const { jobId, attempt, starts, signal } = given
+    const line = { jobId, projectId, archiveId, attempt, starts }
+    // A job that waits for its object starts every few seconds.
+    if (starts > 1) logger.debug(line, "archive started again")
+    else logger.info(line, "archive started")
+
+    const opening = places.of(payload)
+    const ready = given.progress.begin("opening stores and keys")
+    const opened = await untilAborted(opening, signal)
+      .finally(ready)
+      .catch((error: unknown) => {
+        opening.then(({ release }) => release()).catch(() => {})
+        throw error
+      })
+    // Whatever fails from here on must release the stores, or they are never closed.
+    await using held = new AsyncDisposableStack()
+    held.defer(opened.release)
+    const copy = fallback(sidedPlace(opened, given), payload, given)
+    held.defer(copy.close)
+    const { place, context } = decorate({ place: copy.place, context: given }, decorators)
+    const { fence, checkpoint } = context
+    const { keyRing, budget, release: _, ...where } = place
+    const { outcome, record } = await decryptArchive(
+      {
+        ...where,
+        ...{ archiveId, projectId, encryptedPassword },
+        announced: { ...(size !== undefined && { size }), ...(sha256sum && { sha256sum }) },
+      },
+      {
+        ...{ keyRing, budget, checkpoint, fence, attempt, startedBefore: starts > 1 },
+        tail: settings.UNSEAL_TAIL,
+        digest: settings.UNSEAL_DIGEST,
+        announcedDigest: settings.UNSEAL_ANNOUNCED_DIGEST,
+        announcedSize: settings.UNSEAL_ANNOUNCED_SIZE,
+        verify: settings.UNSEAL_VERIFY,
+        maxDamage: settings.UNSEAL_MAX_DAMAGE / 100,
+        existing: settings.UNSEAL_EXISTING,
+        record: true,
+        observe: { part: metrics.part, step: given.progress.begin, moved: given.progress.moved },
+      },
+      signal,
+    )
+    const { announced } = record
+    if (announced?.fits === false && outcome !== "already-committed") {
+      const sizes = { announcedSize: announced.size, sourceSize: record.source.size }
+      logger.warn({ ...line, ...sizes }, "archive's size is not the one that its callback announced")
+    }
+    return {
+      outcome,
+      destinationKey: record.destination.key,
+      size: record.destination.size,
+      tail: record.tail.form,
+      syncErrors: record.media.syncErrors,
+      announcedSize: announced === undefined ? "absent" : announced.fits ? "fits" : "differs",
+    }
+  }
+}

@@ -1,0 +1,101 @@
+import { Queue } from "bullmq"
+import { addJobs } from "../enqueue/enqueue-script.ts"
+import { JOB_OPTIONS } from "../enqueue/job-options.ts"
+import { redriveIdOf } from "../jobs/redrive-id.ts"
+import { checkpointKey, countersKey, queueKey, queuePrefix } from "../names.ts"
+import type { RedisClient } from "../redis/client.ts"
+import type { FailureCode } from "../run/ending.ts"
+import {
+  countDeadLetters,
+  type DeadLetter,
+  type DeadLetterFilter,
+  type DeadLetterPage,
+  listDeadLetters,
+  payloadIn,
+} from "./list.ts"
+
+export interface DeadLetterCounts {
+  readonly total: number
+  /** Among the `counted` newest. */
+  readonly byCode: ReadonlyMap<FailureCode, number>
+  readonly counted: number
+}
+
+/** This dead letter can't be redriven until somebody has fixed what the message names. Others can. */
+export class RedriveError extends Error {
+  override readonly name = "RedriveError"
+}
+
+/** Why a damaged dead letter can't be redriven. */
+export const payloadLost = (jobId: string): RedriveError =>
+  new RedriveError(`${jobId} has lost its payload in redis and can't be redriven`)
+
+/** The dead letters of a queue. No method reads more than it needs. */
+export interface DeadLetters {
+  /** Like `listDeadLetters`. */
+  list(query?: DeadLetterFilter & DeadLetterPage): Promise<DeadLetter[]>
+  /** Looks at the `limit` newest. Default 2000. */
+  count(limit?: number): Promise<DeadLetterCounts>
+  /**
+   * Puts the job back into the queue under a new id with fresh counters (BullMQ's own retry keeps the count of stalls), and removes
+   * the dead letter, in one script. Repeating it has the same result. Resolves to `null` if there is no such dead letter. Throws
+   * `RedriveError` if its payload is lost, or that of the job that it would become.
+   */
+  redrive(jobId: string): Promise<{ jobId: string } | null>
+  /**
+   * Removes a dead letter, damaged or not, and its checkpoint for good, and counts it as discarded, in one script. From then on the
+   * janitor may remove its upload, and a callback for its archive is accepted anew. `false` if there is no such dead letter.
+   */
+  discard(jobId: string): Promise<boolean>
+  close(): Promise<void>
+}
+
+/** KEYS: dead letters, job, checkpoint, counters. ARGV: id. */
+const DISCARD = `
+if redis.call("ZREM", KEYS[1], ARGV[1]) == 0 then return 0 end
+redis.call("DEL", KEYS[2], KEYS[2] .. ":logs", KEYS[2] .. ":lock", KEYS[3])
+redis.call("HINCRBY", KEYS[4], "discarded", 1)
+return 1`
+
+/** Opens the dead letters of a queue. Does not close `connection`. */
+export function openDeadLetters(options: { connection: RedisClient; queue: string }): DeadLetters {
+  const { connection, queue: name } = options
+  const queue = new Queue(name, { connection, prefix: queuePrefix(name), skipVersionCheck: true })
+  // The caller sees the command fail.
+  queue.on("error", () => {})
+  const failed = queueKey(name, "failed")
+
+  return {
+    list: (query) => listDeadLetters(connection, name, query),
+
+    async count(limit = 2_000) {
+      const byCode = await countDeadLetters(connection, name, limit)
+      const counted = byCode.values().reduce((sum, count) => sum + count, 0)
+      return { total: await connection.zcard(failed), byCode, counted }
+    },
+
+    async redrive(jobId) {
+      // Read in this order, so that a dead letter discarded in between does not count as one without a payload.
+      const payload = payloadIn(await connection.hget(queueKey(name, jobId), "data"))
+      const isDead = (await connection.zscore(failed, jobId)) !== null
+      if (!isDead) return null
+      if (payload === null) throw payloadLost(jobId)
+      const next = redriveIdOf(jobId)
+      const options = { jobId: next, ...JOB_OPTIONS }
+      const [added] = await addJobs(connection, queue, [{ payload, options }], jobId)
+      if (added === undefined) return null
+      if (added === "empty")
+        throw new RedriveError(
+          `${jobId} can't be redriven: ${next}, which it would become, has lost its payload in redis`,
+        )
+      return { jobId: next }
+    },
+
+    async discard(jobId) {
+      const keys = [failed, queueKey(name, jobId), checkpointKey(name, jobId), countersKey(name)]
+      return (await connection.eval(DISCARD, keys.length, ...keys, jobId)) === 1
+    },
+
+    close: () => queue.close(),
+  }
+}

@@ -1,0 +1,129 @@
+/**
+ * Enqueues jobs. BullMQ's script that adds a job runs as a function within ours, which gives the job its start tag and counts it.
+ * A command costs the client more than a job in it does, so one command adds any number of jobs. And no job ever exists without
+ * its start tag and its place in the accounts.
+ */
+
+import type { JobsOptions, Queue } from "bullmq"
+import { type AddScript, addScriptFor, LAST_PRIORITY } from "../bullmq/inside.ts"
+import { IS_ORPHANED } from "../jobs/orphaned-job.ts"
+import { checkpointKey, countersKey, queueKey, turnsKey } from "../names.ts"
+import type { RedisClient } from "../redis/client.ts"
+import { FAIR_QUEUE, unitsOf } from "./fair-queue.ts"
+
+/** A job to be added. A dead letter's payload may be malformed. */
+export interface NewJob {
+  readonly payload: { readonly projectId?: unknown; readonly size?: unknown; readonly nonce?: unknown }
+  readonly options: JobsOptions & { readonly jobId: string }
+}
+
+/** The job that has the id afterwards: this one; another callback's; or one that has lost its payload and can't be decrypted. */
+export type AddedJob = "this" | "other" | "empty"
+
+const ANSWERS: readonly AddedJob[] = ["empty", "other", "this"]
+
+/**
+ * KEYS: those of BullMQ's script, counters, finish tags.
+ * ARGV: prefixes of the keys of jobs and of checkpoints, last priority, the dead letter that the only job replaces or "";
+ * for each job: id, nonce as in JSON, project, units, and BullMQ's three, of which the last is the job's options.
+ * Returns for each its place in ANSWERS.
+ *
+ * Puts an orphaned job back in line, with its payload and its attempts. It is counted, unless its addition was torn earlier.
+ */
+const enqueueScript = ({ lua, keys }: AddScript): string => `
+local function addJob(KEYS, ARGV)
+${lua}
+end
+${IS_ORPHANED}${FAIR_QUEUE}
+local EMPTY, OTHER, THIS = 0, 1, 2
+local counters, tags = KEYS[${keys.length + 1}], KEYS[${keys.length + 2}]
+local prefix, checkpoints, last, replaced = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
+
+local function putBackInLine(id, priority)
+  local count = redis.call("INCR", prefix .. "pc")
+  redis.call("ZADD", prefix .. "prioritized", string.format("%.0f", priority * SHIFTED + count % SHIFTED), id)
+  redis.call("HSET", prefix .. id, "priority", priority)
+  redis.call("ZADD", prefix .. "marker", 0, "0")
+end
+
+-- Removes a job that has lost its payload, to make room for a callback, which has all that is needed. True if it was completed: the
+-- new job then counts as accepted anew. In any other state the old job lives on as the new one.
+local function makeRoom(id)
+  for _, set in ipairs({ "prioritized", "delayed", "failed" }) do redis.call("ZREM", prefix .. set, id) end
+  for _, list in ipairs({ "active", "wait", "paused" }) do redis.call("LREM", prefix .. list, 0, id) end
+  redis.call("DEL", prefix .. id, prefix .. id .. ":lock")
+  return redis.call("ZREM", prefix .. "completed", id) == 1
+end
+
+-- A dead letter that was discarded meanwhile, or redriven and finished, must not return.
+if replaced ~= "" and not redis.call("ZSCORE", prefix .. "failed", replaced) and redis.call("EXISTS", prefix .. ARGV[5]) == 0 then
+  return {}
+end
+-- Done before the job can start, so that it need not write again what is already written.
+if replaced ~= "" then redis.call("COPY", checkpoints .. replaced, checkpoints .. ARGV[5]) end
+
+local answers = {}
+for i = 5, #ARGV, 7 do
+  local id, nonce, project, units, described, data, options = unpack(ARGV, i, i + 6)
+  local job = prefix .. id
+  local isThere = redis.call("EXISTS", job) == 1
+  local held = isThere and redis.call("HGET", job, "data")
+  local answer, isCounted = THIS, false
+  if isThere and not held and replaced == "" then
+    isCounted = not makeRoom(id)
+    isThere = false
+  end
+  if isThere and not held then
+    answer = EMPTY
+  elseif isThere and not isOrphaned(prefix, id) then
+    answer = string.find(held, '"nonce":' .. nonce, 1, true) and THIS or OTHER
+  else
+    local priority = nextStartTag(prefix, tags, project, tonumber(units), last)
+    if isThere then
+      putBackInLine(id, priority)
+    else
+      options = cmsgpack.unpack(options)
+      options.priority = priority
+      addJob(KEYS, { described, data, cmsgpack.pack(options) })
+    end
+  end
+  local isNew = answer ~= EMPTY and redis.call("HSETNX", job, "counted", 1) == 1
+  if isNew and replaced == "" and not isCounted then redis.call("HINCRBY", counters, "accepted", 1) end
+  table.insert(answers, answer)
+end
+
+if replaced ~= "" and answers[1] ~= EMPTY then
+  redis.call("ZREM", prefix .. "failed", replaced)
+  redis.call("DEL", prefix .. replaced, prefix .. replaced .. ":logs", checkpoints .. replaced)
+end
+return answers`
+
+const COMMAND = "unsealAddJobs"
+
+/**
+ * Enqueues `jobs`, which must not be empty, by their projects' start tags, unless they are there already, and counts them as
+ * accepted. With `replaced`, one job takes the place of that dead letter and its checkpoint; the dead letter stays if the existing
+ * job has lost its payload. Resolves for each job to the one that is in the queue afterwards; to nothing if the dead letter is
+ * gone, and nothing took its place.
+ */
+export async function addJobs(
+  connection: RedisClient,
+  queue: Queue,
+  jobs: readonly NewJob[],
+  replaced = "",
+): Promise<AddedJob[]> {
+  const { name } = queue
+  const { script, given } = await addScriptFor(connection, queue, jobs)
+  if (!(COMMAND in connection))
+    connection.defineCommand(COMMAND, { numberOfKeys: script.keys.length + 2, lua: enqueueScript(script) })
+  const answers: number[] = await Reflect.get(connection, COMMAND).apply(connection, [
+    ...[...script.keys, countersKey(name), turnsKey(name)],
+    ...[queueKey(name, ""), checkpointKey(name, ""), LAST_PRIORITY, replaced],
+    ...jobs.flatMap(({ payload: { projectId, size, nonce }, options: { jobId } }, index) => [
+      ...[jobId, JSON.stringify(nonce) ?? '""', String(projectId)],
+      unitsOf(typeof size === "number" ? size : undefined),
+      ...given[index]!,
+    ]),
+  ])
+  return answers.map((answer) => ANSWERS[answer]!)
+}

@@ -1,0 +1,179 @@
+/** Finds an archive in the queue by its id alone. */
+import type { Redis } from "ioredis"
+import { checkpointKey, heldKey, queueKey, suspensionsKey } from "../names.ts"
+import { masters, type RedisClient } from "../redis/client.ts"
+import { codeOf, type FailureCode } from "../run/ending.ts"
+import { listSuspensions, parseName, type Suspension } from "../suspension/state.ts"
+import { type JobFacts, READ_JOB } from "./job-facts.ts"
+
+/**
+ * `waiting`: in line · `delayed`: until its next attempt, or the next look for its object · `held`: by a suspension · `dead`: a dead
+ * letter · `completed`: within the last hour · `orphaned`: Redis lost its place, and the next callback puts it back in line.
+ */
+export type ArchiveJobState = "waiting" | "running" | "delayed" | "held" | "dead" | "completed" | "orphaned"
+
+/** A job of an archive. Times are ISO 8601. */
+export interface ArchiveJob {
+  readonly jobId: string
+  readonly projectId: string
+  readonly archiveId: string
+  readonly state: ArchiveJobState
+  /** Since when it has been in that state; if unknown, when it was added. */
+  readonly since: string
+  readonly addedAt: string
+  /** The failed attempt, or the only one. */
+  readonly attempts: number
+  /** The reason and the code of the last failed attempt; `null` if none has failed. */
+  readonly failure: { readonly code: FailureCode; readonly reason: string } | null
+  /** How many jobs are before it in line. Only while it waits. */
+  readonly ahead?: number
+  /** When its delay ends. For a held job: when it becomes a dead letter, or is tried as the probe. */
+  readonly until?: string
+  /** The worker that took it last, as `HOST:PID`. */
+  readonly worker?: string
+  /** Only while it runs: whether its lock is valid. Without the lock its worker is gone, and another takes the job soon. */
+  readonly isLocked?: boolean
+  /** Since when its object has been missing at the source, or in an archival storage class. */
+  readonly missingSince?: string
+  readonly archivedSince?: string
+  /** How many workers ended while they ran it. */
+  readonly lostWorkers: number
+  /** The suspension that holds it, and whether it is tried next. Only if it is `held`. */
+  readonly suspension?: Suspension & { readonly isProbe: boolean }
+  /** The upload that it has begun, and what of it is written. */
+  readonly upload?: ArchiveUpload
+  /** Its payload is lost or unreadable. */
+  readonly damaged?: true
+}
+
+/** The progress of a job's upload. Bytes are of plaintext. */
+export interface ArchiveUpload {
+  readonly token: string
+  readonly destinationKey: string
+  readonly parts: number
+  readonly partsWritten: number
+  readonly bytes: number
+  readonly bytesWritten: number
+}
+
+/** How many keys Redis looks at per request. */
+const SCAN_COUNT = 1_000
+
+/**
+ * Finds the jobs of archives whose id begins with `archiveId` (a UUID in lower case, or a prefix of one), the oldest first. Looks
+ * through all keys of Redis, a thousand at a time.
+ */
+export async function findArchiveJobs(
+  connection: RedisClient,
+  queue: string,
+  archiveId: string,
+): Promise<ArchiveJob[]> {
+  const ids = new Set<string>()
+  for (const server of masters(connection)) await scan(server)
+  const jobs = await readArchiveJobs(connection, queue, [...ids])
+  return jobs.sort((a, b) => (a.addedAt < b.addedAt ? -1 : 1))
+
+  async function scan(server: Redis): Promise<void> {
+    const prefix = queueKey(queue, "")
+    const matching = `${escapeGlob(prefix)}*_${escapeGlob(archiveId)}*`
+    let cursor = "0"
+    do {
+      const [next, keys] = await server.scan(cursor, "MATCH", matching, "COUNT", SCAN_COUNT)
+      for (const key of keys) {
+        const id = key.slice(prefix.length)
+        // The keys of a job's lock and log begin with its own key.
+        if (!id.includes(":") && id.split("_")[1]?.startsWith(archiveId)) ids.add(id)
+      }
+      cursor = next
+    } while (cursor !== "0")
+  }
+}
+
+/** The existing jobs with these ids, in this order. Each is read in one step, and so in a single state. */
+export async function readArchiveJobs(
+  connection: RedisClient,
+  queue: string,
+  jobIds: readonly string[],
+): Promise<ArchiveJob[]> {
+  if (jobIds.length === 0) return []
+  const suspensions = await listSuspensions(connection, queue)
+  const jobs = await Promise.all(
+    jobIds.map(async (jobId) => {
+      const keys = [
+        queueKey(queue, ""),
+        heldKey(queue, ""),
+        suspensionsKey(queue),
+        checkpointKey(queue, jobId),
+      ]
+      const facts = (await connection.eval(READ_JOB, keys.length, ...keys, jobId)) as string | null
+      return facts === null ? [] : [jobOf(jobId, JSON.parse(facts) as JobFacts, suspensions)]
+    }),
+  )
+  return jobs.flat()
+}
+
+function jobOf(jobId: string, facts: JobFacts, suspensions: readonly Suspension[]): ArchiveJob {
+  const [projectId = "", archiveId = ""] = jobId.split("_")
+  const { fields, due, lockMs } = facts
+  const added = timeOf(fields.timestamp, fields.finishedOn)
+  const held = facts.held && parseName(facts.held)
+  const suspension = held
+    ? suspensions.find(({ projectId, side }) => projectId === held.projectId && side === held.side)
+    : undefined
+  const state = stateOf(facts, suspension)
+  const since = {
+    running: timeOf(fields.processedOn, added),
+    held: timeOf(fields.heldSince, due && facts.maxMs ? due - facts.maxMs : undefined, added),
+    dead: timeOf(fields.finishedOn, fields.processedOn, added),
+    completed: timeOf(fields.finishedOn, fields.processedOn, added),
+    ...{ waiting: added, delayed: added, orphaned: added },
+  }[state]
+  const reason = fields.failedReason
+  const iso = (name: string, ms: number | undefined) => (ms === undefined ? {} : { [name]: isoOf(ms) })
+  const upload = uploadOf(facts)
+  return {
+    ...{ jobId, projectId, archiveId, state },
+    ...{ since: isoOf(since ?? 0), addedAt: isoOf(added ?? 0) },
+    attempts: Number.parseInt(fields.atm ?? "", 10) || 0,
+    failure: reason && state !== "completed" ? { code: codeOf(reason), reason } : null,
+    ...(state === "waiting" && facts.ahead !== undefined && { ahead: facts.ahead }),
+    ...(["delayed", "held"].includes(state) && iso("until", timeOf(due))),
+    ...(fields.pb && { worker: fields.pb }),
+    ...(state === "running" && { isLocked: lockMs > 0 }),
+    ...iso("missingSince", timeOf(fields.missingSince)),
+    ...iso("archivedSince", timeOf(fields.archivedSince)),
+    lostWorkers: Number.parseInt(fields.stc ?? "", 10) || 0,
+    ...(suspension && { suspension: { ...suspension, isProbe: facts.probe === jobId } }),
+    ...(upload && { upload }),
+    ...(!facts.hasPayload && { damaged: true as const }),
+  }
+}
+
+function stateOf({ place, held }: JobFacts, suspension: Suspension | undefined): ArchiveJobState {
+  if (place !== "delayed" || !held) return place
+  // A suspension that is ending puts what it held back in line.
+  return suspension === undefined ? "waiting" : "held"
+}
+
+/** The first of these that is a time in milliseconds since the epoch. */
+function timeOf(...candidates: (string | number | null | undefined)[]): number | undefined {
+  return candidates.map((value) => Number(value ?? Number.NaN)).find((ms) => ms > 0 && ms < 8.64e15)
+}
+
+const isoOf = (ms: number): string => new Date(ms).toISOString()
+
+function uploadOf({ upload, partsWritten }: JobFacts): ArchiveUpload | null {
+  try {
+    const { token, destinationKey, partSize, plaintextSize } = JSON.parse(upload ?? "null")
+    const parts = Math.ceil(plaintextSize / partSize)
+    if (!Number.isSafeInteger(parts) || typeof token !== "string") return null
+    // The last part is shorter than the others. It is not checked which one has no receipt yet.
+    const bytesWritten = Math.min(partsWritten * partSize, plaintextSize)
+    return { token, destinationKey, parts, partsWritten, bytes: plaintextSize, bytesWritten }
+  } catch {
+    // There is none, or it is damaged: the job starts over.
+    return null
+  }
+}
+
+const escapeGlob = (text: string): string => text.replace(/[*?[\]\\]/g, "\\$&")

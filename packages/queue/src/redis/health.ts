@@ -1,0 +1,127 @@
+import { withDeadline } from "../deadline.ts"
+import { queuePrefix } from "../names.ts"
+import type { RedisClient } from "./client.ts"
+import { missingCommands } from "./commands.ts"
+import type { QueueLogger } from "./error-log.ts"
+
+/** Whether Redis accepts work, as far as is known. */
+export interface RedisHealth {
+  /** Looks now. Returns why Redis accepts no work, one clause each; empty if it does. */
+  problems(): Promise<readonly string[]>
+  /** Since when it has accepted work without a break, in milliseconds since the epoch; `null` if it does not. */
+  readonly okSince: number | null
+  close(): void
+}
+
+const LOOK_EVERY_MS = 2_000
+const ANSWER_WITHIN_MS = 1_500
+
+/**
+ * Checks every two seconds whether Redis is there, answers, and accepts a write to the queue's slot. A Redis may answer PING and
+ * refuse all work: when it is full, can't write its snapshot, is loading, or became a replica. Missing permissions of
+ * `connection`'s user are checked until none are missing. The log gets one line when trouble begins, and one when it ends.
+ */
+export function watchRedis(options: {
+  readonly connection: RedisClient
+  readonly queue: string
+  readonly logger?: QueueLogger
+  readonly everyMs?: number
+}): RedisHealth {
+  const { connection, queue, logger, everyMs = LOOK_EVERY_MS } = options
+  let trouble: string | null = "redis was not reached yet"
+  let logged: string | null = null
+  let troubleSince = Date.now()
+  let okSince: number | null = null
+  let allowed = false
+  let lastError = ""
+  let timer: NodeJS.Timeout | undefined
+  let closed = false
+
+  const onError = (error: Error) => {
+    lastError = error.message || String((error as NodeJS.ErrnoException).code ?? error.name)
+  }
+  connection.on("error", onError)
+
+  async function look(): Promise<string | null> {
+    if (connection.status !== "ready")
+      return `redis is not connected (${connection.status})${lastError === "" ? "" : `: ${shortened(lastError)}`}`
+    const late = () => new Error(`redis did not answer within ${ANSWER_WITHIN_MS} ms`)
+    try {
+      if (!allowed) {
+        const missing = await withDeadline(missingCommands(connection, queue), ANSWER_WITHIN_MS, late)
+        if (missing.length > 0) return `redis forbids its user what the queue needs: ${missing.join(", ")}`
+      }
+      const key = `${queuePrefix(queue)}:written`
+      await withDeadline(connection.set(key, Date.now(), "PX", 60_000), ANSWER_WITHIN_MS, late)
+      allowed = true
+      lastError = ""
+      return null
+    } catch (error) {
+      const { message } = error as Error
+      if (message.startsWith("NOPERM")) allowed = false
+      return /^redis /.test(message) ? message : `redis refuses to work: ${shortened(message)}`
+    }
+  }
+
+  function note(now: string | null): void {
+    trouble = now
+    if (now === null) {
+      okSince ??= Date.now()
+      if (logged !== null)
+        logger?.info({ seconds: Math.round((Date.now() - troubleSince) / 1_000) }, "redis takes work again")
+      logged = null
+      return
+    }
+    if (okSince !== null) troubleSince = Date.now()
+    okSince = null
+    if (logged === null) logger?.warn({ reason: now }, "redis takes no work; everything waits for it")
+    logged ??= now
+  }
+
+  let looking: Promise<void> | undefined
+  function lookNow(): Promise<void> {
+    looking ??= look()
+      .then((now) => {
+        if (closed) return
+        // Connecting for the first time is no trouble yet.
+        const starts =
+          okSince === null && logged === null && connection.status !== "ready" && lastError === ""
+        if (starts) trouble = now
+        else note(now)
+      })
+      .finally(() => {
+        looking = undefined
+      })
+    return looking
+  }
+  async function goOn(): Promise<void> {
+    await lookNow()
+    if (closed) return
+    timer = setTimeout(goOn, okSince === null ? Math.min(everyMs, 500) : everyMs)
+    timer.unref()
+  }
+  void goOn()
+
+  return {
+    async problems() {
+      await lookNow()
+      return trouble === null ? [] : [trouble]
+    },
+    get okSince() {
+      return okSince
+    },
+    close() {
+      closed = true
+      clearTimeout(timer)
+      connection.off("error", onError)
+    },
+  }
+}
+
+/** One clause, without the arguments that Redis may quote. */
+const shortened = (message: string): string =>
+  message
+    .split(/[\r\n]/, 1)[0]!
+    .replace(/['"].*/, "")
+    .trim()
+    .slice(0, 160)

@@ -1,0 +1,59 @@
+/** Settings of all processes, or of the servers among them: Redis, the queue, the log and the ports. */
+import { EVERY_SERVER, type SettingRow } from "./row.ts"
+
+export const PROCESS_SETTINGS = {
+  REDIS_URL: {
+    for: ["ingest", "worker", "cli"],
+    default: "redis://127.0.0.1:6379",
+    meaning:
+      "the Redis that holds the queue: `redis://user:password@host:6379/0`, `redis-sentinel://host,host/0?sentinelMasterId=NAME` or `redis-cluster://host,host`; `rediss://`, `rediss-sentinel://`, `rediss-cluster://` for TLS",
+    secret: true,
+  },
+  REDIS_TLS_CA_FILE: {
+    for: ["ingest", "worker", "cli"],
+    default: null,
+    meaning: "file with the certificates (PEM) of the authorities to trust for Redis, instead of Node's own",
+  },
+  REDIS_TLS_CERT_FILE: {
+    for: ["ingest", "worker", "cli"],
+    default: null,
+    meaning: "file with the client certificate (PEM), for a Redis that asks for one",
+  },
+  REDIS_TLS_KEY_FILE: {
+    for: ["ingest", "worker", "cli"],
+    default: null,
+    meaning: "file with the private key (PEM) of the client certificate",
+  },
+  LOG_LEVEL: {
+    for: EVERY_SERVER,
+    default: "info",
+    meaning: "the least severe lines that are logged",
+  },
+  UNSEAL_QUEUE: {
+    for: ["ingest", "worker", "cli"],
+    default: "unseal",
+    meaning: "name of the queue; its keys in Redis begin with `{unseal}`",
+  },
+  UNSEAL_REDIS_DURABILITY: {
+    for: ["ingest", "worker"],
+    default: "require",
+    meaning:
+      "what to do at start with a Redis that may lose writes that it acknowledged (no AOF, not `appendfsync always`, an eviction policy): refuse it (`require`) or only log a warning (`warn`)",
+  },
+  UNSEAL_HOST: {
+    for: ["ingest", "worker"],
+    default: null,
+    meaning:
+      "address that the process listens on, admin port included. The admin port shows no secret and changes nothing. Unset, the process listens on every address of the machine, IPv4 and IPv6, because probes and scrapes come from outside a pod",
+  },
+  UNSEAL_PORT: {
+    for: ["ingest"],
+    default: "8080",
+    meaning: "port that takes callbacks; 0 takes any free one",
+  },
+  UNSEAL_ADMIN_PORT: {
+    for: ["ingest", "worker"],
+    default: { ingest: "9090", worker: "9091" },
+    meaning: "port of `/healthz`, `/readyz` and `/metrics`; 0 takes any free one",
+  },
+} as const satisfies Record<string, SettingRow>
