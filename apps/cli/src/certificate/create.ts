@@ -64,7 +64,7 @@ export async function certificateCreateCommand(
     if (!given) say(`${keyout} has no passphrase: whoever can read it can decrypt the archives`)
     else if (given.origin !== "generated")
       say(`the workers find its passphrase in ${passphraseFileOf(keyout)}, beside the key`)
-    // In this order: archives come under the certificate as soon as the vendor has it.
+    // In this order, because archives use the certificate as soon as the vendor has it.
     const forWorkers = given ? `${keyout} and ${passphraseFileOf(keyout)}` : keyout
     say(
       `next: put ${forWorkers} into the workers' key directory, then run unseal storage set … --certificate ${out}`,
@@ -74,7 +74,7 @@ export async function certificateCreateCommand(
   }
 }
 
-/** Where the passphrase of a key is looked for, by workers and commands alike. */
+/** Where workers and commands look for a key's passphrase. */
 const passphraseFileOf = (key: string): string => `${key.replace(/\.[^./]*$/, "")}.passphrase`
 
 function checkBits(bits: number, allowLarge: boolean, say: (text: string) => void): void {
@@ -91,7 +91,7 @@ function checkBits(bits: number, allowLarge: boolean, say: (text: string) => voi
   else if (bits < 2048) say(`warning: keys of ${bits} bits are no longer considered safe: take 2048`)
 }
 
-/** PKCS#8 in PEM: encrypted as `openssl req -keyout` does it, or as it is. */
+/** The key as PKCS#8 in PEM, with a passphrase encrypted like `openssl req -keyout` does it. */
 function exportKey(privateKey: KeyObject, passphrase: Buffer | undefined): Buffer {
   if (passphrase)
     return Buffer.from(

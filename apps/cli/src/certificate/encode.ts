@@ -5,7 +5,7 @@ import { encodeCertificate } from "@unseal/vendor/storage"
 import { UsageError } from "../terminal/exit.ts"
 import { unread } from "../terminal/unread.ts"
 
-/** `unseal certificate encode`: the certificate as the vendor's REST API takes it, in its two forms. */
+/** `unseal certificate encode`: prints the certificate in the two forms that the vendor's REST API accepts. */
 export async function certificateEncodeCommand(
   path: string,
   options: { readonly form: "base64" | "newlines" | "both"; readonly json?: true },
@@ -20,13 +20,13 @@ export async function certificateEncodeCommand(
   const encoded = forms.map((form) => [form, encodeCertificate(pem, form)] as const)
   if (options.json) return void process.stdout.write(`${JSON.stringify(Object.fromEntries(encoded))}\n`)
   for (const [form, text] of encoded) {
-    // As it stands in a JSON document, its quotes included.
+    // As in a JSON document, with quotes.
     const literal = form === "newlines" ? JSON.stringify(text) : text
     process.stdout.write(`${forms.length > 1 ? `${form.padEnd(9)} ` : ""}${literal}\n`)
   }
 }
 
-/** The certificates in a PEM file. Errors of `parseCertificates`, and `UsageError` for a file that can't be read. */
+/** The certificates in a PEM file. Throws the errors of `parseCertificates`, and `UsageError` for an unreadable file. */
 export async function readCertificateFile(
   path: string,
   signal: AbortSignal,
@@ -42,13 +42,13 @@ export async function readCertificateFile(
     return parseCertificates(pem, path)
   } catch (error) {
     if (!isUnsealError(error)) throw error
-    // The remedies of its code speak of keys.
+    // The remedies of this code are about keys.
     const next = ["openssl req ", "openssl x509 "].some((command) => error.message.includes(command))
       ? ""
       : ': give the file that "unseal certificate create --out FILE" wrote, or openssl req -x509'
     throw new UsageError(`${error.message}${next}`)
   } finally {
-    // A private key may be in the same file.
+    // The file may contain a private key as well.
     pem.fill(0)
   }
 }

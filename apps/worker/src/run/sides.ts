@@ -12,8 +12,8 @@ import type { JobContext } from "@unseal/queue/run/consumer"
 import { idling, type RunSilence, silenceOf, type Transfer } from "./silence.ts"
 
 /**
- * What the queue is told of a run's sides: that one has done what was asked of it at `since`, and that the run waits for one;
- * and what it tells.
+ * A run's exchange with the queue about its sides. It reports that one has done what was asked of it at `since`, and that the run
+ * waits for one. It asks whether one is suspended.
  */
 export type SideReports = Pick<JobContext, "worked" | "waits" | "isSuspended">
 
@@ -174,7 +174,7 @@ export function sidedKeys(keyRing: OpenedKeyRing, reports: SideReports): OpenedK
     async unwrap(encryptedPassword, signal) {
       const since = Date.now()
       const unwrap = async () => {
-        // A kept key would be found, and prove nothing.
+        // A cached key would be found, and prove nothing.
         if (isSuspended("keys")) await keyRing.refresh(signal)
         return keyRing.unwrap(encryptedPassword, signal)
       }
