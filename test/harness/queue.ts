@@ -38,10 +38,10 @@ export function useQueue(prefix: string): TestQueue {
 }
 
 /** A payload as a callback would make it, for another archive each time. */
-export const newPayload = (projectId = "100001"): JobPayload =>
+export const newPayload = (projectId = "100001", fields: Partial<JobPayload> = {}): JobPayload =>
   createJobPayload({
     ...{ projectId, archiveId: randomUUID(), encryptedPassword: "d3JhcHBlZC1jYW5hcnk=", status: "uploaded" },
-    ...{ receivedAt: new Date().toISOString(), nonce: randomUUID() },
+    ...{ receivedAt: new Date().toISOString(), nonce: randomUUID(), ...fields },
   })
 
 /** Adds dead letters that failed at `failedAt`, as BullMQ keeps them. Resolves to their ids in list order. */

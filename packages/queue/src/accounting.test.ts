@@ -7,11 +7,11 @@ import { UnsealError } from "@unseal/archive/errors"
 import { Queue } from "bullmq"
 import { Redis } from "ioredis"
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest"
+import { newPayload } from "../../../test/harness/queue.ts"
 import { type RedisServer, startRedis } from "../../../test/harness/redis/redis.ts"
 import { type Accounts, readAccounts } from "./accounting.ts"
 import { openDeadLetters } from "./dead-letters/dead-letters.ts"
 import { createProducer, type Producer } from "./enqueue/producer.ts"
-import { createJobPayload, type JobPayload } from "./jobs/job.ts"
 import { queuePrefix } from "./names.ts"
 import { type ConsumerOptions, createConsumer } from "./run/consumer.ts"
 import type { RunResult } from "./run/ending.ts"
@@ -35,17 +35,6 @@ beforeEach(() => {
 afterEach(async () => {
   for (const end of ends.reverse()) await end()
 })
-
-const payload = (fields: Partial<JobPayload> = {}) =>
-  createJobPayload({
-    projectId: "100001",
-    archiveId: randomUUID(),
-    encryptedPassword: "d3JhcHBlZA==",
-    status: "uploaded",
-    receivedAt: new Date().toISOString(),
-    nonce: randomUUID(),
-    ...fields,
-  })
 
 type Run = ConsumerOptions<RunResult>["run"]
 
@@ -78,7 +67,7 @@ test("an empty queue has empty accounts", async () => {
 })
 
 test("an archive is accepted once, however many callbacks arrive for it at the same time", async () => {
-  const one = payload()
+  const one = newPayload()
   const enqueued = await Promise.all(
     Array.from({ length: 50 }, () => producer.enqueue({ ...one, nonce: randomUUID() })),
   )
@@ -87,7 +76,7 @@ test("an archive is accepted once, however many callbacks arrive for it at the s
 })
 
 test("committed archives, dead letters and live jobs add up to the accepted ones", async () => {
-  for (let number = 0; number < 9; number++) await producer.enqueue(payload({ projectId: `10000${number}` }))
+  for (let number = 0; number < 9; number++) await producer.enqueue(newPayload(`10000${number}`))
   consume(
     async ({ projectId }, { signal }) => {
       if (projectId < "100003") return {}
@@ -103,7 +92,7 @@ test("committed archives, dead letters and live jobs add up to the accepted ones
 })
 
 test("a redriven dead letter is live again, and counts as accepted once", async () => {
-  await producer.enqueue(payload())
+  await producer.enqueue(newPayload())
   const consumer = consume(async () => {
     throw new UnsealError("ERR_NO_MATCHING_KEY", "none of 1 keys fits")
   })
@@ -121,7 +110,7 @@ test("a redriven dead letter is live again, and counts as accepted once", async 
 })
 
 test("a committed archive stays committed when its job is forgotten, and counts again if it returns", async () => {
-  const one = payload()
+  const one = newPayload()
   const { jobId } = await producer.enqueue(one)
   consume(async () => ({}))
   await expect.poll(accounts).toEqual(balanced({ accepted: 1, committed: 1 }))
@@ -132,7 +121,7 @@ test("a committed archive stays committed when its job is forgotten, and counts 
 })
 
 test("a job that was removed by hand is missing", async () => {
-  const { jobId } = await producer.enqueue(payload())
+  const { jobId } = await producer.enqueue(newPayload())
   await bullmq().remove(jobId)
   expect(await accounts()).toEqual(balanced({ accepted: 1, missing: 1 }))
 })
@@ -144,7 +133,7 @@ test("a full Redis counts nothing that it refuses", async () => {
   ends.push(() => connection.disconnect())
   const refused = createProducer({ connection, queue })
   ends.push(() => refused.close())
-  await expect(refused.enqueue(payload())).rejects.toThrow(/maxmemory|OOM/)
+  await expect(refused.enqueue(newPayload())).rejects.toThrow(/maxmemory|OOM/)
   expect(await readAccounts(connection, queue)).toEqual(balanced({}))
 })
 

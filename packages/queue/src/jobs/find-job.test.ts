@@ -1,46 +1,25 @@
-import { randomUUID } from "node:crypto"
 import { UnsealError } from "@unseal/archive/errors"
-import { Redis } from "ioredis"
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest"
-import { type RedisServer, startRedis } from "../../../../test/harness/redis/redis.ts"
+import { afterEach, beforeEach, expect, test } from "vitest"
+import { newPayload, useQueue } from "../../../../test/harness/queue.ts"
 import { openDeadLetters } from "../dead-letters/dead-letters.ts"
-import { createProducer } from "../enqueue/producer.ts"
 import { type ConsumerOptions, createConsumer } from "../run/consumer.ts"
 import type { RunResult } from "../run/ending.ts"
 import { findJob } from "./find-job.ts"
-import { createJobPayload } from "./job.ts"
 
-let redis: RedisServer
-let client: Redis
-let queue: string
-let ends: (() => Promise<unknown> | unknown)[]
-
-beforeAll(async () => {
-  redis = await startRedis()
-})
-afterAll(() => redis.close())
+const current = useQueue("find-job")
+let ends: (() => Promise<unknown>)[]
 beforeEach(() => {
-  queue = `find-job-${randomUUID().slice(0, 8)}`
-  client = new Redis(redis.url)
-  ends = [() => client.disconnect()]
+  ends = []
 })
 afterEach(async () => {
   for (const end of ends.reverse()) await end()
 })
 
-async function enqueue(): Promise<string> {
-  const producer = createProducer({ connection: client, queue, deadlineMs: 20_000 })
-  ends.push(() => producer.close())
-  const payload = createJobPayload({
-    ...{ projectId: "100001", archiveId: randomUUID(), encryptedPassword: "d3JhcHBlZA==" },
-    ...{ status: "uploaded", receivedAt: new Date().toISOString(), nonce: randomUUID() },
-  })
-  return (await producer.enqueue(payload)).jobId
-}
+const enqueue = async (): Promise<string> => (await current.producer.enqueue(newPayload())).jobId
 
 function consume(run: ConsumerOptions<RunResult>["run"]) {
   const consumer = createConsumer<RunResult>({
-    ...{ connection: client, queue, concurrency: 1, lockMs: 2_000 },
+    ...{ connection: current.client, queue: current.name, concurrency: 1, lockMs: 2_000 },
     run,
     observe: { ended() {} },
   })
@@ -48,7 +27,7 @@ function consume(run: ConsumerOptions<RunResult>["run"]) {
   return consumer
 }
 
-const find = (jobId: string) => findJob(client, queue, jobId)
+const find = (jobId: string) => findJob(current.client, current.name, jobId)
 
 test("a job that nobody added is not found", async () => {
   expect(await find("100001_a_b")).toBeNull()
@@ -77,7 +56,7 @@ test("a redriven job is found by its first id, whatever its state", async () => 
   })
   await expect.poll(() => find(jobId)).toEqual({ jobId, state: "dead", nextId: `${jobId}_r2` })
   await consumer.close()
-  const deadLetters = openDeadLetters({ connection: client, queue })
+  const deadLetters = openDeadLetters({ connection: current.client, queue: current.name })
   ends.push(() => deadLetters.close())
   await deadLetters.redrive(jobId)
   expect(await find(jobId)).toEqual({ jobId: `${jobId}_r2`, state: "live", nextId: `${jobId}_r3` })

@@ -6,9 +6,10 @@ import { UnsealError } from "@unseal/archive/errors"
 import { Job, Queue } from "bullmq"
 import { Redis } from "ioredis"
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest"
+import { newPayload } from "../../../../test/harness/queue.ts"
 import { type RedisServer, startRedis } from "../../../../test/harness/redis/redis.ts"
 import { createProducer } from "../enqueue/producer.ts"
-import { createJobPayload, jobIdOf } from "../jobs/job.ts"
+import { jobIdOf } from "../jobs/job.ts"
 import { checkpointKey, JOB_NAME, lockKey, queueKey, queuePrefix } from "../names.ts"
 import {
   type Consumer,
@@ -39,17 +40,7 @@ afterEach(async () => {
   for (const end of ends.reverse()) await end()
 })
 
-const payload = () =>
-  createJobPayload({
-    projectId: "100001",
-    archiveId: randomUUID(),
-    encryptedPassword: "d3JhcHBlZA==",
-    status: "uploaded",
-    receivedAt: new Date().toISOString(),
-    nonce: randomUUID(),
-  })
-
-async function enqueue(one = payload()): Promise<string> {
+async function enqueue(one = newPayload()): Promise<string> {
   const producer = createProducer({ connection: client, queue, deadlineMs: 10_000 })
   const { jobId } = await producer.enqueue(one)
   await producer.close()
@@ -92,7 +83,7 @@ const untilAborted = (context: JobContext) =>
   )
 
 test("a job is completed with its result, and observed once", async () => {
-  const one = payload()
+  const one = newPayload()
   const seen: unknown[] = []
   const consumer = consume({
     run: async (job, { jobId, attempt, starts, fence }) => {
@@ -112,7 +103,7 @@ test("a job is completed with its result, and observed once", async () => {
 })
 
 test("a completed job keeps neither the password nor the URL, and yet its callback is a duplicate", async () => {
-  const one = { ...payload(), url: "https://copies.example/signed-canary" }
+  const one = { ...newPayload(), url: "https://copies.example/signed-canary" }
   const run = Promise.withResolvers<RunResult>()
   consume({ run: () => run.promise })
   const jobId = await enqueue(one)
@@ -139,7 +130,7 @@ test("a dead letter keeps the password that it needs when it is redriven", async
       throw new UnsealError("ERR_NO_MATCHING_KEY", "none of 3 keys fits")
     },
   })
-  const one = payload()
+  const one = newPayload()
   const jobId = await enqueue(one)
   await until("failed", jobId)
   expect(JSON.parse((await field(jobId, "data"))!)).toEqual(one)
@@ -451,7 +442,7 @@ test("another worker finishes what a killed one began, from its checkpoint", asy
 })
 
 test("a job that has killed its workers too often is a dead letter without another run", async () => {
-  const one = payload()
+  const one = newPayload()
   const jobId = await enqueue(one)
   await client.hset(queueKey(queue, jobId), "stc", String(STALL_LIMIT + 1))
   const consumer = consume({ run: async () => ({}) })
@@ -472,11 +463,11 @@ test("recovers by itself after Redis was down, at boot and later", async () => {
   const consumer = consume({ connection, run: async () => ({}) })
   const producer = createProducer({ connection, queue, deadlineMs: 10_000 })
   await own.restart()
-  await producer.enqueue(payload())
+  await producer.enqueue(newPayload())
   await expect.poll(() => consumer.ended.length, { timeout: 30_000 }).toBe(1)
   await own.stop("SIGKILL")
   await own.restart()
-  await producer.enqueue(payload())
+  await producer.enqueue(newPayload())
   await expect.poll(() => consumer.ended.length, { timeout: 30_000 }).toBe(2)
   await producer.close()
 })
@@ -487,7 +478,7 @@ test("a full Redis is not asked a thousand times a second, and is logged once pe
   const connection = new Redis(own.url)
   ends.push(() => connection.disconnect())
   const producer = createProducer({ connection, queue, deadlineMs: 10_000 })
-  await producer.enqueue(payload())
+  await producer.enqueue(newPayload())
   await connection.config("SET", "maxmemory", "1")
   const lines: string[] = []
   const log = (_: object, message: string) => lines.push(message)

@@ -7,9 +7,9 @@ import { setTimeout as sleep } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
 import { Redis } from "ioredis"
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest"
+import { newPayload } from "../../../../test/harness/queue.ts"
 import { type RedisServer, startRedis } from "../../../../test/harness/redis/redis.ts"
 import { createProducer, type Producer } from "../enqueue/producer.ts"
-import { createJobPayload } from "../jobs/job.ts"
 import { queueKey } from "../names.ts"
 import { createConsumer, type JobContext } from "../run/consumer.ts"
 import { ALONE_FROM_FREEZES, ALONE_FROM_STALLS, createRoom, FREEZE_LIMIT } from "./alone.ts"
@@ -35,12 +35,7 @@ afterEach(async () => {
 
 /** Enqueues an archive whose id begins with `digit`. */
 async function enqueue(digit: string): Promise<string> {
-  const { jobId } = await producer.enqueue(
-    createJobPayload({
-      ...{ projectId: "100001", archiveId: digit + randomUUID().slice(1), status: "uploaded" },
-      ...{ encryptedPassword: "d3JhcHBlZA==", receivedAt: new Date().toISOString(), nonce: randomUUID() },
-    }),
-  )
+  const { jobId } = await producer.enqueue(newPayload("100001", { archiveId: digit + randomUUID().slice(1) }))
   return jobId
 }
 

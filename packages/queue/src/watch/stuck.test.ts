@@ -7,9 +7,9 @@ import { setTimeout as sleep } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
 import { Redis } from "ioredis"
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest"
+import { newPayload } from "../../../../test/harness/queue.ts"
 import { type RedisServer, startRedis } from "../../../../test/harness/redis/redis.ts"
 import { createProducer } from "../enqueue/producer.ts"
-import { createJobPayload } from "../jobs/job.ts"
 import { queueKey } from "../names.ts"
 import { createConsumer, type EndedRun, type JobContext } from "../run/consumer.ts"
 import type { RunResult } from "../run/ending.ts"
@@ -33,17 +33,7 @@ afterEach(async () => {
 
 async function enqueue(): Promise<string> {
   const producer = createProducer({ connection: client, queue, deadlineMs: 10_000 })
-  const { jobId } = await producer.enqueue(
-    createJobPayload({
-      ...{
-        projectId: "100001",
-        archiveId: randomUUID(),
-        encryptedPassword: "d3JhcHBlZA==",
-        status: "uploaded",
-      },
-      ...{ receivedAt: new Date().toISOString(), nonce: randomUUID() },
-    }),
-  )
+  const { jobId } = await producer.enqueue(newPayload())
   await producer.close()
   return jobId
 }
