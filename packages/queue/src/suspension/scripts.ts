@@ -8,7 +8,7 @@
  * A suspension is a field `PROJECT:SIDE` of one hash, as JSON (`SuspensionState`). Its archives are in BullMQ's `delayed` set,
  * due when their time is up, and in a sorted set of its own, in the order of their turns. A job's hash remembers `held`
  * (milliseconds in suspensions that are over), `heldSince` (for the present one, if the archive itself was tried), `hits`,
- * `hitAt` and `hitBy` (workers).
+ * `hitAt` and `hitBy` (when and at which workers a failure last counted).
  */
 /** The beginning of all these scripts. */
 export const COMMON = `
@@ -112,9 +112,12 @@ elseif a.lastHitAt > 0 and endedAt > a.lastHitAt and runAt > endedAt then strike
 local isBroken = strikes >= a.mostStrikes
 -- A worker that has not succeeded itself may be broken, so it counts once.
 local counts = hitAt > 0 and not isBroken and (workedHere or (isNew and othersWorked))
-if hitAt == 0 or counts then hits = hits + 1 end
-if isNew then hitBy = string.sub(a.by .. " " .. hitBy, 1, 1000) end
-redis.call("HSET", job, "hits", hits, "hitAt", whole(t), "heldSince", whole(heldSince), "hitBy", hitBy)
+if hitAt == 0 or counts then
+  -- A failure that does not count leaves no trace: it would hide others' success from a worker whose failure does count.
+  hits, hitAt = hits + 1, t
+  if isNew then hitBy = string.sub(a.by .. " " .. hitBy, 1, 1000) end
+end
+redis.call("HSET", job, "hits", hits, "hitAt", whole(hitAt), "heldSince", whole(heldSince), "hitBy", hitBy)
 
 local isProbe = s ~= nil and s.probe == a.id
 local heldMs = held + math.max(a.clock - heldSince, 0)

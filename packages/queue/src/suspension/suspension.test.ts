@@ -250,11 +250,16 @@ test("a worker that is itself broken uses up no attempt, stands aside after two 
     { concurrency: 2 },
   )
   let archives = (await enqueue(SICK, 40)).length
-  while (broken.asides().length === 0) {
-    expect(archives).toBeLessThan(200)
-    archives += (await enqueue(SICK, 1)).length
-    await sleep(100)
+  /** Enqueues more until `isSo`, but no more than are worked off meanwhile. */
+  const feedUntil = async (isSo: () => boolean, counts: Readonly<Record<string, number>>) => {
+    const signal = AbortSignal.timeout(120_000)
+    for (; !isSo(); await sleep(50, undefined, { signal })) {
+      if ((await books()).live >= 40) continue
+      for (const [projectId, count] of Object.entries(counts))
+        archives += (await enqueue(projectId, count)).length
+    }
   }
+  await feedUntil(() => broken.asides().length > 0, { [SICK]: 1 })
   expect(broken.asides()).toEqual([{ projectId: SICK, side: "keys", code: "ERR_KEY_SERVICE_UNAVAILABLE" }])
   await poll(async () => (await completed()).length).toBe(archives)
   const told = () => [...broken.lines, ...healthy.lines].map(({ message }) => message)
@@ -267,22 +272,14 @@ test("a worker that is itself broken uses up no attempt, stands aside after two 
     consumer.ended.filter(
       ({ payload, ending }) => payload?.projectId === projectId && ending.kind === "committed",
     )
-  while (done(broken, WELL).length === 0) {
-    expect(archives).toBeLessThan(1_000)
-    archives += (await enqueue(SICK, 20)).length + (await enqueue(WELL, 20)).length
-    await sleep(200)
-  }
+  await feedUntil(() => done(broken, WELL).length > 0, { [SICK]: 20, [WELL]: 20 })
   await poll(async () => (await completed()).length).toBe(archives)
   expect(done(broken, SICK)).toEqual([])
   expect(suspensions()).toBe(before)
   expect(healthy.asides()).toEqual([])
 
   isBroken = false
-  while (done(broken, SICK).length === 0) {
-    archives += (await enqueue(SICK, 1)).length
-    expect(archives).toBeLessThan(2_000)
-    await sleep(50)
-  }
+  await feedUntil(() => done(broken, SICK).length > 0, { [SICK]: 1 })
   expect(broken.asides()).toEqual([])
   await poll(async () => (await completed()).length).toBe(archives)
   expect(await books()).toMatchObject({ deadLetters: 0, live: 0 })
@@ -295,7 +292,7 @@ test("a worker that is itself broken uses up no attempt, stands aside after two 
     },
     { level: "info", fields: { projectId: SICK, side: "keys", seconds: expect.any(Number) } },
   ])
-}, 60_000)
+}, 300_000)
 
 test("a job that three workers fail at, while others succeed each time, is itself at fault", async () => {
   const fleet = Array.from({ length: 3 }, () =>
@@ -364,17 +361,14 @@ test("runs that wait for a side which another worker found to be away give up th
     { concurrency: 1 },
   )
   await enqueue(SICK, 1)
-  await poll(() => other.ended.length).toBe(1)
+  await poll(() => other.ended.length).toBeGreaterThanOrEqual(1)
   await other.close()
   const well = await enqueue(WELL, 10)
   await poll(async () => (await completed()).sort()).toEqual(well.sort())
   const held = slow.ended.filter(({ jobId }) => begun.slice(0, 4).includes(jobId))
-  expect(
-    held
-      .map(({ jobId, ending: { kind } }) => [jobId, kind])
-      .slice(0, 2)
-      .sort(),
-  ).toEqual([begun[0], begun[1]].map((jobId) => [jobId, "held"]).sort())
+  // One of them may be the probe meanwhile, and be held again.
+  expect(new Set(held.map(({ jobId }) => jobId))).toEqual(new Set(begun.slice(0, 2)))
+  expect(held.filter(({ ending: { kind } }) => !["held", "suspended"].includes(kind))).toEqual([])
   expect(held.filter(({ jobId }) => jobId === begun[2] || jobId === begun[3])).toEqual([])
   expect(await listSuspensions(client, queue)).toMatchObject([
     { projectId: SICK, side: "source", reason: "ERR_STORE_UNAVAILABLE: as the test wants" },
