@@ -17,7 +17,7 @@ import { createFallback } from "./run/fallback.ts"
 import { openPlaces, type PlacesOptions } from "./run/project-resources.ts"
 import { createReport } from "./run/report.ts"
 import type { RunDecorator } from "./run/run-decorator.ts"
-import { createMission, type MissionResult } from "./run/run-job.ts"
+import { createJobRunner, type JobResult } from "./run/run-job.ts"
 import { createAccountMetrics, createQueueMetrics, createSuspensionMetrics } from "./watch/queue-metrics.ts"
 import { createStoreNotices } from "./watch/store-notices.ts"
 import { surveyProjects } from "./watch/survey.ts"
@@ -47,7 +47,7 @@ export interface WorkerOptions {
   /** Wrapped around each run, the first one innermost. */
   readonly decorators?: readonly RunDecorator[]
   /** Overrides defaults of the consumer. */
-  readonly consumer?: Pick<ConsumerOptions<MissionResult>, "watchdog" | "lockRenewal" | "asides">
+  readonly consumer?: Pick<ConsumerOptions<JobResult>, "watchdog" | "lockRenewal" | "asides">
   /** Overrides defaults of the stores. */
   readonly stores?: PlacesOptions["stores"]
   /** Overrides defaults of the key rings. */
@@ -91,7 +91,7 @@ export function createWorker(options: WorkerOptions): Worker {
     lockMs: settings.UNSEAL_LOCK_MS,
     stallCheckMs: settings.UNSEAL_STALL_CHECK_MS,
     ...options.consumer,
-    run: createMission({ settings, places, fallback, metrics, logger, decorators }),
+    run: createJobRunner({ settings, places, fallback, metrics, logger, decorators }),
     observe: {
       ended: createReport(metrics, logger),
       stuck(jobId, err) {

@@ -13,7 +13,7 @@ import { createKeyLooks } from "../keys/looks.ts"
 import { createKeyNotices } from "../keys/notices.ts"
 import type { StoreNotices } from "../watch/store-notices.ts"
 import { createProjectBudgets } from "./project-budgets.ts"
-import { openOnce } from "./shared-pool.ts"
+import { createSharedPool } from "./shared-pool.ts"
 import { opening } from "./sides.ts"
 import { isAnswer, silenceOf } from "./silence.ts"
 
@@ -74,7 +74,7 @@ export function openPlaces(options: PlacesOptions): Places {
   const configured = () => projects.ids.flatMap((id) => projects.get(id) ?? [])
   const logFailure = (what: string) => (err: unknown) => logger.warn({ err }, `${what} could not be closed`)
   const limits = new Map<string, RequestLimit>()
-  const stores = openOnce({
+  const stores = createSharedPool({
     async open(url) {
       const limit = new RequestLimit()
       limits.set(url, limit)
@@ -97,7 +97,7 @@ export function openPlaces(options: PlacesOptions): Places {
   const usersOf = whenOthers(projects, () => Map.groupBy(configured(), ({ keys }) => keys))
   const lookAtKeys = createKeyLooks()
   const tellOfKeys = createKeyNotices(logger)
-  const keyRings = openOnce({
+  const keyRings = createSharedPool({
     async open(location) {
       const keyRing = await openKeyRing(location, {
         ...{ oaepHash: settings.UNSEAL_OAEP_HASH, schemes: options.keyRings?.schemes },

@@ -5,13 +5,13 @@ import { createRegistry, type Registry } from "@unseal/service/metrics"
 import { beforeEach, expect, test } from "vitest"
 import { createWorkerMetrics } from "../metrics.ts"
 import { createReport } from "./report.ts"
-import type { MissionResult } from "./run-job.ts"
+import type { JobResult } from "./run-job.ts"
 
 const CANARY = "d3JhcHBlZC1jYW5hcnk="
 
 let registry: Registry
 let lines: Record<string, unknown>[]
-let report: (ending: EndedRun<MissionResult>["ending"], run?: Partial<EndedRun<MissionResult>>) => void
+let report: (ending: EndedRun<JobResult>["ending"], run?: Partial<EndedRun<JobResult>>) => void
 
 beforeEach(() => {
   registry = createRegistry()
@@ -36,7 +36,7 @@ async function samples(): Promise<string[]> {
   return text.split("\n").filter((line) => /^unseal_(?!build)/.test(line) && !/ 0$/.test(line))
 }
 
-const result: MissionResult = {
+const result: JobResult = {
   ...{ outcome: "committed", destinationKey: "100001/a1/archive.ts", size: 10_000_000 },
   ...{ tail: "pkcs7", syncErrors: 0, announcedSize: "fits" },
 }

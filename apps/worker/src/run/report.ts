@@ -3,7 +3,7 @@ import type { EndedRun } from "@unseal/queue/run/consumer"
 import { FAILURES, type FailureCode, type WaitingCode } from "@unseal/queue/run/ending"
 import { type Logger, rateLimited } from "@unseal/service/log/logger"
 import type { WorkerMetrics } from "../metrics.ts"
-import type { MissionResult } from "./run-job.ts"
+import type { JobResult } from "./run-job.ts"
 
 /** A late object causes a run every few seconds, and a store that is down causes one for every job. */
 const REPEATED_LINES_PER_SECOND = 5
@@ -25,7 +25,7 @@ const described = (code: FailureCode, error: unknown) => ({
 })
 
 /** Counts, times and logs the end of one run. */
-export function createReport(metrics: WorkerMetrics, logger: Logger): (run: EndedRun<MissionResult>) => void {
+export function createReport(metrics: WorkerMetrics, logger: Logger): (run: EndedRun<JobResult>) => void {
   const limited = rateLimited(logger, REPEATED_LINES_PER_SECOND)
 
   return ({ jobId, attempt, payload, ending, error, durationMs }) => {

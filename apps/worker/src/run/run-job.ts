@@ -11,7 +11,7 @@ import { decorate, type RunDecorator } from "./run-decorator.ts"
 import { sidedPlace } from "./sides.ts"
 
 /** What is logged, and kept with the job, of a committed archive. */
-export type MissionResult = {
+export type JobResult = {
   readonly outcome: DecryptResult["outcome"]
   readonly destinationKey: string
   /** Bytes of plaintext. */
@@ -21,7 +21,7 @@ export type MissionResult = {
   readonly announcedSize: (typeof ANNOUNCED_SIZES)[number]
 }
 
-export interface MissionOptions {
+export interface JobRunnerOptions {
   readonly settings: Settings
   readonly places: Places
   readonly fallback: Fallback
@@ -32,8 +32,15 @@ export interface MissionOptions {
 }
 
 /** Turns a job of the queue into a decryption. */
-export function createMission({ settings, places, fallback, metrics, logger, decorators }: MissionOptions) {
-  return async (payload: JobPayload, given: JobContext): Promise<MissionResult> => {
+export function createJobRunner({
+  settings,
+  places,
+  fallback,
+  metrics,
+  logger,
+  decorators,
+}: JobRunnerOptions) {
+  return async (payload: JobPayload, given: JobContext): Promise<JobResult> => {
     const { projectId, archiveId, encryptedPassword, size, sha256sum } = payload
     const { jobId, attempt, starts, signal } = given
     const line = { jobId, projectId, archiveId, attempt, starts }

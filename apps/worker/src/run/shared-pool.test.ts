@@ -1,11 +1,11 @@
 import { expect, test } from "vitest"
-import { openOnce } from "./shared-pool.ts"
+import { createSharedPool } from "./shared-pool.ts"
 
 function setUp(...names: string[]) {
   const log: string[] = []
   let fails = false
   let wanted = new Set(names)
-  const things = openOnce({
+  const things = createSharedPool({
     async open(name: string) {
       log.push(`open ${name}`)
       if (fails) throw new Error("down")
@@ -95,7 +95,7 @@ test("a release looks at no other name, however many there are", async () => {
       return super.has(name)
     }
   })(names)
-  const things = openOnce({ open: async (name) => name, close: async () => {}, wanted: () => wanted })
+  const things = createSharedPool({ open: async (name) => name, close: async () => {}, wanted: () => wanted })
   for (const name of names) things.hold(name).release()
   looked = 0
   things.hold("n0").release()

@@ -15,7 +15,7 @@ interface Entry<T> {
   one?: T
 }
 
-export function openOnce<T>(options: {
+export function createSharedPool<T>(options: {
   open(name: string): Promise<T>
   close(one: T, name: string): Promise<void>
   /** The names that will be needed again. A change makes another set. */

@@ -1,4 +1,4 @@
-/** What is asked of the mission (decrypt.ts): an archive, and how it is to be done. */
+/** A request to decrypt one archive (archive.ts), and how to do it. */
 
 import type { KeyRing } from "../format/key-ring.ts"
 import type { TailRule } from "../format/tail.ts"
