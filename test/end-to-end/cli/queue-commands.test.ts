@@ -325,6 +325,35 @@ test("a paused queue keeps its worker ready and live, accepts jobs, and continue
   expect(await status()).toMatchObject({ paused: null })
 })
 
+test("archives that were not restored in time are dead letters, and are done once they are restored and redriven", async () => {
+  expect((await system.cli(["queue", "pause"])).code).toBe(0)
+  // One part, three, and one that is redriven too early.
+  const archives = [188 * 16, 11 * 1024 * 1024, 188 * 16].map(system.make)
+  system.s3.quirks.add("archived")
+  for (const archive of archives) {
+    await system.upload(archive)
+    const jobId = await system.enqueue(archive)
+    // As if three days had passed since the first look.
+    await system.client.hset(queueKey("unseal", jobId), "archivedSince", Date.now() - 73 * 3_600_000)
+  }
+  expect((await system.cli(["queue", "resume"])).code).toBe(0)
+  const ids = archives.map(({ archiveId }) => archiveId)
+  const letters = async () => (await list("--code", "ERR_OBJECT_ARCHIVED")).map(({ archiveId }) => archiveId)
+  await expect.poll(async () => (await letters()).sort(), { timeout: 60_000 }).toEqual(ids.toSorted())
+  for (const archive of archives) expect(await system.digest(archive)).toBeNull()
+
+  const early = ids.pop()!
+  expect((await system.cli(["queue", "redrive", "--id", early])).code).toBe(0)
+  await expect.poll(async () => (await status()).jobs.delayed, { timeout: 60_000 }).toBe(1)
+  expect((await letters()).sort()).toEqual(ids.toSorted())
+
+  system.s3.quirks.delete("archived")
+  expect((await system.cli(["queue", "redrive", "--code", "ERR_OBJECT_ARCHIVED"])).code).toBe(0)
+  for (const archive of archives.slice(0, 2))
+    await expect.poll(() => system.digest(archive), { timeout: 60_000 }).toBe(archive.plaintextSha256)
+  expect(await letters()).toEqual([])
+}, 180_000)
+
 test("a Redis that is away is exit code 3", async () => {
   for (const command of ["status", "dead-letters"])
     expect(await system.cli(["queue", command], { REDIS_URL: "redis://127.0.0.1:1" })).toMatchObject({

@@ -2,7 +2,17 @@
 import { execFile, spawn } from "node:child_process"
 import { once } from "node:events"
 import { constants } from "node:fs"
-import { mkdtemp, open, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises"
+import {
+  type FileHandle,
+  mkdtemp,
+  open,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  writeFile,
+} from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { promisify } from "node:util"
@@ -10,6 +20,7 @@ import { crc32 } from "node:zlib"
 import { afterEach, beforeEach, expect, test, vi } from "vitest"
 import { poisoned } from "../../../../../test/harness/poisoned.ts"
 import { openStore } from "../open.ts"
+import { BUFFER_SIZE } from "./buffers.ts"
 import { metadataFileOf } from "./names.ts"
 import { etagOf } from "./object.ts"
 import { shareThreads } from "./threads.ts"
@@ -25,6 +36,7 @@ beforeEach(async () => {
   pipes = []
 })
 afterEach(async () => {
+  vi.restoreAllMocks()
   await release()
   await rm(directory, { recursive: true })
 })
@@ -51,6 +63,12 @@ async function release(): Promise<void> {
 
 const openDirectory = async (name = "") =>
   poisoned(await openStore(`file://${join(directory, name)}`, { env: {}, partSizeBytes: PART }))
+
+async function readAll(pieces: AsyncIterable<Uint8Array>): Promise<Buffer> {
+  const copies: Uint8Array[] = []
+  for await (const piece of pieces) copies.push(Uint8Array.from(piece))
+  return Buffer.concat(copies)
+}
 
 /** An object whose metadata can't be read. */
 async function hungObject(name: string): Promise<void> {
@@ -113,6 +131,83 @@ test.each([1, 3])("one of %s parts that hangs is given up, and later results are
   await resumed.complete(parts, never)
   expect((await readFile(join(directory, "a.ts"))).equals(bytes)).toBe(true)
 })
+
+/** The prototype of all open files, whose reads and writes can be made to hang: no pipe takes one at a position. */
+async function files(): Promise<FileHandle> {
+  await using file = await open(directory, constants.O_RDONLY)
+  return Object.getPrototypeOf(file)
+}
+
+test.each([1, 3])(
+  "a write that hangs halfway through one of %s parts is given up, and later results are right",
+  async (count) => {
+    const size = count * PART
+    const bytes = Buffer.alloc(size, "plaintext of this archive ")
+    const store = await openDirectory()
+    const writer = await store.create("a.ts", size, options, never)
+    const answered = Promise.withResolvers<void>()
+    const written = Promise.withResolvers<void>()
+    const write = vi.spyOn(await files(), "write").mockImplementationOnce(async function (
+      this: FileHandle,
+      ...given: unknown[]
+    ) {
+      await answered.promise
+      try {
+        return await (this.write as (...given: unknown[]) => Promise<never>)(...given)
+      } finally {
+        written.resolve()
+      }
+    } as never)
+    const stop = new AbortController()
+    const body = bytes.subarray(0, PART)
+    const given = expect(writer.writePart(1, [body], crc32(body), stop.signal)).rejects.toThrow("silent")
+    await vi.waitFor(() => expect(write).toHaveBeenCalled())
+    stop.abort(new Error("silent"))
+    await given
+
+    const resumed = await store.create("a.ts", size, { ...options, token: writer.token }, never)
+    expect((await resumed.written(never)).size).toBe(0)
+    const parts = new Map()
+    for (let number = 1; number <= count; number++) {
+      const part = bytes.subarray((number - 1) * PART, number * PART)
+      parts.set(number, await resumed.writePart(number, [part], crc32(part), never))
+    }
+    // What hung goes on at last, and writes what it was given where it is already.
+    answered.resolve()
+    await written.promise
+    await resumed.complete(parts, never)
+    expect((await readFile(join(directory, "a.ts"))).equals(bytes)).toBe(true)
+  },
+)
+
+test.each([1, 3])(
+  "a read that hangs in the last of %s pieces ends with its signal, and the next read is right",
+  async (count) => {
+    const size = count * BUFFER_SIZE
+    const bytes = Buffer.alloc(size, "ciphertext of this archive ")
+    await writeFile(join(directory, "a.ts"), bytes)
+    const store = await openDirectory()
+    const object = (await store.stat("a.ts", never))!
+    const answered = Promise.withResolvers<void>()
+    const prototype = await files()
+    const { read } = prototype
+    let reads = 0
+    vi.spyOn(prototype, "read").mockImplementation(async function (this: FileHandle, ...given: unknown[]) {
+      if (++reads === count) await answered.promise
+      return (read as (...given: unknown[]) => Promise<never>).apply(this, given)
+    } as never)
+    const stop = new AbortController()
+    const reading = expect(readAll(store.read(object, { start: 0, end: size }, stop.signal))).rejects.toThrow(
+      "silent",
+    )
+    await vi.waitFor(() => expect(reads).toBe(count))
+    stop.abort(new Error("silent"))
+    await reading
+    const again = await readAll(store.read(object, { start: 0, end: size }, never))
+    expect(again.equals(bytes)).toBe(true)
+    answered.resolve()
+  },
+)
 
 test("threads are granted in the order of requests, by one directory and by all", async () => {
   const share = shareThreads(4)
