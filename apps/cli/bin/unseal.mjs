@@ -6,6 +6,9 @@ import * as module from "node:module"
 import { dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
 
+// As the npm scripts have it: threads for files, before anything has asked for one.
+process.env.UV_THREADPOOL_SIZE ??= "16"
+
 const here = dirname(fileURLToPath(import.meta.url))
 const main = join(here, "../src/main.ts")
 

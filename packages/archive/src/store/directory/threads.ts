@@ -107,12 +107,13 @@ function createThreads(gates: readonly Gate[]): Threads {
  */
 export function shareThreads(inAll: number): (mount?: string) => Threads {
   const most = Math.max(Math.ceil(inAll / 2), inAll - KEPT)
+  const ofOne = Math.min(MOST_OF_ONE, most)
   const all = createGate(most)
   const mounts = new Map<string | undefined, Gate>()
   return (mount) => {
-    const shared = mounts.get(mount) ?? createGate(Math.ceil(most / 2))
+    const shared = mounts.get(mount) ?? createGate(Math.max(ofOne, Math.ceil(most / 2)))
     if (mount !== undefined) mounts.set(mount, shared)
-    const own = createGate(Math.min(MOST_OF_ONE, most))
+    const own = createGate(ofOne)
     return createThreads(mount === undefined ? [own, all] : [own, shared, all])
   }
 }
