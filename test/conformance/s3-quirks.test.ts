@@ -399,6 +399,22 @@ describe("a refusal that passes", () => {
         if (quirk === "throttled-400") expect(codes).toContain("ERR_STORE_BUSY")
       })
 
+  it.each([
+    ["at the look at the bucket alone", 0],
+    ["at the listing as well", 1],
+  ])("is known by its name %s, which an answer to HEAD does not have", async (_, times) => {
+    const store = await open()
+    const action = { status: 400, code: "RequestLimitExceeded" }
+    server.faults.add({ operation: "HeadBucket", action })
+    if (times > 0) server.faults.add({ operation: "ListObjectsV2", action, times })
+    const codes: string[] = []
+    const patient = withRequestLimit(store, new RequestLimit({ baseMs: 1, maxMs: 5, growMs: 1 }), {
+      onRetry: (code) => void codes.push(code),
+    })
+    expect(await patient.stat("missing.ts", never)).toBeNull()
+    expect(codes).toEqual(Array.from({ length: times }, () => "ERR_STORE_BUSY"))
+  })
+
   it("is named if it is a redirect", async () => {
     const { store } = await open1("redirect-307")
     await expect(store.open("a.ts", 1, never)).rejects.toMatchObject({

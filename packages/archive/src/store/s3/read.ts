@@ -1,5 +1,5 @@
 /** Finds and reads the objects of a bucket. */
-import { HeadBucketCommand } from "@aws-sdk/client-s3"
+import { HeadBucketCommand, ListObjectsV2Command } from "@aws-sdk/client-s3"
 import { counted } from "../../counted.ts"
 import { UnsealError } from "../../errors.ts"
 import { type ByteRange, sizeOf } from "../../format/parts.ts"
@@ -57,7 +57,19 @@ async function checkBucket(bucket: S3Bucket, where: string, signal: AbortSignal)
       throw new UnsealError("ERR_STORE_DENIED", `bucket s3://${bucket.name} does not exist`, { cause: error })
     // A user who may read objects, but not ask for the bucket, got the 404 from an existing bucket.
     if (!signal.aborted && statusOf(error) === 403) return bucket.abilities.seeBucket()
+    // Without a document there is no name, and a 400 has several reasons. A listing needs the same permission, and has one.
+    if (!signal.aborted && [400, 503].includes(statusOf(error) ?? 0)) return listBucket(bucket, where, signal)
     throw s3Error(error, "HeadBucket", where, signal)
+  }
+}
+
+async function listBucket(bucket: S3Bucket, where: string, signal: AbortSignal): Promise<void> {
+  try {
+    const command = new ListObjectsV2Command({ Bucket: bucket.name, MaxKeys: 1 })
+    await bucket.call((client) => client.send(command, { abortSignal: signal }), signal)
+    bucket.abilities.seeBucket()
+  } catch (error) {
+    throw s3Error(error, "ListObjectsV2", where, signal)
   }
 }
 
