@@ -17,7 +17,7 @@ export interface Threads {
   run<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T>
 }
 
-/** The most threads that one directory can block. The directories of one mount can block half of all directories' threads. */
+/** The most threads that one directory can block. The directories of one mount can block as many, or half of all directories' threads. */
 const MOST_OF_ONE = 4
 /** Reserved for host names, keys and everything else outside of directories. */
 const KEPT = 4
@@ -103,18 +103,21 @@ function createThreads(gates: readonly Gate[]): Threads {
 
 /**
  * Returns a function that gives a directory of `mount` its threads. Of `inAll` threads of the process, all directories together
- * leave some to other uses. Those of one mount, which dies for all of them, leave half to other mounts.
+ * leave some to other uses. A mount dies for all of its directories, so these share half of that, or the threads of one directory if
+ * that is more: with Node's own four threads, one dead mount has them all.
  */
 export function shareThreads(inAll: number): (mount?: string) => Threads {
   const most = Math.max(Math.ceil(inAll / 2), inAll - KEPT)
   const ofOne = Math.min(MOST_OF_ONE, most)
   const all = createGate(most)
-  const mounts = new Map<string | undefined, Gate>()
+  const mounts = new Map<string, Gate>()
   return (mount) => {
-    const shared = mounts.get(mount) ?? createGate(Math.max(ofOne, Math.ceil(most / 2)))
-    if (mount !== undefined) mounts.set(mount, shared)
     const own = createGate(ofOne)
-    return createThreads(mount === undefined ? [own, all] : [own, shared, all])
+    if (mount === undefined) return createThreads([own, all])
+    const shared = mounts.get(mount) ?? createGate(Math.max(ofOne, Math.ceil(most / 2)))
+    mounts.set(mount, shared)
+    // Its own first: who waits for that must not hold what others of the mount could use.
+    return createThreads([own, shared, all])
   }
 }
 
