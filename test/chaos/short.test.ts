@@ -9,6 +9,7 @@ import { createLanes } from "./world/lanes.ts"
 
 const seed = Number(process.env.CHAOS_SEED ?? 20_240_601)
 const MINUTES = 60_000
+const GUARD_RUNS = 3
 
 /** Rows mostly wait, for locks to expire and for Redis to come back. */
 const inLane = createLanes(2)
@@ -62,8 +63,14 @@ describe(`under fire (seed ${seed})`, { timeout: 15 * MINUTES }, () => {
     ([name, { row, invariant }]) =>
       inLane(async () => {
         const protectionsOff = [name as keyof typeof GUARDS]
-        const { violations } = await row.run({ seed, scale: 0.02, protectionsOff, expectsViolations: true })
-        expect(violations.map((violation) => violation.invariant)).toContain(invariant)
+        const found: string[] = []
+        // A run in which the fault struck at a harmless moment shows nothing, so there are up to three.
+        for (let run = 0; run < GUARD_RUNS && !found.includes(invariant); run++) {
+          const options = { seed: seed + run, scale: 0.02, protectionsOff, expectsViolations: true }
+          const { violations } = await row.run(options)
+          found.push(...violations.map((violation) => violation.invariant))
+        }
+        expect(found).toContain(invariant)
       }),
   )
 })

@@ -353,8 +353,12 @@ describe("after success, failure, retries, hand-back and kill, no secret is", ()
 
   it("in a job but in its data, which holds the wrapped password; failure reasons and stack traces among them", async () => {
     // Of each kind of dead letter there is one again, once the redriven one has failed anew.
+    // Those that were held are committed, or dead letters too: by then others have succeeded three times where they failed.
+    const wasHeld = (key: string) => held.some(([, { archiveId }]) => key.includes(archiveId))
     const failed = async () =>
-      (await jobs()).filter(([, hash]) => hash.failedReason !== undefined && hash.finishedOn !== undefined)
+      (await jobs()).filter(
+        ([key, hash]) => !wasHeld(key) && hash.failedReason !== undefined && hash.finishedOn !== undefined,
+      )
     await until("six dead letters", async () => (await failed()).length >= 6)
     const codes = (await failed()).map(([, hash]) => hash.failedReason!.split(":")[0])
     expect(new Set(codes)).toEqual(
