@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises"
 import { inspect } from "node:util"
 import { counted } from "@unseal/archive/counted"
-import { DEFAULT_PART_SIZE_BYTES } from "@unseal/archive/store/adapter"
+import { DEFAULT_PART_SIZE_BYTES } from "@unseal/archive/store/options"
 import type { LogLine } from "@unseal/test/harness/process"
 import { type RecordWish, type System, startSystem } from "@unseal/test/harness/system"
 import { compareWithOpenssl } from "./compare.ts"

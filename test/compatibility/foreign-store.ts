@@ -2,7 +2,7 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import type { OpenedStore } from "@unseal/archive/store/adapter"
+import type { OpenedStore } from "@unseal/archive/store/contract"
 import { openS3Store } from "@unseal/archive/store/s3/store"
 import type { S3StoreUrl } from "@unseal/archive/store/url"
 import { poisoned } from "@unseal/test/harness/poisoned"

@@ -1,6 +1,7 @@
 /** The Azure adapter with unusual answers of an account or of a proxy, for objects of one part and of several. */
 import { randomUUID } from "node:crypto"
-import type { OpenedStore, StoreNotice } from "@unseal/archive/store/adapter"
+import type { OpenedStore } from "@unseal/archive/store/contract"
+import type { StoreNotice } from "@unseal/archive/store/notices"
 import { openStore } from "@unseal/archive/store/open"
 import { RequestLimit } from "@unseal/archive/store/request-limit"
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest"

@@ -1,7 +1,7 @@
 /** What a store's URL adds to new objects and to every request, on buckets whose policy demands it. */
 
 import { HeadObjectCommand, S3Client } from "@aws-sdk/client-s3"
-import type { OpenedStore } from "@unseal/archive/store/adapter"
+import type { OpenedStore } from "@unseal/archive/store/contract"
 import { openStore } from "@unseal/archive/store/open"
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest"
 import { type S3Server, startS3Server } from "../../apps/simulator/src/s3/http/server.ts"

@@ -1,8 +1,8 @@
 /** Stores without a protection, which a test must notice. */
 import { setTimeout as sleep } from "node:timers/promises"
 import { isUnsealError } from "@unseal/archive/errors"
-import { openInTwo } from "@unseal/archive/store/adapter"
 import type { ArchiveSource, ArchiveStore, PartWriter, WrittenPart } from "@unseal/archive/store/contract"
+import { openInTwo } from "@unseal/archive/store/open-in-two"
 import { isOff, type RigSettings } from "./settings.ts"
 
 /** `source` without the disabled protections of reading. */

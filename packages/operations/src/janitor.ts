@@ -15,8 +15,7 @@
  */
 import { isUnsealError, type UnsealError } from "@unseal/archive/errors"
 import { recordKeyOf } from "@unseal/archive/record/record"
-import type { OpenedStore } from "@unseal/archive/store/adapter"
-import type { OpenUpload } from "@unseal/archive/store/contract"
+import type { OpenedStore, OpenUpload } from "@unseal/archive/store/contract"
 import { findUploadOwners } from "@unseal/queue/jobs/upload-owners"
 import { matchesKeyTemplate } from "@unseal/service/projects/key-template"
 import type { DestinationProject } from "@unseal/service/projects/projects"

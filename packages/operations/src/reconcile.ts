@@ -11,7 +11,7 @@
  */
 import { isUnsealError, type UnsealError } from "@unseal/archive/errors"
 import { recordKeyOf } from "@unseal/archive/record/record"
-import type { OpenedStore } from "@unseal/archive/store/adapter"
+import type { OpenedStore } from "@unseal/archive/store/contract"
 import { createProducer, type Producer } from "@unseal/queue/enqueue/producer"
 import { findJob } from "@unseal/queue/jobs/find-job"
 import { jobIdOf } from "@unseal/queue/jobs/job"

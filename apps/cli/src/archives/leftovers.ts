@@ -5,7 +5,7 @@
 import { readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises"
 import { hostname } from "node:os"
 import { basename, dirname, join } from "node:path"
-import type { OpenedStore } from "@unseal/archive/store/adapter"
+import type { OpenedStore } from "@unseal/archive/store/contract"
 import { parseUploadName, uploadFilesOf } from "@unseal/archive/store/directory/names"
 
 const OWNER = ".owner"

@@ -1,4 +1,4 @@
-import type { OpenedStore } from "@unseal/archive/store/adapter"
+import type { OpenedStore } from "@unseal/archive/store/contract"
 import { splitObjectUrl } from "@unseal/archive/store/url"
 import { expect, test } from "vitest"
 import type { Location } from "./location.ts"

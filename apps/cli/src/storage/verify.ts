@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto"
 import { crc32 } from "node:zlib"
-import type { OpenedStore } from "@unseal/archive/store/adapter"
+import type { OpenedStore } from "@unseal/archive/store/contract"
 import { openStore } from "@unseal/archive/store/open"
 import type { AzureTarget, S3Target } from "@unseal/vendor/storage"
 import { env } from "../config.ts"

@@ -5,9 +5,9 @@ import { join } from "node:path"
 import { addAbortSignal, type Readable } from "node:stream"
 import { counted } from "@unseal/archive/counted"
 import { isUnsealError, UnsealError } from "@unseal/archive/errors"
-import { type OpenedStore, openInTwo } from "@unseal/archive/store/adapter"
-import type { ArchiveSource } from "@unseal/archive/store/contract"
+import type { ArchiveSource, OpenedStore } from "@unseal/archive/store/contract"
 import { fileError } from "@unseal/archive/store/directory/errors"
+import { openInTwo } from "@unseal/archive/store/open-in-two"
 
 const READ_SIZE = 512 * 1024
 

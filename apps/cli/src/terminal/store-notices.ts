@@ -1,5 +1,4 @@
-import type { StoreNotice } from "@unseal/archive/store/adapter"
-import { describeNotice } from "@unseal/archive/store/notices"
+import { describeNotice, type StoreNotice } from "@unseal/archive/store/notices"
 
 /** Prints on stderr what the adapter of the store of `url` finds out: each notice once, until it changes. */
 export function sayNotices(url: string): (notice: StoreNotice) => void {

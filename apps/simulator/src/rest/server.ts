@@ -6,7 +6,7 @@
  */
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http"
 import type { AddressInfo } from "node:net"
-import type { OpenedStore } from "@unseal/archive/store/adapter"
+import type { OpenedStore } from "@unseal/archive/store/contract"
 import { listen } from "@unseal/service/admin"
 import { archiveFields, type CallbackForm, DEFAULT_CALLBACK_FORM } from "../callback-body.ts"
 import type { Archive, RecordingCloud, RecordOptions } from "../cloud.ts"

@@ -1,4 +1,4 @@
-import type { OpenedStore } from "@unseal/archive/store/adapter"
+import type { OpenedStore } from "@unseal/archive/store/contract"
 import { openStore } from "@unseal/archive/store/open"
 import type { StorageRequest } from "./storage-request.ts"
 

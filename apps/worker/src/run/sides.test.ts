@@ -1,6 +1,5 @@
 import type { OpenedKeyRing } from "@unseal/archive/keys/contract"
-import type { OpenedStore } from "@unseal/archive/store/adapter"
-import type { PartWriter } from "@unseal/archive/store/contract"
+import type { OpenedStore, PartWriter } from "@unseal/archive/store/contract"
 import { expect, test, vi } from "vitest"
 import { opening, sided, sidedKeys } from "./sides.ts"
 

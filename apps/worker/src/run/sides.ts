@@ -4,8 +4,7 @@
  */
 import { isUnsealError, type Side, UnsealError } from "@unseal/archive/errors"
 import type { OpenedKeyRing } from "@unseal/archive/keys/contract"
-import type { OpenedStore } from "@unseal/archive/store/adapter"
-import type { PartWriter } from "@unseal/archive/store/contract"
+import type { OpenedStore, PartWriter } from "@unseal/archive/store/contract"
 import { untilAborted } from "@unseal/archive/waiting"
 import { withDeadline } from "@unseal/queue/deadline"
 import type { JobContext } from "@unseal/queue/run/consumer"

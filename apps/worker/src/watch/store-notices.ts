@@ -1,6 +1,5 @@
 /** Reports what the stores' adapters find out, in log lines and metrics. */
-import type { StoreNotice } from "@unseal/archive/store/adapter"
-import { describeNotice } from "@unseal/archive/store/notices"
+import { describeNotice, type StoreNotice } from "@unseal/archive/store/notices"
 import type { Logger } from "@unseal/service/log/logger"
 import { createCounter, createGauge, type Registry } from "@unseal/service/metrics"
 

@@ -26,4 +26,4 @@ export function combineCrc32(first: number, second: number, secondSize: number):
 }
 
 /** Eight hex digits, as in records and checksums. */
-export const formatCrc32 = (crc32: number): string => crc32.toString(16).padStart(8, "0")
+export const formatCrc32 = (crc32: number): string => (crc32 >>> 0).toString(16).padStart(8, "0")

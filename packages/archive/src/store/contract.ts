@@ -139,3 +139,8 @@ export interface ArchiveStore extends ArchiveSource, ArchiveSink {
   /** For messages and logs: the store's URL without credentials or query, e.g. `s3://bucket/prefix`. */
   readonly location: string
 }
+
+/** A store with connections, which `close` releases. No call may follow it. */
+export interface OpenedStore extends ArchiveStore {
+  close(): Promise<void>
+}

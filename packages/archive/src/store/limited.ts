@@ -2,8 +2,8 @@
 import { type ErrorCode, isUnsealError } from "../errors.ts"
 import type { ByteRange } from "../format/parts.ts"
 import { rest } from "../waiting.ts"
-import { openInTwo } from "./adapter.ts"
 import type { ArchiveStore, OpenedObject, PartWriter, StoredObject } from "./contract.ts"
+import { openInTwo } from "./open-in-two.ts"
 import type { RequestLimit } from "./request-limit.ts"
 
 export interface LimitedOptions {

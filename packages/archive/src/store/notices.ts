@@ -1,4 +1,15 @@
-import type { StoreNotice } from "./adapter.ts"
+/** A finding about the store, for a log line or a metric. Sent when it is made, and when it changes. */
+export type StoreNotice =
+  /** The store's clock is this far ahead of this machine's (behind, if negative). Requests are signed by it from now on. */
+  | { readonly what: "clock-skew"; readonly seconds: number }
+  /** The bucket is in another region than configured. Requests are signed for it from now on. */
+  | { readonly what: "other-region"; readonly region: string }
+  /** A look at an object was denied, so it may or may not exist. Sent for each such look. */
+  | { readonly what: "blind" }
+  /** Aborting an upload is not permitted: its parts stay. */
+  | { readonly what: "abort-denied"; readonly permission: string }
+  /** Listing one key's uploads is not permitted: uploads that earlier runs left behind are not found. */
+  | { readonly what: "uploads-denied"; readonly permission: string }
 
 /** A notice as a one-line clause for operators: what is wrong, and what to set right. */
 export function describeNotice(notice: StoreNotice): string {

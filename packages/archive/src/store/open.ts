@@ -1,13 +1,13 @@
 import type { ErrorCode } from "../errors.ts"
+import type { OpenedStore } from "./contract.ts"
+import { withRequestLimit } from "./limited.ts"
+import type { StoreNotice } from "./notices.ts"
 import {
   type AdapterOptions,
   DEFAULT_IDLE_TIMEOUT_MS,
   DEFAULT_PART_SIZE_BYTES,
-  type OpenedStore,
   type S3Credentials,
-  type StoreNotice,
-} from "./adapter.ts"
-import { withRequestLimit } from "./limited.ts"
+} from "./options.ts"
 import { RequestLimit } from "./request-limit.ts"
 import { withRetries } from "./retry.ts"
 import { parseStoreUrl, type StoreUrl } from "./url.ts"

@@ -1,6 +1,6 @@
 /** Azure refuses account-key signatures from a clock that is 15 minutes off. The refusal states Azure's time. */
 import { type BlobServiceClient, StorageSharedKeyCredential } from "@azure/storage-blob"
-import type { StoreNotice } from "../adapter.ts"
+import type { StoreNotice } from "../notices.ts"
 
 interface Headers {
   get(name: string): string | undefined

@@ -14,7 +14,7 @@ import {
   StorageSharedKeyCredential,
 } from "@azure/storage-blob"
 import { UnsealError } from "../../errors.ts"
-import type { StoreNotice } from "../adapter.ts"
+import type { StoreNotice } from "../notices.ts"
 import type { AzureStoreUrl } from "../url.ts"
 import { limitAnswers } from "./answers.ts"
 import { followClock } from "./clock.ts"

@@ -27,16 +27,12 @@ import type { BlobItem } from "@azure/storage-blob"
 import { counted } from "../../counted.ts"
 import { isUnsealError, UnsealError } from "../../errors.ts"
 import type { ByteRange } from "../../format/parts.ts"
-import {
-  type AdapterOptions,
-  createMarkers,
-  keyUnder,
-  type OpenedStore,
-  openInTwo,
-  whatIsWrongWith,
-} from "../adapter.ts"
-import type { OpenedObject, OpenUpload, StoredObject } from "../contract.ts"
+import type { OpenedObject, OpenedStore, OpenUpload, StoredObject } from "../contract.ts"
 import { createPace, graceMs } from "../http/pace.ts"
+import { keyUnder, whatIsWrongWithEtag } from "../identity.ts"
+import { openInTwo } from "../open-in-two.ts"
+import type { AdapterOptions } from "../options.ts"
+import { createMarkers } from "../page-markers.ts"
 import type { AzureStoreUrl } from "../url.ts"
 import { newToken, parseToken, partSizeFor } from "./blocks.ts"
 import { containerClient } from "./container.ts"
@@ -67,7 +63,7 @@ export async function openAzureStore(url: AzureStoreUrl, options: AdapterOptions
         blob.getProperties({ abortSignal }),
       )
       const { contentLength: size, etag = "", metadata } = found
-      const wrong = size === undefined ? "answered without a size" : whatIsWrongWith(etag)
+      const wrong = size === undefined ? "answered without a size" : whatIsWrongWithEtag(etag)
       if (wrong !== null) throw new UnsealError("ERR_STORE_UNAVAILABLE", `looking up ${name}: ${wrong}`)
       return { key, size: size!, etag, metadata: fromAzure(metadata ?? {}) }
     } catch (error) {
@@ -251,7 +247,7 @@ function whatIsWrong(answer: Answer, object: StoredObject, { start, end }: ByteR
     return `Content-Range is ${answer.contentRange}, not ${contentRange}`
   if (answer.contentLength !== end - start)
     return `Content-Length is ${answer.contentLength} instead of ${end - start}`
-  const wrong = whatIsWrongWith(answer.etag)
+  const wrong = whatIsWrongWithEtag(answer.etag)
   if (wrong !== null) return wrong
   if (answer.etag !== object.etag) return `the ETag is ${answer.etag} instead of ${object.etag}`
   return null

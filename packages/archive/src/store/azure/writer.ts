@@ -4,8 +4,10 @@ import { Readable } from "node:stream"
 import type { BlockBlobClient } from "@azure/storage-blob"
 import { counted } from "../../counted.ts"
 import { isUnsealError, UnsealError } from "../../errors.ts"
-import { checkCrc32, checkLength, checkParts, hexCrc32, isSameObject, partBytes } from "../adapter.ts"
+import { formatCrc32 } from "../../format/crc32.ts"
 import type { CreateOptions, PartWriter, StoredObject, WrittenPart } from "../contract.ts"
+import { isSameObject } from "../identity.ts"
+import { checkCrc32, checkLength, checkParts, partBytes } from "../part-checks.ts"
 import type { AzurePlacement } from "../url-parameters.ts"
 import { type BlockName, blockId, fits, parseBlockId, parseToken } from "./blocks.ts"
 import { attempt } from "./errors.ts"
@@ -116,7 +118,7 @@ export async function azureWriter(
     checkCrc32(body, crc32, `part ${number} of ${to.name}`)
     if (to.ended.has(token))
       throw new UnsealError("ERR_UPLOAD_GONE", `part ${number} of ${to.name}: the upload has ended`)
-    const tag = hexCrc32(crc32)
+    const tag = formatCrc32(crc32)
     const checksum = secure ? {} : { transactionalContentMD5: md5Of(body) }
     await attempt(`writing part ${number} of ${to.name}`, to.idleTimeoutMs, signal, (abortSignal, moved) => {
       let sent = 0

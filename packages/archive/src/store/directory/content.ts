@@ -1,7 +1,7 @@
 /** Compares a file's content with the checksums of its parts. */
 import { type FileHandle, open } from "node:fs/promises"
 import { crc32 } from "node:zlib"
-import { hexCrc32 } from "../adapter.ts"
+import { formatCrc32 } from "../../format/crc32.ts"
 import type { WrittenPart } from "../contract.ts"
 
 /** Whether every part of the file has the CRC-32 that is its tag. */
@@ -14,7 +14,7 @@ export async function hasParts(
   const handle = await open(target, "r")
   try {
     for (const [number, part] of parts)
-      if (hexCrc32(await crc32At(handle, (number - 1) * partSize, part.size, signal)) !== part.tag)
+      if (formatCrc32(await crc32At(handle, (number - 1) * partSize, part.size, signal)) !== part.tag)
         return false
     return true
   } finally {

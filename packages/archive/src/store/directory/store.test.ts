@@ -17,8 +17,7 @@ import { join } from "node:path"
 import { crc32 } from "node:zlib"
 import { afterEach, beforeEach, describe, expect, it } from "vitest"
 import { poisoned } from "../../../../../test/harness/poisoned.ts"
-import type { OpenedStore } from "../adapter.ts"
-import type { CreateOptions, PartWriter, WrittenPart } from "../contract.ts"
+import type { CreateOptions, OpenedStore, PartWriter, WrittenPart } from "../contract.ts"
 import { openFileStore } from "./store.ts"
 
 const PART = 6 * 752

@@ -5,7 +5,7 @@
  */
 import { setTimeout as sleep } from "node:timers/promises"
 import { untilAborted } from "../../waiting.ts"
-import type { AdapterOptions } from "../adapter.ts"
+import type { AdapterOptions } from "../options.ts"
 import { endThough } from "./exit.ts"
 import { mountOf, readMounts } from "./mounts.ts"
 

@@ -2,8 +2,9 @@ import { randomBytes } from "node:crypto"
 import { type FileHandle, mkdir, open } from "node:fs/promises"
 import { dirname } from "node:path"
 import { UnsealError } from "../../errors.ts"
-import { checkCrc32, checkLength, checkParts, hexCrc32, partBytes } from "../adapter.ts"
+import { formatCrc32 } from "../../format/crc32.ts"
 import type { CreateOptions, PartWriter, WrittenPart } from "../contract.ts"
+import { checkCrc32, checkLength, checkParts, partBytes } from "../part-checks.ts"
 import { type PartLimits, partSizeWithin } from "../part-size.ts"
 import { fileError, systemCode } from "./errors.ts"
 import { beginJournal, noteVoid, noteWritten, readJournal } from "./journal.ts"
@@ -96,7 +97,7 @@ function fileWriter(upload: Upload): PartWriter {
       const bytes = partBytes(number, size, partSize)
       checkLength(body, bytes, label)
       checkCrc32(body, crc32, label)
-      const part = { size: bytes, tag: hexCrc32(crc32) }
+      const part = { size: bytes, tag: formatCrc32(crc32) }
       try {
         if (noted.size === 0) await written()
         if (noted.has(number)) await noteVoid(journal, number)

@@ -4,8 +4,8 @@
  * AWS_REQUEST_CHECKSUM_CALCULATION=when_required leaves it out. The first refusal shows what a store accepts.
  */
 import { createHash } from "node:crypto"
-import { checkCrc32 } from "../adapter.ts"
 import type { IncomingResponse } from "../http/connection.ts"
+import { checkCrc32 } from "../part-checks.ts"
 import type { Protection } from "./capabilities.ts"
 import type { S3Bucket } from "./connection/client.ts"
 import { detailOf, nameOf, statusOf, wordsOf } from "./facts.ts"

@@ -1,7 +1,7 @@
 import { counted } from "../../counted.ts"
 import { isUnsealError, UnsealError } from "../../errors.ts"
-import { isSameObject } from "../adapter.ts"
 import type { CreateOptions, StoredObject } from "../contract.ts"
+import { isSameObject } from "../identity.ts"
 import { refusesChecksum, refusesHeader } from "./bodies.ts"
 import { bareEtag, type S3Bucket, whereIn } from "./connection/client.ts"
 import { s3Error } from "./errors.ts"

@@ -4,7 +4,7 @@
  * never allowed, the object counts as missing: the callers wait for it, and say why they may wait in vain.
  */
 import { ListObjectsV2Command } from "@aws-sdk/client-s3"
-import { keyUnder } from "../adapter.ts"
+import { keyUnder } from "../identity.ts"
 import { type S3Bucket, whereIn } from "./connection/client.ts"
 import { s3Error } from "./errors.ts"
 import { nameOf, statusOf, wordsOf } from "./facts.ts"

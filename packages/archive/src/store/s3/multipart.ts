@@ -5,16 +5,10 @@ import {
   type S3Client,
 } from "@aws-sdk/client-s3"
 import { UnsealError } from "../../errors.ts"
-import {
-  bytesOf,
-  checkCrc32,
-  checkLength,
-  checkParts,
-  createMarkers,
-  keyUnder,
-  partBytes,
-} from "../adapter.ts"
 import type { CreateOptions, PartWriter, WrittenPart } from "../contract.ts"
+import { keyUnder } from "../identity.ts"
+import { createMarkers } from "../page-markers.ts"
+import { bytesOf, checkCrc32, checkLength, checkParts, partBytes } from "../part-checks.ts"
 import { type PartLimits, partSizeWithin } from "../part-size.ts"
 import { abortMultipart, beginUpload } from "./begin.ts"
 import { base64Crc32, CRC32_HEADER, sendBody } from "./bodies.ts"

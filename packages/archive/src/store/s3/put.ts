@@ -1,5 +1,6 @@
-import { checkCrc32, checkLength, checkParts, keyUnder, partBytes } from "../adapter.ts"
 import type { CreateOptions, PartWriter, StoredObject, WrittenPart } from "../contract.ts"
+import { keyUnder } from "../identity.ts"
+import { checkCrc32, checkLength, checkParts, partBytes } from "../part-checks.ts"
 import { base64Crc32, CRC32_HEADER, sendBody } from "./bodies.ts"
 import type { S3Abilities } from "./capabilities.ts"
 import { type CommitForm, commitObject, metadataHeaders, refusesCondition } from "./commit.ts"

@@ -14,8 +14,10 @@
  * Every body has a known length and its own CRC-32 header, never a trailer or chunked signing, which Ceph and Swift refuse.
  */
 import { DeleteObjectCommand, ListMultipartUploadsCommand } from "@aws-sdk/client-s3"
-import { type AdapterOptions, createMarkers, keyUnder, type OpenedStore } from "../adapter.ts"
-import type { OpenUpload } from "../contract.ts"
+import type { OpenedStore, OpenUpload } from "../contract.ts"
+import { keyUnder } from "../identity.ts"
+import type { AdapterOptions } from "../options.ts"
+import { createMarkers } from "../page-markers.ts"
 import type { S3StoreUrl } from "../url.ts"
 import { objectIn, openBucket, type S3Bucket, whereIn } from "./connection/client.ts"
 import { s3Error } from "./errors.ts"

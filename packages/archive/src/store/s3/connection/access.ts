@@ -4,7 +4,7 @@
  */
 import { HeadObjectCommand, S3Client, type S3ClientConfig } from "@aws-sdk/client-s3"
 import { SignatureV4 } from "@smithy/signature-v4"
-import type { StoreNotice } from "../../adapter.ts"
+import type { StoreNotice } from "../../notices.ts"
 import type { PlacementHeaders } from "../../url-parameters.ts"
 import { headerOf, mayBeRenewed, nameOf, regionOf } from "../facts.ts"
 import { Sha256 } from "../sha256.ts"

@@ -2,8 +2,10 @@ import { readFileSync } from "node:fs"
 import { isIP } from "node:net"
 import { S3Client, type S3ClientConfig } from "@aws-sdk/client-s3"
 import { UnsealError } from "../../../errors.ts"
-import { type AdapterOptions, keyUnder, type StoreNotice, whatIsWrongWith } from "../../adapter.ts"
 import { readProxies } from "../../http/proxy.ts"
+import { keyUnder, whatIsWrongWithEtag } from "../../identity.ts"
+import type { StoreNotice } from "../../notices.ts"
+import type { AdapterOptions } from "../../options.ts"
 import { type S3StoreUrl, StoreUrlError } from "../../url.ts"
 import { placementHeaders } from "../../url-parameters.ts"
 import { createAbilities, type Protection, type S3Abilities } from "../capabilities.ts"
@@ -48,7 +50,7 @@ export const bareEtag = (etag: string | undefined): string => etag?.replaceAll('
  * for byte: `If-Match` never matches a weak one.
  */
 export function strongEtag(etag: string | undefined, operation: string, where: string): string {
-  const wrong = whatIsWrongWith(etag)
+  const wrong = whatIsWrongWithEtag(etag)
   if (wrong === null) return bareEtag(etag)
   throw new UnsealError("ERR_STORE_UNAVAILABLE", `${operation} of ${where} ${wrong}`)
 }

@@ -1,7 +1,7 @@
 /** Where S3 credentials come from, and what it means if there are none. */
 import type { S3ClientConfig } from "@aws-sdk/client-s3"
 import { fromIni, fromNodeProviderChain } from "@aws-sdk/credential-providers"
-import type { AdapterOptions } from "../../adapter.ts"
+import type { AdapterOptions } from "../../options.ts"
 
 type Environment = AdapterOptions["env"]
 type Provider = Extract<S3ClientConfig["credentials"], (...given: never) => unknown>
