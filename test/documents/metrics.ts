@@ -51,7 +51,12 @@ export function workerRegistry(
   const metrics = createWorkerMetrics(registry, projects, { holders: 0 })
   metrics.watchRequestLimits(limits)
   metrics.watchAsides(asides)
-  createQueueMetrics(registry, { status: never, memory: never, deadLetters: { count: never } })
+  createQueueMetrics(registry, {
+    status: never,
+    backlog: never,
+    memory: never,
+    deadLetters: { count: never },
+  })
   createAccountMetrics(registry, never)
   createSuspensionMetrics(registry, projects, suspensions)
   createStoreNotices(registry, logger)

@@ -1,6 +1,7 @@
 import { counted } from "@unseal/archive/counted"
 import { createByteBudget } from "@unseal/archive/decrypt/budget"
 import { readAccounts } from "@unseal/queue/accounting"
+import { readBacklog } from "@unseal/queue/backlog"
 import { openDeadLetters } from "@unseal/queue/dead-letters/dead-letters"
 import { type RedisHealth, watchRedis } from "@unseal/queue/redis/health"
 import { readMemory } from "@unseal/queue/redis/server"
@@ -64,6 +65,7 @@ export function createWorker(options: WorkerOptions): Worker {
   const deadLetters = openDeadLetters({ connection: redis, queue })
   createQueueMetrics(registry, {
     status: () => queueStatus(redis, queue),
+    backlog: () => readBacklog(redis, queue),
     memory: () => readMemory(redis, queue),
     deadLetters,
   })

@@ -1,5 +1,6 @@
 /** The state of a queue in one look. */
 import { type Accounts, readAccounts } from "@unseal/queue/accounting"
+import { type Backlog, readBacklog } from "@unseal/queue/backlog"
 import { type Pause, readPause } from "@unseal/queue/pause"
 import { type QueueStatus, queueExists, queueStatus } from "@unseal/queue/status"
 import { listSuspensions, type Suspension } from "@unseal/queue/suspension/state"
@@ -10,18 +11,20 @@ export interface QueueOverview {
   readonly exists: boolean
   readonly status: QueueStatus
   readonly accounts: Accounts
+  readonly backlog: Backlog
   readonly suspensions: readonly Suspension[]
   readonly pause: Pause | null
 }
 
 /** The current state of the queue: a few counts, whatever its length. */
 export async function readQueueOverview({ connection, queue }: QueueAccess): Promise<QueueOverview> {
-  const [exists, status, accounts, suspensions, pause] = await Promise.all([
+  const [exists, status, accounts, backlog, suspensions, pause] = await Promise.all([
     queueExists(connection, queue),
     queueStatus(connection, queue),
     readAccounts(connection, queue),
+    readBacklog(connection, queue),
     listSuspensions(connection, queue),
     readPause(connection, queue),
   ])
-  return { exists, status, accounts, suspensions, pause }
+  return { exists, status, accounts, backlog, suspensions, pause }
 }

@@ -1,6 +1,7 @@
 import { counted } from "@unseal/archive/counted"
 import { readQueueOverview } from "@unseal/operations/queue-overview"
 import { Unaccounted } from "../terminal/exit.ts"
+import { bytes } from "../terminal/progress.ts"
 import { sayAbsent } from "./absent.ts"
 import { withQueue } from "./connection.ts"
 import { describePause, describeSuspension } from "./suspensions.ts"
@@ -11,16 +12,25 @@ export async function queueStatusCommand(
   signal: AbortSignal,
 ): Promise<void> {
   await withQueue(async (access) => {
-    const { exists, status, accounts, suspensions, pause } = await readQueueOverview(access)
+    const { exists, status, accounts, backlog, suspensions, pause } = await readQueueOverview(access)
     const { accepted, committed, deadLetters, live, discarded, missing } = accounts
     if (!exists) sayAbsent(access.queue)
     if (options.json)
-      process.stdout.write(`${JSON.stringify({ ...status, accounts, suspensions, paused: pause })}\n`)
+      process.stdout.write(
+        `${JSON.stringify({ ...status, backlog, accounts, suspensions, paused: pause })}\n`,
+      )
     else {
       const { failed, ...jobs } = status.jobs
       const rows = [...Object.entries(jobs), ["dead letters", failed] as const]
       for (const [state, count] of rows) process.stdout.write(`${state.padEnd(14)} ${count}\n`)
       process.stdout.write(`${"oldest waits".padEnd(14)} ${status.oldestWaitingSeconds.toFixed(0)} s\n`)
+      const { waitingBytes, activeBytes, delayedBytes } = backlog
+      const parts = [
+        `${bytes(waitingBytes)} waiting`,
+        `${bytes(activeBytes)} active`,
+        `${bytes(delayedBytes)} delayed`,
+      ]
+      process.stdout.write(`${"backlog".padEnd(14)} ${parts.join(", ")}\n`)
       const sum = `${committed} committed + ${counted(deadLetters, "dead letter")} + ${live} live`
       const rest = [[discarded, "discarded"] as const, [missing, "missing"] as const]
         .filter(([count]) => count !== 0)

@@ -6,6 +6,7 @@ const STATUS = {
   jobs: { waiting: 4, active: 1, delayed: 2, completed: 9, failed: 3 },
   oldestWaitingSeconds: 1.5,
 }
+const BACKLOG = { waitingBytes: 4e9, activeBytes: 1e9, delayedBytes: 2e9, isPaused: false }
 const COUNTS = { total: 3, counted: 3, byCode: new Map([["ERR_NO_MATCHING_KEY" as const, 3]]) }
 
 test("a scrape shows the current queue, and asks once", async () => {
@@ -16,6 +17,7 @@ test("a scrape shows the current queue, and asks once", async () => {
       asked++
       return STATUS
     },
+    backlog: async () => BACKLOG,
     memory: async () => ({ usedBytes: 1_700_000, limitBytes: 0 }),
     deadLetters: { count: async () => COUNTS },
   })
@@ -25,6 +27,9 @@ test("a scrape shows the current queue, and asks once", async () => {
     `unseal_queue_jobs{state="failed"} 3`,
     "unseal_queue_oldest_seconds 1.5",
     "unseal_queue_bytes 1700000",
+    `unseal_queue_backlog_bytes{state="waiting"} 4000000000`,
+    `unseal_queue_backlog_bytes{state="active"} 1000000000`,
+    `unseal_queue_backlog_bytes{state="delayed"} 2000000000`,
     `unseal_dead_letters{code="ERR_NO_MATCHING_KEY"} 3`,
     `unseal_dead_letters{code="ERR_STALLED"} 0`,
   ])
@@ -34,12 +39,26 @@ test("a scrape shows the current queue, and asks once", async () => {
   expect(asked).toBe(2)
 })
 
+test("nothing waits for scaling while the queue is paused; what runs still counts", async () => {
+  const registry = createRegistry()
+  createQueueMetrics(registry, {
+    status: async () => STATUS,
+    backlog: async () => ({ ...BACKLOG, isPaused: true }),
+    memory: async () => ({ usedBytes: 1, limitBytes: 0 }),
+    deadLetters: { count: async () => COUNTS },
+  })
+  const text = await registry.metrics()
+  expect(text).toContain(`unseal_queue_backlog_bytes{state="waiting"} 0\n`)
+  expect(text).toContain(`unseal_queue_backlog_bytes{state="active"} 1000000000\n`)
+})
+
 test("a scrape is answered even if Redis is not: unknown values are NaN, not the previous ones", async () => {
   const registry = createRegistry()
   let away = false
   const never = new Promise<never>(() => {})
   createQueueMetrics(registry, {
     status: () => (away ? never : Promise.resolve(STATUS)),
+    backlog: () => (away ? never : Promise.resolve(BACKLOG)),
     memory: () => (away ? never : Promise.resolve({ usedBytes: 1, limitBytes: 0 })),
     deadLetters: { count: async () => (away ? Promise.reject(new Error("away")) : COUNTS) },
   })
@@ -48,6 +67,7 @@ test("a scrape is answered even if Redis is not: unknown values are NaN, not the
   const text = await registry.metrics()
   expect(text).toMatch(/unseal_queue_jobs\{state="waiting"\} nan/i)
   expect(text).toMatch(/unseal_queue_bytes nan/i)
+  expect(text).toMatch(/unseal_queue_backlog_bytes\{state="waiting"\} nan/i)
   expect(text).toMatch(/unseal_dead_letters\{code="ERR_STALLED"\} nan/i)
 })
 

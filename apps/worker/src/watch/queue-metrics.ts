@@ -1,4 +1,5 @@
 import type { Accounts } from "@unseal/queue/accounting"
+import type { Backlog } from "@unseal/queue/backlog"
 import type { DeadLetters } from "@unseal/queue/dead-letters/dead-letters"
 import { withDeadline } from "@unseal/queue/deadline"
 import type { ServerMemory } from "@unseal/queue/redis/server"
@@ -10,6 +11,7 @@ import { createGauge, type Registry, sharedByOneScrape } from "@unseal/service/m
 /** A scrape waits no longer than this for Redis. */
 const DEADLINE_MS = 1_000
 const STATES = ["waiting", "active", "delayed", "completed", "failed"] as const
+const BACKLOG_STATES = ["waiting", "active", "delayed"] as const
 const ACCOUNTS = ["accepted", "committed", "dead-letters", "live", "discarded"] as const
 const FIELD_OF = {
   accepted: "accepted",
@@ -28,6 +30,7 @@ export function createQueueMetrics(
   registry: Registry,
   queue: {
     status(): Promise<QueueStatus>
+    backlog(): Promise<Backlog>
     memory(): Promise<ServerMemory>
     deadLetters: Pick<DeadLetters, "count">
   },
@@ -50,6 +53,18 @@ export function createQueueMetrics(
     labels: {},
     overReplicas: "max",
     collect: async (set) => set({}, (await status())?.oldestWaitingSeconds ?? Number.NaN),
+  })
+  createGauge(registry, {
+    name: "unseal_queue_backlog_bytes",
+    help: "Announced bytes of the archives in the queue. Waiting is 0 while the queue is paused; scale workers by max of waiting plus max of active, over replicas",
+    labels: { state: BACKLOG_STATES },
+    overReplicas: "max",
+    async collect(set) {
+      const backlog = await inTime(queue.backlog())
+      set({ state: "waiting" }, backlog?.isPaused ? 0 : (backlog?.waitingBytes ?? Number.NaN))
+      set({ state: "active" }, backlog?.activeBytes ?? Number.NaN)
+      set({ state: "delayed" }, backlog?.delayedBytes ?? Number.NaN)
+    },
   })
   createGauge(registry, {
     name: "unseal_queue_bytes",

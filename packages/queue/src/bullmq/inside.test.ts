@@ -125,6 +125,26 @@ test("moveToFinishedArgs gets the state and the fields to update in the expected
   expect(await current.client.hget(key("a"), "data")).toBe('{"kept":1}')
 })
 
+test("BullMQ's moveToFinished takes 14 KEYS, the job's hash 12th, and answers an error below 0 before it changes anything", async () => {
+  await queue.waitUntilReady()
+  const seen: unknown[][] = []
+  const backend = backendInside(worker)
+  const { execCommand, version } = backend
+  backend.execCommand = (client, command, given) => {
+    if (command === "moveToFinished") seen.push(given)
+    return execCommand.call(backend, client, command, given)
+  }
+  await add("a", { priority: 5 })
+  const job = await worker.getNextJob("token", { block: false })
+  await expect(job!.moveToCompleted({}, "another token", false)).rejects.toThrow(/lock/i)
+  expect(await current.client.exists(key("completed"))).toBe(0)
+  await job!.moveToCompleted({}, "token", false)
+  const [given] = seen
+  expect(given!.slice(11, 14)).toEqual([key("a"), key("metrics:completed"), key("marker")])
+  expect(given![14]).toBe("a")
+  expect(Object.keys(connection.scriptsSet)).toContain(`moveToFinished:${version}`)
+})
+
 test("an ended job is in completed or failed by its finishedOn, with atm, failedReason and pb in its hash, and is counted", async () => {
   for (const jobId of ["a", "b"]) await add(jobId, { priority: 5 })
   const done = await worker.getNextJob("token", { block: false })

@@ -53,6 +53,8 @@ export interface BackendInside {
   moveToFinishedArgs(job: { readonly data: unknown }, ...given: unknown[]): unknown[]
   /** Answers `moveToActive` and `moveToFinished` with `[[field, value, …], job id, …]` if there is a next job. */
   execCommand(client: { runCommand: unknown }, command: string, given: unknown[]): Promise<unknown>
+  /** Scripts are registered as `NAME:VERSION`. */
+  readonly version: string
   readonly client: Promise<{ hdel(key: string, ...fields: string[]): Promise<unknown> }>
   toKey(type: string): string
   waitForJob(blockSeconds: number): Promise<unknown>

@@ -1,12 +1,14 @@
 import type { Worker } from "bullmq"
 import { withDeadline } from "../deadline.ts"
+import { finishAndCount } from "./count-ended.ts"
 import { backendInside, FINISHED_ARGUMENT } from "./inside.ts"
 
 /** BullMQ gives up a blocking command after a second and reconnects, which takes at most 5 s. */
 const RESET_MS = 10_000
 
 /**
- * Patches a worker's backend in three ways. BullMQ keeps all data of a completed job; here the completing script removes secrets,
+ * Patches a worker's backend in four ways. BullMQ knows no bytes; here the script that ends a job takes its bytes off the backlog
+ * (backlog.ts). BullMQ keeps all data of a completed job; here the completing script removes secrets,
  * and leaves what identifies duplicates. A job with a field that is not JSON would stall until it is given up; here such a field
  * is removed before it is read, because none of them decides anything. The wait for the next job awaits a new connection without
  * a limit, and ioredis never settles a cluster's `connect()` if the node says that the cluster is down; here the wait ends as if
@@ -27,7 +29,10 @@ export function mendBackend(worker: Worker): void {
   }
 
   backend.execCommand = (client, command, given) => {
-    const answer = execCommand.call(backend, client, command, given)
+    const answer =
+      command === "moveToFinished"
+        ? finishAndCount(backend, client, worker.name, given)
+        : execCommand.call(backend, client, command, given)
     return command === "moveToActive" || command === "moveToFinished" ? answer.then(mendNextJob) : answer
   }
 

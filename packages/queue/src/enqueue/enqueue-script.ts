@@ -9,7 +9,7 @@ import { type AddScript, addScriptFor, LAST_PRIORITY } from "../bullmq/inside.ts
 import { IS_ORPHANED } from "../jobs/orphaned-job.ts"
 import { checkpointKey, countersKey, queueKey, turnsKey } from "../names.ts"
 import type { RedisClient } from "../redis/client.ts"
-import { FAIR_QUEUE, unitsOf } from "./fair-queue.ts"
+import { backlogBytesOf, FAIR_QUEUE, unitsOf } from "./fair-queue.ts"
 
 /** A job to be added. A dead letter's payload may be malformed. */
 export interface NewJob {
@@ -25,8 +25,8 @@ const ANSWERS: readonly AddedJob[] = ["empty", "other", "this"]
 /**
  * KEYS: those of BullMQ's script, counters, finish tags.
  * ARGV: prefixes of the keys of jobs and of checkpoints, last priority, the dead letter that the only job replaces or "";
- * for each job: id, nonce as in JSON, project, units, and BullMQ's three, of which the last is the job's options.
- * Returns for each its place in ANSWERS.
+ * for each job: id, nonce as in JSON, project, units, bytes, and BullMQ's three, of which the last is the job's options.
+ * Returns for each its place in ANSWERS. A job's bytes join the backlog (backlog.ts) when it joins the line.
  *
  * Puts an orphaned job back in line, with its payload and its attempts. It is counted, unless its addition was torn earlier.
  */
@@ -38,6 +38,8 @@ ${IS_ORPHANED}${FAIR_QUEUE}
 local EMPTY, OTHER, THIS = 0, 1, 2
 local counters, tags = KEYS[${keys.length + 1}], KEYS[${keys.length + 2}]
 local prefix, checkpoints, last, replaced = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
+
+local added = 0
 
 local function putBackInLine(id, priority)
   local count = redis.call("INCR", prefix .. "pc")
@@ -51,6 +53,7 @@ end
 local function makeRoom(id)
   for _, set in ipairs({ "prioritized", "delayed", "failed" }) do redis.call("ZREM", prefix .. set, id) end
   for _, list in ipairs({ "active", "wait", "paused" }) do redis.call("LREM", prefix .. list, 0, id) end
+  added = added - (tonumber(redis.call("HGET", prefix .. id, "bytes") or 0) or 0)
   redis.call("DEL", prefix .. id, prefix .. id .. ":lock")
   return redis.call("ZREM", prefix .. "completed", id) == 1
 end
@@ -63,8 +66,8 @@ end
 if replaced ~= "" then redis.call("COPY", checkpoints .. replaced, checkpoints .. ARGV[5]) end
 
 local answers = {}
-for i = 5, #ARGV, 7 do
-  local id, nonce, project, units, described, data, options = unpack(ARGV, i, i + 6)
+for i = 5, #ARGV, 8 do
+  local id, nonce, project, units, bytes, described, data, options = unpack(ARGV, i, i + 7)
   local job = prefix .. id
   local isThere = redis.call("EXISTS", job) == 1
   local held = isThere and redis.call("HGET", job, "data")
@@ -86,11 +89,13 @@ for i = 5, #ARGV, 7 do
       options.priority = priority
       addJob(KEYS, { described, data, cmsgpack.pack(options) })
     end
+    if redis.call("HSETNX", job, "bytes", bytes) == 1 then added = added + tonumber(bytes) end
   end
   local isNew = answer ~= EMPTY and redis.call("HSETNX", job, "counted", 1) == 1
   if isNew and replaced == "" and not isCounted then redis.call("HINCRBY", counters, "accepted", 1) end
   table.insert(answers, answer)
 end
+if added ~= 0 then redis.pcall("HINCRBY", counters, "bytes", string.format("%.0f", added)) end
 
 if replaced ~= "" and answers[1] ~= EMPTY then
   redis.call("ZREM", prefix .. "failed", replaced)
@@ -121,7 +126,7 @@ export async function addJobs(
     ...[queueKey(name, ""), checkpointKey(name, ""), LAST_PRIORITY, replaced],
     ...jobs.flatMap(({ payload: { projectId, size, nonce }, options: { jobId } }, index) => [
       ...[jobId, JSON.stringify(nonce) ?? '""', String(projectId)],
-      unitsOf(typeof size === "number" ? size : undefined),
+      ...[unitsOf, backlogBytesOf].map((costOf) => costOf(typeof size === "number" ? size : undefined)),
       ...given[index]!,
     ]),
   ])

@@ -127,3 +127,9 @@ export function unitsOf(size: number | undefined): number {
   if (size === undefined) return USUAL_UNITS
   return Math.min(Math.max(Math.ceil(size / UNIT_BYTES), 1), MAX_UNITS)
 }
+
+/** The bytes that an archive of `size` adds to the backlog: what its callback announces, within the same limits. */
+export function backlogBytesOf(size: number | undefined): number {
+  if (size === undefined) return USUAL_UNITS * UNIT_BYTES
+  return Math.min(Math.max(Math.ceil(size), 0), MAX_UNITS * UNIT_BYTES)
+}
