@@ -1,117 +1,25 @@
 /** Archives in envelopes that exist only here: a row of the table is all that the rest needs to know. */
-import {
-  createCipheriv,
-  createDecipheriv,
-  createHash,
-  type Decipheriv,
-  generateKeyPairSync,
-  randomBytes,
-} from "node:crypto"
+
+import { createHash, generateKeyPairSync, randomBytes } from "node:crypto"
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { pathToFileURL } from "node:url"
 import { crc32 } from "node:zlib"
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest"
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest"
+import { aes256Ctr, aes256Gcm, encrypt, rows, TAG_SIZE } from "../../../../test/harness/envelopes.ts"
 import { memoryCheckpoint } from "../../../../test/harness/memory-checkpoint.ts"
 import { poisoned } from "../../../../test/harness/poisoned.ts"
-import { UnsealError } from "../errors.ts"
 import { aes256Cbc } from "../format/cbc.ts"
 import { formatCrc32 } from "../format/crc32.ts"
-import type { Authenticator, ContentKey, Envelope, PartDecryptor } from "../format/envelope.ts"
-import { ENVELOPES } from "../format/envelopes.ts"
+import type { ContentKey, Envelope } from "../format/envelope.ts"
 import { createKeyRing, parsePrivateKey } from "../format/key-ring.ts"
-import { type Part, sizeOf } from "../format/parts.ts"
 import { encodePassword, generateContentKey, parsePassword, wrapPassword } from "../format/password.ts"
 import type { ArchiveStore } from "../store/contract.ts"
 import { openStore } from "../store/open.ts"
 import { openInTwo } from "../store/open-in-two.ts"
 import { type ArchiveRequest, type DecryptOptions, decryptArchive } from "./archive.ts"
 import { createByteBudget } from "./budget.ts"
-
-/** The counter block (NIST SP 800-38A, appendix B) that is `blocks` after `first`. */
-function counterBlock(first: Uint8Array, blocks: number): Buffer {
-  const counter = (BigInt(`0x${Buffer.from(first).toString("hex")}`) + BigInt(blocks)) % (1n << 128n)
-  return Buffer.from(counter.toString(16).padStart(32, "0"), "hex")
-}
-
-/** Decrypts `part` with a key stream, but no more than its plaintext: a tag follows. */
-function counterDecryptor(key: Uint8Array, first: Uint8Array, part: Part): PartDecryptor {
-  const decipher = createDecipheriv("aes-256-ctr", key, counterBlock(first, part.plaintext.start / 16))
-  let left = sizeOf(part.plaintext)
-  return {
-    update(ciphertext, into, at) {
-      const own = ciphertext.subarray(0, left)
-      left -= own.length
-      into.set(decipher.update(own), at)
-      return at + own.length
-    },
-    final() {
-      if (left > 0) throw new UnsealError("ERR_CIPHERTEXT_INVALID", `the part lacks ${left} bytes`)
-    },
-    close: () => void decipher.final(),
-  }
-}
-
-const common = {
-  ...{ version: { value: 1 }, algorithm: { value: 1, name: "AES-256" } },
-  ...{ keySize: 32, blockSize: 16, lead: 0, longestPadding: 0 },
-}
-
-const aes256Ctr: Envelope = {
-  ...common,
-  ...{ mode: { value: 2, name: "CTR" }, ivSize: 16, trailer: 0 },
-  whatIsWrongWith: () => null,
-  createDecryptor: ({ key, iv }, part) => counterDecryptor(key, iv, part),
-}
-
-const TAG_SIZE = 16
-/** Each has a copy of its content key. */
-const unclosed = new Set<Decipheriv>()
-const aes256Gcm: Envelope = {
-  ...common,
-  ...{ mode: { value: 3, name: "GCM" }, ivSize: 12, trailer: TAG_SIZE },
-  whatIsWrongWith: (size) => (size > TAG_SIZE ? null : "is no more than an authentication tag"),
-  // The first counter is the tag's own (NIST SP 800-38D, section 7.2).
-  createDecryptor: ({ key, iv }, part) => counterDecryptor(key, Buffer.from([...iv, 0, 0, 0, 2]), part),
-  createAuthenticator({ key, iv }): Authenticator {
-    const decipher = createDecipheriv("aes-256-gcm", key, iv)
-    unclosed.add(decipher)
-    let tag = Buffer.alloc(0)
-    return {
-      update(ciphertext) {
-        const bytes = Buffer.concat([tag, ciphertext])
-        decipher.update(bytes.subarray(0, -TAG_SIZE))
-        tag = bytes.subarray(-TAG_SIZE)
-      },
-      final() {
-        try {
-          decipher.setAuthTag(tag).final()
-        } catch (cause) {
-          throw new UnsealError("ERR_CIPHERTEXT_INVALID", "the authentication tag is another", { cause })
-        }
-      },
-      close() {
-        unclosed.delete(decipher)
-        quietly(decipher)
-      },
-    }
-  },
-}
-
-function quietly(decipher: Decipheriv): void {
-  try {
-    decipher.final()
-  } catch {}
-}
-
-function encrypt({ envelope, key, iv }: ContentKey, plaintext: Uint8Array): Buffer {
-  if (envelope === aes256Gcm) {
-    const cipher = createCipheriv("aes-256-gcm", key, iv)
-    return Buffer.concat([cipher.update(plaintext), cipher.final(), cipher.getAuthTag()])
-  }
-  return createCipheriv("aes-256-ctr", key, iv).update(plaintext)
-}
 
 const PART = 20 * 752
 const KEY = "p/a/archive.ts"
@@ -145,15 +53,6 @@ beforeEach(async () => {
   source = await open("source")
   destination = await open("destination")
   await mkdir(join(root, "source/p/a"), { recursive: true })
-})
-
-/** The rows, in the table for the duration of a test. */
-const table = ENVELOPES as Envelope[]
-const rows = [aes256Ctr, aes256Gcm]
-beforeEach(() => void table.push(...rows))
-afterEach(() => {
-  table.splice(-rows.length)
-  expect(unclosed.size).toBe(0)
 })
 
 const put = (bytes: Uint8Array) => writeFile(join(root, "source", KEY), bytes)

@@ -1,103 +1,20 @@
 import { crc32 } from "node:zlib"
-import fc from "fast-check"
 import { describe, expect, it } from "vitest"
-import { poisoned } from "../../../../test/harness/poisoned.ts"
-import { type ErrorCode, UnsealError } from "../errors.ts"
-import type { ArchiveStore, PartWriter, StoredObject, WrittenPart } from "./contract.ts"
+import {
+  bytes,
+  collect,
+  type Fate,
+  failure,
+  fast,
+  faultyStore,
+  never,
+  object,
+} from "../../../../test/harness/faulty-store.ts"
+import { UnsealError } from "../errors.ts"
+import type { ArchiveStore } from "./contract.ts"
 import { withRetries } from "./retry.ts"
-import { copied } from "./small-object.ts"
 
-const never = new AbortController().signal
-const fast = { baseMs: 0, maxMs: 0 }
-const failure = (code: ErrorCode = "ERR_STORE_UNAVAILABLE") => new UnsealError(code, "planned")
-
-/** What one call does: succeed, fail at once, or (a read) fail after that many bytes. */
-type Fate = "ok" | ErrorCode | { after: number }
-
-interface FaultyStore extends ArchiveStore {
-  /** One line for each call received. */
-  readonly calls: string[]
-}
-
-/** A store of one object in memory. Its calls meet `fates` in turn, and succeed when those are used up. */
-function faultyStore(bytes: Uint8Array, fates: Fate[]): FaultyStore {
-  const calls: string[] = []
-  const next = (call: string): Fate => {
-    calls.push(call)
-    const fate = fates.shift() ?? "ok"
-    if (typeof fate === "string" && fate !== "ok") throw failure(fate)
-    return fate
-  }
-  const object: StoredObject = { key: "a", size: bytes.length, etag: "1", metadata: {} }
-  const parts = new Map<number, WrittenPart>()
-  const writer: PartWriter = {
-    token: "token",
-    resumable: true,
-    keepsBodies: false,
-    partSize: 16,
-    async written() {
-      next("written")
-      return parts
-    },
-    async writePart(number, body, sum) {
-      next(`writePart ${number}`)
-      const part = { size: body.reduce((size, chunk) => size + chunk.length, 0), tag: String(sum) }
-      parts.set(number, part)
-      return part
-    },
-    async complete() {
-      next("complete")
-      return object
-    },
-    async abort() {
-      next("abort")
-    },
-  }
-  async function* piecesTo(start: number, end: number, fate: Fate) {
-    for (let at = start; at < end; at += 7) yield bytes.slice(at, Math.min(end, at + 7))
-    if (typeof fate === "object") throw failure()
-  }
-  return poisoned({
-    calls,
-    location: "memory://",
-    partSizeFor: () => 16,
-    async stat() {
-      next("stat")
-      return object
-    },
-    async open(_, length) {
-      const fate = next("open")
-      const stop = typeof fate === "object" ? fate.after : length
-      return { object, head: piecesTo(0, stop, fate), close: () => calls.push("close") }
-    },
-    async *read(_, { start, end }) {
-      const fate = next(`read ${start}-${end}`)
-      yield* piecesTo(start, typeof fate === "object" ? Math.min(end, start + fate.after) : end, fate)
-    },
-    async create() {
-      next("create")
-      return writer
-    },
-    async *openUploads() {
-      next("openUploads")
-      yield { key: "a", token: "token", startedAt: new Date(0) }
-    },
-    async remove() {
-      next("remove")
-    },
-    async abortUpload() {
-      next("abortUpload")
-    },
-  })
-}
-
-const bytes = Uint8Array.from({ length: 100 }, (_, index) => index)
-const object: StoredObject = { key: "a", size: 100, etag: "1", metadata: {} }
 const options = { contentType: "video/mp2t", metadata: {}, existing: "fail" } as const
-
-async function collect(chunks: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
-  return Buffer.concat(await Array.fromAsync(copied(chunks)))
-}
 
 describe("a request that fails", () => {
   const requests: [string, (store: ArchiveStore) => Promise<unknown>][] = [
@@ -295,104 +212,4 @@ describe("the pause", () => {
     await expect(retried.stat("a", controller.signal)).rejects.toBe(reason)
     expect(codes).toEqual([])
   })
-})
-
-describe("a read", () => {
-  it("goes on after the last byte that it gave", async () => {
-    const store = faultyStore(bytes, [{ after: 10 }, "ERR_STORE_UNAVAILABLE", { after: 0 }, { after: 50 }])
-    const got = await collect(withRetries(store, fast).read(object, { start: 3, end: 90 }, never))
-    expect(got).toEqual(Buffer.from(bytes.subarray(3, 90)))
-    expect(store.calls).toEqual(["read 3-90", "read 13-90", "read 13-90", "read 13-90", "read 63-90"])
-  })
-
-  it("resets its count after enough bytes, but not after a few: a store that drips is given up", async () => {
-    const dripping = faultyStore(bytes, Array<Fate>(99).fill({ after: 1 }))
-    const read = withRetries(dripping, fast).read(object, { start: 0, end: 100 }, never)
-    await expect(collect(read)).rejects.toMatchObject({ code: "ERR_STORE_UNAVAILABLE" })
-    expect(dripping.calls).toHaveLength(5)
-    const store = faultyStore(bytes, Array<Fate>(99).fill({ after: 1 }))
-    const retried = withRetries(store, { ...fast, attempts: 2, progressBytes: 1, now: () => 0 })
-    expect(await collect(retried.read(object, { start: 0, end: 100 }, never))).toEqual(Buffer.from(bytes))
-    expect(store.calls).toHaveLength(100)
-  })
-
-  it.each([
-    ["4 KiB a second is progress", 999, true],
-    ["less than 4 KiB a second is none, however many bytes came", 1_001, false],
-  ])("that gives bytes before each failure: %s", async (_, msForEach, isProgress) => {
-    // 4 KiB for each try, and `msForEach` until it fails.
-    const size = 9 * 4_096
-    const store = faultyStore(new Uint8Array(size), [])
-    let now = 0
-    let asked = 0
-    store.read = async function* (_, { start, end }) {
-      asked++
-      if (start + 4_096 >= end) return yield new Uint8Array(end - start)
-      yield new Uint8Array(4_096)
-      now += msForEach
-      throw failure()
-    }
-    const retried = withRetries(store, { ...fast, progressBytes: 4_096, now: () => now })
-    const reading = (async () => {
-      for await (const _ of retried.read({ ...object, size }, { start: 0, end: size }, never)) now += 60_000
-    })()
-    if (isProgress) await reading
-    else await expect(reading).rejects.toMatchObject({ code: "ERR_STORE_UNAVAILABLE" })
-    expect(asked).toBe(isProgress ? 9 : 5)
-  })
-
-  it("that fails after its last byte is complete, and not repeated", async () => {
-    const store = faultyStore(bytes, [{ after: 100 }])
-    await expect(
-      collect(withRetries(store, fast).read(object, { start: 0, end: 100 }, never)),
-    ).rejects.toMatchObject({ code: "ERR_STORE_UNAVAILABLE" })
-    expect(store.calls).toEqual(["read 0-100"])
-  })
-
-  it("that is left early is not repeated, and releases the store's read", async () => {
-    let released = 0
-    const store = faultyStore(bytes, [])
-    store.read = async function* () {
-      try {
-        yield bytes
-      } finally {
-        released++
-      }
-    }
-    for await (const _ of withRetries(store, fast).read(object, { start: 0, end: 100 }, never)) break
-    expect(released).toBe(1)
-  })
-
-  it("gives exactly the bytes, each once, whatever fails before the end", async () => {
-    const fate = fc.oneof(
-      fc.constant<Fate>("ERR_STORE_UNAVAILABLE"),
-      fc.record({ after: fc.nat({ max: 60 }) }),
-    )
-    await fc.assert(
-      fc.asyncProperty(
-        fc.array(fate, { maxLength: 12 }),
-        fc.nat({ max: 98 }),
-        fc.nat({ max: 98 }),
-        async (fates, a, b) => {
-          const [start, end] = [Math.min(a, b), Math.max(a, b) + 1]
-          const store = faultyStore(bytes, cutBefore(end - start, fates))
-          const retried = withRetries(store, { ...fast, attempts: 13 })
-          expect(await collect(retried.read(object, { start, end }, never))).toEqual(
-            Buffer.from(bytes.subarray(start, end)),
-          )
-        },
-      ),
-    )
-  })
-
-  /** The faults before the last byte. A failure after it is another test's subject. */
-  function cutBefore(size: number, fates: readonly Fate[]): Fate[] {
-    let left = size
-    return fates.filter((fate) => {
-      if (typeof fate !== "object") return true
-      if (fate.after >= left) return false
-      left -= fate.after
-      return true
-    })
-  }
 })
