@@ -4,7 +4,7 @@ import ChaosFirst from "./test/chaos-first.ts"
 export default defineConfig({
   test: {
     include: ["packages/**/*.test.ts", "apps/**/*.test.ts", "test/**/*.test.ts", "demo/**/*.test.ts"],
-    exclude: ["**/node_modules/**"],
+    exclude: ["**/node_modules/**", "test/long/**"],
     reporters: ["default", "./test/reporter.ts"],
     testTimeout: 180_000,
     hookTimeout: 300_000,

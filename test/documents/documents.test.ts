@@ -14,15 +14,16 @@ const documents = () =>
   readdirSync(join(root, "docs"))
     .filter((name) => name.endsWith(".md"))
     .map((name) => `docs/${name}`)
+const everything = () => ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", ...documents()]
 
 describe("the documents", () => {
   it.each(Object.keys(DOCUMENTS))("have %s as the code has it (npm run docs writes it)", (path) => {
     expect(read(path)).toBe(DOCUMENTS[path]!())
   })
 
-  it("name every npm command that the README tells to run", () => {
+  it.each(["README.md", "CONTRIBUTING.md"])("tell in %s to run npm commands that exist", (path) => {
     const scripts = Object.keys(JSON.parse(read("package.json")).scripts)
-    const told = [...read("README.md").matchAll(/npm (?:run )?([a-z][a-z:]*)/g)].map(([, name]) => name!)
+    const told = [...read(path).matchAll(/(?:^|`)npm (?:run )?([a-z][a-z:]*)/gm)].map(([, name]) => name!)
     expect(told.length).toBeGreaterThan(3)
     expect(told.filter((name) => !scripts.includes(name) && !["ci", "install"].includes(name))).toEqual([])
   })
@@ -44,7 +45,7 @@ describe("the documents", () => {
 
   it("name no setting that does not exist", () => {
     const known = Object.keys(SETTINGS).flatMap((name) => [name, `${name}_FILE`])
-    for (const document of ["README.md", "ARCHITECTURE.md", ...documents()])
+    for (const document of everything())
       for (const [name] of read(document).matchAll(/\bUNSEAL_[A-Z_]*[A-Z]\b/g))
         expect(known, `${document} names ${name}`).toContain(name)
   })
@@ -73,7 +74,7 @@ describe("the documents", () => {
   })
 
   it("lead to files that exist", () => {
-    for (const document of ["README.md", "ARCHITECTURE.md", ...documents()])
+    for (const document of everything())
       for (const [, path] of read(document).matchAll(/\]\((?!https?:|#)([^)#]+)/g))
         expect(statSync(join(root, dirname(document), path!)).isFile(), `${document} links to ${path}`).toBe(
           true,
