@@ -95,6 +95,16 @@ describe("docker-compose.yml", () => {
     }
   })
 
+  it("starts monitoring and the command line only when they are asked for", () => {
+    const started = (profile: string | undefined) =>
+      all.filter(([, { profiles }]) => profiles?.[0] === profile).map(([name]) => name)
+    expect(started("monitoring")).toEqual(["prometheus", "alertmanager", "grafana"])
+    expect(started("cli")).toEqual(["cli"])
+    for (const name of started(undefined))
+      for (const needed of Object.keys(services[name]!.depends_on ?? {}))
+        expect(services[needed]!.profiles, `${name} needs ${needed}`).toBeUndefined()
+  })
+
   it("names only settings that its processes read", () => {
     const simulators = settingRows().flatMap(({ name, secret }) => (secret ? [name, `${name}_FILE`] : [name]))
     const sdks = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AZURE_STORAGE_CONNECTION_STRING"]
