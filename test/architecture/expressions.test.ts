@@ -23,6 +23,7 @@ const HARMLESS: Readonly<Record<string, string>> = {
   "packages/service/src/log/error-serializer.ts": DISTINCT,
   "packages/service/src/redis/reach.ts": "of one line of an error of Redis, whose server is ours",
   "packages/service/src/projects/key-template.ts": OURS,
+  "packages/service/src/settings/help.ts": OURS,
   "packages/vendor/src/client.ts": OURS,
   "packages/vendor/src/proxy.ts": "of a short message of Node's own client",
   "apps/cli/src/certificate/create.ts": OURS,

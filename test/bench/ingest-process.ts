@@ -15,7 +15,7 @@ export interface IngestProcess {
   stop(): Promise<void>
 }
 
-const MAIN = join(import.meta.dirname, "../../apps/ingest/src/main.ts")
+const MAIN = join(import.meta.dirname, "../../apps/ingest/bin/unseal-ingest.mjs")
 const PEER = join(import.meta.dirname, "peer-ingest.ts")
 const START_TIMEOUT_MS = 20_000
 

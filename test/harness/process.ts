@@ -1,7 +1,6 @@
 /** The system's processes, started as an operator starts them: by their entry file, with settings in the environment. */
 import { type ChildProcess, spawn } from "node:child_process"
 import { once } from "node:events"
-import { readFileSync } from "node:fs"
 import { join, resolve } from "node:path"
 import { createInterface } from "node:readline"
 
@@ -39,18 +38,14 @@ export interface StartOptions {
 const INHERITED = ["PATH", "HOME", "TMPDIR", "LANG", "NODE_OPTIONS", "NODE_COMPILE_CACHE"] as const
 
 /**
- * The arguments that `npm run start:NAME` gives to the pinned Node: its flags, and the entry file. With `RIG=1` in `env` the entry
- * file is test/rig/NAME.ts, which wraps the product's.
+ * The entry file of `npm run start:NAME`. With `RIG=1` in `env` it is that of test/rig, which loads a main that wraps the
+ * product's.
  */
-function argumentsOf(name: AppName, env: StartOptions["env"]): string[] {
-  const { scripts } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"))
-  const started: string[] = scripts[`start:${name}`]
-    .replace("exec node scripts/bootstrap.mjs node ", "")
-    .split(" ")
-  if (env.RIG === "1") return [...started.slice(0, -1), `test/rig/${name}.ts`]
+function entryOf(name: AppName, env: StartOptions["env"]): string {
+  if (env.RIG === "1") return `test/rig/unseal-${name}.mjs`
   const stray = Object.keys(env).find((setting) => setting.startsWith("RIG_"))
   if (stray !== undefined) throw new Error(`${stray} has no effect without RIG=1`)
-  return started
+  return `apps/${name}/bin/unseal-${name}.mjs`
 }
 
 /** Starts `apps/NAME` and waits until it listens. If it ends before, rejects with its stderr. */
@@ -58,7 +53,7 @@ export async function startApp(
   name: AppName,
   { env, onLine, within = [] }: StartOptions,
 ): Promise<AppProcess> {
-  const [command, ...rest] = [...within, process.execPath, ...argumentsOf(name, env)]
+  const [command, ...rest] = [...within, process.execPath, entryOf(name, env)]
   const child = spawn(command!, rest, {
     cwd: root,
     env: { ...inherited(), ...env },
@@ -137,7 +132,7 @@ export interface CliOptions {
 }
 
 /**
- * Runs `unseal ARGS` through the same shim as `npx unseal`. If it does not end in time, rejects with its output so far, which the
+ * Runs `unseal ARGS` through the same entry as `npx unseal`. If it does not end in time, rejects with its output so far, which the
  * test's own time limit would not show.
  */
 export async function runCli(args: readonly string[], options: CliOptions = {}): Promise<CliResult> {

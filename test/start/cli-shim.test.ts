@@ -12,7 +12,7 @@ const ROOT = resolve(import.meta.dirname, "../..")
 let clone: string
 beforeAll(() => {
   clone = mkdtempSync(join(tmpdir(), "unseal-clone-"))
-  for (const path of ["apps/cli/bin", "apps/cli/src", "apps/cli/package.json", "scripts"])
+  for (const path of ["apps/entry.mjs", "apps/cli/bin", "apps/cli/src", "apps/cli/package.json", "scripts"])
     cpSync(join(ROOT, path), join(clone, path), { recursive: true })
 })
 afterAll(() => rmSync(clone, { recursive: true, force: true }))

@@ -41,7 +41,7 @@ describe("the command line", () => {
     await new Promise<void>((resolve, reject) => {
       child.stdin.write(randomBytes(1024 * 1024), (error) => (error ? reject(error) : resolve()))
     })
-    // As a terminal does: to all of the group. The shim passes it on once more.
+    // As a terminal does: to all of the group. The entry of an old Node passes it on once more.
     process.kill(-child.pid!, "SIGINT")
     const [code, signal] = await exited
     expect({ code, signal, complaints }).toMatchObject({ code: 3, signal: null })

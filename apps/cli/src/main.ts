@@ -4,7 +4,7 @@ import { Command, CommanderError, InvalidArgumentError, Option } from "commander
 import { addCertificateCommands } from "./certificate/command.ts"
 import { env } from "./config.ts"
 import { addStorageCommands } from "./storage/command.ts"
-import { EXIT, explain, Interrupted } from "./terminal/exit.ts"
+import { EXIT, explain, Interrupted, UsageError } from "./terminal/exit.ts"
 import { withVendor } from "./vendor-options.ts"
 
 useProxies(env)
@@ -12,12 +12,15 @@ const interrupted = new AbortController()
 /** Under npx, Ctrl-C arrives twice: from the terminal, and forwarded. A later one comes from an impatient user. */
 const SAME_SIGNAL_MS = 1_000
 let interruptedAt: number | undefined
-for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const)
+for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+  // Those of a container's first process, which has not begun yet (apps/entry.mjs).
+  process.removeAllListeners(name)
   process.on(name, () => {
     interruptedAt ??= performance.now()
     interrupted.abort(new Interrupted(`interrupted by ${name}`))
     if (performance.now() - interruptedAt > SAME_SIGNAL_MS) process.exit(EXIT.failed)
   })
+}
 // A reader may stop early, as in `unseal decrypt … - | head`.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   if (error.code === "EPIPE") process.exit(EXIT.failed)
@@ -212,6 +215,19 @@ program
   .option("--dry-run", "only say which")
   .option("--json", "print the result as JSON")
   .action(async (options) => (await import("./queue/janitor.ts")).janitorCommand(options, signal))
+
+// Listed here, and run without all of this: apps/entry.mjs loads their mains.
+for (const [name, does] of [
+  ["ingest", "take callbacks and enqueue their archives, until a signal stops it"],
+  ["worker", "decrypt the archives that are in the queue, until a signal stops it"],
+  ["simulator", "play the vendor, with an S3 store: for trying and testing"],
+] as const)
+  program
+    .command(name)
+    .description(does)
+    .action(() => {
+      throw new UsageError(`"${name}" must be the first argument: unseal ${name}`)
+    })
 
 try {
   await program.parseAsync()

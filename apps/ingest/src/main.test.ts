@@ -14,7 +14,7 @@ import { type RedisServer, startRedis } from "@unseal/test/harness/redis/redis"
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest"
 import { ARCHIVE_ID, PASSWORD, SECRET, sign, uploaded } from "../../../test/harness/ingest-app.ts"
 
-const MAIN = fileURLToPath(new URL("./main.ts", import.meta.url))
+const MAIN = fileURLToPath(new URL("../bin/unseal-ingest.mjs", import.meta.url))
 const BODY = JSON.stringify(uploaded({ partnerId: 123_456 }))
 
 let redis: RedisServer

@@ -17,7 +17,7 @@ afterAll(() => {
 })
 
 function start(env: Record<string, string>) {
-  const child = spawn(process.execPath, [new URL("main.ts", import.meta.url).pathname], {
+  const child = spawn(process.execPath, [new URL("../bin/unseal-simulator.mjs", import.meta.url).pathname], {
     env: { PATH: process.env.PATH!, ...env },
     stdio: ["ignore", "pipe", "pipe"],
   })

@@ -66,7 +66,11 @@ export async function runProcess(
       fail(error, "stop failed")
     }
   }
-  for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) process.on(signal, stop)
+  for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) {
+    // Those of a container's first process, which has not begun yet (apps/entry.mjs).
+    process.removeAllListeners(signal)
+    process.on(signal, stop)
+  }
 
   try {
     const { ports } = await starting

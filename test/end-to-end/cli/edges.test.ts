@@ -11,7 +11,7 @@ import { runCli } from "../../harness/process.ts"
 import { ensureProgram } from "../../harness/programs.ts"
 
 const VECTOR = join(import.meta.dirname, "../../vectors/openssl-zero")
-const MAIN = join(import.meta.dirname, "../../../apps/cli/src/main.ts")
+const MAIN = join(import.meta.dirname, "../../../apps/cli/bin/unseal.mjs")
 const file = (name: string) => join(VECTOR, name)
 const KEY = ["--key", file("key.pem")]
 const PASSWORD = ["--password-file", file("password.b64"), ...KEY]
