@@ -171,6 +171,7 @@ export interface UnsealErrorOptions {
   readonly retryAfterMs?: number | undefined
   readonly refused?: boolean | undefined
   readonly slow?: boolean | undefined
+  readonly silent?: boolean | undefined
   readonly remedy?: string | undefined
 }
 
@@ -182,8 +183,10 @@ export class UnsealError extends Error {
   readonly retryAfterMs?: number
   /** The store answered this request with 401 or 403. A single such answer among successes proves nothing yet. */
   readonly refused?: true
-  /** The peer moved too little for minutes (store/http/pace.ts). Repeating the request would take as long. */
+  /** The peer moved too little (store/http/pace.ts). Repeating the request would take as long. */
   readonly slow?: true
+  /** The peer moved nothing until the limit of silence. It may be the connection's fault, so the request is repeated once. */
+  readonly silent?: true
   /** A remedy for this one failure, if more is known than its code says: which permission, which profile. */
   readonly ownRemedy?: string
   /** Set by callers that know which side the error came from. Adapters don't. */
@@ -195,6 +198,7 @@ export class UnsealError extends Error {
     if (options.retryAfterMs !== undefined) this.retryAfterMs = options.retryAfterMs
     if (options.refused) this.refused = true
     if (options.slow) this.slow = true
+    if (options.silent) this.silent = true
     if (options.remedy !== undefined) this.ownRemedy = options.remedy
   }
 

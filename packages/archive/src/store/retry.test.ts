@@ -55,7 +55,7 @@ describe("a request that fails", () => {
       })
   }
 
-  it("is passed on at once when the peer was too slow: it has had its minutes", async () => {
+  it("is passed on at once when the peer was too slow: it would be as slow again", async () => {
     const tooSlow = new UnsealError("ERR_STORE_UNAVAILABLE", "planned", { slow: true })
     const store = faultyStore(bytes, [])
     store.stat = async () => {
@@ -72,6 +72,27 @@ describe("a request that fails", () => {
     const read = retried.read(object, { start: 0, end: 100 }, never)
     await expect(collect(read)).rejects.toBe(tooSlow)
     expect(store.calls).toEqual(["stat", "read"])
+  })
+
+  it("is passed on after the second silence in a row: a third would only hold its slot", async () => {
+    const silent = new UnsealError("ERR_STORE_UNAVAILABLE", "planned", { silent: true })
+    const store = faultyStore(bytes, [])
+    store.stat = async () => {
+      store.calls.push("stat")
+      throw silent
+    }
+    let reads = 0
+    store.read = async function* (_, { start }) {
+      store.calls.push("read")
+      // The first two make progress, so neither counts.
+      if (++reads < 3) yield bytes.subarray(start, start + 50)
+      throw silent
+    }
+    const retried = withRetries(store, { ...fast, progressBytes: 1, now: () => 0 })
+    await expect(retried.stat("a", never)).rejects.toBe(silent)
+    const read = retried.read(object, { start: 0, end: 200 }, never)
+    await expect(collect(read)).rejects.toBe(silent)
+    expect(store.calls).toEqual(["stat", "stat", "read", "read", "read"])
   })
 
   const refusal = () => new UnsealError("ERR_STORE_DENIED", "403", { refused: true })

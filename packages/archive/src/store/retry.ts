@@ -35,16 +35,19 @@ export const RETRIED_REQUEST_CODES = [
 interface Tries {
   failures: number
   refusals: number
+  silences: number
 }
 
 /** How often a refusal of access is retried before it counts. */
 const REFUSALS_ASKED_AGAIN = 3
+/** A first silence may be a dead connection's. After the second, a further try would only hold its slot for longer. */
+const MOST_SILENCES = 2
 
 /**
  * Adds the request layer's retries to `store`: exponential backoff with full jitter, on `ERR_STORE_UNAVAILABLE`. A 401 or 403
  * (`ERR_STORE_DENIED` with `refused`) is retried after a longer pause, because permissions propagate slowly, and some stores
  * refuse one request in a hundred for no reason. Once access has stayed refused, such retries stop until a request succeeds.
- * A peer that was too slow (`slow`) has had its minutes, and is not asked again here. Errors with a budget of their own
+ * A peer that was too slow (`slow`) is not asked again here, and one that was silent (`silent`) only once. Errors with a budget of their own
  * (`ERR_OBJECT_NOT_FOUND`, `ERR_OBJECT_CHANGED`) and failures of the last attempt are left to the job layer. A read goes on
  * after the last byte that it gave. `openUploads` is passed through: its caller runs regularly, and a repeated listing would
  * name uploads twice.
@@ -63,7 +66,7 @@ export function withRetries(store: ArchiveStore, options: RetryOptions = {}): Ar
 
   /** Milliseconds to wait before the next try; `null` if there is none. */
   function pauseAfter(error: UnsealError, tries: Tries, limit: number): number | null {
-    if (error.slow) return null
+    if (error.slow || (error.silent && ++tries.silences >= MOST_SILENCES)) return null
     if (error.code === "ERR_STORE_UNAVAILABLE")
       return ++tries.failures < limit ? backoffMs(tries.failures, { baseMs, maxMs, random }) : null
     if (error.code !== "ERR_STORE_DENIED" || !error.refused) return null
@@ -88,7 +91,7 @@ export function withRetries(store: ArchiveStore, options: RetryOptions = {}): Ar
     signal?: AbortSignal,
     limit = attempts,
   ): Promise<Result> {
-    const tries = { failures: 0, refusals: 0 }
+    const tries = { failures: 0, refusals: 0, silences: 0 }
     for (;;) {
       try {
         const result = await request()
@@ -109,7 +112,7 @@ export function withRetries(store: ArchiveStore, options: RetryOptions = {}): Ar
   ): AsyncGenerator<Uint8Array> {
     let start = range.start
     let pieces = begun
-    const tries = { failures: 0, refusals: 0 }
+    const tries = { failures: 0, refusals: 0, silences: 0 }
     for (;;) {
       const from = start
       // Counts only the peer's time, including its silence at the end.
@@ -129,7 +132,10 @@ export function withRetries(store: ArchiveStore, options: RetryOptions = {}): Ar
       } catch (error) {
         // Nothing is left to request: the store gave every byte, and then failed.
         if (start >= range.end) throw error
-        if (start - from >= progressBytes && pace.moved(start - from)) tries.failures = 0
+        if (start - from >= progressBytes && pace.moved(start - from)) {
+          tries.failures = 0
+          tries.silences = 0
+        }
         await pause(error, tries, attempts, signal)
         pieces = undefined
       }

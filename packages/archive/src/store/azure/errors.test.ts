@@ -147,15 +147,21 @@ describe("an attempt", () => {
     })
   })
 
-  it("is given up when too little moves, however regularly", async () => {
+  it("is given up when too little moves in one window, however regularly", async () => {
+    let drips = 0
     const dripping = attempt("doing it", 200, undefined, async (signal, moved) => {
-      const drip = setInterval(() => moved(1), 10)
+      const drip = setInterval(() => {
+        drips++
+        moved(1)
+      }, 10)
       await untilAborted(signal).finally(() => clearInterval(drip))
     })
     await expect(dripping).rejects.toMatchObject({
       code: "ERR_STORE_UNAVAILABLE",
       message: "doing it: less than 4096 bytes a second moved",
     })
+    // Each drip takes at least its 10 ms, however slow the machine is. The allowance of five minutes would be 200 drips.
+    expect(drips).toBeLessThan(30)
   }, 10_000)
 
   it("sends nothing after an abort", async () => {

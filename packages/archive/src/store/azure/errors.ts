@@ -5,7 +5,7 @@
  * message of a refused signature quotes what was signed. A cause keeps only what names the failure.
  */
 import { type ErrorCode, UnsealError } from "../../errors.ts"
-import { createPace, graceMs, TooSlowError } from "../http/pace.ts"
+import { createPace, graceMs, SilentError, type Stage, TooSlowError } from "../http/pace.ts"
 import { retryAfterMs } from "../http/retry-after.ts"
 import { AnswerTooLongError, hearAnswers } from "./answers.ts"
 
@@ -151,17 +151,18 @@ export async function attempt<T>(
   const stop = () => controller.abort()
   signal?.addEventListener("abort", stop, { once: true })
   const timer = setTimeout(stop, idleTimeoutMs)
-  const pace = createPace(graceMs(idleTimeoutMs))
+  // Azure assembles nothing, so no answer and no body has a reason to pause for minutes.
+  const pace = createPace(graceMs(idleTimeoutMs), undefined, undefined, idleTimeoutMs)
   pace.run()
   let slow = false
-  const moved = (bytes: number) => {
+  const moved = (bytes: number, stage: Stage) => {
     timer.refresh()
-    slow = !pace.moved(bytes)
+    slow ||= !pace.moved(bytes, stage)
     if (slow) stop()
   }
-  hearAnswers(controller.signal, moved)
+  hearAnswers(controller.signal, (bytes) => moved(bytes, "body"))
   try {
-    return await request(controller.signal, moved)
+    return await request(controller.signal, (bytes) => moved(bytes, "request"))
   } catch (error) {
     signal?.throwIfAborted()
     if (slow) throw dripping(doing)
@@ -174,7 +175,9 @@ export async function attempt<T>(
 
 /** The error for a connection on which nothing moves. */
 export const silent = (doing: string, idleTimeoutMs: number): UnsealError =>
-  new UnsealError("ERR_STORE_UNAVAILABLE", `${doing}: nothing moved for ${idleTimeoutMs / 1000} s`)
+  new UnsealError("ERR_STORE_UNAVAILABLE", `${doing}: ${new SilentError(idleTimeoutMs).message}`, {
+    silent: true,
+  })
 
 /** The error for a connection on which too little moves. */
 export const dripping = (doing: string): UnsealError =>

@@ -210,7 +210,7 @@ export async function azureWriter(
 
 /** Views of `body`, small enough to show that the connection moves. */
 function* inPieces(body: readonly Uint8Array[]): Generator<Uint8Array> {
-  const most = 256 * 1024
+  const most = 64 * 1024
   for (const chunk of body)
     for (let at = 0; at < chunk.length; at += most) yield chunk.subarray(at, at + most)
 }

@@ -9,7 +9,7 @@
 import { connect, isIP, type Socket } from "node:net"
 import { type ConnectionOptions, connect as connectTls } from "node:tls"
 import type { Origin } from "./origin.ts"
-import { createPace, graceMs, type Pace, TooSlowError } from "./pace.ts"
+import { createPace, graceMs, type Pace, SilentError, TooSlowError } from "./pace.ts"
 import { READ_BUFFER_SIZE, TlsReadBuffer } from "./read-buffer.ts"
 import { headOf, type OutgoingRequest, sendRequest } from "./request.ts"
 import { type ResponseHead, ResponseParser } from "./response.ts"
@@ -113,9 +113,7 @@ export class Connection {
         clearTimeout(connecting)
         this.#enter(this.#exchange === undefined ? "idle" : "wanting")
       })
-      .on("timeout", () =>
-        this.#fail(new ConnectionError(`nothing moved for ${limits.idleTimeoutMs / 1000} s`)),
-      )
+      .on("timeout", () => this.#fail(new SilentError(limits.idleTimeoutMs)))
       .on("error", (error) => this.#fail(error))
       .on("end", () => this.#onEnd())
       .on("close", () => this.#onEnd())
@@ -153,10 +151,9 @@ export class Connection {
     this.#fail(new ConnectionError("the connection was closed"))
   }
 
-  /** Only what is read must keep coming: a store may drip blanks while it assembles parts (POST), and take its time to write (PUT). */
-  #paceOf({ method }: OutgoingRequest): Pace {
+  #paceOf({ mayPause }: OutgoingRequest): Pace {
     const { idleTimeoutMs, floorBytesPerSecond } = this.#limits
-    const windowMs = method === "GET" ? idleTimeoutMs : undefined
+    const windowMs = mayPause ? undefined : idleTimeoutMs
     return createPace(graceMs(idleTimeoutMs), floorBytesPerSecond, undefined, windowMs)
   }
 
@@ -251,12 +248,17 @@ export class Connection {
       return false
     }
     try {
+      const hadHead = exchange.parser.head !== undefined
       let ofBody = 0
       const taken = exchange.parser.push(bytes, (piece) => {
         ofBody += piece.length
         exchange.pieces.push(piece)
       })
-      if (!exchange.pace.moved(ofBody)) throw new TooSlowError(this.#limits.floorBytesPerSecond)
+      const stage = hadHead || ofBody > 0 ? "body" : "head"
+      // What comes during the request is an interim answer. The request has a window of its own.
+      const isInterim = stage === "head" && this.#unsent > 0
+      if (!isInterim && !exchange.pace.moved(ofBody, stage))
+        throw new TooSlowError(this.#limits.floorBytesPerSecond)
       if (taken < bytes.length) throw new ConnectionError("the store sent more than its answer")
     } catch (error) {
       this.#fail(error)

@@ -39,3 +39,24 @@ test("a body that drips is cut after one window of the peer's time, and one of 3
   }
   expect([read(200, 0), read(1_900, 60_000), read(3_000, 60_000)]).toEqual([30, 30, null])
 })
+
+test("each stage has windows of its own, and a head must be whole within one", () => {
+  let now = 0
+  const pace = createPace(300_000, undefined, () => now, 30_000)
+  pace.run()
+  expect(pace.windowLeftMs("request")).toBe(30_000)
+  now = 29_000
+  expect([pace.moved(1, "request"), pace.windowLeftMs("request")]).toEqual([true, 1_000])
+  // The answer begins late, and its body later.
+  now = 58_000
+  expect(pace.moved(0, "head")).toBe(true)
+  now = 87_000
+  expect(pace.moved(1, "body")).toBe(true)
+  now = 116_000
+  expect(pace.moved(1, "body")).toBe(true)
+  now = 117_000
+  expect(pace.moved(1, "body")).toBe(false)
+  expect(pace.moved(0, "head")).toBe(true)
+  now = 147_000
+  expect(pace.moved(0, "head")).toBe(false)
+})

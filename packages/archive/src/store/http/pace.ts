@@ -9,21 +9,27 @@ export const FLOOR_BYTES_PER_SECOND = 4 * 1024
  */
 export const graceMs = (idleTimeoutMs: number): number => 10 * idleTimeoutMs
 
+/** What moves: the request's body, the answer's head, or its body. */
+export type Stage = "request" | "head" | "body"
+
 /** Measures the peer's share of an exchange's time: while it should send or take bytes. */
 export interface Pace {
   /** Starts or continues the peer's time. */
   run(): void
   /** Stops the peer's time, because nobody wants its bytes. */
   hold(): void
-  /** Counts body bytes in either direction. Returns `false` if the peer has taken too long for all of them, or for those of a window. */
-  moved(bytes: number): boolean
+  /** Counts bytes of `stage`. Returns `false` if the peer has taken too long for all bytes, or for those of a window. */
+  moved(bytes: number, stage?: Stage): boolean
   /** The milliseconds that the peer has left if it moves `bytes` more, at least 0. */
   leftMs(bytes?: number): number
+  /** The milliseconds of the peer's time until the window of `stage` ends, from now on if it has not begun. Infinite without windows. */
+  windowLeftMs(stage: Stage): number
 }
 
 /**
- * Creates a pace of `floor` bytes per second plus `allowedMs`. With `windowMs`, from the first bytes on, each window of the peer's time
- * must also bring half as many bytes as the floor asks for: a body that is being read has no reason to pause for minutes.
+ * Creates a pace of `floor` bytes per second plus `allowedMs`. With `windowMs`, from the first bytes of each stage on, each window of
+ * the peer's time must also move half as many bytes as the floor asks for: what has begun has no reason to pause for minutes. A
+ * head is smaller than that, so it must be whole within one window.
  */
 export function createPace(
   allowedMs: number,
@@ -34,21 +40,29 @@ export function createPace(
   let usedMs = 0
   let since: number | undefined
   let bytes = 0
-  let window: { readonly from: number; bytes: number } | undefined
+  let window: { readonly stage: Stage; readonly from: number; readonly bytes: number } | undefined
   const spentMs = () => usedMs + (since === undefined ? 0 : now() - since)
-  const isDrip = (more: number): boolean => {
-    if (windowMs === undefined || more === 0) return false
+  const windowOf = (stage: Stage, spent: number) => {
+    if (window?.stage !== stage) window = { stage, from: spent, bytes: 0 }
+    return window
+  }
+  const isDrip = (more: number, stage: Stage): boolean => {
+    if (windowMs === undefined) return false
     const spent = spentMs()
-    window ??= { from: spent, bytes: 0 }
-    window.bytes += more
-    if (spent - window.from < windowMs) return false
-    const isLess = window.bytes < ((floor / 2) * windowMs) / 1_000
-    window = { from: spent, bytes: 0 }
-    return isLess
+    const { from, bytes: before } = windowOf(stage, spent)
+    const inWindow = before + more
+    const isOver = spent - from >= windowMs
+    window = isOver ? { stage, from: spent, bytes: 0 } : { stage, from, bytes: inWindow }
+    return isOver && inWindow < ((floor / 2) * windowMs) / 1_000
   }
   const leftMs = (more = 0) => Math.max(0, allowedMs + ((bytes + more) / floor) * 1_000 - spentMs())
   return {
     leftMs,
+    windowLeftMs(stage) {
+      if (windowMs === undefined) return Number.POSITIVE_INFINITY
+      const spent = spentMs()
+      return Math.max(0, windowOf(stage, spent).from + windowMs - spent)
+    },
     run() {
       since ??= now()
     },
@@ -56,9 +70,9 @@ export function createPace(
       if (since !== undefined) usedMs += now() - since
       since = undefined
     },
-    moved(more) {
+    moved(more, stage = "body") {
       bytes += more
-      return !isDrip(more) && leftMs() > 0
+      return !isDrip(more, stage) && leftMs() > 0
     },
   }
 }

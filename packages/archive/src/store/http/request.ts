@@ -14,6 +14,8 @@ export interface OutgoingRequest {
   readonly body: readonly Uint8Array[]
   /** Called with the number of bytes of each piece of the body that has left. */
   readonly onSent?: ((bytes: number) => void) | undefined
+  /** Whether the store may take minutes and send a blank now and then: while it assembles an object. */
+  readonly mayPause?: boolean
 }
 
 /** The head as sent; `null` if it contains a line break, which would start another request. */
@@ -51,14 +53,24 @@ export async function sendRequest(
   socket.cork()
   process.nextTick(() => socket.uncork())
   socket.write(head)
+  /** Bytes of the slice in hand that the pace does not know of yet. */
   let inHand = 0
-  let late: NodeJS.Timeout | undefined
+  /** `null` once everything was sent. */
+  let late: NodeJS.Timeout | null | undefined
+  const moved = (bytes: number): boolean => {
+    inHand -= bytes
+    const isFast = pace.moved(bytes, "request") && pace.leftMs(inHand) > 0
+    if (!isFast) tooSlow(new TooSlowError(floorBytesPerSecond))
+    return isFast
+  }
   // The socket reports nothing while a slice leaves byte by byte. One timer looks at the pace again and again: a timer for each
   // slice costs a tenth of what it takes to send over TLS.
   const watch = () => {
-    const leftMs = pace.leftMs(inHand)
-    if (leftMs > 0) late = setTimeout(watch, leftMs)
-    else tooSlow(new TooSlowError(floorBytesPerSecond))
+    // If the process stood still, the system has taken bytes meanwhile, and the socket learns of them first.
+    late = setTimeout(() => setImmediate(look), Math.min(pace.leftMs(inHand), pace.windowLeftMs("request")))
+  }
+  const look = () => {
+    if (late !== null && moved(isSecure ? 0 : Math.max(0, inHand - waitingIn(socket)))) watch()
   }
   try {
     for (const piece of body)
@@ -68,11 +80,21 @@ export async function sendRequest(
         inHand = slice.length
         if (late === undefined) watch()
         await new Promise<void>((resolve) => socket.write(slice, () => resolve()))
-        pace.moved(slice.length)
         onSent?.(slice.length)
+        if (!moved(inHand)) return false
       }
     return true
   } finally {
-    clearTimeout(late)
+    clearTimeout(late ?? undefined)
+    late = null
   }
+}
+
+/**
+ * Bytes that the system has not taken yet. Node keeps this for its own timeouts, and has no public name for it. A TLS socket's slices
+ * are so small that it isn't needed.
+ */
+function waitingIn(socket: Socket): number {
+  const { connecting, _handle } = socket as Socket & { _handle?: { readonly writeQueueSize?: number } | null }
+  return (connecting ? undefined : _handle?.writeQueueSize) ?? Number.POSITIVE_INFINITY
 }

@@ -167,6 +167,7 @@ export function openHttpsStore(options: HttpsStoreOptions): OpenedStore {
     return new UnsealError("ERR_STORE_UNAVAILABLE", `${key} could not be fetched: ${reason}`, {
       cause: error,
       slow,
+      silent: error instanceof SilentError,
     })
   }
 

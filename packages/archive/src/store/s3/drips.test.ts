@@ -2,6 +2,7 @@
 import { once } from "node:events"
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http"
 import type { AddressInfo } from "node:net"
+import { crc32 } from "node:zlib"
 import { afterEach, beforeEach, expect, test } from "vitest"
 import { withDrips } from "../../../../../test/harness/network/drip.ts"
 import { poisoned } from "../../../../../test/harness/poisoned.ts"
@@ -9,6 +10,7 @@ import { openStore } from "../open.ts"
 
 const signal = new AbortController().signal
 const object = { key: "a.ts", size: 1_000_000, etag: "1", metadata: {} }
+const PART = Buffer.alloc(5 * 1024 * 1024)
 const options = { contentType: "video/mp2t", metadata: {}, existing: "fail" } as const
 
 let server: Server
@@ -16,8 +18,10 @@ let asked: string[]
 beforeEach(async () => {
   asked = []
   server = createServer((request, response) => {
-    asked.push(request.method!)
     request.resume()
+    // Only the list of an upload's parts arrives.
+    if (request.url!.includes("max-parts=")) return void response.end("<ListPartsResult/>")
+    asked.push(request.method!)
     begin(request, response)
     const drip = setInterval(() => response.write(" "), 20)
     response.on("close", () => clearInterval(drip))
@@ -56,6 +60,14 @@ test.each<[string, (store: Store) => Promise<unknown>]>([
   ],
   ["a removal", (store) => store.remove(object.key, signal)],
   ["the begin of an upload", (store) => store.create(object.key, 20_000_000, options, signal)],
+  [
+    "a part",
+    async (store) => {
+      const token = `multipart:upload:${PART.length}`
+      const writer = await store.create(object.key, 20_000_000, { ...options, token }, signal)
+      await writer.writePart(1, [PART], crc32(PART), signal)
+    },
+  ],
 ])("%s is given up, and not asked for again", (_, ask) =>
   withDrips(async (idleTimeoutMs) => {
     asked = []

@@ -1,5 +1,5 @@
 import { type ErrorCode, UnsealError } from "../../errors.ts"
-import { TooSlowError } from "../http/pace.ts"
+import { SilentError, TooSlowError } from "../http/pace.ts"
 import { retryAfterMs } from "../http/retry-after.ts"
 import { CredentialsError } from "./connection/credentials.ts"
 import { areExpired, detailOf, headerOf, nameOf, printable, regionOf, statusOf, wordsOf } from "./facts.ts"
@@ -78,6 +78,7 @@ export function s3Error(error: unknown, operation: string, where: string, signal
     retryAfterMs: pauseOf(error),
     refused: [401, 403].includes(statusOf(error) ?? 0),
     slow: error instanceof TooSlowError,
+    silent: error instanceof SilentError,
     remedy: s3Remedy(error, operation),
   })
 }

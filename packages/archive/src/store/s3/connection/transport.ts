@@ -93,7 +93,9 @@ export class S3Transport {
     if (!Object.keys(headers).some((name) => name.toLowerCase() === "content-length"))
       if (length > 0 || request.method === "PUT" || request.method === "POST")
         headers["content-length"] = String(length)
-    const outgoing = { method: request.method, target: targetOf(request), headers, body }
+    // CompleteMultipartUpload assembles up to ten thousand parts.
+    const mayPause = request.method === "POST" && request.query?.uploadId !== undefined
+    const outgoing = { method: request.method, target: targetOf(request), headers, body, mayPause }
     const signal = options.abortSignal instanceof AbortSignal ? options.abortSignal : undefined
     const answer = await this.exchange(originOf(request), outgoing, signal)
     const response = {
