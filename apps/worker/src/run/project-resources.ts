@@ -32,6 +32,16 @@ export interface Place {
   release(): void
 }
 
+/** What an archive needs of its project: each side as it opened, or the error with its side. */
+export interface OpenedSides extends Pick<Place, "sourceKeys" | "destinationKey" | "release"> {
+  readonly project: WorkerProject
+  readonly source: PromiseSettledResult<OpenedStore>
+  readonly destination: PromiseSettledResult<OpenedStore>
+  readonly keyRing: PromiseSettledResult<OpenedKeyRing>
+}
+
+type OfProject = Pick<JobPayload, "projectId" | "archiveId">
+
 /** A key ring in use, and the projects that use it. */
 export interface ProjectKeys {
   readonly projectIds: readonly string[]
@@ -48,7 +58,9 @@ export interface RequestLimitInForce {
 /** The stores and keys of the current projects, each opened when it is first needed and then kept. */
 export interface Places {
   /** Throws `ERR_JOB_INVALID` for a project that is not configured. What can't be opened is an error with its side. */
-  of(archive: Pick<JobPayload, "projectId" | "archiveId">): Promise<Place>
+  of(archive: OfProject): Promise<Place>
+  /** As `of`, but tells what each side has. To be released whatever it is. */
+  sides(archive: OfProject): Promise<OpenedSides>
   /** The limits that stores have caused: requests in flight, by project and side. */
   requestLimits(): RequestLimitInForce[]
   /** The open and readable key rings, looked at as `createKeyLooks` says. Opens none. */
@@ -110,39 +122,50 @@ export function openPlaces(options: PlacesOptions): Places {
     wanted: whenOthers(projects, () => new Set(configured().map(({ keys }) => keys))),
   })
 
-  return {
-    async of({ projectId, archiveId }) {
-      let project = projects.get(projectId)
-      if (!project) {
-        // Ingest, which accepted the callback, may have seen a new project first.
-        await projects.refresh()
-        project = projects.get(projectId)
-      }
-      if (!project) throw new UnsealError("ERR_JOB_INVALID", `project ${projectId} is not configured here`)
-      const fill = (template: string) => fillKeyTemplate(template, { projectId, archiveId })
-      const held = [
-        stores.hold(project.source),
-        stores.hold(project.destination),
-        keyRings.hold(project.keys),
-      ] as const
-      const release = () => {
+  async function sides({ projectId, archiveId }: OfProject): Promise<OpenedSides> {
+    let project = projects.get(projectId)
+    if (!project) {
+      // Ingest, which accepted the callback, may have seen a new project first.
+      await projects.refresh()
+      project = projects.get(projectId)
+    }
+    if (!project) throw new UnsealError("ERR_JOB_INVALID", `project ${projectId} is not configured here`)
+    const fill = (template: string) => fillKeyTemplate(template, { projectId, archiveId })
+    const held = [
+      stores.hold(project.source),
+      stores.hold(project.destination),
+      keyRings.hold(project.keys),
+    ] as const
+    const of = `of project ${projectId}`
+    const [source, destination, keyRing] = await Promise.allSettled([
+      opening("source", `the source ${of}`, held[0].opened),
+      opening("destination", `the destination ${of}`, held[1].opened),
+      opening("keys", `the key ring ${of}`, held[2].opened),
+    ])
+    if (keyRing.status === "fulfilled") tellOfKeys(keyRing.value)
+    return {
+      ...{ project, source, destination, keyRing },
+      sourceKeys: project.sourceKeys.map(fill),
+      destinationKey: fill(project.destinationKey),
+      release() {
         for (const one of held) one.release()
-      }
+      },
+    }
+  }
+
+  return {
+    sides,
+    async of(archive) {
+      const { project, source, destination, keyRing, ...rest } = await sides(archive)
       try {
-        const of = `of project ${projectId}`
-        const source = await opening("source", `the source ${of}`, held[0].opened)
-        const destination = await opening("destination", `the destination ${of}`, held[1].opened)
-        const keyRing = await opening("keys", `the key ring ${of}`, held[2].opened)
-        tellOfKeys(keyRing)
-        return {
-          ...{ source, destination, keyRing },
-          sourceKeys: project.sourceKeys.map(fill),
-          destinationKey: fill(project.destinationKey),
-          budget: budgets.of(project),
-          release,
+        const opened = {
+          source: valueOrThrow(source),
+          destination: valueOrThrow(destination),
+          keyRing: valueOrThrow(keyRing),
         }
+        return { ...rest, ...opened, budget: budgets.of(project) }
       } catch (error) {
-        release()
+        rest.release()
         throw error
       }
     },
@@ -169,6 +192,11 @@ export function openPlaces(options: PlacesOptions): Places {
     },
     close: async () => void (await Promise.all([stores.close(), keyRings.close()])),
   }
+}
+
+function valueOrThrow<T>(settled: PromiseSettledResult<T>): T {
+  if (settled.status === "rejected") throw settled.reason
+  return settled.value
 }
 
 /** The result of `make` for all projects, computed again only when they have changed. */

@@ -101,3 +101,44 @@ test("a release looks at no other name, however many there are", async () => {
   things.hold("n0").release()
   expect(looked).toBe(1)
 })
+
+function setUpLate() {
+  const opening = Promise.withResolvers<string>()
+  const log: string[] = []
+  const things = createSharedPool({
+    open: () => opening.promise,
+    close: async (one: string) => void log.push(`close ${one}`),
+    wanted: () => new Set(["a"]),
+  })
+  return { things, log, opening }
+}
+
+test("what opens after its holder has given up serves the next one, and is closed at the end", async () => {
+  const { things, log, opening } = setUpLate()
+  things.hold("a").release()
+  opening.resolve("A")
+  const next = things.hold("a")
+  expect(await next.opened).toBe("A")
+  next.release()
+  expect(log).toEqual([])
+  await things.close()
+  expect(log).toEqual(["close A"])
+})
+
+test("the end does not wait for what hangs while it opens, and closes it if it opens after all", async () => {
+  const { things, log, opening } = setUpLate()
+  things.hold("a").release()
+  await things.close()
+  opening.resolve("A")
+  await expect.poll(() => log).toEqual(["close A"])
+})
+
+test("what is opened after the end is closed by its last holder", async () => {
+  const { things, log } = setUp("a")
+  await things.close()
+  const [one, two] = [things.hold("a"), things.hold("a")]
+  await one.opened
+  one.release()
+  two.release()
+  await expect.poll(() => log).toEqual(["open a", "close A"])
+})

@@ -4,7 +4,7 @@ export interface OpenOnce<T> {
   hold(name: string): { readonly opened: Promise<T>; release(): void }
   /** Everything that is open now, held or not, by name. */
   open(): [name: string, one: T][]
-  /** Closes everything, held or not. */
+  /** Closes everything, held or not. What is being opened, or is opened later, is closed as soon as it is open and released. */
   close(): Promise<void>
 }
 
@@ -15,6 +15,8 @@ interface Entry<T> {
   one?: T
 }
 
+const NONE: ReadonlySet<string> = new Set()
+
 export function createSharedPool<T>(options: {
   open(name: string): Promise<T>
   close(one: T, name: string): Promise<void>
@@ -23,6 +25,7 @@ export function createSharedPool<T>(options: {
 }): OpenOnce<T> {
   const entries = new Map<string, Entry<T>>()
   let wanted: ReadonlySet<string> = new Set()
+  let isClosed = false
 
   async function end(name: string, opened: Promise<T>): Promise<void> {
     // What could not be opened need not be closed.
@@ -42,7 +45,7 @@ export function createSharedPool<T>(options: {
   /** An archive looks only at what it held, because its cost must not grow with the number of names. */
   function released(name: string): void {
     const before = wanted
-    wanted = options.wanted()
+    wanted = isClosed ? NONE : options.wanted()
     closeUnwanted(wanted === before ? [name] : [...entries.keys()])
   }
 
@@ -78,9 +81,15 @@ export function createSharedPool<T>(options: {
         one === undefined ? [] : [[name, one] satisfies [string, T]],
       ),
     async close() {
+      isClosed = true
       const all = [...entries]
       entries.clear()
-      await Promise.all(all.map(([name, { opened }]) => end(name, opened)))
+      // What hangs while it opens is closed if it ever has opened. Nobody waits for that.
+      const ends = all.map(([name, { opened, one }]) => ({
+        ended: end(name, opened),
+        isOpen: one !== undefined,
+      }))
+      await Promise.all(ends.filter(({ isOpen }) => isOpen).map(({ ended }) => ended))
     },
   }
 }

@@ -1,7 +1,7 @@
 import { ERROR_CODES, UnsealError } from "@unseal/archive/errors"
 import { createLogger } from "@unseal/service/log/logger"
 import { beforeEach, expect, test } from "vitest"
-import type { Place, Places } from "../run/project-resources.ts"
+import type { OpenedSides, Places } from "../run/project-resources.ts"
 import { surveyProjects } from "./survey.ts"
 
 let lines: Record<string, unknown>[]
@@ -11,24 +11,31 @@ beforeEach(() => {
 const logger = createLogger("worker", "info", { write: (line) => void lines.push(JSON.parse(line)) })
 const KEY = { keyId: "ab".repeat(32), name: "2026.pem", modulusBits: 2_048 }
 
-function placeOf(
-  more: { stat?: () => Promise<null>; keys?: readonly (typeof KEY)[]; ignored?: string[] } = {},
-): Place {
-  const store = (location: string) => ({ location, stat: more.stat ?? (async () => null) })
+const opened = (value: unknown) => ({ status: "fulfilled", value })
+const failed = (reason: UnsealError) => ({ status: "rejected", reason }) satisfies PromiseRejectedResult
+
+function sidesOf(
+  more: { stat?: () => Promise<null>; keys?: readonly (typeof KEY)[]; ignored?: string[] } & Partial<
+    Pick<OpenedSides, "source" | "destination" | "keyRing">
+  > = {},
+): OpenedSides {
+  const { stat = async () => null, keys: _, ignored: __, ...given } = more
+  const store = (location: string) => opened({ location, stat })
   return {
     ...{ source: store("s3://in"), destination: store("s3://out") },
     ...{ sourceKeys: ["a.ts"], destinationKey: "b.ts", release() {} },
-    keyRing: {
+    keyRing: opened({
       describe: () => more.keys ?? [KEY],
       location: "/keys",
       problems: () => [],
       notes: () => (more.ignored ?? []).map((message) => ({ name: message, kind: "ignored", message })),
       certificates: () => [{ keyId: KEY.keyId, notAfter: new Date("2027-01-02T03:04:05Z") }],
-    },
-  } as unknown as Place
+    }),
+    ...given,
+  } as unknown as OpenedSides
 }
 
-const survey = (projectIds: readonly string[], of: (id: string) => Promise<Place>, lookMs = 1_000) =>
+const survey = (projectIds: readonly string[], sides: (id: string) => Promise<OpenedSides>, lookMs = 1_000) =>
   surveyProjects({
     ...{
       projectIds,
@@ -37,11 +44,11 @@ const survey = (projectIds: readonly string[], of: (id: string) => Promise<Place
       settings: { UNSEAL_TAIL: "keep" },
       signal: new AbortController().signal,
     },
-    places: { of: ({ projectId }) => of(projectId) } as Pick<Places, "of">,
+    places: { sides: ({ projectId }) => sides(projectId) } satisfies Pick<Places, "sides">,
   })
 
 test("a well-configured project is one line: stores, key ids with expiry, tail rule", async () => {
-  await survey(["100001"], async () => placeOf())
+  await survey(["100001"], async () => sidesOf())
   expect(lines).toMatchObject([
     {
       ...{ level: "info", msg: "project is set up", projectId: "100001", tail: "keep" },
@@ -51,28 +58,31 @@ test("a well-configured project is one line: stores, key ids with expiry, tail r
   ])
 })
 
-test("what is missing is named: keys, a store that refuses, one that does not answer, one that can't be opened", async () => {
+test("what is missing is named: keys, a store that refuses, one that does not answer, what can't be opened; all at once", async () => {
   const denied = async () => {
     throw new UnsealError("ERR_STORE_DENIED", "bucket s3://in does not exist")
   }
-  const places: Record<string, () => Promise<Place>> = {
-    1: async () => placeOf({ keys: [] }),
-    2: async () => placeOf({ stat: denied }),
-    3: async () => placeOf({ stat: () => new Promise(() => {}) }),
+  const noKeys = new UnsealError("ERR_KEY_SERVICE_UNAVAILABLE", "key directory /keys can't be read: ENOENT")
+  const noFolder = new UnsealError("ERR_STORE_UNAVAILABLE", "directory /out can't be opened: ENOENT")
+  const clause = ({ code, message, remedy }: UnsealError) => `${code}: ${message}; ${remedy}`
+  const projects: Record<string, () => Promise<OpenedSides>> = {
+    1: async () => sidesOf({ keys: [] }),
+    2: async () => sidesOf({ stat: denied }),
+    3: async () => sidesOf({ stat: () => new Promise(() => {}) }),
     4: async () => {
-      throw new UnsealError("ERR_KEY_SERVICE_UNAVAILABLE", "key directory /keys can't be read: ENOENT")
+      throw new UnsealError("ERR_JOB_INVALID", "project 4 is not configured here")
     },
+    5: async () => sidesOf({ stat: denied, keyRing: failed(noKeys), destination: failed(noFolder) }),
   }
-  await survey(Object.keys(places), (id) => places[id]!(), 50)
+  await survey(Object.keys(projects), (id) => projects[id]!(), 50)
   const told = Object.fromEntries(lines.map(({ projectId, problems }) => [projectId, problems]))
   const refusal = `ERR_STORE_DENIED: bucket s3://in does not exist; ${ERROR_CODES.ERR_STORE_DENIED.remedy}`
   expect(told).toEqual({
     1: ["keys: /keys holds no usable key"],
     2: [`source: ${refusal}`, `destination: ${refusal}`],
     3: ["source: no answer within 50 ms", "destination: no answer within 50 ms"],
-    4: [
-      `ERR_KEY_SERVICE_UNAVAILABLE: key directory /keys can't be read: ENOENT; ${ERROR_CODES.ERR_KEY_SERVICE_UNAVAILABLE.remedy}`,
-    ],
+    4: [`ERR_JOB_INVALID: project 4 is not configured here; ${ERROR_CODES.ERR_JOB_INVALID.remedy}`],
+    5: [`source: ${refusal}`, `destination: ${clause(noFolder)}`, `keys: ${clause(noKeys)}`],
   })
   expect(lines.every(({ level }) => level === "warn")).toBe(true)
 })
@@ -86,7 +96,7 @@ test("a hundred projects are looked at, four at once", async () => {
     most = Math.max(most, ++now)
     await new Promise(setImmediate)
     now--
-    return placeOf()
+    return sidesOf()
   })
   expect(most).toBeLessThanOrEqual(4)
   expect(lines.map(({ projectId }) => projectId).sort()).toEqual(ids(100).sort())
@@ -96,7 +106,7 @@ test("with more, no stores and keys are opened, and one line says how many proje
   let opened = 0
   await survey(ids(101), async () => {
     opened++
-    return placeOf()
+    return sidesOf()
   })
   expect(opened).toBe(0)
   expect(lines).toMatchObject([
@@ -106,7 +116,7 @@ test("with more, no stores and keys are opened, and one line says how many proje
 
 test("a directory without a key says which of its files were ignored, and why", async () => {
   await survey(["1"], async () =>
-    placeOf({
+    sidesOf({
       keys: [],
       ignored: [
         "key.pem.bak is ignored: its name does not end in .pem",

@@ -4,11 +4,11 @@ import type { OpenedKeyRing } from "@unseal/archive/keys/contract"
 import { rest } from "@unseal/archive/waiting"
 import type { Logger } from "@unseal/service/log/logger"
 import type { Settings } from "../config.ts"
-import type { Place, Places } from "../run/project-resources.ts"
+import type { OpenedSides, Places } from "../run/project-resources.ts"
 
 export interface SurveyOptions {
   readonly projectIds: readonly string[]
-  readonly places: Pick<Places, "of">
+  readonly places: Pick<Places, "sides">
   readonly settings: Pick<Settings, "UNSEAL_TAIL">
   readonly logger: Logger
   readonly signal: AbortSignal
@@ -56,47 +56,71 @@ interface Found {
   readonly problems: readonly string[]
 }
 
-async function lookAt(projectId: string, { places, signal, lookMs = 10_000 }: SurveyOptions): Promise<Found> {
-  let place: Place
+async function lookAt(projectId: string, options: SurveyOptions): Promise<Found> {
+  let sides: OpenedSides
   try {
-    place = await places.of({ projectId, archiveId: NO_ARCHIVE })
+    sides = await options.places.sides({ projectId, archiveId: NO_ARCHIVE })
   } catch (error) {
     return { problems: [clauseOf(error)] }
   }
   try {
-    const { source, destination, keyRing } = place
-    const expiries = new Map(keyRing.certificates().map(({ keyId, notAfter }) => [keyId, notAfter]))
-    const keys = keyRing.describe().map(({ keyId, name }) => {
-      const expires = expiries.get(keyId)?.toISOString()
-      return { keyId, file: name, ...(expires !== undefined && { expires }) }
-    })
-    const answers = async (side: string, look: (signal: AbortSignal) => Promise<unknown>) => {
-      const limit = new AbortController()
-      const looking = look(AbortSignal.any([signal, limit.signal]))
-      const late = rest(lookMs, AbortSignal.any([signal, limit.signal])).then(
-        () => [`${side}: no answer within ${lookMs} ms`],
-        () => [],
-      )
-      const answered = looking.then(
-        () => [],
-        (error: unknown) => (signal.aborted ? [] : [`${side}: ${clauseOf(error)}`]),
-      )
-      return await Promise.race([answered, late]).finally(() => limit.abort())
-    }
-    const looks = await Promise.all([
-      answers("source", (signal) => source.stat(place.sourceKeys[0]!, signal)),
-      answers("destination", (signal) => destination.stat(place.destinationKey, signal)),
+    const { sourceKeys, destinationKey } = sides
+    const [source, destination] = await Promise.all([
+      lookAtStore("source", sides.source, sourceKeys[0]!, options),
+      lookAtStore("destination", sides.destination, destinationKey, options),
     ])
+    const keys =
+      sides.keyRing.status === "fulfilled" ? keysOf(sides.keyRing.value) : notOpened("keys", sides.keyRing)
     return {
-      ...{ source: source.location, destination: destination.location, keys },
-      problems: [
-        ...looks.flat(),
-        ...(keys.length === 0 ? [withoutKeys(keyRing)] : []),
-        ...keyRing.problems().map(({ name, error }) => `keys: ${name} can't be used: ${clauseOf(error)}`),
-      ],
+      ...(source.location !== undefined && { source: source.location }),
+      ...(destination.location !== undefined && { destination: destination.location }),
+      ...("keys" in keys && { keys: keys.keys }),
+      problems: [source, destination, keys].flatMap(({ problems }) => problems),
     }
   } finally {
-    place.release()
+    sides.release()
+  }
+}
+
+const notOpened = (side: string, { reason }: PromiseRejectedResult) => ({
+  problems: [`${side}: ${clauseOf(reason)}`],
+})
+
+/** Whether the store answers a look at `key`. */
+async function lookAtStore(
+  side: string,
+  store: OpenedSides["source"],
+  key: string,
+  { signal, lookMs = 10_000 }: SurveyOptions,
+): Promise<{ readonly location?: string; readonly problems: readonly string[] }> {
+  if (store.status === "rejected") return notOpened(side, store)
+  const { value } = store
+  const limit = new AbortController()
+  const limited = AbortSignal.any([signal, limit.signal])
+  const late = rest(lookMs, limited).then(
+    () => [`${side}: no answer within ${lookMs} ms`],
+    () => [],
+  )
+  const answered = value.stat(key, limited).then(
+    () => [],
+    (error: unknown) => (signal.aborted ? [] : [`${side}: ${clauseOf(error)}`]),
+  )
+  const problems = await Promise.race([answered, late]).finally(() => limit.abort())
+  return { location: value.location, problems }
+}
+
+function keysOf(keyRing: OpenedKeyRing): Required<Pick<Found, "keys" | "problems">> {
+  const expiries = new Map(keyRing.certificates().map(({ keyId, notAfter }) => [keyId, notAfter]))
+  const keys = keyRing.describe().map(({ keyId, name }) => {
+    const expires = expiries.get(keyId)?.toISOString()
+    return { keyId, file: name, ...(expires !== undefined && { expires }) }
+  })
+  return {
+    keys,
+    problems: [
+      ...(keys.length === 0 ? [withoutKeys(keyRing)] : []),
+      ...keyRing.problems().map(({ name, error }) => `keys: ${name} can't be used: ${clauseOf(error)}`),
+    ],
   }
 }
 
