@@ -8,6 +8,7 @@ import { afterAll, afterEach, beforeAll, beforeEach } from "vitest"
 import { type RedisServer, startRedis } from "./redis/redis.ts"
 
 export interface TestQueue {
+  readonly redis: RedisServer
   readonly client: Redis
   readonly name: string
   readonly producer: Producer
@@ -16,14 +17,13 @@ export interface TestQueue {
 /** Call it at the top of a test file. The fields of its result are those of the running test. */
 export function useQueue(prefix: string): TestQueue {
   const current = {} as { -readonly [Field in keyof TestQueue]: TestQueue[Field] }
-  let redis: RedisServer
   beforeAll(async () => {
-    redis = await startRedis()
+    current.redis = await startRedis()
   })
-  afterAll(() => redis.close())
+  afterAll(() => current.redis.close())
   beforeEach(() => {
     current.name = `${prefix}-${randomUUID().slice(0, 8)}`
-    current.client = new Redis(redis.url)
+    current.client = new Redis(current.redis.url)
     current.producer = createProducer({
       connection: current.client,
       queue: current.name,

@@ -1,23 +1,15 @@
 import { QueueUnavailableError } from "@unseal/queue/enqueue/producer"
-import { VERSION } from "@unseal/service/version"
-import { afterEach, describe, expect, it } from "vitest"
+import { describe, expect, it } from "vitest"
 import {
   APPLICATION_ID,
   ARCHIVE_ID,
   PASSWORD,
   problemOf,
   sign,
-  startApp,
-  type TestApp,
   TOKEN,
   uploaded,
 } from "../../../test/harness/ingest-app.ts"
-
-let app: TestApp
-afterEach(() => app.close())
-const start = async (...options: Parameters<typeof startApp>) => {
-  app = await startApp(...options)
-}
+import { app, start } from "../../../test/harness/ingest-each.ts"
 
 describe("a callback", () => {
   it("of an uploaded archive becomes a job: 202 with its id", async () => {
@@ -252,117 +244,6 @@ describe("the log of refusals", () => {
       hint: expect.stringContaining("not the API secret"),
       peer: "127.0.0.1",
     })
-  })
-})
-
-describe("other requests", () => {
-  it.each(["/callbacks/100", "/callbacks/424242", "/callbacks/777/guess", "/callbacks/100/"])(
-    "GET and HEAD %s answer the dashboard's probe with 200, whether or not the project exists",
-    async (path) => {
-      await start()
-      const get = await fetch(app.base + path)
-      const head = await fetch(app.base + path, { method: "HEAD" })
-      expect([get.status, head.status]).toEqual([200, 200])
-      expect(await get.json()).toEqual({ status: "callbacks are received here by POST" })
-    },
-  )
-
-  it.each([
-    ["PUT", "/callbacks/100", 405],
-    ["OPTIONS", "/callbacks/100", 405],
-    ["DELETE", `/callbacks/777/${TOKEN}`, 405],
-    ["GET", "/", 404],
-    ["POST", "/callbacks", 404],
-    ["POST", "/callbacks/1/2/3", 404],
-    ["GET", "/metrics", 404],
-  ])("%s %s is answered %d", async (method, path, status) => {
-    await start()
-    const response = await fetch(app.base + path, { method })
-    expect((await problemOf(response)).status).toBe(status)
-    expect(response.headers.get("allow")).toBe(status === 405 ? "GET, HEAD, POST" : null)
-  })
-
-  it("can get the interface as OpenAPI", async () => {
-    await start()
-    const document = (await (await fetch(`${app.base}/openapi.json`)).json()) as {
-      openapi: string
-      info: { version: string; license: object }
-      servers: object[]
-      paths: Record<string, Record<"post" | "get", { operationId: string; responses: object }>>
-      components: { schemas: Record<string, { properties?: Record<string, object>; required?: string[] }> }
-    }
-    expect(document.openapi).toBe("3.1.0")
-    expect(document.info).toMatchObject({ version: VERSION, license: { identifier: "Apache-2.0" } })
-    expect(document.servers).toHaveLength(1)
-    expect(Object.keys(document.paths)).toEqual(["/callbacks/{projectId}", "/callbacks/{projectId}/{token}"])
-    for (const { post, get } of Object.values(document.paths)) {
-      expect(Object.keys(post.responses)).toEqual(["200", "202", "400", "401", "413", "415", "500", "503"])
-      expect(Object.keys(get.responses)).toEqual(["200", "400"])
-    }
-    const operations = Object.values(document.paths).flatMap(Object.values<{ operationId: string }>)
-    expect(new Set(operations.map(({ operationId }) => operationId)).size).toBe(4)
-    const callback = document.components.schemas.ArchiveStatusCallback
-    expect(Object.keys(callback?.properties ?? {})).toEqual(
-      expect.arrayContaining(["id", "status", "password", "size"]),
-    )
-    expect(callback?.required).toEqual(["id", "status"])
-  })
-
-  it("don't reveal what the server is made of", async () => {
-    await start()
-    const { headers } = await app.post("/callbacks/100", uploaded())
-    expect(headers.get("x-powered-by")).toBeNull()
-    expect(headers.get("server")).toBeNull()
-    expect(headers.get("x-content-type-options")).toBe("nosniff")
-    expect(headers.get("cache-control")).toBe("no-store")
-  })
-})
-
-describe("a shutdown", () => {
-  it("answers the callbacks in progress, closes their connections, and accepts no others", async () => {
-    let finish = (): void => {}
-    let reached = (): void => {}
-    const inHand = new Promise<void>((resolve) => {
-      reached = resolve
-    })
-    await start({
-      enqueue: () =>
-        new Promise((resolve) => {
-          finish = () => resolve({ outcome: "enqueued", jobId: "j" })
-          reached()
-        }),
-    })
-    const answer = app.post("/callbacks/100", uploaded())
-    await inHand
-    const drained = app.drain()
-    await expect(app.post("/callbacks/100", uploaded())).rejects.toThrow()
-    finish()
-    const response = await answer
-    expect(response.status).toBe(202)
-    expect(response.headers.get("connection")).toBe("close")
-    await drained
-  })
-
-  it("answers 503 with Retry-After on a connection that is already open", async () => {
-    const { connect } = await import("node:net")
-    await start()
-    const socket = connect(app.port, "127.0.0.1")
-    // With half a request sent, the connection is not idle, and stays open when the server begins to drain.
-    const body = JSON.stringify(uploaded())
-    const head = `POST /callbacks/100 HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n`
-    await new Promise<void>((resolve) => socket.write(head, () => resolve()))
-    // The server has read that half once it has answered a later request.
-    await fetch(`${app.base}/openapi.json`).then((response) => response.text())
-    const drained = app.drain()
-    socket.write(`\r\n${body}`)
-    let text = ""
-    for await (const chunk of socket) text += chunk
-    expect(text).toMatch(/^HTTP\/1\.1 503 /)
-    expect(text).toMatch(/retry-after: \d+/i)
-    expect(text).toMatch(/connection: close/i)
-    await drained
-    expect(app.jobs).toEqual([])
-    expect(app.logs.at(-1)).toMatchObject({ outcome: "draining" })
   })
 })
 

@@ -1,49 +1,10 @@
 import { once } from "node:events"
-import { connect, type Socket } from "node:net"
 import { gzipSync } from "node:zlib"
-import { afterEach, describe, expect, it } from "vitest"
-import {
-  ARCHIVE_ID,
-  PASSWORD,
-  problemOf,
-  startApp,
-  type TestApp,
-  uploaded,
-} from "../../../test/harness/ingest-app.ts"
+import { describe, expect, it } from "vitest"
+import { ARCHIVE_ID, PASSWORD, problemOf, uploaded } from "../../../test/harness/ingest-app.ts"
+import { app, start } from "../../../test/harness/ingest-each.ts"
+import { HEAD, open, readToEnd, works } from "../../../test/harness/ingest-sockets.ts"
 import { MAX_BODY_BYTES } from "./body.ts"
-import { parseNetworks, trustProxies } from "./networks.ts"
-
-let app: TestApp
-const sockets: Socket[] = []
-afterEach(async () => {
-  for (const socket of sockets.splice(0)) socket.destroy()
-  await app.close()
-})
-const start = async (...options: Parameters<typeof startApp>) => {
-  app = await startApp(...options)
-}
-
-async function open(): Promise<Socket> {
-  const socket = connect(app.port, "127.0.0.1")
-  socket.on("error", () => {})
-  sockets.push(socket)
-  await once(socket, "connect")
-  return socket
-}
-
-/** Everything received until the server closes the connection. */
-function readToEnd(socket: Socket): Promise<string> {
-  return new Promise((resolve) => {
-    let text = ""
-    socket.on("data", (chunk) => {
-      text += chunk
-    })
-    socket.on("close", () => resolve(text))
-  })
-}
-
-const HEAD = "POST /callbacks/100 HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-const works = async () => expect((await app.post("/callbacks/100", uploaded())).status).toBe(202)
 
 describe("a body", () => {
   it("of 16 kB is accepted, one byte more is 413, with and without Content-Length", async () => {
@@ -245,77 +206,6 @@ describe("a slow sender", () => {
     while (app.logs.length === 0) await new Promise((resolve) => setTimeout(resolve, 10))
     expect(app.logs[0]).toMatchObject({ outcome: "aborted", projectId: "100" })
     expect(app.jobs).toEqual([])
-  })
-})
-
-const PROBE = "GET /callbacks/100 HTTP/1.1\r\nHost: x\r\n\r\n"
-
-/** A connection that has had its answer and is kept open. */
-async function idle(): Promise<Socket> {
-  const socket = await open()
-  const answered = once(socket, "data")
-  socket.write(PROBE)
-  await answered
-  return socket
-}
-
-/** A connection with a request in progress, which waits for the rest of the body. */
-async function busy(): Promise<Socket> {
-  const socket = await open()
-  const continued = once(socket, "data")
-  socket.write(`${HEAD}Content-Length: 1000\r\nExpect: 100-continue\r\n\r\n`)
-  await continued
-  return socket
-}
-
-describe("a crowd", () => {
-  const patient = { headersTimeoutMs: 60_000, requestTimeoutMs: 60_000 }
-
-  it("of idle connections makes way for a new one, the longest idle one first", async () => {
-    await start({ limits: { ...patient, maxConnections: 3 } })
-    const oldest = await idle()
-    const ended = readToEnd(oldest)
-    const others = [await busy(), await idle()]
-    await works()
-    await ended
-    expect(others.every((socket) => !socket.destroyed)).toBe(true)
-    expect(app.logs.find(({ msg }) => msg === "connection cut")).toMatchObject({ reason: "idle" })
-    for (const socket of others) socket.destroy()
-  })
-
-  it("from one address has a cap of its own, unless the address is a proxy", async () => {
-    await start({ limits: { ...patient, maxConnections: 10, maxConnectionsPerAddress: 2 } })
-    const held = [await busy(), await busy()]
-    expect(await readToEnd(await open())).toBe("")
-    expect(app.logs.at(-1)).toMatchObject({ msg: "connection cut", reason: "address" })
-    for (const socket of held) socket.destroy()
-    await app.close()
-
-    const proxies = trustProxies(parseNetworks("127.0.0.1"))
-    await start({ proxies, limits: { ...patient, maxConnections: 10, maxConnectionsPerAddress: 2 } })
-    const behind = [await busy(), await busy()]
-    await works()
-    for (const socket of behind) socket.destroy()
-  })
-
-  it("gets no more connections than the cap, and frees its places when it goes", async () => {
-    await start({ limits: { maxConnections: 3, headersTimeoutMs: 60_000, requestTimeoutMs: 60_000 } })
-    const held = [await busy(), await busy(), await busy()]
-    expect(await readToEnd(await open())).toBe("")
-    expect(app.logs.at(-1)).toMatchObject({ msg: "connection cut", reason: "full" })
-    for (const socket of held) {
-      socket.destroy()
-      await once(socket, "close")
-    }
-    // The server learns of the closing a little later than we do.
-    for (let tries = 0; ; tries++)
-      try {
-        await works()
-        break
-      } catch (error) {
-        if (tries === 100) throw error
-        await new Promise((resolve) => setTimeout(resolve, 20))
-      }
   })
 })
 
