@@ -19,8 +19,8 @@ export interface Running {
   stop(): Promise<void>
 }
 
-/** Shorter than the 10 s after which `docker stop` kills, so that a hanging stop is logged. */
-const STOP_TIMEOUT_MS = 8_000
+/** After this time a stop that hangs is given up. Shorter than the 10 s after which `docker stop` kills, so that a hanging stop is logged. */
+export const STOP_TIMEOUT_MS = 8_000
 
 /** One signal to a process group arrives several times: from the terminal, from npm, and from other forwarders. */
 const SAME_SIGNAL_MS = 2_000

@@ -1,0 +1,90 @@
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { VERSION } from "@unseal/service/version"
+import { load, loadAll } from "js-yaml"
+import { expect, test } from "vitest"
+import { ALL, objectsOf, renderFirst } from "./rendered.ts"
+import { helm, K8S, type KubernetesObject } from "./tools.ts"
+
+renderFirst()
+
+const CHART = join(K8S, "helm/unseal")
+const values = (name: string) => ["-f", join(K8S, "helm/values", `${name}.yaml`)]
+const VARIANT = ["redis.enabled=false", "autoscaling.kind=hpa", "callbacks.gateway.enabled=true"]
+const ARGUMENTS: Record<(typeof ALL)[number], readonly string[]> = {
+  minimal: [],
+  production: values("production"),
+  aws: [...values("production"), ...values("aws")],
+  azure: [...values("production"), ...values("azure")],
+  variant: VARIANT.flatMap((each) => ["--set", each]),
+}
+
+/** An object without what may differ: labels, the order of volumes, and how the projects are written. */
+function compared(object: KubernetesObject): KubernetesObject {
+  const { labels, ...metadata } = object.metadata
+  const sorted = (_: string, value: unknown) =>
+    Array.isArray(value) && value.every((each) => each?.name !== undefined)
+      ? value.toSorted((a, b) => (a.name < b.name ? -1 : 1))
+      : value
+  const projects = object.data?.["projects.yaml"]
+  return JSON.parse(
+    JSON.stringify({ ...object, metadata, ...(projects && { data: load(projects) }) }, sorted),
+  )
+}
+
+test.each(ALL)("the chart makes the same objects as kustomize: %s", async (overlay) => {
+  const text = await helm(
+    "template",
+    "unseal",
+    CHART,
+    "-n",
+    "unseal",
+    "--set",
+    "namespace.create=true",
+    ...ARGUMENTS[overlay],
+  )
+  const byName = (objects: KubernetesObject[]) =>
+    Object.fromEntries(objects.map((object) => [`${object.kind}/${object.metadata.name}`, compared(object)]))
+  // The variant differs in its projects, and in its lack of a Redis.
+  const isOwn = ({ kind, metadata }: KubernetesObject) =>
+    overlay !== "variant" || (kind !== "ConfigMap" && metadata.name !== "unseal-to-redis")
+  const fromHelm = (loadAll(text) as KubernetesObject[]).filter((object) => object && isOwn(object))
+  expect(byName(fromHelm)).toEqual(byName(objectsOf(overlay).filter(isOwn)))
+})
+
+test("helm lint finds nothing, whatever the values", async () => {
+  for (const overlay of ALL)
+    expect(await helm("lint", "--strict", CHART, ...ARGUMENTS[overlay])).toContain("0 chart(s) failed")
+})
+
+test("the chart has this version", async () => {
+  const chart = load(await readFile(join(CHART, "Chart.yaml"), "utf8")) as KubernetesObject
+  expect([chart.version, chart.appVersion]).toEqual([VERSION, VERSION])
+})
+
+test.each([
+  ["a misspelt value", "worker: { replica: 3 }", /additional properties 'replica' not allowed/],
+  [
+    "a number of bytes, which Helm would write as a float",
+    "autoscaling: { bytesPerWorker: 30000000000 }",
+    /got number, want string/,
+  ],
+  [
+    "an id that is a number",
+    "projects: [{ id: 123456, source: a, destination: b, keys: c }]",
+    /got number, want string/,
+  ],
+  ["a scale-in that is too quick", "autoscaling: { scaleDownStabilizationSeconds: 10 }", /minimum/],
+  ["no project", "projects: []", /minItems/],
+])("the schema refuses %s", async (_, yaml, message) => {
+  const folder = await mkdtemp(join(tmpdir(), "unseal-values-"))
+  try {
+    await writeFile(join(folder, "values.yaml"), yaml)
+    await expect(helm("template", "unseal", CHART, "-f", join(folder, "values.yaml"))).rejects.toThrow(
+      message,
+    )
+  } finally {
+    await rm(folder, { recursive: true })
+  }
+})
