@@ -1,4 +1,6 @@
 import { expect, test } from "vitest"
+import { newPayload, useQueue } from "../../../../test/harness/queue.ts"
+import { queueKey } from "../names.ts"
 import { type AsideOptions, createAsides, MOST_STRIKES } from "./stand-aside.ts"
 
 const NAME = "100001:source"
@@ -47,3 +49,31 @@ test("one failure is not enough, and a worker that stands aside from nothing doe
   expect([runs("a"), asides.list(), await asides.mayTake()]).toEqual([true, [], true])
   expect(asides.failing(NAME)).toEqual({ lastHitAt: 17, strikes: 1 })
 })
+
+const queue = useQueue("stand-aside")
+
+test.each([
+  ["vendor", [1, 3, 5]],
+  ["source", [5]],
+] as const)(
+  "takes what needs nothing of the %s from behind what does, and nothing else",
+  async (side, taken) => {
+    const { client, name, producer } = queue
+    const asides = createAsides({ connection: client, queue: name, now: () => 0 })
+    asides.failed(`100001:${side}`, failure(MOST_STRIKES))
+    const ids: string[] = []
+    for (const status of ["available", "uploaded", "available", "uploaded", "available"])
+      ids.push((await producer.enqueue(newPayload("100001", { status }))).jobId)
+    ids.push((await producer.enqueue(newPayload("200002", { status: "available" }))).jobId)
+
+    const found: number[] = []
+    while (await asides.mayTake()) {
+      const first = await client.rpop(queueKey(name, "wait"))
+      found.push(ids.indexOf(first!))
+    }
+    expect(found.toSorted()).toEqual(taken)
+    // The others are where they were.
+    const rest = await client.zrange(queueKey(name, "prioritized"), 0, "-1")
+    expect(rest).toEqual(ids.filter((_, index) => !found.includes(index)))
+  },
+)

@@ -1,23 +1,23 @@
 /**
  * Handles a worker that is itself broken among healthy ones: its network or disk is gone, its keys can't be read, its credentials
  * were never mounted. It would suspend a project again and again, and each time a healthy worker would end that. So a worker that
- * has failed twice where others succeeded meanwhile, and has not succeeded itself, stands aside from that project: it takes none
- * of its archives, suspends nothing, and looks again with one archive at growing intervals. Its first success brings it back.
+ * has failed twice where others succeeded meanwhile, and has not succeeded itself, stands aside from that side of the project: it
+ * takes no archive that needs it, suspends nothing, and looks again with one archive at growing intervals. Its first success brings it back.
  *
- * What it does not take stays in line for the others. Only this worker lets other projects' archives go first.
+ * What it does not take stays in line for the others. Only this worker lets other archives go first.
  */
 import type { Side } from "@unseal/archive/errors"
 import type { RedisClient } from "../redis/client.ts"
 import type { QueueLogger } from "../redis/error-log.ts"
 import type { FailureCode } from "../run/ending.ts"
 import { COMMON } from "./scripts.ts"
-import { parseName, runScript } from "./state.ts"
+import { parseName, runScript, wordOf } from "./state.ts"
 
 /** After this many failures, each followed by others' success and none of its own, a worker stands aside. */
 export const MOST_STRIKES = 2
 /** How soon a job offered as a look must begin. */
 const OFFER_MS = 1_000
-/** How far down the line to search for an archive of another project. */
+/** How far down the line to search for an archive that this worker may take. */
 const WINDOW = 1_000
 
 /** A project's side from which this worker stands aside. */
@@ -141,24 +141,28 @@ export function createAsides(options: AsideOptions): Asides {
       for (const one of standing.values()) if (one.look === jobId) delete one.look
     },
     async mayTake() {
-      const shut = new Set<string>()
+      const shut: { readonly ofProject: string; readonly word: string }[] = []
       for (const one of standing.values())
-        if (isShut(one) || now() < one.offeredUntil) shut.add(`${one.projectId}_`)
+        if (isShut(one) || now() < one.offeredUntil)
+          shut.push({ ofProject: `${one.projectId}_`, word: wordOf(one.side) })
         else one.offeredUntil = now() + OFFER_MS
-      if (shut.size === 0) return true
-      return (await runScript(connection, queue, PICK, { shut: [...shut], window: WINDOW })) === 1
+      if (shut.length === 0) return true
+      return (await runScript(connection, queue, PICK, { shut, window: WINDOW })) === 1
     },
   }
 }
 
 /**
- * Moves the first job of a project that is not `shut` to the head of the line. Returns 1 if there is one, or no job at all.
+ * Moves the first job that needs nothing `shut` to the head of the line. Returns 1 if there is one, or no job at all.
  * Returns 0 if all are for other workers, and wakes one of those: this worker may have taken the marker that would have done it.
  */
 const PICK = `${COMMON}
 local function isOpen(id)
-  for _, ofProject in ipairs(a.shut) do
-    if string.sub(id, 1, #ofProject) == ofProject then return false end
+  for _, one in ipairs(a.shut) do
+    if string.sub(id, 1, #one.ofProject) == one.ofProject then
+      if one.word == "" then return false end
+      if string.find(redis.call("HGET", bull .. id, "data") or "", one.word, 1, true) then return false end
+    end
   end
   return true
 end

@@ -51,6 +51,9 @@ export interface Suspension {
 /** `PROJECT:SIDE`: a suspension's name in Redis. A project's id has no colon. */
 export const nameOf = (projectId: string, side: Side): string => `${projectId}:${side}`
 
+/** What the data of a job that needs `side` contain; "" if all jobs need it. Only an `available` archive has a copy at the vendor's. */
+export const wordOf = (side: Side): string => (side === "vendor" ? '"status":"available"' : "")
+
 export function parseName(name: string): { projectId: string; side: Side } {
   const at = name.lastIndexOf(":")
   return { projectId: name.slice(0, at), side: name.slice(at + 1) as Side }

@@ -24,7 +24,7 @@ import { RELEASE, SET_ASIDE } from "./moves.ts"
 import { expiredReason, retryAfterMsOf } from "./reason.ts"
 import { ADMIT, END, HIT, PASS_ON, TEND } from "./scripts.ts"
 import { type Asides, MOST_STRIKES } from "./stand-aside.ts"
-import { nameOf, parseName, readStates, runScript, SIDES, type SuspensionState } from "./state.ts"
+import { nameOf, parseName, readStates, runScript, SIDES, type SuspensionState, wordOf } from "./state.ts"
 
 export interface SuspensionOptions {
   readonly connection: RedisClient
@@ -133,7 +133,7 @@ export function createSuspensions(options: SuspensionOptions): Suspensions {
       name,
       limit: PAGE,
       ofProject: `${projectId}_`,
-      word: side === "vendor" ? VENDOR_WORD : "",
+      word: wordOf(side),
     }
     for (let from = "-inf"; from !== "" && !closed; )
       from = String(await script(SET_ASIDE, { ...given, from }))
@@ -281,9 +281,6 @@ export function createSuspensions(options: SuspensionOptions): Suspensions {
     },
   }
 }
-
-/** Shows in a job's data that it needs the vendor: only an `available` archive has a copy there. */
-const VENDOR_WORD = '"status":"available"'
 
 /** A token consists of the worker's id and a number. */
 const workerOf = (token: string): string => token.split(":")[0]!
