@@ -180,14 +180,15 @@ export async function startCluster({ password, tls }: ClusterOptions = {}): Prom
           const now = await ownerOf(queue, await anyAlive())
           return now !== before && (await isWhole(now))
         })
-        const alive = nodes.filter((node) => node !== before)
-        await nodeTimeout(NODE_TIMEOUT.otherwise, alive)
         await before.server.restart()
+        // It may remember its successor as failed, and forgives a master only after twice this time.
+        await nodeTimeout(NODE_TIMEOUT.killed, [before])
         // The old master takes itself for one until it has heard of its successor.
         for (const node of nodes)
           await until("the cluster did not come up again", async () => {
             return (await isWhole(node)) && (await ownerOf(queue, node)) !== before
           })
+        await nodeTimeout(NODE_TIMEOUT.otherwise, nodes)
       },
       async moveSlot(queue, during = async () => {}) {
         const source = await ownerOf(queue, await anyAlive())
