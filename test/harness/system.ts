@@ -29,6 +29,8 @@ export interface SystemOptions {
   readonly policies?: boolean
   /** Extra parameters of the stores' URLs. */
   readonly storeParameters?: Readonly<Record<"source" | "destination", Readonly<Record<string, string>>>>
+  /** Extra settings of ingest. */
+  readonly ingestEnv?: Readonly<Record<string, string>>
   /** Extra settings of the workers. */
   readonly workerEnv?: Readonly<Record<string, string>>
   /** Extra settings of the simulator. */
@@ -139,6 +141,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
       UNSEAL_PORT: "0",
       UNSEAL_PROJECT_ID: PROJECT_ID,
       UNSEAL_SIGNATURE_SECRET: secret,
+      ...options.ingestEnv,
     })
     const given = await openGivenStores(options.store, directory)
     if (given) closing.push(() => given.close())

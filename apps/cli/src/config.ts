@@ -22,7 +22,11 @@ const archiveSchema = z.object({
   UNSEAL_KEYS: text("a path or a URL").optional(),
 })
 const fallbackSchema = z.object({ UNSEAL_FALLBACK_WORD: text("a word").optional() })
-const queueSchema = z.object({ ...REDIS_SETTINGS, UNSEAL_QUEUE: text("a name") })
+const queueSchema = z.object({
+  ...REDIS_SETTINGS,
+  UNSEAL_QUEUE: text("a name"),
+  UNSEAL_REDIS_REPLICAS: integer({ min: 0, max: 5 }),
+})
 
 /** All settings that the commands read, for the documents. */
 export const schema = z.object({ ...archiveSchema.shape, ...fallbackSchema.shape, ...queueSchema.shape })

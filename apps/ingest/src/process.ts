@@ -41,6 +41,7 @@ export const runIngest = (variant: IngestVariant = {}): Promise<void> =>
       connection: redis,
       queue: config.UNSEAL_QUEUE,
       deadlineMs: ENQUEUE_DEADLINE_MS,
+      replicas: config.UNSEAL_REDIS_REPLICAS,
       ...variant,
       logger,
     })

@@ -5,4 +5,6 @@ export interface QueueAccess {
   readonly connection: RedisClient
   /** The queue's name. */
   readonly queue: string
+  /** How many replicas of Redis must have an enqueued job before it counts as enqueued. Default 0. */
+  readonly replicas?: number
 }

@@ -19,7 +19,7 @@ export type Submitted =
  */
 export async function submit(access: QueueAccess, payload: JobPayload, again: boolean): Promise<Submitted> {
   const { connection, queue } = access
-  const producer = createProducer({ connection, queue })
+  const producer = createProducer(access)
   try {
     const first = jobIdOf(payload)
     const found = await findJob(connection, queue, first)

@@ -64,11 +64,13 @@ describe.each(REDIS_FORMS.filter((form) => form !== "plain"))("a Redis in the fo
 })
 
 describe.each(["sentinel", "cluster"] as const)("a failover of a %s under load", (form) => {
-  it("loses nothing that was acknowledged and replicated, and keeps the accounts right", async () => {
+  it("loses nothing that was acknowledged, and keeps the accounts right", async () => {
     const system = await startSystem({
       store: "file",
       workers: 2,
       redis: form,
+      // Otherwise what was acknowledged just before the kill is lost.
+      ingestEnv: { UNSEAL_REDIS_REPLICAS: "1" },
       workerEnv: { UNSEAL_LOCK_MS: "5000", UNSEAL_STALL_CHECK_MS: "1000" },
     })
     try {
@@ -78,7 +80,8 @@ describe.each(["sentinel", "cluster"] as const)("a failover of a %s under load",
           callbacks.some(({ status, outcome }) => status === "uploaded" && outcome === "accepted"),
         ).length
       await until(async () => (await uploaded()) >= 5)
-      await system.redis.failover("unseal")
+      // The replicas lack the last seconds of the master that dies.
+      await system.redis.failover("unseal", "behind")
       await system.record({ size: 2 * MB, count: 10 })
       await until(async () => (await uploaded()) === 40, 120)
       const committed = () =>

@@ -47,7 +47,8 @@ export async function withQueue<T>(
       connection.once("ready", resolve)
     })
     await untilAborted(connected, signal)
-    return await untilAborted(work({ connection, queue: settings.UNSEAL_QUEUE }), signal)
+    const { UNSEAL_QUEUE: queue, UNSEAL_REDIS_REPLICAS: replicas } = settings
+    return await untilAborted(work({ connection, queue, replicas }), signal)
   } finally {
     clearTimeout(giveUp)
     connection.disconnect()

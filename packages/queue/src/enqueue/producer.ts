@@ -8,6 +8,7 @@ import { watchMemory } from "../redis/server.ts"
 import { batched } from "./batch.ts"
 import { type AddedJob, addJobs, type NewJob } from "./enqueue-script.ts"
 import { JOB_OPTIONS } from "./job-options.ts"
+import { createReplicaWait, ReplicasMissingError } from "./replicated.ts"
 
 /** A job that may not be in the queue. Answer 503, so that the sender tries again. The message holds no secret. */
 export class QueueUnavailableError extends Error {
@@ -23,6 +24,11 @@ export interface ProducerOptions {
   readonly deadlineMs?: number
   /** How many jobs may wait for an answer of Redis. More are refused at once. Default 1000. */
   readonly pendingLimit?: number
+  /**
+   * How many replicas of Redis must have a job before `enqueue` resolves. Default 0: then a failover may lose a job that was
+   * acknowledged just before.
+   */
+  readonly replicas?: number
   /** Only for the test that shows why the id holds a hash of the password. Default: `jobIdOf` of job.ts. */
   readonly jobIdOf?: (payload: JobPayload) => string
   readonly logger?: QueueLogger
@@ -37,7 +43,7 @@ export interface Enqueued {
 /** Puts jobs into the queue. */
 export interface Producer {
   /**
-   * Resolves when Redis has acknowledged the job. Among any number of calls for one job, in any number of processes, exactly one is
+   * Resolves when Redis, and as many replicas as were asked for, have the job. Among any number of calls for one job, in any number of processes, exactly one is
    * `enqueued`; a second call with the same payload has the same result as the first. Rejects with `QueueUnavailableError` within
    * the deadline if the result is unknown: the job may have landed, and repeating the call is harmless. `jobId` is another id than
    * the payload's own, for a job that must be done once more (find-job.ts).
@@ -60,6 +66,8 @@ export function createProducer(options: ProducerOptions): Producer {
   const { connection, queue: name, deadlineMs = 2_000, pendingLimit = 1_000 } = options
   const logError = createErrorLog(options.logger)
   const reasonNotToAdd = watchMemory(connection, name, options.logger)
+  const replicated =
+    options.replicas && createReplicaWait({ connection, queue: name, replicas: options.replicas })
   let live: LiveQueue | undefined
   let closed = false
   let pending = 0
@@ -92,6 +100,8 @@ export function createProducer(options: ProducerOptions): Producer {
     // Calling it a duplicate would lose the recording.
     if (added === "empty")
       throw new QueueUnavailableError(`job ${jobId} has lost its payload in redis; remove it`)
+    // A duplicate as well: its first callback may have been refused for want of replicas.
+    if (replicated) await replicated.until(jobId)
     return { outcome: added === "this" ? "enqueued" : "duplicate", jobId }
   }
 
@@ -112,11 +122,13 @@ export function createProducer(options: ProducerOptions): Producer {
         return await withDeadline(work, deadlineMs, giveUp)
       } catch (error) {
         if (error instanceof QueueUnavailableError) throw error
+        if (error instanceof ReplicasMissingError) throw new QueueUnavailableError(error.message)
         throw new QueueUnavailableError(`redis refused the job: ${reasonOf(error)}`)
       }
     },
     async close() {
       closed = true
+      if (replicated) replicated.close()
       await withDeadline(live?.queue.close() ?? Promise.resolve(), 1_000, () => new Error("timeout")).catch(
         () => {},
       )

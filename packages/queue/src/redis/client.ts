@@ -40,6 +40,12 @@ export function duplicatePatiently(client: RedisClient): RedisClient {
   })
 }
 
+/** A client like `client`, with the same limits, for commands that block those behind them. It connects at once. */
+export const duplicate = (client: RedisClient): RedisClient =>
+  isCluster(client)
+    ? client.duplicate([], { lazyConnect: false, enableOfflineQueue: true })
+    : client.duplicate({ lazyConnect: false, enableOfflineQueue: true })
+
 /** The servers with keys: the only one, or all masters of a cluster. */
 export const masters = (client: RedisClient): Redis[] =>
   isCluster(client) ? client.nodes("master") : [client]

@@ -40,6 +40,12 @@ export const PROCESS_SETTINGS = {
     meaning:
       "what to do at start with a Redis that may lose writes that it acknowledged (no AOF, not `appendfsync always`, an eviction policy): refuse it (`require`) or only log a warning (`warn`)",
   },
+  UNSEAL_REDIS_REPLICAS: {
+    for: ["ingest", "cli"],
+    default: "0",
+    meaning:
+      "how many replicas of Redis must have a callback before it is acknowledged; with fewer, ingest answers 503. Set 1 with Sentinel or Cluster: with 0, a failover may lose what was acknowledged just before",
+  },
   UNSEAL_HOST: {
     for: ["ingest", "worker"],
     default: null,
