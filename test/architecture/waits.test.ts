@@ -23,6 +23,7 @@ const ENDED_BY: Readonly<Record<string, string>> = {
   "packages/archive/src/waiting.ts": "the signal, which is looked at first",
   "packages/queue/src/watch/alone.ts": "the signal, and the ends of the runs it waits for",
   "packages/queue/src/enqueue/batch.ts": "the producer's deadline, for one batch as for one job",
+  "packages/queue/src/enqueue/replicated.ts": "the deadline of each look, and the producer's",
   "packages/queue/src/run/consumer.ts": "the end of the run, which it is raced with",
   "packages/queue/src/deadline.ts": "its timer",
   "packages/queue/src/enqueue/producer.ts": "the deadline around it",
