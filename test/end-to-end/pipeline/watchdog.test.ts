@@ -1,10 +1,10 @@
 /** Runs in which nothing moves any more, with real workers: what the watchdog does, and how the archives continue. */
 import { readAccounts } from "@unseal/queue/accounting"
 import { queueKey } from "@unseal/queue/names"
-import { afterEach, beforeEach, expect, test } from "vitest"
 import type { AppProcess } from "../../harness/process.ts"
 import { DESTINATION_NAME } from "../../harness/stores.ts"
-import { type Archive, startWorkerSystem, type WorkerSystem } from "../../harness/worker-system.ts"
+import type { Archive } from "../../harness/worker-system.ts"
+import { testWith } from "../../harness/worker-test.ts"
 
 const PART = 5 * 1024 * 1024
 const PARTS = 5
@@ -18,24 +18,6 @@ const limits = (graceMs: number) => ({
   RIG_WATCHDOG: `${STUCK_AFTER_MS}:${graceMs}:100`,
 })
 
-let system: WorkerSystem
-beforeEach(async () => {
-  system = await startWorkerSystem()
-})
-afterEach(() => system.close())
-
-const accounts = () => readAccounts(system.client, "unseal")
-const uploadsBegun = () =>
-  system.s3.operations.count("CreateMultipartUpload", ({ bucket }) => bucket === DESTINATION_NAME)
-
-async function submit(): Promise<{ archive: Archive; jobId: string }> {
-  const archive = system.make(SIZE)
-  await system.upload(archive)
-  const jobId = await system.enqueue(archive)
-  system.s3.operations.clear()
-  return { archive, jobId }
-}
-
 /** How many parts `worker` has stored, according to its log. */
 const partsStoredBy = (worker: AppProcess) => worker.log.filter(({ step }) => step === "after-write").length
 
@@ -45,15 +27,34 @@ const stuckIn = (worker: AppProcess) =>
     .filter(({ msg }) => msg === "archive is stuck: its run is ended")
     .map(({ err }) => (err as { message: string }).message)
 
-async function expectDone(archive: Archive): Promise<void> {
-  await expect.poll(async () => (await accounts()).committed, SOON).toBe(1)
-  expect(await system.digest(archive)).toBe(archive.plaintextSha256)
-  expect(await accounts()).toMatchObject({ deadLetters: 0, live: 0, missing: 0 })
-  expect(system.s3.openUploads()).toEqual([])
-  expect(uploadsBegun()).toBe(1)
-}
+const test = testWith((system, expect) => {
+  const accounts = () => readAccounts(system.client, "unseal")
+  const uploadsBegun = () =>
+    system.s3.operations.count("CreateMultipartUpload", ({ bucket }) => bucket === DESTINATION_NAME)
 
-test("a run that waits too long for a part is ended, and the next one continues with the existing parts", async () => {
+  async function submit(): Promise<{ archive: Archive; jobId: string }> {
+    const archive = system.make(SIZE)
+    await system.upload(archive)
+    const jobId = await system.enqueue(archive)
+    system.s3.operations.clear()
+    return { archive, jobId }
+  }
+
+  async function expectDone(archive: Archive): Promise<void> {
+    await expect.poll(async () => (await accounts()).committed, SOON).toBe(1)
+    expect(await system.digest(archive)).toBe(archive.plaintextSha256)
+    expect(await accounts()).toMatchObject({ deadLetters: 0, live: 0, missing: 0 })
+    expect(system.s3.openUploads()).toEqual([])
+    expect(uploadsBegun()).toBe(1)
+  }
+  return { accounts, submit, expectDone }
+})
+
+test.concurrent("a run that waits too long for a part is ended, and the next one continues with the existing parts", async ({
+  system,
+  at: { submit, expectDone },
+  expect,
+}) => {
   const { archive, jobId } = await submit()
   const hanging = system.s3.faults.add({
     ...{ operation: "UploadPart", after: 2, times: Number.POSITIVE_INFINITY, action: { hang: true } },
@@ -72,7 +73,11 @@ test("a run that waits too long for a part is ended, and the next one continues 
   expect(worker.running()).toBe(true)
 }, 300_000)
 
-test("a worker whose run ignores its abort ends itself, and another continues with the existing parts", async () => {
+test.concurrent("a worker whose run ignores its abort ends itself, and another continues with the existing parts", async ({
+  system,
+  at: { submit, expectDone },
+  expect,
+}) => {
   const { archive, jobId } = await submit()
   // Held after its second part, whatever its signal says.
   const held = await system.startWorker({
@@ -88,7 +93,11 @@ test("a worker whose run ignores its abort ends itself, and another continues wi
   expect([partsStoredBy(held), partsStoredBy(next)]).toEqual([2, PARTS - 2])
 }, 300_000)
 
-test("an archive without attempts left is a dead letter, and its redrive continues with the existing parts", async () => {
+test.concurrent("an archive without attempts left is a dead letter, and its redrive continues with the existing parts", async ({
+  system,
+  at: { accounts, submit, expectDone },
+  expect,
+}) => {
   const { archive } = await submit()
   const hanging = system.s3.faults.add({
     ...{ operation: "UploadPart", after: 2, times: Number.POSITIVE_INFINITY, action: { hang: true } },

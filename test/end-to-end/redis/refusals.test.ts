@@ -7,8 +7,9 @@ import type { RedisServer } from "@unseal/test/harness/redis/redis"
 import { startSentinel } from "@unseal/test/harness/redis/sentinel"
 import { createTlsFiles, startTlsRedis, type TlsFiles } from "@unseal/test/harness/redis/tls"
 import { startWorkerSystem } from "@unseal/test/harness/worker-system"
+import { testWith } from "@unseal/test/harness/worker-test"
 import { Redis } from "ioredis"
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest"
+import { afterAll, beforeAll, describe, expect, it } from "vitest"
 
 const PROJECT = {
   UNSEAL_PROJECT_ID: "123456",
@@ -34,7 +35,7 @@ async function refusal(env: Record<string, string>): Promise<string> {
   return said
 }
 
-async function until(isSo: () => unknown, seconds = 30): Promise<void> {
+async function until(isSo: () => unknown, seconds = 120): Promise<void> {
   for (const deadline = Date.now() + seconds * 1000; Date.now() < deadline; await sleep(100))
     if (await isSo()) return
   throw new Error(`not so within ${seconds} s`)
@@ -58,7 +59,7 @@ describe("a Redis that can never be used is a configuration error at start", () 
     files.close()
   })
 
-  it("a wrong, missing or foreign password", async () => {
+  it.concurrent("a wrong, missing or foreign password", async () => {
     const host = `127.0.0.1:${server.port}`
     const wrong = await refusal({ REDIS_URL: `redis://:hunter3@${host}` })
     expect(wrong).toBe(`REDIS_URL: redis://${host} refuses the password (WRONGPASS): correct it`)
@@ -72,14 +73,14 @@ describe("a Redis that can never be used is a configuration error at start", () 
     )
   })
 
-  it("a database that does not exist, with the number of those that do", async () => {
+  it.concurrent("a database that does not exist, with the number of those that do", async () => {
     const url = `127.0.0.1:${server.port}/99`
     expect(await refusal({ REDIS_URL: `redis://:hunter2@${url}` })).toBe(
       `REDIS_URL: redis://${url} has no database 99: it has 4, from 0`,
     )
   })
 
-  it("TLS for a server without it, none for a server that requires it, and bad certificates", async () => {
+  it.concurrent("TLS for a server without it, none for a server that requires it, and bad certificates", async () => {
     const [plain, tls] = [`127.0.0.1:${server.port}`, `127.0.0.1:${server.tlsPort}`]
     expect(await refusal({ REDIS_URL: `rediss://:hunter2@${plain}`, ...files.env })).toContain(
       `speaks no TLS at ${plain}`,
@@ -94,7 +95,7 @@ describe("a Redis that can never be used is a configuration error at start", () 
     )
   })
 
-  it("a cluster URL for a single server, and the other way round", async () => {
+  it.concurrent("a cluster URL for a single server, and the other way round", async () => {
     const host = `127.0.0.1:${server.port}`
     expect(await refusal({ REDIS_URL: `redis-cluster://:hunter2@${host}` })).toContain("is not a cluster")
     const cluster = await startCluster()
@@ -106,7 +107,7 @@ describe("a Redis that can never be used is a configuration error at start", () 
     }
   })
 
-  it("sentinels that know no such master, or refuse us", async () => {
+  it.concurrent("sentinels that know no such master, or refuse us", async () => {
     const set = await startSentinel({ replicas: 0, sentinels: 1, sentinelPassword: "hunter4" })
     try {
       const other = set.url.replace("=mymaster", "=other")
@@ -120,45 +121,45 @@ describe("a Redis that can never be used is a configuration error at start", () 
 })
 
 describe("a Redis that answers with refusals", () => {
-  let system: Awaited<ReturnType<typeof startWorkerSystem>>
-  let admin: Redis
-  beforeEach(async () => {
-    system = await startWorkerSystem()
-    admin = new Redis(system.redis.url)
-  })
-  afterEach(async () => {
-    admin.disconnect()
-    await system.close()
+  const it = testWith((system, _, defer) => {
+    const admin = new Redis(system.redis.url)
+    defer(async () => admin.disconnect())
+    const commitsOne = async () => {
+      const archive = system.make(188 * 2_000)
+      await system.upload(archive)
+      await until(async () => system.enqueue(archive).catch(() => null))
+      await until(async () => (await system.digest(archive)) === archive.plaintextSha256)
+    }
+    return { admin, commitsOne }
   })
 
-  const commitsOne = async () => {
-    const archive = system.make(188 * 2_000)
-    await system.upload(archive)
-    await until(async () => system.enqueue(archive).catch(() => null))
-    await until(async () => (await system.digest(archive)) === archive.plaintextSha256)
-  }
-
-  it.each([
+  it.concurrent.for([
     ["OOM", ["maxmemory", "1mb"], ["maxmemory", "0"]],
     ["NOREPLICAS", ["min-replicas-to-write", "1"], ["min-replicas-to-write", "0"]],
-  ] as const)("%s: the worker waits, says so once, and goes on", async (name, begin, end) => {
-    const worker = await system.startWorker({ UNSEAL_LOCK_MS: "1000" })
-    await commitsOne()
-    await admin.config("SET", ...begin)
-    await until(async () => (await readiness(worker)).status === "not ready")
-    expect((await readiness(worker)).reasons.join()).toMatch(new RegExp(`^redis refuses to work: ${name}`))
-    // Longer than five times the lock.
-    await sleep(7_000)
-    expect(worker.running()).toBe(true)
-    await admin.config("SET", ...end)
-    await until(async () => (await readiness(worker)).status === "ready", 10)
-    await commitsOne()
-    const said = (message: string) => worker.log.filter(({ msg }) => msg === message)
-    expect(said("redis takes no work; everything waits for it")).toHaveLength(1)
-    expect(said("redis takes work again")).toHaveLength(1)
-  })
+  ] as const)(
+    "%s: the worker waits, says so once, and goes on",
+    async ([name, begin, end], { system, at: { admin, commitsOne } }) => {
+      const worker = await system.startWorker({ UNSEAL_LOCK_MS: "1000" })
+      await commitsOne()
+      await admin.config("SET", ...begin)
+      await until(async () => (await readiness(worker)).status === "not ready")
+      expect((await readiness(worker)).reasons.join()).toMatch(new RegExp(`^redis refuses to work: ${name}`))
+      // Longer than five times the lock.
+      await sleep(7_000)
+      expect(worker.running()).toBe(true)
+      await admin.config("SET", ...end)
+      await until(async () => (await readiness(worker)).status === "ready", 30)
+      await commitsOne()
+      const said = (message: string) => worker.log.filter(({ msg }) => msg === message)
+      expect(said("redis takes no work; everything waits for it")).toHaveLength(1)
+      expect(said("redis takes work again")).toHaveLength(1)
+    },
+  )
 
-  it("a password changed under running processes: not ready, and no exit", async () => {
+  it.concurrent("a password changed under running processes: not ready, and no exit", async ({
+    system,
+    at: { admin, commitsOne },
+  }) => {
     const worker = await system.startWorker({ UNSEAL_LOCK_MS: "1000" })
     await until(async () => (await readiness(worker)).status === "ready")
     await admin.config("SET", "requirepass", "changed")
@@ -167,11 +168,14 @@ describe("a Redis that answers with refusals", () => {
     await sleep(6_000)
     expect(worker.running()).toBe(true)
     await admin.config("SET", "requirepass", "")
-    await until(async () => (await readiness(worker)).status === "ready", 15)
+    await until(async () => (await readiness(worker)).status === "ready", 30)
     await commitsOne()
   })
 
-  it("a Redis that is frozen for longer than many locks is waited for", async () => {
+  it.concurrent("a Redis that is frozen for longer than many locks is waited for", async ({
+    system,
+    at: { commitsOne },
+  }) => {
     const worker = await system.startWorker({ UNSEAL_LOCK_MS: "1000" })
     await commitsOne()
     system.redis.servers[0]!.freeze()
@@ -202,10 +206,10 @@ describe("a user of Redis", () => {
     return { system, env, close }
   }
 
-  it.each([
+  it.concurrent.for([
     ["exactly the rules of docs/redis.md", []],
     ["no INFO and no CONFIG", ["-info", "-config"]],
-  ])("with %s can do all the work", async (_, more) => {
+  ] as const)("with %s can do all the work", async ([, more]) => {
     const { system, env, close } = await asUser(more)
     try {
       const worker = await system.startWorker(env)
@@ -238,7 +242,7 @@ describe("a user of Redis", () => {
     }
   })
 
-  it("without a required command is named, and the process is not ready", async () => {
+  it.concurrent("without a required command is named, and the process is not ready", async () => {
     const { system, env, close } = await asUser(["-zpopmin", "-copy"])
     try {
       const ingest = await startApp("ingest", { env: { ...PROJECT, ...env } })

@@ -1,11 +1,11 @@
 /** A store falls silent in the middle of transfers, while its project's archives occupy every slot of the worker. */
 import { readAccounts } from "@unseal/queue/accounting"
 import { listSuspensions } from "@unseal/queue/suspension/state"
-import { afterEach, beforeEach, expect, test } from "vitest"
 import { startRedisProxy } from "../../chaos/redis-proxy.ts"
 import { DESTINATION_NAME } from "../../harness/stores.ts"
 import { PROJECT_ID } from "../../harness/system.ts"
-import { type Archive, startWorkerSystem, type WorkerSystem } from "../../harness/worker-system.ts"
+import type { Archive } from "../../harness/worker-system.ts"
+import { testWith } from "../../harness/worker-test.ts"
 
 const MIB = 1024 * 1024
 const WELL = "200002"
@@ -16,21 +16,18 @@ const SMALL = 188 * 16 * 20
 
 const SOON = { timeout: 120_000, interval: 50 }
 
-let system: WorkerSystem
-beforeEach(async () => {
-  system = await startWorkerSystem()
+const test = testWith((system, expect) => {
+  const committed = async () => (await readAccounts(system.client, "unseal")).committed
+  const areDone = async (archives: readonly Archive[]) => {
+    const signal = AbortSignal.timeout(60_000)
+    const found = await Promise.all(archives.map(({ key }) => system.destination.stat(key, signal)))
+    return found.every((object) => object !== null)
+  }
+  const areRight = async (archives: readonly Archive[]) => {
+    for (const archive of archives) expect(await system.digest(archive)).toBe(archive.plaintextSha256)
+  }
+  return { committed, areDone, areRight }
 })
-afterEach(() => system.close())
-
-const committed = async () => (await readAccounts(system.client, "unseal")).committed
-const areDone = async (archives: readonly Archive[]) => {
-  const signal = AbortSignal.timeout(60_000)
-  const found = await Promise.all(archives.map(({ key }) => system.destination.stat(key, signal)))
-  return found.every((object) => object !== null)
-}
-const areRight = async (archives: readonly Archive[]) => {
-  for (const archive of archives) expect(await system.digest(archive)).toBe(archive.plaintextSha256)
-}
 
 /** `url` with its server's port replaced. */
 const by = (url: string, port: number): string => {
@@ -40,9 +37,10 @@ const by = (url: string, port: number): string => {
   return `${store}?${parameters}`
 }
 
-test.each(["source", "destination"] as const)(
+test.concurrent.for(["source", "destination"] as const)(
   "a %s that falls silent amid parts holds no slot for longer than 20 s, and its archives go on where they were",
-  async (side) => {
+  { timeout: 600_000 },
+  async (side, { system, at: { committed, areDone, areRight }, expect }) => {
     const { UNSEAL_SOURCE, UNSEAL_DESTINATION, UNSEAL_KEYS: keys } = system.env
     const [source, destination] = [UNSEAL_SOURCE!, UNSEAL_DESTINATION!]
     const proxy = await startRedisProxy(system.s3.port)
@@ -112,5 +110,4 @@ test.each(["source", "destination"] as const)(
       await proxy.close()
     }
   },
-  600_000,
 )

@@ -7,53 +7,58 @@ import { chmod, mkdir, readdir, rename, rm, writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import { pathToFileURL } from "node:url"
 import { readAccounts } from "@unseal/queue/accounting"
-import { afterEach, beforeEach, expect, test } from "vitest"
+import { listSuspensions } from "@unseal/queue/suspension/state"
 import type { AppProcess } from "../../harness/process.ts"
 import { DESTINATION_NAME } from "../../harness/stores.ts"
 import { PROJECT_ID } from "../../harness/system.ts"
-import { type Archive, startWorkerSystem, type WorkerSystem } from "../../harness/worker-system.ts"
+import type { Archive } from "../../harness/worker-system.ts"
+import { testWith } from "../../harness/worker-test.ts"
 
 const MIB = 1024 * 1024
 const OTHER = "200002"
 const SOON = { timeout: 60_000, interval: 100 }
 
-let system: WorkerSystem
-beforeEach(async () => {
-  system = await startWorkerSystem()
-})
-afterEach(() => system.close())
-
-/** Both projects use the same stores, below keys of their own. */
-async function startTwoProjects(more: Readonly<Record<string, string>> = {}): Promise<AppProcess> {
-  const { UNSEAL_SOURCE: source, UNSEAL_DESTINATION: destination, UNSEAL_KEYS: keys } = system.env
-  const projects = [PROJECT_ID, OTHER].map((id) => ({ id, source, destination, keys }))
-  return system.startWorkerOf(projects, more)
-}
-
-const accounts = async () => {
-  const now = await readAccounts(system.client, "unseal")
-  expect(now.missing).toBe(0)
-  return now
-}
-const areRight = async (archives: readonly Archive[]) => {
-  for (const archive of archives) expect(await system.digest(archive)).toBe(archive.plaintextSha256)
-}
 interface Status {
   readonly suspensions: readonly Record<string, unknown>[]
 }
-const status = async () =>
-  JSON.parse((await system.cli(["queue", "status", "--json"])).stdout.toString()) as Status
+
+const test = testWith((system, expect) => {
+  /** Both projects use the same stores, below keys of their own. */
+  async function startTwoProjects(more: Readonly<Record<string, string>> = {}): Promise<AppProcess> {
+    const { UNSEAL_SOURCE: source, UNSEAL_DESTINATION: destination, UNSEAL_KEYS: keys } = system.env
+    const projects = [PROJECT_ID, OTHER].map((id) => ({ id, source, destination, keys }))
+    return system.startWorkerOf(projects, more)
+  }
+
+  const accounts = async () => {
+    const now = await readAccounts(system.client, "unseal")
+    expect(now.missing).toBe(0)
+    return now
+  }
+  const areRight = async (archives: readonly Archive[]) => {
+    for (const archive of archives) expect(await system.digest(archive)).toBe(archive.plaintextSha256)
+  }
+  const status = async () =>
+    JSON.parse((await system.cli(["queue", "status", "--json"])).stdout.toString()) as Status
+  const suspensions = () => listSuspensions(system.client, "unseal")
+
+  return { startTwoProjects, accounts, areRight, status, suspensions }
+})
 
 const SMALL = Array.from({ length: 13 }, (_, index) => 188 * 16 * (index + 1))
 
-test("missing permissions for a while: no dead letter, no attempt, the other project goes on, all is done after", async () => {
+test.concurrent("missing permissions for a while: no dead letter, no attempt, the other project goes on, all is done after", async ({
+  system,
+  at: { startTwoProjects, accounts, areRight, status, suspensions },
+  expect,
+}) => {
   const sick = await system.submit(PROJECT_ID, [...SMALL, 11 * MIB, 11 * MIB])
   const denied = system.s3.faults.add({
     ...{ operation: "*", key: new RegExp(`^${PROJECT_ID}/`), times: Number.POSITIVE_INFINITY },
     action: { status: 403 },
   })
   const worker = await startTwoProjects()
-  await expect.poll(async () => (await status()).suspensions.length, SOON).toBe(1)
+  await expect.poll(async () => (await suspensions()).length, SOON).toBe(1)
   const well = await system.submit(OTHER, [...SMALL, 11 * MIB, 11 * MIB])
   await expect.poll(async () => (await accounts()).committed, SOON).toBe(well.length)
   await areRight(well)
@@ -85,14 +90,18 @@ test("missing permissions for a while: no dead letter, no attempt, the other pro
   })
 }, 180_000)
 
-test("a store that disappears between parts suspends its project, and each archive continues where it was", async () => {
+test.concurrent("a store that disappears between parts suspends its project, and each archive continues where it was", async ({
+  system,
+  at: { startTwoProjects, accounts, areRight, suspensions },
+  expect,
+}) => {
   const archives = await system.submit(PROJECT_ID, [24 * MIB, 24 * MIB])
   const down = system.s3.faults.add({
     ...{ operation: "UploadPart", after: 4, times: Number.POSITIVE_INFINITY, action: { status: 500 } },
   })
   await startTwoProjects({ UNSEAL_PART_SIZE_BYTES: String(5 * MIB), UNSEAL_PARTS_IN_FLIGHT: "4" })
   await expect
-    .poll(async () => (await status()).suspensions[0], SOON)
+    .poll(async () => (await suspensions())[0], SOON)
     .toMatchObject({
       ...{ side: "destination", code: "ERR_STORE_UNAVAILABLE", held: 2 },
     })
@@ -105,7 +114,11 @@ test("a store that disappears between parts suspends its project, and each archi
   expect(system.s3.operations.count("AbortMultipartUpload")).toBe(0)
 }, 180_000)
 
-test("an archive that was held as long as allowed is a dead letter, and its redrive uploads no part twice", async () => {
+test.concurrent("an archive that was held as long as allowed is a dead letter, and its redrive uploads no part twice", async ({
+  system,
+  at: { startTwoProjects, accounts, areRight },
+  expect,
+}) => {
   const [archive] = await system.submit(PROJECT_ID, [24 * MIB])
   const down = system.s3.faults.add({
     ...{ operation: "UploadPart", after: 2, times: Number.POSITIVE_INFINITY, action: { status: 500 } },
@@ -133,7 +146,11 @@ test("an archive that was held as long as allowed is a dead letter, and its redr
   expect(system.s3.openUploads()).toEqual([])
 }, 180_000)
 
-test("a single archive that is denied is finally given up, and its neighbours are not held up", async () => {
+test.concurrent("a single archive that is denied is finally given up, and its neighbours are not held up", async ({
+  system,
+  at: { startTwoProjects, accounts },
+  expect,
+}) => {
   const [bad] = await system.submit(PROJECT_ID, [188 * 160])
   system.s3.faults.add({
     ...{ operation: "PutObject", key: bad!.key, times: Number.POSITIVE_INFINITY, action: { status: 403 } },
@@ -151,14 +168,18 @@ test("a single archive that is denied is finally given up, and its neighbours ar
   expect(letter).toMatchObject({ archiveId: bad!.archiveId, code: "ERR_STORE_DENIED" })
 }, 180_000)
 
-test("keys are removed and put back: everything that arrived meanwhile is decrypted", async () => {
+test.concurrent("keys are removed and put back: everything that arrived meanwhile is decrypted", async ({
+  system,
+  at: { startTwoProjects, accounts, areRight, suspensions },
+  expect,
+}) => {
   const keys = join(system.directory, "keys")
   await rename(keys, `${keys}-away`)
   await mkdir(keys)
   const archives = await system.submit(PROJECT_ID, SMALL)
   await startTwoProjects()
   await expect
-    .poll(async () => (await status()).suspensions, SOON)
+    .poll(suspensions, SOON)
     .toMatchObject([
       { projectId: PROJECT_ID, side: "keys", code: "ERR_KEY_SERVICE_UNAVAILABLE", held: archives.length },
     ])
@@ -169,12 +190,16 @@ test("keys are removed and put back: everything that arrived meanwhile is decryp
   await areRight(archives)
 }, 180_000)
 
-test("a destination directory that is not mounted suspends, and is written to as soon as it is there", async () => {
+test.concurrent("a destination directory that is not mounted suspends, and is written to as soon as it is there", async ({
+  system,
+  at: { accounts, suspensions },
+  expect,
+}) => {
   const out = join(system.directory, "mounted")
   const archives = await system.submit(PROJECT_ID, SMALL)
   await system.startWorker({ UNSEAL_DESTINATION: pathToFileURL(out).href })
   await expect
-    .poll(async () => (await status()).suspensions, SOON)
+    .poll(suspensions, SOON)
     .toMatchObject([{ side: "destination", held: archives.length, reason: expect.stringContaining(out) }])
   await mkdir(out)
   await chmod(out, 0o700)
@@ -183,9 +208,9 @@ test("a destination directory that is not mounted suspends, and is written to as
   expect(await readdir(join(out, PROJECT_ID))).toHaveLength(archives.length)
 }, 180_000)
 
-test.skipIf(process.getuid?.() !== 0)(
+test.skipIf(process.getuid?.() !== 0).concurrent(
   "a disk that is full suspends with its folder's name, and goes on once there is space",
-  async () => {
+  async ({ system, at: { accounts, suspensions }, expect }) => {
     const out = join(system.directory, "small")
     await mkdir(out)
     execFileSync("mount", ["-t", "tmpfs", "-o", "size=4m", "tmpfs", out])
@@ -193,15 +218,13 @@ test.skipIf(process.getuid?.() !== 0)(
       await writeFile(join(out, "ballast"), Buffer.alloc(3 * MIB))
       const archives = await system.submit(PROJECT_ID, [2 * MIB, 188 * 160])
       await system.startWorker({ UNSEAL_DESTINATION: pathToFileURL(out).href })
-      await expect
-        .poll(async () => (await status()).suspensions, SOON)
-        .toMatchObject([
-          {
-            side: "destination",
-            code: "ERR_STORE_FULL",
-            reason: expect.stringContaining(`no space is left in ${out}`),
-          },
-        ])
+      await expect.poll(suspensions, SOON).toMatchObject([
+        {
+          side: "destination",
+          code: "ERR_STORE_FULL",
+          reason: expect.stringContaining(`no space is left in ${out}`),
+        },
+      ])
       expect(await accounts()).toMatchObject({ deadLetters: 0 })
       await rm(join(out, "ballast"))
       await expect.poll(async () => (await accounts()).committed, SOON).toBe(archives.length)
