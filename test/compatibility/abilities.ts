@@ -1,6 +1,6 @@
 /** What a server does that not every S3 does, asked by signed requests: the facts behind the README's compatibility table. */
 import { crc32 } from "node:zlib"
-import { sampleBytes } from "../conformance/store-suite.ts"
+import { sampleBytes } from "../conformance/suite/bytes.ts"
 import { ask, createBucket, type ForeignS3, PART } from "./foreign-store.ts"
 
 export interface Abilities {

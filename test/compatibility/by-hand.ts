@@ -7,7 +7,7 @@ import { createCertificate, decryptByOpenssl } from "@unseal/simulator/recording
 import { makeRecording } from "@unseal/simulator/recording/recording"
 import { expect } from "vitest"
 import { rawBucket } from "../conformance/s3-raw.ts"
-import { expectSameBytes } from "../conformance/store-suite.ts"
+import { expectSameBytes } from "../conformance/suite/bytes.ts"
 import { runCli } from "../harness/process.ts"
 import { createBucket, type ForeignS3 } from "./foreign-store.ts"
 

@@ -7,9 +7,9 @@ import { openS3Store } from "@unseal/archive/store/s3/store"
 import type { S3StoreUrl } from "@unseal/archive/store/url"
 import { poisoned } from "@unseal/test/harness/poisoned"
 import { rawBucket } from "../conformance/s3-raw.ts"
-import type { StoreUnderTest } from "../conformance/store-suite.ts"
+import type { StoreUnderTest } from "../conformance/suite/store-under-test.ts"
+import { freePorts } from "../harness/network/free-port.ts"
 import { type Answer, type PlainRequest, send, signed } from "../s3-server/signed-request.ts"
-import { freePorts } from "./server-process.ts"
 
 export interface ForeignS3 {
   readonly endpoint: string

@@ -4,16 +4,16 @@ import type { ArchiveStore, CreateOptions } from "@unseal/archive/store/contract
 import { withRetries } from "@unseal/archive/store/retry"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { type S3Server, startS3Server } from "../../apps/simulator/src/s3/http/server.ts"
+import { describeStore } from "../conformance/store-suite.ts"
 import {
-  describeStore,
   expectSameBytes,
   readAll,
-  type StoreUnderTest,
   sampleBytes,
   write,
   writePart,
   writeParts,
-} from "../conformance/store-suite.ts"
+} from "../conformance/suite/bytes.ts"
+import type { StoreUnderTest } from "../conformance/suite/store-under-test.ts"
 import { decryptByHand } from "./by-hand.ts"
 import { type ForeignS3, foreignStore, PART } from "./foreign-store.ts"
 import { certificateOf, type Nginx, type Site, startNginx } from "./nginx.ts"

@@ -3,8 +3,9 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { userInfo } from "node:os"
 import { join } from "node:path"
 import { createCertificate } from "@unseal/simulator/recording/openssl"
+import { freePorts } from "../harness/network/free-port.ts"
 import { ensureProgram } from "../harness/programs.ts"
-import { createServerGroup, freePorts } from "./server-process.ts"
+import { createServerGroup } from "./server-process.ts"
 
 /** How nginx stands before the server, by name. */
 const SITES = {

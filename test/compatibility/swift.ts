@@ -2,9 +2,10 @@
 import { mkdirSync, writeFileSync } from "node:fs"
 import { userInfo } from "node:os"
 import { join } from "node:path"
+import { freePorts } from "../harness/network/free-port.ts"
 import { ensureProgram } from "../harness/programs.ts"
 import type { ForeignS3 } from "./foreign-store.ts"
-import { createServerGroup, freePorts, run } from "./server-process.ts"
+import { createServerGroup, run } from "./server-process.ts"
 
 /** Debian keeps Swift's modules where only its own Python finds them. */
 const PYTHON = "/usr/bin/python3"

@@ -14,7 +14,7 @@ import {
   startFaultyProxy,
 } from "../harness/network/faulty-proxy.ts"
 import { poisoned } from "../harness/poisoned.ts"
-import { drain, expectSameBytes, readAll, sampleBytes, write } from "./store-suite.ts"
+import { drain, expectSameBytes, readAll, sampleBytes, write } from "./suite/bytes.ts"
 
 const PART = 349 * 752
 const SIZES = [752, 3 * PART + 752] as const

@@ -5,7 +5,7 @@ import type { AddressInfo } from "node:net"
 import { openStore } from "@unseal/archive/store/open"
 import { expect, it } from "vitest"
 import { poisoned } from "../harness/poisoned.ts"
-import { sampleBytes, writeParts } from "./store-suite.ts"
+import { sampleBytes, writeParts } from "./suite/bytes.ts"
 
 const PART = 64 * 1024
 const never = new AbortController().signal

@@ -3,7 +3,8 @@ import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { openFileStore } from "@unseal/archive/store/directory/store"
 import { poisoned } from "../harness/poisoned.ts"
-import { describeStore, type StoreUnderTest } from "./store-suite.ts"
+import { describeStore } from "./store-suite.ts"
+import type { StoreUnderTest } from "./suite/store-under-test.ts"
 
 const PART_SIZE = 88 * 752
 const options = { partSizeBytes: PART_SIZE, idleTimeoutMs: 5_000, env: {} }

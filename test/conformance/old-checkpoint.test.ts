@@ -30,7 +30,7 @@ import {
   type StoreKind,
   s3Stores,
 } from "../harness/stores.ts"
-import { readAll } from "./store-suite.ts"
+import { readAll } from "./suite/bytes.ts"
 
 interface OldCheckpoint {
   readonly fields: Readonly<Record<string, string>>

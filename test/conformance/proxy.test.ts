@@ -23,7 +23,7 @@ import {
   startConnectProxy,
 } from "../harness/network/connect-proxy.ts"
 import { poisoned } from "../harness/poisoned.ts"
-import { expectSameBytes, readAll, sampleBytes, write } from "./store-suite.ts"
+import { expectSameBytes, readAll, sampleBytes, write } from "./suite/bytes.ts"
 
 const PART = 6972 * 752
 const never = new AbortController().signal

@@ -11,7 +11,7 @@ import { parseStoreUrl, type S3StoreUrl } from "@unseal/archive/store/url"
 import { afterEach, beforeEach, expect, it, vi } from "vitest"
 import { type S3Server, startS3Server } from "../../apps/simulator/src/s3/http/server.ts"
 import { poisoned } from "../harness/poisoned.ts"
-import { expectSameBytes, readAll, sampleBytes, write } from "./store-suite.ts"
+import { expectSameBytes, readAll, sampleBytes, write } from "./suite/bytes.ts"
 
 const PART = 6972 * 752
 const SIZES = [752, 2 * PART + 752] as const

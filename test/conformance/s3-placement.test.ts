@@ -7,7 +7,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest"
 import { type S3Server, startS3Server } from "../../apps/simulator/src/s3/http/server.ts"
 import type { QuirkName } from "../../apps/simulator/src/s3/quirks/quirks.ts"
 import { poisoned } from "../harness/poisoned.ts"
-import { expectSameBytes, readAll, sampleBytes, writeParts } from "./store-suite.ts"
+import { expectSameBytes, readAll, sampleBytes, writeParts } from "./suite/bytes.ts"
 
 const PART = 6972 * 752
 const never = new AbortController().signal

@@ -6,8 +6,9 @@ import { userInfo } from "node:os"
 import { join } from "node:path"
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest"
 import { parseNetworks, trustProxies } from "../../../apps/ingest/src/networks.ts"
-import { createServerGroup, freePorts, type ServerGroup } from "../../compatibility/server-process.ts"
+import { createServerGroup, type ServerGroup } from "../../compatibility/server-process.ts"
 import { startApp, type TestApp, uploaded } from "../../harness/ingest-app.ts"
+import { freePorts } from "../../harness/network/free-port.ts"
 import { ensureProgram } from "../../harness/programs.ts"
 
 /** Addresses of the loopback network, which has sixteen million. Proxies connect from 127.0.0.1. */

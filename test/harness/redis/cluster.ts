@@ -1,8 +1,9 @@
 /** A Redis Cluster of six processes on loopback: three masters, each with a replica. */
 import { setTimeout as sleep } from "node:timers/promises"
 import { Redis } from "ioredis"
+import { freePort } from "../network/free-port.ts"
 import { killBehind, untilReplicated } from "./behind.ts"
-import { freePort, type RedisServer, startRedis } from "./redis.ts"
+import { type RedisServer, startRedis } from "./redis.ts"
 import { type TlsFiles, tlsSettings } from "./tls.ts"
 
 export interface ClusterOptions {

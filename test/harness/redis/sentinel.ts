@@ -6,9 +6,10 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { Redis } from "ioredis"
+import { freePort } from "../network/free-port.ts"
 import { ensureProgram } from "../programs.ts"
 import { killBehind, untilReplicated } from "./behind.ts"
-import { freePort, type RedisServer, startRedis } from "./redis.ts"
+import { type RedisServer, startRedis } from "./redis.ts"
 import { type TlsFiles, tlsSettings } from "./tls.ts"
 
 export interface SentinelOptions {

@@ -3,7 +3,8 @@ import { execFileSync } from "node:child_process"
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { freePort, type RedisOptions, type RedisServer, startRedis } from "./redis.ts"
+import { freePort } from "../network/free-port.ts"
+import { type RedisOptions, type RedisServer, startRedis } from "./redis.ts"
 
 /** Files of one certificate authority: its own certificate, one for a server at 127.0.0.1, and one for a client. */
 export interface TlsFiles {

@@ -1,6 +1,7 @@
 import { once } from "node:events"
 import { type AddressInfo, createServer } from "node:net"
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest"
+import { freePort } from "../../../../test/harness/network/free-port.ts"
 import { type RedisServer, startRedis } from "../../../../test/harness/redis/redis.ts"
 import { createLogger } from "../log/logger.ts"
 import { connectRedis, type RedisClient } from "./redis.ts"
@@ -26,16 +27,6 @@ function connect(url: string, role: "producer" | "consumer") {
 
 const ready = (redis: RedisClient) =>
   redis.status === "ready" ? Promise.resolve() : new Promise<void>((resolve) => redis.once("ready", resolve))
-
-/** A port on which nothing listens. */
-async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, "127.0.0.1")
-  await once(probe, "listening")
-  const { port } = probe.address() as AddressInfo
-  probe.close()
-  await once(probe, "close")
-  return port
-}
 
 describe("connectRedis", () => {
   it.each(["producer", "consumer"] as const)("connects by itself as a %s", async (role) => {
