@@ -70,6 +70,10 @@ afterAll(async () => {
   await rm(directory, { recursive: true })
 })
 
+const certified = async () => ({
+  key: await readFile(join(directory, "key.pem")),
+  cert: await readFile(bundle),
+})
 const tlsPort = () => (tls.address() as AddressInfo).port
 
 async function open(endpoint: string, env: Readonly<Record<string, string>>, idleTimeoutMs = 5_000) {
@@ -119,6 +123,15 @@ describe("S3", () => {
     expect(tunnels).toEqual([])
     expect(requests.length).toBeGreaterThan(8)
     for (const url of requests) expect(url).toMatch(new RegExp(`^${s3.url}/archives`))
+  })
+
+  it("asks a proxy over TLS if its URL says so", async () => {
+    const { port, requests } = await through({ tls: await certified() })
+    const store = await open(s3.url, { HTTP_PROXY: `https://127.0.0.1:${port}`, AWS_CA_BUNDLE: bundle })
+    const bytes = sampleBytes("secure proxy", 188)
+    await write(store, "secure/proxy.ts", bytes)
+    expectSameBytes(await readAll(store, "secure/proxy.ts"), bytes)
+    expect(requests.length).toBeGreaterThan(1)
   })
 
   it("connects directly to the hosts of NO_PROXY", async () => {
@@ -362,6 +375,13 @@ describe("a copy behind an https URL", () => {
       expectSameBytes(Buffer.concat(await Array.fromAsync(store.read(object, range, never), copied)), content)
       expect(tunnels).toContain(`${host}:${port}`)
     }
+  })
+
+  it("is read through a tunnel of a proxy that itself has TLS", async () => {
+    const { port: at, tunnels } = await through({ tls: await certified() })
+    const store = copyAt("127.0.0.1", { HTTPS_PROXY: `https://127.0.0.1:${at}` })
+    expect(await store.stat("vendor://1/a", never)).toMatchObject({ size: content.length })
+    expect(tunnels).toEqual([`127.0.0.1:${port}`])
   })
 
   it("is not read from a name that this machine resolves to a private address", async () => {

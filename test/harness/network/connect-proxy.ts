@@ -1,5 +1,6 @@
 /** A small HTTP proxy for tunnels (CONNECT) and for requests with a whole URL. It counts both. */
-import { createServer, request as forward } from "node:http"
+import { createServer, request as forward, type RequestListener } from "node:http"
+import { createServer as createSecureServer } from "node:https"
 import { type AddressInfo, connect } from "node:net"
 
 export interface ConnectProxy {
@@ -20,6 +21,8 @@ export interface ConnectProxyOptions {
   readonly silent?: true
   /** All names lead to this address. */
   readonly leadsTo?: string
+  /** It is an `https://` proxy, with this key and certificate (PEM). */
+  readonly tls?: { readonly key: string | Buffer; readonly cert: string | Buffer }
 }
 
 export async function startConnectProxy(options: ConnectProxyOptions = {}): Promise<ConnectProxy> {
@@ -31,20 +34,21 @@ export async function startConnectProxy(options: ConnectProxyOptions = {}): Prom
     const demanded = user && `Basic ${Buffer.from(user).toString("base64")}`
     return demanded && authorization !== demanded ? 407 : undefined
   }
-  const server = createServer((incoming, response) => {
+  const answer: RequestListener = (incoming, response) => {
     if (silent) return
     const refused = refusal(incoming.headers["proxy-authorization"])
     if (refused)
       return void response.writeHead(refused, { "content-type": "text/html" }).end("<html>no</html>")
     requests.push(incoming.url!)
     const { "proxy-authorization": _, ...headers } = incoming.headers
-    const passed = forward(incoming.url!, { method: incoming.method, headers }, (answer) => {
-      response.writeHead(answer.statusCode!, answer.rawHeaders)
-      answer.pipe(response)
+    const passed = forward(incoming.url!, { method: incoming.method, headers }, (passedOn) => {
+      response.writeHead(passedOn.statusCode!, passedOn.rawHeaders)
+      passedOn.pipe(response)
     })
     passed.on("error", () => response.destroy())
     incoming.pipe(passed)
-  })
+  }
+  const server = options.tls ? createSecureServer(options.tls, answer) : createServer(answer)
   server.on("connect", (incoming, socket) => {
     socket.on("error", () => {})
     if (silent) return
