@@ -1,5 +1,5 @@
 import { defineConfig } from "vitest/config"
-import ChaosFirst from "./test/chaos-first.ts"
+import LongestFirst from "./test/longest-first.ts"
 
 export default defineConfig({
   test: {
@@ -9,6 +9,6 @@ export default defineConfig({
     testTimeout: 180_000,
     hookTimeout: 300_000,
     maxWorkers: 2,
-    sequence: { sequencer: ChaosFirst },
+    sequence: { sequencer: LongestFirst },
   },
 })

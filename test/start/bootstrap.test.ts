@@ -1,11 +1,12 @@
 /** What `npm run start:…` does around the process that works: real trees with the real scripts, npm and signals. */
-import { type ChildProcess, execFileSync, spawn } from "node:child_process"
+import { type ChildProcess, execFile, spawn } from "node:child_process"
 import { once } from "node:events"
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join, resolve } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
-import { afterEach, describe, expect, it } from "vitest"
+import { promisify } from "node:util"
+import { test as base, describe, expect } from "vitest"
 import { NODES } from "./nodes.ts"
 
 const SCRIPTS = resolve(import.meta.dirname, "../../scripts")
@@ -27,25 +28,39 @@ const INSTALL = `
   appendFileSync("../installations", "begin " + process.pid + "\\n")
   setTimeout(() => appendFileSync("../installations", "end\\n"), 1500)`
 
-const trees: string[] = []
-const children: ChildProcess[] = []
-
-afterEach(async () => {
-  for (const child of children.splice(0)) {
-    if (child.exitCode !== null || child.signalCode !== null) continue
-    child.kill("SIGKILL")
-    await once(child, "exit")
-  }
-  for (const tree of trees.splice(0)) {
-    for (const pid of linesOf(tree, "started").map(Number)) if (lives(pid)) process.kill(pid, "SIGKILL")
-    rmSync(tree, { recursive: true, force: true, maxRetries: 5 })
+/** Trees and processes of one case, which are gone after it. Most cases wait for npm, so they run side by side. */
+// biome-ignore lint/correctness/noEmptyPattern: Vitest reads from it that there is nothing to set up before.
+const it = base.extend("at", ({}, { onCleanup }) => {
+  const trees: string[] = []
+  const children: ChildProcess[] = []
+  onCleanup(async () => {
+    for (const child of children) {
+      if (child.exitCode !== null || child.signalCode !== null) continue
+      child.kill("SIGKILL")
+      await once(child, "exit")
+    }
+    for (const tree of trees) {
+      for (const pid of linesOf(tree, "started").map(Number)) if (lives(pid)) process.kill(pid, "SIGKILL")
+      rmSync(tree, { recursive: true, force: true, maxRetries: 5 })
+    }
+  })
+  return {
+    createTree() {
+      const tree = createTree()
+      trees.push(tree)
+      return tree
+    },
+    start(tree: string, ...how: How) {
+      const run = start(tree, ...how)
+      children.push(run.child)
+      return run
+    },
   }
 })
 
 /** A tree with the project's own scripts and one package, which is not installed yet. */
 function createTree(): string {
   const tree = mkdtempSync(join(tmpdir(), "unseal-start-"))
-  trees.push(tree)
   cpSync(SCRIPTS, join(tree, "scripts"), { recursive: true })
   mkdirSync(join(tree, "member"))
   writeFileSync(join(tree, "member/late.mjs"), "")
@@ -91,7 +106,7 @@ function lives(pid: number): boolean {
 
 async function until(what: string, condition: () => boolean): Promise<void> {
   for (let waited = 0; !condition(); waited += 50) {
-    if (waited > 60_000) throw new Error(`not within a minute: ${what}`)
+    if (waited > 180_000) throw new Error(`not within three minutes: ${what}`)
     await sleep(50)
   }
 }
@@ -103,17 +118,16 @@ interface Start {
   readonly ended: Promise<number | string>
 }
 
+type How = [how?: "npm" | "bootstrap", command?: readonly string[], node?: string]
+
 /** `npm run start`, or what it runs, as the leader of a process group. */
 function start(
   tree: string,
-  how: "npm" | "bootstrap" = "npm",
-  command = ["node", "main.mjs"],
-  node = process.execPath,
+  ...[how = "npm", command = ["node", "main.mjs"], node = process.execPath]: How
 ): Start {
   const [program, ...args] =
     how === "npm" ? ["npm", "run", "start"] : [node, "scripts/bootstrap.mjs", ...command]
   const child = spawn(program!, args, { cwd: tree, detached: true, stdio: ["ignore", "pipe", "pipe"] })
-  children.push(child)
   let output = ""
   for (const stream of [child.stdout, child.stderr])
     stream.setEncoding("utf8").on("data", (text: string) => {
@@ -123,11 +137,16 @@ function start(
   return { child, output: () => output, ended }
 }
 
+/** As a person does it. */
+const install = (tree: string) => promisify(execFile)("npm", ["ci"], { cwd: tree })
+
 const started = (tree: string, count: number) =>
   until(`${count} processes have started`, () => linesOf(tree, "started").length === count)
 
 describe("packages are installed", () => {
-  it("once, when two start in the same moment and nothing is installed", async () => {
+  it.concurrent("once, when two start in the same moment and nothing is installed", async ({
+    at: { createTree, start },
+  }) => {
     const tree = createTree()
     const both = [start(tree), start(tree)]
     await started(tree, 2)
@@ -137,19 +156,21 @@ describe("packages are installed", () => {
     expect(linesOf(tree, "drained")).toHaveLength(2)
   })
 
-  it("once, when several start in the same moment after the lockfile has changed", async () => {
+  it.concurrent("once, when several start in the same moment after the lockfile has changed", async ({
+    at: { createTree, start },
+  }) => {
     const tree = createTree()
-    execFileSync("npm", ["ci"], { cwd: tree, stdio: "ignore" })
+    await install(tree)
     pin(tree, "2.0.0")
     for (let i = 0; i < 4; i++) start(tree, "bootstrap")
     await started(tree, 4)
     expect(beginnings(tree)).toHaveLength(2)
   })
 
-  it.each(NODES)(
+  it.concurrent.for(NODES)(
     "with a word on npm's warnings if Node is older than the packages want (%s)",
-    async (node) => {
-      const version = execFileSync(node, ["-p", "process.version"], { encoding: "utf8" })
+    async (node, { at: { createTree, start } }) => {
+      const version = (await promisify(execFile)(node, ["-p", "process.version"])).stdout
       const tree = createTree()
       const { output, ended } = start(tree, "bootstrap", ["node", "-e", "0"], node)
       expect(await ended).toBe(0)
@@ -158,18 +179,20 @@ describe("packages are installed", () => {
     },
   )
 
-  it("not at all after a plain npm ci", async () => {
+  it.concurrent("not at all after a plain npm ci", async ({ at: { createTree, start } }) => {
     const tree = createTree()
-    execFileSync("npm", ["ci"], { cwd: tree, stdio: "ignore" })
+    await install(tree)
     start(tree)
     start(tree)
     await started(tree, 2)
     expect(beginnings(tree)).toHaveLength(1)
   })
 
-  it("again, when a package is missing or is one for another machine", async () => {
+  it.concurrent("again, when a package is missing or is one for another machine", async ({
+    at: { createTree, start },
+  }) => {
     const tree = createTree()
-    execFileSync("npm", ["ci"], { cwd: tree, stdio: "ignore" })
+    await install(tree)
     rmSync(join(tree, "node_modules/member"))
     expect(await start(tree, "bootstrap", []).ended).toBe(0)
     expect(beginnings(tree)).toHaveLength(2)
@@ -184,7 +207,9 @@ describe("packages are installed", () => {
     expect(beginnings(tree)).toHaveLength(3)
   })
 
-  it("never under a process that runs: the start is refused and names it", async () => {
+  it.concurrent("never under a process that runs: the start is refused and names it", async ({
+    at: { createTree, start },
+  }) => {
     const tree = createTree()
     const first = start(tree)
     await started(tree, 1)
@@ -203,7 +228,7 @@ describe("packages are installed", () => {
     expect(beginnings(tree)).toHaveLength(2)
   })
 
-  it("never under a process whose wrapper was killed", async () => {
+  it.concurrent("never under a process whose wrapper was killed", async ({ at: { createTree, start } }) => {
     const tree = createTree()
     const first = start(tree, "bootstrap")
     await started(tree, 1)
@@ -216,7 +241,9 @@ describe("packages are installed", () => {
     await started(tree, 2)
   })
 
-  it("by the next one when an installer was killed, and not before its npm has ended", async () => {
+  it.concurrent("by the next one when an installer was killed, and not before its npm has ended", async ({
+    at: { createTree, start },
+  }) => {
     const tree = createTree()
     const killed = start(tree, "bootstrap")
     await until("it installs", () => beginnings(tree).length === 1)
@@ -228,7 +255,9 @@ describe("packages are installed", () => {
     expect(linesOf(tree, "installations").map((line) => line.split(" ")[0])).toEqual(["begin", "end"])
   })
 
-  it("by the next one when an installer was killed with all that it had started", async () => {
+  it.concurrent("by the next one when an installer was killed with all that it had started", async ({
+    at: { createTree, start },
+  }) => {
     const tree = createTree()
     const killed = start(tree, "bootstrap")
     await until("it installs", () => beginnings(tree).length === 1)
@@ -240,7 +269,7 @@ describe("packages are installed", () => {
     expect(next.every(({ child }) => child.exitCode === null)).toBe(true)
   })
 
-  it("by the next one when an installation was stopped", async () => {
+  it.concurrent("by the next one when an installation was stopped", async ({ at: { createTree, start } }) => {
     const tree = createTree()
     const stopped = start(tree, "bootstrap")
     await until("it installs", () => beginnings(tree).length === 1)
@@ -253,11 +282,11 @@ describe("packages are installed", () => {
 })
 
 describe("a signal reaches the process that works, nothing is left, and the exit code is 0", () => {
-  it.each([
+  it.concurrent.for([
     ["SIGTERM to npm", "npm", 1],
     ["SIGTERM to the script that npm runs", "bootstrap", 1],
     ["SIGTERM to the process group", "npm", -1],
-  ] as const)("%s", async (_name, how, sign) => {
+  ] as const)("%s", async ([, how, sign], { at: { createTree, start } }) => {
     const tree = createTree()
     const run = start(tree, how)
     await started(tree, 1)
@@ -268,7 +297,9 @@ describe("a signal reaches the process that works, nothing is left, and the exit
     expect(lives(Number(pid))).toBe(false)
   })
 
-  it("even when npm is killed outright, the process that works drains", async () => {
+  it.concurrent("even when npm is killed outright, the process that works drains", async ({
+    at: { createTree, start },
+  }) => {
     const tree = createTree()
     const { child, ended } = start(tree)
     await started(tree, 1)
@@ -279,11 +310,14 @@ describe("a signal reaches the process that works, nothing is left, and the exit
     await until("it has ended", () => !lives(pid))
   })
 
-  it.each([
+  it.concurrent.for([
     ["its exit code", "process.exit(2)", 2],
     ["the code of the signal that killed it", "process.kill(process.pid, 'SIGKILL')", 137],
-  ])("a command that ends by itself hands on %s", async (_name, script, code) => {
-    const tree = createTree()
-    expect(await start(tree, "bootstrap", ["node", "-e", script]).ended).toBe(code)
-  })
+  ] as const)(
+    "a command that ends by itself hands on %s",
+    async ([, script, code], { at: { createTree, start } }) => {
+      const tree = createTree()
+      expect(await start(tree, "bootstrap", ["node", "-e", script]).ended).toBe(code)
+    },
+  )
 })

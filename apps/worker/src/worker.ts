@@ -48,7 +48,7 @@ export interface WorkerOptions {
   /** Wrapped around each run, the first one innermost. */
   readonly decorators?: readonly RunDecorator[]
   /** Overrides defaults of the consumer. */
-  readonly consumer?: Pick<ConsumerOptions<JobResult>, "watchdog" | "lockRenewal" | "asides">
+  readonly consumer?: Pick<ConsumerOptions<JobResult>, "watchdog" | "lockRenewal" | "asides" | "suspension">
   /** Overrides defaults of the stores. */
   readonly stores?: PlacesOptions["stores"]
   /** Overrides defaults of the key rings. */

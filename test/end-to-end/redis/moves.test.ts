@@ -9,55 +9,67 @@ import { createConsumer } from "@unseal/queue/run/consumer"
 import { createRedis } from "@unseal/service/redis/redis"
 import { type RedisForm, type RedisFormName, startRedisForm } from "@unseal/test/harness/redis/form"
 import { Redis } from "ioredis"
-import { afterEach, expect, test } from "vitest"
+import { test as base } from "vitest"
 
 const QUEUE = "unseal"
 const SOON = { timeout: 90_000, interval: 200 }
-let ends: (() => unknown)[] = []
-afterEach(async () => {
-  for (const end of ends.reverse()) await end()
-  ends = []
+
+/** A producer and a consumer whose jobs take a moment. The cases mostly wait, so they run side by side. */
+const test = base.extend("start", ({ task }, { onCleanup }) => {
+  const ends = new AsyncDisposableStack()
+  onCleanup(() => ends.disposeAsync())
+  const { expect } = task.context
+
+  return async function start(name: RedisFormName) {
+    const form: RedisForm = await startRedisForm(name)
+    ends.defer(() => form.close())
+    const client = createRedis({ REDIS_URL: form.url, ...form.env }, {})
+    client.on("error", () => {})
+    ends.defer(() => client.disconnect())
+    await client.connect()
+    const producer = createProducer({ connection: client, queue: QUEUE, deadlineMs: 5_000 })
+    const consumer = createConsumer({
+      ...{ connection: client, queue: QUEUE, concurrency: 2, lockMs: 5_000, stallCheckMs: 500 },
+      run: async () => {
+        await sleep(50)
+        return {}
+      },
+      observe: { ended() {} },
+    })
+    ends.defer(() => producer.close())
+    ends.defer(() => consumer.close())
+    /** Retries until the job is accepted, as the vendor's callbacks do. */
+    async function enqueue(): Promise<void> {
+      const payload = createJobPayload({
+        ...{ projectId: "100001", archiveId: randomUUID(), encryptedPassword: "d3JhcHBlZA==" },
+        ...{ status: "uploaded", receivedAt: new Date().toISOString(), nonce: randomUUID() },
+      })
+      for (let tries = 0; ; tries++)
+        try {
+          await producer.enqueue(payload)
+          return
+        } catch (error) {
+          if (tries > 100) throw error
+          await sleep(200)
+        }
+    }
+    const done = (count: number) =>
+      expect
+        .poll(() => readAccounts(client, QUEUE), SOON)
+        .toMatchObject({ accepted: count, committed: count, live: 0, deadLetters: 0, missing: 0 })
+    /** Another connection, to one server. */
+    const connect = (url: string) => {
+      const direct = new Redis(url)
+      ends.defer(() => direct.disconnect())
+      return direct
+    }
+    return { form, client, consumer, enqueue, done, connect }
+  }
 })
 
-/** A producer and a consumer whose jobs take a moment. */
-async function start(name: RedisFormName) {
-  const form: RedisForm = await startRedisForm(name)
-  const client = createRedis({ REDIS_URL: form.url, ...form.env }, {})
-  client.on("error", () => {})
-  await client.connect()
-  const producer = createProducer({ connection: client, queue: QUEUE, deadlineMs: 5_000 })
-  const consumer = createConsumer({
-    ...{ connection: client, queue: QUEUE, concurrency: 2, lockMs: 5_000, stallCheckMs: 500 },
-    run: async () => {
-      await sleep(50)
-      return {}
-    },
-    observe: { ended() {} },
-  })
-  ends = [() => form.close(), () => client.disconnect(), () => producer.close(), () => consumer.close()]
-  /** Retries until the job is accepted, as the vendor's callbacks do. */
-  async function enqueue(): Promise<void> {
-    const payload = createJobPayload({
-      ...{ projectId: "100001", archiveId: randomUUID(), encryptedPassword: "d3JhcHBlZA==" },
-      ...{ status: "uploaded", receivedAt: new Date().toISOString(), nonce: randomUUID() },
-    })
-    for (let tries = 0; ; tries++)
-      try {
-        await producer.enqueue(payload)
-        return
-      } catch (error) {
-        if (tries > 100) throw error
-        await sleep(200)
-      }
-  }
-  const done = (count: number) =>
-    expect
-      .poll(() => readAccounts(client, QUEUE), SOON)
-      .toMatchObject({ accepted: count, committed: count, live: 0, deadLetters: 0, missing: 0 })
-  return { form, client, consumer, enqueue, done }
-}
-
-test("nobody misses the sentinels while the master is there", { timeout: 180_000 }, async () => {
+test.concurrent("nobody misses the sentinels while the master is there", { timeout: 180_000 }, async ({
+  start,
+}) => {
   const { form, enqueue, done } = await start("sentinel")
   for (let number = 0; number < 5; number++) await enqueue()
   await form.sentinel!.stopSentinels()
@@ -73,15 +85,14 @@ test("nobody misses the sentinels while the master is there", { timeout: 180_000
   await done(count + 1)
 })
 
-test("a master that becomes a replica under a waiting worker, and back, costs only time", {
+test.concurrent("a master that becomes a replica under a waiting worker, and back, costs only time", {
   timeout: 180_000,
-}, async () => {
-  const { form, enqueue, done } = await start("plain")
+}, async ({ start }) => {
+  const { form, enqueue, done, connect } = await start("plain")
   await enqueue()
   // By now the worker waits in a blocking command.
   await done(1)
-  const admin = new Redis(form.url)
-  ends.push(() => admin.disconnect())
+  const admin = connect(form.url)
   // A replica of nothing: it refuses all writes, and keeps its data.
   await admin.replicaof("127.0.0.1", 1)
   const adding = Promise.all(Array.from({ length: 5 }, enqueue))
@@ -96,7 +107,9 @@ test("a master that becomes a replica under a waiting worker, and back, costs on
   await done(26)
 })
 
-test("a paused queue's slot moves to another master, and nothing is lost", { timeout: 180_000 }, async () => {
+test.concurrent("a paused queue's slot moves to another master, and nothing is lost", {
+  timeout: 180_000,
+}, async ({ start, expect }) => {
   const { form, client, consumer, enqueue, done } = await start("cluster")
   for (let number = 0; number < 5; number++) await enqueue()
   await pauseQueue(client, QUEUE)
@@ -114,15 +127,14 @@ test("a paused queue's slot moves to another master, and nothing is lost", { tim
   await done(10)
 })
 
-test("a script fails halfway if part of its slot has moved, so a queue must be paused first", {
+test.concurrent("a script fails halfway if part of its slot has moved, so a queue must be paused first", {
   timeout: 180_000,
-}, async () => {
-  const { form, client, consumer } = await start("cluster")
+}, async ({ start, expect }) => {
+  const { form, client, consumer, connect } = await start("cluster")
   await consumer.close()
   const keys = Array.from({ length: 10 }, (_, number) => `{${QUEUE}}:${number}`)
   for (const key of keys) await client.set(key, "before")
-  const master = new Redis((await form.cluster!.masterOf(QUEUE)).port, "127.0.0.1", { password: "redis-pw" })
-  ends.push(() => master.disconnect())
+  const master = connect(`redis://:redis-pw@127.0.0.1:${(await form.cluster!.masterOf(QUEUE)).port}`)
   const script = "redis.call('SET', KEYS[1], 'written') return redis.call('GET', ARGV[1])"
   let outcome: unknown
   let left: unknown

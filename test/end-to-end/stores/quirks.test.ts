@@ -10,9 +10,9 @@ import { openStore } from "@unseal/archive/store/open"
 import { readWhole, writeWhole } from "@unseal/archive/store/small-object"
 import { createCertificate } from "@unseal/simulator/recording/openssl"
 import { makeRecording } from "@unseal/simulator/recording/recording"
-import { type S3Server, startS3Server } from "@unseal/simulator/s3/http/server"
+import { startS3Server } from "@unseal/simulator/s3/http/server"
 import { QUIRK_NAMES, QUIRKS, type QuirkName } from "@unseal/simulator/s3/quirks/quirks"
-import { afterAll, afterEach, beforeAll, expect, test } from "vitest"
+import { afterAll, beforeAll, expect, test } from "vitest"
 import { poisoned } from "../../harness/poisoned.ts"
 import { DESTINATION_NAME, S3_CREDENTIAL, SOURCE_NAME, s3Stores } from "../../harness/stores.ts"
 
@@ -61,11 +61,9 @@ const SENTENCES_OF_SEVERAL: Partial<Record<QuirkName, RegExp>> = {
 }
 
 let directory: string
-let server: S3Server
 let keyRing: KeyRing
 let publicKey: X509Certificate["publicKey"]
 let sample: Buffer
-const closing: (() => Promise<void>)[] = []
 
 beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), "unseal-quirks-"))
@@ -74,29 +72,28 @@ beforeAll(async () => {
   publicKey = new X509Certificate(await readFile(certificateFile)).publicKey
   keyRing = createKeyRing([parsePrivateKey(await readFile(keyFile), "key.pem")])
   sample = await readFile(join(import.meta.dirname, "../../vectors/audio-only-12s.mpegts"))
-  server = await startS3Server({ credentials: [credentials], buckets: [SOURCE_NAME, DESTINATION_NAME] })
 })
-afterEach(async () => {
-  server.quirks.clear()
-  for (const close of closing.splice(0)) await close()
-})
-afterAll(async () => {
-  await server?.close()
-  await rm(directory, { recursive: true })
-})
+afterAll(() => rm(directory, { recursive: true }))
 
-async function open(url: string) {
-  const store = await openStore(url, { env: {}, partSizeBytes: PART, credentials })
-  closing.push(() => store.close())
-  return poisoned(store)
+/** A server of the case's own: while one case's requests are repeated, others run. */
+async function startServer(ends: AsyncDisposableStack) {
+  const server = await startS3Server({ credentials: [credentials], buckets: [SOURCE_NAME, DESTINATION_NAME] })
+  ends.defer(() => server.close())
+  const open = async (url: string) => {
+    const store = await openStore(url, { env: {}, partSizeBytes: PART, credentials })
+    ends.defer(() => store.close())
+    return poisoned(store)
+  }
+  return { server, open, urls: s3Stores(server.port) }
 }
 
 for (const quirk of QUIRK_NAMES)
   for (const [parts, size] of Object.entries(SIZES)) {
     const sentence = SENTENCES[quirk] ?? (size > PART ? SENTENCES_OF_SEVERAL[quirk] : undefined)
     const ending = sentence ? "says so, and publishes nothing" : "is decrypted as by openssl"
-    test(`an archive of ${parts} on a store that ${QUIRKS[quirk].meaning} ${ending} (${quirk})`, async () => {
-      const urls = s3Stores(server.port)
+    test.concurrent(`an archive of ${parts} on a store that ${QUIRKS[quirk].meaning} ${ending} (${quirk})`, async () => {
+      await using ends = new AsyncDisposableStack()
+      const { server, open, urls } = await startServer(ends)
       const raw = { source: await open(urls.source), destination: await open(urls.destination) }
       const key = `${randomUUID()}/archive.ts`
       const tail = size % 188 === 0 ? "none" : "zero"
@@ -106,7 +103,7 @@ for (const quirk of QUIRK_NAMES)
       server.quirks.add(quirk)
       // Concurrent requests share the first ten redirects, and might all outlast them. So the bucket stays new.
       const anew = quirk === "redirect-307" && server.operations.subscribe(() => server.quirks.add(quirk))
-      if (anew) closing.push(async () => anew())
+      if (anew) ends.defer(async () => anew())
       const ended = decryptArchive(
         {
           ...{ archiveId: randomUUID(), projectId: "123456", encryptedPassword: recording.encryptedPassword },

@@ -21,12 +21,13 @@ const VECTOR = fileURLToPath(new URL("../../../../test/vectors/openssl-pkcs7/", 
 const PROJECT = "100001"
 const QUEUE = "stand-aside"
 
-test.each([
+test.concurrent.for([
   ["keys", "ERR_KEY_SERVICE_UNAVAILABLE"],
   ["destination", "ERR_STORE_DENIED"],
 ] as const)(
   "a worker without %s stands aside, is not ready, and is back once it is mended",
-  async (side, code) => {
+  { timeout: 300_000 },
+  async ([side, code], { expect }) => {
     await using ends = new AsyncDisposableStack()
     const directory = await mkdtemp(join(tmpdir(), "unseal-aside-"))
     ends.defer(() => rm(directory, { recursive: true, force: true }))
@@ -52,7 +53,7 @@ test.each([
       const redis = connectRedis({ REDIS_URL: server.url }, "consumer", logger)
       ends.defer(() => redis.disconnect())
       const registry = createRegistry()
-      const consumer = { asides: { firstMs: 200, mostMs: 400 } }
+      const consumer = { asides: { firstMs: 200, mostMs: 400 }, suspension: { firstMs: 200, mostMs: 800 } }
       const worker = createWorker({ config, redis, registry, logger, consumer })
       ends.defer(() => worker.close())
       return { ...worker, redis, registry }
@@ -118,7 +119,6 @@ test.each([
     const attempts = await Promise.all(ids.map((id) => redis.hget(queueKey(QUEUE, id), "atm")))
     expect(new Set(attempts)).toEqual(new Set(["1"]))
   },
-  300_000,
 )
 
 test("a worker that can serve one of its projects is ready", () => {
