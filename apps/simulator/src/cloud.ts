@@ -150,7 +150,7 @@ export function createRecordingCloud(options: RecordingCloudOptions): RecordingC
       const lane = async (): Promise<void> => {
         for await (const [index, one] of wanted) {
           if (signal?.aborted) break
-          const begun = Promise.try(begin, one, signal)
+          const begun = (async () => begin(one, signal))()
           const delivered = begun.then((begun) => begun.delivered)
           // Awaited at the end. Until then a rejection must not count as unhandled.
           delivered.catch(() => {})

@@ -74,3 +74,16 @@ test("an error names the proxy that refused, and what to do about it", async () 
   })
   expect(asked.at(-1)).toBe("CONNECT api.example.invalid:443")
 })
+
+test("a request that fails says so if this Node can't use the proxy", async () => {
+  undo = useProxies({ HTTPS_PROXY: at }, {})
+  await expect(ask("http://api.example.invalid")).rejects.toThrow(
+    `requests to the vendor ignore HTTPS_PROXY with Node ${process.version}: take Node 24.14 or newer`,
+  )
+  expect(await ask(`http://${at}`)).toBeNull()
+  undo()
+  await expect(ask("http://api.example.invalid")).rejects.not.toThrow("ignore HTTPS_PROXY")
+  // Without a proxy, nothing is missing.
+  undo = useProxies({}, {})
+  await expect(ask("http://api.example.invalid")).rejects.not.toThrow("ignore HTTPS_PROXY")
+})

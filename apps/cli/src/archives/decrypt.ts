@@ -3,6 +3,7 @@ import { decryptArchive } from "@unseal/archive/decrypt/archive"
 import { createByteBudget } from "@unseal/archive/decrypt/budget"
 import { UnsealError } from "@unseal/archive/errors"
 import type { TailRule } from "@unseal/archive/format/tail"
+import { AsyncHeld } from "@unseal/archive/held"
 import { readArchiveSettings } from "../config.ts"
 import { Interrupted, UsageError } from "../terminal/exit.ts"
 import { bytes, createProgress } from "../terminal/progress.ts"
@@ -53,7 +54,7 @@ export async function decryptCommand(
         : `--require-size has nothing to compare with: ${options.callback} announces no size`,
     )
   const keyRing = await readKeyRing(options, settings.UNSEAL_OAEP_HASH, settings.UNSEAL_KEYS, signal)
-  await using held = new AsyncDisposableStack()
+  await using held = new AsyncHeld()
   held.defer(keyRing.close)
   const destination = await openDestination(to, signal)
   const progress = createProgress(

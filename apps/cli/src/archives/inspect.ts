@@ -2,6 +2,7 @@ import { UnsealError } from "@unseal/archive/errors"
 import { labelOf } from "@unseal/archive/format/envelopes"
 import { explainNoMatch } from "@unseal/archive/format/key-ring"
 import { decodeEncryptedPassword, parsePassword, wipe } from "@unseal/archive/format/password"
+import { AsyncHeld } from "@unseal/archive/held"
 import { readArchiveSettings } from "../config.ts"
 import { type KeyOptions, readKeyRing } from "./key-options.ts"
 import { type PasswordOptions, readGivenPassword } from "./password-options.ts"
@@ -26,7 +27,7 @@ export async function inspectCommand(
 
   const wrapped = decodeEncryptedPassword(given.encryptedPassword)
   const ring = await readKeyRing(options, settings.UNSEAL_OAEP_HASH, settings.UNSEAL_KEYS, signal)
-  await using held = new AsyncDisposableStack()
+  await using held = new AsyncHeld()
   held.defer(ring.close)
   const unwrapped = await ring.unwrap(wrapped, signal)
   if (unwrapped === null) throw new UnsealError("ERR_NO_MATCHING_KEY", explainNoMatch(ring, wrapped))

@@ -115,7 +115,8 @@ function findSeams(sample: Uint8Array): Seams {
 
     const hasPayload = (sample[at + 3]! & 0x10) !== 0
     if (!hasPayload) continue
-    const first = firstCounters.getOrInsert(pid, counter)
+    const first = firstCounters.get(pid) ?? counter
+    firstCounters.set(pid, first)
     counterSteps[pid] = (counter + 1 - first) & 0x0f
 
     const unit = unitHeader(sample, at)
@@ -147,7 +148,8 @@ interface TickSpan {
 }
 
 function widen(spans: Map<number, TickSpan>, pid: number, ticks: number): void {
-  const span = spans.getOrInsertComputed(pid, () => ({ start: ticks, earliest: 0, latest: 0, count: 0 }))
+  const span = spans.get(pid) ?? { start: ticks, earliest: 0, latest: 0, count: 0 }
+  spans.set(pid, span)
   // A signed distance measures samples correctly whose time stamps wrap or step back a little.
   const distance = ((ticks - span.start + TICKS * 1.5) % TICKS) - TICKS / 2
   span.earliest = Math.min(span.earliest, distance)

@@ -1,4 +1,5 @@
 import { type DecryptResult, decryptArchive } from "@unseal/archive/decrypt/archive"
+import { AsyncHeld } from "@unseal/archive/held"
 import { untilAborted } from "@unseal/archive/waiting"
 import type { JobPayload } from "@unseal/queue/jobs/job"
 import type { JobContext } from "@unseal/queue/run/consumer"
@@ -57,7 +58,7 @@ export function createJobRunner({
         throw error
       })
     // Whatever fails from here on must release the stores, or they are never closed.
-    await using held = new AsyncDisposableStack()
+    await using held = new AsyncHeld()
     held.defer(opened.release)
     const copy = fallback(sidedPlace(opened, given), payload, given)
     held.defer(copy.close)

@@ -9,6 +9,7 @@ import { plaintextSizeOf } from "../format/envelope.ts"
 import { planParts } from "../format/part-plan.ts"
 import type { Part, PartPlan } from "../format/parts.ts"
 import { keptSize, readTail, type Tail } from "../format/tail.ts"
+import { Held } from "../held.ts"
 import { createOrderedAuthenticator, createOrderedDigest, needsCiphertext } from "../ordered/consumers.ts"
 import { writeRecord } from "../record/committed.ts"
 import {
@@ -30,7 +31,7 @@ import { checkPartSize, decryptHead, type TransferResult, transferParts } from "
 import type { PinnedArchive } from "./pinned.ts"
 import { namePlain } from "./plain.ts"
 import { receiptFacts } from "./proof.ts"
-import type { ArchiveRequest, DecryptOptions } from "./request.ts"
+import { type ArchiveRequest, type DecryptOptions, type RunOptions, withDefaults } from "./request.ts"
 import { discardAfter, discardForgotten, type RunUpload, resumeUpload } from "./resume.ts"
 import { during } from "./steps.ts"
 
@@ -45,12 +46,12 @@ export interface DecryptResult {
 /** What every step of a run uses. */
 interface Run {
   readonly request: ArchiveRequest
-  readonly options: DecryptOptions
+  readonly options: RunOptions
   readonly signal: AbortSignal
   readonly startedAt: string
   readonly upload: RunUpload
   /** Released when the run has ended, however it ends. */
-  readonly held: DisposableStack
+  readonly held: Held
 }
 
 /**
@@ -59,10 +60,11 @@ interface Run {
  */
 export async function decryptArchive(
   request: ArchiveRequest,
-  options: DecryptOptions,
-  signal: AbortSignal,
+  given: DecryptOptions,
+  signal: AbortSignal = new AbortController().signal,
 ): Promise<DecryptResult> {
-  using held = new DisposableStack()
+  const options = withDefaults(given)
+  using held = new Held()
   const run: Run = { request, options, signal, startedAt: new Date().toISOString(), upload: {}, held }
   const { observe, checkpoint } = options
   let archive: PinnedArchive | undefined

@@ -1,13 +1,14 @@
 /** The first step of a run: looks at what is at the source and at the destination. */
 
 import { NO_CONTENT_KEY, unwrapContentKey } from "../format/content-key.ts"
+import type { Held } from "../held.ts"
 import { findCommitted, metadataOf } from "../record/committed.ts"
 import type { ArchiveRecord } from "../record/record.ts"
 import type { CreateOptions, StoredObject } from "../store/contract.ts"
 import { type ArchiveKey, createArchiveKey } from "./archive-key.ts"
 import type { Checkpoint } from "./checkpoint.ts"
 import { type PinnedArchive, pinArchive } from "./pinned.ts"
-import type { ArchiveRequest, DecryptOptions } from "./request.ts"
+import type { ArchiveRequest, RunOptions } from "./request.ts"
 import { discardUpload } from "./resume.ts"
 
 /** An archive and its surroundings, as the look found them. The later steps work on this. */
@@ -25,8 +26,8 @@ export interface Found {
  */
 export async function look(
   request: ArchiveRequest,
-  options: DecryptOptions,
-  held: DisposableStack,
+  options: RunOptions,
+  held: Held,
   signal: AbortSignal,
 ): Promise<Found | { record: ArchiveRecord }> {
   const { source, sourceKeys, destination } = request

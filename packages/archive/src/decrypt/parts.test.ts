@@ -8,6 +8,7 @@ import { UnsealError } from "../errors.ts"
 import { aes256Cbc } from "../format/cbc.ts"
 import { planParts } from "../format/part-plan.ts"
 import { type Part, sizeOf } from "../format/parts.ts"
+import { Held } from "../held.ts"
 import { createOrderedDigest } from "../ordered/consumers.ts"
 import { createThreadHash } from "../ordered/hash-thread.ts"
 import type { PartWriter } from "../store/contract.ts"
@@ -51,7 +52,7 @@ const transfer = (size: number, partSize: number, more: Partial<Transfer>): Tran
   trusted: new Map(),
   head: undefined,
   consumers: [createOrderedDigest("plaintext")],
-  held: new DisposableStack(),
+  held: new Held(),
   budget: createByteBudget(16 * MIB),
   observe: {},
   onWritten: async () => {},
@@ -115,7 +116,7 @@ test.each([true, false])(
     const head = await decryptHead(running, never)
     await transferParts({ ...running, head }, never)
     expect(budget.holders).toBe(keepsBodies ? 3 : 0)
-    running.held.dispose()
+    running.held[Symbol.dispose]()
     expect(budget.holders).toBe(0)
   },
 )
@@ -129,7 +130,7 @@ test("the memory of a first part that can't be decrypted is given back with the 
     },
   })
   await expect(decryptHead(running, never)).rejects.toThrow("no packets")
-  running.held.dispose()
+  running.held[Symbol.dispose]()
   expect(budget.holders).toBe(0)
 })
 

@@ -3,6 +3,7 @@
 import { UnsealError } from "../errors.ts"
 import { combineCrc32 } from "../format/crc32.ts"
 import { type Part, type PartPlan, sizeOf } from "../format/parts.ts"
+import type { Held } from "../held.ts"
 import { createOrderedConsumers, needsCiphertext, type OrderedConsumer } from "../ordered/consumers.ts"
 import type { PartWriter } from "../store/contract.ts"
 import { allEnded } from "../waiting.ts"
@@ -34,7 +35,7 @@ export interface Decryption {
   readonly budget: ByteBudget
   readonly observe: PartObserver
   /** Receives what stays in use for longer than one part's transfer. */
-  readonly held: DisposableStack
+  readonly held: Held
 }
 
 export interface Transfer extends Decryption {

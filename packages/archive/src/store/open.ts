@@ -1,6 +1,7 @@
 import type { ErrorCode } from "../errors.ts"
 import type { OpenedStore } from "./contract.ts"
 import { withRequestLimit } from "./limited.ts"
+import { needingPackages } from "./needed-packages.ts"
 import type { StoreNotice } from "./notices.ts"
 import {
   type AdapterOptions,
@@ -47,13 +48,22 @@ export async function openStore(url: string, options: OpenStoreOptions): Promise
   return { ...withRetries(limited, { onRetry }), close: () => store.close() }
 }
 
+/** What each adapter imports: optional peers of the package, so that users of one store need not install the other's. */
+const S3_PACKAGES = ["@aws-sdk/client-s3", "@aws-sdk/credential-providers", "@smithy/signature-v4"] as const
+const AZURE_PACKAGES = ["@azure/storage-blob"] as const
+
 // Imported only when needed: an SDK takes longer to load than a small archive takes to decrypt.
 async function openAdapter(url: StoreUrl, options: AdapterOptions): Promise<OpenedStore> {
   switch (url.kind) {
     case "s3":
-      return (await import("./s3/store.ts")).openS3Store(url, options)
+      return (await needingPackages("s3://", S3_PACKAGES, () => import("./s3/store.ts"))).openS3Store(
+        url,
+        options,
+      )
     case "azure":
-      return (await import("./azure/store.ts")).openAzureStore(url, options)
+      return (
+        await needingPackages("azure://", AZURE_PACKAGES, () => import("./azure/store.ts"))
+      ).openAzureStore(url, options)
     case "file":
       return (await import("./directory/store.ts")).openFileStore(url, options)
   }

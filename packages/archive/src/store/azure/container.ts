@@ -14,6 +14,7 @@ import {
   StorageSharedKeyCredential,
 } from "@azure/storage-blob"
 import { UnsealError } from "../../errors.ts"
+import { needingPackages } from "../needed-packages.ts"
 import type { StoreNotice } from "../notices.ts"
 import type { AzureStoreUrl } from "../url.ts"
 import { limitAnswers } from "./answers.ts"
@@ -93,7 +94,11 @@ async function fromIdentity(endpoint: string, container: string): Promise<BlobSe
       "ERR_STORE_DENIED",
       `no credential for azure://${container}: set AZURE_STORAGE_KEY, AZURE_STORAGE_SAS_TOKEN or AZURE_STORAGE_CONNECTION_STRING of its account; an identity's token is not sent to an endpoint without TLS`,
     )
-  const { DefaultAzureCredential } = await import("@azure/identity")
+  const { DefaultAzureCredential } = await needingPackages(
+    `azure://${container} without a key or a SAS token`,
+    ["@azure/identity"],
+    () => import("@azure/identity"),
+  )
   return new BlobServiceClient(endpoint, new DefaultAzureCredential(), PIPELINE)
 }
 
