@@ -90,7 +90,8 @@ export interface System {
   readonly vendorEnv: Readonly<Record<string, string>>
   /** Settings with which the CLI reaches this system's queue. */
   readonly env: Readonly<Record<string, string>>
-  startWorker(): Promise<SystemWorker>
+  /** `within` is a command prefix that executes the rest, as `env` does. */
+  startWorker(within?: readonly string[]): Promise<SystemWorker>
   record(wish: RecordWish): Promise<void>
   /** Newest first. */
   archives(): Promise<readonly ArchiveSummary[]>
@@ -109,8 +110,13 @@ export async function startSystem(options: SystemOptions): Promise<System> {
   }
   const ready = options.onReady ?? (() => {})
 
-  async function start(name: string, app: AppName, env: Record<string, string>): Promise<AppProcess> {
-    const process = await startApp(app, { env, onLine: (line) => options.onLine?.(name, line) })
+  async function start(
+    name: string,
+    app: AppName,
+    env: Record<string, string>,
+    within: readonly string[] = [],
+  ): Promise<AppProcess> {
+    const process = await startApp(app, { env, within, onLine: (line) => options.onLine?.(name, line) })
     closing.push(() => process.stop())
     const ports = Object.entries(process.ports).map(([port, number]) => `${port} ${number}`)
     ready(name, `pid ${process.pid}${ports.length > 0 ? `, ports: ${ports.join(", ")}` : ""}`)
@@ -170,22 +176,27 @@ export async function startSystem(options: SystemOptions): Promise<System> {
 
     const workers: SystemWorker[] = []
     let started = 0
-    async function startWorker(): Promise<SystemWorker> {
+    async function startWorker(within: readonly string[] = []): Promise<SystemWorker> {
       const name = `worker ${++started}`
-      const app = await start(name, "worker", {
-        ...common,
-        ...stores.env,
-        UNSEAL_PROJECT_ID: PROJECT_ID,
-        UNSEAL_SOURCE: stores.source,
-        UNSEAL_DESTINATION: stores.destination,
-        UNSEAL_KEYS: keysDirectory,
-        ...options.workerEnv,
-      })
+      const app = await start(
+        name,
+        "worker",
+        {
+          ...common,
+          ...stores.env,
+          UNSEAL_PROJECT_ID: PROJECT_ID,
+          UNSEAL_SOURCE: stores.source,
+          UNSEAL_DESTINATION: stores.destination,
+          UNSEAL_KEYS: keysDirectory,
+          ...options.workerEnv,
+        },
+        within,
+      )
       const worker = { ...app, name }
       workers.push(worker)
       return worker
     }
-    await Promise.all(Array.from({ length: options.workers }, startWorker))
+    await Promise.all(Array.from({ length: options.workers }, () => startWorker()))
 
     const open = async (url: string) => {
       // The SDK's own chain reads this process's environment, which lacks the credential: it exists for this run alone.

@@ -40,9 +40,14 @@ async function unpacked() {
   return pathOf
 }
 
-async function tool(name: "kubectl" | "helm", args: readonly string[]): Promise<string> {
+/** The path of a program, which is unpacked if need be. */
+export async function toolPath(name: "kubectl" | "helm"): Promise<string> {
   tools ??= unpacked()
-  const { stdout } = await run((await tools)(name), args, {
+  return (await tools)(name)
+}
+
+async function tool(name: "kubectl" | "helm", args: readonly string[]): Promise<string> {
+  const { stdout } = await run(await toolPath(name), args, {
     maxBuffer: 1e8,
     env: { PATH: process.env.PATH, HOME: "/nonexistent" },
   })

@@ -1,0 +1,115 @@
+/** A real Prometheus that scrapes the processes of a test. */
+import { type ChildProcess, spawn } from "node:child_process"
+import { once } from "node:events"
+import { mkdtemp, rename, rm, writeFile } from "node:fs/promises"
+import { createServer } from "node:net"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { setTimeout as sleep } from "node:timers/promises"
+import { ensureProgram } from "./programs.ts"
+
+const READY_MS = 60_000
+
+export interface Prometheus {
+  readonly url: string
+  /** Scrapes these admin ports from now on, with the labels that a PodMonitor would add. */
+  scrape(ports: readonly number[]): Promise<void>
+  /** The value of an instant query with one result; `null` if it has none, or is not a number. */
+  query(expression: string): Promise<number | null>
+  close(): Promise<void>
+}
+
+/** Starts Prometheus on a free port, in a directory of its own. `intervalMs` lies between two scrapes. */
+export async function startPrometheus(intervalMs: number): Promise<Prometheus> {
+  const program = await ensureProgram("prometheus", {
+    packages: { apt: "prometheus", dnf: "golang-github-prometheus", apk: "prometheus", brew: "prometheus" },
+  })
+  const directory = await mkdtemp(join(tmpdir(), "unseal-prometheus-"))
+  const targets = join(directory, "targets.json")
+  await writeFile(targets, "[]")
+  const configuration = {
+    global: { scrape_interval: `${intervalMs}ms`, scrape_timeout: `${intervalMs}ms` },
+    scrape_configs: [{ job_name: "unseal", file_sd_configs: [{ files: [targets] }] }],
+  }
+  await writeFile(join(directory, "prometheus.yml"), JSON.stringify(configuration))
+  const port = await freePort()
+  const url = `http://127.0.0.1:${port}`
+  const child = spawn(
+    program,
+    [
+      `--config.file=${join(directory, "prometheus.yml")}`,
+      `--storage.tsdb.path=${join(directory, "data")}`,
+      `--web.listen-address=127.0.0.1:${port}`,
+    ],
+    { stdio: ["ignore", "ignore", "pipe"] },
+  )
+  let log = ""
+  child.stderr.setEncoding("utf8").on("data", (text) => {
+    log = (log + text).slice(-20_000)
+  })
+  const close = async () => {
+    await ended(child)
+    await rm(directory, { recursive: true, force: true })
+  }
+  try {
+    const deadline = Date.now() + READY_MS
+    while (
+      !(await fetch(`${url}/-/ready`).then(
+        (answer) => answer.ok,
+        () => false,
+      ))
+    ) {
+      if (child.exitCode !== null || Date.now() > deadline)
+        throw new Error(`prometheus did not start:\n${log}`)
+      await sleep(50)
+    }
+  } catch (error) {
+    await close()
+    throw error
+  }
+  let versions = 0
+  let writing: Promise<void> = Promise.resolve()
+  return {
+    url,
+    async scrape(ports) {
+      const group = { targets: ports.map((each) => `127.0.0.1:${each}`), labels: { namespace: "unseal" } }
+      // Prometheus watches the directory, and must not read half a file.
+      const written = `${targets}.${++versions}`
+      writing = writing.then(async () => {
+        await writeFile(written, JSON.stringify([group]))
+        await rename(written, targets)
+      })
+      await writing
+    },
+    async query(expression) {
+      const answer = await fetch(`${url}/api/v1/query?${new URLSearchParams({ query: expression })}`)
+      const { status, data, error } = (await answer.json()) as {
+        status: string
+        error?: string
+        data?: { result: { value: [number, string] }[] }
+      }
+      if (status !== "success") throw new Error(`prometheus refuses ${expression}: ${error}`)
+      if (data!.result.length > 1) throw new Error(`${expression} has ${data!.result.length} results`)
+      const value = Number(data!.result[0]?.value[1] ?? Number.NaN)
+      return Number.isFinite(value) ? value : null
+    },
+    close,
+  }
+}
+
+async function ended(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return
+  child.kill("SIGTERM")
+  const force = setTimeout(() => child.kill("SIGKILL"), 15_000)
+  await once(child, "exit")
+  clearTimeout(force)
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1")
+  await once(server, "listening")
+  const { port } = server.address() as { port: number }
+  server.close()
+  await once(server, "close")
+  return port
+}
