@@ -65,6 +65,20 @@ describe("unseal", () => {
     expect((await readFile(join(folder, "archive.ts"))).equals(await plaintextByOpenssl())).toBe(true)
   })
 
+  it("makes a key and its certificate", async () => {
+    await unseal(
+      "certificate",
+      "create",
+      "--generate-passphrase",
+      "--out",
+      "cert.pem",
+      "--keyout",
+      "made.pem",
+    )
+    const { stdout } = await run("openssl", ["x509", "-in", join(folder, "cert.pem"), "-noout", "-subject"])
+    expect(stdout).toContain("subject")
+  })
+
   it("has the processes inside", async () => {
     for (const name of ["ingest", "worker", "simulator"]) {
       const { stdout } = await unseal(name, "--help")

@@ -1,14 +1,10 @@
 import { type KeyObject, randomBytes, webcrypto } from "node:crypto"
-import "./reflect-polyfill.ts"
-import {
-  AuthorityKeyIdentifierExtension,
-  BasicConstraintsExtension,
-  type JsonName,
-  Name,
-  SubjectKeyIdentifierExtension,
-  X509CertificateGenerator,
-} from "@peculiar/x509"
+import type { JsonName } from "@peculiar/x509"
 import { UsageError } from "../terminal/exit.ts"
+import { x509 } from "./x509.ts"
+
+const { AuthorityKeyIdentifierExtension, BasicConstraintsExtension, Name } = x509
+const { SubjectKeyIdentifierExtension, X509CertificateGenerator } = x509
 
 const SIGNING = { name: "RSASSA-PKCS1-v1_5", hash: "SHA-256" }
 const DAY_MS = 86_400_000
