@@ -53,7 +53,7 @@ function keyPair(project) {
     const args = ["certificate", "create", "--generate-passphrase"]
     args.push("--out", join(fresh, "cert.pem"), "--keyout", join(fresh, "first.pem"))
     const unseal = join(process.cwd(), "node_modules/.bin/unseal")
-    execFileSync(process.execPath, [unseal, ...args], { stdio: ["ignore", "ignore", "inherit"] })
+    execFileSync(process.execPath, [unseal, ...args], { stdio: ["ignore", "ignore", "pipe"] })
     renameSync(fresh, keys)
   }
   const certificate = join(directory, "vendor", `${project}-cert.pem`)

@@ -52,7 +52,7 @@ const text = async (id: string, env?: Record<string, string>) => {
   return { code, stderr, text: stdout.toString() }
 }
 
-test.concurrent("a finished archive: its job, both objects with sizes and ETags, its digest, no password, nothing to do", async () => {
+test("a finished archive: its job, both objects with sizes and ETags, its digest, no password, nothing to do", async () => {
   const told = await text(done.archiveId)
   expect(told).toMatchObject({ code: 0, stderr: "" })
   expect(told.text).toMatch(/^queue {10}completed 20/m)
@@ -67,7 +67,7 @@ test.concurrent("a finished archive: its job, both objects with sizes and ETags,
   for (const output of [told.text, json]) expect(output).not.toContain(done.encryptedPassword.slice(0, 24))
 })
 
-test.concurrent("a dead letter: its code and its remedy, without its password", async () => {
+test("a dead letter: its code and its remedy, without its password", async () => {
   const told = await text(cut.archiveId)
   expect(told.code).toBe(0)
   expect(told.text).toMatch(/^queue {10}dead letter since 20/m)
@@ -81,7 +81,7 @@ test.concurrent("a dead letter: its code and its remedy, without its password", 
   expect((await text(jobId)).text).toBe(told.text)
 })
 
-test.concurrent("a missing object: since when, under which keys, and when the worker looks again", async () => {
+test("a missing object: since when, under which keys, and when the worker looks again", async () => {
   // The worker looks again every few seconds, and the job runs meanwhile.
   let told = { text: "" }
   await vi.waitFor(async () => {
@@ -93,7 +93,7 @@ test.concurrent("a missing object: since when, under which keys, and when the wo
   expect(told.text).toMatch(/^next .*its object is not at the source: .*looked for again at 20/m)
 })
 
-test.concurrent("with only the stores, or only Redis, it says what it did not look at", async () => {
+test("with only the stores, or only Redis, it says what it did not look at", async () => {
   const stores = await show(done.archiveId, NO_REDIS)
   expect(stores).toMatchObject({ code: 0, projects: [{ next: "nothing to do: it is decrypted" }] })
   expect(stores.projects[0]!.jobs.notLooked).toMatch(/redis did not answer within 5 s/)
@@ -106,7 +106,18 @@ test.concurrent("with only the stores, or only Redis, it says what it did not lo
   expect(half.text).toMatch(/^next {11}nothing to do: it is decrypted$/m)
 })
 
-test.concurrent("an unknown archive exits with 3, an ambiguous prefix of an id exits with 2 and lists the candidates", async () => {
+test("a store that can't be reached is reported, and so is everything else", async () => {
+  const denied = system.s3.faults.add({
+    ...{ operation: "*", key: new RegExp(`^${PROJECT_ID}/${done.archiveId}`) },
+    ...{ times: Number.POSITIVE_INFINITY, action: { status: 403 } },
+  })
+  const told = await text(done.archiveId).finally(() => denied.remove())
+  expect(told.code).toBe(0)
+  expect(told.text).toMatch(/^queue {10}completed/m)
+  expect(told.text).toMatch(/^source {9}(not looked at: ERR_STORE_DENIED|not there)/m)
+})
+
+test("an unknown archive exits with 3, an ambiguous prefix of an id exits with 2 and lists the candidates", async () => {
   const id = randomUUID()
   const nowhere = await text(id)
   expect(nowhere).toMatchObject({ code: 3, stderr: expect.stringContaining(`${id} was not found`) })
@@ -125,17 +136,6 @@ test.concurrent("an unknown archive exits with 3, an ambiguous prefix of an id e
     ["00000000-0000", "the queue knows no archive whose id begins with"],
   ] as const)
     expect(await text(wrong)).toMatchObject({ code: 2, stderr: expect.stringContaining(why) })
-})
-
-test("a store that can't be reached is reported, and so is everything else", async () => {
-  const denied = system.s3.faults.add({
-    ...{ operation: "*", key: new RegExp(`^${PROJECT_ID}/${done.archiveId}`) },
-    ...{ times: Number.POSITIVE_INFINITY, action: { status: 403 } },
-  })
-  const told = await text(done.archiveId).finally(() => denied.remove())
-  expect(told.code).toBe(0)
-  expect(told.text).toMatch(/^queue {10}completed/m)
-  expect(told.text).toMatch(/^source {9}(not looked at: ERR_STORE_DENIED|not there)/m)
 })
 
 test("shows all projects that know the archive, or the requested one", async () => {

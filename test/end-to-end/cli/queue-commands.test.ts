@@ -61,7 +61,7 @@ const list = (...args: string[]) =>
     ...args,
   )
 
-test.concurrent("dead letters are listed with their code, their attempts and what to do, and without a password", async () => {
+test("dead letters are listed with their code, their attempts and what to do, and without a password", async () => {
   const { code, stdout, stderr } = await system.cli(["queue", "dead-letters"])
   const text = stdout.toString()
   expect({ code, stderr }).toEqual({ code: 0, stderr: "4 dead letters\n" })
@@ -72,7 +72,7 @@ test.concurrent("dead letters are listed with their code, their attempts and wha
   expect(text).not.toContain(cut[0]!.encryptedPassword.slice(0, 40))
 })
 
-test.concurrent("they can be chosen by code, project, archive and number", async () => {
+test("they can be chosen by code, project, archive and number", async () => {
   expect(await list()).toHaveLength(4)
   expect(await list("--limit", "2")).toHaveLength(2)
   expect(await list("--code", "ERR_CIPHERTEXT_INVALID")).toHaveLength(3)
@@ -87,7 +87,7 @@ test.concurrent("they can be chosen by code, project, archive and number", async
   expect([code, stderr]).toEqual([2, expect.stringContaining("--older-than must be")])
 })
 
-test.concurrent("an unknown code is refused with the one that was meant", async () => {
+test("an unknown code is refused with the one that was meant", async () => {
   for (const command of ["dead-letters", "redrive"])
     expect(await system.cli(["queue", command, "--code", "ERR_STALED"])).toMatchObject({
       code: 2,
@@ -109,7 +109,7 @@ test("a failure that only the queue sees is listed with its remedy, too", async 
   expect(stdout.toString()).toContain(FAILURES.ERR_STALLED.remedy)
 })
 
-test.concurrent("a missing queue is distinguished from an empty one", async () => {
+test("a missing queue is distinguished from an empty one", async () => {
   for (const command of ["status", "dead-letters", "redrive --all"]) {
     const args = ["queue", ...command.split(" ")]
     const empty = await system.cli(args, { UNSEAL_QUEUE: "misspelt" })
@@ -119,7 +119,7 @@ test.concurrent("a missing queue is distinguished from an empty one", async () =
   }
 })
 
-test.concurrent("a callback of another project than the environment's is refused with both", async () => {
+test("a callback of another project than the environment's is refused with both", async () => {
   const archive = system.make(188 * 16)
   const { archiveId: id, encryptedPassword: password } = archive
   const file = join(system.directory, "callback.json")
@@ -134,7 +134,7 @@ test.concurrent("a callback of another project than the environment's is refused
     })
 })
 
-test.concurrent("redriving requires a choice, and a dry run changes nothing", async () => {
+test("redriving requires a choice, and a dry run changes nothing", async () => {
   expect(await system.cli(["queue", "redrive"])).toMatchObject({
     code: 2,
     stderr: expect.stringContaining("say which dead letters"),
@@ -355,8 +355,9 @@ test("archives that were not restored in time are dead letters, and are done onc
 }, 180_000)
 
 test("a Redis that is away is exit code 3", async () => {
-  const away = { REDIS_URL: "redis://127.0.0.1:1" }
-  const commands = ["status", "dead-letters"].map((command) => system.cli(["queue", command], away))
-  for (const result of await Promise.all(commands))
-    expect(result).toMatchObject({ code: 3, stderr: expect.stringContaining("redis did not answer") })
+  for (const command of ["status", "dead-letters"])
+    expect(await system.cli(["queue", command], { REDIS_URL: "redis://127.0.0.1:1" })).toMatchObject({
+      code: 3,
+      stderr: expect.stringContaining("redis did not answer"),
+    })
 })
