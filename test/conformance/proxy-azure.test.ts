@@ -24,11 +24,15 @@ describe("Azure", () => {
   })
 
   /** Opens the store at `endpoint` through a proxy at `port`. */
-  async function openBy(port: number, endpoint: string, user = "", idleTimeoutMs = 5_000) {
-    const HTTPS_PROXY = `http://${user}127.0.0.1:${port}`
-    vi.stubEnv("HTTPS_PROXY", HTTPS_PROXY)
+  async function openBy(
+    port: number,
+    endpoint: string,
+    { user = "", idleTimeoutMs = 5_000, variable = "HTTPS_PROXY" } = {},
+  ) {
+    const at = `http://${user}127.0.0.1:${port}`
+    vi.stubEnv(variable, at)
     const key = Buffer.alloc(64, 1).toString("base64")
-    const env = { AZURE_STORAGE_ACCOUNT: "account", AZURE_STORAGE_KEY: key, HTTPS_PROXY }
+    const env = { AZURE_STORAGE_ACCOUNT: "account", AZURE_STORAGE_KEY: key, [variable]: at }
     const url = `azure://archives?endpoint=${endpoint}/account`
     const store = poisoned(await openStore(url, { env, idleTimeoutMs }))
     closing.push(
@@ -54,7 +58,8 @@ describe("Azure", () => {
         ]
         for (const failure of await Promise.allSettled(failures)) {
           expect(failure).toMatchObject({ reason: { code, message: expect.stringMatching(words) } })
-          expect(failure).toMatchObject({ reason: { message: expect.stringContaining(`127.0.0.1:${port}`) } })
+          for (const host of [`127.0.0.1:${port}`, new URL(endpointBy(scheme)).host])
+            expect(failure).toMatchObject({ reason: { message: expect.stringContaining(host) } })
         }
       })
 
@@ -62,7 +67,7 @@ describe("Azure", () => {
     "says that the proxy wants another password, and never shows it, over %s",
     async (scheme) => {
       const { port } = await through({ user: "other:one" })
-      const store = await openBy(port, endpointBy(scheme), "ops:hunter2hunter2@")
+      const store = await openBy(port, endpointBy(scheme), { user: "ops:hunter2hunter2@" })
       const failure = store.stat("a.ts", never)
       await expect(failure).rejects.toThrow(
         /wants another user and password \(407\): put them into HTTPS_PROXY/,
@@ -71,18 +76,27 @@ describe("Azure", () => {
     },
   )
 
-  it.each(schemes)("says that the proxy can't be reached, over %s", async (scheme) => {
-    const { port, close } = await through()
-    await close()
-    await expect((await openBy(port, endpointBy(scheme))).stat("a.ts", never)).rejects.toMatchObject({
-      code: "ERR_STORE_UNAVAILABLE",
-      message: `the proxy 127.0.0.1:${port} (HTTPS_PROXY) can't be reached: ECONNREFUSED`,
-    })
-  })
+  it.each([
+    ["https", "HTTPS_PROXY"],
+    ["http", "HTTPS_PROXY"],
+    ["http", "ALL_PROXY"],
+  ] as const)(
+    "says that the proxy can't be reached, over %s, and that %s names it",
+    async (scheme, variable) => {
+      const { port, close } = await through()
+      await close()
+      await expect(
+        (await openBy(port, endpointBy(scheme), { variable })).stat("a.ts", never),
+      ).rejects.toMatchObject({
+        code: "ERR_STORE_UNAVAILABLE",
+        message: `the proxy 127.0.0.1:${port} (${variable}) can't be reached: ECONNREFUSED`,
+      })
+    },
+  )
 
   it.each(schemes)("does not wait for ever for a proxy that never answers, over %s", async (scheme) => {
     const { port } = await through({ silent: true })
-    const store = await openBy(port, endpointBy(scheme), "", 200)
+    const store = await openBy(port, endpointBy(scheme), { idleTimeoutMs: 200 })
     await expect(store.stat("a.ts", never)).rejects.toMatchObject({
       code: "ERR_STORE_UNAVAILABLE",
       message: expect.stringContaining("nothing moved for 0.2 s"),

@@ -115,10 +115,27 @@ describe("S3", () => {
         const failure = store.stat("a.ts", never)
         await expect(failure).rejects.toMatchObject({ code, message: expect.stringMatching(words) })
         await expect(failure).rejects.toThrow(`127.0.0.1:${port}`)
+        await expect(failure).rejects.toThrow(new URL(endpoint).host)
         // Also through the SDK.
         await expect(store.remove("a.ts", never)).rejects.toMatchObject({ code })
       }
     })
+
+  it("says that the proxy can't be reached, over TLS and without", async () => {
+    const { port, close } = await through()
+    await close()
+    const env = { ALL_PROXY: `127.0.0.1:${port}`, AWS_CA_BUNDLE: bundle }
+    for (const endpoint of [`https://127.0.0.1:${tlsPort()}`, s3.url]) {
+      const store = await open(endpoint, env)
+      for (const ask of [() => store.stat("a.ts", never), () => store.remove("a.ts", never)])
+        await expect(ask()).rejects.toMatchObject({
+          code: "ERR_STORE_UNAVAILABLE",
+          message: expect.stringContaining(
+            `the proxy 127.0.0.1:${port} (ALL_PROXY) can't be reached: ECONNREFUSED`,
+          ),
+        })
+    }
+  })
 
   it("does not wait for ever for a proxy that never answers, nor after an abort", async () => {
     const { port } = await through({ silent: true })

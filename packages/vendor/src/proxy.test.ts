@@ -73,6 +73,10 @@ test("an error names the proxy that refused, and what to do about it", async () 
     ),
   })
   expect(asked.at(-1)).toBe("CONNECT api.example.invalid:443")
+  undo()
+  // Nothing listens there.
+  undo = useProxies({ HTTP_PROXY: "127.0.0.1:1", ALL_PROXY: at })
+  await expect(ask("https://api.example.invalid")).rejects.toThrow(/answered 403/)
 })
 
 test("a request that fails says so if this Node can't use the proxy", async () => {

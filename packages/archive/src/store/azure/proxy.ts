@@ -4,7 +4,7 @@
  */
 import type { BlobServiceClient } from "@azure/storage-blob"
 import { originOf } from "../http/origin.ts"
-import { type HttpProxy, isOfProxy, proxyRefusal, proxyUnreachable } from "../http/proxy.ts"
+import { type HttpProxy, isOfProxy, namingProxy, proxyRefusal } from "../http/proxy.ts"
 import { type PipelineRequest, sendBy } from "./answers.ts"
 
 type Environment = Readonly<Record<string, string | undefined>>
@@ -21,17 +21,13 @@ export function nameProxy(service: BlobServiceClient, env: Environment): BlobSer
       const proxy = proxyOf(request, variable)
       if (proxy === undefined) return next(request)
       const response = await next(request).catch((error: unknown) => {
-        const { code } = error as { code?: unknown }
-        // Connections are made only to the proxy. The proxy itself connects to the store.
-        throw UNREACHABLE.has(String(code)) ? proxyUnreachable(proxy, String(code)) : error
+        throw namingProxy(proxy, error)
       })
       if (!isOfProxy(response.status, Object.fromEntries(response.headers))) return response
       throw proxyRefusal(proxy, originOf(new URL(request.url)), response.status)
     },
   })
 }
-
-const UNREACHABLE = new Set(["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "EHOSTUNREACH", "ENETUNREACH"])
 
 /** The proxy that the SDK chose for `request`, taken from its agent. */
 function proxyOf({ agent }: PipelineRequest, variable: string): HttpProxy | undefined {

@@ -96,9 +96,17 @@ const nameOf = ({ host, port }: Origin): string => `${host.includes(":") ? `[${h
 /** For messages. */
 const described = (proxy: HttpProxy): string => `the proxy ${nameOf(proxy)} (${proxy.variable})`
 
-/** The error for a proxy that can't be reached, for `reason`. */
-export const proxyUnreachable = (proxy: HttpProxy, reason: string): UnsealError =>
+const proxyUnreachable = (proxy: HttpProxy, reason: string): UnsealError =>
   new UnsealError("ERR_STORE_UNAVAILABLE", `${described(proxy)} can't be reached: ${reason}`)
+
+/** Codes of a failed connection. Behind a proxy, connections are made only to the proxy, which itself connects to the store. */
+const UNREACHABLE = new Set(["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "EHOSTUNREACH", "ENETUNREACH"])
+
+/** `error`, or if it says that no connection to the proxy could be made, the error that names the proxy. */
+export function namingProxy(proxy: HttpProxy, error: unknown): unknown {
+  const code = String((error as { code?: unknown } | null)?.code)
+  return UNREACHABLE.has(code) ? proxyUnreachable(proxy, code) : error
+}
 
 /** The error for a proxy's own answer with `status`. It says whose move it is. */
 export function proxyRefusal(proxy: HttpProxy, origin: Origin, status: number): UnsealError {

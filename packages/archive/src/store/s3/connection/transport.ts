@@ -8,7 +8,14 @@ import {
   type IncomingResponse,
 } from "../../http/connection.ts"
 import { type Origin, originOf } from "../../http/origin.ts"
-import { type FindProxy, type HttpProxy, isOfProxy, openTunnel, proxyRefusal } from "../../http/proxy.ts"
+import {
+  type FindProxy,
+  type HttpProxy,
+  isOfProxy,
+  namingProxy,
+  openTunnel,
+  proxyRefusal,
+} from "../../http/proxy.ts"
 import type { OutgoingRequest } from "../../http/request.ts"
 
 /** A request as the SDK built and signed it. */
@@ -136,7 +143,9 @@ export class S3Transport {
       headers: { ...request.headers, ...(authorization && { "proxy-authorization": authorization }) },
     }
     const connection = this.#keptTo(name) ?? this.#connect(name, proxy)
-    const answer = await connection.exchange(outgoing, signal)
+    const answer = await connection.exchange(outgoing, signal).catch((error: unknown) => {
+      throw namingProxy(proxy, error)
+    })
     if (!isOfProxy(answer.status, answer.headers)) return answer
     await answer.body.return?.()
     throw proxyRefusal(proxy, origin, answer.status)
