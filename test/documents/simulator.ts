@@ -35,6 +35,10 @@ const control = (): string =>
         code("POST /archives"),
         "records archives of `size` bytes. Optional: `count`, `tail`, `exact` (exactly `size` bytes of ciphertext), `name`, `statuses` (which callbacks, in which order), `duplicates`, `reason`, `url`. Answers 202 at once",
       ],
+      [
+        `${code("GET /bad-day")}, ${code("PATCH /bad-day")}`,
+        "shows and changes [what goes wrong](#bad-days)",
+      ],
       [code("GET /archives"), "lists archives, newest first, with the result of each callback"],
       [
         code("GET /archives/{id}"),
@@ -82,15 +86,42 @@ const rest = (): string =>
   )
 
 const START = `\`\`\`sh
-export AWS_ACCESS_KEY_ID=me
-export AWS_SECRET_ACCESS_KEY=made-up
-SIMULATOR_S3_PORT=9000 SIMULATOR_CERTIFICATE_FILE=/tmp/cert.pem SIMULATOR_KEY_FILE=/tmp/key.pem npm run start:simulator
+unseal simulator
 \`\`\``
 
 const RECORD = `\`\`\`sh
-curl -sS http://127.0.0.1:8082/archives -d '{ "size": 5000000, "count": 2 }'
+curl -sS http://127.0.0.1:8082/archives -d '{ "size": 5000000, "count": 3 }'
 curl -sS http://127.0.0.1:8082/archives
 \`\`\``
+
+const OTHER_SIDE = `\`\`\`sh
+. /tmp/unseal-simulator/settings
+unseal ingest
+\`\`\``
+
+const BAD_DAY = `\`\`\`sh
+curl -sS -X PATCH http://127.0.0.1:8082/bad-day -d '{ "loseCallbacksEvery": 3, "quirks": ["slow-down"] }'
+curl -sS -X PATCH http://127.0.0.1:8082/bad-day -d '{ "loseCallbacksEvery": 0, "quirks": [] }'
+\`\`\``
+
+const badDay = (): string =>
+  table(
+    ["member", "setting at the start", "what goes wrong"],
+    [
+      [
+        code("loseCallbacksEvery"),
+        code("SIMULATOR_CALLBACKS_LOSE_EVERY"),
+        "every n-th callback is never sent; 0 sends all",
+      ],
+      [code("delayCallbacksMs"), code("SIMULATOR_CALLBACKS_DELAY_MS"), "each callback is sent that late"],
+      [
+        code("refuseRequestsEvery"),
+        code("SIMULATOR_REST_REFUSE_EVERY"),
+        "every n-th request to the REST API is answered 429; 0 answers all",
+      ],
+      [code("quirks"), code("SIMULATOR_S3_QUIRKS"), "the S3 server has exactly these [quirks](#quirks)"],
+    ],
+  )
 
 const POLICIES = `\`\`\`json
 {
@@ -113,11 +144,20 @@ export function simulatorDocument(): string {
     "The simulator",
     "The simulator plays the vendor on one machine. It makes MPEG-TS archives, encrypts them as the vendor does, uploads them and sends callbacks. It can also serve the vendor's REST API and an S3 store. It is for trying and testing, not for production. `npm run demo` and the [README](../README.md) use it.",
     "## Start",
-    "This starts a simulator with an S3 server. If the certificate and key are missing, it makes them:",
+    "No setting is required. In a checkout, `npm run start:simulator` does the same:",
     START,
-    "In another terminal, have it record two archives, and then list them:",
+    "This simulator is *complete*: it has an S3 server on port 9000 and the REST API on 8083, and sends signed callbacks to an ingest on port 8080. It makes a certificate and its key with the `openssl` command, and secrets. All of that is in one folder, which the next start finds again. It prints what to do next. Objects are in temporary files until it ends.",
+    "In the folder, `settings` holds the settings of the other side. Start ingest with them, and in one more terminal a worker in the same way (`unseal worker`). Both need a Redis that keeps what it acknowledges ([redis.md](redis.md)), at `REDIS_URL`:",
+    OTHER_SIDE,
+    "Have three archives recorded, and then list them. They appear, decrypted, in `/tmp/unseal-simulator/decrypted`:",
     RECORD,
-    "The log shows the ports. The simulator keeps objects in temporary files until it ends.",
+    "`SIMULATOR_STORE`, `SIMULATOR_S3_PORT` or `SIMULATOR_REST_PORT` says what the simulator is for. It then has only what settings name, and asks for what it lacks. With `SIMULATOR_DIRECTORY` it is complete all the same, in that folder. Any setting overrides what a complete simulator adds.",
+    "## Bad days",
+    "These go wrong on demand. The control API changes them while the simulator runs. `PATCH /bad-day` takes the members that change, and `GET /bad-day` shows them all:",
+    badDay(),
+    "For example, lose every third callback and ask for fewer requests, and then end it:",
+    BAD_DAY,
+    "A lost callback never comes again: `unseal archives reconcile` finds its archive. `POST /archives` can also repeat callbacks (`duplicates`) and send them in another order (`statuses`).",
     "## Settings",
     "Settings are environment variables. An unknown `SIMULATOR_…` name is an error. All problems are reported together. `LOG_LEVEL` is the same as for [other processes](settings.md).",
     settings(),

@@ -203,7 +203,10 @@ describe.each(PROCESSES)("%s", (name) => {
 
   it("runs the same main by its own entry and as a subcommand", () => {
     const [own, subcommand] = [[entryOf(name)], [CLI, name]].map((args) =>
-      run(args, { LOG_LEVEL: "loud", UNSEAL_PRT: "1", SIMULATOR_PRT: "1" }),
+      run(args, {
+        ...{ LOG_LEVEL: "loud", UNSEAL_PRT: "1", SIMULATOR_PRT: "1" },
+        SIMULATOR_STORE: "file:///nowhere",
+      }),
     )
     expect(own).toMatchObject({ status: 2, stdout: "" })
     expect(own!.stderr).toContain("LOG_LEVEL")

@@ -189,3 +189,23 @@ describe("the vendor's retry schedule", () => {
     expect(seconds("legacy", false)).toEqual([5, 10, 20, 40])
   })
 })
+
+describe("a mishap", () => {
+  test("loses a callback without a request, and ends the first attempt of a late one at once", async () => {
+    const { url, received } = await receiver()
+    const mishaps = [
+      { lost: true, delayMs: 0 },
+      { lost: false, delayMs: 60_000 },
+    ]
+    const sender = createCallbackSender({ url, mishap: () => mishaps.shift()! })
+    const never = new AbortController()
+    const lost = sender.send("{}", never.signal)
+    expect(await lost.delivery).toEqual({ outcome: "lost", attempts: [], answer: "" })
+    await lost.firstAttempt
+    const late = sender.send("{}", never.signal)
+    await late.firstAttempt
+    expect(received).toEqual([])
+    never.abort(new Error("the test is over"))
+    await expect(late.delivery).rejects.toThrow("the test is over")
+  })
+})

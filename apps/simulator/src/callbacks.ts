@@ -18,6 +18,8 @@ export interface CallbackSenderOptions {
   readonly platform?: "unified" | "legacy"
   /** Multiplies the waits between attempts. Default 1. */
   readonly timeScale?: number
+  /** What happens to the next callback: whether it is never sent, and how late it is. Default: nothing. */
+  readonly mishap?: () => { readonly lost: boolean; readonly delayMs: number }
   /** How long the sender waits for an answer. The vendor documents no value. Default 10 seconds. */
   readonly timeoutMs?: number
 }
@@ -33,8 +35,11 @@ export interface Retry {
 
 /** How a callback ended. */
 export interface Delivery {
-  /** `accepted`: a 2xx. `refused`: an answer below 500, which no retry would change. `given-up`: neither within the schedule. */
-  readonly outcome: "accepted" | "refused" | "given-up"
+  /**
+   * `accepted`: a 2xx. `refused`: an answer below 500, which no retry would change. `given-up`: neither within the schedule.
+   * `lost`: never sent.
+   */
+  readonly outcome: "accepted" | "refused" | "given-up" | "lost"
   /** The HTTP status of each attempt; `null` if there was no answer (timeout, connection refused or cut). */
   readonly attempts: readonly (number | null)[]
   /** The last answer's body; `""` without an answer. */
@@ -75,6 +80,13 @@ export function createCallbackSender(options: CallbackSenderOptions): CallbackSe
     const signature =
       options.signatureSecret === undefined ? undefined : await signCallback(body, options.signatureSecret)
     const attempts: (number | null)[] = []
+    const { lost, delayMs } = options.mishap?.() ?? { lost: false, delayMs: 0 }
+    if (lost) return { outcome: "lost", attempts, answer: "" }
+    if (delayMs > 0) {
+      // A late callback does not delay the next one.
+      attempted()
+      await sleep(delayMs, undefined, { signal }).catch(() => signal.throwIfAborted())
+    }
     for (;;) {
       const unsigned = attempts.length === 0 && options.unsignedFirstAttempt === true
       const answer = await post(

@@ -101,7 +101,8 @@ describe("the simulator's configuration", () => {
 
   test("asks for an upload target unless it starts one", () => {
     const none = { ...enough, SIMULATOR_STORE: "" }
-    expect(problemsOf(none)).toEqual([expect.stringContaining("SIMULATOR_STORE")])
+    const rest = { SIMULATOR_REST_PORT: "0", SIMULATOR_API_SECRET: "an-api-secret" }
+    expect(problemsOf({ ...none, ...rest })).toEqual([expect.stringContaining("SIMULATOR_STORE")])
     const own = {
       ...none,
       SIMULATOR_S3_PORT: "0",

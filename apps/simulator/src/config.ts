@@ -9,19 +9,23 @@ import {
   readTogether,
 } from "@unseal/service/settings/settings"
 import { z } from "zod"
+import { directoryOf, isComplete, withEverything } from "./complete.ts"
 import { SECRETS, SETTINGS } from "./settings.ts"
 
 export type SimulatorConfig = ReturnType<typeof readConfig>
 
 /** The simulator's configuration. Throws `ConfigurationError` with every problem at once. */
-export function readConfig(env: Environment = process.env) {
+export function readConfig(given: Environment = process.env) {
+  const complete = isComplete(given)
+  const env = complete ? withEverything(given) : given
   const [own, { LOG_LEVEL }, credential, users] = readTogether(
     () => readOwnSettings(env),
     () => readSettings("simulator", z.object({ LOG_LEVEL: logLevel() }), env),
     () => readCredential(env),
     () => readUsers(env.SIMULATOR_S3_POLICIES_FILE),
   )
-  return { ...own, LOG_LEVEL, credential, users, env }
+  // The folder of a simulator that is complete by itself; `null` if settings say what it is for.
+  return { ...own, LOG_LEVEL, credential, users, env, directory: complete ? directoryOf(given) : null }
 }
 
 function readOwnSettings(env: Environment): z.output<typeof SETTINGS> {

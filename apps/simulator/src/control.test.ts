@@ -1,6 +1,8 @@
 import { afterEach, describe, expect, test } from "vitest"
+import { createBadDay } from "./bad-day.ts"
 import type { Archive, RecordOptions } from "./cloud.ts"
 import { startControlServer } from "./control.ts"
+import { Quirks } from "./s3/quirks/quirks.ts"
 
 const archive = (id: string): Archive => ({
   id,
@@ -24,12 +26,15 @@ const archive = (id: string): Archive => ({
 let close: () => Promise<void> = async () => {}
 afterEach(() => close())
 
-async function control(): Promise<{ url: string; asked: RecordOptions[] }> {
+const GOOD_DAY = { loseCallbacksEvery: 0, delayCallbacksMs: 0, refuseRequestsEvery: 0 }
+
+async function control(quirks: Quirks | null = null): Promise<{ url: string; asked: RecordOptions[] }> {
   const asked: RecordOptions[] = []
   const server = await startControlServer({
     host: "127.0.0.1",
     port: 0,
     archives: new Map(["older", "newer"].map((id) => [id, archive(id)])),
+    badDay: createBadDay(GOOD_DAY, quirks),
     record: (recordings) => void asked.push(...recordings),
   })
   close = server.close
@@ -118,5 +123,41 @@ describe("the control API", () => {
   ])("answers %s %s with %i", async (method, path, status) => {
     const { url } = await control()
     expect((await fetch(url + path, { method })).status).toBe(status)
+  })
+})
+
+describe("the bad day", () => {
+  const patch = (url: string, body: unknown): Promise<Response> =>
+    fetch(`${url}/bad-day`, { method: "PATCH", body: JSON.stringify(body) })
+
+  test("is changed in part, and shown as a whole", async () => {
+    const quirks = new Quirks(["weak-etags"])
+    const { url } = await control(quirks)
+    const changed = await patch(url, { loseCallbacksEvery: 3, quirks: ["denied", "slow-down"] })
+    expect(await changed.json()).toEqual({
+      ...{ ...GOOD_DAY, loseCallbacksEvery: 3 },
+      quirks: ["denied", "slow-down"],
+    })
+    expect(quirks.names()).toEqual(["denied", "slow-down"])
+    await patch(url, { refuseRequestsEvery: 2 })
+    const shown = await (await fetch(`${url}/bad-day`)).json()
+    expect(shown).toMatchObject({
+      loseCallbacksEvery: 3,
+      refuseRequestsEvery: 2,
+      quirks: ["denied", "slow-down"],
+    })
+    await patch(url, { quirks: [] })
+    expect(quirks.names()).toEqual([])
+  })
+
+  test("refuses what it does not know, and quirks without a server that could have them", async () => {
+    const { url } = await control()
+    const unknown = await patch(url, { quirks: ["denid"] })
+    expect(unknown.status).toBe(400)
+    expect(await unknown.text()).toContain("denied: a store that answers 403")
+    expect((await patch(url, { quirk: "denied" })).status).toBe(400)
+    expect((await patch(url, { loseCallbacksEvery: -1 })).status).toBe(400)
+    expect((await patch(url, { quirks: ["denied"] })).status).toBe(409)
+    expect((await fetch(`${url}/bad-day`, { method: "DELETE" })).status).toBe(405)
   })
 })

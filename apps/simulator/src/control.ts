@@ -4,6 +4,7 @@ import type { AddressInfo } from "node:net"
 import { BLOCK_SIZE } from "@unseal/archive/format/cbc"
 import { listen } from "@unseal/service/admin"
 import { z } from "zod"
+import { BAD_DAY_CHANGE, type BadDay } from "./bad-day.ts"
 import { ARCHIVE_STATUSES } from "./callback-body.ts"
 import type { Archive, RecordOptions } from "./cloud.ts"
 
@@ -32,13 +33,14 @@ export interface ControlOptions {
   /** 0 picks any free port. */
   readonly port: number
   readonly archives: ReadonlyMap<string, Archive>
+  readonly badDay: BadDay
   /** Starts recording, and does not wait for it. */
   record(recordings: Iterable<RecordOptions>): void
 }
 
 /**
  * Serves `POST /archives {"size":…,"count":…}` (202 `{"accepted":…}`; further members as in `RecordOptions`),
- * `GET /archives` (newest first) and `GET /archives/{id}`. Errors are problem documents (RFC 9457).
+ * `GET /archives` (newest first) and `GET /archives/{id}`; `GET /bad-day` and `PATCH /bad-day`. Errors are problem documents (RFC 9457).
  */
 export async function startControlServer(
   options: ControlOptions,
@@ -77,25 +79,41 @@ async function answer(
   response: ServerResponse,
 ): Promise<void> {
   const [, collection, id, ...rest] = (request.url ?? "").split("?", 1)[0]!.split("/")
-  if (collection !== "archives" || rest.length > 0)
-    throw new Problem(404, "no such path: there are POST /archives, GET /archives and GET /archives/{id}")
+  if (collection === "bad-day" && id === undefined) return answerBadDay(options, request, response)
+  if (collection !== "archives" || rest.length > 0) throw new Problem(404, `no such path: ${PATHS}`)
 
   if (request.method === "POST" && id === undefined) {
-    const { count, ...recording } = parseRecordings(await bodyOf(request))
+    const { count, ...recording } = parseBody(
+      RECORDINGS,
+      await bodyOf(request),
+      '{ "size": 5000000, "count": 2 }',
+    )
     options.record(Array.from({ length: count }, () => recording))
     return send(response, 202, { accepted: count })
   }
-  if (request.method !== "GET")
-    throw new Problem(
-      405,
-      `no ${request.method} here: there are POST /archives, GET /archives and GET /archives/{id}`,
-    )
+  if (request.method !== "GET") throw new Problem(405, `no ${request.method} here: ${PATHS}`)
   if (id === undefined) return send(response, 200, [...options.archives.values()].reverse().map(summaryOf))
   const archive = options.archives.get(id)
   if (archive === undefined)
     throw new Problem(404, "no such archive: GET /archives lists those that there are")
   // As in the vendor's REST API, this includes the encrypted password.
   send(response, 200, archive)
+}
+
+const PATHS = "there are POST /archives, GET /archives, GET /archives/{id}, GET /bad-day and PATCH /bad-day"
+
+async function answerBadDay(
+  { badDay }: ControlOptions,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  if (request.method === "PATCH") {
+    const change = parseBody(BAD_DAY_CHANGE, await bodyOf(request), '{ "loseCallbacksEvery": 3 }')
+    if (change.quirks !== undefined && badDay.state().quirks === null)
+      throw new Problem(409, "quirks are the S3 server's, which does not run: set SIMULATOR_S3_PORT")
+    badDay.change(change)
+  } else if (request.method !== "GET") throw new Problem(405, `no ${request.method} here: ${PATHS}`)
+  send(response, 200, badDay.state())
 }
 
 const summaryOf = ({ id, key, status, recording, callbacks }: Archive) => ({
@@ -110,19 +128,21 @@ const summaryOf = ({ id, key, status, recording, callbacks }: Archive) => ({
   })),
 })
 
-function parseRecordings(body: string): z.output<typeof RECORDINGS> {
+function parseBody<Schema extends z.ZodType>(
+  schema: Schema,
+  body: string,
+  example: string,
+): z.output<Schema> {
   let json: unknown
   try {
     json = JSON.parse(body)
   } catch {
-    throw new Problem(400, 'the body is not JSON: send one like { "size": 5000000, "count": 2 }')
+    throw new Problem(400, `the body is not JSON: send one like ${example}`)
   }
-  const { data, error } = RECORDINGS.safeParse(json)
-  if (data !== undefined) return data
-  throw new Problem(
-    400,
-    error.issues.map(({ path, message }) => `${path.join(".") || "body"}: ${message}`).join("; "),
-  )
+  const parsed = schema.safeParse(json)
+  if (parsed.success) return parsed.data
+  const problems = parsed.error.issues.map(({ path, message }) => `${path.join(".") || "body"}: ${message}`)
+  throw new Problem(400, problems.join("; "))
 }
 
 async function bodyOf(request: IncomingMessage): Promise<string> {

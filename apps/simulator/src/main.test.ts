@@ -7,6 +7,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { createInterface } from "node:readline"
 import { openKeyDirectory } from "@unseal/archive/keys/directory"
+import { runCli } from "@unseal/test/harness/process"
 import { afterAll, describe, expect, test } from "vitest"
 
 const directory = mkdtempSync(join(tmpdir(), "simulator-"))
@@ -187,9 +188,50 @@ describe("the simulator's process", () => {
   })
 
   test("exits with 2 and lists all problems if its configuration can't work", async () => {
-    const simulator = start({ SIMULATOR_PORT: "many" })
+    const simulator = start({ SIMULATOR_PORT: "many", SIMULATOR_S3_PORT: "0" })
     expect(await simulator.exit).toBe(2)
     expect(simulator.errors()).toMatch(/SIMULATOR_PORT/)
     expect(simulator.errors()).toMatch(/SIMULATOR_CERTIFICATE_FILE/)
+  })
+
+  test("is complete in a folder: its settings decrypt what it records, and find what it lost", async () => {
+    const folder = join(directory, "complete")
+    const simulator = start({
+      ...{ SIMULATOR_DIRECTORY: folder, SIMULATOR_CALLBACK_URL: "http://127.0.0.1:1/callbacks/123456" },
+      ...{ SIMULATOR_PORT: "0", SIMULATOR_S3_PORT: "0", SIMULATOR_REST_PORT: "0" },
+    })
+    const { ports } = await simulator.listening
+    expect(simulator.errors()).toContain(`. ${folder}/settings\n  unseal worker\n`)
+    const env = Object.fromEntries(
+      [...readFileSync(join(folder, "settings"), "utf8").matchAll(/^export (\w+)='(.*)'$/gm)].map(
+        ([, name, value]) => [name!, value!],
+      ),
+    )
+    const control = `http://127.0.0.1:${ports.control}`
+    // Every callback is lost from now on.
+    const day = { method: "PATCH", body: JSON.stringify({ loseCallbacksEvery: 1 }) }
+    expect((await fetch(`${control}/bad-day`, day)).status).toBe(200)
+    await fetch(`${control}/archives`, { method: "POST", body: JSON.stringify({ size: 18_800 }) })
+    const list = async () => (await (await fetch(`${control}/archives`)).json()) as Shown[]
+    await expect.poll(async () => (await list())[0]?.status, { timeout: 60_000 }).toBe("uploaded")
+    const { id } = (await list())[0]!
+    const shown = (await (await fetch(`${control}/archives/${id}`)).json()) as Shown
+    await expect
+      .poll(() => simulator.lines.filter((line) => line.includes("callback lost")).length, {
+        timeout: 60_000,
+      })
+      .toBeGreaterThan(0)
+
+    const listed = await runCli(["archives", "list", "--json"], { env })
+    expect(listed.code, listed.stderr).toBe(0)
+    expect(`${listed.stdout}`).toContain(id)
+    const [store, query] = env.UNSEAL_SOURCE!.split("?")
+    const source = `${store}/123456/${id}/archive.ts?${query}`
+    const password = ["--password", shown.recording.encryptedPassword, "--tail", "trim"]
+    const output = join(folder, "decrypted/archive.ts")
+    expect(await runCli(["decrypt", source, output, ...password], { env })).toMatchObject({ code: 0 })
+    expect(readFileSync(output).length).toBe(18_800)
+    simulator.child.kill("SIGTERM")
+    expect(await simulator.exit).toBe(0)
   })
 })

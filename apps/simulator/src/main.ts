@@ -1,10 +1,12 @@
 import { randomBytes } from "node:crypto"
-import { existsSync } from "node:fs"
+import { existsSync, writeFileSync } from "node:fs"
 import { readFile } from "node:fs/promises"
+import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { openStore } from "@unseal/archive/store/open"
 import type { Logger } from "@unseal/service/log/logger"
 import { type Running, runProcess } from "@unseal/service/process"
+import { createBadDay } from "./bad-day.ts"
 import {
   type Archive,
   createRecordingCloud,
@@ -13,6 +15,7 @@ import {
   type RecordOptions,
   USUAL_STATUSES,
 } from "./cloud.ts"
+import { guideFor, settingsFor } from "./complete.ts"
 import { readConfig, type SimulatorConfig } from "./config.ts"
 import { startControlServer } from "./control.ts"
 import { createCertificate } from "./recording/openssl.ts"
@@ -30,6 +33,14 @@ await runProcess("simulator", async ({ logger }) => {
     config.SIMULATOR_STORE === undefined
       ? await openStore(ownStoreUrl(config, s3!.port), { env: config.env, credentials })
       : await openStore(config.SIMULATOR_STORE, { env: config.env })
+  const badDay = createBadDay(
+    {
+      loseCallbacksEvery: config.SIMULATOR_CALLBACKS_LOSE_EVERY,
+      delayCallbacksMs: config.SIMULATOR_CALLBACKS_DELAY_MS,
+      refuseRequestsEvery: config.SIMULATOR_REST_REFUSE_EVERY,
+    },
+    s3?.quirks ?? null,
+  )
   const vendorStorage = await startStorage(config)
   const form = { projectIdName: config.SIMULATOR_PROJECT_ID_NAME }
   const cloud = createRecordingCloud({
@@ -42,7 +53,7 @@ await runProcess("simulator", async ({ logger }) => {
     oaepHash: config.SIMULATOR_OAEP_HASH,
     form,
     observer: logTo(logger),
-    ...callbacksOf(config),
+    ...callbacksOf(config, badDay.nextCallback),
   })
 
   const stopping = new AbortController()
@@ -62,12 +73,17 @@ await runProcess("simulator", async ({ logger }) => {
     host: config.SIMULATOR_HOST,
     port: config.SIMULATOR_PORT,
     archives: cloud.archives,
+    badDay,
     record,
   })
   const nextRecording = recordingsInTurn(config)
   const rest =
-    vendorStorage && (await startRest(config, { cloud, form, urlOf: vendorStorage.urlOf, nextRecording }))
+    vendorStorage &&
+    (await startRest(config, { cloud, form, urlOf: vendorStorage.urlOf, nextRecording }, badDay.refuses))
   record(recordingsAtStart(config, nextRecording, stopping.signal))
+
+  if (config.directory !== null && s3 && rest)
+    explainNext(config, config.directory, { control: control.port, s3: s3.port, rest: rest.port })
 
   return {
     ports: {
@@ -131,7 +147,25 @@ async function certificateOf(config: SimulatorConfig): Promise<string | null> {
   return readFile(certificateFile, "utf8")
 }
 
-function callbacksOf(config: SimulatorConfig): Pick<RecordingCloudOptions, "callbacks"> {
+/** Writes the other side's settings into the folder, and says on stderr what to do with them. */
+function explainNext(
+  config: SimulatorConfig,
+  directory: string,
+  ports: { readonly control: number; readonly s3: number; readonly rest: number },
+): void {
+  const options = {
+    ...{ env: config.env, directory, ports },
+    ...{ projectId: config.SIMULATOR_PROJECT_ID, buckets: config.SIMULATOR_S3_BUCKETS },
+  }
+  const settingsFile = join(directory, "settings")
+  writeFileSync(settingsFile, settingsFor(options), { mode: 0o600 })
+  process.stderr.write(guideFor(options, settingsFile))
+}
+
+function callbacksOf(
+  config: SimulatorConfig,
+  mishap: () => { readonly lost: boolean; readonly delayMs: number },
+): Pick<RecordingCloudOptions, "callbacks"> {
   const { SIMULATOR_CALLBACK_URL: url, SIMULATOR_CALLBACK_TOKEN: token } = config
   const { SIMULATOR_SIGNATURE_SECRET: signatureSecret } = config
   if (url === undefined) return {}
@@ -140,6 +174,7 @@ function callbacksOf(config: SimulatorConfig): Pick<RecordingCloudOptions, "call
       url,
       platform: config.SIMULATOR_PLATFORM,
       timeScale: config.SIMULATOR_TIME_SCALE,
+      mishap,
       ...(token === undefined ? {} : { token }),
       ...(signatureSecret === undefined ? {} : { signatureSecret }),
     },
@@ -198,6 +233,7 @@ function logTo(logger: Logger): NonNullable<RecordingCloudOptions["observer"]> {
         attempts: delivery?.attempts,
       }
       if (delivery?.outcome === "accepted") logger.debug(fields, "callback accepted")
+      else if (delivery?.outcome === "lost") logger.info(fields, "callback lost, as the bad day wants it")
       else logger.warn({ ...fields, lastAnswer: delivery?.answer }, "callback given up: it was not accepted")
     },
   }

@@ -64,6 +64,11 @@ const REST_SETTINGS = {
 export const SETTINGS = z.object({
   SIMULATOR_HOST: text().prefault("127.0.0.1").describe("address that every port listens on"),
   SIMULATOR_PORT: port().prefault("8082").describe("port of the control API; 0 takes any free one"),
+  SIMULATOR_DIRECTORY: text()
+    .optional()
+    .describe(
+      "folder of a [complete simulator](#start): certificate, key, secrets, and what is decrypted; unset, `unseal-simulator` in the system's temporary folder",
+    ),
   SIMULATOR_S3_PORT: port()
     .optional()
     .describe(
@@ -120,6 +125,10 @@ export const SETTINGS = z.object({
   SIMULATOR_SIGNATURE_SECRET: text()
     .optional()
     .describe("secret that callbacks are signed with; unset, they are not signed"),
+  SIMULATOR_CALLBACKS_LOSE_EVERY: integer()
+    .prefault("0")
+    .describe("never sends every n-th callback; 0 sends all"),
+  SIMULATOR_CALLBACKS_DELAY_MS: milliseconds().prefault("0").describe("how late each callback is sent"),
   SIMULATOR_PLATFORM: choice(["unified", "legacy"])
     .prefault("unified")
     .describe("schedule of the retries of a callback"),

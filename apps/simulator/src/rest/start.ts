@@ -36,15 +36,15 @@ async function tlsOf(config: SimulatorConfig): Promise<CertificateFiles | null> 
 export async function startRest(
   config: SimulatorConfig,
   options: Pick<RestServerOptions, "cloud" | "form" | "urlOf" | "nextRecording">,
+  refuses: (number: number) => boolean,
 ): Promise<RestServer> {
-  const every = config.SIMULATOR_REST_REFUSE_EVERY
   return startRestServer({
     ...options,
     host: config.SIMULATOR_HOST,
     port: config.SIMULATOR_REST_PORT ?? 0,
     projectId: config.SIMULATOR_PROJECT_ID,
     credentials: await credentialsOf(config),
-    refuse: ({ number }) => (every > 0 && number % every === 0 ? { status: 429, retryAfter: "1" } : null),
+    refuse: ({ number }) => (refuses(number) ? { status: 429, retryAfter: "1" } : null),
   })
 }
 
