@@ -1,16 +1,23 @@
 /** The packages, installed from their tarballs into empty folders, without the network. */
 import { execFile, spawn } from "node:child_process"
 import { once } from "node:events"
-import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises"
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join, resolve } from "node:path"
 import { createInterface } from "node:readline"
 import { promisify } from "node:util"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
-import { filesIn, installLinked, packInto, quickStartOf, type Tarballs } from "../harness/packed.ts"
+import {
+  filesIn,
+  folderWithVector,
+  installLinked,
+  plaintextByOpenssl as openssl,
+  packInto,
+  quickStartOf,
+  type Tarballs,
+} from "../harness/packed.ts"
 
 const ROOT = resolve(import.meta.dirname, "../..")
-const VECTOR = join(ROOT, "test/vectors/openssl-pkcs7")
 const run = promisify(execFile)
 
 let scratch: string
@@ -21,28 +28,8 @@ beforeAll(async () => {
 })
 afterAll(() => rm(scratch, { recursive: true, force: true }))
 
-/** What the guide's openssl command makes of the vector. */
-async function plaintextByOpenssl(): Promise<Buffer> {
-  const key = ["-inkey", join(VECTOR, "key.pem")]
-  const script = `openssl enc -base64 -d -A -in "$1/password.b64" | openssl pkeyutl -decrypt -pkeyopt rsa_padding_mode:oaep ${key[0]} "${key[1]}" > "$2"
-    openssl enc -d -aes-256-cbc -nopad -in "$1/archive.enc" -K "$(xxd -s 3 -l 32 -c 32 -p "$2")" -iv "$(xxd -s 35 -l 16 -c 16 -p "$2")"`
-  const { stdout } = await run("bash", ["-c", script, "-", VECTOR, join(scratch, "password.bin")], {
-    encoding: "buffer",
-  })
-  return stdout
-}
-
-/** An empty folder with the vector as a user has it. */
-async function emptyFolder(name: string): Promise<string> {
-  const folder = join(scratch, name)
-  await mkdir(join(folder, "encrypted"), { recursive: true })
-  await mkdir(join(folder, "decrypted"))
-  await mkdir(join(folder, "keys"))
-  await cp(join(VECTOR, "archive.enc"), join(folder, "encrypted/archive.ts.enc"))
-  await cp(join(VECTOR, "callback.json"), join(folder, "callback.json"))
-  await cp(join(VECTOR, "key.pem"), join(folder, "keys/key.pem"))
-  return folder
-}
+const emptyFolder = (name: string) => folderWithVector(join(scratch, name))
+const plaintextByOpenssl = () => openssl(join(scratch, "password.bin"))
 
 describe("unseal", () => {
   let folder: string
