@@ -41,3 +41,21 @@ export const problemsOfFile = (reader: ProjectsReader, content: string): readonl
   const path = file(content)
   return problemsOf(reader, { UNSEAL_PROJECTS_FILE: path }).map((problem) => problem.replace(`${path}: `, ""))
 }
+
+/** A file of two projects: one by number and signature, one by UUID and token. */
+export const BOTH = `
+projects:
+  - id: 123456
+    source: s3://in
+    destination: s3://out
+    destinationKey: "{archiveId}.ts"
+    keys: keys
+    signatureSecretFile: secrets/new
+  - id: ${UUID}
+    source: azure://in?account=a
+    destination: file:///out
+    sourceKeys: ["{projectId}/{archiveId}/archive.ts"]
+    keys: /run/keys
+    callbackAuth: token
+    callbackTokenFile: secrets/token
+`

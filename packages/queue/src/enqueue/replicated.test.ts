@@ -100,3 +100,17 @@ test("a Redis that does not answer refuses each wait, and takes the next ones wh
   master.thaw()
   await expect.poll(() => wait.until(jobId).then(() => "there", String), { timeout: 20_000 }).toBe("there")
 })
+
+test("a producer that starts while Redis is down enqueues when it is up", async () => {
+  await master.stop("SIGKILL")
+  const connection = new Redis(master.url, { enableOfflineQueue: false, maxRetriesPerRequest: 0 })
+  connection.on("error", () => {})
+  ends.push(() => connection.disconnect())
+  const producer = createProducer({ connection, queue: QUEUE, replicas: 1 })
+  ends.push(producer.close)
+  const payload = newPayload()
+  await expect(producer.enqueue(payload)).rejects.toThrow("redis did not acknowledge the job")
+  await master.restart()
+  const outcome = () => producer.enqueue(payload).then(({ outcome }) => outcome, String)
+  await expect.poll(outcome, { timeout: 60_000, interval: 200 }).toBe("enqueued")
+})

@@ -2,27 +2,10 @@ import { execFileSync } from "node:child_process"
 import { writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { describe, expect, it } from "vitest"
-import { directory, file, problemsOf, problemsOfFile, UUID } from "../../../../test/harness/projects-file.ts"
+import { BOTH, directory, file, problemsOf, problemsOfFile } from "../../../../test/harness/projects-file.ts"
 import { readProjects } from "./projects.ts"
 
 describe("a projects file", () => {
-  const BOTH = `
-projects:
-  - id: 123456
-    source: s3://in
-    destination: s3://out
-    destinationKey: "{archiveId}.ts"
-    keys: keys
-    signatureSecretFile: secrets/new
-  - id: ${UUID}
-    source: azure://in?account=a
-    destination: file:///out
-    sourceKeys: ["{projectId}/{archiveId}/archive.ts"]
-    keys: /run/keys
-    callbackAuth: token
-    callbackTokenFile: secrets/token
-`
-
   it("with a million bad entries is refused in one line, whether JSON or YAML", () => {
     for (const text of [`{"projects":[${"0,".repeat(1_000_000)}0]}`, `projects: [${"0,".repeat(50_000)}0]`])
       expect(problemsOfFile("ingest", text)).toEqual([

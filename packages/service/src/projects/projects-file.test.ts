@@ -2,6 +2,7 @@ import { writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { describe, expect, it } from "vitest"
 import {
+  BOTH,
   directory,
   file,
   problemsOf,
@@ -12,23 +13,6 @@ import {
 import { readProjects } from "./projects.ts"
 
 describe("a projects file", () => {
-  const BOTH = `
-projects:
-  - id: 123456
-    source: s3://in
-    destination: s3://out
-    destinationKey: "{archiveId}.ts"
-    keys: keys
-    signatureSecretFile: secrets/new
-  - id: ${UUID}
-    source: azure://in?account=a
-    destination: file:///out
-    sourceKeys: ["{projectId}/{archiveId}/archive.ts"]
-    keys: /run/keys
-    callbackAuth: token
-    callbackTokenFile: secrets/token
-`
-
   it("serves ingest: relative secrets start at the file", () => {
     const projects = readProjects({ for: "ingest", env: { UNSEAL_PROJECTS_FILE: file(BOTH) } })
     expect(projects.ids).toEqual(["123456", UUID])
