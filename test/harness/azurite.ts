@@ -1,6 +1,7 @@
 /** An Azure Blob server for tests, installed in test/azurite on first use. */
 import { type ChildProcess, spawn } from "node:child_process"
 import { join } from "node:path"
+import { neverOrphan } from "./orphans.ts"
 import { installPackages } from "./packages.ts"
 
 export interface Azurite {
@@ -31,9 +32,7 @@ export async function startAzurite(): Promise<Azurite> {
     ],
     { cwd: FOLDER, stdio: ["ignore", "pipe", "pipe"] },
   )
-  // A test run that stops halfway must not leave a server behind.
-  const kill = () => server.kill("SIGKILL")
-  process.once("exit", kill)
+  neverOrphan(server)
   try {
     const address = await addressOf(server)
     const url = `${address}/${ACCOUNT}`
@@ -42,13 +41,9 @@ export async function startAzurite(): Promise<Azurite> {
       account: ACCOUNT,
       key: KEY,
       connectionString: `DefaultEndpointsProtocol=http;AccountName=${ACCOUNT};AccountKey=${KEY};BlobEndpoint=${url};`,
-      async close() {
-        process.off("exit", kill)
-        await ended(server)
-      },
+      close: () => ended(server),
     }
   } catch (error) {
-    process.off("exit", kill)
     await ended(server)
     throw error
   }

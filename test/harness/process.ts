@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from "node:child_process"
 import { once } from "node:events"
 import { join, resolve } from "node:path"
 import { createInterface } from "node:readline"
+import { neverOrphan } from "./orphans.ts"
 
 const root = resolve(import.meta.dirname, "../..")
 
@@ -59,6 +60,7 @@ export async function startApp(
     env: { ...inherited(), ...env },
     stdio: ["ignore", "pipe", "pipe"],
   })
+  neverOrphan(child)
   const log: LogLine[] = []
   let stderr = ""
   child.stderr.setEncoding("utf8").on("data", (text: string) => {

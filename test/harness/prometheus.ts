@@ -2,13 +2,15 @@
 import { type ChildProcess, spawn } from "node:child_process"
 import { once } from "node:events"
 import { mkdtemp, rename, rm, writeFile } from "node:fs/promises"
-import { createServer } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
+import { freePort } from "./network/free-port.ts"
+import { neverOrphan } from "./orphans.ts"
 import { ensureProgram } from "./programs.ts"
 
 const READY_MS = 60_000
+const ANSWER_MS = 30_000
 
 export interface Prometheus {
   readonly url: string
@@ -43,6 +45,7 @@ export async function startPrometheus(intervalMs: number): Promise<Prometheus> {
     ],
     { stdio: ["ignore", "ignore", "pipe"] },
   )
+  neverOrphan(child)
   let log = ""
   child.stderr.setEncoding("utf8").on("data", (text) => {
     log = (log + text).slice(-20_000)
@@ -82,7 +85,9 @@ export async function startPrometheus(intervalMs: number): Promise<Prometheus> {
       await writing
     },
     async query(expression) {
-      const answer = await fetch(`${url}/api/v1/query?${new URLSearchParams({ query: expression })}`)
+      const answer = await fetch(`${url}/api/v1/query?${new URLSearchParams({ query: expression })}`, {
+        signal: AbortSignal.timeout(ANSWER_MS),
+      })
       const { status, data, error } = (await answer.json()) as {
         status: string
         error?: string
@@ -103,13 +108,4 @@ async function ended(child: ChildProcess): Promise<void> {
   const force = setTimeout(() => child.kill("SIGKILL"), 15_000)
   await once(child, "exit")
   clearTimeout(force)
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1")
-  await once(server, "listening")
-  const { port } = server.address() as { port: number }
-  server.close()
-  await once(server, "close")
-  return port
 }

@@ -102,6 +102,9 @@ export interface System {
 
 export const PROJECT_ID = "123456"
 
+/** The simulator answers at once, even where everything is slow. */
+const ANSWER_MS = 60_000
+
 export async function startSystem(options: SystemOptions): Promise<System> {
   const directory = await mkdtemp(join(tmpdir(), "unseal-system-"))
   const closing: (() => Promise<unknown>)[] = [() => rm(directory, { recursive: true, force: true })]
@@ -224,6 +227,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
           method: "POST",
           headers: { "content-type": "application/json" },
           body: JSON.stringify(wish),
+          signal: AbortSignal.timeout(ANSWER_MS),
         })
         if (answer.status !== 202)
           throw new Error(`the simulator answered ${answer.status}: ${await answer.text()}`)

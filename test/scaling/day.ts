@@ -1,25 +1,21 @@
-/** How much a made-up customer records: archives per hour, from night to evening, with a peak in the morning. */
+/** How much a made-up customer records: archives of 1.5 GB per hour, from morning to noon, with a peak. */
 
-/** Archives per hour at full hours; straight lines between them. An archive stands for 1.5 GB. */
+/** Archives per hour at given hours; straight lines between them. A worker of 100 MB/s decrypts 240 in an hour. */
 const CURVE: readonly (readonly [hour: number, perHour: number])[] = [
-  [6, 45],
-  [6.5, 60],
-  [7.5, 240],
-  [8.5, 960],
-  [10, 960],
-  [11, 480],
-  [12, 360],
-  [13, 420],
-  [14.5, 540],
-  [15.5, 240],
-  [17, 60],
+  [7.5, 80],
+  [8, 240],
+  [8.75, 960],
+  [9.75, 960],
+  [10.5, 480],
+  [11.25, 240],
+  [12, 80],
 ]
 
 /** Lessons and consultations that end at the full hour: archives that come at once. */
 const BURSTS: readonly (readonly [hour: number, archives: number])[] = [
-  [9, 120],
+  [9, 80],
   [10, 60],
-  [14, 60],
+  [11, 60],
 ]
 
 export const FIRST_HOUR = CURVE[0]![0]

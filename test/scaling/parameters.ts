@@ -50,7 +50,11 @@ export function readParameters(scale: Scale = { time: 1, bytes: 1 }): Parameters
       scaleDown: rules(behavior.scaleDown),
     },
     queries: {
-      bytes: replaced(replaced(query("bytes"), "[1m]", minute), "/ 30e9", `/ ${30e9 / scale.bytes}`),
+      bytes: replaced(
+        replaced(query("bytes"), "[1m]", minute),
+        "/ 30e9",
+        `/ ${scale.bytes === 1 ? "30e9" : 30e9 / scale.bytes}`,
+      ),
       age: replaced(replaced(query("age"), "[1m]", minute), "/ 60", `/ ${60 / scale.time}`),
     },
     formula,

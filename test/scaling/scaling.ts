@@ -1,191 +1,121 @@
 /**
- * `npm run test:scaling`: a day with a morning peak, in six minutes (`--speed` 120). Everything is real but two: time runs faster, and a small
- * controller stands for Kubernetes. It asks a real Prometheus with the queries of k8s/components/keda, follows the autoscaler's
- * rules, and starts and stops worker processes. `--write` puts the result into docs/scaling.md.
+ * `npm run test:scaling`: a morning with a peak, in nine minutes (`--speed` 30). Everything is real but two: time runs faster, and
+ * a small controller stands for Kubernetes. It asks a real Prometheus with the queries of k8s/components/keda, follows the
+ * autoscaler's rules, and starts and stops worker processes. `--from` and `--to` take a part of the morning, and `--write` puts
+ * the result into docs/scaling.md. It always ends by itself.
  */
 import { readFileSync } from "node:fs"
-import { setTimeout as sleep } from "node:timers/promises"
 import { parseArgs } from "node:util"
 import { readAccounts } from "@unseal/queue/accounting"
 import { queueKey } from "@unseal/queue/names"
 import { Redis } from "ioredis"
 import type { LogLine } from "../harness/process.ts"
 import { startPrometheus } from "../harness/prometheus.ts"
-import { type SystemWorker, startSystem } from "../harness/system.ts"
-import { createAutoscaler } from "./autoscaler.ts"
-import { FIRST_HOUR, LAST_HOUR, recordedUntil } from "./day.ts"
+import { startSystem } from "../harness/system.ts"
+import { FIRST_HOUR, LAST_HOUR } from "./day.ts"
+import { live } from "./live.ts"
 import { readParameters } from "./parameters.ts"
-import { draw, type Sample } from "./picture.ts"
-import { type Outcome, scaleOf, write } from "./report.ts"
-import { startSlowProxy } from "./slow-proxy.ts"
+import { draw } from "./picture.ts"
+import { createReplicas } from "./replicas.ts"
+import { type Outcome, write } from "./report.ts"
+import { simulationOf } from "./simulation.ts"
 
 const QUEUE = "unseal"
-/** An archive, which stands for 1.5 GB. */
-const ARCHIVE_BYTES = 262_144
-/** Of the day: 100 MB/s of one worker. */
-const WORKER_ARCHIVES_PER_SECOND = 100e6 / 1.5e9
-const CONCURRENCY = 2
-/** Of a small archive. */
-const REQUESTS = 4
-/** Of the day: PodMonitor's interval, the HPA's period. */
+/** PodMonitor's interval, in seconds of the day. */
 const SCRAPE_SECONDS = 30
-const SYNC_SECONDS = 15
 const OBJECTIVE_SECONDS = 15 * 60
-
-const AGE = "max(unseal_queue_oldest_seconds)"
-const BACKLOG = 'sum(max by (state) (unseal_queue_backlog_bytes{state=~"waiting|active"}))'
+/** To set up, to finish what was recorded, and to stop everything. */
+const BESIDES_MS = 6 * 60_000
+const CLOSE_MS = 120_000
 
 const { values } = parseArgs({
   options: {
     write: { type: "boolean", default: false },
-    speed: { type: "string", default: "120" },
-    hours: { type: "string", default: String(LAST_HOUR - FIRST_HOUR) },
+    speed: { type: "string", default: "30" },
+    from: { type: "string", default: String(FIRST_HOUR) },
+    to: { type: "string", default: String(LAST_HOUR) },
   },
 })
-
-const SCALE = scaleOf(Number(values.speed))
-/** As slow as the store must be for a worker's throughput. */
-const REQUEST_MS = (1_000 * CONCURRENCY) / (REQUESTS * WORKER_ARCHIVES_PER_SECOND * SCALE.time) - 5
-const parameters = readParameters(SCALE)
+const simulation = simulationOf(Number(values.speed))
+const { scale } = simulation
+const hours = { from: Number(values.from), to: Number(values.to) }
+const parameters = readParameters(scale)
 const log = (text: string) => process.stderr.write(`${text}\n`)
-const counts = { handedBack: 0, deadLetters: 0, locksLost: 0 }
+const ending = new AbortController()
+for (const name of ["SIGINT", "SIGTERM"] as const) process.on(name, () => ending.abort(new Error(name)))
+const runMs = Math.round(((hours.to - hours.from) * 3_600_000) / scale.time) + BESIDES_MS
+const tooLong = AbortSignal.timeout(runMs)
+const signal = AbortSignal.any([ending.signal, tooLong])
+// Whatever hangs, this process ends, and test/harness/orphans.ts ends the others.
+setTimeout(() => {
+  log(`not closed after ${(runMs + CLOSE_MS) / 1_000} s: ending`)
+  process.exit(1)
+}, runMs + CLOSE_MS).unref()
+
+const counts = { handedBack: 0, locksLost: 0 }
 const count = (_: string, { msg }: LogLine) => {
   if (msg === "archive handed back") counts.handedBack++
-  if (msg === "archive is a dead letter") counts.deadLetters++
   if (String(msg).startsWith("archive's lock was lost")) counts.locksLost++
 }
 
-/** Like the autoscaler, which keeps the number of workers if it gets no answer. */
-const ask = (query: string) => prometheus.query(query).catch(() => null)
-
-const proxy = await startSlowProxy(REQUEST_MS)
-const prometheus = await startPrometheus((SCRAPE_SECONDS * 1_000) / SCALE.time)
-const system = await startSystem({
-  ...{ store: "s3", workers: 0, onLine: count },
-  workerEnv: { HTTP_PROXY: proxy.url, UNSEAL_CONCURRENCY: String(CONCURRENCY) },
-  simulatorEnv: { SIMULATOR_PARALLELISM: "16", LOG_LEVEL: "error" },
-})
-const redis = new Redis(system.redis.url)
-let interrupted = false
-for (const signal of ["SIGINT", "SIGTERM"] as const)
-  process.on(signal, () => {
-    interrupted = true
-  })
-let failed = false
+const closing: (() => unknown)[] = []
+let succeeded = false
 try {
-  const outcome = await liveThroughTheDay(Number(values.hours))
-  failed = !judge(outcome)
-  if (values.write && !failed) write(outcome, draw(outcome.samples, OBJECTIVE_SECONDS), SCALE)
+  const outcome = await run()
+  succeeded = judge(outcome)
+  if (values.write && succeeded) write(outcome, draw(outcome.samples, OBJECTIVE_SECONDS), simulation)
+} catch (error) {
+  log(`the run broke off: ${(error as Error).stack}`)
 } finally {
-  redis.disconnect()
-  await system.close()
-  await prometheus.close()
-  await proxy.close()
+  for (let close = closing.pop(); close !== undefined; close = closing.pop())
+    try {
+      await close()
+    } catch (error) {
+      log(`not closed: ${(error as Error).message}`)
+    }
 }
-process.exitCode = failed ? 1 : 0
+process.exit(succeeded ? 0 : 1)
 
-async function liveThroughTheDay(hours: number): Promise<Outcome> {
-  const autoscaler = createAutoscaler(parameters.autoscaler)
-  const running: SystemWorker[] = []
-  const leaving = new Set<Promise<unknown>>()
-  const exitCodes: (number | null)[] = []
-  let starting = 0
-  let wanted = parameters.autoscaler.minReplicas
-  let trouble: unknown
-  /** Work that goes on beside the day; a failure of it ends the day. */
-  const beside = (work: Promise<unknown>): void => {
-    const handled = work.catch((error: unknown) => {
-      trouble ??= error
-    })
-    leaving.add(handled)
-    void handled.then(() => leaving.delete(handled))
-  }
-  const scrape = () => prometheus.scrape([...running, system.ingest].map(({ ports }) => ports.admin!))
+async function run(): Promise<Outcome> {
+  const prometheus = await startPrometheus((SCRAPE_SECONDS * 1_000) / scale.time)
+  closing.push(() => prometheus.close())
+  const system = await startSystem({
+    ...{ store: "s3", workers: 0, onLine: count },
+    workerEnv: { UNSEAL_CONCURRENCY: "2" },
+    simulatorEnv: { SIMULATOR_PARALLELISM: "16", LOG_LEVEL: "error" },
+  })
+  closing.push(() => system.close())
+  const redis = new Redis(system.redis.url)
+  closing.push(() => redis.disconnect())
+  const replicas = createReplicas(system, simulation.linkBytesPerSecond, (running) =>
+    prometheus.scrape([...running, system.ingest].map(({ ports }) => ports.admin!)),
+  )
+  closing.push(() => replicas.close())
 
-  function resize(): void {
-    while (running.length + starting < wanted) {
-      starting++
-      beside(
-        system.startWorker().then((worker) => {
-          starting--
-          running.push(worker)
-          return scrape()
-        }),
-      )
-    }
-    // Like Kubernetes, which prefers the youngest pods.
-    while (running.length > wanted) {
-      const stopping = running.pop()!.stop()
-      beside(stopping.then((code) => void exitCodes.push(code)))
-      beside(scrape())
-    }
-  }
+  replicas.resize(parameters.autoscaler.minReplicas)
+  await replicas.settled()
+  const lived = await live({
+    ...{ simulation, parameters, hours, system, prometheus, redis, replicas, signal, log },
+    queue: QUEUE,
+  })
+  const peakMemoryMib = Math.max(...replicas.running.map(({ pid }) => peakOf(pid)))
+  await replicas.close()
+  return { ...lived, ...counts, peakMemoryMib, exitCodes: replicas.exitCodes, ...(await accountOf(redis)) }
+}
 
-  resize()
-  await Promise.all(leaving)
-  await sleep(3_000)
-  const samples: Sample[] = []
-  const startedAt = performance.now()
-  let recorded = 0
-  let nextSync = 0
-  let nextSample = 0
-  for (;;) {
-    if (interrupted) throw new Error("interrupted")
-    if (trouble !== undefined) throw trouble
-    const seconds = ((performance.now() - startedAt) / 1_000) * SCALE.time
-    const hour = FIRST_HOUR + seconds / 3_600
-    const isOver = seconds >= hours * 3_600
-    const due = isOver ? 0 : recordedUntil(hour) - recorded
-    if (due > 0) {
-      // A machine that is busy may answer too late; then they are recorded a moment later.
-      const taken = await system.record({ size: ARCHIVE_BYTES, exact: true, count: due }).then(
-        () => true,
-        (error: Error) => void log(error.message),
-      )
-      if (taken) recorded += due
-    }
-    if (seconds >= nextSync) {
-      nextSync = seconds + SYNC_SECONDS
-      const [bytes, age] = await Promise.all([ask(parameters.queries.bytes), ask(parameters.queries.age)])
-      wanted = autoscaler.decide(
-        running.length + starting,
-        bytes === null || age === null ? null : Math.max(bytes, age),
-        seconds,
-      )
-      resize()
-    }
-    if (seconds >= nextSample) {
-      nextSample = seconds + 60
-      const [backlog, age] = await Promise.all([ask(BACKLOG), ask(AGE)])
-      if (backlog === null || age === null) continue
-      samples.push({
-        hour,
-        replicas: running.length,
-        wanted,
-        backlogBytes: backlog * SCALE.bytes,
-        ageSeconds: age * SCALE.time,
-      })
-      if (samples.length % 30 === 0)
-        log(
-          `${hour.toFixed(1)} h: ${running.length} of ${wanted} workers, ${((backlog * SCALE.bytes) / 1e9).toFixed(0)} GB, oldest ${(age * SCALE.time).toFixed(0)} s`,
-        )
-    }
-    if (isOver) {
-      const { live, accepted } = await readAccounts(redis, QUEUE)
-      if ((live === 0 && accepted === recorded) || seconds > hours * 3_600 + 7_200) break
-    }
-    await sleep(40)
-  }
-  await Promise.all(leaving)
+async function accountOf(redis: Redis) {
   const { accepted, committed, deadLetters, missing } = await readAccounts(redis, QUEUE)
   const ids = await redis.zrange(queueKey(QUEUE, "completed"), 0, "-1")
-  const facts = await Promise.all(ids.map((id) => redis.hmget(queueKey(QUEUE, id), "stc", "atm")))
+  const facts = await Promise.all(
+    ids.map((id) => redis.hmget(queueKey(QUEUE, id), "stc", "atm", "timestamp", "finishedOn")),
+  )
   return {
-    ...{ samples, recorded, accepted, committed, deadLetters, missing, exitCodes },
-    ...{ handedBack: counts.handedBack, locksLost: counts.locksLost },
+    ...{ accepted, committed, deadLetters, missing },
     stalled: facts.filter(([stalled]) => Number(stalled ?? 0) > 0).length,
     retried: facts.filter(([, attempts]) => Number(attempts ?? 1) > 1).length,
-    peakMemoryMib: Math.max(...running.map(({ pid }) => peakOf(pid))),
+    longestSeconds:
+      Math.max(...facts.map(([, , accepted, finished]) => (Number(finished) - Number(accepted)) / 1_000)) *
+      scale.time,
   }
 }
 
@@ -201,7 +131,12 @@ function judge(outcome: Outcome): boolean {
   const most = Math.max(...outcome.samples.map(({ replicas }) => replicas))
   log(JSON.stringify({ ...outcome, samples: outcome.samples.length, oldest, most }))
   const demands: readonly [string, boolean][] = [
-    ["every recorded archive is committed", outcome.committed === outcome.recorded && outcome.missing === 0],
+    [
+      "every recorded archive is committed",
+      outcome.committed === outcome.recorded &&
+        outcome.accepted === outcome.recorded &&
+        outcome.missing === 0,
+    ],
     [
       "no archive is a dead letter, has used a second attempt, or was lost by its worker",
       outcome.deadLetters + outcome.retried + outcome.stalled + outcome.locksLost === 0,

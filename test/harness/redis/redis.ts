@@ -7,6 +7,7 @@ import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { promisify } from "node:util"
 import { freePort } from "../network/free-port.ts"
+import { neverOrphan } from "../orphans.ts"
 import { ensureProgram, findProgram } from "../programs.ts"
 
 export interface RedisOptions {
@@ -139,10 +140,12 @@ async function findRunner(): Promise<Runner> {
 
 function processRunner(program: string): Runner {
   return {
-    start: (port, directory, settings) =>
-      spawn(program, [...settings, "--dir", directory, "--bind", "127.0.0.1", "--port", String(port)], {
-        stdio: ["ignore", "pipe", "pipe"],
-      }),
+    start(port, directory, settings) {
+      const given = [...settings, "--dir", directory, "--bind", "127.0.0.1", "--port", String(port)]
+      const child = spawn(program, given, { stdio: ["ignore", "pipe", "pipe"] })
+      neverOrphan(child)
+      return child
+    },
     pid: async (child) => child.pid ?? 0,
     kill: (child, signal) => child.kill(signal),
   }

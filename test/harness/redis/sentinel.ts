@@ -7,6 +7,7 @@ import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { Redis } from "ioredis"
 import { freePort } from "../network/free-port.ts"
+import { neverOrphan } from "../orphans.ts"
 import { ensureProgram } from "../programs.ts"
 import { killBehind, untilReplicated } from "./behind.ts"
 import { type RedisServer, startRedis } from "./redis.ts"
@@ -68,10 +69,6 @@ export async function startSentinel(options: SentinelOptions = {}): Promise<Sent
   const sentinels: Sentinel[] = []
   /** By the clients' port, which is the TLS port if there is TLS. */
   const byPort = new Map<number, RedisServer>()
-  const endWithUs = () => {
-    for (const { child } of sentinels) child?.kill("SIGKILL")
-  }
-  process.on("exit", endWithUs)
 
   async function startServer(masterPort?: number): Promise<number> {
     const clientPort = tls ? await freePort() : undefined
@@ -91,6 +88,7 @@ export async function startSentinel(options: SentinelOptions = {}): Promise<Sent
 
   async function startOne(sentinel: Sentinel): Promise<void> {
     const child = spawn(program, [sentinel.file, "--sentinel"], { stdio: ["ignore", "pipe", "pipe"] })
+    neverOrphan(child)
     sentinel.child = child
     let output = ""
     child.stdout.on("data", (chunk) => {
@@ -150,7 +148,6 @@ export async function startSentinel(options: SentinelOptions = {}): Promise<Sent
     )
 
   async function close(): Promise<void> {
-    process.off("exit", endWithUs)
     await stopSentinels()
     for (const server of servers) await server.close()
     rmSync(directory, { recursive: true, force: true })
