@@ -20,7 +20,7 @@ export const PROCESSES = {
     name: "unseal worker",
     main: () => import("./worker/src/main.ts"),
     help: () => import("./worker/src/help.ts"),
-    // Space for young objects, which V8 takes only when it starts: packages/service/src/small-heap.ts says what it is good for.
+    // Space for young objects, which V8 takes only when it starts: packages/service/src/v8-flags.ts says what it is good for.
     flags: ["--min-semi-space-size=4", "--max-semi-space-size=4"],
   },
   simulator: {

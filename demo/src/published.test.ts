@@ -4,7 +4,7 @@ import { tmpdir } from "node:os"
 import { join, resolve } from "node:path"
 import type { OpenedStore } from "@unseal/archive/store/contract"
 import { openStore } from "@unseal/archive/store/open"
-import { writeWhole } from "@unseal/archive/store/small-object"
+import { writeSmallObject } from "@unseal/archive/store/small-object"
 import { createCertificate, decryptByOpenssl } from "@unseal/simulator/recording/openssl"
 import { makeRecording } from "@unseal/simulator/recording/recording"
 import { type S3Server, startS3Server } from "@unseal/simulator/s3/http/server"
@@ -64,10 +64,11 @@ async function put(id: string, plaintext?: Uint8Array, record = plaintext !== un
   const key = `123456/${id}/archive.ts`
   const digests = { plaintext: "", ciphertext: "" }
   archives.push({ id, key, tail: "none", recording: { size, encryptedPassword }, sha256: digests })
-  await writeWhole(stores.source, key, readFileSync(path("ciphertext")), "video/mp2t", never)
-  if (plaintext) await writeWhole(stores.destination, key, plaintext, "video/mp2t", never)
+  await writeSmallObject(stores.source, key, readFileSync(path("ciphertext")), "video/mp2t", never)
+  if (plaintext) await writeSmallObject(stores.destination, key, plaintext, "video/mp2t", never)
   const recordKey = `123456/${id}/archive.json`
-  if (record) await writeWhole(stores.destination, recordKey, Buffer.from("{}"), "application/json", never)
+  if (record)
+    await writeSmallObject(stores.destination, recordKey, Buffer.from("{}"), "application/json", never)
 }
 
 /** Looks at a store that denies everything to everybody but the vendor. */

@@ -25,7 +25,6 @@ const ENDED_BY: Readonly<Record<string, string>> = {
   "packages/queue/src/enqueue/batch.ts": "the producer's deadline, for one batch as for one job",
   "packages/queue/src/enqueue/replicated.ts": "the deadline of each look, and the producer's",
   "packages/queue/src/run/consumer.ts": "the end of the run, which it is raced with",
-  "packages/queue/src/deadline.ts": "its timer",
   "packages/queue/src/enqueue/producer.ts": "the deadline around it",
   "packages/queue/src/suspension/suspension.ts": "its timer",
   "packages/service/src/admin.ts": "the kernel's answer, the connections it closes, or its timer",

@@ -5,7 +5,7 @@ import { writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { promisify } from "node:util"
 import type { Bench } from "./bench-context.ts"
-import { PROJECT_ID } from "./unseal.ts"
+import { PROJECT_ID } from "./unseal-contenders.ts"
 
 export const CONNECTIONS = 64
 export const CALLBACK_BYTES = 600

@@ -70,9 +70,9 @@ export async function startEndpoint(
   const { port, tlsPort } = JSON.parse(String(line)) as { port: number; tlsPort: number }
   const url = `http://127.0.0.1:${port}`
   const control = async (path: string) => {
-    const answer = await fetch(`${url}/-/${path}`, { method: path === "objects" ? "GET" : "POST" })
-    if (!answer.ok) throw new Error(`the endpoint answered ${answer.status} to ${path}`)
-    return answer.text()
+    const response = await fetch(`${url}/-/${path}`, { method: path === "objects" ? "GET" : "POST" })
+    if (!response.ok) throw new Error(`the endpoint answered ${response.status} to ${path}`)
+    return response.text()
   }
 
   const endpoint: Endpoint = {

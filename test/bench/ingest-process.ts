@@ -6,7 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises"
 import type { Bench } from "./bench-context.ts"
 import { SECRET } from "./callbacks.ts"
 import { packageVersion } from "./measure.ts"
-import { PROJECT_ID } from "./unseal.ts"
+import { PROJECT_ID } from "./unseal-contenders.ts"
 
 export interface IngestProcess {
   readonly pid: number

@@ -25,7 +25,7 @@ export const sourceBucket = (archiveBytes: number): string => `recordings-${arch
 
 export type PeerName = "a" | "b" | "c" | "d" | "e" | "floor"
 
-export interface Passage {
+export interface Workload {
   readonly origin: Origin
   readonly archiveBytes: number
 }
@@ -42,7 +42,7 @@ interface Peer {
 /** The peers `names` as contenders over `passage`. */
 export async function peers(
   bench: Bench,
-  passage: Passage,
+  passage: Workload,
   names: readonly PeerName[],
 ): Promise<Contender[]> {
   const chosen: Contender[] = []
@@ -64,7 +64,7 @@ export async function peers(
   return chosen
 }
 
-const PEERS: Readonly<Record<PeerName, (bench: Bench, passage: Passage) => Promise<Peer>>> = {
+const PEERS: Readonly<Record<PeerName, (bench: Bench, passage: Workload) => Promise<Peer>>> = {
   async a(bench, passage) {
     const { s3, env, settings } = await awsCli(bench, passage)
     const [download, upload] = [s3(sourceUrl(passage), "-"), s3("-", "s3://decrypted/a/archive.ts")]
@@ -160,14 +160,14 @@ const PEERS: Readonly<Record<PeerName, (bench: Bench, passage: Passage) => Promi
   },
 }
 
-const sourceUrl = ({ archiveBytes }: Passage): string => `s3://${sourceBucket(archiveBytes)}/a/archive.ts`
+const sourceUrl = ({ archiveBytes }: Workload): string => `s3://${sourceBucket(archiveBytes)}/a/archive.ts`
 
 const openssl = ({ recording: { key, iv } }: Bench): string[] => [
   ...["openssl", "enc", "-d", "-aes-256-cbc", "-nopad", "-K", key, "-iv", iv],
 ]
 
 /** Without hashing bodies, which plain HTTP would make it do, and with parts of 16 MiB, ten at once. */
-async function awsCli({ diskDirectory }: Bench, { origin }: Passage) {
+async function awsCli({ diskDirectory }: Bench, { origin }: Workload) {
   const program = await debianProgram("aws", "awscli")
   const config = join(diskDirectory, "aws-config")
   const s3Settings = {
@@ -196,7 +196,7 @@ async function awsCli({ diskDirectory }: Bench, { origin }: Passage) {
 }
 
 /** Two remotes, since within one rclone would ask the store to copy. Without a HEAD or an MD5 that nobody asked for. */
-async function rcloneRemotes({ origin }: Passage) {
+async function rcloneRemotes({ origin }: Workload) {
   const program = await debianProgram("rclone", "rclone")
   const flags = [
     ...["--s3-chunk-size", "16M", "--s3-upload-concurrency", "8", "--s3-disable-checksum"],

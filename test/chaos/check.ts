@@ -1,6 +1,6 @@
 /** Checks the fault matrix's invariants at the end, from what was seen and what is left. */
 import { setTimeout as sleep } from "node:timers/promises"
-import { readWhole } from "@unseal/archive/store/small-object"
+import { readSmallObject } from "@unseal/archive/store/small-object"
 import { readAccounts } from "@unseal/queue/accounting"
 import { codeOf } from "@unseal/queue/run/ending"
 import { DESTINATION_NAME } from "@unseal/test/harness/stores"
@@ -107,7 +107,7 @@ async function visibleContent(world: World, archive: Tracked): Promise<string | 
   const store = destinationOf(world, archive)
   const object = await store.stat(key, signal)
   if (object === null) return null
-  if (store !== world.destination) return sha256(await readWhole(store, object, 2 ** 30, signal))
+  if (store !== world.destination) return sha256(await readSmallObject(store, object, 2 ** 30, signal))
   return (
     world.versions.of(key).find(({ etag }) => etag === object.etag)?.sha256 ?? "a version that nobody saw"
   )
@@ -124,7 +124,7 @@ async function checkRecord(world: World, archive: Tracked, visible: string): Pro
   const store = destinationOf(world, archive)
   const object = await store.stat(key, signal)
   if (object === null) return [{ invariant: "I1", what: `${key} is missing beside its archive` }]
-  const bytes = await readWhole(store, object, MAX_RECORD_BYTES, signal)
+  const bytes = await readSmallObject(store, object, MAX_RECORD_BYTES, signal)
   const record = JSON.parse(Buffer.from(bytes).toString()) as { sha256?: { plaintext?: string } }
   const digest = record.sha256?.plaintext
   return digest === undefined || digest === visible

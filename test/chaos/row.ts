@@ -131,7 +131,7 @@ export async function until(
 const MIB = 1024 * 1024
 
 /** A random archive size: mostly one part, sometimes several; 1 to 24 MB, smaller if time is short. */
-export function sizeOf({ random }: World, largestMib: number): number {
+export function randomSize({ random }: World, largestMib: number): number {
   const small = random.next() < 0.7
   return MIB * (small ? random.integer(1, largestMib > 12 ? 4 : 2) : random.integer(6, largestMib))
 }

@@ -4,7 +4,7 @@
  */
 
 import { parseArgs } from "node:util"
-import { inWorld, sizeOf } from "./row.ts"
+import { inWorld, randomSize } from "./row.ts"
 import { LOCK_MS } from "./settings.ts"
 import { acceptedJobs, endedJobs, readJobs } from "./world/jobs.ts"
 import { type Member, usageOf } from "./world/members.ts"
@@ -93,7 +93,7 @@ async function callAtLowRate(world: World, endsAt: number): Promise<void> {
     await sleep(700)
     const jobIds = [...acceptedJobs(world).keys()]
     const live = (await endedJobs(world, jobIds.slice(-60))).filter((ended) => !ended).length
-    if (live < 30) calls.push(world.record(sizeOf(world, 24)).then((archive) => world.call(archive)))
+    if (live < 30) calls.push(world.record(randomSize(world, 24)).then((archive) => world.call(archive)))
   }
   await Promise.all(calls)
 }

@@ -9,7 +9,7 @@ import { poisoned } from "@unseal/test/harness/poisoned"
 import { rawBucket } from "../conformance/s3-raw.ts"
 import type { StoreUnderTest } from "../conformance/suite/store-under-test.ts"
 import { freePorts } from "../harness/network/free-port.ts"
-import { type Answer, type PlainRequest, send, signed } from "../s3-server/signed-request.ts"
+import { type PlainRequest, type PlainResponse, send, signed } from "../s3-server/signed-request.ts"
 
 export interface ForeignS3 {
   readonly endpoint: string
@@ -23,7 +23,7 @@ export const PART = 6972 * 752
 const PREFIX = "recordings/2026"
 
 /** One request, signed for `server` without the adapter. */
-export async function ask(server: ForeignS3, request: PlainRequest): Promise<Answer> {
+export async function ask(server: ForeignS3, request: PlainRequest): Promise<PlainResponse> {
   return send(server.endpoint, await signed(server.endpoint, request, server))
 }
 

@@ -1,7 +1,7 @@
 import type { CreateOptions } from "@unseal/archive/store/contract"
 import { describe, expect, it } from "vitest"
 import { accountSas } from "../harness/azure-rest.ts"
-import type { Answer, Exchange } from "../harness/network/faulty-proxy.ts"
+import type { Exchange, ProxiedResponse } from "../harness/network/faulty-proxy.ts"
 import { open, PART } from "./suite/azure-store.ts"
 import { azurite, bytes, env, proxied, proxy, raw, store, url } from "./suite/azurite-container.ts"
 import { drain, expectSameBytes, never, sampleBytes, write, writePart, writeParts } from "./suite/bytes.ts"
@@ -93,7 +93,7 @@ describe("abort", () => {
     const methods = new Set<string>()
     proxy.fault(async (exchange) => {
       methods.add(exchange.method)
-      exchange.answer(await exchange.forward())
+      exchange.respond(await exchange.forward())
     })
     await leaving.abort()
     expect([...methods]).toEqual(["GET"])
@@ -115,7 +115,7 @@ describe("abort", () => {
     await writePart(writer, bytes, 1)
     proxy.fault(async (exchange) => {
       if (exchange.method === "DELETE") await raw.put("some/prefix/abort/late.ts", bytes.subarray(0, 752))
-      exchange.answer(await exchange.forward())
+      exchange.respond(await exchange.forward())
     })
     await writer.abort()
     expectSameBytes((await raw.get("some/prefix/abort/late.ts"))!.bytes, bytes.subarray(0, 752))
@@ -155,15 +155,15 @@ describe("a commit whose answer is ambiguous", () => {
   }
   const answers: [string, (exchange: Exchange) => void][] = [
     ["a cut connection", (exchange) => exchange.cut()],
-    ["503", (exchange) => exchange.answer(unavailable)],
+    ["503", (exchange) => exchange.respond(unavailable)],
     ["no answer", () => {}],
   ]
   for (const [name, respond] of answers) {
     it(`succeeds if it took effect: ${name}`, async () => {
       proxy.fault(async (exchange) => {
-        const answer = await exchange.forward()
+        const response = await exchange.forward()
         if (isCommit(exchange)) respond(exchange)
-        else exchange.answer(answer)
+        else exchange.respond(response)
       })
       const key = `ambiguous/effect ${name}.ts`
       const object = await write(proxied, key, bytes, { metadata: { "unseal-source-etag": "ours" } })
@@ -174,7 +174,7 @@ describe("a commit whose answer is ambiguous", () => {
     it(`is unavailable if it did not take effect, and succeeds at the second call: ${name}`, async () => {
       proxy.fault(async (exchange) => {
         if (isCommit(exchange)) respond(exchange)
-        else exchange.answer(await exchange.forward())
+        else exchange.respond(await exchange.forward())
       })
       const writer = await proxied.create(`ambiguous/none ${name}.ts`, bytes.length, plain, never)
       const parts = await writeParts(writer, bytes)
@@ -187,34 +187,35 @@ describe("a commit whose answer is ambiguous", () => {
 })
 
 describe("a read with a wrong answer", () => {
-  const faults: [string, (answer: Answer, exchange: Exchange) => void][] = [
-    ["200 instead of 206", (answer, exchange) => exchange.answer({ ...answer, status: 200 })],
+  const faults: [string, (response: ProxiedResponse, exchange: Exchange) => void][] = [
+    ["200 instead of 206", (response, exchange) => exchange.respond({ ...response, status: 200 })],
     [
       "another Content-Range",
-      (answer, exchange) =>
-        exchange.answer({
-          ...answer,
-          headers: { ...answer.headers, "content-range": `bytes 0-751/${bytes.length}` },
+      (response, exchange) =>
+        exchange.respond({
+          ...response,
+          headers: { ...response.headers, "content-range": `bytes 0-751/${bytes.length}` },
         }),
     ],
     [
       "another version's ETag",
-      (answer, exchange) => exchange.answer({ ...answer, headers: { ...answer.headers, etag: '"0x1"' } }),
+      (response, exchange) =>
+        exchange.respond({ ...response, headers: { ...response.headers, etag: '"0x1"' } }),
     ],
     [
       "fewer bytes, and a clean end",
-      (answer, exchange) => exchange.answer({ ...answer, body: answer.body.subarray(0, 400) }),
+      (response, exchange) => exchange.respond({ ...response, body: response.body.subarray(0, 400) }),
     ],
     [
       "fewer bytes, and a reset",
-      (answer, exchange) =>
-        exchange.answer({ ...answer, body: answer.body.subarray(0, 400) }, answer.body.length),
+      (response, exchange) =>
+        exchange.respond({ ...response, body: response.body.subarray(0, 400) }, response.body.length),
     ],
     ["no answer", () => {}],
-    ["503", (_, exchange) => exchange.answer({ status: 503, headers: {}, body: Buffer.alloc(0) })],
+    ["503", (_, exchange) => exchange.respond({ status: 503, headers: {}, body: Buffer.alloc(0) })],
     [
       "another server's 404",
-      (_, exchange) => exchange.answer({ status: 404, headers: {}, body: Buffer.from("?") }),
+      (_, exchange) => exchange.respond({ status: 404, headers: {}, body: Buffer.from("?") }),
     ],
   ]
   for (const [name, fault] of faults)
@@ -233,7 +234,7 @@ describe("a read with a wrong answer", () => {
     })
 
   it("does not take another server's 404 for a missing object", async () => {
-    proxy.fault((exchange) => exchange.answer({ status: 404, headers: {}, body: Buffer.alloc(0) }))
+    proxy.fault((exchange) => exchange.respond({ status: 404, headers: {}, body: Buffer.alloc(0) }))
     await expect(proxied.stat("absent.ts", never)).rejects.toMatchObject({ code: "ERR_STORE_UNAVAILABLE" })
   })
 })
@@ -243,7 +244,7 @@ it("is refused by the store if a part was changed in transit", async () => {
   proxy.fault(async (exchange) => {
     const body = Buffer.from(exchange.body)
     if (body.length > 0) body[body.length - 1]! ^= 1
-    exchange.answer(await exchange.forward(body))
+    exchange.respond(await exchange.forward(body))
   })
   await expect(writePart(writer, bytes, 1)).rejects.toMatchObject({
     code: "ERR_STORE_UNAVAILABLE",

@@ -5,7 +5,7 @@ import { join } from "node:path"
 import { type ArchiveRecord, recordKeyOf } from "@unseal/archive/record/record"
 import type { OpenedStore } from "@unseal/archive/store/contract"
 import { openStore } from "@unseal/archive/store/open"
-import { readWhole } from "@unseal/archive/store/small-object"
+import { readSmallObject } from "@unseal/archive/store/small-object"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { startS3Server } from "../../apps/simulator/src/s3/http/server.ts"
 import { writeRecord } from "../../packages/archive/src/record/committed.ts"
@@ -59,7 +59,9 @@ describe.each(Object.entries(STORES))("a record in %s", (_, open) => {
   async function written(): Promise<ArchiveRecord> {
     const { store } = opened
     const object = await store.stat(recordKeyOf(RECORD.destination.key), never)
-    return JSON.parse(Buffer.from(await readWhole(store, object!, 65_536, never)).toString()) as ArchiveRecord
+    return JSON.parse(
+      Buffer.from(await readSmallObject(store, object!, 65_536, never)).toString(),
+    ) as ArchiveRecord
   }
   const write = (record: ArchiveRecord) => writeRecord(opened.store, record, never)
 

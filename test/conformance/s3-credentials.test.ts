@@ -26,11 +26,11 @@ const SESSION = {
 }
 const ROLE = "arn:aws:iam::111122223333:role/archives"
 
-interface Answer {
+interface CannedResponse {
   readonly status: number
   readonly body?: string
 }
-type Behaviour = (request: IncomingMessage) => Answer
+type Behaviour = (request: IncomingMessage) => CannedResponse
 
 const EXPIRATION = new Date(Date.now() + 3_600_000).toISOString()
 /** In the form of the metadata services. */
@@ -40,11 +40,11 @@ const asJson = {
   Token: SESSION.sessionToken,
   Expiration: EXPIRATION,
 }
-const fromSts: Answer = {
+const fromSts: CannedResponse = {
   status: 200,
   body: `<AssumeRoleWithWebIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><AssumeRoleWithWebIdentityResult><Credentials><AccessKeyId>${SESSION.accessKeyId}</AccessKeyId><SecretAccessKey>${SESSION.secretAccessKey}</SecretAccessKey><SessionToken>${SESSION.sessionToken}</SessionToken><Expiration>${EXPIRATION}</Expiration></Credentials></AssumeRoleWithWebIdentityResult></AssumeRoleWithWebIdentityResponse>`,
 }
-const deniedBySts: Answer = {
+const deniedBySts: CannedResponse = {
   status: 403,
   body: `<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><Error><Type>Sender</Type><Code>AccessDenied</Code><Message>Not authorized to perform sts:AssumeRoleWithWebIdentity</Message></Error><RequestId>r</RequestId></ErrorResponse>`,
 }

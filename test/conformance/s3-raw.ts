@@ -18,10 +18,10 @@ export function rawBucket(target: RawTarget): RawBucket {
   async function request(method: string, key: string, headers: Record<string, string> = {}, body?: Buffer) {
     const path = `/${target.bucket}/${key.split("/").map(encode).join("/")}`
     const plain = { method, path, headers, ...(body && { body }) }
-    const answer = await send(target.endpoint, await signed(target.endpoint, plain, target))
-    if (answer.status >= 300 && answer.status !== 404)
-      throw new Error(`${method} ${path} answered ${answer.status} ${answer.code}`)
-    return answer
+    const response = await send(target.endpoint, await signed(target.endpoint, plain, target))
+    if (response.status >= 300 && response.status !== 404)
+      throw new Error(`${method} ${path} answered ${response.status} ${response.code}`)
+    return response
   }
   return {
     async put(key, bytes, metadata = {}) {

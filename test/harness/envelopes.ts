@@ -10,7 +10,7 @@ import type {
   PartDecryptor,
 } from "../../packages/archive/src/format/envelope.ts"
 import { ENVELOPES } from "../../packages/archive/src/format/envelopes.ts"
-import { type Part, sizeOf } from "../../packages/archive/src/format/parts.ts"
+import { type Part, rangeSize } from "../../packages/archive/src/format/parts.ts"
 
 /** The counter block (NIST SP 800-38A, appendix B) that is `blocks` after `first`. */
 function counterBlock(first: Uint8Array, blocks: number): Buffer {
@@ -21,7 +21,7 @@ function counterBlock(first: Uint8Array, blocks: number): Buffer {
 /** Decrypts `part` with a key stream, but no more than its plaintext: a tag follows. */
 function counterDecryptor(key: Uint8Array, first: Uint8Array, part: Part): PartDecryptor {
   const decipher = createDecipheriv("aes-256-ctr", key, counterBlock(first, part.plaintext.start / 16))
-  let left = sizeOf(part.plaintext)
+  let left = rangeSize(part.plaintext)
   return {
     update(ciphertext, into, at) {
       const own = ciphertext.subarray(0, left)

@@ -21,7 +21,7 @@ export const OLD_SECRET = "the secret that signed callbacks before"
 export const TOKEN = "c4n4ry-token-of-the-path"
 
 /** No part of it may appear in answers or logs. */
-export const PASSWORD = Buffer.from("c4n4ry password, as if it were wrapped").toString("base64")
+export const PASSWORD = Buffer.from("c4n4ry password, as if it were encrypted").toString("base64")
 
 const PROJECTS: readonly IngestProject[] = [
   { id: "123456", callbackAuth: "signed", signatureSecrets: [SECRET, OLD_SECRET] },

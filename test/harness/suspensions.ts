@@ -37,7 +37,7 @@ export interface SuspensionRig {
   consume(run: Run, options?: Partial<ConsumerOptions<RunResult>>): Watched
   completed(): Promise<string[]>
   /** The accounts, which must balance. */
-  books(): Promise<Accounts>
+  accounts(): Promise<Accounts>
   field(jobId: string, name: string): Promise<string | null>
   /** `expect.poll`, for up to 30 s. */
   poll: <T>(ask: () => T | Promise<T>, timeout?: number) => ReturnType<typeof expect.poll<T>>
@@ -113,7 +113,7 @@ function createRig(url: string, ends: AsyncDisposableStack, own: typeof expect):
       return Object.assign(consumer, { ended, lines })
     },
     completed: () => client.zrange(queueKey(queue, "completed"), 0, "-1"),
-    async books() {
+    async accounts() {
       const accounts = await readAccounts(client, queue)
       expect(accounts.missing).toBe(0)
       return accounts

@@ -223,14 +223,14 @@ export async function startSystem(options: SystemOptions): Promise<System> {
       env: { ...redis.env, ...stores.env },
       startWorker,
       async record(wish) {
-        const answer = await fetch(control, {
+        const response = await fetch(control, {
           method: "POST",
           headers: { "content-type": "application/json" },
           body: JSON.stringify(wish),
           signal: AbortSignal.timeout(ANSWER_MS),
         })
-        if (answer.status !== 202)
-          throw new Error(`the simulator answered ${answer.status}: ${await answer.text()}`)
+        if (response.status !== 202)
+          throw new Error(`the simulator answered ${response.status}: ${await response.text()}`)
       },
       archives: async () => (await (await fetch(control)).json()) as ArchiveSummary[],
       archive: async (id) => (await (await fetch(`${control}/${id}`)).json()) as RecordedArchive,

@@ -10,7 +10,7 @@ export const ARCHIVE = "b40ef09b-3811-4726-b508-e41a0f96c68f"
 export const SECRET = "canary-api-secret"
 export const never = new AbortController().signal
 
-export interface Answer {
+export interface CannedResponse {
   readonly status?: number
   readonly headers?: Readonly<Record<string, string>>
   readonly body?: unknown
@@ -24,7 +24,7 @@ export interface Answer {
 
 export const vendor = {} as {
   /** The server sends these answers in turn and repeats the last one. */
-  answers: Answer[]
+  answers: CannedResponse[]
 }
 export let requests: { method: string; url: string; headers: IncomingMessage["headers"]; body: string }[]
 const server = createServer(async (request, response) => {

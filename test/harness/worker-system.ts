@@ -5,7 +5,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import type { ArchiveStore } from "@unseal/archive/store/contract"
 import { openStore } from "@unseal/archive/store/open"
-import { readWhole, writeWhole } from "@unseal/archive/store/small-object"
+import { readSmallObject, writeSmallObject } from "@unseal/archive/store/small-object"
 import { createProducer } from "@unseal/queue/enqueue/producer"
 import { createJobPayload, type JobPayload } from "@unseal/queue/jobs/job"
 import { queueKey } from "@unseal/queue/names"
@@ -149,7 +149,7 @@ export async function startWorkerSystem(
         }
       },
       async upload({ key, ciphertext }) {
-        await writeWhole(source, key, ciphertext, "video/mp2t", signal)
+        await writeSmallObject(source, key, ciphertext, "video/mp2t", signal)
       },
       async enqueue({ archiveId, encryptedPassword }, fields) {
         const { jobId } = await producer.enqueue(
@@ -185,7 +185,7 @@ export async function startWorkerSystem(
       async digest({ key }) {
         const object = await destination.stat(key, signal)
         if (object === null) return null
-        const bytes = await readWhole(destination, object, LIMIT, signal)
+        const bytes = await readSmallObject(destination, object, LIMIT, signal)
         return createHash("sha256").update(bytes).digest("hex")
       },
     }

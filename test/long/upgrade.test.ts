@@ -6,7 +6,7 @@ import { tmpdir } from "node:os"
 import { dirname, join, resolve } from "node:path"
 import { createInterface } from "node:readline"
 import { promisify } from "node:util"
-import { readWhole } from "@unseal/archive/store/small-object"
+import { readSmallObject } from "@unseal/archive/store/small-object"
 import { readAccounts } from "@unseal/queue/accounting"
 import { readBacklog } from "@unseal/queue/backlog"
 import { Redis } from "ioredis"
@@ -80,11 +80,11 @@ const earlierWorker = () =>
   })
 
 async function loseCallbacks(all: boolean): Promise<void> {
-  const answer = await fetch(`http://127.0.0.1:${system.simulator.ports.control}/bad-day`, {
+  const response = await fetch(`http://127.0.0.1:${system.simulator.ports.control}/bad-day`, {
     method: "PATCH",
     body: JSON.stringify({ loseCallbacksEvery: all ? 1 : 0 }),
   })
-  expect(answer.status).toBe(200)
+  expect(response.status).toBe(200)
 }
 
 /** Records archives, of which nobody is told. */
@@ -101,7 +101,7 @@ async function recordQuietly(count: number): Promise<string[]> {
 
 async function callBack(port: number, id: string): Promise<void> {
   const { recording } = await system.archive(id)
-  const answer = await fetch(`http://127.0.0.1:${port}/callbacks/${system.projectId}`, {
+  const response = await fetch(`http://127.0.0.1:${port}/callbacks/${system.projectId}`, {
     method: "POST",
     headers: { "content-type": "application/json" },
     body: JSON.stringify({
@@ -109,7 +109,7 @@ async function callBack(port: number, id: string): Promise<void> {
       ...{ size: recording.size, password: recording.encryptedPassword },
     }),
   })
-  expect(answer.status).toBe(202)
+  expect(response.status).toBe(202)
 }
 
 const accounts = () => readAccounts(redis, QUEUE)
@@ -164,7 +164,7 @@ test("jobs of the earlier version are decrypted after the upgrade, by new and ol
     const { sha256 } = await system.archive(id)
     const signal = AbortSignal.timeout(60_000)
     const object = (await system.destination.stat(key, signal))!
-    const plaintext = await readWhole(system.destination, object, 2 * SIZE, signal)
+    const plaintext = await readSmallObject(system.destination, object, 2 * SIZE, signal)
     expect(hash("sha256", plaintext)).toBe(sha256.plaintext)
   }
 })

@@ -18,7 +18,7 @@ export function createRig(settings: RigSettings, logger: Logger): RunDecorator {
     settings.faultPoint === undefined ? undefined : parseFaultPoint(settings.faultPoint),
   )
   return {
-    around({ place, context }) {
+    around({ resources, context }) {
       const { jobId, starts } = context
       const pass = async (step: Step): Promise<void> => {
         logger.info({ step, jobId, starts }, "step")
@@ -26,10 +26,10 @@ export function createRig(settings: RigSettings, logger: Logger): RunDecorator {
         await setImmediate()
         await act(step)
       }
-      const { source, destination, keyRing, destinationKey } = place
+      const { source, destination, keyRing, destinationKey } = resources
       return {
-        place: {
-          ...place,
+        resources: {
+          ...resources,
           source: { ...source, ...observedSource(sourceWithout(settings, source), pass) },
           destination: {
             ...destination,

@@ -26,10 +26,10 @@ async function upload(
   const parts: string[] = []
   for (const [index, size] of sizes.entries()) {
     const query = { partNumber: String(index + 1), uploadId }
-    const answer = await request({ method: "PUT", path, query, body: Buffer.alloc(size) })
-    const checksum = answer.headers["x-amz-checksum-crc32"]
+    const response = await request({ method: "PUT", path, query, body: Buffer.alloc(size) })
+    const checksum = response.headers["x-amz-checksum-crc32"]
     parts.push(
-      `<Part><PartNumber>${index + 1}</PartNumber><ETag>${answer.headers.etag}</ETag>${checksum ? `<ChecksumCRC32>${checksum}</ChecksumCRC32>` : ""}</Part>`,
+      `<Part><PartNumber>${index + 1}</PartNumber><ETag>${response.headers.etag}</ETag>${checksum ? `<ChecksumCRC32>${checksum}</ChecksumCRC32>` : ""}</Part>`,
     )
   }
   return request({
@@ -112,15 +112,15 @@ describe("a server with quirks", () => {
       await expectSkew(-HOUR_MS)
     },
     async "other-region-301"() {
-      const answer = await request(get("object"))
-      expect(answer).toMatchObject({ status: 301, code: "PermanentRedirect" })
-      expect(answer.headers["x-amz-bucket-region"]).toBe("eu-central-1")
+      const response = await request(get("object"))
+      expect(response).toMatchObject({ status: 301, code: "PermanentRedirect" })
+      expect(response.headers["x-amz-bucket-region"]).toBe("eu-central-1")
       expect(await request(get("object"), { region: "eu-central-1" })).toMatchObject({ status: 200 })
     },
     async "other-region-400"() {
-      const answer = await request(get("object"))
-      expect(answer).toMatchObject({ status: 400, code: "AuthorizationHeaderMalformed" })
-      expect(answer.body.toString()).toContain("<Region>eu-central-1</Region>")
+      const response = await request(get("object"))
+      expect(response).toMatchObject({ status: 400, code: "AuthorizationHeaderMalformed" })
+      expect(response.body.toString()).toContain("<Region>eu-central-1</Region>")
       expect(await request(get("object"), { region: "eu-central-1" })).toMatchObject({ status: 200 })
     },
     async "redirect-307"() {
@@ -186,8 +186,8 @@ describe("a server with quirks", () => {
       expect(await upload("a", [5 * MIB, 5 * MIB, 1])).toMatchObject({ status: 200 })
     },
     async "complete-lost"() {
-      const answer = await upload("lost", [5 * MIB, 1])
-      expect([answer.status, answer.body.toString()]).toEqual([200, expect.stringContaining("<ETag>")])
+      const response = await upload("lost", [5 * MIB, 1])
+      expect([response.status, response.body.toString()]).toEqual([200, expect.stringContaining("<ETag>")])
       expect((await request(head("lost"))).status).toBe(404)
     },
     async "complete-short"() {
@@ -262,9 +262,9 @@ describe("a server with quirks", () => {
   }
 
   async function expectSkew(offsetMs: number) {
-    const answer = await request(get("object"))
-    expect(answer).toMatchObject({ status: 403, code: "RequestTimeTooSkewed" })
-    expect(Math.abs(Date.parse(answer.headers.date!) - Date.now() - offsetMs)).toBeLessThan(60_000)
+    const response = await request(get("object"))
+    expect(response).toMatchObject({ status: 403, code: "RequestTimeTooSkewed" })
+    expect(Math.abs(Date.parse(response.headers.date!) - Date.now() - offsetMs)).toBeLessThan(60_000)
     const signingDate = new Date(Date.now() + offsetMs)
     expect((await request(get("object"), { signingDate })).status).toBe(200)
   }

@@ -3,9 +3,9 @@
 import { afterAll, afterEach, beforeAll, expect } from "vitest"
 import { type S3Server, startS3Server } from "../../apps/simulator/src/s3/http/server.ts"
 import {
-  type Answer,
   CREDENTIALS,
   type PlainRequest,
+  type PlainResponse,
   type SigningOptions,
   send,
   signed,
@@ -26,7 +26,7 @@ afterEach(() => {
 })
 afterAll(() => server.close())
 
-export const request = async (plain: PlainRequest, options: SigningOptions = {}): Promise<Answer> =>
+export const request = async (plain: PlainRequest, options: SigningOptions = {}): Promise<PlainResponse> =>
   send(server.url, await signed(server.url, plain, options))
 export const put = (key: string, headers: Record<string, string> = {}, body = BODY): PlainRequest => ({
   method: "PUT",

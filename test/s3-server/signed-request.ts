@@ -14,7 +14,7 @@ class Sha256 {
     this.#hash =
       secret === undefined
         ? createHash("sha256")
-        : createHmac("sha256", typeof secret === "string" ? secret : bytesOf(secret))
+        : createHmac("sha256", typeof secret === "string" ? secret : viewOf(secret))
   }
 
   update(data: Uint8Array | string): void {
@@ -30,7 +30,7 @@ class Sha256 {
   }
 }
 
-const bytesOf = (data: ArrayBuffer | ArrayBufferView): Uint8Array =>
+const viewOf = (data: ArrayBuffer | ArrayBufferView): Uint8Array =>
   ArrayBuffer.isView(data)
     ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
     : new Uint8Array(data)
@@ -127,7 +127,7 @@ export async function presigned(
   }
 }
 
-export interface Answer {
+export interface PlainResponse {
   readonly status: number
   readonly headers: IncomingHttpHeaders
   readonly body: Buffer
@@ -136,7 +136,7 @@ export interface Answer {
 }
 
 /** Sends exactly this to the server that listens at `url`, whatever the `Host` header says. */
-export async function send(url: string, request: SendableRequest): Promise<Answer> {
+export async function send(url: string, request: SendableRequest): Promise<PlainResponse> {
   const { hostname, port } = new URL(url)
   const { method, target: path, headers, body } = request
   const outgoing = httpRequest({ hostname, port, method, path, headers, agent: false })

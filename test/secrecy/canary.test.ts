@@ -7,7 +7,7 @@ import { mkdir, readdir, readFile, writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { encodePassword, wrapPassword } from "@unseal/archive/format/password"
-import { readWhole, writeWhole } from "@unseal/archive/store/small-object"
+import { readSmallObject, writeSmallObject } from "@unseal/archive/store/small-object"
 import { signCallback } from "@unseal/simulator/callbacks"
 import { createCertificate } from "@unseal/simulator/recording/openssl"
 import type { FaultAction } from "@unseal/simulator/s3/faults/plan"
@@ -31,19 +31,19 @@ const passphrase = randomBytes(18).toString("base64url")
 /** Where a secret may be found, by the beginning of its name, and why. Nothing else may be anywhere. */
 const ALLOWED: Record<string, Record<string, string>> = {
   "redis: job data": {
-    "wrapped password": "it is what the queue holds: without the private key it opens nothing",
+    "encrypted password": "it is what the queue holds: without the private key it opens nothing",
   },
   "memory of ingest": {
     "signature secret": "each callback is verified with it",
-    "wrapped password": "it has passed through as JSON, whose strings nobody can wipe",
+    "encrypted password": "it has passed through as JSON, whose strings nobody can wipe",
   },
   "memory of ingest by token": {
     "callback token": "each callback is compared with it",
-    "wrapped password": "as above",
+    "encrypted password": "as above",
   },
   "memory of worker": {
     "private key": "it unwraps passwords; OpenSSL holds its numbers as long as the key is in the ring",
-    "wrapped password": "it comes out of the job as JSON, whose strings nobody can wipe",
+    "encrypted password": "it comes out of the job as JSON, whose strings nobody can wipe",
     "S3 secret key": "each request is signed with it, and it is in the environment",
   },
 }
@@ -95,7 +95,13 @@ async function record(
   const encryptedPassword = change.wrapped ?? wrapPassword(password, publicKey)
   wrapped.push(encryptedPassword)
   const key = `${PROJECT_ID}/${archiveId}/archive.ts`
-  await writeWhole(system.source, key, ciphertext.subarray(0, size - (change.cut ?? 0)), "video/mp2t", signal)
+  await writeSmallObject(
+    system.source,
+    key,
+    ciphertext.subarray(0, size - (change.cut ?? 0)),
+    "video/mp2t",
+    signal,
+  )
   return { archiveId, encryptedPassword }
 }
 
@@ -107,13 +113,13 @@ const bodyOf = ({ archiveId, encryptedPassword }: Archive, more: object = {}) =>
 
 /** POSTs to `to`, and keeps the answer. */
 async function post(to: AppProcess, path: string, body: string, authorization?: string): Promise<number> {
-  const answer = await fetch(`http://127.0.0.1:${to.ports.http}${path}`, {
+  const response = await fetch(`http://127.0.0.1:${to.ports.http}${path}`, {
     method: "POST",
     headers: { "content-type": "application/json", ...(authorization && { authorization }) },
     body,
   })
-  said.push([`answer to ${path}`, JSON.stringify([...answer.headers]) + (await answer.text())])
-  return answer.status
+  said.push([`answer to ${path}`, JSON.stringify([...response.headers]) + (await response.text())])
+  return response.status
 }
 
 async function callBack(archive: Archive, more: object = {}): Promise<void> {
@@ -206,7 +212,7 @@ beforeAll(async () => {
     ["ERR_STORE_DENIED", await record(64_000), { status: 403, code: "AccessDenied" }],
   ]
   const keyOf = ({ archiveId }: Archive) => `${PROJECT_ID}/${archiveId}/archive.ts`
-  await writeWhole(system.destination, keyOf(dead[4]![1]), Buffer.from("other"), "video/mp2t", signal)
+  await writeSmallObject(system.destination, keyOf(dead[4]![1]), Buffer.from("other"), "video/mp2t", signal)
   for (const [, archive, action] of held)
     system.s3.faults.add({ operation: "PutObject", key: keyOf(archive), times: 1_000, action })
   for (const [, archive, more] of dead) await callBack(archive, more)
@@ -293,7 +299,7 @@ beforeAll(async () => {
       bytes: Buffer.from(number!, "base64url"),
     })),
     ...wrapped.map((text, index) => ({
-      name: `wrapped password ${index}`,
+      name: `encrypted password ${index}`,
       bytes: Buffer.from(text, "base64"),
     })),
     { name: "signature secret", bytes: Buffer.from(signatureSecret) },
@@ -351,7 +357,7 @@ describe("after success, failure, retries, hand-back and kill, no secret is", ()
     }
   })
 
-  it("in a job but in its data, which holds the wrapped password; failure reasons and stack traces among them", async () => {
+  it("in a job but in its data, which holds the encrypted password; failure reasons and stack traces among them", async () => {
     // Of each kind of dead letter there is one again, once the redriven one has failed anew.
     // Those that were held are committed, or dead letters too: by then others have succeeded three times where they failed.
     const wasHeld = (key: string) => held.some(([, { archiveId }]) => key.includes(archiveId))
@@ -390,7 +396,7 @@ describe("after success, failure, retries, hand-back and kill, no secret is", ()
     await system.client.save()
     const files = await filesBelow(system.redis.servers[0]!.directory)
     expect(files.map(([path]) => path).join()).toMatch(/\.rdb.*\.aof|\.aof.*\.rdb/)
-    expect(files.some(([, bytes]) => search(bytes).some((label) => label.startsWith("wrapped")))).toBe(true)
+    expect(files.some(([, bytes]) => search(bytes).some((label) => label.startsWith("encrypted")))).toBe(true)
     expect(leaked("redis: job data", files)).toEqual([])
   })
 
@@ -400,7 +406,7 @@ describe("after success, failure, retries, hand-back and kill, no secret is", ()
       for (const name of ["archive.ts", "archive.json"]) {
         const object = (await system.destination.stat(`${PROJECT_ID}/${archiveId}/${name}`, signal))!
         objects.push([name, Buffer.from(JSON.stringify(object.metadata))])
-        objects.push([name, Buffer.from(await readWhole(system.destination, object, 64 * MIB, signal))])
+        objects.push([name, Buffer.from(await readSmallObject(system.destination, object, 64 * MIB, signal))])
       }
     expect(objects.length).toBe(4 * committed.length)
     expect(leaked("destination", objects)).toEqual([])

@@ -12,7 +12,7 @@ import type { ArchiveStore, OpenedStore } from "@unseal/archive/store/contract"
 import { parseHostList } from "@unseal/archive/store/https/allowed-hosts"
 import { openHttpsStore } from "@unseal/archive/store/https/source"
 import { openStore } from "@unseal/archive/store/open"
-import { readWhole, writeWhole } from "@unseal/archive/store/small-object"
+import { readSmallObject, writeSmallObject } from "@unseal/archive/store/small-object"
 import { type Archive, createRecordingCloud } from "@unseal/simulator/cloud"
 import { createCertificate } from "@unseal/simulator/recording/openssl"
 import { startVendorStorage } from "@unseal/simulator/rest/vendor-storage"
@@ -130,7 +130,7 @@ test("a copy of 24 MB is read part by part, by another URL whenever the last one
   expect(record.source.size).toBe(archive.recording!.size)
   // 23 parts, the first of them opened: each third read finds its URL expired.
   expect(renewed).toBe(7)
-  const plain = await readWhole(destination, (await destination.stat(KEY, never))!, 2 ** 30, never)
+  const plain = await readSmallObject(destination, (await destination.stat(KEY, never))!, 2 ** 30, never)
   expect(createHash("sha256").update(plain).digest("hex")).toBe(archive.sha256!.plaintext)
   expect(record.sha256?.plaintext).toBe(archive.sha256!.plaintext)
 })
@@ -138,7 +138,7 @@ test("a copy of 24 MB is read part by part, by another URL whenever the last one
 test("a copy that is replaced between two parts is never mixed: the other version is refused", async () => {
   const other = new Uint8Array(archive.recording!.size).fill(7)
   const source = copyOf(async (reads) => {
-    if (reads === 5) await writeWhole(vendor.store, archive.key, other, "video/mp2t", never)
+    if (reads === 5) await writeSmallObject(vendor.store, archive.key, other, "video/mp2t", never)
   })
   await expect(decrypt(source)).rejects.toMatchObject({ code: "ERR_OBJECT_CHANGED" })
   expect(await destination.stat(KEY, never)).toBeNull()

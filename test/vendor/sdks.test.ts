@@ -8,7 +8,7 @@ import type { AddressInfo } from "node:net"
 import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { openStore } from "@unseal/archive/store/open"
-import { readWhole } from "@unseal/archive/store/small-object"
+import { readSmallObject } from "@unseal/archive/store/small-object"
 import { decryptByOpenssl } from "@unseal/simulator/recording/openssl"
 import { createVendorClient } from "@unseal/vendor/client"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
@@ -167,7 +167,7 @@ describe.each<[string, "opentok" | "vonage", (vendor: SimulatedVendor, url: stri
     )
     const source = join(vendor.directory, "archive.enc")
     const object = await store.stat(archive.key, never)
-    writeFileSync(source, Buffer.from(await readWhole(store, object!, 2 ** 30, never)))
+    writeFileSync(source, Buffer.from(await readSmallObject(store, object!, 2 ** 30, never)))
     await store.close()
     const destination = join(vendor.directory, "archive.ts")
     const encryptedPassword = uploaded.password as string

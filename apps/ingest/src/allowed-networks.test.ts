@@ -40,12 +40,12 @@ describe("allowed networks", () => {
       networks: parseNetworks("198.51.100.0/24"),
       proxies: trustProxies(parseNetworks("127.0.0.1,10.0.0.0/8")),
     })
-    const answer = await proxied.post(SIGNED, BODY, {
+    const response = await proxied.post(SIGNED, BODY, {
       authorization: await sign(BODY),
       ...(xff !== undefined && { "x-forwarded-for": xff }),
       ...(forwarded !== undefined && { forwarded }),
     })
-    expect(answer.status).toBe(status)
+    expect(response.status).toBe(status)
     if (status === 202) expect(proxied.logs[0]).toMatchObject({ peer: "198.51.100.7" })
     await proxied.close()
   })

@@ -16,7 +16,7 @@ import express, {
 import { type AuthenticationOptions, authenticate } from "./authentication.ts"
 import { parseJson, readBody, requireJson } from "./body.ts"
 import { peerOf, type TrustedProxies } from "./networks.ts"
-import { type Answer, openApiDocument } from "./openapi.ts"
+import { type CallbackResponse, openApiDocument } from "./openapi.ts"
 import { createOutcomeRecorder, REFUSED_LINES_PER_SECOND, type Settled } from "./outcome.ts"
 import { Problem, sendProblem } from "./problem.ts"
 import { sendJson } from "./send-json.ts"
@@ -123,7 +123,7 @@ function receive(dependencies: AppDependencies) {
         archiveId,
         status,
       }
-      const ignored: Answer = {
+      const ignored: CallbackResponse = {
         outcome: "ignored",
         reason: callback.ignored,
         ...(archiveId && { archiveId }),
@@ -146,7 +146,7 @@ function receive(dependencies: AppDependencies) {
       return sendJson(response, 202, { outcome, jobId, archiveId: callback.archiveId })
     const of = (await dependencies.duplicateOf?.(jobId)) ?? null
     response.locals.settled = { ...settled, ...(of && { of: of.state, since: of.since }) }
-    const known: Answer = { outcome, jobId, archiveId: callback.archiveId, ...(of && { of }) }
+    const known: CallbackResponse = { outcome, jobId, archiveId: callback.archiveId, ...(of && { of }) }
     sendJson(response, 200, known)
   }
 }

@@ -174,9 +174,9 @@ describe("a callback with a valid signature and a wrong time", () => {
     async (_name, offset, claims, told) => {
       const own = await startApp()
       const authorization = await sign(BODY, { issuedAt: now() + offset, claims: claims() })
-      const answer = await own.post(SIGNED, BODY, { authorization })
-      expect((await problemOf(answer)).status).toBe(503)
-      expect(answer.headers.get("retry-after")).toBe("5")
+      const response = await own.post(SIGNED, BODY, { authorization })
+      expect((await problemOf(response)).status).toBe(503)
+      expect(response.headers.get("retry-after")).toBe("5")
       await expect.poll(() => own.logs.length).toBe(1)
       expect(own.logs[0]).toMatchObject({
         outcome: "clock",
@@ -248,9 +248,9 @@ describe("an unknown project", () => {
       app.post("/callbacks/constructor", BODY),
     ])
     const seen = new Set<string>()
-    for (const answer of answers) {
-      const headers = [...answer.headers].filter(([name]) => name !== "date")
-      seen.add(JSON.stringify([answer.status, headers, await answer.text()]))
+    for (const response of answers) {
+      const headers = [...response.headers].filter(([name]) => name !== "date")
+      seen.add(JSON.stringify([response.status, headers, await response.text()]))
     }
     expect([...seen]).toHaveLength(1)
     expect([...seen][0]).toMatch(/^\[401,/)

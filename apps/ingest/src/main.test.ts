@@ -126,7 +126,7 @@ describe("the ingest process", () => {
     await ingest.isReady()
     const answers = await Promise.all(Array.from({ length: 50 }, () => ingest.post()))
     expect(answers.map(({ status }) => status).sort()).toEqual([...Array(49).fill(200), 202])
-    const bodies = (await Promise.all(answers.map((answer) => answer.json()))) as {
+    const bodies = (await Promise.all(answers.map((response) => response.json()))) as {
       outcome: string
       jobId: string
     }[]
@@ -193,8 +193,8 @@ describe("the ingest process", () => {
       expect(answers.map(({ status }) => status)).toEqual([503, 503])
       process.kill(own.pid, "SIGCONT")
       const landed = await until("recovery", async () => {
-        const answer = await ingest.post()
-        return answer.status === 503 ? undefined : answer.status
+        const response = await ingest.post()
+        return response.status === 503 ? undefined : response.status
       })
       // Callbacks that were answered 503 may have landed. That makes the sender's retry harmless.
       expect([200, 202]).toContain(landed)

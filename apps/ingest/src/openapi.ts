@@ -32,7 +32,7 @@ const notEnqueuedSchema = z.discriminatedUnion("outcome", [
 ])
 
 /** The bodies of answers to a callback. */
-export type Answer = z.infer<typeof enqueuedSchema> | z.infer<typeof notEnqueuedSchema>
+export type CallbackResponse = z.infer<typeof enqueuedSchema> | z.infer<typeof notEnqueuedSchema>
 
 const COMPONENTS = {
   Enqueued: enqueuedSchema,

@@ -84,14 +84,14 @@ describe("the simulator's process", () => {
     let archive: Listed | undefined
     for (let waited = 0; archive?.status !== "available" && waited < 300; waited++) {
       await new Promise((resolve) => setTimeout(resolve, 100))
-      const answer = await ask("")
-      if (answer.ok) [archive] = ((await answer.json()) as { items: Listed[] }).items
+      const response = await ask("")
+      if (response.ok) [archive] = ((await response.json()) as { items: Listed[] }).items
     }
     expect(archive).toMatchObject({ status: "available", password: "" })
     const length = await new Promise((resolve, reject) => {
-      get(archive!.url, { ca: readFileSync(tls), agent: false }, (answer) => {
-        answer.resume()
-        resolve(answer.headers["content-length"])
+      get(archive!.url, { ca: readFileSync(tls), agent: false }, (response) => {
+        response.resume()
+        resolve(response.headers["content-length"])
       }).on("error", reject)
     })
     expect(length).toBe("752")
@@ -137,9 +137,13 @@ describe("the simulator's process", () => {
       const authorization = `Basic ${Buffer.from("123456:an-api-secret").toString("base64")}`
       const post = async (path: string, body: string, type = "application/json") => {
         const headers = { authorization, "content-type": type }
-        const answer = await fetch(`http://127.0.0.1:${ports.rest}${path}`, { method: "POST", headers, body })
-        expect(answer.status).toBe(200)
-        return (await answer.json()) as { id: string }
+        const response = await fetch(`http://127.0.0.1:${ports.rest}${path}`, {
+          method: "POST",
+          headers,
+          body,
+        })
+        expect(response.status).toBe(200)
+        return (await response.json()) as { id: string }
       }
       const form = "application/x-www-form-urlencoded"
       const [{ session_id: sessionId }] = (await post("/session/create", "", form)) as unknown as [

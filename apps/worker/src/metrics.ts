@@ -6,7 +6,7 @@ import { FAILURES, type FailureCode, RETRIED_JOB_CODES } from "@unseal/queue/run
 import { SIDES } from "@unseal/queue/suspension/state"
 import { createCounter, createGauge, createHistogram, type Registry, UNKNOWN } from "@unseal/service/metrics"
 import type { Projects, WorkerProject } from "@unseal/service/projects/projects"
-import type { Places } from "./run/project-resources.ts"
+import type { ProjectResources } from "./run/project-resources.ts"
 
 /** How a run ended for good, or without a verdict. A run whose job is tried again counts in `unseal_retries_total`. */
 export const OUTCOMES = [
@@ -91,7 +91,7 @@ export function createWorkerMetrics(
 
   return {
     /** Shows the limits of stores that refused requests for their rate. */
-    watchRequestLimits(limits: Places["requestLimits"]) {
+    watchRequestLimits(limits: ProjectResources["requestLimits"]) {
       createGauge(registry, {
         name: "unseal_store_requests_limit",
         help: "Most requests in flight to a store that refuses more (503 SlowDown, 429); absent without a limit",

@@ -1,4 +1,4 @@
-import "@unseal/service/small-heap"
+import "@unseal/service/v8-flags"
 import { durabilityProblems } from "@unseal/queue/redis/server"
 import { startAdminServer } from "@unseal/service/admin"
 import type { Logger } from "@unseal/service/log/logger"

@@ -15,7 +15,7 @@ import type { Config } from "./config.ts"
 import { createKeyMetrics } from "./keys/metrics.ts"
 import { createWorkerMetrics } from "./metrics.ts"
 import { createFallback } from "./run/fallback.ts"
-import { openPlaces, type PlacesOptions } from "./run/project-resources.ts"
+import { openProjectResources, type ProjectResourcesOptions } from "./run/project-resources.ts"
 import { createReport } from "./run/report.ts"
 import type { RunDecorator } from "./run/run-decorator.ts"
 import { createJobRunner, type JobResult } from "./run/run-job.ts"
@@ -50,9 +50,9 @@ export interface WorkerOptions {
   /** Overrides defaults of the consumer. */
   readonly consumer?: Pick<ConsumerOptions<JobResult>, "watchdog" | "lockRenewal" | "asides" | "suspension">
   /** Overrides defaults of the stores. */
-  readonly stores?: PlacesOptions["stores"]
+  readonly stores?: ProjectResourcesOptions["stores"]
   /** Overrides defaults of the key rings. */
-  readonly keyRings?: PlacesOptions["keyRings"]
+  readonly keyRings?: ProjectResourcesOptions["keyRings"]
 }
 
 /** Everything between the queue and the stores. It begins to work at once. */
@@ -72,7 +72,7 @@ export function createWorker(options: WorkerOptions): Worker {
   createAccountMetrics(registry, () => readAccounts(redis, queue))
   createSuspensionMetrics(registry, projects, () => listSuspensions(redis, queue))
   const onRetry = (code: FailureCode) => metrics.retried("request", code)
-  const places = openPlaces({
+  const projectResources = openProjectResources({
     config,
     budget,
     logger,
@@ -81,10 +81,10 @@ export function createWorker(options: WorkerOptions): Worker {
     stores: options.stores,
     keyRings: options.keyRings,
   })
-  metrics.watchRequestLimits(places.requestLimits)
+  metrics.watchRequestLimits(projectResources.requestLimits)
   metrics.watchAsides(() => consumer.asides())
   const fallback = createFallback({ config, onRetry })
-  createKeyMetrics(registry, projects, places)
+  createKeyMetrics(registry, projects, projectResources)
   const consumer = createConsumer({
     ...{ connection: redis, queue, logger },
     concurrency: settings.UNSEAL_CONCURRENCY,
@@ -93,7 +93,7 @@ export function createWorker(options: WorkerOptions): Worker {
     lockMs: settings.UNSEAL_LOCK_MS,
     stallCheckMs: settings.UNSEAL_STALL_CHECK_MS,
     ...options.consumer,
-    run: createJobRunner({ settings, places, fallback, metrics, logger, decorators }),
+    run: createJobRunner({ settings, projectResources, fallback, metrics, logger, decorators }),
     observe: {
       ended: createReport(metrics, logger),
       stuck(jobId, err) {
@@ -107,7 +107,13 @@ export function createWorker(options: WorkerOptions): Worker {
   const limitMs = Math.max(STUCK_LOCKS * settings.UNSEAL_LOCK_MS, STUCK_MS)
   const live = () => whyStuck(consumer, health, limitMs)
   const closing = new AbortController()
-  void surveyProjects({ projectIds: projects.ids, places, settings, logger, signal: closing.signal })
+  void surveyProjects({
+    projectIds: projects.ids,
+    projectResources,
+    settings,
+    logger,
+    signal: closing.signal,
+  })
 
   const watchdog = setInterval(() => {
     const reason = live()
@@ -126,7 +132,7 @@ export function createWorker(options: WorkerOptions): Worker {
       health.close()
       closing.abort()
       await consumer.close()
-      await Promise.all([places.close(), deadLetters.close()])
+      await Promise.all([projectResources.close(), deadLetters.close()])
     },
   }
 }

@@ -38,6 +38,17 @@ export function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<
 }
 
 /**
+ * Resolves like `work`, or rejects with `onTimeout()` after `ms`. The work itself goes on unseen. For peers that never say no: a
+ * command of Redis, for one, does not return while Redis is away.
+ */
+export function withDeadline<T>(work: Promise<T>, ms: number, onTimeout: () => Error): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(onTimeout()), Math.max(0, ms))
+    work.then(resolve, reject).finally(() => clearTimeout(timer))
+  })
+}
+
+/**
  * The results of all `work`, once all of it has ended. Rejects with the first failure in list order. Unlike `Promise.all` it never
  * returns while something still uses what the caller releases next.
  */

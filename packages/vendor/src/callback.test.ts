@@ -3,7 +3,7 @@ import { CallbackError, readCallback } from "./callback.ts"
 
 const ARCHIVE_ID = "30b3ebf1-ba36-4f5b-8def-6f70d9986fe9"
 const APPLICATION_ID = "78d335fa-323d-0114-9c3d-d6f0d48968cf"
-const PASSWORD = Buffer.from("a password, as if it were wrapped").toString("base64")
+const PASSWORD = Buffer.from("a password, as if it were encrypted").toString("base64")
 
 /** The vendor's example with changes. */
 const uploaded = (changes: object = {}): Record<string, unknown> => ({

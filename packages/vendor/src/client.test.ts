@@ -2,10 +2,10 @@ import { createServer } from "node:http"
 import type { AddressInfo } from "node:net"
 import { describe, expect, it } from "vitest"
 import {
-  type Answer,
   ARCHIVE,
   archive,
   baseUrl,
+  type CannedResponse,
   client,
   never,
   PROJECT,
@@ -14,7 +14,7 @@ import {
   vendor,
 } from "../../../test/harness/vendor-server.ts"
 import type { VendorClientOptions } from "./client.ts"
-import type { Storage } from "./storage.ts"
+import type { UploadTarget } from "./upload-target.ts"
 
 describe("an archive", () => {
   it("has the fields that Unseal uses, and no others", async () => {
@@ -111,7 +111,7 @@ describe("a list of archives", () => {
 })
 
 describe("a storage", () => {
-  const storage: Storage = {
+  const storage: UploadTarget = {
     type: "s3",
     config: { bucket: "archives", accessKey: "AKID", secretKey: "canary-secret-key" },
     fallback: "none",
@@ -162,24 +162,24 @@ describe("a GET", () => {
   const ask = (options?: Partial<VendorClientOptions>, signal = never) =>
     client(options).getArchive(ARCHIVE, signal)
 
-  it.each<[string, Answer]>([
+  it.each<[string, CannedResponse]>([
     ["500", { status: 500 }],
     ["502", { status: 502 }],
     ["429", { status: 429 }],
     ["429 with Retry-After", { status: 429, headers: { "retry-after": "0" } }],
     ["a broken connection", { reset: true }],
-  ])("is asked again after %s, each time with a new token", async (_, answer) => {
-    vendor.answers = [answer, answer, { body: archive(ARCHIVE) }]
+  ])("is asked again after %s, each time with a new token", async (_, response) => {
+    vendor.answers = [response, response, { body: archive(ARCHIVE) }]
     expect(await ask()).toMatchObject({ archiveId: ARCHIVE })
     expect(new Set(requests.map(({ headers }) => headers["x-opentok-auth"])).size).toBe(3)
   })
 
-  it.each<[string, Answer]>([
+  it.each<[string, CannedResponse]>([
     ["5xx", { status: 503 }],
     ["429", { status: 429, headers: { "retry-after": "0" } }],
     ["broken connections", { reset: true }],
-  ])("is given up after so many attempts that ended in %s", async (_, answer) => {
-    vendor.answers = [answer]
+  ])("is given up after so many attempts that ended in %s", async (_, response) => {
+    vendor.answers = [response]
     await expect(ask({ attempts: 4 })).rejects.toMatchObject({ code: "ERR_STORE_UNAVAILABLE" })
     expect(requests).toHaveLength(4)
   })
@@ -220,11 +220,11 @@ describe("a GET", () => {
     })
   })
 
-  it.each<[string, Answer]>([
+  it.each<[string, CannedResponse]>([
     ["is asked", { hang: true }],
     ["waits", { status: 429, headers: { "retry-after": "30" } }],
-  ])("ends with the reason of an abort while it %s", async (_, answer) => {
-    vendor.answers = [answer]
+  ])("ends with the reason of an abort while it %s", async (_, response) => {
+    vendor.answers = [response]
     const controller = new AbortController()
     const reason = new Error("enough")
     const asked = ask({}, controller.signal)

@@ -1,14 +1,14 @@
 /** The parts of the OpenTok and Vonage Video REST APIs that encrypted archives need. */
 import { type Authorizer, createAuthorizer, type VendorCredentials } from "./authorization.ts"
-import { readShiftingList } from "./listing.ts"
+import { listByOffset } from "./offset-pagination.ts"
 import { PLATFORM_DEFAULTS, type Platform } from "./platform.ts"
-import { type RequestOptions, sendRequest, type VendorAnswer, type VendorRequest } from "./request.ts"
-import type { Storage } from "./storage.ts"
+import { type RequestOptions, sendRequest, type VendorRequest, type VendorResponse } from "./request.ts"
+import type { UploadTarget } from "./upload-target.ts"
 import { archiveListSchema, parseVendorArchive, type VendorArchive } from "./vendor-archive.ts"
 import { VendorError } from "./vendor-error.ts"
 
 export type { VendorCredentials } from "./authorization.ts"
-export type { Storage } from "./storage.ts"
+export type { UploadTarget } from "./upload-target.ts"
 export type { VendorArchive } from "./vendor-archive.ts"
 
 export interface VendorClientOptions extends RequestOptions {
@@ -31,7 +31,7 @@ export interface ListOptions {
 export interface VendorClient {
   readonly projectId: string
   /** Sets the upload target and the certificate for all archives recorded from now on. Replaces the previous ones. */
-  setStorage(storage: Storage, signal: AbortSignal): Promise<void>
+  setStorage(storage: UploadTarget, signal: AbortSignal): Promise<void>
   /** The archive, with a new `url` if it is `available`. `null` if the vendor has no such archive. */
   getArchive(archiveId: string, signal: AbortSignal): Promise<VendorArchive | null>
   /**
@@ -60,9 +60,9 @@ export function createVendorClient(options: VendorClientOptions): VendorClient {
   async function fetchPage(offset: number, count: number, signal: AbortSignal): Promise<VendorArchive[]> {
     const what = `list the archives of project ${projectId}`
     const url = `${base}?${new URLSearchParams({ offset: String(offset), count: String(count) })}`
-    const answer = await send({ method: "GET", url, what }, signal)
-    if (answer.refusal) throw answer.refusal
-    return understand(what, answer, (json) =>
+    const response = await send({ method: "GET", url, what }, signal)
+    if (response.refusal) throw response.refusal
+    return understand(what, response, (json) =>
       archiveListSchema.parse(json).items.map((item) => parseVendorArchive(item, projectId)),
     )
   }
@@ -73,20 +73,20 @@ export function createVendorClient(options: VendorClientOptions): VendorClient {
       const what = `set the storage of project ${projectId}`
       const url = `${base}/storage`
       const secrets = [storage.type === "s3" ? storage.config.secretKey : storage.config.accountKey]
-      const answer = await send({ method: "PUT", url, what, body: storage, secrets }, signal)
-      if (answer.refusal) throw answer.refusal
+      const response = await send({ method: "PUT", url, what, body: storage, secrets }, signal)
+      if (response.refusal) throw response.refusal
     },
     async getArchive(archiveId, signal) {
       const what = `tell of archive ${archiveId}`
       const url = `${base}/${encodeURIComponent(archiveId)}`
-      const answer = await send({ method: "GET", url, what }, signal)
-      if (answer.status === 404) return null
-      return understand(what, answer, (json) => parseVendorArchive(json, projectId))
+      const response = await send({ method: "GET", url, what }, signal)
+      if (response.status === 404) return null
+      return understand(what, response, (json) => parseVendorArchive(json, projectId))
     },
     listArchives({ pageSize = MAX_PAGE_SIZE, overlap = DEFAULT_OVERLAP }, signal) {
       if (!Number.isInteger(pageSize) || pageSize < 1 || pageSize > MAX_PAGE_SIZE)
         throw new RangeError(`a page has 1 to ${MAX_PAGE_SIZE} archives, not ${pageSize}`)
-      return readShiftingList({
+      return listByOffset({
         pageSize,
         overlap,
         fetchPage: (offset, count) => fetchPage(offset, count, signal),
@@ -109,7 +109,7 @@ function projectUrl(baseUrl: string, projectId: string): string {
   return `${url.href.replace(/\/+$/, "")}/v2/project/${encodeURIComponent(projectId)}/archive`
 }
 
-function understand<T>(what: string, { status, text }: VendorAnswer, parse: (json: unknown) => T): T {
+function understand<T>(what: string, { status, text }: VendorResponse, parse: (json: unknown) => T): T {
   try {
     return parse(JSON.parse(text))
   } catch {

@@ -2,10 +2,10 @@ import { createServer } from "node:http"
 import type { AddressInfo } from "node:net"
 import { describe, expect, it } from "vitest"
 import {
-  type Answer,
   ARCHIVE,
   archive,
   baseUrl,
+  type CannedResponse,
   client,
   never,
   PROJECT,
@@ -16,8 +16,8 @@ import {
 import { VendorError } from "./vendor-error.ts"
 
 describe("a refusal", () => {
-  const refused = async (answer: Answer) => {
-    vendor.answers = [{ status: 403, ...answer }]
+  const refused = async (response: CannedResponse) => {
+    vendor.answers = [{ status: 403, ...response }]
     const failure: unknown = await client({ attempts: 1 })
       .getArchive(ARCHIVE, never)
       .catch((error: unknown) => error)

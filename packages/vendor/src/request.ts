@@ -28,7 +28,7 @@ export interface VendorRequest {
 }
 
 /** A successful answer, or a 404, which only the caller can interpret. */
-export interface VendorAnswer {
+export interface VendorResponse {
   readonly status: number
   readonly text: string
   /** Set with a 404: the error to throw if a 404 can't be right. */
@@ -36,7 +36,7 @@ export interface VendorAnswer {
 }
 
 /** A thousand archives with their streams take a few MiB. */
-const MAX_ANSWER_BYTES = 64 * 1024 * 1024
+const MAX_RESPONSE_BYTES = 64 * 1024 * 1024
 
 const UNREACHABLE_REMEDY = "check the base URL and the network"
 
@@ -50,7 +50,7 @@ export async function sendRequest(
   authorize: Authorizer,
   options: RequestOptions,
   signal: AbortSignal,
-): Promise<VendorAnswer> {
+): Promise<VendorResponse> {
   const { attempts = 5, baseMs = 500, maxPauseMs = 60_000, timeoutMs = 30_000 } = options
   for (let attempt = 1; ; attempt++) {
     try {
@@ -76,7 +76,7 @@ async function sendOnce(
   authorize: Authorizer,
   timeoutMs: number,
   signal: AbortSignal,
-): Promise<VendorAnswer> {
+): Promise<VendorResponse> {
   const authorization = await authorize()
   const headers = {
     accept: "application/json",
@@ -122,10 +122,10 @@ async function textOf(response: Response): Promise<string> {
   let bytes = 0
   for await (const chunk of response.body ?? []) {
     bytes += chunk.length
-    if (bytes > MAX_ANSWER_BYTES)
+    if (bytes > MAX_RESPONSE_BYTES)
       throw new VendorError(
         "ERR_STORE_UNAVAILABLE",
-        `the vendor's answer is over ${MAX_ANSWER_BYTES} bytes`,
+        `the vendor's answer is over ${MAX_RESPONSE_BYTES} bytes`,
         {
           status: response.status,
           remedy: "check the base URL, or ask for smaller pages",

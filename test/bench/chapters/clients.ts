@@ -159,7 +159,7 @@ function contenderOf(
 }
 
 async function post(url: string): Promise<string> {
-  const answer = await fetch(url, { method: "POST" })
-  if (!answer.ok) throw new Error(`the endpoint answered ${answer.status} to POST ${url}`)
-  return answer.text()
+  const response = await fetch(url, { method: "POST" })
+  if (!response.ok) throw new Error(`the endpoint answered ${response.status} to POST ${url}`)
+  return response.text()
 }

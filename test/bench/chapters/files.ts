@@ -7,7 +7,7 @@ import { measureCommands } from "../measure.ts"
 import { versionOf } from "../peers.ts"
 import { COST_COLUMNS, costColumns, failuresOf, mebibytes, settingsOf } from "../report.ts"
 import { show } from "../statistics.ts"
-import { runCommandLine } from "../unseal.ts"
+import { runCommandLine } from "../unseal-contenders.ts"
 import type { Chapter } from "./chapter.ts"
 
 export const files: Chapter = {

@@ -2,7 +2,7 @@ import { contest, type Standing, timesAsFast, timesTheCpu } from "../contest.ts"
 import { peers } from "../peers.ts"
 import { COST_COLUMNS, costColumns, failuresOf, mebibytes, settingsOf, type Target } from "../report.ts"
 import { show } from "../statistics.ts"
-import { commandLine, workerContender } from "../unseal.ts"
+import { commandLine, workerContender } from "../unseal-contenders.ts"
 import type { Chapter } from "./chapter.ts"
 
 /** Against each peer: at least so many times its throughput, at most so much of its CPU time. */

@@ -1,6 +1,6 @@
 import { contest, type Standing } from "../contest.ts"
 import { COST_COLUMNS, costColumns, failuresOf, mebibytes, settingsOf } from "../report.ts"
-import { startWorkers, workerContender } from "../unseal.ts"
+import { startWorkers, workerContender } from "../unseal-contenders.ts"
 import type { Chapter } from "./chapter.ts"
 
 const MIB = 1024 * 1024

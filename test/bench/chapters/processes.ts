@@ -1,7 +1,7 @@
 import { contest, timesAsFast } from "../contest.ts"
 import { COST_COLUMNS, costColumns, failuresOf, mebibytes, settingsOf } from "../report.ts"
 import { show } from "../statistics.ts"
-import { workerContender } from "../unseal.ts"
+import { workerContender } from "../unseal-contenders.ts"
 import type { Chapter } from "./chapter.ts"
 
 /** Enough to keep two processes busy to the end. */

@@ -8,7 +8,7 @@ import { cpuSecondsOf } from "../measure.ts"
 import { CREDENTIAL, sourceBucket } from "../peers.ts"
 import { failuresOf, mebibytes, type Section, settingsOf, type Target } from "../report.ts"
 import { type Spread, show, spreadOf } from "../statistics.ts"
-import { storeUrl, workerContender } from "../unseal.ts"
+import { storeUrl, workerContender } from "../unseal-contenders.ts"
 import type { Chapter } from "./chapter.ts"
 
 const COUNTS = [1, 100, 5_000] as const

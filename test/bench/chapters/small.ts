@@ -4,7 +4,7 @@ import { type IngestProcess, startIngest } from "../ingest-process.ts"
 import { cpuSecondsOf } from "../measure.ts"
 import type { Section, Target } from "../report.ts"
 import { show, spreadOf } from "../statistics.ts"
-import { startWorkers, type Workers } from "../unseal.ts"
+import { startWorkers, type Workers } from "../unseal-contenders.ts"
 import type { Chapter } from "./chapter.ts"
 
 const ARCHIVE_BYTES = 1024 * 1024

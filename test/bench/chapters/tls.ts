@@ -2,7 +2,7 @@ import { contest, timesAsFast } from "../contest.ts"
 import { peers } from "../peers.ts"
 import { COST_COLUMNS, costColumns, failuresOf, mebibytes, settingsOf } from "../report.ts"
 import { show } from "../statistics.ts"
-import { workerContender } from "../unseal.ts"
+import { workerContender } from "../unseal-contenders.ts"
 import type { Chapter } from "./chapter.ts"
 
 export const tls: Chapter = {

@@ -1,6 +1,6 @@
 import type { LogLine } from "@unseal/test/harness/process"
 import { wastedParts } from "../check.ts"
-import { inWorld, many, type Row, type RowOptions, scaled, sizeOf } from "../row.ts"
+import { inWorld, many, type Row, type RowOptions, randomSize, scaled } from "../row.ts"
 import { PROJECT } from "../settings.ts"
 import { countEnded, readJobs } from "../world/jobs.ts"
 import type { World } from "../world/world.ts"
@@ -59,7 +59,7 @@ export function feed(
     while (called - (await countEnded(world)) >= AHEAD)
       await new Promise((resolve) => setTimeout(resolve, 100))
     const projectId = projects[called++ % projects.length]
-    await world.call(await world.record(sizeOf(world, largestMib), projectId))
+    await world.call(await world.record(randomSize(world, largestMib), projectId))
   })
   feeding.catch(() => {})
   return feeding

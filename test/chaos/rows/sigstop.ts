@@ -1,6 +1,6 @@
 /** Workers stand still until another has their work, and then go on as if nothing had happened. */
 
-import { inWorld, type Row, scaled, sizeOf, until } from "../row.ts"
+import { inWorld, type Row, randomSize, scaled, until } from "../row.ts"
 import { LOCK_MS, STALL_CHECK_MS } from "../settings.ts"
 import { countEnded } from "../world/jobs.ts"
 import { isStopped, type Member } from "../world/members.ts"
@@ -80,7 +80,7 @@ function startFeeding(world: World): { stop(): Promise<void> } {
   const feed = async () => {
     while (!stopping) {
       if (world.answers.length - (await countEnded(world)) < AHEAD)
-        await world.call(await world.record(sizeOf(world, 11)))
+        await world.call(await world.record(randomSize(world, 11)))
       else await new Promise((resolve) => setTimeout(resolve, 50))
     }
   }

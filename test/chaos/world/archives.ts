@@ -1,7 +1,7 @@
 /** Archives in a world's source store, and the expected end of each. */
 import { randomUUID } from "node:crypto"
 import type { ArchiveStore } from "@unseal/archive/store/contract"
-import { writeWhole } from "@unseal/archive/store/small-object"
+import { writeSmallObject } from "@unseal/archive/store/small-object"
 import { uploadArchive } from "@unseal/simulator/upload"
 import { PROJECT } from "../settings.ts"
 import type { Expected, Recorded, Studio } from "./recordings.ts"
@@ -48,7 +48,7 @@ export function createArchives(studio: Studio, source: ArchiveStore, secrets: Se
       }
     },
     async upload(key, ciphertext) {
-      await writeWhole(source, key, ciphertext, "video/mp2t", AbortSignal.timeout(300_000))
+      await writeSmallObject(source, key, ciphertext, "video/mp2t", AbortSignal.timeout(300_000))
     },
     async record(size, projectId) {
       const recorded = studio.recordLike(size)

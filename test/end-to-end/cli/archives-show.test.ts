@@ -1,7 +1,7 @@
 /** `unseal archives show` with a real queue, a real worker and a store. */
 import { randomUUID } from "node:crypto"
 import { recordKeyOf } from "@unseal/archive/record/record"
-import { writeWhole } from "@unseal/archive/store/small-object"
+import { writeSmallObject } from "@unseal/archive/store/small-object"
 import { afterAll, beforeAll, expect, test, vi } from "vitest"
 import { PROJECT_ID } from "../../harness/system.ts"
 import { type Archive, startWorkerSystem, type WorkerSystem } from "../../harness/worker-system.ts"
@@ -155,6 +155,6 @@ test("an archive in no queue, or decrypted without a record: what to do", async 
   await system.destination.remove(recordKeyOf(done.key), signal)
   const [own] = (await show(done.archiveId, {}, "--project", PROJECT_ID)).projects
   expect(own!.next).toMatch(/^its plaintext is at the destination without a record/)
-  await writeWhole(system.destination, archive.key, Buffer.alloc(188, 0x47), "video/mp2t", signal)
+  await writeSmallObject(system.destination, archive.key, Buffer.alloc(188, 0x47), "video/mp2t", signal)
   expect((await show(archive.archiveId)).projects[0]!.next).toMatch(/is not known to be this archive's/)
 })

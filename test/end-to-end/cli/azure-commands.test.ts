@@ -64,7 +64,7 @@ test("a killed run leaves only invisible blocks, and the next one to that name i
   let commits = 0
   proxy.fault(async (exchange) => {
     if (exchange.url.includes("comp=blocklist") && exchange.method === "PUT") commits++
-    else exchange.answer(await exchange.forward())
+    else exchange.respond(await exchange.forward())
   })
   const [command, source, , ...rest] = decryptTo("killed.ts")
   const destination = urlOf("decrypted", "killed.ts", `${proxy.url}/${azurite.account}`)

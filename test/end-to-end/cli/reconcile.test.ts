@@ -7,7 +7,7 @@ import { createHash, randomUUID } from "node:crypto"
 import { mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
-import { readWhole, writeWhole } from "@unseal/archive/store/small-object"
+import { readSmallObject, writeSmallObject } from "@unseal/archive/store/small-object"
 import { readAccounts } from "@unseal/queue/accounting"
 import { queueKey } from "@unseal/queue/names"
 import { queueStatus } from "@unseal/queue/status"
@@ -100,7 +100,7 @@ async function digest(archiveId: string): Promise<string | null> {
   const key = `${PROJECT_ID}/${archiveId}/archive.ts`
   const object = await system.destination.stat(key, signal)
   if (object === null) return null
-  const bytes = await readWhole(system.destination, object, 2 ** 30, signal)
+  const bytes = await readSmallObject(system.destination, object, 2 ** 30, signal)
   return createHash("sha256").update(bytes).digest("hex")
 }
 const isRight = async ({ id }: ArchiveSummary) =>
@@ -113,7 +113,7 @@ test("after Redis has lost everything, three concurrent reconcilers restore all 
   expect(await jobs()).toMatchObject({ waiting: 9 })
   // One of them can't be decrypted: the object in the source store is not the recording.
   const broken = (await stored()).find(({ status }) => status === "uploaded")!
-  await writeWhole(system.source, broken.key, Buffer.alloc(17), "video/mp2t", signal)
+  await writeSmallObject(system.source, broken.key, Buffer.alloc(17), "video/mp2t", signal)
   await client.flushall()
 
   expect(await reconcile("--dry-run")).toMatchObject({ encrypted: 9, done: 0, live: 0 })
@@ -155,7 +155,7 @@ describe("an archive in the vendor's storage", { timeout: 200_000 }, () => {
     for (const archive of await stored()) {
       expect(await isRight(archive)).toBe(true)
       const key = `${PROJECT_ID}/${archive.id}/archive.json`
-      const record = await readWhole(
+      const record = await readSmallObject(
         system.destination,
         (await system.destination.stat(key, signal))!,
         65_536,
@@ -219,7 +219,7 @@ describe("an archive in the vendor's storage", { timeout: 200_000 }, () => {
     const [archive] = await stored()
     const { recording, sha256 } = await system.archive(archive!.id)
     expect(recording.size).toBeGreaterThan(0)
-    await writeWhole(system.source, archive!.key, Buffer.alloc(17), "video/mp2t", signal)
+    await writeSmallObject(system.source, archive!.key, Buffer.alloc(17), "video/mp2t", signal)
     await system.startWorker()
     // The source store comes first: its object is broken, while the vendor's copy is not.
     await expect.poll(jobs, { timeout: 60_000, interval: 200 }).toMatchObject({ failed: 1 })

@@ -5,7 +5,7 @@ import { dirname, join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { parseRecord } from "@unseal/archive/record/record"
 import type { StoredObject } from "@unseal/archive/store/contract"
-import { readWhole, writeWhole } from "@unseal/archive/store/small-object"
+import { readSmallObject, writeSmallObject } from "@unseal/archive/store/small-object"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { runCli, startApp } from "../../harness/process.ts"
 import type { StoreKind } from "../../harness/stores.ts"
@@ -42,7 +42,7 @@ async function digest(system: System, object: StoredObject): Promise<string> {
 
 async function recordOf(system: System, key: string) {
   const object = await system.destination.stat(key.replace(/\.ts$/, ".json"), never)
-  return object && parseRecord(await readWhole(system.destination, object, 65_536, never))
+  return object && parseRecord(await readSmallObject(system.destination, object, 65_536, never))
 }
 
 /** Waits until every recorded archive has its record, and compares each with what the simulator encrypted. */
@@ -196,7 +196,7 @@ describe("what can't be decrypted", () => {
     await allCorrect(system, 1)
     const { key, recording } = await system.archive((await system.archives())[0]!.id)
     const source = await system.source.stat(key, never)
-    const ciphertext = await readWhole(system.source, source!, 2 * MB, never)
+    const ciphertext = await readSmallObject(system.source, source!, 2 * MB, never)
     const cases: [code: string, encryptedPassword: string, bytes: Uint8Array][] = [
       ["ERR_PASSWORD_INVALID", "e42c...d23", ciphertext],
       ["ERR_NO_MATCHING_KEY", await password("openssl-zero"), ciphertext],
@@ -207,7 +207,13 @@ describe("what can't be decrypted", () => {
     ]
     const ids = cases.map((_, index) => `00000000-0000-4000-8000-00000000000${index}`)
     for (const [index, [, encryptedPassword, bytes]] of cases.entries()) {
-      await writeWhole(system.source, `${PROJECT_ID}/${ids[index]}/archive.ts`, bytes, "video/mp2t", never)
+      await writeSmallObject(
+        system.source,
+        `${PROJECT_ID}/${ids[index]}/archive.ts`,
+        bytes,
+        "video/mp2t",
+        never,
+      )
       const callback = {
         id: ids[index],
         status: "uploaded",
@@ -256,8 +262,8 @@ describe("what can't be decrypted", () => {
       system.workers[0]!.log.some((line) => line.archiveId === id && line.code === "ERR_OBJECT_NOT_FOUND"),
     )
     const source = await system.source.stat(key, never)
-    const bytes = await readWhole(system.source, source!, 2 * MB, never)
-    await writeWhole(system.source, `${PROJECT_ID}/${id}/archive.ts`, bytes, "video/mp2t", never)
+    const bytes = await readSmallObject(system.source, source!, 2 * MB, never)
+    await writeSmallObject(system.source, `${PROJECT_ID}/${id}/archive.ts`, bytes, "video/mp2t", never)
     const record = await until("its record", () => recordOf(system, `${PROJECT_ID}/${id}/archive.ts`), 30)
     expect(record).toMatchObject({ attempts: 1, sha256: { plaintext: sha256.plaintext } })
   })

@@ -124,12 +124,12 @@ async function call(
   const payload_hash = createHash("sha256").update(body).digest("hex")
   const signed = `${part({ alg: "HS256", typ: "JWT" })}.${part({ iss: "Vonage", iat: Math.floor(Date.now() / 1_000), jti: randomUUID(), payload_hash })}`
   const signature = createHmac("sha256", `secret of ${secretOf}`).update(signed).digest("base64url")
-  const answer = await fetch(`http://127.0.0.1:${ingest.ports.http}/callbacks/${route}`, {
+  const response = await fetch(`http://127.0.0.1:${ingest.ports.http}/callbacks/${route}`, {
     ...{ method: "POST", body },
     headers: { "content-type": "application/json", authorization: `Bearer ${signed}.${signature}` },
   })
-  await answer.text()
-  return answer.status
+  await response.text()
+  return response.status
 }
 
 async function plaintextDigest(bucket: string, id: string, archiveId: string): Promise<string | null> {

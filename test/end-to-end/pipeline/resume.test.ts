@@ -3,7 +3,7 @@ import { createHash } from "node:crypto"
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { readWhole } from "@unseal/archive/store/small-object"
+import { readSmallObject } from "@unseal/archive/store/small-object"
 import { decryptByOpenssl } from "@unseal/simulator/recording/openssl"
 import { afterEach, describe, expect, test } from "vitest"
 import type { StoreKind } from "../../harness/stores.ts"
@@ -29,7 +29,7 @@ async function expected(archive: RecordedArchive, tail: "keep" | "trim"): Promis
     const [encrypted, plain] = [join(directory, "archive.enc"), join(directory, "archive.ts")]
     await writeFile(
       encrypted,
-      await readWhole(source, (await source.stat(archive.key, never))!, 2 ** 30, never),
+      await readSmallObject(source, (await source.stat(archive.key, never))!, 2 ** 30, never),
     )
     const { encryptedPassword } = archive.recording
     await decryptByOpenssl({ encryptedPassword, keyFile, source: encrypted, destination: plain })
@@ -73,7 +73,7 @@ describe.each<StoreKind>(["s3", "azure", "file"])("on %s", (store) => {
       const trimmed = archive.recording.size - object.size
       if (tail === "keep") expect(trimmed).toBe(0)
       else expect(trimmed).toBeGreaterThan(0)
-      const bytes = await readWhole(system.destination, object, 2 ** 30, never)
+      const bytes = await readSmallObject(system.destination, object, 2 ** 30, never)
       expect(createHash("sha256").update(bytes).digest("hex")).toBe(await expected(archive, tail))
       // What the first worker wrote is not written again.
       const written = worker.log.filter(({ msg, step }) => msg === "step" && step === "after-write")

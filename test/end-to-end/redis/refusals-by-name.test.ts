@@ -34,8 +34,8 @@ afterAll(async () => {
 })
 
 const reasons = async ({ ports }: AppProcess): Promise<string> => {
-  const answer = await fetch(`http://127.0.0.1:${ports.admin}/readyz`)
-  return ((await answer.json()) as { reasons: string[] }).reasons.join()
+  const response = await fetch(`http://127.0.0.1:${ports.admin}/readyz`)
+  return ((await response.json()) as { reasons: string[] }).reasons.join()
 }
 
 async function call(archiveId: string, encryptedPassword: string, size: number): Promise<Response> {

@@ -31,8 +31,8 @@ async function start(): Promise<{ ingest: AppProcess; worker: AppProcess }> {
 }
 
 const reasons = async ({ ports }: AppProcess): Promise<string> => {
-  const answer = await fetch(`http://127.0.0.1:${ports.admin}/readyz`)
-  return ((await answer.json()) as { reasons: string[] }).reasons.join()
+  const response = await fetch(`http://127.0.0.1:${ports.admin}/readyz`)
+  return ((await response.json()) as { reasons: string[] }).reasons.join()
 }
 
 /** The status of the answer to an archive's callback. */

@@ -7,7 +7,7 @@ import { readFile, writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import { crc32 } from "node:zlib"
 import { recordKeyOf } from "@unseal/archive/record/record"
-import { writeWhole } from "@unseal/archive/store/small-object"
+import { writeSmallObject } from "@unseal/archive/store/small-object"
 import { readAccounts } from "@unseal/queue/accounting"
 import { createRecordingCloud, type RecordingCloud } from "@unseal/simulator/cloud"
 import { startRestServer } from "@unseal/simulator/rest/server"
@@ -201,7 +201,7 @@ const test = testWith(
           const { cloud, env } = await vendor()
           const [archive] = cloud.archives.values()
           const record = recordKeyOf(archive!.key)
-          await writeWhole(system.destination, record, Buffer.from("{}"), "application/json", signal)
+          await writeSmallObject(system.destination, record, Buffer.from("{}"), "application/json", signal)
           const destination = as("reconcile", system.env.UNSEAL_DESTINATION!)
           return system.cli(["archives", "reconcile"], { ...env, UNSEAL_DESTINATION: destination })
         },

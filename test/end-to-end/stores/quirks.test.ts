@@ -7,7 +7,7 @@ import { decryptArchive } from "@unseal/archive/decrypt/archive"
 import { createByteBudget } from "@unseal/archive/decrypt/budget"
 import { createKeyRing, type KeyRing, parsePrivateKey } from "@unseal/archive/format/key-ring"
 import { openStore } from "@unseal/archive/store/open"
-import { readWhole, writeWhole } from "@unseal/archive/store/small-object"
+import { readSmallObject, writeSmallObject } from "@unseal/archive/store/small-object"
 import { createCertificate } from "@unseal/simulator/recording/openssl"
 import { makeRecording } from "@unseal/simulator/recording/recording"
 import { startS3Server } from "@unseal/simulator/s3/http/server"
@@ -98,7 +98,7 @@ for (const quirk of QUIRK_NAMES)
       const key = `${randomUUID()}/archive.ts`
       const tail = size % 188 === 0 ? "none" : "zero"
       const recording = makeRecording({ sample, publicKey, size, exact: true, tail })
-      await writeWhole(raw.source, key, Buffer.concat([...recording.ciphertext]), "video/mp2t", never)
+      await writeSmallObject(raw.source, key, Buffer.concat([...recording.ciphertext]), "video/mp2t", never)
 
       server.quirks.add(quirk)
       // Concurrent requests share the first ten redirects, and might all outlast them. So the bucket stays new.
@@ -129,7 +129,7 @@ for (const quirk of QUIRK_NAMES)
       const object = await raw.destination.stat(key, never)
       if (sentence && SENTENCES_OF_SEVERAL[quirk] === undefined) expect(object).toBeNull()
       if (sentence) return
-      const bytes = await readWhole(raw.destination, object!, 2 * size, never)
+      const bytes = await readSmallObject(raw.destination, object!, 2 * size, never)
       expect(createHash("sha256").update(bytes).digest("hex")).toBe(recording.digests().plaintext)
       expect(server.openUploads()).toEqual([])
     })

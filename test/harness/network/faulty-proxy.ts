@@ -15,14 +15,14 @@ export interface Exchange {
   readonly headers: IncomingHttpHeaders
   readonly body: Buffer
   /** Sends the request on, optionally with another body, and returns the whole answer. */
-  forward(body?: Buffer): Promise<Answer>
+  forward(body?: Buffer): Promise<ProxiedResponse>
   /** Answers the client. Announces `declared` bytes if given; if there are fewer, the connection is reset after them. */
-  answer(answer: Answer, declared?: number): void
+  respond(response: ProxiedResponse, declared?: number): void
   /** Cuts the connection without an answer. */
   cut(): void
 }
 
-export interface Answer {
+export interface ProxiedResponse {
   readonly status: number
   readonly headers: Readonly<Record<string, string | string[] | undefined>>
   readonly body: Buffer
@@ -37,7 +37,7 @@ export interface FaultyProxy {
   close(): Promise<void>
 }
 
-const passOn = async (exchange: Exchange): Promise<void> => exchange.answer(await exchange.forward())
+const passOn = async (exchange: Exchange): Promise<void> => exchange.respond(await exchange.forward())
 
 /** A proxy to `target`, honest until told otherwise. */
 export async function startFaultyProxy(target: string): Promise<FaultyProxy> {
@@ -93,7 +93,7 @@ function exchangeOf(
         onward.once("error", reject)
         onward.end(sent)
       }),
-    answer({ status, headers, body }, declared) {
+    respond({ status, headers, body }, declared) {
       const { "transfer-encoding": _, ...kept } = headers
       const head = method === "HEAD"
       outgoing.writeHead(status, head ? kept : { ...kept, "content-length": declared ?? body.length })

@@ -2,7 +2,7 @@
 
 import { createRedis } from "@unseal/service/redis/redis"
 import { Cluster } from "ioredis"
-import { withDeadline } from "../../../packages/queue/src/deadline.ts"
+import { withDeadline } from "../../../packages/archive/src/waiting.ts"
 import { type RedisCluster, startCluster } from "./cluster.ts"
 import { type RedisServer, startRedis } from "./redis.ts"
 import { type SentinelSet, startSentinel } from "./sentinel.ts"

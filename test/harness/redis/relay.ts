@@ -2,13 +2,13 @@
 import { type AddressInfo, connect, createServer, type Socket } from "node:net"
 
 /** A reply as sent on the wire, `never`, or `pass`, which lets Redis answer. */
-export type Answer = { readonly reply: string } | "never" | "pass"
+export type Reply = { readonly reply: string } | "never" | "pass"
 
 export interface RedisRelay {
   readonly url: string
   readonly port: number
   /** Decides about each command from now on. Command names are in lower case, arguments as sent. */
-  answer(decide: (name: string, args: readonly string[]) => Answer): void
+  answer(decide: (name: string, args: readonly string[]) => Reply): void
   /** Cuts every connection. */
   cut(): void
   close(): Promise<void>
@@ -17,7 +17,7 @@ export interface RedisRelay {
 /** `targetPort` is called at each connection: a cluster's node announces the relay's port before it starts. */
 export async function startRedisRelay(targetPort: () => number): Promise<RedisRelay> {
   const sockets = new Set<Socket>()
-  let decide: (name: string, args: readonly string[]) => Answer = () => "pass"
+  let decide: (name: string, args: readonly string[]) => Reply = () => "pass"
 
   const server = createServer({ noDelay: true }, (client) => {
     const redis = connect({ port: targetPort(), host: "127.0.0.1", noDelay: true })

@@ -67,7 +67,7 @@ export async function decryptCommand(
   )
   const startedAt = performance.now()
   try {
-    if (!options.overwrite) await refuseExisting(destination, signal)
+    if (!options.overwrite) await refuseExistingArchive(destination, signal)
     const source = await openSource(from, signal, (done) =>
       progress.count(done, "reading before anything is decrypted:"),
     )
@@ -139,7 +139,7 @@ export async function decryptCommand(
   }
 }
 
-async function refuseExisting(
+async function refuseExistingArchive(
   { store, key, name }: Awaited<ReturnType<typeof openDestination>>,
   signal: AbortSignal,
 ): Promise<void> {

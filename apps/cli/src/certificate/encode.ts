@@ -1,7 +1,7 @@
 import { isUnsealError } from "@unseal/archive/errors"
 import { type Certificate, parseCertificates } from "@unseal/archive/format/certificate"
 import { readSmallFile } from "@unseal/archive/small-file"
-import { encodeCertificate } from "@unseal/vendor/storage"
+import { encodeCertificate } from "@unseal/vendor/upload-target"
 import { UsageError } from "../terminal/exit.ts"
 import { unread } from "../terminal/unread.ts"
 

@@ -1,4 +1,4 @@
-import { CERTIFICATE_FORMS } from "@unseal/vendor/storage"
+import { CERTIFICATE_FORMS } from "@unseal/vendor/upload-target"
 import { Argument, type Command, Option } from "commander"
 import { withVendor } from "../vendor-options.ts"
 import type { SetOptions, StorageOptions } from "./register.ts"

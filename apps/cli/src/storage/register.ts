@@ -2,10 +2,10 @@ import {
   type AzureTarget,
   type CertificateForm,
   encodeCertificate,
-  maskStorage,
+  maskUploadTarget,
   type S3Target,
-  type Storage,
-} from "@unseal/vendor/storage"
+  type UploadTarget,
+} from "@unseal/vendor/upload-target"
 import { UsageError } from "../terminal/exit.ts"
 import { openVendor, type Vendor } from "../vendor.ts"
 import type { VendorOptions } from "../vendor-options.ts"
@@ -60,7 +60,7 @@ async function register(
   const vendor = openVendor(options)
   const target = readTarget(type, options)
   const fallback = options.fallback ? (options.fallbackWord ?? vendor.fallbackWord) : "none"
-  const storage: Storage = { ...target, fallback, certificate }
+  const storage: UploadTarget = { ...target, fallback, certificate }
   if (options.dryRun) return printRequest(vendor, storage)
 
   const { protocol, hostname } = new URL(vendor.baseUrl)
@@ -98,12 +98,12 @@ async function verify(
 
 const HEADERS = { opentok: "X-OPENTOK-AUTH", vonage: "Authorization", basic: "Authorization" } as const
 
-function printRequest({ baseUrl, projectId, auth }: Vendor, storage: Storage): void {
+function printRequest({ baseUrl, projectId, auth }: Vendor, storage: UploadTarget): void {
   const request = {
     method: "PUT",
     url: `${baseUrl}/v2/project/${projectId}/archive/storage`,
     headers: { [HEADERS[auth]]: "********", "Content-Type": "application/json" },
-    body: maskStorage(storage),
+    body: maskUploadTarget(storage),
   }
   process.stdout.write(`${JSON.stringify(request, null, 2)}\n`)
 }

@@ -1,6 +1,6 @@
 import { readSecretFile } from "@unseal/service/settings/environment"
 import { ConfigurationError } from "@unseal/service/settings/settings"
-import type { AzureTarget, S3Target } from "@unseal/vendor/storage"
+import type { AzureTarget, S3Target } from "@unseal/vendor/upload-target"
 import { env } from "../config.ts"
 import { UsageError } from "../terminal/exit.ts"
 

@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto"
 import { crc32 } from "node:zlib"
 import type { OpenedStore } from "@unseal/archive/store/contract"
 import { openStore } from "@unseal/archive/store/open"
-import type { AzureTarget, S3Target } from "@unseal/vendor/storage"
+import type { AzureTarget, S3Target } from "@unseal/vendor/upload-target"
 import { env } from "../config.ts"
 import { sayNotices } from "../terminal/store-notices.ts"
 

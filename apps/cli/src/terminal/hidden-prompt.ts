@@ -25,7 +25,7 @@ export async function promptPassphrase(
       "there is no terminal to ask for a passphrase: give --passphrase-file FILE, --generate-passphrase or --no-passphrase",
     )
   input.setRawMode(true)
-  const typed = bytesOf(input)
+  const typed = typedBytes(input)
   try {
     for (let tries = 0; tries < TRIES; tries++) {
       const first = await readHidden(`Passphrase for ${name}: `, typed, output)
@@ -82,7 +82,7 @@ function characterStart(line: Buffer, end: number): number {
 }
 
 /** Byte by byte, because one piece of typed or pasted input may be several lines. */
-async function* bytesOf(input: TerminalInput): AsyncGenerator<number, undefined> {
+async function* typedBytes(input: TerminalInput): AsyncGenerator<number, undefined> {
   for await (const chunk of input) {
     const bytes = Buffer.from(chunk as Buffer)
     try {

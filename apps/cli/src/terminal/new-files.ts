@@ -46,7 +46,7 @@ function whyUnwritten(code: string, folder: string): string {
 
 /** Throws `UsageError` if one of `paths` already exists. */
 export async function refuseExisting(paths: readonly string[]): Promise<void> {
-  for (const path of paths) if (await isThere(path)) throw existing(path)
+  for (const path of paths) if (await exists(path)) throw existing(path)
 }
 
 const existing = (path: string) =>
@@ -54,7 +54,7 @@ const existing = (path: string) =>
     `${path} exists already, and a key may be the only one that opens some archive: it is not replaced`,
   )
 
-const isThere = (path: string): Promise<boolean> =>
+const exists = (path: string): Promise<boolean> =>
   lstat(path).then(
     () => true,
     () => false,

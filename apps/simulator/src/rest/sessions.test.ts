@@ -10,8 +10,8 @@ describe("a session", () => {
       body: new URLSearchParams(fields),
     })
   const sessionOf = async (fields?: Record<string, string>) => {
-    const answer = await create(fields)
-    const [session] = (await answer.json()) as [{ session_id: string }]
+    const response = await create(fields)
+    const [session] = (await response.json()) as [{ session_id: string }]
     return session.session_id
   }
   const post = async (rest_: string, body?: unknown, type = "application/json") =>
@@ -20,7 +20,7 @@ describe("a session", () => {
       { ...(await authorized()), "content-type": type },
       { method: "POST", body: typeof body === "string" ? body : JSON.stringify(body) },
     )
-  const messageOf = async (answer: Response) => ((await answer.json()) as { message: string }).message
+  const messageOf = async (response: Response) => ((await response.json()) as { message: string }).message
   const uploadOf = async (id: string) => {
     await expect.poll(() => cloud.archives.get(id)?.status, { timeout: 60_000 }).toBe("uploaded")
   }
@@ -41,8 +41,8 @@ describe("a session", () => {
     ],
     [{ location: "Berlin" }, "location is not an IPv4 address"],
   ])("is not created with %j", async (fields, message) => {
-    const answer = await create(fields as Record<string, string>)
-    expect([answer.status, await messageOf(answer)]).toEqual([400, message])
+    const response = await create(fields as Record<string, string>)
+    expect([response.status, await messageOf(response)]).toEqual([400, message])
   })
 
   test("can't be created without credentials, and only by POST", async () => {
@@ -107,15 +107,15 @@ describe("a session", () => {
     ["a word for a truth", (sessionId) => ({ sessionId, hasAudio: "yes" }), 400, "hasAudio"],
     ["another content type", (sessionId) => ({ sessionId }), 415, "application/json", "text/plain"],
   ])("is not recorded with %s", async (_, body, status, message, type) => {
-    const answer = await post("archive", body(await sessionOf()), type)
-    expect([answer.status, await messageOf(answer)]).toEqual([status, expect.stringContaining(message)])
+    const response = await post("archive", body(await sessionOf()), type)
+    expect([response.status, await messageOf(response)]).toEqual([status, expect.stringContaining(message)])
     expect(cloud.archives.size).toBe(0)
   })
 
   test("that is relayed between its clients is not recorded", async () => {
     const sessionId = await sessionOf({ "p2p.preference": "enabled" })
-    const answer = await post("archive", { sessionId })
-    expect([answer.status, await messageOf(answer)]).toEqual([
+    const response = await post("archive", { sessionId })
+    expect([response.status, await messageOf(response)]).toEqual([
       409,
       "the session does not use the media router",
     ])

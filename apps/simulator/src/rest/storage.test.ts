@@ -2,7 +2,7 @@ import { execFileSync } from "node:child_process"
 import { createHash } from "node:crypto"
 import { readFileSync, writeFileSync } from "node:fs"
 import { openStore } from "@unseal/archive/store/open"
-import { readWhole } from "@unseal/archive/store/small-object"
+import { readSmallObject } from "@unseal/archive/store/small-object"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { poisoned } from "../../../../test/harness/poisoned.ts"
 import {
@@ -52,7 +52,7 @@ async function uploaded(key: string): Promise<Buffer | null> {
   try {
     const object = await theirs.stat(key, never)
     if (object === null) return null
-    return Buffer.from(await readWhole(theirs, object, 2 ** 30, never))
+    return Buffer.from(await readSmallObject(theirs, object, 2 ** 30, never))
   } finally {
     await theirs.close()
   }
@@ -143,9 +143,9 @@ describe("a storage", () => {
     ["another content type", target, "text/plain"],
     ["an endless body", () => target({ certificate: "x".repeat(70_000) })],
   ])("is refused with %s, and nothing changes", async (_, body, type) => {
-    const answer = await put(body(), type)
-    expect(answer.status).toBe(400)
-    expect(await answer.text()).not.toContain("canary")
+    const response = await put(body(), type)
+    expect(response.status).toBe(400)
+    expect(await response.text()).not.toContain("canary")
     expect(rest.storage).toBeNull()
     expect(await cloud.record({ size: 752 })).toMatchObject({ recording: { size: 768 } })
   })

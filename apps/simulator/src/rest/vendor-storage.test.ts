@@ -61,7 +61,7 @@ async function cloudOf(options: Partial<RecordingCloudOptions> = {}) {
 }
 
 const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex")
-const bytesOf = async (answer: Response) => Buffer.from(await answer.arrayBuffer())
+const bodyOf = async (response: Response) => Buffer.from(await response.arrayBuffer())
 
 describe("an archive whose upload fails", () => {
   test("is available from the vendor if the customer wants that", async () => {
@@ -73,7 +73,7 @@ describe("an archive whose upload fails", () => {
       url: archive.url,
       password: archive.recording!.encryptedPassword,
     })
-    expect(sha256(await bytesOf(await fetch(archive.url!)))).toBe(archive.sha256!.ciphertext)
+    expect(sha256(await bodyOf(await fetch(archive.url!)))).toBe(archive.sha256!.ciphertext)
   })
 
   test("is failed if the customer does not want that", async () => {
@@ -106,12 +106,12 @@ describe("the URL of an archive", () => {
   test("answers ranges and conditions as an object store does", async () => {
     const url = await recorded()
     const whole = await fetch(url)
-    const bytes = await bytesOf(whole)
+    const bytes = await bodyOf(whole)
     expect(whole.headers.get("accept-ranges")).toBe("bytes")
     const etag = whole.headers.get("etag")!
     const ranged = async (range: string) => {
-      const answer = await fetch(url, { headers: { range } })
-      return [answer.status, answer.headers.get("content-range"), await bytesOf(answer)]
+      const response = await fetch(url, { headers: { range } })
+      return [response.status, response.headers.get("content-range"), await bodyOf(response)]
     }
     expect(await ranged("bytes=0-15")).toEqual([206, "bytes 0-15/768", bytes.subarray(0, 16)])
     expect(await ranged("bytes=760-9999")).toEqual([206, "bytes 760-767/768", bytes.subarray(760)])
@@ -127,13 +127,13 @@ describe("the URL of an archive", () => {
     await serve()
     const size = 24_000_000
     archive = await (await cloudOf()).record({ size, statuses: ["available"] })
-    expect(sha256(await bytesOf(await fetch(archive.url!)))).toBe(archive.sha256!.ciphertext)
+    expect(sha256(await bodyOf(await fetch(archive.url!)))).toBe(archive.sha256!.ciphertext)
     const slow = createHash("sha256")
     for (let start = 0; start < archive.recording!.size; start += 5_000_000) {
       const range = `bytes=${start}-${start + 4_999_999}`
-      const answer = await fetch(archive.url!, { headers: { range } })
+      const response = await fetch(archive.url!, { headers: { range } })
       await sleep(50)
-      for await (const piece of answer.body!) slow.update(piece)
+      for await (const piece of response.body!) slow.update(piece)
     }
     expect(slow.digest("hex")).toBe(archive.sha256!.ciphertext)
   })
@@ -160,8 +160,8 @@ describe("the URL of an archive", () => {
     const url = await recorded({ tls })
     expect(url).toMatch(/^https:/)
     const body = await new Promise<Buffer>((resolve, reject) => {
-      get(url, { ca: readFileSync(tls.certificateFile), agent: false }, (answer) => {
-        buffer(answer).then(resolve, reject)
+      get(url, { ca: readFileSync(tls.certificateFile), agent: false }, (response) => {
+        buffer(response).then(resolve, reject)
       }).on("error", reject)
     })
     expect(sha256(body)).toBe(archive.sha256!.ciphertext)

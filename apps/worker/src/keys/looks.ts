@@ -1,6 +1,7 @@
 /** Looks at the open key rings with bounded work, for metrics, whose cost must not grow with the number of projects. */
+
 import type { OpenedKeyRing } from "@unseal/archive/keys/contract"
-import { withDeadline } from "@unseal/queue/deadline"
+import { withDeadline } from "@unseal/archive/waiting"
 
 const LOOKS_AT_ONCE = 50
 const LOOK_MS = 1_000

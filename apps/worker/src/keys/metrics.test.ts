@@ -8,14 +8,14 @@ import { createLogger } from "@unseal/service/log/logger"
 import { createRegistry } from "@unseal/service/metrics"
 import { afterEach, beforeEach, expect, test } from "vitest"
 import { readConfig } from "../config.ts"
-import { openPlaces, type Places } from "../run/project-resources.ts"
+import { openProjectResources, type ProjectResources } from "../run/project-resources.ts"
 import { createKeyMetrics } from "./metrics.ts"
 
 const vector = (name: string, file: string) =>
   fileURLToPath(new URL(`../../../../test/vectors/${name}/${file}`, import.meta.url))
 
 let directory: string
-let places: Places
+let resources: ProjectResources
 let scrape: () => Promise<string[]>
 let now: number
 
@@ -35,21 +35,27 @@ async function setUp(keys: Readonly<Record<string, string>>): Promise<void> {
   )
   const config = readConfig({ UNSEAL_PROJECTS_FILE: join(directory, "projects.json") })
   const logger = createLogger("worker", "silent")
-  places = openPlaces({ config, budget: createByteBudget(1), logger, onRetry() {}, notices: () => () => {} })
+  resources = openProjectResources({
+    config,
+    budget: createByteBudget(1),
+    logger,
+    onRetry() {},
+    notices: () => () => {},
+  })
   const registry = createRegistry()
   now = Date.now()
-  createKeyMetrics(registry, config.projects, places, () => now)
+  createKeyMetrics(registry, config.projects, resources, () => now)
   scrape = async () =>
     (await registry.metrics()).split("\n").filter((line) => /^unseal_(certificate|key)/.test(line))
 }
 afterEach(async () => {
-  await places.close()
+  await resources.close()
   await rm(directory, { recursive: true, force: true })
 })
 
 /** Opens the keys, as an archive of the project does. */
 const need = async (projectId: string) =>
-  (await places.of({ projectId, archiveId: "00000000-0000-4000-8000-000000000000" })).release()
+  (await resources.of({ projectId, archiveId: "00000000-0000-4000-8000-000000000000" })).release()
 
 const place = (name: string, file: string, at: string) => copyFile(vector(name, file), join(directory, at))
 
@@ -103,7 +109,7 @@ test("a scrape opens no keys, however often it runs", async () => {
 
 test("of many open keys a scrape looks at fifty, the longest unseen ones first", async () => {
   const ids = Array.from({ length: 120 }, (_, index) => String(index + 1))
-  await places.close()
+  await resources.close()
   await setUp(Object.fromEntries(ids.map((id) => [id, `k${id}`])))
   for (const id of ids) await mkdir(join(directory, `k${id}`))
   for (const id of ids) await need(id)

@@ -1,6 +1,6 @@
 import { createGauge, type Registry, sharedByOneScrape } from "@unseal/service/metrics"
 import type { Projects, WorkerProject } from "@unseal/service/projects/projects"
-import type { Places } from "../run/project-resources.ts"
+import type { ProjectResources } from "../run/project-resources.ts"
 
 /**
  * The open keys at each scrape: when the certificates beside them expire, and which files hold unusable keys. There is no series
@@ -10,11 +10,11 @@ import type { Places } from "../run/project-resources.ts"
 export function createKeyMetrics(
   registry: Registry,
   projects: Pick<Projects<WorkerProject>, "ids">,
-  places: Pick<Places, "keys">,
+  resources: Pick<ProjectResources, "keys">,
   now: () => number = Date.now,
 ): void {
   let keyIds: readonly string[] = []
-  const open = sharedByOneScrape(() => places.keys())
+  const open = sharedByOneScrape(() => resources.keys())
   createGauge(registry, {
     name: "unseal_certificate_expiry_seconds",
     help: "Time until the certificate of an open key expires; negative afterwards, while archives under it are still decrypted",

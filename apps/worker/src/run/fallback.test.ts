@@ -4,7 +4,7 @@ import { parseHostList } from "@unseal/archive/store/https/allowed-hosts"
 import { createJobPayload } from "@unseal/queue/jobs/job"
 import { afterEach, beforeEach, expect, test } from "vitest"
 import { createFallback } from "./fallback.ts"
-import type { Place } from "./project-resources.ts"
+import type { JobResources } from "./project-resources.ts"
 
 const PROJECT = "100001"
 const ARCHIVE = "b40ef09b-3811-4726-b508-e41a0f96c68f"
@@ -34,7 +34,7 @@ function look() {
     settings: { UNSEAL_FALLBACK_HOSTS: parseHostList("*.amazonaws.com") },
   }
   const missing = { location: "s3://in", open: async () => null, stat: async () => null, async *read() {} }
-  const place = { source: missing, sourceKeys: ["archive.ts"] } as unknown as Place
+  const resources = { source: missing, sourceKeys: ["archive.ts"] } as unknown as JobResources
   const job = createJobPayload({
     ...{ projectId: PROJECT, archiveId: ARCHIVE, encryptedPassword: "d3JhcHBlZA==", status: "available" },
     ...{ receivedAt: new Date().toISOString(), nonce: "n" },
@@ -42,14 +42,14 @@ function look() {
   const fallback = createFallback({ config, onRetry() {} } as unknown as Parameters<typeof createFallback>[0])
   return async () => {
     const worked: string[] = []
-    const copy = fallback(place, job, {
+    const copy = fallback(resources, job, {
       worked: (side) => void worked.push(side),
       waits() {},
       isSuspended: () => false,
     })
-    const [, key] = copy.place.sourceKeys
+    const [, key] = copy.resources.sourceKeys
     try {
-      return await copy.place.source.open(key!, 1_000, AbortSignal.timeout(60_000)).then(
+      return await copy.resources.source.open(key!, 1_000, AbortSignal.timeout(60_000)).then(
         () => ({ worked, error: undefined }),
         (error: unknown) => ({ worked, error }),
       )

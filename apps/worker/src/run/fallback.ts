@@ -7,7 +7,7 @@ import type { JobPayload } from "@unseal/queue/jobs/job"
 import { createVendorClient } from "@unseal/vendor/client"
 import { VendorError } from "@unseal/vendor/vendor-error"
 import type { Config } from "../config.ts"
-import type { Place } from "./project-resources.ts"
+import type { JobResources } from "./project-resources.ts"
 import { type SideReports, sided } from "./sides.ts"
 import { isAnswer, silenceOf } from "./silence.ts"
 
@@ -22,10 +22,10 @@ export interface FallbackOptions {
 
 /** Where to look for an archive, including the vendor's copy, and how to close that. */
 export type Fallback = (
-  place: Place,
+  resources: JobResources,
   job: JobPayload,
   reports: SideReports,
-) => { readonly place: Place; close(): Promise<void> }
+) => { readonly resources: JobResources; close(): Promise<void> }
 
 /**
  * Adds the vendor's copy to the places of an `available` archive. It comes last, so that an archive that did reach the source store
@@ -35,9 +35,9 @@ export function createFallback({ config, onRetry }: FallbackOptions): Fallback {
   // All of a project's copies are at one vendor, which counts their requests together.
   const limits = new Map<string, RequestLimit>()
   const quietUntil = new Map<string, { readonly until: number; readonly error: VendorError }>()
-  return (place, { projectId, archiveId, status, url }, reports) => {
+  return (resources, { projectId, archiveId, status, url }, reports) => {
     if (status !== "available" || (url === undefined && credentialsOf(projectId) === undefined))
-      return { place, close: async () => {} }
+      return { resources, close: async () => {} }
     const key = `vendor://${projectId}/${archiveId}`
     const limit = limits.get(projectId) ?? new RequestLimit()
     limits.set(projectId, limit)
@@ -51,12 +51,12 @@ export function createFallback({ config, onRetry }: FallbackOptions): Fallback {
       renew: (signal) => askForUrl(projectId, archiveId, signal),
     })
     const copy = sided(opened, "vendor", reports)
-    const { source } = place
+    const { source } = resources
     const storeOf = (asked: string) => (asked === key ? copy : source)
     return {
-      place: {
-        ...place,
-        sourceKeys: [...place.sourceKeys, key],
+      resources: {
+        ...resources,
+        sourceKeys: [...resources.sourceKeys, key],
         source: {
           ...source,
           stat: (asked, signal) => storeOf(asked).stat(asked, signal),

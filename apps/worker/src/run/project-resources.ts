@@ -20,7 +20,7 @@ import { isAnswer, silenceOf } from "./silence.ts"
 type OpenedStore = Awaited<ReturnType<typeof openStore>>
 
 /** Where one archive comes from and goes to, and the keys that may fit: only those of its own project. */
-export interface Place {
+export interface JobResources {
   readonly source: OpenedStore
   readonly destination: OpenedStore
   readonly sourceKeys: readonly string[]
@@ -33,7 +33,7 @@ export interface Place {
 }
 
 /** What an archive needs of its project: each side as it opened, or the error with its side. */
-export interface OpenedSides extends Pick<Place, "sourceKeys" | "destinationKey" | "release"> {
+export interface OpenedSides extends Pick<JobResources, "sourceKeys" | "destinationKey" | "release"> {
   readonly project: WorkerProject
   readonly source: PromiseSettledResult<OpenedStore>
   readonly destination: PromiseSettledResult<OpenedStore>
@@ -56,9 +56,9 @@ export interface RequestLimitInForce {
 }
 
 /** The stores and keys of the current projects, each opened when it is first needed and then kept. */
-export interface Places {
+export interface ProjectResources {
   /** Throws `ERR_JOB_INVALID` for a project that is not configured. What can't be opened is an error with its side. */
-  of(archive: OfProject): Promise<Place>
+  of(archive: OfProject): Promise<JobResources>
   /** As `of`, but tells what each side has. To be released whatever it is. */
   sides(archive: OfProject): Promise<OpenedSides>
   /** The limits that stores have caused: requests in flight, by project and side. */
@@ -68,7 +68,7 @@ export interface Places {
   close(): Promise<void>
 }
 
-export interface PlacesOptions {
+export interface ProjectResourcesOptions {
   readonly config: Pick<Config, "projects" | "settings" | "env">
   /** Shared by all projects. */
   readonly budget: ByteBudget
@@ -79,7 +79,7 @@ export interface PlacesOptions {
   readonly keyRings?: Pick<OpenKeyRingOptions, "schemes" | "requests"> | undefined
 }
 
-export function openPlaces(options: PlacesOptions): Places {
+export function openProjectResources(options: ProjectResourcesOptions): ProjectResources {
   const { config, budget, logger, onRetry, notices } = options
   const { projects, settings } = config
   const budgets = createProjectBudgets(budget, settings.UNSEAL_PART_SIZE_BYTES)

@@ -1,9 +1,9 @@
 import type { JobContext } from "@unseal/queue/run/consumer"
-import type { Place } from "./project-resources.ts"
+import type { JobResources } from "./project-resources.ts"
 
 /** The surroundings of a run: what it works with, and what the queue gives it. */
 export interface RunSurroundings {
-  readonly place: Place
+  readonly resources: JobResources
   readonly context: JobContext
 }
 

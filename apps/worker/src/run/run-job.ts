@@ -7,9 +7,9 @@ import type { Logger } from "@unseal/service/log/logger"
 import type { Settings } from "../config.ts"
 import type { ANNOUNCED_SIZES, WorkerMetrics } from "../metrics.ts"
 import type { Fallback } from "./fallback.ts"
-import type { Places } from "./project-resources.ts"
+import type { ProjectResources } from "./project-resources.ts"
 import { decorate, type RunDecorator } from "./run-decorator.ts"
-import { sidedPlace } from "./sides.ts"
+import { withSides } from "./sides.ts"
 
 /** What is logged, and kept with the job, of a committed archive. */
 export type JobResult = {
@@ -24,7 +24,7 @@ export type JobResult = {
 
 export interface JobRunnerOptions {
   readonly settings: Settings
-  readonly places: Places
+  readonly projectResources: ProjectResources
   readonly fallback: Fallback
   readonly metrics: WorkerMetrics
   readonly logger: Logger
@@ -35,7 +35,7 @@ export interface JobRunnerOptions {
 /** Turns a job of the queue into a decryption. */
 export function createJobRunner({
   settings,
-  places,
+  projectResources,
   fallback,
   metrics,
   logger,
@@ -49,7 +49,7 @@ export function createJobRunner({
     if (starts > 1) logger.debug(line, "archive started again")
     else logger.info(line, "archive started")
 
-    const opening = places.of(payload)
+    const opening = projectResources.of(payload)
     const ready = given.progress.begin("opening stores and keys")
     const opened = await untilAborted(opening, signal)
       .finally(ready)
@@ -60,11 +60,11 @@ export function createJobRunner({
     // Whatever fails from here on must release the stores, or they are never closed.
     await using held = new AsyncHeld()
     held.defer(opened.release)
-    const copy = fallback(sidedPlace(opened, given), payload, given)
+    const copy = fallback(withSides(opened, given), payload, given)
     held.defer(copy.close)
-    const { place, context } = decorate({ place: copy.place, context: given }, decorators)
+    const { resources, context } = decorate({ resources: copy.resources, context: given }, decorators)
     const { fence, checkpoint } = context
-    const { keyRing, budget, release: _, ...where } = place
+    const { keyRing, budget, release: _, ...where } = resources
     const { outcome, record } = await decryptArchive(
       {
         ...where,

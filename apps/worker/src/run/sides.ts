@@ -5,8 +5,7 @@
 import { isUnsealError, type Side, UnsealError } from "@unseal/archive/errors"
 import type { OpenedKeyRing } from "@unseal/archive/keys/contract"
 import type { OpenedStore, PartWriter } from "@unseal/archive/store/contract"
-import { untilAborted } from "@unseal/archive/waiting"
-import { withDeadline } from "@unseal/queue/deadline"
+import { untilAborted, withDeadline } from "@unseal/archive/waiting"
 import type { JobContext } from "@unseal/queue/run/consumer"
 import { idling, type RunSilence, silenceOf, type Transfer } from "./silence.ts"
 
@@ -23,13 +22,13 @@ interface Sides {
   readonly keyRing: OpenedKeyRing
 }
 
-/** Makes the errors of `place` name their side. */
-export function sidedPlace<Place extends Sides>(place: Place, reports: SideReports): Place {
+/** Makes the errors of `resources` name their side. */
+export function withSides<T extends Sides>(resources: T, reports: SideReports): T {
   return {
-    ...place,
-    source: sided(place.source, "source", reports),
-    destination: sided(place.destination, "destination", reports),
-    keyRing: sidedKeys(place.keyRing, reports),
+    ...resources,
+    source: sided(resources.source, "source", reports),
+    destination: sided(resources.destination, "destination", reports),
+    keyRing: sidedKeys(resources.keyRing, reports),
   }
 }
 
@@ -68,7 +67,7 @@ export async function opening<T>(side: Side, what: string, work: Promise<T>): Pr
 }
 
 /** The bytes of `side`, which has worked when all have arrived. Copies nothing, and uses no generator. */
-function bytesOf(
+function reporting(
   bytes: AsyncIterable<Uint8Array>,
   side: Side,
   worked: SideReports["worked"],
@@ -145,11 +144,11 @@ export function sided<Store extends OpenedStore>(store: Store, side: Side, repor
     async open(key, length, signal) {
       const transfer = transferring(key, key, signal)
       const opened = await looking(key, (limited) => store.open(key, length, limited), transfer.signal)
-      return opened && { ...opened, head: bytesOf(opened.head, side, worked, silence, transfer) }
+      return opened && { ...opened, head: reporting(opened.head, side, worked, silence, transfer) }
     },
     read(object, range, signal) {
       const transfer = transferring(object.key, object.key, signal)
-      return bytesOf(store.read(object, range, transfer.signal), side, worked, silence, transfer)
+      return reporting(store.read(object, range, transfer.signal), side, worked, silence, transfer)
     },
     async create(key, size, options, signal) {
       const moved = (bytes: number) => {

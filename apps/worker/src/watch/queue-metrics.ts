@@ -1,7 +1,7 @@
+import { withDeadline } from "@unseal/archive/waiting"
 import type { Accounts } from "@unseal/queue/accounting"
 import type { Backlog } from "@unseal/queue/backlog"
 import type { DeadLetters } from "@unseal/queue/dead-letters/dead-letters"
-import { withDeadline } from "@unseal/queue/deadline"
 import type { ServerMemory } from "@unseal/queue/redis/server"
 import { FAILURES, type FailureCode, SUSPENDING_CODES } from "@unseal/queue/run/ending"
 import type { QueueStatus } from "@unseal/queue/status"

@@ -1,7 +1,7 @@
 import { ERROR_CODES, UnsealError } from "@unseal/archive/errors"
 import { createLogger } from "@unseal/service/log/logger"
 import { beforeEach, expect, test } from "vitest"
-import type { OpenedSides, Places } from "../run/project-resources.ts"
+import type { OpenedSides, ProjectResources } from "../run/project-resources.ts"
 import { surveyProjects } from "./survey.ts"
 
 let lines: Record<string, unknown>[]
@@ -44,7 +44,10 @@ const survey = (projectIds: readonly string[], sides: (id: string) => Promise<Op
       settings: { UNSEAL_TAIL: "keep" },
       signal: new AbortController().signal,
     },
-    places: { sides: ({ projectId }) => sides(projectId) } satisfies Pick<Places, "sides">,
+    projectResources: { sides: ({ projectId }) => sides(projectId) } satisfies Pick<
+      ProjectResources,
+      "sides"
+    >,
   })
 
 test("a well-configured project is one line: stores, key ids with expiry, tail rule", async () => {

@@ -4,11 +4,11 @@ import type { OpenedKeyRing } from "@unseal/archive/keys/contract"
 import { rest } from "@unseal/archive/waiting"
 import type { Logger } from "@unseal/service/log/logger"
 import type { Settings } from "../config.ts"
-import type { OpenedSides, Places } from "../run/project-resources.ts"
+import type { OpenedSides, ProjectResources } from "../run/project-resources.ts"
 
 export interface SurveyOptions {
   readonly projectIds: readonly string[]
-  readonly places: Pick<Places, "sides">
+  readonly projectResources: Pick<ProjectResources, "sides">
   readonly settings: Pick<Settings, "UNSEAL_TAIL">
   readonly logger: Logger
   readonly signal: AbortSignal
@@ -59,7 +59,7 @@ interface Found {
 async function lookAt(projectId: string, options: SurveyOptions): Promise<Found> {
   let sides: OpenedSides
   try {
-    sides = await options.places.sides({ projectId, archiveId: NO_ARCHIVE })
+    sides = await options.projectResources.sides({ projectId, archiveId: NO_ARCHIVE })
   } catch (error) {
     return { problems: [clauseOf(error)] }
   }

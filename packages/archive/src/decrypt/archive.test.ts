@@ -28,7 +28,7 @@ import { formatCrc32 } from "../format/crc32.ts"
 import { encodePassword, wrapPassword } from "../format/password.ts"
 import type { ArchiveStore, StoredObject } from "../store/contract.ts"
 import { openStore } from "../store/open.ts"
-import { choosePartSize } from "../store/s3/multipart.ts"
+import { partSizeFor } from "../store/s3/multipart.ts"
 import { decryptArchive } from "./archive.ts"
 import { type ByteBudget, createByteBudget } from "./budget.ts"
 
@@ -132,7 +132,7 @@ describe("decryptArchive", () => {
     }
     const s3Like: ArchiveStore = {
       ...destination,
-      partSizeFor: (size) => choosePartSize(size, 8 * 1024 * 1024),
+      partSizeFor: (size) => partSizeFor(size, 8 * 1024 * 1024),
     }
     const wanted = request(encryptedPassword, { source: huge, destination: s3Like })
     await expect(decryptArchive(wanted, options({ budget }), never)).rejects.toMatchObject({

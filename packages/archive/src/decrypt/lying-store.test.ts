@@ -21,7 +21,7 @@ import {
 import { memoryCheckpoint } from "../../../../test/harness/memory-checkpoint.ts"
 import { formatCrc32 } from "../format/crc32.ts"
 import type { ArchiveStore, CreateOptions } from "../store/contract.ts"
-import { writeWhole } from "../store/small-object.ts"
+import { writeSmallObject } from "../store/small-object.ts"
 import { decryptArchive } from "./archive.ts"
 
 /** A store that reports success for its first commit of the archive, but does what `lie` says instead. */
@@ -50,7 +50,7 @@ describe("a store that lies about what it completed", () => {
   const { ciphertext, encryptedPassword } = encrypt(plaintext)
   const publish = async (bytes: Uint8Array, create: CreateOptions) => {
     const { contentType, metadata } = create
-    await writeWhole(destination, KEY, bytes, contentType, never, { metadata })
+    await writeSmallObject(destination, KEY, bytes, contentType, never, { metadata })
   }
   const lies: [string, "size" | "content", RegExp, (size: number, create: CreateOptions) => Promise<void>][] =
     [

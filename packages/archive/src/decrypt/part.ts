@@ -3,7 +3,7 @@ import { crc32 } from "node:zlib"
 import { type ContentKey, plaintextSizeOf } from "../format/envelope.ts"
 import { checkFirstPackets, countSyncErrors, PROBE_SIZE } from "../format/mpeg-ts.ts"
 import { endOf } from "../format/part-plan.ts"
-import { type Part, sizeOf } from "../format/parts.ts"
+import { type Part, rangeSize } from "../format/parts.ts"
 import { readTail } from "../format/tail.ts"
 import type { PinnedArchive } from "./pinned.ts"
 
@@ -30,7 +30,7 @@ export function memoryOf(part: Part, keepCiphertext: boolean): number {
 }
 
 /** The size of the part's own ciphertext. Its plaintext, even before trimming, is no larger. */
-const ownSize = (part: Part): number => sizeOf(part.ciphertext) - part.lead
+const ownSize = (part: Part): number => rangeSize(part.ciphertext) - part.lead
 
 /**
  * Reads and decrypts one part of `archive` into `memory`, of `memoryOf` bytes. `keepCiphertext` keeps its ciphertext there too, for
@@ -50,7 +50,7 @@ export async function decryptPart(
   const { envelope } = contentKey
   const size = plaintextSizeOf(envelope, archive.object.size)
   const decryptor = envelope.createDecryptor(contentKey, part)
-  const wanted = sizeOf(part.plaintext)
+  const wanted = rangeSize(part.plaintext)
   const own = ownSize(part)
   const ciphertext = keepCiphertext ? memory.subarray(own, own * 2) : new Uint8Array(0)
   let read = 0

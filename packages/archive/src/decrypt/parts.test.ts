@@ -7,7 +7,7 @@ import { expect, test } from "vitest"
 import { UnsealError } from "../errors.ts"
 import { aes256Cbc } from "../format/cbc.ts"
 import { planParts } from "../format/part-plan.ts"
-import { type Part, sizeOf } from "../format/parts.ts"
+import { type Part, rangeSize } from "../format/parts.ts"
 import { Held } from "../held.ts"
 import { createOrderedDigest } from "../ordered/consumers.ts"
 import { createThreadHash } from "../ordered/hash-thread.ts"
@@ -25,7 +25,7 @@ const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest(
 async function decrypt(part: Part, memory: Uint8Array, signal: AbortSignal): Promise<DecryptedPart> {
   await nextTurn()
   signal.throwIfAborted()
-  const plaintext = memory.subarray(0, sizeOf(part.plaintext)).fill(part.number)
+  const plaintext = memory.subarray(0, rangeSize(part.plaintext)).fill(part.number)
   return {
     plaintext,
     crc32: crc32(plaintext),

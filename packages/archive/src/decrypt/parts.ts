@@ -2,7 +2,7 @@
 
 import { UnsealError } from "../errors.ts"
 import { combineCrc32 } from "../format/crc32.ts"
-import { type Part, type PartPlan, sizeOf } from "../format/parts.ts"
+import { type Part, type PartPlan, rangeSize } from "../format/parts.ts"
 import type { Held } from "../held.ts"
 import { createOrderedConsumers, needsCiphertext, type OrderedConsumer } from "../ordered/consumers.ts"
 import type { PartWriter } from "../store/contract.ts"
@@ -116,7 +116,7 @@ export async function transferParts(transfer: Transfer, signal: AbortSignal): Pr
   let end: Uint8Array | undefined
   let done = 0
 
-  function settle(number: number, receipt: PartReceipt): void {
+  function recordReceipt(number: number, receipt: PartReceipt): void {
     receipts.set(number, receipt)
     done += receipt.size
     observe.progress?.(done, transfer.plaintextSize)
@@ -132,9 +132,9 @@ export async function transferParts(transfer: Transfer, signal: AbortSignal): Pr
     try {
       const decrypted = await decrypting
       const size = decrypted.plaintext.length
-      if (size !== sizeOf(part.plaintext))
-        throw new RangeError(`part ${part.number} gave ${size} bytes, not ${sizeOf(part.plaintext)}`)
-      observe.part?.("read", decrypted.readSeconds, sizeOf(part.ciphertext))
+      if (size !== rangeSize(part.plaintext))
+        throw new RangeError(`part ${part.number} gave ${size} bytes, not ${rangeSize(part.plaintext)}`)
+      observe.part?.("read", decrypted.readSeconds, rangeSize(part.ciphertext))
       observe.part?.("decrypt", decrypted.decryptSeconds, size)
       // Reported at once, so that the other ends soon. But the memory is in use until both have ended.
       const [receipt] = await allEnded([
@@ -148,7 +148,7 @@ export async function transferParts(transfer: Transfer, signal: AbortSignal): Pr
         ).catch(stop),
       ])
       if (part.number === plan.count) end = decrypted.end
-      settle(part.number, receipt)
+      recordReceipt(part.number, receipt)
     } finally {
       giveBack()
     }
@@ -178,7 +178,7 @@ export async function transferParts(transfer: Transfer, signal: AbortSignal): Pr
     for (let number = 1; number <= plan.count; number++) {
       const trusted = transfer.trusted.get(number)
       if (trusted !== undefined && consumers.length === 0) {
-        settle(number, trusted)
+        recordReceipt(number, trusted)
         continue
       }
       const isStarted = number === 1 && transfer.head !== undefined

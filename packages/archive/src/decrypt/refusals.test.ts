@@ -34,7 +34,7 @@ describe("decryptArchive", () => {
         /character 5 of 10/,
       ],
       [
-        "a wrapped password of another length than the keys'",
+        "an encrypted password of another length than the keys'",
         "ERR_NO_MATCHING_KEY",
         async () => [request(randomBytes(255).toString("base64"))],
         /255 bytes; the only key takes 256/,

@@ -6,7 +6,7 @@ import { aes256Cbc } from "./cbc.ts"
 import { combineCrc32, formatCrc32 } from "./crc32.ts"
 import { ENVELOPES } from "./envelopes.ts"
 import { endOf, planParts } from "./part-plan.ts"
-import { PART_UNIT, type Part, sizeOf } from "./parts.ts"
+import { PART_UNIT, type Part, rangeSize } from "./parts.ts"
 
 const contentKey = {
   envelope: aes256Cbc,
@@ -49,8 +49,8 @@ describe("the parts of an archive", () => {
             const part = plan.part(number)
             expect(part.plaintext.start).toBe(next)
             expect(part.ciphertext.start).toBe(number === 1 ? 0 : next - 16)
-            expect(sizeOf(part.plaintext)).toBeGreaterThan(0)
-            expect(sizeOf(part.plaintext)).toBeLessThanOrEqual(size * 16)
+            expect(rangeSize(part.plaintext)).toBeGreaterThan(0)
+            expect(rangeSize(part.plaintext)).toBeLessThanOrEqual(size * 16)
             next = part.plaintext.end
             if (number === plan.count) expect(part.ciphertext.end).toBe(ciphertextSize)
           }
@@ -90,8 +90,8 @@ describe("the parts of an archive", () => {
           const { number, plaintext, ciphertext, lead } = endOf(envelope(trailer, longest), size)
           expect(plaintext.start % 16).toBe(0)
           expect(plaintext.end).toBe(plaintextSize)
-          expect(sizeOf(plaintext)).toBeGreaterThanOrEqual(Math.min(longest, plaintextSize))
-          expect(sizeOf(plaintext)).toBeLessThan(longest + 16)
+          expect(rangeSize(plaintext)).toBeGreaterThanOrEqual(Math.min(longest, plaintextSize))
+          expect(rangeSize(plaintext)).toBeLessThan(longest + 16)
           expect(ciphertext).toEqual({ start: plaintext.start - lead, end: size })
           expect([number, lead]).toEqual(plaintext.start === 0 ? [1, 0] : [2, 16])
         },

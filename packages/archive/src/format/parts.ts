@@ -27,4 +27,4 @@ export interface PartPlan {
   part(number: number): Part
 }
 
-export const sizeOf = (range: ByteRange): number => range.end - range.start
+export const rangeSize = (range: ByteRange): number => range.end - range.start

@@ -68,7 +68,7 @@ describe("the password codec", () => {
     [`${"A".repeat(343)}`, "343 characters are not a multiple of 4"],
     [Buffer.alloc(95).toString("base64"), "is 95 bytes; RSA gives 96 to 2048"],
     [Buffer.alloc(2049).toString("base64"), "is 2049 bytes"],
-  ])("refuses what is no wrapped password: case %#", (text, message) => {
+  ])("refuses what is not an encrypted password: case %#", (text, message) => {
     expect(() => decodeEncryptedPassword(text)).toThrow(
       expect.objectContaining({ code: "ERR_PASSWORD_INVALID", message: expect.stringContaining(message) }),
     )

@@ -11,10 +11,10 @@ import { type KeyRingSchemes, keyRingProblem, openKeyRing } from "./open.ts"
 const never = new AbortController().signal
 const unwrapped = { password: new Uint8Array(64).fill(1), keyId: "ab" }
 const away = () => new UnsealError("ERR_KEY_SERVICE_UNAVAILABLE", "service answered 503")
-type Answer = (signal: AbortSignal) => Promise<UnwrappedPassword | null>
+type Unwrap = (signal: AbortSignal) => Promise<UnwrappedPassword | null>
 
 /** A key service that gives these answers in turn, and repeats the last. */
-function remote(answers: readonly Answer[], opening: readonly (() => Promise<void>)[] = []) {
+function remote(answers: readonly Unwrap[], opening: readonly (() => Promise<void>)[] = []) {
   const seen = {
     requests: 0,
     openings: 0,
@@ -49,7 +49,7 @@ function remote(answers: readonly Answer[], opening: readonly (() => Promise<voi
   return { seen, schemes, open: () => openKeyRing("fake://keys/a?pin=hunter2", { schemes, requests }) }
 }
 
-const hangs: Answer = () => new Promise<never>(() => {})
+const hangs: Unwrap = () => new Promise<never>(() => {})
 
 test("a path and a file URL name the same directory, which may contain blanks", async () => {
   const directory = await mkdtemp(join(tmpdir(), "unseal-rings-"))

@@ -47,7 +47,7 @@ interface Piece {
   readonly end: boolean
 }
 
-interface Answer {
+interface Reply {
   readonly slot?: number
   readonly hash?: number
   readonly digest?: string
@@ -69,7 +69,7 @@ function startThread(onEnded: () => void): HashThread {
   let hashes = 0
   let unanswered = 0
 
-  worker.on("message", ({ slot, hash, digest }: Answer) => {
+  worker.on("message", ({ slot, hash, digest }: Reply) => {
     if (--unanswered === 0) worker.unref()
     if (slot !== undefined) slots.giveBack(slot)
     if (hash !== undefined && digest !== undefined) {

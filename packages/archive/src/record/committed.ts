@@ -7,7 +7,7 @@ import type { Prover } from "../decrypt/proof.ts"
 import { isUnsealError, UnsealError } from "../errors.ts"
 import type { TailRule } from "../format/tail.ts"
 import type { ArchiveStore, CreateOptions, StoredObject } from "../store/contract.ts"
-import { readWhole, writeWhole } from "../store/small-object.ts"
+import { readSmallObject, writeSmallObject } from "../store/small-object.ts"
 import { type ArchiveRecord, encodeRecord, finishRecord, parseRecord, recordKeyOf } from "./record.ts"
 import { type VerifyRule, verifyCommit } from "./verify.ts"
 
@@ -104,7 +104,7 @@ export async function readRecord(
   const object = await store.stat(key, signal)
   if (object === null || object.size > RECORD_LIMIT) return null
   try {
-    return parseRecord(await readWhole(store, object, RECORD_LIMIT, signal))
+    return parseRecord(await readSmallObject(store, object, RECORD_LIMIT, signal))
   } catch (error) {
     // It was removed after the look. Elsewhere this code means the source's object.
     if (isUnsealError(error, "ERR_OBJECT_NOT_FOUND")) return null
@@ -128,7 +128,7 @@ export async function writeRecord(
     "unseal-source-etag": record.source.etag,
   }
   const write = (existing: "fail" | "replace") =>
-    writeWhole(store, key, encodeRecord(record), "application/json", signal, { metadata, existing })
+    writeSmallObject(store, key, encodeRecord(record), "application/json", signal, { metadata, existing })
   try {
     await write("fail")
   } catch (error) {

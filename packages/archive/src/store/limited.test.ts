@@ -75,7 +75,7 @@ function slowStore(most: number, { workMs = 3, retryAfterMs = undefined as numbe
   return { store, seen }
 }
 
-async function sizeOf(pieces: AsyncIterable<Uint8Array>): Promise<number> {
+async function countBytes(pieces: AsyncIterable<Uint8Array>): Promise<number> {
   let size = 0
   for await (const piece of pieces) size += piece.length
   return size
@@ -85,7 +85,7 @@ async function sizeOf(pieces: AsyncIterable<Uint8Array>): Promise<number> {
 async function oneArchive(store: ArchiveStore): Promise<void> {
   const opened = await store.open("a", 20, never)
   await store.stat("b", never)
-  expect(await sizeOf(opened!.head)).toBe(20)
+  expect(await countBytes(opened!.head)).toBe(20)
   const writer = await store.create("b", 40, options, never)
   await Promise.all([1, 2, 3].map((number) => writer.writePart(number, [], 0, never)))
   await writer.complete(new Map(), never)
@@ -162,7 +162,7 @@ describe("a store that refuses more than a few requests at a time", () => {
   it("gets a refused request again once per refusal, and a read without a byte twice", async () => {
     const { store, seen } = slowStore(0)
     const limited = withRequestLimit(store, new RequestLimit(fast))
-    const reading = sizeOf(limited.read(object, range, never))
+    const reading = countBytes(limited.read(object, range, never))
     await expect.poll(() => seen.refused).toBeGreaterThan(1)
     seen.most = 1
     expect(await reading).toBe(40)
@@ -208,7 +208,7 @@ describe("a wait for a turn", () => {
     const controller = new AbortController()
     const reason = new Error("shutting down")
     const first = limited.stat("a", controller.signal)
-    const waiting = [1, 2].map(() => sizeOf(limited.read(object, range, controller.signal)))
+    const waiting = [1, 2].map(() => countBytes(limited.read(object, range, controller.signal)))
     const expectations = [first, ...waiting].map((one) => expect(one).rejects.toBe(reason))
     await expect.poll(() => seen.refused).toBeGreaterThan(1)
     controller.abort(reason)
@@ -228,7 +228,7 @@ describe("a head that is held", () => {
     // The store counts the held head, so it could never answer this.
     await limited.stat("b", never)
     expect(seen.underWay).toBe(0)
-    expect(await sizeOf(opened!.head)).toBe(20)
+    expect(await countBytes(opened!.head)).toBe(20)
     expect(seen.calls.at(-1)).toBe("read")
     opened!.close()
     expect(seen.underWay).toBe(0)
@@ -241,7 +241,7 @@ describe("a head that is held", () => {
     )
     const opened = await source!.open("a", 20, never)
     await destination!.stat("b", never)
-    expect(await sizeOf(opened!.head)).toBe(20)
+    expect(await countBytes(opened!.head)).toBe(20)
     expect(seen.underWay).toBe(0)
   })
 
@@ -250,7 +250,7 @@ describe("a head that is held", () => {
     const limit = new RequestLimit(fast)
     const limited = withRequestLimit(store, limit)
     const [read, closed, left] = await Promise.all([1, 2, 3].map(() => limited.open("a", 20, never)))
-    expect(await sizeOf(read!.head)).toBe(20)
+    expect(await countBytes(read!.head)).toBe(20)
     closed!.close()
     for await (const _ of left!.head) break
     expect([seen.calls, seen.underWay]).toEqual([["open", "open", "open"], 0])

@@ -9,7 +9,7 @@ export const crc32Of = (body: readonly Uint8Array[]): number =>
   body.reduce((sum, chunk) => crc32(chunk, sum), 0)
 
 /** Bytes of a body in pieces. */
-export const bytesOf = (body: readonly Uint8Array[]): number =>
+export const byteLengthOf = (body: readonly Uint8Array[]): number =>
   body.reduce((sum, chunk) => sum + chunk.length, 0)
 
 /** The size of part `number` of an object of `size` bytes. Throws `RangeError` if the object has no such part. */
@@ -22,7 +22,7 @@ export function partBytes(number: number, size: number, partSize: number): numbe
 
 /** Throws `RangeError` unless `body` has `expectedBytes` bytes. `label` names it, e.g. `part 2 of s3://bucket/key`. */
 export function checkLength(body: readonly Uint8Array[], expectedBytes: number, label: string): void {
-  const bytes = bytesOf(body)
+  const bytes = byteLengthOf(body)
   if (bytes !== expectedBytes) throw new RangeError(`${label} has ${bytes} bytes instead of ${expectedBytes}`)
 }
 

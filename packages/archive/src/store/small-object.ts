@@ -5,7 +5,7 @@ import { UnsealError } from "../errors.ts"
 import type { ArchiveSink, ArchiveSource, CreateOptions, StoredObject, WrittenPart } from "./contract.ts"
 
 /** All bytes of `object`. Throws `ERR_CIPHERTEXT_INVALID` if they are more than `limit`. */
-export async function readWhole(
+export async function readSmallObject(
   source: ArchiveSource,
   object: StoredObject,
   limit: number,
@@ -27,7 +27,7 @@ export async function* copied(chunks: AsyncIterable<Uint8Array>): AsyncGenerator
 }
 
 /** Writes `bytes` under `key`. By default without metadata, replacing an existing object. */
-export async function writeWhole(
+export async function writeSmallObject(
   sink: ArchiveSink,
   key: string,
   bytes: Uint8Array,

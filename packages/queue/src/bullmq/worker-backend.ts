@@ -1,5 +1,5 @@
+import { withDeadline } from "@unseal/archive/waiting"
 import type { Worker } from "bullmq"
-import { withDeadline } from "../deadline.ts"
 import { finishAndCount } from "./count-ended.ts"
 import { backendInside, FINISHED_ARGUMENT } from "./inside.ts"
 

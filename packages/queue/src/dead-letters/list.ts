@@ -39,7 +39,7 @@ export interface DeadLetterPage {
 }
 
 /** A dead letter's id, and when it was given up, in milliseconds since the epoch. */
-interface Place {
+interface Entry {
   readonly id: string
   readonly failedAt: number
 }
@@ -96,9 +96,9 @@ export async function countDeadLetters(
 async function* newestFirst(
   connection: RedisClient,
   queue: string,
-  last: Place | undefined,
+  last: Entry | undefined,
   before: Date | undefined,
-): AsyncGenerator<Place[]> {
+): AsyncGenerator<Entry[]> {
   let newest: string | number = before === undefined ? "+inf" : `(${before.getTime()}`
   if (last !== undefined && (before === undefined || last.failedAt < before.getTime())) newest = last.failedAt
   for (let offset = 0; ; ) {
@@ -109,7 +109,7 @@ async function* newestFirst(
       failedAt: Number(answer[2 * index + 1]),
     }))
     if (places.length === 0) return
-    const begin: Place | undefined = last
+    const begin: Entry | undefined = last
     // Those of the same moment are ordered by id.
     const rest = places.filter(
       ({ id, failedAt }) => begin === undefined || failedAt < begin.failedAt || id < begin.id,
@@ -125,7 +125,7 @@ async function* newestFirst(
 async function readCodes(
   connection: RedisClient,
   queue: string,
-  places: readonly Place[],
+  places: readonly Entry[],
 ): Promise<FailureCode[]> {
   const fields = await readFields(connection, queue, places, ["failedReason"])
   return fields.map(([failedReason]) => codeOf(reasonIn(failedReason)))
@@ -134,7 +134,7 @@ async function readCodes(
 async function readLetters(
   connection: RedisClient,
   queue: string,
-  places: readonly Place[],
+  places: readonly Entry[],
 ): Promise<DeadLetter[]> {
   const fields = await readFields(connection, queue, places, FIELDS)
   return places.map((place, index) => deadLetterOf(place, fields[index]!))
@@ -144,7 +144,7 @@ async function readLetters(
 async function readFields(
   connection: RedisClient,
   queue: string,
-  places: readonly Place[],
+  places: readonly Entry[],
   names: readonly string[],
 ): Promise<(string | null)[][]> {
   if (places.length === 0) return []
@@ -186,7 +186,7 @@ export function payloadIn(data: string | null | undefined): Record<string, unkno
 
 /** Without the payload, so that the encrypted password stays in Redis. A damaged one has only what its id and its place tell. */
 function deadLetterOf(
-  { id, failedAt }: Place,
+  { id, failedAt }: Entry,
   [data, failedReason, attempts, timestamp]: readonly (string | null)[],
 ): DeadLetter {
   const addedAt = Number(timestamp ?? Number.NaN)

@@ -1,6 +1,6 @@
 /** What a callback duplicates, for its sender and the log. */
 
-import { withDeadline } from "../deadline.ts"
+import { withDeadline } from "@unseal/archive/waiting"
 import { findJob } from "../jobs/find-job.ts"
 import { queueKey } from "../names.ts"
 import type { RedisClient } from "../redis/client.ts"

@@ -1,5 +1,5 @@
+import { withDeadline } from "@unseal/archive/waiting"
 import { Queue } from "bullmq"
-import { withDeadline } from "../deadline.ts"
 import { type JobPayload, jobIdOf } from "../jobs/job.ts"
 import { queuePrefix } from "../names.ts"
 import type { RedisClient } from "../redis/client.ts"

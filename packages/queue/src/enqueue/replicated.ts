@@ -1,5 +1,5 @@
 /** Waits for replicas: a failover loses what a master has acknowledged and no replica has. */
-import { withDeadline } from "../deadline.ts"
+import { withDeadline } from "@unseal/archive/waiting"
 import { queueKey, queuePrefix } from "../names.ts"
 import { duplicate, type RedisClient } from "../redis/client.ts"
 

@@ -2,11 +2,11 @@ import { hash } from "node:crypto"
 import { UnsealError } from "@unseal/archive/errors"
 import { z } from "zod"
 
-const VERSION = 1
+const PAYLOAD_VERSION = 1
 
 // Without transforms, so that parsing gives what was created.
 const payloadSchema = z.object({
-  version: z.literal(VERSION),
+  version: z.literal(PAYLOAD_VERSION),
   projectId: z.string().regex(/^[0-9A-Za-z-]{1,64}$/, "must be 1 to 64 digits, letters or dashes"),
   archiveId: z.string().regex(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/, "must be a UUID in lower case"),
   encryptedPassword: z.string().min(1).max(4096),
@@ -54,7 +54,7 @@ export function createJobPayload(fields: Omit<JobPayload, "version">): JobPayloa
 /** Creates a payload from fields that are already validated, as by `readCallback`. */
 export const payloadOf = (fields: Omit<JobPayload, "version">): JobPayload => ({
   ...fields,
-  version: VERSION,
+  version: PAYLOAD_VERSION,
 })
 
 /**
@@ -64,8 +64,8 @@ export const payloadOf = (fields: Omit<JobPayload, "version">): JobPayload => ({
 export function parseJobPayload(value: unknown): JobPayload {
   const version =
     typeof value === "object" && value !== null ? (value as { version?: unknown }).version : undefined
-  if (typeof version === "number" && version !== VERSION)
-    throw new UnsealError("ERR_JOB_INVALID", `job payload version ${version} is not ${VERSION}`)
+  if (typeof version === "number" && version !== PAYLOAD_VERSION)
+    throw new UnsealError("ERR_JOB_INVALID", `job payload version ${version} is not ${PAYLOAD_VERSION}`)
 
   const parsed = payloadSchema.safeParse(value)
   if (parsed.success) return withoutUndefined(parsed.data)

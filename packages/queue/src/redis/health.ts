@@ -1,4 +1,4 @@
-import { withDeadline } from "../deadline.ts"
+import { withDeadline } from "@unseal/archive/waiting"
 import { queuePrefix } from "../names.ts"
 import type { RedisClient } from "./client.ts"
 import { missingCommands } from "./commands.ts"

@@ -1,5 +1,5 @@
+import { withDeadline } from "@unseal/archive/waiting"
 import { DelayedError, type Job, UnrecoverableError, WaitingError } from "bullmq"
-import { withDeadline } from "../deadline.ts"
 import type { Ending, RunResult } from "./ending.ts"
 
 /** A Redis that is away must not keep a process from ending. */

@@ -4,9 +4,8 @@ import type {
   CheckpointUpload,
   PartReceipt,
 } from "@unseal/archive/decrypt/checkpoint"
-import { untilAborted } from "@unseal/archive/waiting"
+import { untilAborted, withDeadline } from "@unseal/archive/waiting"
 import { z } from "zod"
-import { withDeadline } from "../deadline.ts"
 import { findArchiveJobs } from "../jobs/archive-jobs.ts"
 import { checkpointKey, lockKey } from "../names.ts"
 import type { RedisClient } from "../redis/client.ts"

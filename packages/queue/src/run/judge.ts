@@ -1,8 +1,7 @@
 /** Decides what happens to a job, from its run's own failure (ending.ts) and from what only all workers together know. */
 import type { UnsealError } from "@unseal/archive/errors"
-import { untilAborted } from "@unseal/archive/waiting"
+import { untilAborted, withDeadline } from "@unseal/archive/waiting"
 import type { Job } from "bullmq"
-import { withDeadline } from "../deadline.ts"
 import { missedFor } from "../enqueue/late.ts"
 import type { RedisClient } from "../redis/client.ts"
 import type { Admission, Suspensions, TakenJob } from "../suspension/contract.ts"

@@ -1,4 +1,4 @@
-import { withDeadline } from "../deadline.ts"
+import { withDeadline } from "@unseal/archive/waiting"
 
 /** This run no longer owns its job: another worker may be running it. Nothing may be committed any more. */
 export class LockLostError extends Error {

@@ -7,7 +7,7 @@ import { queueStatus } from "../status.ts"
 import { resumeSuspended } from "./state.ts"
 
 test("ten thousand held archives cost next to nothing, and continue in their old order, in turn with others", async ({
-  rig: { client, queue, enqueue, consume, books, poll },
+  rig: { client, queue, enqueue, consume, accounts, poll },
 }) => {
   let down = true
   const order: string[] = []
@@ -21,20 +21,20 @@ test("ten thousand held archives cost next to nothing, and continue in their old
   )
   const sick = await enqueue(SICK, 10_000)
   await poll(() => client.zcard(heldKey(queue, `${SICK}:destination`)), 120_000).toBe(10_000)
-  await books()
+  await accounts()
   const before = await countCommands(client)
   await sleep(5_000)
   const perSecond = ((await countCommands(client)) - before) / 5
   console.info(`${perSecond.toFixed(1)} commands a second with 10,000 held archives`)
   expect(perSecond).toBeLessThan(100)
-  await books()
+  await accounts()
 
   down = false
   await resumeSuspended(client, queue, { projectId: SICK })
   await poll(() => order.length > 500).toBe(true)
   const well = await enqueue(WELL, 20)
   await poll(async () => (await queueStatus(client, queue)).jobs.completed, 200_000).toBe(10_020)
-  expect(await books()).toMatchObject({ accepted: 10_020, committed: 10_020, deadLetters: 0, live: 0 })
+  expect(await accounts()).toMatchObject({ accepted: 10_020, committed: 10_020, deadLetters: 0, live: 0 })
   // With four at once, and the probe at the head, an archive begins no more than a few places from its own.
   const begun = order.filter((id) => id.startsWith(SICK))
   const place = new Map(sick.map((id, index) => [id, index]))

@@ -26,7 +26,7 @@ test.concurrent("a fleet probes once per interval, which grows", async ({
 }, 60_000)
 
 test.concurrent("a worker that is itself broken uses up no attempt, stands aside after two suspensions, and returns once it is fixed", async ({
-  rig: { enqueue, consume, completed, books, field, poll },
+  rig: { enqueue, consume, completed, accounts, field, poll },
 }) => {
   // As if its keys had never been mounted.
   let isBroken = true
@@ -50,7 +50,7 @@ test.concurrent("a worker that is itself broken uses up no attempt, stands aside
   const feedUntil = async (isSo: () => boolean, counts: Readonly<Record<string, number>>) => {
     const signal = AbortSignal.timeout(120_000)
     for (; !isSo(); await sleep(50, undefined, { signal })) {
-      if ((await books()).live >= 40) continue
+      if ((await accounts()).live >= 40) continue
       for (const [projectId, count] of Object.entries(counts))
         archives += (await enqueue(projectId, count)).length
     }
@@ -78,7 +78,7 @@ test.concurrent("a worker that is itself broken uses up no attempt, stands aside
   await feedUntil(() => done(broken, SICK).length > 0, { [SICK]: 1 })
   expect(broken.asides()).toEqual([])
   await poll(async () => (await completed()).length).toBe(archives)
-  expect(await books()).toMatchObject({ deadLetters: 0, live: 0 })
+  expect(await accounts()).toMatchObject({ deadLetters: 0, live: 0 })
   for (const jobId of await completed()) expect(await field(jobId, "atm")).toBe("1")
   const ofAsides = broken.lines.filter(({ message }) => message.startsWith("this worker"))
   expect(ofAsides).toMatchObject([
@@ -214,7 +214,7 @@ test.concurrent("a run that gave way to a suspension which has ended meanwhile c
 })
 
 test.concurrent("a worker killed during a probe leaves no suspension that nobody ends", async ({
-  rig: { client, queue, enqueue, consume, completed, books, poll },
+  rig: { client, queue, enqueue, consume, completed, accounts, poll },
 }) => {
   let down = true
   const run: Run = async () => {
@@ -232,7 +232,7 @@ test.concurrent("a worker killed during a probe leaves no suspension that nobody
   await client.lpush(queueKey(queue, "active"), state.probe)
   down = false
   await poll(async () => (await completed()).length).toBe(5)
-  expect(await books()).toMatchObject({ committed: 5, live: 0, deadLetters: 0 })
+  expect(await accounts()).toMatchObject({ committed: 5, live: 0, deadLetters: 0 })
 })
 
 test.concurrent("a slow probe ends the suspension as soon as the side works, not when the run is done", async ({

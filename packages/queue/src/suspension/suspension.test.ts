@@ -7,7 +7,7 @@ import { heldKey, turnsKey } from "../names.ts"
 import { listSuspensions, resumeSuspended } from "./state.ts"
 
 test.concurrent("a project whose store denies everything is suspended: no attempt, no dead letter, and others go on", async ({
-  rig: { client, queue, enqueue, consume, completed, books, field, poll },
+  rig: { client, queue, enqueue, consume, completed, accounts, field, poll },
 }) => {
   let down = true
   const consumer = consume(async ({ projectId }) => {
@@ -21,7 +21,7 @@ test.concurrent("a project whose store denies everything is suspended: no attemp
   await poll(() => listSuspensions(client, queue)).toMatchObject([
     { projectId: SICK, side: "source", code: "ERR_STORE_DENIED", held: 30 },
   ])
-  await books()
+  await accounts()
   // New ones are set aside as they arrive.
   const later = await enqueue(SICK, 3)
   await poll(() => client.zcard(heldKey(queue, `${SICK}:source`))).toBe(33)
@@ -29,7 +29,7 @@ test.concurrent("a project whose store denies everything is suspended: no attemp
   expect(suspension!.reason).toBe("ERR_STORE_DENIED: as the test wants")
   down = false
   await poll(async () => (await completed()).length).toBe(63)
-  expect(await books()).toMatchObject({ accepted: 63, committed: 63, deadLetters: 0, live: 0 })
+  expect(await accounts()).toMatchObject({ accepted: 63, committed: 63, deadLetters: 0, live: 0 })
   for (const jobId of [...sick, ...later]) expect(await field(jobId, "atm")).toBe("1")
   expect(await listSuspensions(client, queue)).toEqual([])
   expect(
@@ -42,7 +42,7 @@ test.concurrent("a project whose store denies everything is suspended: no attemp
 })
 
 test.concurrent("the next probe is another archive, so that one denied archive does not hold the others back", async ({
-  rig: { enqueue, consume, completed, books, field, poll },
+  rig: { enqueue, consume, completed, accounts, field, poll },
 }) => {
   const [bad] = await enqueue(SICK, 1)
   const good = await enqueue(SICK, 20)
@@ -61,13 +61,13 @@ test.concurrent("the next probe is another archive, so that one denied archive d
     await sleep(500)
   }
   expect(await field(bad!, "failedReason")).toBe("ERR_STORE_DENIED: as the test wants")
-  await poll(books).toMatchObject({ live: 0, deadLetters: 1 })
+  await poll(accounts).toMatchObject({ live: 0, deadLetters: 1 })
   expect((await completed()).filter((id) => good.includes(id))).toHaveLength(20)
   expect(consumer.ended.filter(({ ending }) => ending.kind === "suspended").length).toBeGreaterThanOrEqual(2)
 }, 60_000)
 
 test.concurrent("a project's only archive is held, however often it is denied: nothing shows that it is at fault", async ({
-  rig: { enqueue, consume, completed, books, poll },
+  rig: { enqueue, consume, completed, accounts, poll },
 }) => {
   let down = true
   const consumer = consume(async () => {
@@ -76,7 +76,7 @@ test.concurrent("a project's only archive is held, however often it is denied: n
   })
   await enqueue(SICK, 1)
   await poll(() => consumer.ended.length).toBeGreaterThanOrEqual(5)
-  expect(await books()).toMatchObject({ live: 1, deadLetters: 0 })
+  expect(await accounts()).toMatchObject({ live: 1, deadLetters: 0 })
   down = false
   await poll(async () => (await completed()).length).toBe(1)
 }, 60_000)
@@ -102,7 +102,7 @@ test.concurrent("the vendor's trouble holds back only what needs the vendor", as
 })
 
 test.concurrent("success on a side ends its suspension, even in a run that fails by its own fault", async ({
-  rig: { client, queue, enqueue, consume, books, poll },
+  rig: { client, queue, enqueue, consume, accounts, poll },
 }) => {
   let down = true
   consume(async (_, { worked }) => {
@@ -113,12 +113,12 @@ test.concurrent("success on a side ends its suspension, even in a run that fails
   await enqueue(SICK, 5)
   await poll(async () => (await listSuspensions(client, queue))[0]?.held).toBe(5)
   down = false
-  await poll(async () => (await books()).deadLetters).toBe(5)
+  await poll(async () => (await accounts()).deadLetters).toBe(5)
   expect(await listSuspensions(client, queue)).toEqual([])
 })
 
 test.concurrent("a probe without a result passes on to the next", async ({
-  rig: { client, queue, enqueue, consume, completed, books, poll },
+  rig: { client, queue, enqueue, consume, completed, accounts, poll },
 }) => {
   let down = true
   let first: string | undefined
@@ -132,7 +132,7 @@ test.concurrent("a probe without a result passes on to the next", async ({
   await poll(async () => (await listSuspensions(client, queue))[0]?.held).toBe(5)
   down = false
   await poll(async () => (await completed()).length).toBe(4)
-  expect(await books()).toMatchObject({ committed: 4, deadLetters: 1, live: 0 })
+  expect(await accounts()).toMatchObject({ committed: 4, deadLetters: 1, live: 0 })
 })
 
 test.concurrent("can be resumed by hand, one project and one side at a time", async ({
@@ -162,7 +162,7 @@ test.concurrent("can be resumed by hand, one project and one side at a time", as
 })
 
 test.concurrent("an archive that was held as long as allowed is a dead letter that says so", async ({
-  rig: { client, queue, enqueue, consume, books, field, poll },
+  rig: { client, queue, enqueue, consume, accounts, field, poll },
 }) => {
   consume(
     async () => {
@@ -171,7 +171,7 @@ test.concurrent("an archive that was held as long as allowed is a dead letter th
     { suspendMaxMs: 3_000 },
   )
   const jobs = await enqueue(SICK, 5)
-  await poll(async () => (await books()).deadLetters).toBe(5)
+  await poll(async () => (await accounts()).deadLetters).toBe(5)
   for (const jobId of jobs)
     expect(await field(jobId, "failedReason")).toMatch(
       /^ERR_STORE_UNAVAILABLE: held back for .* h by the deployment's trouble/,
@@ -180,7 +180,7 @@ test.concurrent("an archive that was held as long as allowed is a dead letter th
 })
 
 test.concurrent("two sides at once are two suspensions, and what one releases the other keeps", async ({
-  rig: { client, queue, enqueue, consume, completed, books, poll },
+  rig: { client, queue, enqueue, consume, completed, accounts, poll },
 }) => {
   const down = new Set<Side>(["source", "destination"])
   let turn = 0
@@ -191,14 +191,14 @@ test.concurrent("two sides at once are two suspensions, and what one releases th
   })
   await enqueue(SICK, 50)
   await poll(async () => (await listSuspensions(client, queue)).length).toBe(2)
-  await books()
+  await accounts()
   down.clear()
   await poll(async () => (await completed()).length).toBe(50)
-  expect(await books()).toMatchObject({ committed: 50, live: 0 })
+  expect(await accounts()).toMatchObject({ committed: 50, live: 0 })
 })
 
 test.concurrent("held jobs keep their order, and continue, although turns were moved back meanwhile", async ({
-  rig: { client, queue, enqueue, consume, books, poll },
+  rig: { client, queue, enqueue, consume, accounts, poll },
 }) => {
   let down = true
   const order: string[] = []
@@ -223,5 +223,5 @@ test.concurrent("held jobs keep their order, and continue, although turns were m
   await poll(() => order.length).toBe(25)
   expect(order.slice(-5).sort()).toEqual(late.sort())
   expect(new Set(order)).toEqual(new Set([...early, ...late]))
-  expect(await books()).toMatchObject({ committed: 25, live: 0 })
+  expect(await accounts()).toMatchObject({ committed: 25, live: 0 })
 })

@@ -12,8 +12,8 @@
  * comes due, and becomes a dead letter. A sweep finishes within a minute what a killed process left unfinished.
  */
 
+import { withDeadline } from "@unseal/archive/waiting"
 import { LAST_PRIORITY } from "../bullmq/inside.ts"
-import { withDeadline } from "../deadline.ts"
 import type { JobPayload } from "../jobs/job.ts"
 import { suspensionsKey } from "../names.ts"
 import type { RedisClient } from "../redis/client.ts"

@@ -26,12 +26,12 @@ export function processHelp(command: string, about: string, rows: readonly HelpR
   const settings = rows.map((row) => {
     const value = row.default === undefined ? "" : `=${row.default}`
     const meaning = `${row.meaning}${row.secret ? ` (or ${row.name}_FILE)` : ""}`
-    return `  ${row.name}${value}\n${wrapped(plain(meaning), INDENT)}\n`
+    return `  ${row.name}${value}\n${wrapLines(plain(meaning), INDENT)}\n`
   })
   return [
     `Usage: ${command}\n`,
-    `${wrapped(about)}\n`,
-    `${wrapped("Settings are environment variables, shown with their defaults. Those of an SDK (AWS_…, AZURE_…) keep their names.")}\n`,
+    `${wrapLines(about)}\n`,
+    `${wrapLines("Settings are environment variables, shown with their defaults. Those of an SDK (AWS_…, AZURE_…) keep their names.")}\n`,
     ...settings,
     "Exit codes: 0 stopped by a signal · 1 failed · 2 configuration\n",
   ].join("\n")
@@ -40,7 +40,7 @@ export function processHelp(command: string, about: string, rows: readonly HelpR
 /** Markdown without its backticks and links. */
 const plain = (text: string) => text.replaceAll("`", "").replace(/\[([^\]]+)\]\([^)]+\)/g, "$1")
 
-function wrapped(text: string, indent = ""): string {
+function wrapLines(text: string, indent = ""): string {
   const lines: string[] = []
   for (const word of text.split(" ")) {
     const last = lines.at(-1)

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest"
-import { Refusal } from "../http/refusals.ts"
+import { S3Error } from "../http/s3-error.ts"
 import { authorize, type WireRequest } from "./authorization.ts"
 
 // The examples of the S3 API reference: "Signature calculations for the Authorization header" and "Using query parameters".
@@ -83,7 +83,7 @@ const refusal = (run: () => unknown): string => {
   try {
     run()
   } catch (error) {
-    if (error instanceof Refusal) return error.code
+    if (error instanceof S3Error) return error.code
     throw error
   }
   return "accepted"

@@ -4,7 +4,7 @@
  * the payload. It shares no code with any client, so that neither side hides the other's faults.
  */
 import { createHash, createHmac, timingSafeEqual } from "node:crypto"
-import { Refusal } from "../http/refusals.ts"
+import { S3Error } from "../http/s3-error.ts"
 import { encodeRfc3986, parseQuery, percentDecode, splitTarget } from "../http/uri.ts"
 
 const ALGORITHM = "AWS4-HMAC-SHA256"
@@ -65,7 +65,7 @@ export function sameSignature(expected: string, given: string): boolean {
   return a.length === b.length && timingSafeEqual(a, b)
 }
 
-/** Verifies a signature. Returns its signer and the proof for the body. `nowMs` is the server's clock. Throws `Refusal`. */
+/** Verifies a signature. Returns its signer and the proof for the body. `nowMs` is the server's clock. Throws `S3Error`. */
 export function authorize(
   request: WireRequest,
   credentials: ReadonlyMap<string, Credential>,
@@ -78,16 +78,16 @@ export function authorize(
 
   const claim = readClaim(query, headers)
   const credential = credentials.get(claim.accessKeyId)
-  if (credential === undefined) throw new Refusal("InvalidAccessKeyId")
+  if (credential === undefined) throw new S3Error("InvalidAccessKeyId")
   checkScope(claim, region)
   checkTime(claim, query, nowMs)
   checkSignedHeaders(claim, headers)
   const token = headers.get("x-amz-security-token") ?? new Map(query).get("X-Amz-Security-Token")
-  if (token !== credential.sessionToken) throw new Refusal("InvalidToken")
+  if (token !== credential.sessionToken) throw new S3Error("InvalidToken")
 
   const content = headers.get("x-amz-content-sha256") ?? (claim.presigned ? "UNSIGNED-PAYLOAD" : undefined)
   if (content === undefined)
-    throw new Refusal("InvalidRequest", "Missing required header for this request: x-amz-content-sha256")
+    throw new S3Error("InvalidRequest", "Missing required header for this request: x-amz-content-sha256")
 
   const canonicalRequest = [
     request.method,
@@ -104,7 +104,7 @@ export function authorize(
   const sign = (...lines: string[]): string => hmac(signingKey, lines.join("\n")).toString("hex")
 
   const expected = sign(ALGORITHM, claim.amzDate, scope, sha256(canonicalRequest))
-  if (!sameSignature(expected, claim.signature)) throw new Refusal("SignatureDoesNotMatch")
+  if (!sameSignature(expected, claim.signature)) throw new S3Error("SignatureDoesNotMatch")
 
   const emptySha256 = sha256("")
   const proof = readProof(content, {
@@ -133,22 +133,22 @@ function readClaim(query: readonly [string, string][], headers: ReadonlyMap<stri
   const parameters = new Map(query)
   const presigned = parameters.has("X-Amz-Algorithm") || parameters.has("X-Amz-Signature")
   if (header !== undefined && presigned)
-    throw new Refusal(
+    throw new S3Error(
       "InvalidArgument",
       "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string parameter or the Authorization header should be specified",
     )
   if (header !== undefined) return readHeader(header, headers)
-  if (!presigned) throw new Refusal("AccessDenied")
+  if (!presigned) throw new S3Error("AccessDenied")
 
   const missing = (name: string): never => {
-    throw new Refusal(
+    throw new S3Error(
       "AuthorizationQueryParametersError",
       `Query-string authentication version 4 requires the ${name} parameter`,
     )
   }
   const parameter = (name: string): string => parameters.get(name) ?? missing(name)
   if (parameter("X-Amz-Algorithm") !== ALGORITHM)
-    throw new Refusal("AuthorizationQueryParametersError", `X-Amz-Algorithm only supports "${ALGORITHM}"`)
+    throw new S3Error("AuthorizationQueryParametersError", `X-Amz-Algorithm only supports "${ALGORITHM}"`)
   return {
     presigned: true,
     ...readCredential(parameter("X-Amz-Credential"), "AuthorizationQueryParametersError"),
@@ -168,7 +168,7 @@ export function claimedAccessKey(target: string, authorization: string | undefin
 
 function readHeader(header: string, headers: ReadonlyMap<string, string>): Claim {
   if (!header.startsWith(`${ALGORITHM} `))
-    throw new Refusal(
+    throw new S3Error(
       "InvalidRequest",
       `The authorization mechanism you have provided is not supported. Please use ${ALGORITHM}.`,
     )
@@ -184,7 +184,7 @@ function readHeader(header: string, headers: ReadonlyMap<string, string>): Claim
   const field = (name: string): string => {
     const value = fields.get(name)
     if (!value)
-      throw new Refusal(
+      throw new S3Error(
         "AuthorizationHeaderMalformed",
         `The authorization header is malformed; the ${name} field is missing`,
       )
@@ -192,7 +192,7 @@ function readHeader(header: string, headers: ReadonlyMap<string, string>): Claim
   }
   const amzDate = headers.get("x-amz-date")
   if (amzDate === undefined)
-    throw new Refusal("AccessDenied", "AWS authentication requires a valid Date or x-amz-date header")
+    throw new S3Error("AccessDenied", "AWS authentication requires a valid Date or x-amz-date header")
   return {
     presigned: false,
     ...readCredential(field("Credential"), "AuthorizationHeaderMalformed"),
@@ -208,7 +208,7 @@ function readCredential(
 ): Pick<Claim, "accessKeyId" | "scope"> {
   const [accessKeyId, date, region, service, terminator, ...rest] = text.split("/")
   if (!accessKeyId || !date || !region || !service || !terminator || rest.length > 0)
-    throw new Refusal(
+    throw new S3Error(
       code,
       'the Credential is mal-formed; expecting "<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request"',
     )
@@ -219,24 +219,24 @@ function checkScope({ presigned, scope, amzDate }: Claim, expectedRegion: string
   const [date, region, service, terminator] = scope
   const code = presigned ? "AuthorizationQueryParametersError" : "AuthorizationHeaderMalformed"
   if (region !== expectedRegion)
-    throw new Refusal(code, `the region '${region}' is wrong; expecting '${expectedRegion}'`, {
+    throw new S3Error(code, `the region '${region}' is wrong; expecting '${expectedRegion}'`, {
       Region: expectedRegion,
     })
   if (service !== "s3")
-    throw new Refusal(code, `incorrect service "${service}". This endpoint belongs to "s3"`)
-  if (terminator !== "aws4_request") throw new Refusal(code, `incorrect terminal "${terminator}"`)
+    throw new S3Error(code, `incorrect service "${service}". This endpoint belongs to "s3"`)
+  if (terminator !== "aws4_request") throw new S3Error(code, `incorrect terminal "${terminator}"`)
   if (date !== amzDate.slice(0, 8))
-    throw new Refusal(code, `Invalid credential date "${date}". This date is not the same as X-Amz-Date`)
+    throw new S3Error(code, `Invalid credential date "${date}". This date is not the same as X-Amz-Date`)
 }
 
 function checkTime(claim: Claim, query: readonly [string, string][], nowMs: number): void {
   const fields = /^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z$/.exec(claim.amzDate)
   const signedMs = fields ? Date.parse(isoDate(fields)) : Number.NaN
   if (Number.isNaN(signedMs))
-    throw new Refusal("AccessDenied", "AWS authentication requires a valid Date or x-amz-date header")
+    throw new S3Error("AccessDenied", "AWS authentication requires a valid Date or x-amz-date header")
   if (!claim.presigned) {
     if (Math.abs(nowMs - signedMs) > MAX_SKEW_MS)
-      throw new Refusal("RequestTimeTooSkewed", undefined, {
+      throw new S3Error("RequestTimeTooSkewed", undefined, {
         RequestTime: claim.amzDate,
         ServerTime: new Date(nowMs).toISOString(),
         MaxAllowedSkewMilliseconds: MAX_SKEW_MS,
@@ -245,12 +245,12 @@ function checkTime(claim: Claim, query: readonly [string, string][], nowMs: numb
   }
   const expires = query.find(([name]) => name === "X-Amz-Expires")?.[1] ?? ""
   if (!/^\d{1,7}$/.test(expires) || Number(expires) < 1 || Number(expires) > MAX_PRESIGNED_SECONDS)
-    throw new Refusal(
+    throw new S3Error(
       "AuthorizationQueryParametersError",
       `X-Amz-Expires must be between 1 and ${MAX_PRESIGNED_SECONDS} seconds`,
     )
-  if (signedMs - nowMs > MAX_SKEW_MS) throw new Refusal("AccessDenied", "Request is not yet valid")
-  if (nowMs > signedMs + Number(expires) * 1000) throw new Refusal("AccessDenied", "Request has expired")
+  if (signedMs - nowMs > MAX_SKEW_MS) throw new S3Error("AccessDenied", "Request is not yet valid")
+  if (nowMs > signedMs + Number(expires) * 1000) throw new S3Error("AccessDenied", "Request has expired")
 }
 
 const isoDate = ([, year, month, day, hour, minute, second]: readonly string[]): string =>
@@ -262,7 +262,7 @@ function checkSignedHeaders({ signedHeaders }: Claim, headers: ReadonlyMap<strin
     (name) => (name === "host" || name.startsWith("x-amz-")) && !signedHeaders.includes(name),
   )
   if (unsigned.length > 0)
-    throw new Refusal("AccessDenied", "There were headers present in the request which were not signed", {
+    throw new S3Error("AccessDenied", "There were headers present in the request which were not signed", {
       HeadersNotSigned: unsigned.join(", "),
     })
 }
@@ -288,7 +288,7 @@ function readProof(content: string, signer: ChunkSigner): PayloadProof {
       return { kind: "signed-chunks", trailer: true, signer }
   }
   if (/^[0-9a-f]{64}$/.test(content)) return { kind: "hash", sha256: content }
-  throw new Refusal(
+  throw new S3Error(
     "InvalidArgument",
     "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, STREAMING-UNSIGNED-PAYLOAD-TRAILER, STREAMING-AWS4-HMAC-SHA256-PAYLOAD, STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER or a valid sha256 value.",
   )

@@ -1,7 +1,7 @@
 /** IAM policies of the server's users. The documents that the README prints are enforced as they are. */
-import type { S3Request } from "../http/exchange.ts"
-import { Refusal } from "../http/refusals.ts"
+import type { S3Request } from "../http/handler.ts"
 import type { OperationName } from "../http/routing.ts"
+import { S3Error } from "../http/s3-error.ts"
 
 export interface PolicyStatement {
   readonly Sid?: string | undefined
@@ -85,7 +85,7 @@ export class Policies {
   }
 
   /** Answers 403 instead of 404 for a missing key if its owner may not list the bucket. */
-  refusal(refusal: Refusal, accessKeyId: string, { operation, bucket }: Asked): Refusal {
+  refusal(refusal: S3Error, accessKeyId: string, { operation, bucket }: Asked): S3Error {
     const isHidden =
       refusal.code === "NoSuchKey" &&
       (operation === "GetObject" || operation === "HeadObject") &&
@@ -107,8 +107,8 @@ export class Policies {
 }
 
 /** Worded as AWS words it for an account's own users. */
-const denial = (accessKeyId: string, action: string): Refusal =>
-  new Refusal(
+const denial = (accessKeyId: string, action: string): S3Error =>
+  new S3Error(
     "AccessDenied",
     `User: ${accessKeyId} is not authorized to perform: ${action} because no identity-based policy allows the ${action} action`,
   )

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest"
 import { authorize, type ChunkSigner } from "../access/authorization.ts"
-import { Refusal } from "../http/refusals.ts"
+import { S3Error } from "../http/s3-error.ts"
 import { decodeChunks } from "./chunked.ts"
 
 // Examples of the S3 API reference, "Transferring payload in multiple chunks": 66,560 times `a`, without and with trailer.
@@ -92,7 +92,7 @@ async function decode(body: Buffer, options: Parameters<typeof decodeChunks>[1],
     for (; !next.done; next = await decoding.next()) data.push(next.value)
     return { payload: Buffer.concat(data), trailers: Object.fromEntries(next.value) }
   } catch (error) {
-    if (error instanceof Refusal) return error.code
+    if (error instanceof S3Error) return error.code
     throw error
   }
 }

@@ -5,7 +5,7 @@
  */
 import { createHash, type Hash } from "node:crypto"
 import { type ChunkSigner, sameSignature } from "../access/authorization.ts"
-import { Refusal } from "../http/refusals.ts"
+import { S3Error } from "../http/s3-error.ts"
 
 const MAX_LINE_BYTES = 8 * 1024
 const MIN_CHUNK_BYTES = 8 * 1024
@@ -17,7 +17,7 @@ export interface ChunkedBody {
   readonly trailers: readonly string[]
 }
 
-/** Yields the payload of `source`, and returns the trailers. Throws `Refusal` for bad framing, signatures or trailers. */
+/** Yields the payload of `source`, and returns the trailers. Throws `S3Error` for bad framing, signatures or trailers. */
 export async function* decodeChunks(
   source: AsyncIterable<Buffer>,
   body: ChunkedBody,
@@ -36,16 +36,16 @@ export async function* decodeChunks(
   const endChunk = (): void => {
     if (!signer || !hash) return
     const expected = signer.chunk(previous, hash.digest("hex"))
-    if (!sameSignature(expected, signature)) throw new Refusal("SignatureDoesNotMatch")
+    if (!sameSignature(expected, signature)) throw new S3Error("SignatureDoesNotMatch")
     previous = expected
   }
   const readSize = (text: string): void => {
     const match = /^([0-9a-fA-F]{1,12})(?:;chunk-signature=([0-9a-f]{64}))?$/.exec(text)
-    if (!match || (match[2] !== undefined) !== (signer !== undefined)) throw new Refusal("IncompleteBody")
+    if (!match || (match[2] !== undefined) !== (signer !== undefined)) throw new S3Error("IncompleteBody")
     size = left = Number.parseInt(match[1]!, 16)
     signature = match[2] ?? ""
     if (signer) hash = createHash("sha256")
-    if (size > 0 && small) throw new Refusal("InvalidChunkSizeError")
+    if (size > 0 && small) throw new S3Error("InvalidChunkSizeError")
     small = size < MIN_CHUNK_BYTES
     if (size > 0) state = "data"
     else {
@@ -56,7 +56,7 @@ export async function* decodeChunks(
   const readLine = (text: string): void => {
     if (state === "size") readSize(text)
     else if (state === "data-end") {
-      if (text !== "") throw new Refusal("IncompleteBody")
+      if (text !== "") throw new S3Error("IncompleteBody")
       endChunk()
       state = "size"
     } else if (text === "") state = "end"
@@ -66,7 +66,7 @@ export async function* decodeChunks(
   for await (const chunk of source) {
     let at = 0
     while (at < chunk.length) {
-      if (state === "end") throw new Refusal("IncompleteBody")
+      if (state === "end") throw new S3Error("IncompleteBody")
       if (state === "data") {
         const data = chunk.subarray(at, at + left)
         hash?.update(data)
@@ -79,16 +79,16 @@ export async function* decodeChunks(
       const end = chunk.indexOf(0x0a, at)
       const piece = chunk.subarray(at, end < 0 ? chunk.length : end + 1)
       line = line.length === 0 ? piece : Buffer.concat([line, piece])
-      if (line.length > MAX_LINE_BYTES) throw new Refusal("IncompleteBody")
+      if (line.length > MAX_LINE_BYTES) throw new S3Error("IncompleteBody")
       at += piece.length
       if (end < 0) break
-      if (line.at(-2) !== 0x0d) throw new Refusal("IncompleteBody")
+      if (line.at(-2) !== 0x0d) throw new S3Error("IncompleteBody")
       const text = line.toString("latin1", 0, line.length - 2)
       line = Buffer.alloc(0)
       readLine(text)
     }
   }
-  if (state !== "end") throw new Refusal("IncompleteBody")
+  if (state !== "end") throw new S3Error("IncompleteBody")
   return readTrailers(trailers, body, previous)
 }
 
@@ -100,19 +100,19 @@ function readTrailers(
   const found = new Map(
     lines.map((line): [string, string] => {
       const at = line.indexOf(":")
-      if (at < 1) throw new Refusal("MalformedTrailerError")
+      if (at < 1) throw new S3Error("MalformedTrailerError")
       return [line.slice(0, at).trim().toLowerCase(), line.slice(at + 1).trim()]
     }),
   )
   const signature = found.get("x-amz-trailer-signature")
   found.delete("x-amz-trailer-signature")
   if (found.size !== trailers.length || !trailers.every((name) => found.has(name)))
-    throw new Refusal("MalformedTrailerError")
+    throw new S3Error("MalformedTrailerError")
   if (signer && trailers.length > 0) {
     const canonical = trailers.toSorted().map((name) => `${name}:${found.get(name)}\n`)
     const hash = createHash("sha256").update(canonical.join(""), "latin1").digest("hex")
     if (!sameSignature(signer.trailer(previous, hash), signature ?? ""))
-      throw new Refusal("SignatureDoesNotMatch")
+      throw new S3Error("SignatureDoesNotMatch")
   }
   return found
 }

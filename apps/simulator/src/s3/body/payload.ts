@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto"
 import { setTimeout as sleep } from "node:timers/promises"
-import { ConnectionDropped, type S3Request } from "../http/exchange.ts"
-import { Refusal } from "../http/refusals.ts"
+import { ConnectionDropped, type S3Request } from "../http/handler.ts"
+import { S3Error } from "../http/s3-error.ts"
 import type { ObjectFiles, StoredFile } from "../storage/object-files.ts"
 import { ALGORITHMS, type ChecksumAlgorithm, checksumHeader, isChecksumAlgorithm } from "./checksums.ts"
 import { decodeChunks } from "./chunked.ts"
@@ -19,7 +19,7 @@ export interface AnnouncedChecksum {
   readonly value?: string
 }
 
-/** The checksum that a request announces. Throws `Refusal` for more than one. */
+/** The checksum that a request announces. Throws `S3Error` for more than one. */
 export function announcedChecksum({ headers }: S3Request): AnnouncedChecksum | undefined {
   const found: AnnouncedChecksum[] = []
   for (const [name, value] of Object.entries(headers))
@@ -27,26 +27,26 @@ export function announcedChecksum({ headers }: S3Request): AnnouncedChecksum | u
       found.push({ algorithm: readChecksumAlgorithm(name.slice(PREFIX.length)), value: String(value) })
   for (const name of trailerNames(headers["x-amz-trailer"])) {
     if (!name.startsWith(PREFIX))
-      throw new Refusal("InvalidRequest", "The value specified in the x-amz-trailer header is not supported")
+      throw new S3Error("InvalidRequest", "The value specified in the x-amz-trailer header is not supported")
     found.push({ algorithm: readChecksumAlgorithm(name.slice(PREFIX.length)) })
   }
   if (found.length > 1)
-    throw new Refusal(
+    throw new S3Error(
       "InvalidRequest",
       "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.",
     )
   const [checksum] = found
   if (checksum?.value !== undefined && !isBase64(checksum.value, ALGORITHMS[checksum.algorithm].bytes))
-    throw new Refusal("InvalidRequest", `Value for ${checksumHeader(checksum.algorithm)} header is invalid.`)
+    throw new S3Error("InvalidRequest", `Value for ${checksumHeader(checksum.algorithm)} header is invalid.`)
   checkSdkAlgorithm(headers["x-amz-sdk-checksum-algorithm"], checksum)
   return checksum
 }
 
-/** The algorithm that a client names. Throws `Refusal` for one that the server doesn't verify: it must not appear verified. */
+/** The algorithm that a client names. Throws `S3Error` for one that the server doesn't verify: it must not appear verified. */
 export function readChecksumAlgorithm(name: string): ChecksumAlgorithm {
   const algorithm = name.toUpperCase()
   if (!isChecksumAlgorithm(algorithm))
-    throw new Refusal(
+    throw new S3Error(
       "NotImplemented",
       `The checksum algorithm ${algorithm} is none of ${Object.keys(ALGORITHMS).join(", ")}`,
     )
@@ -59,12 +59,12 @@ function checkSdkAlgorithm(
 ): void {
   if (name === undefined) return
   if (!checksum)
-    throw new Refusal(
+    throw new S3Error(
       "InvalidRequest",
       "x-amz-sdk-checksum-algorithm specified, but no corresponding x-amz-checksum-* or x-amz-trailer headers were found.",
     )
   if (String(name).toUpperCase() !== checksum.algorithm)
-    throw new Refusal("InvalidRequest", "Value for x-amz-sdk-checksum-algorithm header is invalid.")
+    throw new S3Error("InvalidRequest", "Value for x-amz-sdk-checksum-algorithm header is invalid.")
 }
 
 const trailerNames = (header: string | string[] | undefined): string[] =>
@@ -122,7 +122,7 @@ interface Digests {
 }
 
 interface Payload {
-  /** Throws `Refusal` at the end if the bytes are not those that were announced. */
+  /** Throws `S3Error` at the end if the bytes are not those that were announced. */
   readonly chunks: AsyncIterable<Buffer>
   /** Call it after the last chunk. */
   digests(): Digests
@@ -137,9 +137,9 @@ function openPayload(
   const { headers, proof } = request
   const expectedBytes = payloadLength(request)
   if (expectedBytes > maxBytes)
-    throw new Refusal("EntityTooLarge", undefined, { ProposedSize: expectedBytes, MaxSizeAllowed: maxBytes })
+    throw new S3Error("EntityTooLarge", undefined, { ProposedSize: expectedBytes, MaxSizeAllowed: maxBytes })
   const contentMd5 = headers["content-md5"]
-  if (contentMd5 !== undefined && !isBase64(String(contentMd5), 16)) throw new Refusal("InvalidDigest")
+  if (contentMd5 !== undefined && !isBase64(String(contentMd5), 16)) throw new S3Error("InvalidDigest")
 
   const algorithm = announced?.algorithm ?? wanted.checksum
   const md5 = wanted.md5 || contentMd5 !== undefined ? createHash("md5") : undefined
@@ -154,17 +154,17 @@ function openPayload(
     for (; !next.done; next = await source.next()) {
       const chunk = next.value
       size += chunk.length
-      if (size > expectedBytes) throw new Refusal("IncompleteBody")
+      if (size > expectedBytes) throw new S3Error("IncompleteBody")
       md5?.update(chunk)
       sha256?.update(chunk)
       checksum?.update(chunk)
       yield chunk
     }
-    if (size !== expectedBytes) throw new Refusal("IncompleteBody")
+    if (size !== expectedBytes) throw new S3Error("IncompleteBody")
 
     const sha256Hex = sha256?.digest("hex")
     if (proof.kind === "hash" && sha256Hex !== proof.sha256)
-      throw new Refusal("XAmzContentSHA256Mismatch", undefined, {
+      throw new S3Error("XAmzContentSHA256Mismatch", undefined, {
         ClientComputedContentSHA256: proof.sha256,
         S3ComputedContentSHA256: sha256Hex!,
       })
@@ -173,14 +173,14 @@ function openPayload(
       ...(checksum && { checksum: checksum.digest() }),
     }
     if (contentMd5 !== undefined && digests.md5!.toString("base64") !== contentMd5)
-      throw new Refusal("BadDigest", undefined, {
+      throw new S3Error("BadDigest", undefined, {
         ExpectedDigest: String(contentMd5),
         CalculatedDigest: digests.md5!.toString("base64"),
       })
     if (announced) {
       const value = announced.value ?? next.value.get(checksumHeader(announced.algorithm))
       if (value !== digests.checksum!.toString("base64"))
-        throw new Refusal(
+        throw new S3Error(
           "BadDigest",
           `The ${announced.algorithm} you specified did not match the calculated checksum.`,
         )
@@ -195,8 +195,8 @@ function payloadLength({ headers, proof }: S3Request): number {
   const length = headers[chunked ? "x-amz-decoded-content-length" : "content-length"]
   if (length !== undefined && /^\d+$/.test(String(length))) return Number(length)
   if (!chunked && headers["transfer-encoding"] !== undefined)
-    throw new Refusal("NotImplemented", undefined, { Header: "Transfer-Encoding" })
-  throw new Refusal("MissingContentLength")
+    throw new S3Error("NotImplemented", undefined, { Header: "Transfer-Encoding" })
+  throw new S3Error("MissingContentLength")
 }
 
 async function* payloadChunks(request: S3Request): AsyncGenerator<Buffer, ReadonlyMap<string, string>> {
@@ -206,7 +206,7 @@ async function* payloadChunks(request: S3Request): AsyncGenerator<Buffer, Readon
   if (proof.kind === "signed-chunks" || proof.kind === "unsigned-chunks") {
     const trailers = trailerNames(headers["x-amz-trailer"])
     const allowed = proof.kind === "unsigned-chunks" || proof.trailer
-    if (!allowed && trailers.length > 0) throw new Refusal("MalformedTrailerError")
+    if (!allowed && trailers.length > 0) throw new S3Error("MalformedTrailerError")
     return yield* decodeChunks(received, {
       trailers,
       ...(proof.kind === "signed-chunks" && { signer: proof.signer }),

@@ -3,8 +3,8 @@ import type { ServerResponse } from "node:http"
 import { setTimeout as sleep } from "node:timers/promises"
 import type { FaultAction } from "../faults/plan.ts"
 import type { ObjectFiles } from "../storage/object-files.ts"
-import { ConnectionDropped, type Reply } from "./exchange.ts"
-import type { Refusal } from "./refusals.ts"
+import { ConnectionDropped, type Reply } from "./handler.ts"
+import type { S3Error } from "./s3-error.ts"
 import { element, xmlDocument } from "./xml.ts"
 
 const DEFAULT_CODES: Readonly<Record<number, string>> = {
@@ -24,7 +24,7 @@ export function faultReply(status: number, code: string | undefined, requestId: 
   return errorReply(status, name, "injected fault", {}, requestId)
 }
 
-export function refusalReply(refusal: Refusal, resource: string, requestId: string): Reply {
+export function s3ErrorReply(refusal: S3Error, resource: string, requestId: string): Reply {
   const { status, code, message, details, headers } = refusal
   return { ...errorReply(status, code, message, { ...details, Resource: resource }, requestId), headers }
 }

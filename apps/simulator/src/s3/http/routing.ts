@@ -1,4 +1,4 @@
-import { Refusal } from "./refusals.ts"
+import { S3Error } from "./s3-error.ts"
 import { parseQuery, percentDecode, splitTarget } from "./uri.ts"
 
 /** The S3 operations that the server knows, by their API names. `Unknown` stands for all that it refuses. */
@@ -34,7 +34,7 @@ export interface Target {
 export interface Route {
   readonly operation: OperationName
   /** Why no operation was found. Thrown after the signature check, as S3 does. */
-  readonly refusal?: Refusal
+  readonly refusal?: S3Error
 }
 
 const MAX_KEY_BYTES = 1024
@@ -74,10 +74,10 @@ export function findOperation(method: string, target: Target, isCopy: boolean): 
   const { bucket, key, query } = target
   const unsupported = [...query.keys()].find((name) => NOT_IMPLEMENTED.has(name))
   if (unsupported !== undefined || (query.has("partNumber") && !query.has("uploadId")))
-    return refuse(new Refusal("NotImplemented", undefined, { ParameterName: unsupported ?? "partNumber" }))
+    return refuse(new S3Error("NotImplemented", undefined, { ParameterName: unsupported ?? "partNumber" }))
   if (Buffer.byteLength(key) > MAX_KEY_BYTES)
     return refuse(
-      new Refusal("KeyTooLongError", undefined, {
+      new S3Error("KeyTooLongError", undefined, {
         Size: Buffer.byteLength(key),
         MaxSizeAllowed: MAX_KEY_BYTES,
       }),
@@ -88,10 +88,10 @@ export function findOperation(method: string, target: Target, isCopy: boolean): 
       : key === ""
         ? bucketOperation(method, query)
         : objectOperation(method, query, isCopy)
-  return operation ? { operation } : refuse(new Refusal("MethodNotAllowed", undefined, { Method: method }))
+  return operation ? { operation } : refuse(new S3Error("MethodNotAllowed", undefined, { Method: method }))
 }
 
-const refuse = (refusal: Refusal): Route => ({ operation: "Unknown", refusal })
+const refuse = (refusal: S3Error): Route => ({ operation: "Unknown", refusal })
 
 function bucketOperation(method: string, query: ReadonlyMap<string, string>): OperationName | false {
   switch (method) {

@@ -9,7 +9,7 @@ import { type QuirkName, Quirks } from "../quirks/quirks.ts"
 import { ObjectFiles } from "../storage/object-files.ts"
 import { ObjectStore } from "../storage/object-store.ts"
 import { MultipartUploads } from "../storage/uploads.ts"
-import { serveRequest } from "./serving.ts"
+import { serveRequest } from "./request-handler.ts"
 
 export interface S3ServerOptions {
   /** Default 127.0.0.1. */

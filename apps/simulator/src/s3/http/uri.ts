@@ -1,4 +1,4 @@
-import { Refusal } from "./refusals.ts"
+import { S3Error } from "./s3-error.ts"
 
 /** Splits the request target at the first `?`, without decoding. */
 export function splitTarget(target: string): { rawPath: string; rawQuery: string } {
@@ -13,7 +13,7 @@ export function percentDecode(text: string): string {
   try {
     return decodeURIComponent(text)
   } catch {
-    throw new Refusal("InvalidURI")
+    throw new S3Error("InvalidURI")
   }
 }
 

@@ -1,5 +1,5 @@
 import { XMLParser } from "fast-xml-parser"
-import { Refusal } from "./refusals.ts"
+import { S3Error } from "./s3-error.ts"
 
 const NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 
@@ -13,16 +13,16 @@ const parser = new XMLParser({
 /** The children of the document's root, which must be called `root`. Leaves are strings; `Part` and `Object` are arrays. */
 export function parseDocument(text: string, root: string): Readonly<Record<string, unknown>> {
   // S3 accepts no document type. Expanding a client's entities could exhaust memory.
-  if (text.includes("<!DOCTYPE")) throw new Refusal("MalformedXML")
+  if (text.includes("<!DOCTYPE")) throw new S3Error("MalformedXML")
   let document: Record<string, unknown>
   try {
     document = parser.parse(text, true)
   } catch {
-    throw new Refusal("MalformedXML")
+    throw new S3Error("MalformedXML")
   }
   const content = document[root]
   if (content === "") return {}
-  if (typeof content !== "object" || content === null) throw new Refusal("MalformedXML")
+  if (typeof content !== "object" || content === null) throw new S3Error("MalformedXML")
   return content as Record<string, unknown>
 }
 

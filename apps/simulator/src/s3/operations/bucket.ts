@@ -1,6 +1,6 @@
 import { announcedChecksum, receiveText } from "../body/payload.ts"
-import type { Reply, S3Request, ServerState } from "../http/exchange.ts"
-import { Refusal } from "../http/refusals.ts"
+import type { Reply, S3Request, ServerState } from "../http/handler.ts"
+import { S3Error } from "../http/s3-error.ts"
 import { element, optional, parseDocument, xmlDocument } from "../http/xml.ts"
 import { unquote } from "../storage/uploads.ts"
 
@@ -36,14 +36,14 @@ export async function createBucket(request: S3Request, { store, region }: Server
   const { LocationConstraint: location = region } =
     text === "" ? {} : parseDocument(text, "CreateBucketConfiguration")
   if (location !== region)
-    throw new Refusal(
+    throw new S3Error(
       "IllegalLocationConstraintException",
       `The ${String(location)} location constraint is incompatible for the region specific endpoint this request was sent to.`,
     )
   // In us-east-1, S3 answers a repeated request like the first.
   if (!store.buckets.has(bucket)) store.createBucket(bucket)
   else if (region !== "us-east-1")
-    throw new Refusal("BucketAlreadyOwnedByYou", undefined, { BucketName: bucket })
+    throw new S3Error("BucketAlreadyOwnedByYou", undefined, { BucketName: bucket })
   return { status: 200, headers: { location: `/${bucket}` } }
 }
 
@@ -60,7 +60,7 @@ export function getBucketLocation({ bucket }: S3Request, { store, region }: Serv
 
 export async function deleteBucket({ bucket }: S3Request, { store, uploads }: ServerState): Promise<Reply> {
   if (store.bucket(bucket).objects.size > 0)
-    throw new Refusal("BucketNotEmpty", undefined, { BucketName: bucket })
+    throw new S3Error("BucketNotEmpty", undefined, { BucketName: bucket })
   store.buckets.delete(bucket)
   for (const upload of uploads.list(bucket)) await uploads.end(upload)
   return { status: 204 }
@@ -70,7 +70,7 @@ export async function deleteObjects(request: S3Request, { store }: ServerState):
   const { bucket, headers } = request
   const announced = announcedChecksum(request)
   if (!announced && headers["content-md5"] === undefined)
-    throw new Refusal(
+    throw new S3Error(
       "InvalidRequest",
       "Missing required header for this request: Content-MD5 OR x-amz-checksum-*",
     )
@@ -80,7 +80,7 @@ export async function deleteObjects(request: S3Request, { store }: ServerState):
   for (const { key, etag } of named) {
     const current = objects.get(key)
     if (etag !== undefined && (!current || unquote(current.etag) !== unquote(etag))) {
-      const { code, message } = new Refusal("PreconditionFailed")
+      const { code, message } = new S3Error("PreconditionFailed")
       results.push(
         element("Error", [element("Key", key), element("Code", code), element("Message", message)]),
       )
@@ -94,10 +94,10 @@ export async function deleteObjects(request: S3Request, { store }: ServerState):
 
 function readDeletion(text: string): { named: { key: string; etag?: string }[]; quiet: boolean } {
   const { Object: objects, Quiet: quiet } = parseDocument(text, "Delete")
-  if (!Array.isArray(objects) || objects.length > MAX_DELETED_KEYS) throw new Refusal("MalformedXML")
+  if (!Array.isArray(objects) || objects.length > MAX_DELETED_KEYS) throw new S3Error("MalformedXML")
   const named = objects.map(({ Key: key, ETag: etag, VersionId: version }: Record<string, unknown>) => {
-    if (typeof key !== "string" || key === "") throw new Refusal("MalformedXML")
-    if (version !== undefined) throw new Refusal("NotImplemented", undefined, { ParameterName: "VersionId" })
+    if (typeof key !== "string" || key === "") throw new S3Error("MalformedXML")
+    if (version !== undefined) throw new S3Error("NotImplemented", undefined, { ParameterName: "VersionId" })
     return { key, ...(typeof etag === "string" && { etag }) }
   })
   return { named, quiet: quiet === "true" }

@@ -1,12 +1,12 @@
 import type { IncomingHttpHeaders } from "node:http"
-import type { S3Request } from "../http/exchange.ts"
-import { Refusal } from "../http/refusals.ts"
+import type { S3Request } from "../http/handler.ts"
+import { S3Error } from "../http/s3-error.ts"
 import type { Span } from "../storage/object-files.ts"
 import type { ObjectVersion } from "../storage/object-store.ts"
 import { unquote } from "../storage/uploads.ts"
 
-const failed = (condition: string): Refusal =>
-  new Refusal("PreconditionFailed", undefined, { Condition: condition })
+const failed = (condition: string): S3Error =>
+  new S3Error("PreconditionFailed", undefined, { Condition: condition })
 
 /** Whether the list in an `If-Match` header (`*`, or ETags with or without quotes) includes `etag`. */
 const names = (list: string, etag: string): boolean =>
@@ -50,10 +50,10 @@ export function checkWritable(
   const noneMatch = headers["if-none-match"]
   const match = headers["if-match"]
   if ((noneMatch !== undefined && noneMatch !== "*") || (noneMatch !== undefined && match !== undefined))
-    throw new Refusal("NotImplemented", undefined, { Header: "If-None-Match" })
+    throw new S3Error("NotImplemented", undefined, { Header: "If-None-Match" })
   if (noneMatch !== undefined && current) throw failed("If-None-Match")
   if (match === undefined) return
-  if (!current) throw new Refusal("NoSuchKey", undefined, { Key: key })
+  if (!current) throw new S3Error("NoSuchKey", undefined, { Key: key })
   if (!names(match, current.etag)) throw failed("If-Match")
 }
 
@@ -65,7 +65,7 @@ export function readRange(header: string | undefined, size: number): Span | null
   const match = /^bytes=(\d*)-(\d*)$/.exec(header?.trim() ?? "")
   if (!match || (match[1] === "" && match[2] === "")) return null
   const [, from, to] = match
-  const unsatisfiable = new Refusal("InvalidRange", undefined, {
+  const unsatisfiable = new S3Error("InvalidRange", undefined, {
     RangeRequested: header!,
     ActualObjectSize: size,
   })

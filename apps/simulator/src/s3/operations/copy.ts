@@ -1,8 +1,8 @@
 import { createHash } from "node:crypto"
 import { ALGORITHMS, type ChecksumAlgorithm } from "../body/checksums.ts"
 import { type ReceivedFile, readChecksumAlgorithm, type Wanted } from "../body/payload.ts"
-import type { Reply, S3Request, ServerState } from "../http/exchange.ts"
-import { Refusal } from "../http/refusals.ts"
+import type { Reply, S3Request, ServerState } from "../http/handler.ts"
+import { S3Error } from "../http/s3-error.ts"
 import { percentDecode } from "../http/uri.ts"
 import { element, xmlDocument } from "../http/xml.ts"
 import type { Span } from "../storage/object-files.ts"
@@ -19,12 +19,12 @@ export async function copyObject(request: S3Request, state: ServerState): Promis
   const source = readSource(request, state)
   const directive = headers["x-amz-metadata-directive"] ?? "COPY"
   if (directive !== "COPY" && directive !== "REPLACE")
-    throw new Refusal("InvalidArgument", "Unknown metadata directive.", {
+    throw new S3Error("InvalidArgument", "Unknown metadata directive.", {
       ArgumentName: "x-amz-metadata-directive",
       ArgumentValue: String(directive),
     })
   if (source.bucket === bucket && source.version.key === key && directive === "COPY")
-    throw new Refusal(
+    throw new S3Error(
       "InvalidRequest",
       "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.",
     )
@@ -66,7 +66,7 @@ function readSource(
   const text = String(headers["x-amz-copy-source"])
   const match = /^\/?([^/?]+)\/([^?]+)(\?.*)?$/.exec(text)
   if (!match)
-    throw new Refusal(
+    throw new S3Error(
       "InvalidArgument",
       "Copy Source must mention the source bucket and key: sourcebucket/sourcekey",
       {
@@ -74,7 +74,7 @@ function readSource(
         ArgumentValue: text,
       },
     )
-  if (match[3]) throw new Refusal("NotImplemented", undefined, { Header: "x-amz-copy-source" })
+  if (match[3]) throw new S3Error("NotImplemented", undefined, { Header: "x-amz-copy-source" })
   const bucket = percentDecode(match[1]!)
   const version = store.object(bucket, percentDecode(match[2]!))
   checkCopyable(headers, version)
@@ -88,7 +88,7 @@ function readCopyRange({ headers }: S3Request, size: number): Span {
   const match = /^bytes=(\d+)-(\d+)$/.exec(String(text))
   const span = { start: Number(match?.[1]), end: Number(match?.[2]) + 1 }
   if (!match || span.start >= span.end || span.end > size)
-    throw new Refusal("InvalidArgument", `Range specified is not valid for source object of size: ${size}`, {
+    throw new S3Error("InvalidArgument", `Range specified is not valid for source object of size: ${size}`, {
       ArgumentName: "x-amz-copy-source-range",
       ArgumentValue: String(text),
     })
@@ -102,7 +102,7 @@ async function copyBytes(
   wanted: Wanted,
 ): Promise<ReceivedFile> {
   if (span.end - span.start > MAX_COPY_BYTES)
-    throw new Refusal(
+    throw new S3Error(
       "InvalidRequest",
       `The specified copy source is larger than the maximum allowable size for a copy source: ${MAX_COPY_BYTES}`,
     )

@@ -1,5 +1,5 @@
-import type { Reply, S3Request, ServerState } from "../http/exchange.ts"
-import { Refusal } from "../http/refusals.ts"
+import type { Reply, S3Request, ServerState } from "../http/handler.ts"
+import { S3Error } from "../http/s3-error.ts"
 import { element, optional, xmlDocument } from "../http/xml.ts"
 import { compareKeys } from "../storage/key-index.ts"
 import { type Page, readEncoding, readLimit, selectPage } from "../storage/listing.ts"
@@ -67,7 +67,7 @@ const writeContinuation = (after: string): string => `1${Buffer.from(after).toSt
 function readContinuation(token: string): string {
   const after = Buffer.from(token.slice(1), "base64url").toString()
   if (after === "" || writeContinuation(after) !== token)
-    throw new Refusal("InvalidArgument", "The continuation token provided is incorrect", {
+    throw new S3Error("InvalidArgument", "The continuation token provided is incorrect", {
       ArgumentName: "continuation-token",
     })
   return after
@@ -131,7 +131,7 @@ export function listParts({ bucket, key, query }: S3Request, { store, uploads }:
 function readLimitless(query: ReadonlyMap<string, string>, name: string): number {
   const text = query.get(name) ?? "0"
   if (!/^\d{1,10}$/.test(text))
-    throw new Refusal("InvalidArgument", `Provided ${name} not an integer or within integer range`, {
+    throw new S3Error("InvalidArgument", `Provided ${name} not an integer or within integer range`, {
       ArgumentName: name,
       ArgumentValue: text,
     })
@@ -140,7 +140,7 @@ function readLimitless(query: ReadonlyMap<string, string>, name: string): number
 
 export function listMultipartUploads({ bucket, query }: S3Request, { store, uploads }: ServerState): Reply {
   store.bucket(bucket)
-  if (query.get("delimiter")) throw new Refusal("NotImplemented", undefined, { ParameterName: "delimiter" })
+  if (query.get("delimiter")) throw new S3Error("NotImplemented", undefined, { ParameterName: "delimiter" })
   const encode = readEncoding(query)
   const prefix = query.get("prefix") ?? ""
   const limit = readLimit(query, "max-uploads")

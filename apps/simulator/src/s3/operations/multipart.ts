@@ -6,8 +6,8 @@ import {
   receiveFile,
   receiveText,
 } from "../body/payload.ts"
-import type { Reply, S3Request, ServerState } from "../http/exchange.ts"
-import { Refusal } from "../http/refusals.ts"
+import type { Reply, S3Request, ServerState } from "../http/handler.ts"
+import { S3Error } from "../http/s3-error.ts"
 import { encodeRfc3986 } from "../http/uri.ts"
 import { element, optional, parseDocument, xmlDocument } from "../http/xml.ts"
 import { type ObjectVersion, randomEtag } from "../storage/object-store.ts"
@@ -55,7 +55,7 @@ function readChecksumMode(headers: S3Request["headers"]): Upload["checksum"] {
   const type = headers["x-amz-checksum-type"]
   if (algorithm === undefined) {
     if (type === undefined) return undefined
-    throw new Refusal(
+    throw new S3Error(
       "InvalidRequest",
       "The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm header.",
     )
@@ -70,7 +70,7 @@ function readChecksumMode(headers: S3Request["headers"]): Upload["checksum"] {
         : ["COMPOSITE", "FULL_OBJECT"]
   const allowedType = allowed.find((candidate) => candidate === chosen)
   if (!allowedType)
-    throw new Refusal(
+    throw new S3Error(
       "InvalidRequest",
       `The ${chosen} checksum type cannot be used with the ${name.toLowerCase()} checksum algorithm.`,
     )
@@ -85,7 +85,7 @@ export function readPartTarget(
   const text = query.get("partNumber") ?? ""
   const number = Number(text)
   if (!/^\d{1,5}$/.test(text) || number < 1 || number > MAX_PART_NUMBER)
-    throw new Refusal(
+    throw new S3Error(
       "InvalidArgument",
       `Part number must be an integer between 1 and ${MAX_PART_NUMBER}, inclusive`,
       { ArgumentName: "partNumber", ArgumentValue: text },
@@ -98,7 +98,7 @@ export async function uploadPart(request: S3Request, state: ServerState): Promis
   const { upload, number } = readPartTarget(request, state)
   const announced = announcedChecksum(request)
   if (announced && announced.algorithm !== upload.checksum?.algorithm)
-    throw new Refusal(
+    throw new S3Error(
       "InvalidRequest",
       `Checksum Type mismatch occurred, expected checksum Type: ${upload.checksum?.algorithm.toLowerCase() ?? "null"}, actual checksum Type: ${announced.algorithm.toLowerCase()}`,
     )
@@ -159,11 +159,11 @@ export async function completeMultipartUpload(request: S3Request, state: ServerS
 
 function readNamedParts(text: string): NamedPart[] {
   const { Part: parts } = parseDocument(text, "CompleteMultipartUpload")
-  if (!Array.isArray(parts) || parts.length > MAX_PART_NUMBER) throw new Refusal("MalformedXML")
+  if (!Array.isArray(parts) || parts.length > MAX_PART_NUMBER) throw new S3Error("MalformedXML")
   return parts.map((part: Record<string, unknown>) => {
     const { PartNumber: number, ETag: etag } = part
     if (typeof number !== "string" || !/^\s*\d+\s*$/.test(number) || typeof etag !== "string")
-      throw new Refusal("MalformedXML")
+      throw new S3Error("MalformedXML")
     const checksums = Object.keys(ALGORITHMS).flatMap((algorithm) => {
       const value = part[`Checksum${algorithm}`]
       return typeof value === "string" ? [[algorithm, value.trim()]] : []
@@ -176,23 +176,23 @@ function readNamedParts(text: string): NamedPart[] {
 function checkAnnounced(headers: S3Request["headers"], version: ObjectVersion): void {
   const size = headers["x-amz-mp-object-size"]
   if (size !== undefined && String(size) !== String(version.size))
-    throw new Refusal(
+    throw new S3Error(
       "InvalidRequest",
       `The provided 'x-amz-mp-object-size' header value ${size} does not match what was computed: ${version.size}`,
     )
   const type = headers["x-amz-checksum-type"]
   if (type !== undefined && type !== version.checksum?.type)
-    throw new Refusal("InvalidRequest", `The upload was not created with the ${type} checksum type.`)
+    throw new S3Error("InvalidRequest", `The upload was not created with the ${type} checksum type.`)
   for (const algorithm of Object.keys(ALGORITHMS) as ChecksumAlgorithm[]) {
     const value = headers[checksumHeader(algorithm)]
     if (value === undefined) continue
     if (version.checksum?.algorithm !== algorithm)
-      throw new Refusal(
+      throw new S3Error(
         "InvalidRequest",
         `The upload was not created with the ${algorithm} checksum algorithm.`,
       )
     if (String(value) !== version.checksum.value)
-      throw new Refusal("BadDigest", `The ${algorithm} you specified did not match the calculated checksum.`)
+      throw new S3Error("BadDigest", `The ${algorithm} you specified did not match the calculated checksum.`)
   }
 }
 

@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders } from "node:http"
-import { Refusal } from "../http/refusals.ts"
+import { S3Error } from "../http/s3-error.ts"
 
 const MAX_METADATA_BYTES = 2 * 1024
 
@@ -43,13 +43,13 @@ const NOT_IMPLEMENTED: readonly (readonly [prefix: string, ...allowed: string[]]
 
 /** Throws `NotImplemented` for a header that asks for an unsupported feature, `AccessDenied` if it expects another owner. */
 export function refuseUnsupported(headers: IncomingHttpHeaders): void {
-  if ((headers["x-amz-expected-bucket-owner"] ?? ACCOUNT) !== ACCOUNT) throw new Refusal("AccessDenied")
+  if ((headers["x-amz-expected-bucket-owner"] ?? ACCOUNT) !== ACCOUNT) throw new S3Error("AccessDenied")
   for (const [name, value] of Object.entries(headers)) {
     const row = NOT_IMPLEMENTED.find(([prefix]) =>
       prefix.endsWith("-") ? name.startsWith(prefix) : name === prefix,
     )
     if (row && !row.slice(1).includes(String(value)))
-      throw new Refusal("NotImplemented", undefined, { Header: name })
+      throw new S3Error("NotImplemented", undefined, { Header: name })
   }
 }
 
@@ -80,7 +80,7 @@ export function objectHeaders(headers: IncomingHttpHeaders): Record<string, stri
     metadataBytes += name.length - "x-amz-meta-".length + String(value).length
   }
   if (metadataBytes > MAX_METADATA_BYTES)
-    throw new Refusal("MetadataTooLarge", undefined, {
+    throw new S3Error("MetadataTooLarge", undefined, {
       Size: metadataBytes,
       MaxSizeAllowed: MAX_METADATA_BYTES,
     })

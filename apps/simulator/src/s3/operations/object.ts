@@ -1,6 +1,6 @@
 import { type ChecksumAlgorithm, checksumHeader } from "../body/checksums.ts"
 import { announcedChecksum, type ReceivedFile, receiveFile } from "../body/payload.ts"
-import type { Reply, S3Request, ServerState } from "../http/exchange.ts"
+import type { Reply, S3Request, ServerState } from "../http/handler.ts"
 import { type ObjectVersion, randomEtag } from "../storage/object-store.ts"
 import { checkWritable, isWanted, readRange } from "./conditions.ts"
 import { objectHeaders, overriddenHeaders } from "./object-headers.ts"

@@ -1,7 +1,7 @@
 /** How stores treat checksums, conditions and parts. */
 import { ALGORITHMS } from "../body/checksums.ts"
-import type { Reply, S3Request, ServerState } from "../http/exchange.ts"
-import { Refusal } from "../http/refusals.ts"
+import type { Reply, S3Request, ServerState } from "../http/handler.ts"
+import { S3Error } from "../http/s3-error.ts"
 import type { ArrivingRequest, QuirkRow } from "./hooks.ts"
 
 const CHECKSUM_HEADERS = Object.keys(ALGORITHMS).map((name) => `x-amz-checksum-${name.toLowerCase()}`)
@@ -17,14 +17,14 @@ const writesWithCondition = ({ operation, headers }: ArrivingRequest): boolean =
   headers["if-none-match"] !== undefined
 
 /** A header is refused before the body is read. */
-const refuseChecksums = (refuse: (header: string) => Refusal) => () => ({
+const refuseChecksums = (refuse: (header: string) => S3Error) => () => ({
   before(request: S3Request): undefined {
     const header = checksumHeaderIn(request)
     if (header !== undefined) throw refuse(header)
   },
 })
 
-const refuseConditions = (refuse: () => Refusal) => () => ({
+const refuseConditions = (refuse: () => S3Error) => () => ({
   before(request: S3Request): undefined {
     if (writesWithCondition(request)) throw refuse()
   },
@@ -51,13 +51,13 @@ const afterComplete = (keep: number) => () => ({
 export const BODY_QUIRKS = {
   "no-checksum-501": {
     meaning: "answers 501 NotImplemented to every request with a checksum header",
-    create: refuseChecksums((header) => new Refusal("NotImplemented", undefined, { Header: header })),
+    create: refuseChecksums((header) => new S3Error("NotImplemented", undefined, { Header: header })),
   },
   "no-checksum-400": {
     meaning: "answers 400 InvalidArgument to every request with a checksum header",
     create: refuseChecksums(
       (header) =>
-        new Refusal("InvalidArgument", `Unsupported header '${header}' received for this API call.`),
+        new S3Error("InvalidArgument", `Unsupported header '${header}' received for this API call.`),
     ),
   },
   "checksums-ignored": {
@@ -75,7 +75,7 @@ export const BODY_QUIRKS = {
       before(request): undefined {
         if (!hasBody(request) || request.headers["content-md5"] !== undefined) return
         if (!CHECKSUM_HEADERS.some((name) => request.headers[name] !== undefined))
-          throw new Refusal(
+          throw new S3Error(
             "InvalidRequest",
             "Content-MD5 OR x-amz-checksum- HTTP header is required for Put Object requests with Object Lock parameters",
           )
@@ -84,12 +84,12 @@ export const BODY_QUIRKS = {
   },
   "no-conditions-501": {
     meaning: "answers 501 NotImplemented to a write with a condition",
-    create: refuseConditions(() => new Refusal("NotImplemented", undefined, { Header: "If-None-Match" })),
+    create: refuseConditions(() => new S3Error("NotImplemented", undefined, { Header: "If-None-Match" })),
   },
   "no-conditions-400": {
     meaning: "answers 400 InvalidArgument to a write with a condition",
     create: refuseConditions(
-      () => new Refusal("InvalidArgument", "Unsupported header 'if-none-match' received for this API call."),
+      () => new S3Error("InvalidArgument", "Unsupported header 'if-none-match' received for this API call."),
     ),
   },
   "conditions-ignored": {
@@ -106,7 +106,7 @@ export const BODY_QUIRKS = {
       },
       document(text, { operation }) {
         if (operation === "CompleteMultipartUpload" && /<Checksum/.test(text))
-          throw new Refusal("PreconditionFailed")
+          throw new S3Error("PreconditionFailed")
       },
     }),
   },
@@ -115,7 +115,7 @@ export const BODY_QUIRKS = {
     create: () => ({
       before(request): undefined {
         if (request.operation === "CompleteMultipartUpload" && writesWithCondition(request))
-          throw new Refusal("PreconditionFailed")
+          throw new S3Error("PreconditionFailed")
       },
     }),
   },
@@ -127,7 +127,7 @@ export const BODY_QUIRKS = {
         const parts = [...uploads.open(bucket, key, query.get("uploadId") ?? "").parts.values()]
         const sizes = parts.sort((a, b) => a.number - b.number).map((part) => part.file.size)
         if (new Set(sizes.slice(0, -1)).size > 1)
-          throw new Refusal("InvalidPart", "All non-trailing parts must have the same length.")
+          throw new S3Error("InvalidPart", "All non-trailing parts must have the same length.")
       },
     }),
   },

@@ -1,6 +1,7 @@
 /** What bucket policies demand of requests. */
-import { Refusal } from "../http/refusals.ts"
+
 import type { OperationName } from "../http/routing.ts"
+import { S3Error } from "../http/s3-error.ts"
 import type { ArrivingRequest, QuirkHooks, QuirkRow } from "./hooks.ts"
 
 const BEGINNINGS: readonly OperationName[] = ["PutObject", "CreateMultipartUpload"]
@@ -14,7 +15,7 @@ function demand(
     before(request): undefined {
       if (!isMeant(request)) return
       for (const [name, form] of Object.entries(headers))
-        if (!form.test(String(request.headers[name] ?? ""))) throw new Refusal("AccessDenied")
+        if (!form.test(String(request.headers[name] ?? ""))) throw new S3Error("AccessDenied")
     },
   }
 }
@@ -29,7 +30,7 @@ function ofObject(headers: Readonly<Record<string, RegExp>>): QuirkHooks {
     before(request, state): undefined {
       const refused = PART_REFUSES.find((name) => request.headers[name] !== undefined)
       if (refused !== undefined && !begins(request))
-        throw new Refusal("InvalidRequest", `${refused} is not supported for this operation`)
+        throw new S3Error("InvalidRequest", `${refused} is not supported for this operation`)
       demanded.before?.(request, state)
     },
   }

@@ -1,12 +1,12 @@
 import type { FaultAction } from "../faults/plan.ts"
-import type { Reply, S3Request, ServerState } from "../http/exchange.ts"
-import type { Refusal } from "../http/refusals.ts"
+import type { Reply, S3Request, ServerState } from "../http/handler.ts"
+import type { S3Error } from "../http/s3-error.ts"
 
 /** A request before its signature is checked. */
 export type ArrivingRequest = Pick<S3Request, "operation" | "bucket" | "key" | "query" | "headers">
 
 /**
- * Where a quirk can intervene while a request is served, in this order. Every hook may throw a `Refusal` as the answer. A
+ * Where a quirk can intervene while a request is served, in this order. Every hook may throw a `S3Error` as the answer. A
  * quirk keeps its state in its closure, and starts afresh each time it is switched on.
  */
 export interface QuirkHooks {
@@ -25,7 +25,7 @@ export interface QuirkHooks {
   /** Changes the operation's reply. */
   reply?(reply: Reply, request: S3Request, state: ServerState): Reply | Promise<Reply>
   /** Changes a refusal of the operation, the signature check or another quirk. */
-  refusal?(refusal: Refusal, request: ArrivingRequest): Refusal
+  refusal?(refusal: S3Error, request: ArrivingRequest): S3Error
   /** Called once for each request that `before` has seen, when its reply is sent or its connection is lost. */
   ended?(request: S3Request): void
 }

@@ -1,7 +1,7 @@
 /** How stores treat credentials, permissions, clocks and regions. */
-import type { S3Request } from "../http/exchange.ts"
-import { Refusal } from "../http/refusals.ts"
+import type { S3Request } from "../http/handler.ts"
 import type { OperationName } from "../http/routing.ts"
+import { S3Error } from "../http/s3-error.ts"
 import type { ArrivingRequest, QuirkRow } from "./hooks.ts"
 
 const OTHER_REGION = "eu-central-1"
@@ -12,7 +12,7 @@ const isLook = ({ operation }: ArrivingRequest): boolean =>
 const NEEDS_LIST: readonly OperationName[] = ["HeadBucket", "ListObjects", "ListObjectsV2"]
 
 /** Refuses every `every`-th request, cycling through `refusals`. */
-function refuseInTurn(every: number, refusals: readonly (() => Refusal)[]) {
+function refuseInTurn(every: number, refusals: readonly (() => S3Error)[]) {
   let requests = 0
   return {
     before(_request: S3Request): undefined {
@@ -26,7 +26,7 @@ export const IDENTITY_QUIRKS = {
     meaning: "answers 403 AccessDenied to everything",
     create: () => ({
       before(): undefined {
-        throw new Refusal("AccessDenied")
+        throw new S3Error("AccessDenied")
       },
     }),
   },
@@ -34,16 +34,16 @@ export const IDENTITY_QUIRKS = {
     meaning: "answers 403 AccessDenied for a missing key, and to every listing of the bucket",
     create: () => ({
       before(request): undefined {
-        if (NEEDS_LIST.includes(request.operation)) throw new Refusal("AccessDenied")
+        if (NEEDS_LIST.includes(request.operation)) throw new S3Error("AccessDenied")
       },
       refusal: (refusal, request) =>
-        refusal.code === "NoSuchKey" && isLook(request) ? new Refusal("AccessDenied") : refusal,
+        refusal.code === "NoSuchKey" && isLook(request) ? new S3Error("AccessDenied") : refusal,
     }),
   },
   "plain-denials": {
     meaning: "names no permission in its 403 AccessDenied",
     create: () => ({
-      refusal: (refusal) => (refusal.code === "AccessDenied" ? new Refusal("AccessDenied") : refusal),
+      refusal: (refusal) => (refusal.code === "AccessDenied" ? new S3Error("AccessDenied") : refusal),
     }),
   },
   archived: {
@@ -51,7 +51,7 @@ export const IDENTITY_QUIRKS = {
     create: () => ({
       reply(reply, { operation }) {
         if (operation === "GetObject" && reply.object)
-          throw new Refusal("InvalidObjectState", undefined, { StorageClass: "GLACIER" })
+          throw new S3Error("InvalidObjectState", undefined, { StorageClass: "GLACIER" })
         if (operation !== "HeadObject") return reply
         return { ...reply, headers: { ...reply.headers, "x-amz-storage-class": "GLACIER" } }
       },
@@ -73,7 +73,7 @@ export const IDENTITY_QUIRKS = {
       state: { region: OTHER_REGION },
       refusal: (refusal) =>
         refusal.code === "AuthorizationHeaderMalformed"
-          ? new Refusal(
+          ? new S3Error(
               "PermanentRedirect",
               undefined,
               { Region: OTHER_REGION },
@@ -93,7 +93,7 @@ export const IDENTITY_QUIRKS = {
       return {
         arrive({ headers, bucket }): void {
           if (left-- > 0)
-            throw new Refusal(
+            throw new S3Error(
               "TemporaryRedirect",
               undefined,
               { Bucket: bucket },
@@ -113,7 +113,7 @@ export const IDENTITY_QUIRKS = {
         arrive({ headers }): void {
           const [, accessKeyId] = /Credential=([^/]+)\//.exec(headers.authorization ?? "") ?? []
           expired ??= accessKeyId
-          if (accessKeyId === expired) throw new Refusal("ExpiredToken")
+          if (accessKeyId === expired) throw new S3Error("ExpiredToken")
         },
       }
     },
@@ -122,14 +122,14 @@ export const IDENTITY_QUIRKS = {
     meaning: "refuses every seventh request for its rate, with a 400 that only its error name explains",
     create: () =>
       refuseInTurn(7, [
-        () => new Refusal("KMS.ThrottlingException"),
-        () => new Refusal("ThrottlingException"),
-        () => new Refusal("RequestTimeout"),
-        () => new Refusal("RequestLimitExceeded"),
+        () => new S3Error("KMS.ThrottlingException"),
+        () => new S3Error("ThrottlingException"),
+        () => new S3Error("RequestTimeout"),
+        () => new S3Error("RequestLimitExceeded"),
       ]),
   },
   "internal-errors": {
     meaning: "answers 500 InternalError to every seventh request",
-    create: () => refuseInTurn(7, [() => new Refusal("InternalError")]),
+    create: () => refuseInTurn(7, [() => new S3Error("InternalError")]),
   },
 } as const satisfies Record<string, QuirkRow>

@@ -4,13 +4,13 @@
  */
 
 import type { FaultAction } from "../faults/plan.ts"
-import type { Reply, S3Request, ServerState } from "../http/exchange.ts"
-import type { Refusal } from "../http/refusals.ts"
-import { ANSWER_QUIRKS } from "./answers.ts"
+import type { Reply, S3Request, ServerState } from "../http/handler.ts"
+import type { S3Error } from "../http/s3-error.ts"
 import { BODY_QUIRKS } from "./bodies.ts"
 import { DEMAND_QUIRKS } from "./demands.ts"
 import type { ArrivingRequest, QuirkHooks, QuirkRow } from "./hooks.ts"
 import { IDENTITY_QUIRKS } from "./identity.ts"
+import { ANSWER_QUIRKS } from "./responses.ts"
 import { TRAFFIC_QUIRKS } from "./traffic.ts"
 
 /** All quirks. */
@@ -124,7 +124,7 @@ export class QuirkRun {
     return reply
   }
 
-  refusal(given: Refusal, request: ArrivingRequest): Refusal {
+  refusal(given: S3Error, request: ArrivingRequest): S3Error {
     return this.#hooks.reduce((refusal, hook) => hook.refusal?.(refusal, request) ?? refusal, given)
   }
 

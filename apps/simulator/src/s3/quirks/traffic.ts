@@ -1,13 +1,13 @@
 /** How stores react to too many requests at once. */
-import type { S3Request } from "../http/exchange.ts"
-import { Refusal } from "../http/refusals.ts"
+import type { S3Request } from "../http/handler.ts"
 import type { OperationName } from "../http/routing.ts"
+import { S3Error } from "../http/s3-error.ts"
 import type { QuirkHooks, QuirkRow } from "./hooks.ts"
 
 const WRITES: readonly OperationName[] = ["PutObject", "UploadPart"]
 
 /** Refuses a request that `counts` accepts while `most` such requests are in progress. */
-function atOnce(most: number, counts: (request: S3Request) => boolean, refuse: () => Refusal): QuirkHooks {
+function atOnce(most: number, counts: (request: S3Request) => boolean, refuse: () => S3Error): QuirkHooks {
   const underWay = new Set<S3Request>()
   return {
     before(request): undefined {
@@ -26,7 +26,7 @@ export const TRAFFIC_QUIRKS = {
       atOnce(
         3,
         () => true,
-        () => new Refusal("SlowDown"),
+        () => new S3Error("SlowDown"),
       ),
   },
   "slow-down-writes": {
@@ -35,7 +35,7 @@ export const TRAFFIC_QUIRKS = {
       atOnce(
         2,
         ({ operation }) => WRITES.includes(operation),
-        () => new Refusal("SlowDown"),
+        () => new S3Error("SlowDown"),
       ),
   },
   "retry-after": {
@@ -44,7 +44,7 @@ export const TRAFFIC_QUIRKS = {
       atOnce(
         3,
         () => true,
-        () => new Refusal("SlowDown", undefined, {}, { "retry-after": "1" }),
+        () => new S3Error("SlowDown", undefined, {}, { "retry-after": "1" }),
       ),
   },
   "too-many-429": {
@@ -53,7 +53,7 @@ export const TRAFFIC_QUIRKS = {
       atOnce(
         3,
         () => true,
-        () => new Refusal("TooManyRequests"),
+        () => new S3Error("TooManyRequests"),
       ),
   },
   "lone-403": {
@@ -62,7 +62,7 @@ export const TRAFFIC_QUIRKS = {
       let requests = 0
       return {
         before(): undefined {
-          if (++requests % 7 === 0) throw new Refusal("AccessDenied")
+          if (++requests % 7 === 0) throw new S3Error("AccessDenied")
         },
       }
     },

@@ -1,4 +1,4 @@
-import { Refusal } from "../http/refusals.ts"
+import { S3Error } from "../http/s3-error.ts"
 import { encodeRfc3986 } from "../http/uri.ts"
 import type { KeyIndex } from "./key-index.ts"
 
@@ -60,7 +60,7 @@ export function readLimit(query: ReadonlyMap<string, string>, name: string): num
   const text = query.get(name)
   if (text === undefined) return MAX_PAGE
   if (!/^\d{1,10}$/.test(text) || Number(text) > 2 ** 31 - 1)
-    throw new Refusal("InvalidArgument", `Argument ${name} must be an integer between 0 and 2147483647`, {
+    throw new S3Error("InvalidArgument", `Argument ${name} must be an integer between 0 and 2147483647`, {
       ArgumentName: name,
       ArgumentValue: text,
     })
@@ -72,7 +72,7 @@ export function readEncoding(query: ReadonlyMap<string, string>): (name: string)
   const encoding = query.get("encoding-type")
   if (encoding === undefined) return (name) => name
   if (encoding !== "url")
-    throw new Refusal("InvalidArgument", "Invalid Encoding Method specified in Request", {
+    throw new S3Error("InvalidArgument", "Invalid Encoding Method specified in Request", {
       ArgumentName: "encoding-type",
       ArgumentValue: encoding,
     })

@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto"
 import type { ChecksumAlgorithm, ChecksumType } from "../body/checksums.ts"
-import { Refusal } from "../http/refusals.ts"
+import { S3Error } from "../http/s3-error.ts"
 import { KeyIndex } from "./key-index.ts"
 import type { ObjectFiles, StoredFile } from "./object-files.ts"
 
@@ -46,19 +46,19 @@ export class ObjectStore {
 
   createBucket(name: string): void {
     if (!/^(?!\d+\.\d+\.\d+\.\d+$)[a-z0-9](?:[a-z0-9.-]{1,61})[a-z0-9]$/.test(name) || name.includes(".."))
-      throw new Refusal("InvalidBucketName")
+      throw new S3Error("InvalidBucketName")
     this.buckets.set(name, { name, createdAt: new Date(), objects: new Map(), keys: new KeyIndex() })
   }
 
   bucket(name: string): Bucket {
     const bucket = this.buckets.get(name)
-    if (!bucket) throw new Refusal("NoSuchBucket", undefined, { BucketName: name })
+    if (!bucket) throw new S3Error("NoSuchBucket", undefined, { BucketName: name })
     return bucket
   }
 
   object(bucket: string, key: string): ObjectVersion {
     const version = this.bucket(bucket).objects.get(key)
-    if (!version) throw new Refusal("NoSuchKey", undefined, { Key: key })
+    if (!version) throw new S3Error("NoSuchKey", undefined, { Key: key })
     return version
   }
 

@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from "node:crypto"
 import { type ChecksumAlgorithm, type ChecksumType, objectChecksum } from "../body/checksums.ts"
-import { Refusal } from "../http/refusals.ts"
+import { S3Error } from "../http/s3-error.ts"
 import { compareKeys } from "./key-index.ts"
 import type { ObjectFiles, StoredFile } from "./object-files.ts"
 import { type EtagForm, type ObjectVersion, randomEtag } from "./object-store.ts"
@@ -57,7 +57,7 @@ export class MultipartUploads {
   open(bucket: string, key: string, id: string): Upload {
     const upload = this.#uploads.get(id)
     if (upload?.bucket !== bucket || upload.key !== key)
-      throw new Refusal("NoSuchUpload", undefined, { UploadId: id })
+      throw new S3Error("NoSuchUpload", undefined, { UploadId: id })
     return upload
   }
 
@@ -72,7 +72,7 @@ export class MultipartUploads {
   async add(upload: Upload, part: UploadedPart): Promise<void> {
     if (!this.#uploads.has(upload.id)) {
       await this.#files.remove([part.file])
-      throw new Refusal("NoSuchUpload", undefined, { UploadId: upload.id })
+      throw new S3Error("NoSuchUpload", undefined, { UploadId: upload.id })
     }
     const before = upload.parts.get(part.number)
     upload.parts.set(part.number, part)
@@ -87,14 +87,14 @@ export class MultipartUploads {
   }
 }
 
-/** The parts of the object, if the parts that the client names match those that the server holds. Throws `Refusal`. */
+/** The parts of the object, if the parts that the client names match those that the server holds. Throws `S3Error`. */
 export function chooseParts(upload: Upload, named: readonly NamedPart[]): readonly UploadedPart[] {
   const disordered = named.some((part, i) => i > 0 && part.number <= named[i - 1]!.number)
-  if (disordered) throw new Refusal("InvalidPartOrder", undefined, { UploadId: upload.id })
+  if (disordered) throw new S3Error("InvalidPartOrder", undefined, { UploadId: upload.id })
   const chosen = named.map((part) => choosePart(upload, part))
   const small = chosen.slice(0, -1).find((part) => part.file.size < MIN_PART_BYTES)
   if (small)
-    throw new Refusal("EntityTooSmall", undefined, {
+    throw new S3Error("EntityTooSmall", undefined, {
       ProposedSize: small.file.size,
       MinSizeAllowed: MIN_PART_BYTES,
       PartNumber: small.number,
@@ -105,7 +105,7 @@ export function chooseParts(upload: Upload, named: readonly NamedPart[]): readon
 
 function choosePart(upload: Upload, named: NamedPart): UploadedPart {
   const part = upload.parts.get(named.number)
-  const invalid = new Refusal("InvalidPart", undefined, {
+  const invalid = new S3Error("InvalidPart", undefined, {
     UploadId: upload.id,
     PartNumber: named.number,
     ETag: unquote(named.etag),
@@ -115,7 +115,7 @@ function choosePart(upload: Upload, named: NamedPart): UploadedPart {
   for (const [algorithm, value] of Object.entries(named.checksums))
     if (algorithm !== checksum?.algorithm || value !== part.checksum?.toString("base64")) throw invalid
   if (checksum?.type === "COMPOSITE" && named.checksums[checksum.algorithm] === undefined)
-    throw new Refusal(
+    throw new S3Error(
       "InvalidRequest",
       `The upload was created using a ${checksum.algorithm.toLowerCase()} checksum. The complete request must include the checksum for each part. It was missing for part ${named.number} in the request.`,
     )

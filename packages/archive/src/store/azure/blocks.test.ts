@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest"
-import { blockId, fits, newToken, parseBlockId, parseToken, partSizeFor } from "./blocks.ts"
+import { blockId, fits, newToken, parseBlockId, parseUpload, partSizeFor } from "./blocks.ts"
 
 const MIB = 2 ** 20
 
@@ -46,7 +46,7 @@ describe("a token", () => {
   it("says when the upload began and how large its parts are", () => {
     const startedAt = new Date("2026-02-03T04:05:06.789Z")
     const token = newToken(4000 * MIB, startedAt)
-    expect(parseToken(token)).toEqual({ token, startedAt, partSize: 4000 * MIB })
+    expect(parseUpload(token)).toEqual({ token, startedAt, partSize: 4000 * MIB })
   })
 
   it("is different each time", () => {
@@ -57,7 +57,7 @@ describe("a token", () => {
   it("is not recognised in any other form", () => {
     const token = newToken(16)
     for (const text of ["", "x", token.slice(1), `${token}0`, token.toUpperCase(), `${token}\n`])
-      expect(parseToken(text)).toBeNull()
+      expect(parseUpload(text)).toBeNull()
   })
 })
 

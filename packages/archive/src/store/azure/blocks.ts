@@ -40,7 +40,7 @@ export function newToken(partSize: number, startedAt = new Date()): string {
 }
 
 /** `null` if this adapter did not make the token. */
-export function parseToken(token: string): AzureUpload | null {
+export function parseUpload(token: string): AzureUpload | null {
   const match = /^u1-([0-9a-f]{12})[0-9a-f]{12}-([0-9a-f]{8})$/.exec(token)
   if (match === null) return null
   return {

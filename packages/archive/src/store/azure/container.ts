@@ -17,9 +17,9 @@ import { UnsealError } from "../../errors.ts"
 import { needingPackages } from "../needed-packages.ts"
 import type { StoreNotice } from "../notices.ts"
 import type { AzureStoreUrl } from "../url.ts"
-import { limitAnswers } from "./answers.ts"
 import { followClock } from "./clock.ts"
 import { nameProxy } from "./proxy.ts"
+import { limitResponses } from "./responses.ts"
 
 type Environment = Readonly<Record<string, string | undefined>>
 
@@ -38,7 +38,7 @@ export async function containerClient(
   env: Environment,
   notify: (notice: StoreNotice) => void,
 ): Promise<ContainerClient> {
-  const service = followClock(limitAnswers(await serviceClient(url, env)), notify)
+  const service = followClock(limitResponses(await serviceClient(url, env)), notify)
   return nameProxy(service, env).getContainerClient(url.container)
 }
 

@@ -7,7 +7,7 @@
 import { type ErrorCode, UnsealError } from "../../errors.ts"
 import { createPace, graceMs, SilentError, type Stage, TooSlowError } from "../http/pace.ts"
 import { retryAfterMs } from "../http/retry-after.ts"
-import { AnswerTooLongError, hearAnswers } from "./answers.ts"
+import { ResponseTooLongError, watchResponses } from "./responses.ts"
 
 type Row = readonly [code: ErrorCode, meaning: string, remedy?: string]
 
@@ -105,7 +105,7 @@ function skewed(clockAheadMs: number): string {
 /** Translates what the SDK threw while `doing` into one of the contract's errors. An `UnsealError` stays as it is. */
 export function azureError(error: unknown, doing: string): UnsealError {
   if (error instanceof UnsealError) return error
-  if (error instanceof AnswerTooLongError)
+  if (error instanceof ResponseTooLongError)
     return new UnsealError("ERR_STORE_UNAVAILABLE", `${doing}: ${error.message}`, { cause: error })
   const { name, status, code, pauseMs, clockAheadMs } = facts(error)
   const cause = summary(error)
@@ -160,7 +160,7 @@ export async function attempt<T>(
     slow ||= !pace.moved(bytes, stage)
     if (slow) stop()
   }
-  hearAnswers(controller.signal, (bytes) => moved(bytes, "body"))
+  watchResponses(controller.signal, (bytes) => moved(bytes, "body"))
   try {
     return await request(controller.signal, (bytes) => moved(bytes, "request"))
   } catch (error) {

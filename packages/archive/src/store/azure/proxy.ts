@@ -5,7 +5,7 @@
 import type { BlobServiceClient } from "@azure/storage-blob"
 import { originOf } from "../http/origin.ts"
 import { type HttpProxy, isOfProxy, namingProxy, proxyRefusal } from "../http/proxy.ts"
-import { type PipelineRequest, sendBy } from "./answers.ts"
+import { type PipelineRequest, sendBy } from "./responses.ts"
 
 type Environment = Readonly<Record<string, string | undefined>>
 

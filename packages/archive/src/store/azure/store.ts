@@ -34,7 +34,7 @@ import { openInTwo } from "../open-in-two.ts"
 import type { AdapterOptions } from "../options.ts"
 import { createMarkers } from "../page-markers.ts"
 import type { AzureStoreUrl } from "../url.ts"
-import { newToken, parseToken, partSizeFor } from "./blocks.ts"
+import { newToken, parseUpload, partSizeFor } from "./blocks.ts"
 import { containerClient } from "./container.ts"
 import { attempt, azureError, dripping, silent } from "./errors.ts"
 import { azureWriter, type Destination, EndedUploads, endUpload, stagedBlocks } from "./writer.ts"
@@ -76,9 +76,9 @@ export async function openAzureStore(url: AzureStoreUrl, options: AdapterOptions
   async function open(key: string, length: number, signal: AbortSignal): Promise<OpenedObject | null> {
     const { blob, name } = destination(key)
     const doing = `reading the first ${counted(length, "byte")} of ${name}`
-    let answer: Answer
+    let response: DownloadResponse
     try {
-      answer = await attempt(doing, idleTimeoutMs, signal, (abortSignal) =>
+      response = await attempt(doing, idleTimeoutMs, signal, (abortSignal) =>
         blob.download(0, length, { abortSignal, maxRetryRequests: 0 }),
       )
     } catch (error) {
@@ -86,10 +86,10 @@ export async function openAzureStore(url: AzureStoreUrl, options: AdapterOptions
       if (!isUnsealError(error, "ERR_OBJECT_CHANGED")) throw error
       return openInTwo({ stat, read }, key, length, signal)
     }
-    const size = Number(/\/(\d{1,20})$/.exec(answer.contentRange ?? "")?.[1])
-    const object = { key, size, etag: answer.etag ?? "", metadata: fromAzure(answer.metadata ?? {}) }
+    const size = Number(/\/(\d{1,20})$/.exec(response.contentRange ?? "")?.[1])
+    const object = { key, size, etag: response.etag ?? "", metadata: fromAzure(response.metadata ?? {}) }
     const range = { start: 0, end: Math.min(length, size) }
-    const body = bodyOf(answer, object, range, doing)
+    const body = bodyOf(response, object, range, doing)
     // Until somebody reads the body, nobody else would notice that it broke.
     body.on("error", () => {})
     return { object, head: pieces(body, range, doing, signal), close: () => body.destroy() }
@@ -99,7 +99,7 @@ export async function openAzureStore(url: AzureStoreUrl, options: AdapterOptions
     const { start, end } = range
     const { blob, name } = destination(object.key)
     const doing = `reading bytes ${start} to ${end - 1} of ${name}`
-    const answer = await attempt(doing, idleTimeoutMs, signal, (abortSignal) =>
+    const response = await attempt(doing, idleTimeoutMs, signal, (abortSignal) =>
       blob.download(start, end - start, {
         abortSignal,
         conditions: { ifMatch: object.etag },
@@ -111,7 +111,7 @@ export async function openAzureStore(url: AzureStoreUrl, options: AdapterOptions
         throw new UnsealError("ERR_OBJECT_NOT_FOUND", `${doing}: the object is gone`, { cause: error })
       throw error
     })
-    yield* pieces(bodyOf(answer, object, range, doing), range, doing, signal)
+    yield* pieces(bodyOf(response, object, range, doing), range, doing, signal)
   }
 
   async function* pieces(body: Body, { start, end }: ByteRange, doing: string, signal: AbortSignal) {
@@ -193,7 +193,7 @@ export async function openAzureStore(url: AzureStoreUrl, options: AdapterOptions
       const key = name.slice(keyUnder(url.prefix, "").length)
       if (only !== undefined && key !== only) continue
       for (const { block } of await stagedBlocks(destination(key), signal)) {
-        const upload = block && parseToken(block.token)
+        const upload = block && parseUpload(block.token)
         if (upload && !ended.has(upload.token))
           uploads.set(`${upload.token} ${key}`, { key, token: upload.token, startedAt: upload.startedAt })
       }
@@ -219,7 +219,7 @@ export async function openAzureStore(url: AzureStoreUrl, options: AdapterOptions
   }
 }
 
-interface Answer {
+interface DownloadResponse {
   readonly contentRange?: string | undefined
   readonly contentLength?: number | undefined
   readonly etag?: string | undefined
@@ -230,26 +230,30 @@ interface Answer {
 
 type Body = NodeJS.ReadableStream & { destroy(): void }
 
-/** The body of `answer`. Throws `ERR_STORE_UNAVAILABLE` unless it is exactly `range` of `object`. */
-function bodyOf(answer: Answer, object: StoredObject, range: ByteRange, doing: string): Body {
-  const body = answer.readableStreamBody as Body
-  const wrong = whatIsWrong(answer, object, range)
+/** The body of `response`. Throws `ERR_STORE_UNAVAILABLE` unless it is exactly `range` of `object`. */
+function bodyOf(response: DownloadResponse, object: StoredObject, range: ByteRange, doing: string): Body {
+  const body = response.readableStreamBody as Body
+  const wrong = whatIsWrong(response, object, range)
   if (wrong === null) return body
   body.destroy()
   throw new UnsealError("ERR_STORE_UNAVAILABLE", `${doing}: ${wrong}`)
 }
 
-/** Why `answer` is not exactly `range` of `object`; `null` if it is. */
-function whatIsWrong(answer: Answer, object: StoredObject, { start, end }: ByteRange): string | null {
+/** Why `response` is not exactly `range` of `object`; `null` if it is. */
+function whatIsWrong(
+  response: DownloadResponse,
+  object: StoredObject,
+  { start, end }: ByteRange,
+): string | null {
   const contentRange = `bytes ${start}-${end - 1}/${object.size}`
-  if (answer._response.status !== 206) return `answered ${answer._response.status} instead of 206`
-  if (answer.contentRange !== contentRange)
-    return `Content-Range is ${answer.contentRange}, not ${contentRange}`
-  if (answer.contentLength !== end - start)
-    return `Content-Length is ${answer.contentLength} instead of ${end - start}`
-  const wrong = whatIsWrongWithEtag(answer.etag)
+  if (response._response.status !== 206) return `answered ${response._response.status} instead of 206`
+  if (response.contentRange !== contentRange)
+    return `Content-Range is ${response.contentRange}, not ${contentRange}`
+  if (response.contentLength !== end - start)
+    return `Content-Length is ${response.contentLength} instead of ${end - start}`
+  const wrong = whatIsWrongWithEtag(response.etag)
   if (wrong !== null) return wrong
-  if (answer.etag !== object.etag) return `the ETag is ${answer.etag} instead of ${object.etag}`
+  if (response.etag !== object.etag) return `the ETag is ${response.etag} instead of ${object.etag}`
   return null
 }
 

@@ -9,7 +9,7 @@ import type { CreateOptions, PartWriter, StoredObject, WrittenPart } from "../co
 import { isSameObject } from "../identity.ts"
 import { checkCrc32, checkLength, checkParts, partBytes } from "../part-checks.ts"
 import type { AzurePlacement } from "../url-parameters.ts"
-import { type BlockName, blockId, fits, parseBlockId, parseToken } from "./blocks.ts"
+import { type BlockName, blockId, fits, parseBlockId, parseUpload } from "./blocks.ts"
 import { attempt } from "./errors.ts"
 
 /** The key to write to. */
@@ -69,7 +69,7 @@ const BEFORE_AZURE = new Date("2000-01-01T00:00:00Z")
 /** Ends the upload of `token`. Removes the staged blocks under the key if store.ts says that it can. */
 export async function endUpload(to: Destination, token: string, signal?: AbortSignal): Promise<void> {
   signal?.throwIfAborted()
-  if (parseToken(token) === null) return
+  if (parseUpload(token) === null) return
   to.ended.add(token)
   const blocks = await stagedBlocks(to, signal)
   if (blocks.length === 0 || blocks.some(({ block }) => block === null || !to.ended.has(block.token))) return
@@ -93,7 +93,7 @@ export async function azureWriter(
   options: CreateOptions,
   signal: AbortSignal,
 ): Promise<PartWriter> {
-  const upload = parseToken(token)
+  const upload = parseUpload(token)
   if (upload === null || !fits(size, upload.partSize) || to.ended.has(token))
     throw new UnsealError("ERR_UPLOAD_GONE", `no upload to resume for ${to.name}: it ended, or never was`)
   const { partSize } = upload
@@ -181,12 +181,12 @@ export async function azureWriter(
       return { key: to.key, size, etag, metadata: options.metadata }
     } catch (error) {
       if (!isUnsealError(error) || error.code === "ERR_STORE_DENIED") throw error
-      return settle(error, signal)
+      return settleCommit(error, signal)
     }
   }
 
   /** Other failures may follow a commit that took effect, in this call or an earlier one. The object that is there now decides. */
-  async function settle(failure: UnsealError, signal: AbortSignal): Promise<StoredObject> {
+  async function settleCommit(failure: UnsealError, signal: AbortSignal): Promise<StoredObject> {
     const found = await to.stat(signal)
     if (found !== null && isSameObject(found, size, options.metadata)) {
       to.ended.add(token)

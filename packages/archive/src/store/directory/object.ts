@@ -129,7 +129,7 @@ export async function syncDirectory(directory: string): Promise<void> {
 }
 
 /** Whether anything exists at `path`, whatever its kind. */
-export async function isThere(path: string): Promise<boolean> {
+export async function exists(path: string): Promise<boolean> {
   try {
     await stat(path)
     return true

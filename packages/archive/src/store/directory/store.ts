@@ -20,12 +20,12 @@ import { openInTwo } from "../open-in-two.ts"
 import type { AdapterOptions } from "../options.ts"
 import type { FileStoreUrl } from "../url.ts"
 import { BUFFER_SIZE, giveBuffer, takeBuffer } from "./buffers.ts"
+import { removeUpload } from "./commit.ts"
 import { fileError, systemCode } from "./errors.ts"
 import { parseUploadName, targetOf } from "./names.ts"
 import { checkDirectory, etagOf, removeFile, statFile } from "./object.ts"
-import { removeUpload } from "./publish.ts"
 import { directoryThreads, type Threads } from "./threads.ts"
-import { choosePartSize, createFileWriter } from "./writer.ts"
+import { createFileWriter, partSizeFor } from "./writer.ts"
 
 /** Opens a directory as a store. It must exist. Directories below it are created as keys need them. */
 export async function openFileStore(
@@ -47,7 +47,7 @@ export async function openFileStore(
     ...source,
     location: `file://${directory}`,
     open: (key, length, signal) => openInTwo(source, key, length, signal),
-    partSizeFor: () => choosePartSize(options.partSizeBytes),
+    partSizeFor: () => partSizeFor(options.partSizeBytes),
     async create(key, size, createOptions, signal) {
       const begin = () => createFileWriter(directory, key, size, createOptions, options.partSizeBytes, signal)
       return onThreads(await threads.run(begin, signal), threads)

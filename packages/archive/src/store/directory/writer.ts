@@ -6,11 +6,11 @@ import { formatCrc32 } from "../../format/crc32.ts"
 import type { CreateOptions, PartWriter, WrittenPart } from "../contract.ts"
 import { checkCrc32, checkLength, checkParts, partBytes } from "../part-checks.ts"
 import { type PartLimits, partSizeWithin } from "../part-size.ts"
+import { commit, removeUpload, type Upload } from "./commit.ts"
 import { fileError, systemCode } from "./errors.ts"
 import { beginJournal, noteVoid, noteWritten, readJournal } from "./journal.ts"
 import { isToken, targetOf, uploadFilesOf } from "./names.ts"
-import { checkDirectory, FILE_MODE, isThere } from "./object.ts"
-import { publish, removeUpload, type Upload } from "./publish.ts"
+import { checkDirectory, exists, FILE_MODE } from "./object.ts"
 
 /** A directory takes any number of parts of any size. */
 const LIMITS: PartLimits = {
@@ -21,7 +21,7 @@ const LIMITS: PartLimits = {
 }
 
 /** The part size for any object: `partSizeWithin` no limits. */
-export const choosePartSize = (preferred: number): number => partSizeWithin(LIMITS, 0, preferred)
+export const partSizeFor = (preferred: number): number => partSizeWithin(LIMITS, 0, preferred)
 
 /** Begins or resumes an object: `ArchiveSink.create` for a directory. */
 export async function createFileWriter(
@@ -43,7 +43,7 @@ export async function createFileWriter(
     }
     const begun = randomBytes(8).toString("hex")
     const files = uploadFilesOf(target, begun)
-    const partSize = choosePartSize(preferredPartSize)
+    const partSize = partSizeFor(preferredPartSize)
     await mkdir(dirname(target), { recursive: true })
     try {
       await (await open(files.temporary, "wx", FILE_MODE)).close()
@@ -62,7 +62,7 @@ export async function createFileWriter(
 async function findUpload(target: string, token: string, size: number) {
   const files = isToken(token) ? uploadFilesOf(target, token) : null
   const journal = files && (await readJournal(files.journal))
-  if (!files || journal?.size !== size || !(await isThere(files.temporary)))
+  if (!files || journal?.size !== size || !(await exists(files.temporary)))
     throw new UnsealError("ERR_UPLOAD_GONE", `the token names no upload of ${size} bytes to ${target}`)
   return { ...files, partSize: journal.partSize }
 }
@@ -113,7 +113,7 @@ function fileWriter(upload: Upload): PartWriter {
       signal.throwIfAborted()
       checkParts(parts, size, partSize)
       try {
-        return await publish(upload, parts, signal)
+        return await commit(upload, parts, signal)
       } catch (error) {
         throw await uploadError(error, "complete", target, directory, signal)
       }
@@ -155,7 +155,7 @@ async function writeAt(
     for (const chunk of body) {
       // A write that hung may end long after its run did.
       signal.throwIfAborted()
-      await writeWhole(handle, chunk, at)
+      await writeAll(handle, chunk, at)
       at += chunk.length
     }
     await handle.datasync()
@@ -165,7 +165,7 @@ async function writeAt(
   }
 }
 
-async function writeWhole(handle: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
+async function writeAll(handle: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
   for (let done = 0; done < bytes.length; ) {
     const { bytesWritten } = await handle.write(bytes, done, bytes.length - done, position + done)
     done += bytesWritten

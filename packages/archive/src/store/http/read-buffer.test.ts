@@ -86,9 +86,9 @@ describe("a TLS connection", () => {
     })
     for (const pauseMs of [0, 1]) {
       const request = { method: "GET", target: "/", headers: { host: "test" }, body: [] }
-      const answer = await connection.exchange(request)
+      const response = await connection.exchange(request)
       let at = 0
-      for await (const piece of answer.body) {
+      for await (const piece of response.body) {
         await sleep(pauseMs)
         expect(Buffer.compare(piece, body.subarray(at, at + piece.length))).toBe(0)
         at += piece.length
@@ -112,10 +112,10 @@ describe("a TLS connection", () => {
     ]) {
       const length = pieces.reduce((sum, piece) => sum + piece.length, 0)
       const headers = { host: "test", "content-length": String(length) }
-      const answer = await connection.exchange({ method: "PUT", target: "/", headers, body: pieces })
-      for await (const _ of answer.body);
+      const response = await connection.exchange({ method: "PUT", target: "/", headers, body: pieces })
+      for await (const _ of response.body);
       const sent = createHash("sha256").update(Buffer.concat(pieces)).digest("hex")
-      expect(answer.headers["x-received"]).toBe(sent)
+      expect(response.headers["x-received"]).toBe(sent)
     }
     expect(usable).toBe(4)
     connection.close()

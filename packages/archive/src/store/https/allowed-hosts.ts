@@ -10,7 +10,7 @@ export interface HostRule {
   /** In lower case; an IPv6 address without brackets. */
   readonly host: string
   /** Whether `host` is a suffix of the names meant, such as `.example.com`. */
-  readonly suffix: boolean
+  readonly isWildcard: boolean
   readonly port: number
 }
 
@@ -34,8 +34,8 @@ export function parseHostList(text: string): HostRule[] {
         `${JSON.stringify(entry.slice(0, 80))} is not a host: example.com, *.example.com or an address, with :port if it is not 443`,
       )
     return wildcard
-      ? { host: `.${host}`, suffix: true, port: Number(port) }
-      : { host, suffix: false, port: Number(port) }
+      ? { host: `.${host}`, isWildcard: true, port: Number(port) }
+      : { host, isWildcard: false, port: Number(port) }
   })
 }
 
@@ -48,7 +48,8 @@ export function refusalOf(url: URL, hosts: readonly HostRule[] | undefined): str
   const port = Number(url.port || 443)
   const allowed = hosts.some(
     (rule) =>
-      rule.port === port && (rule.suffix ? isIP(host) === 0 && host.endsWith(rule.host) : host === rule.host),
+      rule.port === port &&
+      (rule.isWildcard ? isIP(host) === 0 && host.endsWith(rule.host) : host === rule.host),
   )
   return allowed ? null : `${host}${port === 443 ? "" : `:${port}`} is not one of the allowed hosts`
 }

@@ -23,7 +23,7 @@ import { RequestLimit } from "../request-limit.ts"
 import { withRetries } from "../retry.ts"
 import { ProxiedAgent } from "./agent.ts"
 import { AddressRefused, type HostRule, publicLookup, refusalOf } from "./allowed-hosts.ts"
-import { pinOf, sizeOf, unranged, versionOf, wrongAnswer } from "./answer.ts"
+import { objectSizeIn, pinOf, unexpectedResponse, unranged, versionOf } from "./response.ts"
 import { connectionError, troubled } from "./trouble.ts"
 
 export interface HttpsStoreOptions {
@@ -94,10 +94,10 @@ export function openHttpsStore(options: HttpsStoreOptions): OpenedStore {
     signal: AbortSignal,
   ): Promise<IncomingMessage> {
     const first = current ?? (await renew(undefined, signal))
-    const answer = await follow(first, headers, signal)
-    if (!EXPIRED.includes(answer.statusCode ?? 0)) return answer
-    answer.destroy()
-    const again = await follow(await renew(first, signal, answer.statusCode), headers, signal)
+    const response = await follow(first, headers, signal)
+    if (!EXPIRED.includes(response.statusCode ?? 0)) return response
+    response.destroy()
+    const again = await follow(await renew(first, signal, response.statusCode), headers, signal)
     if (!EXPIRED.includes(again.statusCode ?? 0)) return again
     again.destroy()
     throw new UnsealError("ERR_STORE_DENIED", `${key} answered ${again.statusCode} again, with a new URL`)
@@ -117,10 +117,10 @@ export function openHttpsStore(options: HttpsStoreOptions): OpenedStore {
           `${key} may not be fetched: ${hops > 0 ? `a redirect leads to ${url === null ? "nowhere" : `${url.protocol}//${url.host}`}: ` : ""}${refusal}`,
           hops > 0 ? troubled("redirect") : troubled("forbidden"),
         )
-      const answer = await get(url, headers, signal)
-      if (!REDIRECTS.includes(answer.statusCode ?? 0)) return answer
-      answer.destroy()
-      url = URL.parse(answer.headers.location ?? "", url)
+      const response = await get(url, headers, signal)
+      if (!REDIRECTS.includes(response.statusCode ?? 0)) return response
+      response.destroy()
+      url = URL.parse(response.headers.location ?? "", url)
     }
     throw new UnsealError(
       "ERR_STORE_DENIED",
@@ -138,9 +138,9 @@ export function openHttpsStore(options: HttpsStoreOptions): OpenedStore {
     return new Promise((resolve, reject) => {
       const asking = request(url, { agent, signal, headers: { "accept-encoding": "identity", ...headers } })
       const idle = setTimeout(() => asking.destroy(new SilentError(idleTimeoutMs)), idleTimeoutMs)
-      asking.once("response", (answer) => {
+      asking.once("response", (response) => {
         clearTimeout(idle)
-        resolve(answer)
+        resolve(response)
       })
       asking.once("error", (error) => {
         clearTimeout(idle)
@@ -179,71 +179,72 @@ export function openHttpsStore(options: HttpsStoreOptions): OpenedStore {
 
   async function open(asked: string, length: number, signal: AbortSignal): Promise<OpenedObject | null> {
     if (asked !== key) return null
-    const answer = await ask({ range: `bytes=0-${length - 1}` }, signal)
+    const response = await ask({ range: `bytes=0-${length - 1}` }, signal)
     // Until somebody reads the body, nobody else would notice that it broke.
-    answer.on("error", () => {})
+    response.on("error", () => {})
     try {
-      const status = answer.statusCode ?? 0
+      const status = response.statusCode ?? 0
       if (status === 404) {
-        answer.destroy()
+        response.destroy()
         return null
       }
-      const size = sizeOf(answer, length)
-      if (size === null && status === 200) throw unranged(key, answer)
-      if (size === null) throw wrong(answer, `its size is not in its answer (${status}) to a ranged request`)
-      const etag = versionOf(answer)
+      const size = objectSizeIn(response, length)
+      if (size === null && status === 200) throw unranged(key, response)
+      if (size === null)
+        throw wrong(response, `its size is not in its answer (${status}) to a ranged request`)
+      const etag = versionOf(response)
       if (etag === null)
         throw new UnsealError(
           "ERR_STORE_DENIED",
           `${key} has neither an ETag nor a Last-Modified, so its version can't be pinned`,
         )
       const object = { key, size, etag, metadata: {} }
-      const head = pieces(answer, status === 206 ? Math.min(length, size) : 0, signal)
-      return { object, head, close: () => void answer.destroy() }
+      const head = pieces(response, status === 206 ? Math.min(length, size) : 0, signal)
+      return { object, head, close: () => void response.destroy() }
     } catch (error) {
-      answer.destroy()
+      response.destroy()
       throw error
     }
   }
 
   async function* read(object: StoredObject, range: ByteRange, signal: AbortSignal) {
     const { start, end } = range
-    const answer = await ask({ range: `bytes=${start}-${end - 1}`, ...pinOf(object.etag) }, signal)
+    const response = await ask({ range: `bytes=${start}-${end - 1}`, ...pinOf(object.etag) }, signal)
     try {
-      const status = answer.statusCode ?? 0
+      const status = response.statusCode ?? 0
       if (status === 404) throw new UnsealError("ERR_OBJECT_NOT_FOUND", `${key} is gone`)
-      if (status === 412 || (status === 206 && versionOf(answer) !== object.etag))
+      if (status === 412 || (status === 206 && versionOf(response) !== object.etag))
         throw new UnsealError(
           "ERR_OBJECT_CHANGED",
           `${key} is no longer the version of ${counted(object.size, "byte")} with ETag ${object.etag}`,
         )
       const contentRange = `bytes ${start}-${end - 1}/${object.size}`
-      if (status !== 206) throw wrong(answer, `it answered ${status} instead of 206`)
-      if (answer.headers["content-range"] !== contentRange)
-        throw wrong(answer, `Content-Range is ${answer.headers["content-range"]}, not ${contentRange}`)
+      if (status !== 206) throw wrong(response, `it answered ${status} instead of 206`)
+      if (response.headers["content-range"] !== contentRange)
+        throw wrong(response, `Content-Range is ${response.headers["content-range"]}, not ${contentRange}`)
     } catch (error) {
-      answer.destroy()
+      response.destroy()
       throw error
     }
-    yield* pieces(answer, end - start, signal)
+    yield* pieces(response, end - start, signal)
   }
 
-  const wrong = (answer: IncomingMessage, what: string) => wrongAnswer(key, answer, what)
+  const wrong = (response: IncomingMessage, what: string) => unexpectedResponse(key, response, what)
 
-  /** The body of `answer`, which must be `length` bytes. */
-  async function* pieces(answer: IncomingMessage, length: number, signal: AbortSignal) {
+  /** The body of `response`, which must be `length` bytes. */
+  async function* pieces(response: IncomingMessage, length: number, signal: AbortSignal) {
     let idle: NodeJS.Timeout | undefined
     try {
       // An answer about an empty object may have a body of its own.
       if (length === 0) return
       const wait = () => {
-        idle = setTimeout(() => answer.destroy(new SilentError(idleTimeoutMs)), idleTimeoutMs)
+        idle = setTimeout(() => response.destroy(new SilentError(idleTimeoutMs)), idleTimeoutMs)
       }
       const pace = createPace(graceMs(idleTimeoutMs), undefined, undefined, idleTimeoutMs)
       let received = 0
       wait()
       pace.run()
-      for await (const chunk of answer as AsyncIterable<Uint8Array>) {
+      for await (const chunk of response as AsyncIterable<Uint8Array>) {
         // While the consumer works nothing can move. That is not the host's fault.
         clearTimeout(idle)
         if (!pace.moved(chunk.length)) throw new TooSlowError()
@@ -255,13 +256,13 @@ export function openHttpsStore(options: HttpsStoreOptions): OpenedStore {
         pace.run()
         wait()
       }
-      if (received !== length) throw wrong(answer, `${counted(received, "byte")} came instead of ${length}`)
+      if (received !== length) throw wrong(response, `${counted(received, "byte")} came instead of ${length}`)
     } catch (error) {
       throw translate(error, signal)
     } finally {
       clearTimeout(idle)
       // An answer read to its end has already released its connection.
-      answer.destroy()
+      response.destroy()
     }
   }
 

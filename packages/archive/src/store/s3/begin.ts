@@ -27,16 +27,16 @@ export async function beginUpload(
       const { UploadId } = await begun
       if (UploadId) await abortMultipart(bucket, key, UploadId)
     }
-    const answer = await untilAborted(begun, signal).catch((error: unknown) => {
+    const response = await untilAborted(begun, signal).catch((error: unknown) => {
       if (signal.aborted) endLate().catch(() => {})
       throw error
     })
-    if (!answer.UploadId)
+    if (!response.UploadId)
       throw new UnsealError(
         "ERR_STORE_UNAVAILABLE",
         `CreateMultipartUpload of ${where} answered without an upload id`,
       )
-    return answer.UploadId
+    return response.UploadId
   } catch (error) {
     throw s3Error(error, "CreateMultipartUpload", where, signal)
   }
@@ -44,7 +44,7 @@ export async function beginUpload(
 
 /** Names the parts' checksum algorithm, which AWS requires up front, unless the store refuses it. */
 async function createUpload(bucket: S3Bucket, key: string, options: CreateOptions) {
-  const { abilities } = bucket
+  const { capabilities } = bucket
   const send = (checksum: boolean) => {
     const command = new CreateMultipartUploadCommand({
       ...objectIn(bucket, key),
@@ -54,14 +54,14 @@ async function createUpload(bucket: S3Bucket, key: string, options: CreateOption
     })
     return bucket.call((client) => client.send(command))
   }
-  if (abilities.protection !== "crc32") return send(false)
+  if (capabilities.protection !== "crc32") return send(false)
   try {
     return await send(true)
   } catch (error) {
-    if (!refusesChecksum(error, !abilities.checksumTaken)) throw error
-    const answer = await send(false)
-    abilities.protection = "none"
-    return answer
+    if (!refusesChecksum(error, !capabilities.checksumTaken)) throw error
+    const response = await send(false)
+    capabilities.protection = "none"
+    return response
   }
 }
 

@@ -34,21 +34,21 @@ export async function sendBody(
   { crc32, label, ...request }: BodyRequest,
   signal: AbortSignal,
 ): Promise<IncomingResponse> {
-  const { abilities } = bucket
+  const { capabilities } = bucket
   const tried = new Set<Protection>()
-  for (let protection = abilities.protection; ; ) {
+  for (let protection = capabilities.protection; ; ) {
     tried.add(protection)
     if (protection !== "crc32") checkCrc32(request.body, crc32, label)
     const headers = { ...request.headers, ...headersOf(protection, request.body, crc32) }
     try {
-      const answer = await bucket.objects.send({ ...request, headers }, signal)
-      if (protection === "crc32") abilities.checksumTaken = true
-      else abilities.protection = protection
-      return answer
+      const response = await bucket.objects.send({ ...request, headers }, signal)
+      if (protection === "crc32") capabilities.checksumTaken = true
+      else capabilities.protection = protection
+      return response
     } catch (error) {
       const next = signal.aborted
         ? null
-        : protectionAfter(error, protection, headers, abilities.checksumTaken)
+        : protectionAfter(error, protection, headers, capabilities.checksumTaken)
       if (next === null || tried.has(next)) throw error
       protection = next
     }

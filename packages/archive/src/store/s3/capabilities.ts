@@ -5,7 +5,7 @@ export type Protection = "crc32" | "md5" | "none"
  * What a bucket's store has shown about itself. S3 has no call for that, and asking before every object costs requests. With
  * these, and with the first read serving as the look at the source, a small archive takes four requests instead of eight.
  */
-export interface S3Abilities {
+export interface S3Capabilities {
   /** How bodies are protected in transit. */
   protection: Protection
   /** Whether a request with a checksum header was ever accepted. */
@@ -41,7 +41,7 @@ type Checked = "PutObject" | "UploadPart"
 const SEEN_MS = 60_000
 
 /** Starts with nothing known. */
-export function createAbilities(protection: Protection): S3Abilities {
+export function createCapabilities(protection: Protection): S3Capabilities {
   let seenUntil = Number.NEGATIVE_INFINITY
   let listed = false
   let deniedUntil = Number.NEGATIVE_INFINITY

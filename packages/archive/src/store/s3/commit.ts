@@ -56,7 +56,7 @@ export async function commitObject(
   const { key, size, options } = commit
   const where = whereIn(bucket, key)
 
-  const settle = async (cause?: unknown): Promise<StoredObject | null> => {
+  const settleCommit = async (cause?: unknown): Promise<StoredObject | null> => {
     const found = await statObject(bucket, key, signal)
     if (found && isSameObject(found, size, options.metadata)) return found
     if (found && options.existing === "fail")
@@ -69,7 +69,7 @@ export async function commitObject(
   }
 
   // Looks first, unless the store is known to honour the condition: some stores refuse it, and some silently ignore it.
-  const before = options.existing === "fail" && !commit.heedsCondition ? await settle() : null
+  const before = options.existing === "fail" && !commit.heedsCondition ? await settleCommit() : null
   if (before) return { object: before, sent: false, refused: NOTHING }
 
   const fullest = { ...commit.form, condition: commit.form.condition && options.existing === "fail" }
@@ -96,12 +96,12 @@ export async function commitObject(
       // Without the condition, an object that may not be seen would be replaced.
       if (form && fullest.condition && !form.condition && bucket.isBlind) throw blind(commit, where, failure)
       // A 412 may also mean that the object exists by now.
-      const found = form && statusOf(error) === 412 ? await settle(failure) : null
+      const found = form && statusOf(error) === 412 ? await settleCommit(failure) : null
       if (found) return { object: found, sent: false, refused: NOTHING }
       if (!form && isUnsealError(failure, "ERR_STORE_DENIED")) throw failure
     }
   }
-  const after = await settle(failure)
+  const after = await settleCommit(failure)
   if (after) return { object: after, sent: false, refused: NOTHING }
   throw failure
 }

@@ -1,5 +1,5 @@
 /** Facts in the SDK's errors and S3's refusals. */
-import type { AnswerDetail } from "./connection/answers.ts"
+import type { ErrorDetail } from "./connection/error-response.ts"
 
 /** What the SDK's errors have in common. Errors that the store answered have a status, network errors have none. */
 interface SdkError {
@@ -47,7 +47,7 @@ export const regionOf = (error: unknown): string | undefined =>
     : undefined
 
 /** An element of the error document. */
-export function detailOf(error: unknown, name: AnswerDetail): string | undefined {
+export function detailOf(error: unknown, name: ErrorDetail): string | undefined {
   const value = (error as Readonly<Record<string, unknown>> | null)?.[name]
   return typeof value === "string" ? value : undefined
 }

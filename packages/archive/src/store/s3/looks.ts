@@ -21,11 +21,11 @@ export async function judgeDenial(
   operation: "HeadObject" | "GetObject",
   signal: AbortSignal,
 ): Promise<void> {
-  const { abilities } = bucket
+  const { capabilities } = bucket
   const refuse = () => s3Error(denial, operation, whereIn(bucket, key), signal)
   // AWS names the permission to the account's own users.
   const [, permission] = /not authorized to perform: ([\w:]+)/.exec(wordsOf(denial)) ?? []
-  if (permission === "s3:ListBucket" || (permission === undefined && abilities.listing === "denied"))
+  if (permission === "s3:ListBucket" || (permission === undefined && capabilities.listing === "denied"))
     return bucket.turnBlind()
   if (permission !== undefined) throw refuse()
 
@@ -34,14 +34,14 @@ export async function judgeDenial(
     const command = new ListObjectsV2Command({ Bucket: bucket.name, Prefix: name, MaxKeys: 1 })
     const send = () => bucket.call((client) => client.send(command, { abortSignal: signal }), signal)
     const { Contents: found = [] } = await send()
-    abilities.noteListing(true)
+    capabilities.noteListing(true)
     if (!found.some((one) => one.Key === name)) return
   } catch (error) {
     if (signal.aborted || !isDenied(error))
       throw s3Error(error, "ListObjectsV2", whereIn(bucket, key), signal)
     // Listing used to be allowed, so more than that was lost.
-    if (abilities.listing === "allowed") throw refuse()
-    abilities.noteListing(false)
+    if (capabilities.listing === "allowed") throw refuse()
+    capabilities.noteListing(false)
     return bucket.turnBlind()
   }
   throw refuse()

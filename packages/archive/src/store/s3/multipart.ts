@@ -8,7 +8,7 @@ import { UnsealError } from "../../errors.ts"
 import type { CreateOptions, PartWriter, WrittenPart } from "../contract.ts"
 import { keyUnder } from "../identity.ts"
 import { createMarkers } from "../page-markers.ts"
-import { bytesOf, checkCrc32, checkLength, checkParts, partBytes } from "../part-checks.ts"
+import { byteLengthOf, checkCrc32, checkLength, checkParts, partBytes } from "../part-checks.ts"
 import { type PartLimits, partSizeWithin } from "../part-size.ts"
 import { abortMultipart, beginUpload } from "./begin.ts"
 import { base64Crc32, CRC32_HEADER, sendBody } from "./bodies.ts"
@@ -21,7 +21,7 @@ import { putWriter, SINGLE_TOKEN } from "./put.ts"
 const LIMITS: PartLimits = { store: "S3", smallest: 5 * 2 ** 20, largest: 5 * 2 ** 30, most: 10_000 }
 
 /** The part size of an object: `partSizeWithin` S3's limits. */
-export const choosePartSize = (size: number, preferred: number): number =>
+export const partSizeFor = (size: number, preferred: number): number =>
   partSizeWithin(LIMITS, size, preferred)
 
 interface Upload {
@@ -53,7 +53,7 @@ export async function createWriter(
   signal: AbortSignal,
 ): Promise<PartWriter> {
   signal.throwIfAborted()
-  const partSize = choosePartSize(size, preferredPartSize)
+  const partSize = partSizeFor(size, preferredPartSize)
   const { token } = options
   if (token !== undefined && token !== SINGLE_TOKEN) return resume(bucket, key, size, options, token, signal)
   if (size <= partSize) return putWriter(bucket, key, size, partSize, options)
@@ -131,7 +131,7 @@ function completedPart(number: number, { tag }: WrittenPart, withChecksum: boole
 
 function multipartWriter(bucket: S3Bucket, upload: Upload): PartWriter {
   const { key, size, options, uploadId, partSize } = upload
-  const { abilities } = bucket
+  const { capabilities } = bucket
   const where = whereIn(bucket, key)
 
   async function abort(): Promise<void> {
@@ -155,7 +155,7 @@ function multipartWriter(bucket: S3Bucket, upload: Upload): PartWriter {
       signal.throwIfAborted()
       const label = `part ${number} of ${where}`
       checkLength(body, partBytes(number, size, partSize), label)
-      if (!abilities.verifies("UploadPart")) checkCrc32(body, crc32, label)
+      if (!capabilities.verifies("UploadPart")) checkCrc32(body, crc32, label)
       const checksum = base64Crc32(crc32)
       try {
         const { headers, body: rest } = await sendBody(
@@ -176,8 +176,8 @@ function multipartWriter(bucket: S3Bucket, upload: Upload): PartWriter {
           )
         if (bareEtag(headers.etag) === "")
           throw new UnsealError("ERR_STORE_UNAVAILABLE", `UploadPart of ${label} answered without an ETag`)
-        abilities.noteChecksum("UploadPart", stored)
-        return { size: bytesOf(body), tag: tagOf(headers.etag, stored) }
+        capabilities.noteChecksum("UploadPart", stored)
+        return { size: byteLengthOf(body), tag: tagOf(headers.etag, stored) }
       } catch (error) {
         throw s3Error(error, `UploadPart ${number}`, where, signal)
       }
@@ -193,9 +193,9 @@ function multipartWriter(bucket: S3Bucket, upload: Upload): PartWriter {
           operation: "CompleteMultipartUpload",
           heedsCondition: false,
           form: {
-            condition: abilities.complete.condition,
+            condition: capabilities.complete.condition,
             checksums:
-              abilities.complete.checksums &&
+              capabilities.complete.checksums &&
               [...parts.values()].some(({ tag }) => tag.includes(CHECKSUM_MARK)),
           },
           send: async ({ condition, checksums }) => {
@@ -215,9 +215,9 @@ function multipartWriter(bucket: S3Bucket, upload: Upload): PartWriter {
         },
         signal,
       )
-      abilities.complete = {
-        condition: abilities.complete.condition && !refused.condition,
-        checksums: abilities.complete.checksums && !refused.checksums,
+      capabilities.complete = {
+        condition: capabilities.complete.condition && !refused.condition,
+        checksums: capabilities.complete.checksums && !refused.checksums,
       }
       // Another writer of the same object was first, so this upload is still open. The object is there in any case. If the upload
       // can't be removed now, the janitor finds it.

@@ -7,7 +7,7 @@ import type { IncomingResponse } from "../http/connection.ts"
 import { originOf } from "../http/origin.ts"
 import type { PlacementHeaders } from "../url-parameters.ts"
 import type { S3Access } from "./connection/access.ts"
-import { answerError } from "./connection/answers.ts"
+import { readErrorResponse } from "./connection/error-response.ts"
 import { type S3Transport, targetOf } from "./connection/transport.ts"
 import { isNameless, statusOf } from "./facts.ts"
 
@@ -38,7 +38,7 @@ export function createObjectRequests(
     { method, key, query = {}, headers = {}, body = [], onSent }: ObjectRequest,
     signal: AbortSignal,
   ): Promise<IncomingResponse> {
-    const { request, signer } = await access.place()
+    const { request, signer } = await access.signing()
     const length = body.reduce((sum, piece) => sum + piece.length, 0)
     const { protocol, hostname, port } = request
     const unsigned = {
@@ -57,9 +57,9 @@ export function createObjectRequests(
     }
     const signed = await signer.sign(unsigned, { signingDate: access.now() })
     const outgoing = { method, target: targetOf(unsigned), headers: signed.headers, body, onSent }
-    const answer = await transport.exchange(originOf(unsigned), outgoing, signal)
-    if (answer.status < 200 || answer.status > 299) throw await answerError(answer)
-    return answer
+    const response = await transport.exchange(originOf(unsigned), outgoing, signal)
+    if (response.status < 200 || response.status > 299) throw await readErrorResponse(response)
+    return response
   }
 
   /**
@@ -68,14 +68,14 @@ export function createObjectRequests(
    */
   async function headByGet({ key }: ObjectRequest, refused: unknown, signal: AbortSignal) {
     const first = { method: "GET", key, headers: { range: "bytes=0-0" } } as const
-    const answer = await sendOnce(first, signal).catch((error: unknown) => {
+    const response = await sendOnce(first, signal).catch((error: unknown) => {
       // An empty object has no first byte.
       throw statusOf(error) === 416 ? refused : error
     })
-    await answer.body.return?.()
-    const [, total] = /^bytes 0-0\/(\d{1,20})$/.exec(answer.headers["content-range"] ?? "") ?? []
-    const headers = { ...answer.headers, ...(total !== undefined && { "content-length": total }) }
-    return { ...answer, headers }
+    await response.body.return?.()
+    const [, total] = /^bytes 0-0\/(\d{1,20})$/.exec(response.headers["content-range"] ?? "") ?? []
+    const headers = { ...response.headers, ...(total !== undefined && { "content-length": total }) }
+    return { ...response, headers }
   }
 
   return {

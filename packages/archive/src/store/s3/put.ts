@@ -2,7 +2,7 @@ import type { CreateOptions, PartWriter, StoredObject, WrittenPart } from "../co
 import { keyUnder } from "../identity.ts"
 import { checkCrc32, checkLength, checkParts, partBytes } from "../part-checks.ts"
 import { base64Crc32, CRC32_HEADER, sendBody } from "./bodies.ts"
-import type { S3Abilities } from "./capabilities.ts"
+import type { S3Capabilities } from "./capabilities.ts"
 import { type CommitForm, commitObject, metadataHeaders, refusesCondition } from "./commit.ts"
 import { bareEtag, type S3Bucket, whereIn } from "./connection/client.ts"
 import { statusOf } from "./facts.ts"
@@ -19,7 +19,7 @@ export function putWriter(
   partSize: number,
   options: CreateOptions,
 ): PartWriter {
-  const { abilities } = bucket
+  const { capabilities } = bucket
   const where = whereIn(bucket, key)
   let held: HeldPart | undefined
 
@@ -36,7 +36,7 @@ export function putWriter(
       signal.throwIfAborted()
       const label = `part ${number} of ${where}`
       checkLength(body, partBytes(number, size, partSize), label)
-      if (!abilities.verifies("PutObject")) checkCrc32(body, crc32, label)
+      if (!capabilities.verifies("PutObject")) checkCrc32(body, crc32, label)
       const part = { size, tag: base64Crc32(crc32) }
       held = { bytes: body, part, crc32 }
       return part
@@ -48,7 +48,7 @@ export function putWriter(
         throw new RangeError(`part 1 of ${where} was not written by this writer`)
       const send = (form: CommitForm) => {
         // The store refused the condition, so this is a second request without it.
-        if (options.existing === "fail" && !form.condition) abilities.conditionalPut = "ignored"
+        if (options.existing === "fail" && !form.condition) capabilities.conditionalPut = "ignored"
         return putObject(bucket, key, body, options, form, signal)
       }
       const { object, sent } = await commitObject(
@@ -57,11 +57,13 @@ export function putWriter(
           ...{ key, size, options, send },
           operation: "PutObject",
           form: { condition: true, checksums: false },
-          heedsCondition: abilities.conditionalPut === "heeded",
+          heedsCondition: capabilities.conditionalPut === "heeded",
         },
         signal,
       )
-      return sent && isWorthTrying(abilities, size, options) ? tryCondition(abilities, object, send) : object
+      return sent && isWorthTrying(capabilities, size, options)
+        ? tryCondition(capabilities, object, send)
+        : object
     },
     async abort() {
       held = undefined
@@ -99,37 +101,37 @@ async function putObject(
     signal,
   )
   await exhaust(body)
-  bucket.abilities.noteChecksum("PutObject", headers[CRC32_HEADER])
+  bucket.capabilities.noteChecksum("PutObject", headers[CRC32_HEADER])
   return headers.etag
 }
 
 /** Only small objects, such as records, are written twice to find something out. */
 const LARGEST_TRIED = 64 * 1024
 
-const isWorthTrying = (abilities: S3Abilities, size: number, { existing }: CreateOptions): boolean =>
+const isWorthTrying = (capabilities: S3Capabilities, size: number, { existing }: CreateOptions): boolean =>
   existing === "fail" &&
-  ++abilities.conditionalPuts > 1 &&
+  ++capabilities.conditionalPuts > 1 &&
   size <= LARGEST_TRIED &&
-  abilities.conditionalPut === "unknown"
+  capabilities.conditionalPut === "unknown"
 
 /**
  * Writes the existing `object` again, on the condition that it does not exist. A store that honours the condition refuses, and
  * from then on needs no look before each object. Any other store writes the same bytes again, as the returned version.
  */
 async function tryCondition(
-  abilities: S3Abilities,
+  capabilities: S3Capabilities,
   object: StoredObject,
   send: (form: CommitForm) => Promise<string | undefined>,
 ): Promise<StoredObject> {
-  abilities.conditionalPut = "being tried"
+  capabilities.conditionalPut = "being tried"
   try {
     const etag = bareEtag(await send({ condition: true, checksums: false }))
-    abilities.conditionalPut = "ignored"
+    capabilities.conditionalPut = "ignored"
     return etag ? { ...object, etag } : object
   } catch (error) {
     // A store that does not know the condition says so each time. Any other error proves nothing.
     const otherwise = refusesCondition(error) ? "ignored" : "unknown"
-    abilities.conditionalPut = statusOf(error) === 412 ? "heeded" : otherwise
+    capabilities.conditionalPut = statusOf(error) === 412 ? "heeded" : otherwise
     return object
   }
 }

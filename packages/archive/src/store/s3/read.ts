@@ -2,7 +2,7 @@
 import { HeadBucketCommand, ListObjectsV2Command } from "@aws-sdk/client-s3"
 import { counted } from "../../counted.ts"
 import { UnsealError } from "../../errors.ts"
-import { type ByteRange, sizeOf } from "../../format/parts.ts"
+import { type ByteRange, rangeSize } from "../../format/parts.ts"
 import type { OpenedObject, StoredObject } from "../contract.ts"
 import type { IncomingResponse } from "../http/connection.ts"
 import { keyUnder } from "../identity.ts"
@@ -48,16 +48,16 @@ function metadataIn(headers: Readonly<Record<string, string>>): Record<string, s
 }
 
 async function checkBucket(bucket: S3Bucket, where: string, signal: AbortSignal): Promise<void> {
-  if (bucket.abilities.bucketSeen) return
+  if (bucket.capabilities.bucketSeen) return
   try {
     const command = new HeadBucketCommand({ Bucket: bucket.name })
     await bucket.call((client) => client.send(command, { abortSignal: signal }), signal)
-    bucket.abilities.seeBucket()
+    bucket.capabilities.seeBucket()
   } catch (error) {
     if (!signal.aborted && statusOf(error) === 404)
       throw new UnsealError("ERR_STORE_DENIED", `bucket s3://${bucket.name} does not exist`, { cause: error })
     // A user who may read objects, but not ask for the bucket, got the 404 from an existing bucket.
-    if (!signal.aborted && statusOf(error) === 403) return bucket.abilities.seeBucket()
+    if (!signal.aborted && statusOf(error) === 403) return bucket.capabilities.seeBucket()
     // Without a document there is no name, and a 400 has several reasons. A listing needs the same permission, and has one.
     if (!signal.aborted && [400, 503].includes(statusOf(error) ?? 0)) return listBucket(bucket, where, signal)
     throw s3Error(error, "HeadBucket", where, signal)
@@ -68,7 +68,7 @@ async function listBucket(bucket: S3Bucket, where: string, signal: AbortSignal):
   try {
     const command = new ListObjectsV2Command({ Bucket: bucket.name, MaxKeys: 1 })
     await bucket.call((client) => client.send(command, { abortSignal: signal }), signal)
-    bucket.abilities.seeBucket()
+    bucket.capabilities.seeBucket()
   } catch (error) {
     throw s3Error(error, "ListObjectsV2", where, signal)
   }
@@ -82,11 +82,14 @@ export async function openObject(
   signal: AbortSignal,
 ): Promise<OpenedObject | null> {
   const where = whereIn(bucket, key)
-  let answer: IncomingResponse | undefined
+  let response: IncomingResponse | undefined
   try {
     signal.throwIfAborted()
     const headers = { range: `bytes=0-${length - 1}` }
-    answer = await bucket.objects.send({ method: "GET", key: keyUnder(bucket.prefix, key), headers }, signal)
+    response = await bucket.objects.send(
+      { method: "GET", key: keyUnder(bucket.prefix, key), headers },
+      signal,
+    )
   } catch (error) {
     const status = signal.aborted ? undefined : statusOf(error)
     if (status === 404 && nameOf(error) !== "NoSuchBucket") {
@@ -101,8 +104,8 @@ export async function openObject(
     // An empty object has no first byte.
     if (status !== 416) throw s3Error(error, "GetObject", where, signal)
   }
-  const body = answer?.body
-  const object = answer && objectOf(answer, key, length)
+  const body = response?.body
+  const object = response && objectOf(response, key, length)
   if (body && object) {
     const range = { start: 0, end: Math.min(length, object.size) }
     return {
@@ -148,14 +151,14 @@ async function* checked(
     for await (const chunk of body) {
       signal.throwIfAborted()
       received += chunk.length
-      if (received > sizeOf(range)) break
+      if (received > rangeSize(range)) break
       yield chunk
     }
     signal.throwIfAborted()
-    if (received !== sizeOf(range))
+    if (received !== rangeSize(range))
       throw new UnsealError(
         "ERR_STORE_UNAVAILABLE",
-        `GetObject of ${where} gave ${counted(received, "byte")} instead of the ${sizeOf(range)} from ${range.start}`,
+        `GetObject of ${where} gave ${counted(received, "byte")} instead of the ${rangeSize(range)} from ${range.start}`,
       )
   } catch (error) {
     throw s3Error(error, "GetObject", where, signal)
@@ -169,10 +172,10 @@ async function getRange(
   signal: AbortSignal,
 ): Promise<AsyncIterableIterator<Uint8Array>> {
   const where = whereIn(bucket, object.key)
-  let answer: IncomingResponse
+  let response: IncomingResponse
   try {
     signal.throwIfAborted()
-    answer = await bucket.objects.send(
+    response = await bucket.objects.send(
       {
         method: "GET",
         key: keyUnder(bucket.prefix, object.key),
@@ -185,15 +188,15 @@ async function getRange(
     throw s3Error(error, "GetObject", where, signal)
   }
   try {
-    checkAnswer(answer, object, range, where)
+    checkResponse(response, object, range, where)
   } catch (error) {
-    await answer.body.return?.()
+    await response.body.return?.()
     throw error
   }
-  return answer.body
+  return response.body
 }
 
-function checkAnswer(
+function checkResponse(
   { status, headers }: IncomingResponse,
   object: StoredObject,
   range: ByteRange,

@@ -11,11 +11,11 @@ export class Sha256 {
   }
 
   #begin(): Hash | Hmac {
-    return this.#secret === undefined ? createHash("sha256") : createHmac("sha256", bytesOf(this.#secret))
+    return this.#secret === undefined ? createHash("sha256") : createHmac("sha256", viewOf(this.#secret))
   }
 
   update(data: string | ArrayBuffer | ArrayBufferView): void {
-    this.#hash.update(bytesOf(data))
+    this.#hash.update(viewOf(data))
   }
 
   async digest(): Promise<Uint8Array> {
@@ -27,7 +27,7 @@ export class Sha256 {
   }
 }
 
-function bytesOf(data: string | ArrayBuffer | ArrayBufferView): Uint8Array {
+function viewOf(data: string | ArrayBuffer | ArrayBufferView): Uint8Array {
   if (typeof data === "string") return Buffer.from(data)
   return ArrayBuffer.isView(data)
     ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength)

@@ -22,7 +22,7 @@ import type { S3StoreUrl } from "../url.ts"
 import { objectIn, openBucket, type S3Bucket, whereIn } from "./connection/client.ts"
 import { s3Error } from "./errors.ts"
 import { isDenied } from "./looks.ts"
-import { abortToken, choosePartSize, createWriter, multipartToken } from "./multipart.ts"
+import { abortToken, createWriter, multipartToken, partSizeFor } from "./multipart.ts"
 import { openObject, readObject, statObject } from "./read.ts"
 
 /** Opens an S3 bucket. Credentials come from the SDK's own chain, or from the named profile. */
@@ -34,7 +34,7 @@ export async function openS3Store(url: S3StoreUrl, options: AdapterOptions): Pro
     stat: (key, signal) => statObject(bucket, key, signal),
     open: (key, length, signal) => openObject(bucket, key, length, signal),
     read: (object, range, signal) => readObject(bucket, object, range, signal),
-    partSizeFor: (size) => choosePartSize(size, options.partSizeBytes),
+    partSizeFor: (size) => partSizeFor(size, options.partSizeBytes),
     create: (key, size, createOptions, signal) =>
       createWriter(bucket, key, size, createOptions, options.partSizeBytes, signal),
     openUploads: (signal, key) => listUploads(bucket, signal, key),

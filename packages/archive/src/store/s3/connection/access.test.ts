@@ -12,7 +12,7 @@ async function placeOf(bucket: string, config: Readonly<Record<string, unknown>>
     { begin: {}, other: {} },
     () => {},
   )
-  const { request } = await access.place()
+  const { request } = await access.signing()
   return `${request.hostname}${request.path}`
 }
 

@@ -11,7 +11,7 @@ import { Sha256 } from "../sha256.ts"
 import type { SdkRequest } from "./transport.ts"
 
 /** Where objects are, and how requests for them are signed. */
-export interface Place {
+export interface Signing {
   /** A request for the object with an empty key. */
   readonly request: SdkRequest
   readonly signer: SignatureV4
@@ -21,7 +21,7 @@ export interface S3Access {
   /** Sends no request by itself. Replaced after each lesson. */
   readonly client: S3Client
   /** Resolved at the first call after each lesson. */
-  place(): Promise<Place>
+  signing(): Promise<Signing>
   /** The result of `request`. If a refusal teaches something, repeats the request, once for each kind of lesson. */
   corrected<Result>(request: () => Promise<Result>, signal: AbortSignal | undefined): Promise<Result>
   /** The store's time. */
@@ -53,7 +53,7 @@ export function createAccess(
   let client = clientOf(config)
   // Resolved and kept by the first client for all, so that they share one renewal.
   const { credentials } = client.config
-  let resolving: Promise<Place> | undefined
+  let resolving: Promise<Signing> | undefined
   let renewing: Promise<boolean> | undefined
 
   /** Does not destroy the old client: others may still wait for its answers, and the connections are shared. */
@@ -130,8 +130,8 @@ export function createAccess(
       client.config.systemClockOffset = known.clockAheadMs
       return client
     },
-    place() {
-      resolving ??= resolvePlace(bucket, corrected()).catch((error: unknown) => {
+    signing() {
+      resolving ??= resolveSigning(bucket, corrected()).catch((error: unknown) => {
         resolving = undefined
         throw error
       })
@@ -156,7 +156,7 @@ export function createAccess(
 }
 
 /** Lets the SDK build and sign a request, and keeps its decisions: endpoint, addressing style, region. */
-async function resolvePlace(bucket: string, config: S3ClientConfig): Promise<Place> {
+async function resolveSigning(bucket: string, config: S3ClientConfig): Promise<Signing> {
   const key = "k"
   let built: SdkRequest | undefined
   const client = new S3Client({

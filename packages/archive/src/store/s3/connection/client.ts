@@ -8,7 +8,7 @@ import type { StoreNotice } from "../../notices.ts"
 import type { AdapterOptions } from "../../options.ts"
 import { type S3StoreUrl, StoreUrlError } from "../../url.ts"
 import { placementHeaders } from "../../url-parameters.ts"
-import { createAbilities, type Protection, type S3Abilities } from "../capabilities.ts"
+import { createCapabilities, type Protection, type S3Capabilities } from "../capabilities.ts"
 import { createObjectRequests, type ObjectRequests } from "../object-requests.ts"
 import { createAccess } from "./access.ts"
 import { createCredentials } from "./credentials.ts"
@@ -26,7 +26,7 @@ export interface S3Bucket {
   /** The store reported a missing key. */
   seeMissing(): void
   readonly objects: ObjectRequests
-  readonly abilities: S3Abilities
+  readonly capabilities: S3Capabilities
   readonly name: string
   readonly prefix: string
   readonly location: string
@@ -76,7 +76,7 @@ export async function openBucket(url: S3StoreUrl, options: AdapterOptions): Prom
   const { onNotice = () => {} } = options
   const placement = placementHeaders(url)
   const access = createAccess(url.bucket, config, placement, onNotice)
-  const abilities = createAbilities(await protectionFor(url, options))
+  const capabilities = createCapabilities(await protectionFor(url, options))
   let isBlind = false
   return {
     get isBlind() {
@@ -89,12 +89,12 @@ export async function openBucket(url: S3StoreUrl, options: AdapterOptions): Prom
     },
     seeMissing() {
       isBlind = false
-      abilities.noteListing(true)
+      capabilities.noteListing(true)
     },
     call: (request, signal) => access.corrected(() => request(access.client), signal),
     destroy: () => transport.destroy(),
     objects: createObjectRequests(access, placement, transport),
-    abilities,
+    capabilities,
     name: url.bucket,
     prefix: url.prefix,
     location,

@@ -33,14 +33,14 @@ export interface SdkRequest {
 interface SdkResponse {
   readonly statusCode: number
   readonly headers: Readonly<Record<string, string>>
-  readonly body: AnswerStream
+  readonly body: ResponseStream
 }
 
 /** The SDK reads every answer whole. The longest, a listing of a thousand long keys, takes a few MiB. */
 const ANSWER_LIMIT = 16 * 1024 * 1024
 
 /** An answer's body as the stream that the SDK requires. */
-class AnswerStream extends Readable {
+class ResponseStream extends Readable {
   readonly pieces: AsyncIterableIterator<Uint8Array>
   #size = 0
 
@@ -108,7 +108,7 @@ export class S3Transport {
     const response = {
       statusCode: answer.status,
       headers: answer.headers,
-      body: new AnswerStream(answer.body),
+      body: new ResponseStream(answer.body),
     }
     return { response }
   }
@@ -143,12 +143,12 @@ export class S3Transport {
       headers: { ...request.headers, ...(authorization && { "proxy-authorization": authorization }) },
     }
     const connection = this.#keptTo(name) ?? this.#connect(name, proxy)
-    const answer = await connection.exchange(outgoing, signal).catch((error: unknown) => {
+    const response = await connection.exchange(outgoing, signal).catch((error: unknown) => {
       throw namingProxy(proxy, error)
     })
-    if (!isOfProxy(answer.status, answer.headers)) return answer
-    await answer.body.return?.()
-    throw proxyRefusal(proxy, origin, answer.status)
+    if (!isOfProxy(response.status, response.headers)) return response
+    await response.body.return?.()
+    throw proxyRefusal(proxy, origin, response.status)
   }
 
   #keptTo(name: string): Connection | undefined {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest"
-import { encodeCertificate, maskStorage, type Storage } from "./storage.ts"
+import { encodeCertificate, maskUploadTarget, type UploadTarget } from "./upload-target.ts"
 
 const PEM = "-----BEGIN CERTIFICATE-----\nMIID\nAAAA\n-----END CERTIFICATE-----\n"
 
@@ -18,20 +18,21 @@ describe("a certificate in JSON", () => {
 
 describe("a storage shown to people", () => {
   it("has everything but its secrets", () => {
-    const s3: Storage = {
+    const s3: UploadTarget = {
       type: "s3",
       config: { bucket: "archives", accessKey: "AKID", secretKey: "canary", sse: "s3" },
       fallback: "none",
       certificate: PEM,
     }
-    const azure: Storage = {
+    const azure: UploadTarget = {
       type: "azure",
       config: { accountName: "account", accountKey: "canary", container: "archives" },
       fallback: "opentok",
       certificate: null,
     }
-    for (const storage of [s3, azure]) expect(JSON.stringify(maskStorage(storage))).not.toContain("canary")
-    expect(maskStorage(s3)).toEqual({ ...s3, config: { ...s3.config, secretKey: "********" } })
-    expect(maskStorage(azure)).toEqual({ ...azure, config: { ...azure.config, accountKey: "********" } })
+    for (const storage of [s3, azure])
+      expect(JSON.stringify(maskUploadTarget(storage))).not.toContain("canary")
+    expect(maskUploadTarget(s3)).toEqual({ ...s3, config: { ...s3.config, secretKey: "********" } })
+    expect(maskUploadTarget(azure)).toEqual({ ...azure, config: { ...azure.config, accountKey: "********" } })
   })
 })

@@ -2,13 +2,13 @@
 import type { BlobServiceClient } from "@azure/storage-blob"
 
 /** The longest answers, block lists of 50,000 blocks and listings of 5,000 long names, take less than 10 MiB. */
-const ANSWER_LIMIT = 16 * 1024 * 1024
+const RESPONSE_LIMIT = 16 * 1024 * 1024
 
 /** A peer sent an answer that does not end. */
-export class AnswerTooLongError extends Error {
-  override readonly name = "AnswerTooLongError"
+export class ResponseTooLongError extends Error {
+  override readonly name = "ResponseTooLongError"
   constructor() {
-    super(`the answer has more than ${ANSWER_LIMIT} bytes`)
+    super(`the response has more than ${RESPONSE_LIMIT} bytes`)
   }
 }
 
@@ -43,8 +43,8 @@ interface Insides {
   }
 }
 
-/** Limits answers of `service`, and of all clients that it makes, to 16 MiB (`AnswerTooLongError`), except object bodies. */
-export function limitAnswers(service: BlobServiceClient): BlobServiceClient {
+/** Limits answers of `service`, and of all clients that it makes, to 16 MiB (`ResponseTooLongError`), except object bodies. */
+export function limitResponses(service: BlobServiceClient): BlobServiceClient {
   const { pipeline } = (service as unknown as Insides).storageClientContext
   // The innermost place: policies further out see the text that the SDK has already read.
   pipeline.addPolicy({ name: LIMIT, sendRequest: sendLimited }, { afterPhase: "Sign" })
@@ -57,7 +57,7 @@ const LIMIT = "limitAnswers"
 const listeners = new WeakMap<object, (bytes: number) => void>()
 
 /** Calls `moved` with the size of each piece of an answer to requests with this `signal`. */
-export function hearAnswers(signal: AbortSignal, moved: (bytes: number) => void): void {
+export function watchResponses(signal: AbortSignal, moved: (bytes: number) => void): void {
   listeners.set(signal, moved)
 }
 
@@ -78,17 +78,17 @@ async function sendLimited(request: PipelineRequest, next: Next): Promise<Pipeli
   const body = response.readableStreamBody
   if (body === undefined || streamed?.has(response.status)) return response
   const { abortSignal } = request
-  response.bodyAsText = await readWhole(body, (bytes) => abortSignal && listeners.get(abortSignal)?.(bytes))
+  response.bodyAsText = await readText(body, (bytes) => abortSignal && listeners.get(abortSignal)?.(bytes))
   delete response.readableStreamBody
   return response
 }
 
-async function readWhole(body: NodeJS.ReadableStream, moved: (bytes: number) => void): Promise<string> {
+async function readText(body: NodeJS.ReadableStream, moved: (bytes: number) => void): Promise<string> {
   const pieces: Buffer[] = []
   let size = 0
   for await (const piece of body as AsyncIterable<Buffer>) {
     size += piece.length
-    if (size > ANSWER_LIMIT) throw new AnswerTooLongError()
+    if (size > RESPONSE_LIMIT) throw new ResponseTooLongError()
     moved(piece.length)
     pieces.push(piece)
   }

@@ -1,6 +1,6 @@
 import fc from "fast-check"
 import { describe, expect, it } from "vitest"
-import { readShiftingList } from "./listing.ts"
+import { listByOffset } from "./offset-pagination.ts"
 
 /** A list, newest first, that changes after each page read. */
 function shiftingList(size: number, changes: readonly { added: number; removed: readonly number[] }[]) {
@@ -36,7 +36,7 @@ it("ends when the list claims to go on, but repeats one page for ever", async ()
   const read: string[] = []
   const reading = async () => {
     const fetchPage = async () => items
-    for await (const item of readShiftingList({ pageSize: 10, overlap: 2, fetchPage, idOf: String }))
+    for await (const item of listByOffset({ pageSize: 10, overlap: 2, fetchPage, idOf: String }))
       read.push(item)
   }
   await expect(reading()).rejects.toMatchObject({
@@ -53,7 +53,7 @@ const readAll = (
   limit?: number,
 ): Promise<string[]> =>
   Array.fromAsync(
-    readShiftingList({
+    listByOffset({
       pageSize,
       overlap,
       fetchPage: (offset, count) => list.fetchPage(offset, count, limit),
@@ -110,7 +110,7 @@ describe("a list that is read by offsets", () => {
     const list = shiftingList(100, [])
     const { fetchPage } = list
     const options = { pageSize: 10, overlap: 2, fetchPage, idOf: (item: string) => item }
-    for await (const item of readShiftingList(options)) if (item === "item 95") break
+    for await (const item of listByOffset(options)) if (item === "item 95") break
     expect(list.pages).toEqual([0])
   })
 
@@ -121,7 +121,7 @@ describe("a list that is read by offsets", () => {
   })
 
   it("fails when its page fails", async () => {
-    const failing = readShiftingList({
+    const failing = listByOffset({
       pageSize: 10,
       overlap: 2,
       fetchPage: () => Promise.reject(new Error("no answer")),

@@ -13,10 +13,10 @@ import * as objects from "../operations/object.ts"
 import { refuseUnsupported } from "../operations/object-headers.ts"
 import type { ArrivingRequest } from "../quirks/hooks.ts"
 import type { QuirkRun, Quirks } from "../quirks/quirks.ts"
-import { ConnectionDropped, type Handler, type Reply, type S3Request, type ServerState } from "./exchange.ts"
-import { Refusal } from "./refusals.ts"
-import { faultReply, refusalReply, sendReply } from "./reply.ts"
+import { ConnectionDropped, type Handler, type Reply, type S3Request, type ServerState } from "./handler.ts"
+import { faultReply, s3ErrorReply, sendReply } from "./reply.ts"
 import { findOperation, type OperationName, readTarget, type Target } from "./routing.ts"
+import { S3Error } from "./s3-error.ts"
 
 const HANDLERS: Readonly<Record<Exclude<OperationName, "Unknown">, Handler>> = {
   ListBuckets: buckets.listBuckets,
@@ -41,7 +41,7 @@ const HANDLERS: Readonly<Record<Exclude<OperationName, "Unknown">, Handler>> = {
   AbortMultipartUpload: multipart.abortMultipartUpload,
 }
 
-export interface ServingContext {
+export interface ServerContext {
   readonly state: ServerState
   readonly credentials: ReadonlyMap<string, Credential>
   readonly domains: readonly string[]
@@ -63,7 +63,7 @@ export async function serveRequest(
   incoming: IncomingMessage,
   response: ServerResponse,
   continueExpected: boolean,
-  context: ServingContext,
+  context: ServerContext,
 ): Promise<void> {
   const started = performance.now()
   const requestId = `${context.requestPrefix}${(++requests).toString(16).toUpperCase().padStart(8, "0")}`
@@ -132,7 +132,7 @@ export async function serveRequest(
 async function findReply(
   incoming: IncomingMessage,
   response: ServerResponse,
-  context: ServingContext,
+  context: ServerContext,
   entry: Entry,
   {
     askForBody,
@@ -183,12 +183,12 @@ async function findReply(
     return { reply: (await strikeAfter(fault, reply, response, requestId)) ?? reply, fault }
   } catch (error) {
     if (isConnectionLost(error) || signal.aborted) throw error
-    let refusal = error instanceof Refusal ? error : new Refusal("InternalError")
+    let refusal = error instanceof S3Error ? error : new S3Error("InternalError")
     // A fault of the server itself, which must not hide among the planned ones.
     if (refusal !== error) console.error(`s3 server: ${entry.operation} failed`, error)
     if (request) refusal = quirks.refusal(context.policies.refusal(refusal, accessKeyId, request), request)
     entry.code = refusal.code
-    return { reply: refusalReply(refusal, url.split("?", 1)[0]!, requestId), fault }
+    return { reply: s3ErrorReply(refusal, url.split("?", 1)[0]!, requestId), fault }
   }
 }
 

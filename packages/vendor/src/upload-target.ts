@@ -25,7 +25,7 @@ export interface AzureTarget {
 }
 
 /** The body of the request that sets the storage. */
-export type Storage = (S3Target | AzureTarget) & {
+export type UploadTarget = (S3Target | AzureTarget) & {
   /** `none`, or the platform's word for keeping a copy in the vendor's storage when the upload fails. */
   readonly fallback: string
   /** See `encodeCertificate`. `null` turns encryption off. */
@@ -46,7 +46,7 @@ export function encodeCertificate(pem: string, form: CertificateForm): string {
 const MASK = "********"
 
 /** Masks the secrets of `storage` for display. The access key and the account name only identify, so they stay. */
-export function maskStorage(storage: Storage): Storage {
+export function maskUploadTarget(storage: UploadTarget): UploadTarget {
   return storage.type === "s3"
     ? { ...storage, config: { ...storage.config, secretKey: MASK } }
     : { ...storage, config: { ...storage.config, accountKey: MASK } }

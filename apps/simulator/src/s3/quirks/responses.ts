@@ -1,5 +1,5 @@
 /** How stores, and the proxies in front of them, word their answers. */
-import type { Reply } from "../http/exchange.ts"
+import type { Reply } from "../http/handler.ts"
 import type { QuirkRow } from "./hooks.ts"
 
 const LISTINGS = ["ListParts", "ListMultipartUploads", "ListObjects", "ListObjectsV2"]

@@ -7,7 +7,7 @@ import { hasParts } from "./content.ts"
 import { fileError, systemCode } from "./errors.ts"
 import { readJournal } from "./journal.ts"
 import { isSameFile, isToken, type UploadFiles, uploadFilesOf } from "./names.ts"
-import { etagOf, isThere, removeMetadata, statFile, syncDirectory, writeMetadata } from "./object.ts"
+import { etagOf, exists, removeMetadata, statFile, syncDirectory, writeMetadata } from "./object.ts"
 
 /** An object that is being written to a directory. */
 export interface Upload extends UploadFiles {
@@ -21,14 +21,14 @@ export interface Upload extends UploadFiles {
 }
 
 /** Makes an upload visible from exactly `parts`: `PartWriter.complete`, but with untranslated system errors. */
-export async function publish(
+export async function commit(
   upload: Upload,
   parts: ReadonlyMap<number, WrittenPart>,
   signal: AbortSignal,
 ): Promise<StoredObject> {
   const { target, temporary, journal, options } = upload
   const held = await readJournal(journal)
-  if (!held || !(await isThere(temporary))) return settle(upload, parts, signal)
+  if (!held || !(await exists(temporary))) return settleCommit(upload, parts, signal)
   for (const [number, part] of parts)
     if (held.parts.get(number)?.tag !== part.tag)
       throw new UnsealError(
@@ -44,7 +44,7 @@ export async function publish(
     // After a crash between link and clean-up, the target is this very file, and the metadata is the target's.
     const current = await statFile(target, upload.key)
     if (!current || !isSameFile(current.etag, etag)) await removeMetadata(target, etag)
-    const object = await settle(upload, parts, signal)
+    const object = await settleCommit(upload, parts, signal)
     await removeUpload(target, upload.token)
     return object
   }
@@ -85,7 +85,7 @@ async function publishNew({ target, temporary }: Upload): Promise<boolean> {
     if (!["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EMLINK"].includes(code)) throw error
   }
   // On a file system without hard links (FAT, some network mounts), the later of two writers of one name wins.
-  if (await isThere(target)) return false
+  if (await exists(target)) return false
   await rename(temporary, target)
   return true
 }
@@ -101,14 +101,14 @@ async function publishOver({ target, temporary, key }: Upload, etag: string): Pr
  * The object under the name, if it is this one. The bytes are compared by the parts' checksums, so it does not matter which
  * upload or attempt put it there.
  */
-async function settle(
+async function settleCommit(
   { target, key, size, partSize, options }: Upload,
   parts: ReadonlyMap<number, WrittenPart>,
   signal: AbortSignal,
 ): Promise<StoredObject> {
   const found = await statFile(target, key)
   if (found?.size === size && (await hasParts(target, partSize, parts, signal))) return found
-  if (options.existing === "fail" && (await isThere(target)))
+  if (options.existing === "fail" && (await exists(target)))
     throw new UnsealError(
       "ERR_DESTINATION_EXISTS",
       `${target} holds ${found ? `another object of ${counted(found.size, "byte")}` : "something that is not a file"}, where one of ${counted(size, "byte")} should be`,

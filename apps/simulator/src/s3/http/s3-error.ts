@@ -2,7 +2,7 @@
  * S3's error codes and statuses (API reference, "Error responses"). The codes belong to the protocol and stay inside the
  * server; Unseal's own codes are for the clients of a store.
  */
-const REFUSALS = {
+const S3_ERRORS = {
   AccessDenied: [403, "Access Denied"],
   AuthorizationHeaderMalformed: [400, "The authorization header that you provided is not valid."],
   AuthorizationQueryParametersError: [400, "Error parsing the X-Amz-Credential parameter."],
@@ -81,10 +81,10 @@ const REFUSALS = {
   ],
 } as const satisfies Record<string, readonly [status: number, message: string]>
 
-export type RefusalCode = keyof typeof REFUSALS
+export type RefusalCode = keyof typeof S3_ERRORS
 
 /** An error document as the answer. `details` are extra elements, which some codes have; `headers` are sent with it. */
-export class Refusal extends Error {
+export class S3Error extends Error {
   readonly code: RefusalCode
   readonly status: number
   readonly details: Readonly<Record<string, string | number>>
@@ -96,9 +96,9 @@ export class Refusal extends Error {
     details: Readonly<Record<string, string | number>> = {},
     headers: Readonly<Record<string, string>> = {},
   ) {
-    super(message ?? REFUSALS[code][1])
+    super(message ?? S3_ERRORS[code][1])
     this.code = code
-    this.status = REFUSALS[code][0]
+    this.status = S3_ERRORS[code][0]
     this.details = details
     this.headers = headers
   }

@@ -8,9 +8,9 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest"
 import { createRawContainer, type RawContainer } from "../harness/azure-rest.ts"
 import { type Azurite, startAzurite } from "../harness/azurite.ts"
 import {
-  type Answer,
   type Exchange,
   type FaultyProxy,
+  type ProxiedResponse,
   startFaultyProxy,
 } from "../harness/network/faulty-proxy.ts"
 import { poisoned } from "../harness/poisoned.ts"
@@ -53,8 +53,8 @@ async function open(limit = new RequestLimit()): Promise<OpenedStore> {
   return poisoned(store)
 }
 
-const refuse = (exchange: Exchange, status: number, code: string, headers: Answer["headers"] = {}) =>
-  exchange.answer({ status, headers: { "x-ms-error-code": code, ...headers }, body: Buffer.alloc(0) })
+const refuse = (exchange: Exchange, status: number, code: string, headers: ProxiedResponse["headers"] = {}) =>
+  exchange.respond({ status, headers: { "x-ms-error-code": code, ...headers }, body: Buffer.alloc(0) })
 
 async function roundTrip(store: OpenedStore, size: number): Promise<void> {
   const key = `${randomUUID()}.ts`
@@ -74,7 +74,7 @@ describe("an account with another clock", () => {
       const date = new Date(Date.now() + aheadMs)
       const signed = Date.parse(exchange.headers["x-ms-date"] as string)
       const skewMs = Math.abs(signed - date.getTime())
-      if (!(skewMs > 15 * 60_000)) return exchange.answer(await exchange.forward())
+      if (!(skewMs > 15 * 60_000)) return exchange.respond(await exchange.forward())
       refusals++
       refuse(exchange, 403, "AuthenticationFailed", { date: date.toUTCString() })
     })
@@ -131,8 +131,8 @@ describe("an account that slows its clients down", () => {
             return refuse(exchange, status, code, headers)
           }
           underWay++
-          const answer = await exchange.forward().finally(() => underWay--)
-          exchange.answer(answer)
+          const response = await exchange.forward().finally(() => underWay--)
+          exchange.respond(response)
         })
         const store = await open(new RequestLimit({ baseMs: 1, maxMs: 20, growMs: 20 }))
         await Promise.all(Array.from({ length: 4 }, () => roundTrip(store, size)))
@@ -148,7 +148,7 @@ describe("a lone refusal among successful answers", () => {
       let requests = 0
       proxy.fault(async (exchange) => {
         if (++requests % 7 === 0) return refuse(exchange, 403, code)
-        exchange.answer(await exchange.forward())
+        exchange.respond(await exchange.forward())
       })
       const store = await open()
       for (let round = 0; round < 3; round++) await roundTrip(store, size)
@@ -164,8 +164,11 @@ describe("a proxy that compresses", () => {
       const store = await open()
       const object = (await store.stat(key, never))!
       proxy.fault(async (exchange) => {
-        const answer = await exchange.forward()
-        exchange.answer({ ...answer, headers: { ...answer.headers, etag: `W/${answer.headers.etag}` } })
+        const response = await exchange.forward()
+        exchange.respond({
+          ...response,
+          headers: { ...response.headers, etag: `W/${response.headers.etag}` },
+        })
       })
       for (const look of [
         () => store.stat(key, never),

@@ -5,7 +5,7 @@ import { retryAfterMs } from "../http/retry-after.ts"
 import { troubled } from "./trouble.ts"
 
 /** The whole object's size, from the answer to a request for its first `length` bytes. `null` if the answer does not tell. */
-export function sizeOf({ statusCode, headers }: IncomingMessage, length: number): number | null {
+export function objectSizeIn({ statusCode, headers }: IncomingMessage, length: number): number | null {
   const range = headers["content-range"] ?? ""
   if (statusCode === 206) {
     const [, last, size] = /^bytes 0-(\d{1,15})\/(\d{1,20})$/.exec(range) ?? []
@@ -33,7 +33,7 @@ export function pinOf(version: string): Record<string, string> {
 }
 
 /** The error for an unexpected answer. `what` says what was requested. */
-export function wrongAnswer(
+export function unexpectedResponse(
   key: string,
   { statusCode: status = 0, statusMessage, headers }: IncomingMessage,
   what: string,

@@ -9,7 +9,7 @@ import type { Bench } from "./bench-context.ts"
 import type { Contender } from "./contest.ts"
 import type { Origin } from "./endpoint.ts"
 import { type Cost, cpuSecondsOf, measureCommands, peakRssOf } from "./measure.ts"
-import { CREDENTIAL, type Passage, sourceBucket } from "./peers.ts"
+import { CREDENTIAL, sourceBucket, type Workload } from "./peers.ts"
 
 export const PROJECT_ID = "123456"
 
@@ -31,7 +31,7 @@ const describe = (settings: Readonly<Record<string, string>>): string =>
     .join(" ") || "defaults"
 
 /** `unseal decrypt`, one process for one archive: its start is in the figures. */
-export function commandLine(bench: Bench, { origin, archiveBytes }: Passage): Contender {
+export function commandLine(bench: Bench, { origin, archiveBytes }: Workload): Contender {
   const from = storeUrl(sourceBucket(archiveBytes), origin, "/cli/archive.ts")
   return {
     name: "**unseal decrypt**",
@@ -56,7 +56,7 @@ export function runCommandLine(bench: Bench, locations: readonly string[], origi
   })
 }
 
-export interface WorkersOptions extends Passage {
+export interface WorkersOptions extends Workload {
   readonly processes?: number
   /** Before those of the command line (`--env`), which override them. */
   readonly env?: Readonly<Record<string, string>>

@@ -3,10 +3,10 @@ import type { IncomingResponse } from "../../http/connection.ts"
 
 /** Elements of error documents, beside code and message, that somebody uses. */
 const DETAILS = ["StorageClass", "Region", "Header"] as const
-export type AnswerDetail = (typeof DETAILS)[number]
+export type ErrorDetail = (typeof DETAILS)[number]
 
 /** An answer that is an error. */
-export class S3AnswerError extends Error {
+export class S3ResponseError extends Error {
   readonly $metadata: { readonly httpStatusCode: number }
   readonly $response: { readonly headers: Readonly<Record<string, string>> }
 
@@ -22,17 +22,17 @@ export class S3AnswerError extends Error {
 }
 
 /** Reads an error answer to its end. */
-export async function answerError(answer: IncomingResponse): Promise<S3AnswerError> {
-  return new S3AnswerError(answer, await documentOf(answer))
+export async function readErrorResponse(response: IncomingResponse): Promise<S3ResponseError> {
+  return new S3ResponseError(response, await documentOf(response))
 }
 
 /** More than any error document. */
 const ERROR_LIMIT = 64 * 1024
 
-async function documentOf(answer: IncomingResponse): Promise<string> {
+async function documentOf(response: IncomingResponse): Promise<string> {
   const pieces: Buffer[] = []
   let size = 0
-  for await (const piece of answer.body) {
+  for await (const piece of response.body) {
     pieces.push(Buffer.from(piece))
     size += piece.length
     if (size > ERROR_LIMIT) break

@@ -8,7 +8,7 @@ import { VendorError } from "./vendor-error.ts"
 /** After this many full pages of known items the list is not growing but broken: nobody records as fast as this reads. */
 const MOST_STALE_PAGES = 20
 
-export interface ListingOptions<Item> {
+export interface OffsetListOptions<Item> {
   /** Items per page. */
   readonly pageSize: number
   /** How many items a page shares with the previous one. Up to that many deletions in between need no step back. */
@@ -21,7 +21,7 @@ export interface ListingOptions<Item> {
  * Yields every item that is in the list throughout the reading exactly once, in the list's order. Items that come or go
  * during the reading may be missing. A server may return shorter pages than requested.
  */
-export async function* readShiftingList<Item>(options: ListingOptions<Item>): AsyncGenerator<Item> {
+export async function* listByOffset<Item>(options: OffsetListOptions<Item>): AsyncGenerator<Item> {
   const { pageSize, overlap, fetchPage, idOf } = options
   const seen = new Set<string>()
   let offset = 0
