@@ -60,7 +60,7 @@ test.each<[string, number, (store: Store) => Promise<unknown>]>([
     const store = await openAzure(5_000)
     await expect(ask(store)).rejects.toMatchObject({
       code: "ERR_STORE_UNAVAILABLE",
-      message: expect.stringMatching(/^(listing|reading) .*: the answer has more than 16777216 bytes$/),
+      message: expect.stringMatching(/^(listing|reading) .*: the response has more than 16777216 bytes$/),
     })
     await closed
     await store.close()

@@ -69,7 +69,7 @@ test.each(["200 OK", "400 Bad Request"])(
     const store = await openS3()
     const create = { contentType: "video/mp2t", metadata: {}, existing: "fail" } as const
     await expect(store.create("k", 100 * 1024 * 1024, create, signal)).rejects.toMatchObject({
-      message: expect.stringContaining("the answer has more than 16777216 bytes"),
+      message: expect.stringContaining("the response has more than 16777216 bytes"),
     })
     await store.close()
   },
@@ -107,7 +107,7 @@ test.each([
       return [index + 1, { size, tag: '"e"' }] as const
     })
     await expect(writer.complete(new Map(parts), signal)).rejects.toMatchObject({
-      ...{ code, message: expect.stringContaining("the answer has more than 16777216 bytes") },
+      ...{ code, message: expect.stringContaining("the response has more than 16777216 bytes") },
     })
     await store.close()
   },

@@ -37,7 +37,7 @@ interface SdkResponse {
 }
 
 /** The SDK reads every answer whole. The longest, a listing of a thousand long keys, takes a few MiB. */
-const ANSWER_LIMIT = 16 * 1024 * 1024
+const RESPONSE_LIMIT = 16 * 1024 * 1024
 
 /** An answer's body as the stream that the SDK requires. */
 class ResponseStream extends Readable {
@@ -53,8 +53,8 @@ class ResponseStream extends Readable {
     this.pieces.next().then(
       ({ done, value }) => {
         this.#size += value?.length ?? 0
-        if (this.#size > ANSWER_LIMIT)
-          this.destroy(new ConnectionError(`the answer has more than ${ANSWER_LIMIT} bytes`))
+        if (this.#size > RESPONSE_LIMIT)
+          this.destroy(new ConnectionError(`the response has more than ${RESPONSE_LIMIT} bytes`))
         else this.push(done ? null : Uint8Array.from(value))
       },
       (error: Error) => this.destroy(error),
