@@ -112,6 +112,12 @@ export const RULES: readonly Rule[] = [
     broken: ["packages/archive/src/decrypt/archive.ts", "@unseal/vendor/client"],
   },
   {
+    reason: "the observer shows what the queue tells of itself: it knows no archive, no store and no vendor",
+    where: /^packages\/observer\//,
+    isForbidden: within(/^packages\/(?!(observer|queue|service)\/|archive\/src\/waiting\.ts$)/),
+    broken: ["packages/observer/src/observer.ts", "@unseal/archive/store/open"],
+  },
+  {
     reason: "whoever speaks with the vendor knows no queue and no process: the command line uses it as well",
     where: /^packages\/vendor\//,
     isForbidden: within(/^packages\/(queue|service)\//),

@@ -1,5 +1,7 @@
 /** `docs/metrics.md`: what ingest and worker show at `/metrics`, as they register it. */
 
+import { createConnectionMetrics } from "@unseal/observer/connection-metrics"
+import { describeObserver, type Observed } from "@unseal/observer/observer"
 import { createLogger } from "@unseal/service/log/logger"
 import {
   createRegistry,
@@ -11,24 +13,22 @@ import { createReloadMetrics } from "@unseal/service/projects/reloading"
 import { createCutRecorder, createOutcomeRecorder } from "../../apps/ingest/src/outcome.ts"
 import { createKeyMetrics } from "../../apps/worker/src/keys/metrics.ts"
 import { createWorkerMetrics } from "../../apps/worker/src/metrics.ts"
-import {
-  createAccountMetrics,
-  createQueueMetrics,
-  createSuspensionMetrics,
-} from "../../apps/worker/src/watch/queue-metrics.ts"
 import { createStoreNotices } from "../../apps/worker/src/watch/store-notices.ts"
 import { code, generated, table } from "./markdown.ts"
 
 const logger = createLogger("documents", "silent")
 const NO_PROJECTS = { ids: [], get: () => undefined }
-const never = () => new Promise<never>(() => {})
+const NOTHING: Observed = { queue: async () => null, server: async () => null }
 
 /** A registry with what ingest shows; nothing is behind it. */
 export function ingestRegistry(
   projects: Parameters<typeof createOutcomeRecorder>[2] = NO_PROJECTS,
+  observed: Observed = NOTHING,
 ): Registry {
   const registry = createRegistry()
   createReloadMetrics(registry)
+  createConnectionMetrics(registry)
+  describeObserver(registry, projects, observed)
   createOutcomeRecorder(registry, logger, projects)
   createCutRecorder(registry, logger)
   return registry
@@ -36,7 +36,7 @@ export function ingestRegistry(
 
 /** What a worker has to show only while something is wrong. */
 interface Troubles {
-  readonly suspensions: Parameters<typeof createSuspensionMetrics>[2]
+  readonly observed: Observed
   readonly limits: Parameters<ReturnType<typeof createWorkerMetrics>["watchRequestLimits"]>[0]
   readonly asides: Parameters<ReturnType<typeof createWorkerMetrics>["watchAsides"]>[0]
 }
@@ -44,21 +44,15 @@ interface Troubles {
 /** A registry with what a worker shows; nothing is behind it but the troubles that are given. */
 export function workerRegistry(
   projects: { readonly ids: readonly string[] } = NO_PROJECTS,
-  { suspensions, limits, asides }: Troubles = { suspensions: never, limits: () => [], asides: () => [] },
+  { observed, limits, asides }: Troubles = { observed: NOTHING, limits: () => [], asides: () => [] },
 ): Registry {
   const registry = createRegistry()
   createReloadMetrics(registry)
   const metrics = createWorkerMetrics(registry, projects, { holders: 0 })
   metrics.watchRequestLimits(limits)
   metrics.watchAsides(asides)
-  createQueueMetrics(registry, {
-    status: never,
-    backlog: never,
-    memory: never,
-    deadLetters: { count: never },
-  })
-  createAccountMetrics(registry, never)
-  createSuspensionMetrics(registry, projects, suspensions)
+  createConnectionMetrics(registry)
+  describeObserver(registry, projects, observed)
   createStoreNotices(registry, logger)
   createKeyMetrics(registry, projects, { keys: async () => [] })
   return registry
@@ -125,8 +119,9 @@ export function metricsDocument(): string {
   return generated(
     "Metrics",
     "Ingest and workers show these at `/metrics` of their admin port, as Prometheus text. Labels come from closed sets: a value from outside is `unknown`, so no input can create a series.",
-    "*Over replicas* says how to combine the values of several processes. Counters and histograms add up. A gauge of the queue is the same in every worker, so a sum would count it several times.",
-    "A counter with up to 500 series shows all of them from 0, so that a rate sees the first event. With more, as with many projects, each series begins with its first event. A value that Redis does not give within a second is `NaN`.",
+    "*Over replicas* says how to combine the values of several processes. Counters and histograms add up. The state of the queue and of Redis is shown by one process, the one whose `unseal_queue_observer` is 1; the others have no such series. While that changes there may be none for some seconds, or two, so combine them as the column says, never by `sum`.",
+    "A counter with up to 500 series shows all of them from 0, so that a rate sees the first event. With more, as with many projects, each series begins with its first event. A value that Redis does not give within a second is absent.",
+    "A gauge has at most 1,000 series, and another metric at most 2,000: what comes after them counts as `other`. `UNSEAL_METRICS_PROJECT_LABEL=0` drops the label `project`. Counters then add up over projects, and the help text of a gauge says what it shows.",
     "Each process also shows `process_…` and `nodejs_…`: CPU, memory, descriptors, lag of the event loop and garbage collection, as [prom-client](https://github.com/siimon/prom-client) names them.",
     table(["metric", "process", "type", "unit", "labels", "over replicas", "meaning"], rows),
   )

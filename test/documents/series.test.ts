@@ -1,4 +1,5 @@
 import { ERROR_CODES, type ErrorCode } from "@unseal/archive/errors"
+import type { QueueState } from "@unseal/queue/observer/queue-state"
 import { SUSPENDING_CODES, WAITING_CODES } from "@unseal/queue/run/ending"
 import { SIDES } from "@unseal/queue/suspension/state"
 import { expect, it } from "vitest"
@@ -7,6 +8,13 @@ import { ingestRegistry, workerRegistry } from "./metrics.ts"
 
 const project = { id: "123456", callbackAuth: "signed", signatureSecrets: ["0123456789abcdef"] } as const
 const projects = { ids: ["123456"], get: (id: string) => (id === project.id ? project : undefined) }
+const QUEUE: QueueState = {
+  jobs: { waiting: 0, active: 0, delayed: 0, suspended: 0, completed: 0, failed: 0 },
+  ...{ oldestWaitingSeconds: 0, oldestUnfinishedSeconds: 0, oldestDeadLetterSeconds: 0 },
+  backlog: { waitingBytes: 0, activeBytes: 0, delayedBytes: 0, isPaused: false },
+  accounts: { accepted: 0, committed: 0, deadLetters: 0, live: 0, discarded: 0, missing: 0 },
+  ...{ deadLetters: new Map(), suspensions: [], lastCallbackSeconds: null, sweep: null },
+}
 const seriesOf = async (registry: ReturnType<typeof ingestRegistry>, pattern: RegExp) =>
   (await registry.metrics()).match(pattern) ?? []
 
@@ -27,7 +35,13 @@ it("what is suspended, slowed down or stood aside from has the series that the d
   const one = { projectId: "123456", reason: "", remedy: "", since: "", nextProbeAt: null }
   const all = SIDES.flatMap((side) => SUSPENDING_CODES.map((code) => ({ ...one, side, code })))
   const registry = workerRegistry(projects, {
-    suspensions: async () => all.map((suspension) => ({ ...suspension, seconds: 1, probes: 1, held: 1 })),
+    observed: {
+      queue: async () => ({
+        ...QUEUE,
+        suspensions: all.map((one) => ({ ...one, seconds: 1, probes: 1, held: 1 })),
+      }),
+      server: async () => null,
+    },
     limits: () =>
       (["source", "destination"] as const).map((side) => ({ projectId: "123456", side, limit: 2 })),
     asides: () => SIDES.map((side) => ({ projectId: "123456", side, code: "ERR_STORE_DENIED" })),
@@ -35,13 +49,14 @@ it("what is suspended, slowed down or stood aside from has the series that the d
   const names = [
     "unseal_suspended",
     "unseal_suspended_seconds",
+    "unseal_suspended_archives",
     "unseal_store_requests_limit",
     "unseal_worker_aside",
   ]
   const rows = rowsOf("metrics.md").filter(([cell]) => names.includes(codeIn(cell)[0]!))
-  expect(rows).toHaveLength(4)
+  expect(rows).toHaveLength(5)
   expect(compareWithDocument(exposedIn(await registry.metrics()), rows)).toBe(
-    2 * all.length + 2 + SIDES.length,
+    3 * all.length + 2 + SIDES.length,
   )
 })
 

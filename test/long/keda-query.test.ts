@@ -15,7 +15,7 @@ let prometheus: Prometheus
 beforeAll(async () => {
   prometheus = await startPrometheus(250)
   system = await startSystem({ store: "s3", workers: 1 })
-  await prometheus.scrape(system.workers.map(({ ports }) => ports.admin!))
+  await prometheus.scrape([system.ingest, ...system.workers].map(({ ports }) => ports.admin!))
 })
 afterAll(async () => {
   await system?.close()

@@ -36,6 +36,7 @@ export const schema = z.object({
   UNSEAL_HOST: text("an address or a name").optional(),
   UNSEAL_PORT: port(),
   UNSEAL_ADMIN_PORT: port(),
+  UNSEAL_METRICS_PROJECT_LABEL: flag(),
   UNSEAL_CALLBACK_MAX_AGE_MS: milliseconds({ min: 60_000 }),
   UNSEAL_CALLBACK_NETWORKS: networks().optional(),
   UNSEAL_TRUSTED_PROXIES: networks().transform(trustProxies).optional(),

@@ -1,4 +1,6 @@
 import type { AddressInfo } from "node:net"
+import { createConnectionMetrics } from "@unseal/observer/connection-metrics"
+import { createObserver } from "@unseal/observer/observer"
 import { findDuplicateOf } from "@unseal/queue/enqueue/duplicate-of"
 import { createProducer, type ProducerOptions } from "@unseal/queue/enqueue/producer"
 import { watchRedis } from "@unseal/queue/redis/health"
@@ -28,10 +30,16 @@ export const runIngest = (variant: IngestVariant = {}): Promise<void> =>
   runProcess("ingest", async ({ logger, fail }) => {
     const config = readConfig()
     logger.level = config.LOG_LEVEL
-    const registry = createRegistry()
+    const registry = createRegistry({ projectLabel: config.UNSEAL_METRICS_PROJECT_LABEL })
     await reachRedis(config)
     const redis = connectRedis(config, "producer", logger)
-    const health = watchRedis({ connection: redis, queue: config.UNSEAL_QUEUE, logger })
+    const health = watchRedis({
+      ...{ connection: redis, queue: config.UNSEAL_QUEUE, logger },
+      onLook: createConnectionMetrics(registry),
+    })
+    const observer = createObserver({
+      ...{ registry, projects: config.projects, connection: redis, queue: config.UNSEAL_QUEUE },
+    })
     watchDurability({
       ...{ redis, logger, policy: config.UNSEAL_REDIS_DURABILITY, problems: durabilityProblems },
       refuse: (error) => fail(error, "redis may lose jobs"),
@@ -42,6 +50,7 @@ export const runIngest = (variant: IngestVariant = {}): Promise<void> =>
       queue: config.UNSEAL_QUEUE,
       deadlineMs: ENQUEUE_DEADLINE_MS,
       replicas: config.UNSEAL_REDIS_REPLICAS,
+      areCallbacks: true,
       ...variant,
       logger,
     })
@@ -82,7 +91,7 @@ export const runIngest = (variant: IngestVariant = {}): Promise<void> =>
         await drain()
         await watch.close()
         health.close()
-        await producer.close()
+        await Promise.all([producer.close(), observer.close()])
         redis.disconnect()
         await admin.close()
       },

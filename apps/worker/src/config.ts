@@ -8,6 +8,7 @@ import { REDIS_SETTINGS } from "@unseal/service/redis/settings"
 import {
   choice,
   type Environment,
+  flag,
   integer,
   logLevel,
   milliseconds,
@@ -37,6 +38,7 @@ export const schema = z.object({
   UNSEAL_REDIS_DURABILITY: choice(["require", "warn"]),
   UNSEAL_HOST: text("an address or a name").optional(),
   UNSEAL_ADMIN_PORT: port(),
+  UNSEAL_METRICS_PROJECT_LABEL: flag(),
   UNSEAL_CONCURRENCY: integer({ min: 1, max: 1_000 }),
   UNSEAL_PARTS_IN_FLIGHT: integer({ min: 1, max: 10_000 }),
   // Smaller parts cost more in requests than in bytes. Larger ones would not fit in a request of any store.

@@ -31,7 +31,7 @@ export const runWorker = ({
     const { settings } = config
     useProxies(config.env)
     logger.level = settings.LOG_LEVEL
-    const registry = createRegistry()
+    const registry = createRegistry({ projectLabel: settings.UNSEAL_METRICS_PROJECT_LABEL })
     await reachRedis(settings)
     const redis = connectRedis(settings, "consumer", logger)
     watchDurability({

@@ -1,14 +1,11 @@
 import { counted } from "@unseal/archive/counted"
 import { createByteBudget } from "@unseal/archive/decrypt/budget"
-import { readAccounts } from "@unseal/queue/accounting"
-import { readBacklog } from "@unseal/queue/backlog"
-import { openDeadLetters } from "@unseal/queue/dead-letters/dead-letters"
+import { createConnectionMetrics } from "@unseal/observer/connection-metrics"
+import { createObserver } from "@unseal/observer/observer"
+import type { RedisClient } from "@unseal/queue/redis/client"
 import { type RedisHealth, watchRedis } from "@unseal/queue/redis/health"
-import { readMemory } from "@unseal/queue/redis/server"
 import { type Consumer, type ConsumerOptions, createConsumer } from "@unseal/queue/run/consumer"
 import type { FailureCode } from "@unseal/queue/run/ending"
-import { queueStatus } from "@unseal/queue/status"
-import { listSuspensions } from "@unseal/queue/suspension/state"
 import type { Logger } from "@unseal/service/log/logger"
 import type { Registry } from "@unseal/service/metrics"
 import type { Config } from "./config.ts"
@@ -19,7 +16,6 @@ import { openProjectResources, type ProjectResourcesOptions } from "./run/projec
 import { createReport } from "./run/report.ts"
 import type { RunDecorator } from "./run/run-decorator.ts"
 import { createJobRunner, type JobResult } from "./run/run-job.ts"
-import { createAccountMetrics, createQueueMetrics, createSuspensionMetrics } from "./watch/queue-metrics.ts"
 import { createStoreNotices } from "./watch/store-notices.ts"
 import { surveyProjects } from "./watch/survey.ts"
 
@@ -42,7 +38,7 @@ export interface Worker {
 export interface WorkerOptions {
   readonly config: Config
   /** Made by `connectRedis`. The worker does not close it. */
-  readonly redis: Parameters<typeof queueStatus>[0]
+  readonly redis: RedisClient
   readonly registry: Registry
   readonly logger: Logger
   /** Wrapped around each run, the first one innermost. */
@@ -62,15 +58,7 @@ export function createWorker(options: WorkerOptions): Worker {
   const queue = settings.UNSEAL_QUEUE
   const budget = createByteBudget(settings.UNSEAL_PARTS_IN_FLIGHT * settings.UNSEAL_PART_SIZE_BYTES)
   const metrics = createWorkerMetrics(registry, projects, budget)
-  const deadLetters = openDeadLetters({ connection: redis, queue })
-  createQueueMetrics(registry, {
-    status: () => queueStatus(redis, queue),
-    backlog: () => readBacklog(redis, queue),
-    memory: () => readMemory(redis, queue),
-    deadLetters,
-  })
-  createAccountMetrics(registry, () => readAccounts(redis, queue))
-  createSuspensionMetrics(registry, projects, () => listSuspensions(redis, queue))
+  const observer = createObserver({ registry, projects, connection: redis, queue })
   const onRetry = (code: FailureCode) => metrics.retried("request", code)
   const projectResources = openProjectResources({
     config,
@@ -103,7 +91,10 @@ export function createWorker(options: WorkerOptions): Worker {
     },
   })
 
-  const health = watchRedis({ connection: redis, queue, logger })
+  const health = watchRedis({
+    ...{ connection: redis, queue, logger },
+    onLook: createConnectionMetrics(registry),
+  })
   const limitMs = Math.max(STUCK_LOCKS * settings.UNSEAL_LOCK_MS, STUCK_MS)
   const live = () => whyStuck(consumer, health, limitMs)
   const closing = new AbortController()
@@ -132,7 +123,7 @@ export function createWorker(options: WorkerOptions): Worker {
       health.close()
       closing.abort()
       await consumer.close()
-      await Promise.all([projectResources.close(), deadLetters.close()])
+      await Promise.all([projectResources.close(), observer.close()])
     },
   }
 }

@@ -4,6 +4,7 @@ import { UnsealError } from "@unseal/archive/errors"
 import type { OpenUpload } from "@unseal/archive/store/contract"
 import { jobIdOf } from "@unseal/queue/jobs/job"
 import { checkpointKey } from "@unseal/queue/names"
+import { readSweep } from "@unseal/queue/sweep-note"
 import { expect, test } from "vitest"
 import { giveDeadLetters, newPayload, useQueue } from "../../../test/harness/queue.ts"
 import { type JanitorEvent, type JanitorOptions, type SweptStore, sweepUploads } from "./janitor.ts"
@@ -72,6 +73,10 @@ test("reports each orphan and each store, once for all projects that share it", 
     },
   })
   expect([one.aborted, one.closed, two.aborted.length, two.closed]).toEqual([orphans, 1, 1, 1])
+  // For the metrics: what is left.
+  expect((await readSweep(current.client, current.name))!.uploads).toEqual({
+    ...{ owned: 0, young: 1, orphan: 0, foreign: 2 },
+  })
 })
 
 test("leaves what a live job or a dead letter has begun, among more than it looks up at once", async () => {
@@ -89,6 +94,7 @@ test("leaves what a live job or a dead letter has begun, among more than it look
   const projects = [project("7", "s3://one")]
   const dry = await Array.fromAsync(sweep(opened({ "s3://one": store }), { projects, dryRun: true }))
   expect(dry).toHaveLength(2_301)
+  expect((await readSweep(current.client, current.name))!.uploads).toMatchObject({ owned: 2, orphan: 2_300 })
   expect(store.aborted).toEqual([])
   const events = await Array.fromAsync(sweep(opened({ "s3://one": store }), { projects }))
   expect(events.at(-1)).toMatchObject({ kind: "swept", sweep: { open: 2_302, owned: 2 } })
@@ -106,6 +112,7 @@ test("a store that fails is reported with what was found until then, and the oth
     { kind: "orphan" },
     { kind: "swept" },
   ])
+  expect(await readSweep(current.client, current.name)).toBeNull()
   // An error that is not a store's is a fault of the program, and must not be skipped.
   const bug = async () => Promise.reject(new TypeError("no function"))
   await expect(Array.fromAsync(sweep(opened(stores, { "s3://one": bug }), { projects }))).rejects.toThrow(

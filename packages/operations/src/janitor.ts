@@ -17,6 +17,7 @@ import { isUnsealError, type UnsealError } from "@unseal/archive/errors"
 import { recordKeyOf } from "@unseal/archive/record/record"
 import type { OpenedStore, OpenUpload } from "@unseal/archive/store/contract"
 import { findUploadOwners } from "@unseal/queue/jobs/upload-owners"
+import { noteSweep } from "@unseal/queue/sweep-note"
 import { matchesKeyTemplate } from "@unseal/service/projects/key-template"
 import type { DestinationProject } from "@unseal/service/projects/projects"
 import { requireDuration } from "./operation-error.ts"
@@ -73,7 +74,8 @@ export type JanitorEvent =
 const BATCH = 1_000
 
 /**
- * Sweeps the destinations of `projects`, one store after the other, and yields each orphan and each store. Nothing happens before
+ * Sweeps the destinations of `projects`, one store after the other, and yields each orphan and each store. Then it notes in Redis
+ * what is left, for the metrics, if no store failed. Nothing happens before
  * the first event is requested, or after the loop is left. Throws `ERR_OPTION_INVALID` at once; also what opening a store throws.
  * An abort of `signal` ends it with its reason.
  */
@@ -91,6 +93,8 @@ async function* sweepStores(
   { projects, olderThanMs, dryRun }: JanitorOptions,
   signal: AbortSignal,
 ): AsyncGenerator<JanitorEvent> {
+  const left = { owned: 0, young: 0, orphan: 0, foreign: 0 }
+  let isComplete = true
   for (const [url, sharers] of Map.groupBy(projects, ({ destination }) => destination)) {
     signal.throwIfAborted()
     const store = await dependencies.openStore(url)
@@ -113,15 +117,22 @@ async function* sweepStores(
           yield { kind: "orphan", store: store.location, orphan }
         }
       }
+      left.owned += sweep.owned
+      left.young += sweep.young
+      left.foreign += sweep.foreign
+      left.orphan += dryRun ? orphans.length : 0
       yield { kind: "swept", sweep }
     } catch (error) {
       // The other stores need not wait for this one.
       if (signal.aborted || !isUnsealError(error)) throw error
+      isComplete = false
       yield { kind: "failed", sweep, error }
     } finally {
       await store.close()
     }
   }
+  // What a part of the stores holds would be a wrong answer.
+  if (isComplete) await noteSweep(dependencies.connection, dependencies.queue, left)
 }
 
 /** The open uploads that may be orphans, in batches. Counts the others. */

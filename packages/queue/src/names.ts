@@ -33,3 +33,12 @@ export const heldKey = (queue: string, name: string): string => `${queuePrefix(q
 
 /** The Redis key of when each suspension ended last. Outside BullMQ's own names. */
 export const endedSuspensionsKey = (queue: string): string => `${queuePrefix(queue)}:suspensions:ended`
+
+/** The Redis key of the live jobs by when they were added (live-jobs.ts). Outside BullMQ's own names. */
+export const liveKey = (queue: string): string => `${queuePrefix(queue)}:live`
+
+/** The Redis key of the observer's lease (observer/lease.ts). Outside BullMQ's own names. */
+export const observerKey = (queue: string): string => `${queuePrefix(queue)}:observer`
+
+/** The Redis key of what the janitor's last sweep found (sweep-note.ts). Outside BullMQ's own names. */
+export const sweepKey = (queue: string): string => `${queuePrefix(queue)}:uploads`

@@ -38,7 +38,7 @@ export const ADMIN_ENDPOINTS = {
   },
   "/metrics": {
     tells: "the metrics, as Prometheus text",
-    answers: { 200: "the metrics; a value that Redis does not give within a second is `NaN`" },
+    answers: { 200: "the metrics; a value that Redis does not give within a second is absent" },
   },
 } as const satisfies Record<string, { tells: string; answers: Readonly<Record<number, string>> }>
 

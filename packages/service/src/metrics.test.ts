@@ -106,6 +106,73 @@ describe("closed label sets", () => {
     expect(text).not.toContain('key="a"')
   })
 
+  it("are bounded: what comes after a metric's last series counts as other, and nothing is lost", async () => {
+    const registry = createRegistry()
+    const projects = Array.from({ length: 5_000 }, (_, index) => String(100_000 + index))
+    const labels = { project: () => projects, outcome: ["x", "y"] }
+    const counter = createCounter(registry, { name: "c_total", help: "c", labels })
+    for (const project of projects) counter.increase({ project, outcome: "x" }, 2)
+    createGauge(registry, {
+      ...{
+        name: "g",
+        help: "g",
+        labels: { project: () => projects },
+        overReplicas: "max",
+        overProjects: "max",
+      },
+      collect: (set) => projects.forEach((project, index) => void set({ project }, index)),
+    })
+    for (const scrape of [await registry.metrics(), await registry.metrics()]) {
+      expect(scrape.match(/^c_total\{/gm)).toHaveLength(2_001)
+      expect(scrape).toContain('c_total{project="other",outcome="x"} 6000')
+      expect(scrape.match(/^g\{/gm)).toHaveLength(1_001)
+      expect(scrape).toContain('g{project="other"} 4999')
+    }
+  })
+
+  it("have no label project where it is dropped: counters add up, gauges combine as they say", async () => {
+    const registry = createRegistry({ projectLabel: false })
+    const projects = ["1", "2", "3"]
+    const labels = { project: () => projects, outcome: ["x", "y", "z"] }
+    const possible = ({ project, outcome }: { project: string; outcome: string }) =>
+      outcome === "x" ? project !== "unknown" : outcome === "y" && project === "unknown"
+    const counter = createCounter(registry, { name: "c_total", help: "c", labels, possible })
+    const shown = async (name: string) =>
+      (await registry.metrics())
+        .split("\n")
+        .filter((line) => line.startsWith(`${name}{`) || line.startsWith(`${name} `))
+    expect(await shown("c_total")).toEqual(['c_total{outcome="x"} 0', 'c_total{outcome="y"} 0'])
+    for (const project of [...projects, "from outside"]) counter.increase({ project, outcome: "x" })
+    expect(await shown("c_total")).toEqual(['c_total{outcome="x"} 4', 'c_total{outcome="y"} 0'])
+    for (const [name, overProjects] of [
+      ["a", "sum"],
+      ["b", "max"],
+      ["d", "min"],
+    ] as const)
+      createGauge(registry, {
+        ...{ name, help: "g", labels: { project: () => projects }, overReplicas: "max", overProjects },
+        collect: (set) => projects.forEach((project) => void set({ project }, Number(project))),
+      })
+    expect([await shown("a"), await shown("b"), await shown("d")]).toEqual([["a 6"], ["b 3"], ["d 1"]])
+  })
+
+  it("are absent from a gauge that knows nothing at a scrape", async () => {
+    const registry = createRegistry()
+    let isKnown = true
+    for (const [name, labels] of [
+      ["g", {}],
+      ["h", { state: ["wait"] }],
+    ] as const)
+      createGauge(registry, {
+        ...{ name, help: "g", labels: labels as Record<string, readonly string[]>, overReplicas: "max" },
+        collect: (set) => void (isKnown && set(name === "g" ? {} : { state: "wait" }, 7)),
+      })
+    const shown = async () => (await registry.metrics()).split("\n").filter((line) => /^[gh]\b/.test(line))
+    expect(await shown()).toEqual(["g 7", 'h{state="wait"} 7'])
+    isKnown = false
+    expect(await shown()).toEqual([])
+  })
+
   it("work without labels", async () => {
     const registry = createRegistry()
     const gauge = createGauge(registry, { name: "g", help: "g", labels: {}, overReplicas: "sum" })

@@ -1,33 +1,20 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client"
+import { combinations, isChanging, type LabelSets, type Labels, seriesOf, whenChanged } from "./label-sets.ts"
 import { VERSION } from "./version.ts"
 
 export type { Registry } from "prom-client"
+export { UNKNOWN } from "./label-sets.ts"
 
-/** A label's values, if they may change while the process runs, as configured projects do. A change makes a new array. */
-export type ChangingSet = () => readonly string[]
-
-/** The allowed values of each label. A changing set also has `unknown`. */
-export type LabelSets = Readonly<Record<string, readonly string[] | ChangingSet>>
-
-/** One value for each label. */
-export type Labels<Sets extends LabelSets> = {
-  readonly [Name in keyof Sets]: Sets[Name] extends readonly (infer Value)[] ? Value : string
-}
-
-/** The label of a value in no set: outside input must never make a scrape grow. */
-export const UNKNOWN = "unknown"
+/** Series of one counter or histogram. What comes after them counts as `other`, so that a thousand projects fit in a scrape of 1 MB. */
+const MAX_SERIES = 2_000
+/** Series of one gauge. A worker has several with a series for each project. */
+const MAX_GAUGE_SERIES = 1_000
 
 /**
- * Up to this many series of a metric begin at 0, so that a rate includes the first event. Beyond that each series begins with its
- * first event: a scrape grows with what happened, not with what could happen.
+ * How to combine several values of a metric: `sum`, or `max` or `min` if all are the same, or if the worst counts. `each`: values
+ * can't be combined.
  */
-const MAX_INITIAL_SERIES = 500
-
-/**
- * How to combine the values of several replicas: `sum`, or `max` or `min` if each shows the same value, or if the worst counts.
- * `each`: values can't be combined.
- */
-export type OverReplicas = "sum" | "max" | "min" | "each"
+export type Combination = "sum" | "max" | "min" | "each"
 
 /** The documentation of a metric. */
 export interface MetricDescription {
@@ -35,14 +22,19 @@ export interface MetricDescription {
   readonly type: "counter" | "gauge" | "histogram"
   readonly help: string
   readonly labels: LabelSets
-  readonly overReplicas: OverReplicas
+  readonly overReplicas: Combination
 }
 
-const DESCRIPTIONS = new WeakMap<Registry, MetricDescription[]>()
+interface Known {
+  readonly metrics: MetricDescription[]
+  readonly dropped: string | undefined
+}
+
+const KNOWN = new WeakMap<Registry, Known>()
 
 /** Unseal's own metrics in `registry`, in order of creation. */
 export const describeMetrics = (registry: Registry): readonly MetricDescription[] =>
-  DESCRIPTIONS.get(registry) ?? []
+  KNOWN.get(registry)?.metrics ?? []
 
 /**
  * Gauges of prom-client with names like counters, which promtool rejects. The same metrics without `_total` have equal
@@ -55,9 +47,14 @@ const MISNAMED = [
 ]
 
 /** Creates a registry with Node's process metrics and `unseal_build_info{version,node}`. */
-export function createRegistry(): Registry {
+export function createRegistry({
+  projectLabel = true,
+}: {
+  /** `false` drops the label `project` of every metric. */
+  readonly projectLabel?: boolean
+} = {}): Registry {
   const registry = new Registry()
-  DESCRIPTIONS.set(registry, [])
+  KNOWN.set(registry, { metrics: [], dropped: projectLabel ? undefined : "project" })
   collectDefaultMetrics({ register: registry })
   for (const name of MISNAMED) registry.removeSingleMetric(name)
   createGauge(registry, {
@@ -79,9 +76,11 @@ function describe(
   registry: Registry,
   type: MetricDescription["type"],
   { name, help, labels }: Definition<LabelSets>,
-  overReplicas: OverReplicas = "sum",
-): void {
-  DESCRIPTIONS.get(registry)?.push({ name, type, help, labels, overReplicas })
+  overReplicas: Combination = "sum",
+): string | undefined {
+  const known = KNOWN.get(registry)
+  known?.metrics.push({ name, type, help, labels, overReplicas })
+  return known?.dropped
 }
 
 /**
@@ -97,24 +96,22 @@ export function createCounter<const Sets extends LabelSets>(
     possible = () => true,
   }: Definition<Sets> & { readonly possible?: (values: Labels<Sets>) => boolean },
 ): { increase(values: Labels<Sets>, by?: number): void } {
-  describe(registry, "counter", { name, help, labels })
-  const begin = whenChanged(
-    labels,
-    (combination) => possible(combination as Labels<Sets>),
-    (combination) => counter.inc(combination, 0),
-  )
+  const dropped = describe(registry, "counter", { name, help, labels })
+  const series = seriesOf(labels, MAX_SERIES, dropped)
+  const isPossible = (combination: object) => possible(combination as Labels<Sets>)
+  const begin = whenChanged(labels, dropped, isPossible, (one) => counter.inc(series.of(one), 0))
   const counter = new Counter({
-    ...{ name, help, labelNames: Object.keys(labels), registers: [registry] },
+    ...{ name, help, labelNames: [...series.names], registers: [registry] },
     collect: begin,
   })
   begin()
-  const close = closed(labels)
-  return { increase: (values, by = 1) => counter.inc(close(values), by) }
+  return { increase: (values, by = 1) => counter.inc(series.of(values), by) }
 }
 
 /**
- * Creates a gauge whose labels are closed sets. All series begin at 0. `collect` is awaited at every scrape and sets the gauge.
- * With a changing set there are only the series that `collect` sets, so removed values do not show as 0.
+ * Creates a gauge whose labels are closed sets. With `collect`, which is awaited at every scrape, it has only the series that
+ * `collect` sets: what is not known is absent, and never 0. Without it, all series begin at 0. Values of one series, as those of
+ * several projects once the label is dropped, are combined by `overProjects` (default: `sum`).
  */
 export function createGauge<const Sets extends LabelSets>(
   registry: Registry,
@@ -123,117 +120,75 @@ export function createGauge<const Sets extends LabelSets>(
     help,
     labels,
     overReplicas,
+    overProjects = "sum",
     collect,
   }: Definition<Sets> & {
-    readonly overReplicas: OverReplicas
+    readonly overReplicas: Combination
+    readonly overProjects?: Exclude<Combination, "each">
     collect?: (set: (values: Labels<Sets>, value: number) => void) => Promise<void> | void
   },
 ): { set(values: Labels<Sets>, value: number): void } {
-  describe(registry, "gauge", { name, help, labels }, overReplicas)
-  const changes = Object.values(labels).some((values) => typeof values === "function")
-  const close = closed(labels)
-  const set = (values: Labels<Sets>, value: number) => gauge.set(close(values), value)
+  const dropped = describe(registry, "gauge", { name, help, labels }, overReplicas)
+  const series = seriesOf(labels, MAX_GAUGE_SERIES, dropped)
   const gauge = new Gauge({
     name,
     help,
-    labelNames: Object.keys(labels),
+    labelNames: [...series.names],
     registers: [registry],
-    ...(collect
-      ? {
-          collect() {
-            if (changes) gauge.reset()
-            return collect(set)
-          },
-        }
-      : {}),
+    ...(collect && { collect: () => collectInto(collect) }),
   })
-  if (!changes) for (const combination of combinations(labels)) gauge.set(combination, 0)
-  return { set }
+
+  async function collectInto(fill: NonNullable<typeof collect>): Promise<void> {
+    const values = new Map<string, readonly [labels: Record<string, string>, value: number]>()
+    series.forget()
+    await fill((given, value) => {
+      const labels = series.of(given)
+      const id = Object.values(labels).join("\0")
+      const earlier = values.get(id)?.[1]
+      values.set(id, [labels, earlier === undefined ? value : COMBINE[overProjects](earlier, value)])
+    })
+    gauge.reset()
+    // A reset leaves a gauge without labels at 0.
+    if (series.names.length === 0) gauge.remove()
+    for (const [labels, value] of values.values()) gauge.set(labels, value)
+  }
+
+  if (!collect && !isChanging(labels, dropped))
+    for (const one of combinations(labels, undefined, dropped)) gauge.set(one, 0)
+  return { set: (values, value) => gauge.set(series.of(values), value) }
 }
 
-/** Creates a histogram whose labels are closed sets. `buckets` are upper bounds in the unit at the end of the name. */
+const COMBINE = { sum: (a: number, b: number) => a + b, max: Math.max, min: Math.min }
+
+/**
+ * Creates a histogram whose labels are closed sets. `buckets` are upper bounds in the unit at the end of the name. Series that
+ * `begins` allows (default: all) begin at 0, the others with their first value.
+ */
 export function createHistogram<const Sets extends LabelSets>(
   registry: Registry,
-  { name, help, labels, buckets }: Definition<Sets> & { readonly buckets: readonly number[] },
+  {
+    name,
+    help,
+    labels,
+    buckets,
+    begins = () => true,
+  }: Definition<Sets> & {
+    readonly buckets: readonly number[]
+    readonly begins?: (values: Labels<Sets>) => boolean
+  },
 ): { observe(values: Labels<Sets>, value: number): void } {
-  describe(registry, "histogram", { name, help, labels })
+  const dropped = describe(registry, "histogram", { name, help, labels })
+  const series = seriesOf(labels, MAX_SERIES, dropped)
   const histogram = new Histogram({
     name,
     help,
-    labelNames: Object.keys(labels),
+    labelNames: [...series.names],
     buckets: [...buckets],
     registers: [registry],
   })
-  for (const combination of combinations(labels)) histogram.zero(combination)
-  const close = closed(labels)
-  return { observe: (values, value) => histogram.observe(close(values), value) }
-}
-
-/** The current values of `set`. Each array is made into a set once. */
-function valuesOf(set: LabelSets[string]): () => ReadonlySet<string> {
-  let seen: readonly string[] | undefined
-  let values: ReadonlySet<string> = new Set()
-  return () => {
-    const now = typeof set === "function" ? set() : set
-    if (now !== seen) {
-      seen = now
-      values = new Set(typeof set === "function" ? [...now, UNKNOWN] : now)
-    }
-    return values
-  }
-}
-
-function closed<Sets extends LabelSets>(sets: Sets): (values: Labels<Sets>) => Record<string, string> {
-  const known = Object.entries(sets).map(([name, set]) => [name, valuesOf(set)] as const)
-  return (values) => {
-    const given = values as Readonly<Record<string, string | undefined>>
-    const shown = (name: string, set: ReadonlySet<string>) => {
-      const value = given[name] ?? ""
-      return set.has(value) ? value : UNKNOWN
-    }
-    return Object.fromEntries(known.map(([name, set]) => [name, shown(name, set())]))
-  }
-}
-
-/** Calls `begin` with every `possible` combination of labels, again whenever a set has changed since the last call. */
-function whenChanged(
-  sets: LabelSets,
-  possible: (combination: Record<string, string>) => boolean,
-  begin: (combination: Record<string, string>) => void,
-): () => void {
-  const known = Object.values(sets).map(valuesOf)
-  let seen: readonly ReadonlySet<string>[] = []
-  return () => {
-    const now = known.map((values) => values())
-    if (seen.length > 0 && now.every((values, index) => values === seen[index])) return
-    for (const combination of combinations(sets, possible)) begin(combination)
-    seen = now
-  }
-}
-
-/** Every `possible` combination of labels; none if there are too many to begin at 0. */
-function combinations(
-  sets: LabelSets,
-  possible: (combination: Record<string, string>) => boolean = () => true,
-): Record<string, string>[] {
-  const entries = Object.entries(sets).map(([name, set]) => [name, [...valuesOf(set)()]] as const)
-  const found: Record<string, string>[] = []
-  for (const combination of product(entries)) {
-    if (!possible(combination)) continue
-    // With thousands of projects, the rest need not be computed.
-    if (found.length === MAX_INITIAL_SERIES) return []
-    found.push(combination)
-  }
-  return found
-}
-
-function* product(
-  entries: readonly (readonly [name: string, values: readonly string[]])[],
-): Generator<Record<string, string>> {
-  const [first, ...others] = entries
-  if (first === undefined) return yield {}
-  const [name, values] = first
-  for (const value of values) for (const rest of product(others)) yield { [name]: value, ...rest }
+  for (const one of combinations(labels, (values) => begins(values as Labels<Sets>), dropped))
+    histogram.zero(one)
+  return { observe: (values, value) => histogram.observe(series.of(values), value) }
 }
 
 /** Gauges collected by the same scrape share one answer. */

@@ -1,4 +1,4 @@
-import { countersKey } from "../names.ts"
+import { countersKey, liveKey } from "../names.ts"
 import type { BackendInside } from "./inside.ts"
 
 /** Positions among the KEYS of BullMQ's `moveToFinished`, from 1. */
@@ -6,17 +6,19 @@ const JOB = 12
 const KEYS = 14
 
 /**
- * BullMQ's script as a function, and the job's bytes leave the backlog (backlog.ts) with it. That can't fail: a job whose fields
+ * BullMQ's script as a function, and the job's bytes leave the backlog (backlog.ts), and the job the live ones (live-jobs.ts), with
+ * it. That can't fail: a job whose fields
  * are damaged must end all the same.
  */
 const finishScript = (lua: string): string => `
 local function finish(KEYS, ARGV)
 ${lua}
 end
-local job, counters = KEYS[${JOB}], KEYS[${KEYS + 1}]
+local job, counters, live = KEYS[${JOB}], KEYS[${KEYS + 1}], KEYS[${KEYS + 2}]
 local bytes = redis.pcall("HGET", job, "bytes")
 local answer = finish(KEYS, ARGV)
 if type(answer) == "number" and answer < 0 then return answer end
+redis.pcall("ZREM", live, ARGV[1])
 if type(bytes) == "string" then
   redis.pcall("HDEL", job, "bytes")
   if tonumber(bytes) then redis.pcall("HINCRBY", counters, "bytes", "-" .. bytes) end
@@ -40,8 +42,8 @@ export function finishAndCount(
   const scripted = client as unknown as Scripted
   if (!(COMMAND in scripted)) {
     const { lua } = scripted.scriptsSet[`moveToFinished:${version}`]!
-    scripted.defineCommand(COMMAND, { numberOfKeys: KEYS + 1, lua: finishScript(lua) })
+    scripted.defineCommand(COMMAND, { numberOfKeys: KEYS + 2, lua: finishScript(lua) })
   }
-  const withCounters = [...given.slice(0, KEYS), countersKey(queue), ...given.slice(KEYS)]
-  return (scripted[COMMAND] as (given: unknown[]) => Promise<unknown>)(withCounters)
+  const withOurs = [...given.slice(0, KEYS), countersKey(queue), liveKey(queue), ...given.slice(KEYS)]
+  return (scripted[COMMAND] as (given: unknown[]) => Promise<unknown>)(withOurs)
 }

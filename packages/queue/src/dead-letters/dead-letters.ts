@@ -82,7 +82,7 @@ export function openDeadLetters(options: { connection: RedisClient; queue: strin
       if (payload === null) throw payloadLost(jobId)
       const next = redriveIdOf(jobId)
       const options = { jobId: next, ...JOB_OPTIONS }
-      const [added] = await addJobs(connection, queue, [{ payload, options }], jobId)
+      const [added] = await addJobs(connection, queue, [{ payload, options }], { replaced: jobId })
       if (added === undefined) return null
       if (added === "empty")
         throw new RedriveError(

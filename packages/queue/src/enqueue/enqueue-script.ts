@@ -7,7 +7,7 @@
 import type { JobsOptions, Queue } from "bullmq"
 import { type AddScript, addScriptFor, LAST_PRIORITY } from "../bullmq/inside.ts"
 import { IS_ORPHANED } from "../jobs/orphaned-job.ts"
-import { checkpointKey, countersKey, queueKey, turnsKey } from "../names.ts"
+import { checkpointKey, countersKey, liveKey, queueKey, turnsKey } from "../names.ts"
 import type { RedisClient } from "../redis/client.ts"
 import { backlogBytesOf, FAIR_QUEUE, unitsOf } from "./fair-queue.ts"
 
@@ -23,8 +23,9 @@ export type AddedJob = "this" | "other" | "empty"
 const ANSWERS: readonly AddedJob[] = ["empty", "other", "this"]
 
 /**
- * KEYS: those of BullMQ's script, counters, finish tags.
- * ARGV: prefixes of the keys of jobs and of checkpoints, last priority, the dead letter that the only job replaces or "";
+ * KEYS: those of BullMQ's script, counters, finish tags, live jobs.
+ * ARGV: prefixes of the keys of jobs and of checkpoints, last priority, the dead letter that the only job replaces or "", "1" if
+ * callbacks bring the jobs;
  * for each job: id, nonce as in JSON, project, units, bytes, and BullMQ's three, of which the last is the job's options.
  * Returns for each its place in ANSWERS. A job's bytes join the backlog (backlog.ts) when it joins the line.
  *
@@ -36,10 +37,13 @@ ${lua}
 end
 ${IS_ORPHANED}${FAIR_QUEUE}
 local EMPTY, OTHER, THIS = 0, 1, 2
-local counters, tags = KEYS[${keys.length + 1}], KEYS[${keys.length + 2}]
+local counters, tags, live = KEYS[${keys.length + 1}], KEYS[${keys.length + 2}], KEYS[${keys.length + 3}]
 local prefix, checkpoints, last, replaced = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 
 local added = 0
+local t = redis.call("TIME")
+local now = string.format("%.0f", t[1] * 1000 + math.floor(t[2] / 1000))
+if ARGV[5] == "1" then redis.call("HSET", counters, "callbackAt", now) end
 
 local function putBackInLine(id, priority)
   local count = redis.call("INCR", prefix .. "pc")
@@ -59,14 +63,14 @@ local function makeRoom(id)
 end
 
 -- A dead letter that was discarded meanwhile, or redriven and finished, must not return.
-if replaced ~= "" and not redis.call("ZSCORE", prefix .. "failed", replaced) and redis.call("EXISTS", prefix .. ARGV[5]) == 0 then
+if replaced ~= "" and not redis.call("ZSCORE", prefix .. "failed", replaced) and redis.call("EXISTS", prefix .. ARGV[6]) == 0 then
   return {}
 end
 -- Done before the job can start, so that it need not write again what is already written.
-if replaced ~= "" then redis.call("COPY", checkpoints .. replaced, checkpoints .. ARGV[5]) end
+if replaced ~= "" then redis.call("COPY", checkpoints .. replaced, checkpoints .. ARGV[6]) end
 
 local answers = {}
-for i = 5, #ARGV, 8 do
+for i = 6, #ARGV, 8 do
   local id, nonce, project, units, bytes, described, data, options = unpack(ARGV, i, i + 7)
   local job = prefix .. id
   local isThere = redis.call("EXISTS", job) == 1
@@ -89,6 +93,7 @@ for i = 5, #ARGV, 8 do
       options.priority = priority
       addJob(KEYS, { described, data, cmsgpack.pack(options) })
     end
+    redis.call("ZADD", live, "NX", now, id)
     if redis.call("HSETNX", job, "bytes", bytes) == 1 then added = added + tonumber(bytes) end
   end
   local isNew = answer ~= EMPTY and redis.call("HSETNX", job, "counted", 1) == 1
@@ -105,6 +110,13 @@ return answers`
 
 const COMMAND = "unsealAddJobs"
 
+export interface AddOptions {
+  /** The id of the dead letter whose place the only job takes. */
+  readonly replaced?: string
+  /** Whether callbacks that have just arrived bring the jobs: then the time of the last one is noted. */
+  readonly areCallbacks?: boolean
+}
+
 /**
  * Enqueues `jobs`, which must not be empty, by their projects' start tags, unless they are there already, and counts them as
  * accepted. With `replaced`, one job takes the place of that dead letter and its checkpoint; the dead letter stays if the existing
@@ -115,15 +127,15 @@ export async function addJobs(
   connection: RedisClient,
   queue: Queue,
   jobs: readonly NewJob[],
-  replaced = "",
+  { replaced = "", areCallbacks = false }: AddOptions = {},
 ): Promise<AddedJob[]> {
   const { name } = queue
   const { script, given } = await addScriptFor(connection, queue, jobs)
   if (!(COMMAND in connection))
-    connection.defineCommand(COMMAND, { numberOfKeys: script.keys.length + 2, lua: enqueueScript(script) })
+    connection.defineCommand(COMMAND, { numberOfKeys: script.keys.length + 3, lua: enqueueScript(script) })
   const answers: number[] = await Reflect.get(connection, COMMAND).apply(connection, [
-    ...[...script.keys, countersKey(name), turnsKey(name)],
-    ...[queueKey(name, ""), checkpointKey(name, ""), LAST_PRIORITY, replaced],
+    ...[...script.keys, countersKey(name), turnsKey(name), liveKey(name)],
+    ...[queueKey(name, ""), checkpointKey(name, ""), LAST_PRIORITY, replaced, areCallbacks ? 1 : 0],
     ...jobs.flatMap(({ payload: { projectId, size, nonce }, options: { jobId } }, index) => [
       ...[jobId, JSON.stringify(nonce) ?? '""', String(projectId)],
       ...[unitsOf, backlogBytesOf].map((costOf) => costOf(typeof size === "number" ? size : undefined)),

@@ -29,6 +29,8 @@ export interface ProducerOptions {
    * acknowledged just before.
    */
   readonly replicas?: number
+  /** Whether what is enqueued are callbacks that have just arrived, as at ingest. Default `false`. */
+  readonly areCallbacks?: boolean
   /** Only for the test that shows why the id holds a hash of the password. Default: `jobIdOf` of job.ts. */
   readonly jobIdOf?: (payload: JobPayload) => string
   readonly logger?: QueueLogger
@@ -63,7 +65,7 @@ interface LiveQueue {
 
 /** Creates a producer. It waits for nothing: while Redis is away it refuses, and works as soon as Redis is back. */
 export function createProducer(options: ProducerOptions): Producer {
-  const { connection, queue: name, deadlineMs = 2_000, pendingLimit = 1_000 } = options
+  const { connection, queue: name, deadlineMs = 2_000, pendingLimit = 1_000, areCallbacks = false } = options
   const logError = createErrorLog(options.logger)
   const reasonNotToAdd = watchMemory(connection, name, options.logger)
   const replicated =
@@ -85,7 +87,7 @@ export function createProducer(options: ProducerOptions): Producer {
         skipVersionCheck: true,
       })
       queue.on("error", (error) => logError(error, "queue connection failed"))
-      live = { queue, add: batched((jobs) => addJobs(connection, queue, jobs)) }
+      live = { queue, add: batched((jobs) => addJobs(connection, queue, jobs, { areCallbacks })) }
     }
     return live
   }

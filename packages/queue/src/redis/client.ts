@@ -59,3 +59,12 @@ export async function infoOf(client: RedisClient, queue: string, section: string
     ...[1, queueKey(queue, "meta"), section],
   )) as string
 }
+
+/** The fields of what INFO answers, by name. */
+export const infoFields = (info: string): ReadonlyMap<string, string> =>
+  new Map(
+    info.split(/\r?\n/).flatMap((line) => {
+      const at = line.indexOf(":")
+      return at < 0 ? [] : [[line.slice(0, at), line.slice(at + 1)] as const]
+    }),
+  )

@@ -13,6 +13,16 @@ export interface RedisHealth {
   close(): void
 }
 
+/** One look at Redis. */
+export interface RedisLook {
+  /** Why it takes no work, or `null`. */
+  readonly problem: string | null
+  /** How long the write took, if it succeeded. */
+  readonly seconds?: number
+  /** How far its clock is ahead of this machine's; 0 within what the round trip leaves open. Absent if it does not say. */
+  readonly skewSeconds?: number
+}
+
 const LOOK_EVERY_MS = 2_000
 const ANSWER_WITHIN_MS = 1_500
 
@@ -26,8 +36,10 @@ export function watchRedis(options: {
   readonly queue: string
   readonly logger?: QueueLogger
   readonly everyMs?: number
+  /** Called after each look, for the metrics. */
+  readonly onLook?: (look: RedisLook) => void
 }): RedisHealth {
-  const { connection, queue, logger, everyMs = LOOK_EVERY_MS } = options
+  const { connection, queue, logger, everyMs = LOOK_EVERY_MS, onLook } = options
   let trouble: string | null = "redis was not reached yet"
   let logged: string | null = null
   let troubleSince = Date.now()
@@ -42,24 +54,33 @@ export function watchRedis(options: {
   }
   connection.on("error", onError)
 
-  async function look(): Promise<string | null> {
-    if (connection.status !== "ready")
-      return `redis is not connected (${connection.status})${lastError === "" ? "" : `: ${shortened(lastError)}`}`
+  async function look(): Promise<RedisLook> {
+    if (connection.status !== "ready") {
+      const because = lastError === "" ? "" : `: ${shortened(lastError)}`
+      return { problem: `redis is not connected (${connection.status})${because}` }
+    }
     const late = () => new Error(`redis did not answer within ${ANSWER_WITHIN_MS} ms`)
     try {
       if (!allowed) {
         const missing = await withDeadline(missingCommands(connection, queue), ANSWER_WITHIN_MS, late)
-        if (missing.length > 0) return `redis forbids its user what the queue needs: ${missing.join(", ")}`
+        if (missing.length > 0)
+          return { problem: `redis forbids its user what the queue needs: ${missing.join(", ")}` }
       }
       const key = `${queuePrefix(queue)}:written`
-      await withDeadline(connection.set(key, Date.now(), "PX", 60_000), ANSWER_WITHIN_MS, late)
+      const askedAt = performance.now()
+      const askedOn = Date.now()
+      // Not every user may ask for the time.
+      const time = connection.time().catch(() => null)
+      await withDeadline(connection.set(key, askedOn, "PX", 60_000), ANSWER_WITHIN_MS, late)
+      const seconds = (performance.now() - askedAt) / 1_000
+      const skewSeconds = skewOf(await withDeadline(time, ANSWER_WITHIN_MS, late), askedOn, Date.now())
       allowed = true
       lastError = ""
-      return null
+      return { problem: null, seconds, ...(skewSeconds !== null && { skewSeconds }) }
     } catch (error) {
       const { message } = error as Error
       if (message.startsWith("NOPERM")) allowed = false
-      return /^redis /.test(message) ? message : `redis refuses to work: ${shortened(message)}`
+      return { problem: /^redis /.test(message) ? message : `redis refuses to work: ${shortened(message)}` }
     }
   }
 
@@ -81,8 +102,10 @@ export function watchRedis(options: {
   let looking: Promise<void> | undefined
   function lookNow(): Promise<void> {
     looking ??= look()
-      .then((now) => {
+      .then((seen) => {
         if (closed) return
+        const now = seen.problem
+        onLook?.(seen)
         // Connecting for the first time is no trouble yet.
         const starts =
           okSince === null && logged === null && connection.status !== "ready" && lastError === ""
@@ -116,6 +139,13 @@ export function watchRedis(options: {
       connection.off("error", onError)
     },
   }
+}
+
+/** Seconds that a clock which showed `time` between `from` and `to` (ms, on this machine's clock) is ahead of this machine's. */
+function skewOf(time: unknown, from: number, to: number): number | null {
+  if (!Array.isArray(time)) return null
+  const at = Number(time[0]) * 1_000 + Number(time[1]) / 1_000
+  return (at < from ? at - from : at > to ? at - to : 0) / 1_000
 }
 
 /** One clause, without the arguments that Redis may quote. */

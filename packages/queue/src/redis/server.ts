@@ -1,6 +1,6 @@
 /** What the queue needs of its Redis server: room, and persistence across crashes. */
 import type { Redis } from "ioredis"
-import { infoOf, masters, type RedisClient } from "./client.ts"
+import { infoFields, infoOf, masters, type RedisClient } from "./client.ts"
 import type { QueueLogger } from "./error-log.ts"
 
 export interface ServerMemory {
@@ -11,8 +11,8 @@ export interface ServerMemory {
 
 /** The memory of the server that holds `queue`. */
 export async function readMemory(connection: RedisClient, queue: string): Promise<ServerMemory> {
-  const info = await infoOf(connection, queue, "memory")
-  return { usedBytes: Number(fieldOf(info, "used_memory")), limitBytes: Number(fieldOf(info, "maxmemory")) }
+  const fields = infoFields(await infoOf(connection, queue, "memory"))
+  return { usedBytes: Number(fields.get("used_memory")), limitBytes: Number(fields.get("maxmemory")) }
 }
 
 /** A full Redis refuses workers as well. They need some room to finish jobs, which frees memory. */
@@ -72,16 +72,14 @@ async function problemsOf(connection: Redis): Promise<string[]> {
     connection.config("GET", "appendfsync").catch(() => []),
   ])
   const appendfsync = Array.isArray(fsync) ? fsync[1] : undefined
-  const policy = fieldOf(info, "maxmemory_policy")
+  const fields = infoFields(info)
+  const policy = fields.get("maxmemory_policy")
   const problems: string[] = []
   if (policy !== undefined && policy !== "noeviction")
     problems.push(`maxmemory-policy is ${policy}, not noeviction: a full Redis throws jobs away`)
-  if (fieldOf(info, "aof_enabled") === "0")
+  if (fields.get("aof_enabled") === "0")
     problems.push("appendonly is no: a crash of Redis loses all jobs since the last snapshot")
   else if (typeof appendfsync === "string" && appendfsync !== "always")
     problems.push(`appendfsync is ${appendfsync}, not always: a crash of Redis loses the newest jobs`)
   return problems
 }
-
-const fieldOf = (info: string, name: string): string | undefined =>
-  info.match(new RegExp(`^${name}:(.*?)\\r?$`, "m"))?.[1]

@@ -62,4 +62,10 @@ export const PROCESS_SETTINGS = {
     default: { ingest: "9090", worker: "9091" },
     meaning: "port of `/healthz`, `/readyz` and `/metrics`; 0 takes any free one",
   },
+  UNSEAL_METRICS_PROJECT_LABEL: {
+    for: ["ingest", "worker"],
+    default: "1",
+    meaning:
+      "whether metrics have the label `project`. `0` drops it: with thousands of projects, a scrape is then as small as with one",
+  },
 } as const satisfies Record<string, SettingRow>

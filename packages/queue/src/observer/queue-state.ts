@@ -1,0 +1,85 @@
+/** What the observer's metrics say of the queue, read together. */
+
+import { type Accounts, readAccounts } from "../accounting.ts"
+import { type Backlog, readBacklog } from "../backlog.ts"
+import { countDeadLetters } from "../dead-letters/list.ts"
+import { readOldestJobs } from "../live-jobs.ts"
+import { countersKey, heldKey, queueKey } from "../names.ts"
+import type { RedisClient } from "../redis/client.ts"
+import type { FailureCode } from "../run/ending.ts"
+import { queueStatus } from "../status.ts"
+import { listSuspensions, readStates, type Suspension } from "../suspension/state.ts"
+import { readSweep } from "../sweep-note.ts"
+
+/** Each job is in one of these. `delayed`: it waits for its next attempt or its object; `suspended`: for its project. */
+export type JobState = "waiting" | "active" | "delayed" | "suspended" | "completed" | "failed"
+
+export interface QueueState {
+  readonly jobs: Readonly<Record<JobState, number>>
+  /** Since the oldest job that could begin now was added; 0 if none waits. */
+  readonly oldestWaitingSeconds: number
+  /** Since the oldest live job was added; 0 if there is none. */
+  readonly oldestUnfinishedSeconds: number
+  readonly backlog: Backlog
+  readonly accounts: Accounts
+  /** Among the newest 2000. */
+  readonly deadLetters: ReadonlyMap<FailureCode, number>
+  /** Since the oldest dead letter was given up; 0 if there is none. */
+  readonly oldestDeadLetterSeconds: number
+  readonly suspensions: readonly Suspension[]
+  /** Since a callback last enqueued an archive, or found it in the queue; `null` before the first. */
+  readonly lastCallbackSeconds: number | null
+  /** The janitor's last sweep; `null` before the first. */
+  readonly sweep: Awaited<ReturnType<typeof readSweep>>
+}
+
+const DEAD_LETTERS = 2_000
+
+/** The current state. A few counts and looks, whatever the queue's length. */
+export async function readQueueState(connection: RedisClient, queue: string): Promise<QueueState> {
+  const [
+    status,
+    oldest,
+    backlog,
+    accounts,
+    deadLetters,
+    oldestDead,
+    suspensions,
+    held,
+    callbackAt,
+    sweep,
+    time,
+  ] = await Promise.all([
+    queueStatus(connection, queue),
+    readOldestJobs(connection, queue),
+    readBacklog(connection, queue),
+    readAccounts(connection, queue),
+    countDeadLetters(connection, queue, DEAD_LETTERS),
+    connection.zrange(queueKey(queue, "failed"), "0", "0", "WITHSCORES"),
+    listSuspensions(connection, queue),
+    countHeld(connection, queue),
+    connection.hget(countersKey(queue), "callbackAt"),
+    readSweep(connection, queue),
+    connection.time() as unknown as Promise<[string, string]>,
+  ])
+  const { jobs, oldestWaitingSeconds } = status
+  const nowMs = Number(time[0]) * 1_000 + Number(time[1]) / 1_000
+  const secondsSince = (at: string | null | undefined) =>
+    at === null || at === undefined ? null : Math.max(0, (nowMs - Number(at)) / 1_000)
+  return {
+    jobs: { ...jobs, delayed: Math.max(0, jobs.delayed - held), suspended: held },
+    // Jobs of an earlier version are only in the line.
+    oldestWaitingSeconds: Math.max(oldest.waitingSeconds ?? 0, oldestWaitingSeconds),
+    oldestUnfinishedSeconds: Math.max(oldest.unfinishedSeconds, oldestWaitingSeconds),
+    ...{ backlog, accounts, deadLetters, suspensions, sweep },
+    oldestDeadLetterSeconds: secondsSince(oldestDead[1]) ?? 0,
+    lastCallbackSeconds: secondsSince(callbackAt),
+  }
+}
+
+/** How many jobs all suspensions hold, those included that are over and still give theirs back. */
+async function countHeld(connection: RedisClient, queue: string): Promise<number> {
+  const states = await readStates(connection, queue)
+  const counts = await Promise.all([...states.keys()].map((name) => connection.zcard(heldKey(queue, name))))
+  return counts.reduce((sum, count) => sum + count, 0)
+}
