@@ -13,15 +13,15 @@ export interface Bench {
   readonly native: Native
   readonly recording: Recording
   readonly endpoint: Endpoint
-  /** In memory where the machine has such a file system: what is kept here is not what is measured. */
+  /** In memory, if the machine has such a file system. Nothing that is measured is kept here. */
   readonly directory: string
   /** On the disk. */
   readonly diskDirectory: string
-  /** A Redis of our own, with `appendfsync always`; the same one for all chapters. */
+  /** The bench's own Redis, with `appendfsync always`. All chapters share it. */
   redis(): Promise<RedisServer>
-  /** What an archive of `size` bytes must become. */
+  /** The expected plaintext of an archive of `size` bytes. */
   expected(size: number): Promise<Digest>
-  /** For people who wait. */
+  /** Prints progress. */
   say(text: string): void
   close(): Promise<void>
 }

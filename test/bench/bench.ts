@@ -42,7 +42,7 @@ try {
       process.stdout.write(`\n## ${title}\n\n${markdown}\n`)
       if (chosen.write) writeSection(DOCUMENT, name, markdown)
     } catch (error) {
-      // The other chapters are worth having all the same.
+      // The other chapters still run.
       bench.say(`FAILED: chapter ${name}: ${(error as Error).stack}`)
       process.exitCode = 1
     }
@@ -50,5 +50,5 @@ try {
 } finally {
   await bench.close()
 }
-// What a chapter that failed has left running ends with this process, and would keep it.
+// A failed chapter may have left processes running. They end with this one, and would keep it alive.
 process.exit()

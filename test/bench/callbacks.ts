@@ -10,31 +10,31 @@ import { PROJECT_ID } from "./unseal-contenders.ts"
 export const CONNECTIONS = 64
 export const CALLBACK_BYTES = 600
 
-/** Of the project that the callbacks are for. */
+/** The signature secret of the project that the callbacks are for. */
 export const SECRET = "the signature secret of the bench's callbacks"
 
-/** Requests in a file, each with its length before it. */
+/** Requests in a file, each preceded by its length. */
 export interface Callbacks {
   readonly file: string
   readonly count: number
 }
 
-/** What native/load.c tells. */
+/** The output of native/load.c. */
 export interface LoadResult {
   readonly seconds: number
   readonly p50Ms: number
   readonly p99Ms: number
   readonly maxMs: number
-  /** Answers by status. */
+  /** Responses by status. */
   readonly statuses: Readonly<Record<string, number>>
 }
 
 let files = 0
 
-/** `count` signed callbacks of archives that nobody has heard of. */
+/** `count` signed callbacks, each for a new archive. */
 export function prepareCallbacks({ directory, recording }: Bench, count: number): Callbacks {
   const requests: Buffer[] = []
-  // Wrapping costs more than all the rest, and ingest unwraps nothing: some passwords go round.
+  // Encrypting passwords costs more than everything else here, and ingest decrypts none. So a few are reused.
   const passwords = Array.from({ length: 64 }, () => recording.encryptedPassword())
   for (let index = 0; index < count; index++) {
     const body = callbackBody(passwords[index % passwords.length]!)

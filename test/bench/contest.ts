@@ -1,4 +1,4 @@
-/** Contenders in turn, A B C … A B C …, so that what the neighbours do hits all of them alike; every output is checked. */
+/** Runs contenders in turn, A B C … A B C …, so that a busy neighbour hits all of them alike. Checks every output. */
 import { createHash } from "node:crypto"
 import { createReadStream } from "node:fs"
 import type { Bench } from "./bench-context.ts"
@@ -10,26 +10,26 @@ export interface Contender {
   readonly name: string
   /** Version and settings, for the reader. */
   readonly settings: string
-  /** Decrypts one archive (or copies it, see `copies`). Rejects if anything that ran did not end well. */
+  /** Decrypts one archive (or copies it, see `copies`). Rejects if any process failed. */
   run(): Promise<Cost>
-  /** Does not decrypt: its output is the ciphertext, of which only the size is checked. */
+  /** Does not decrypt: its output is the ciphertext, and only its size is checked. */
   readonly copies?: true
-  /** Archives that one run makes: 1. */
+  /** Archives per run. Default 1. */
   readonly archives?: number
-  /** Checks what a run left where the endpoint can't see it, instead of what the endpoint got. */
+  /** Checks output that the endpoint can't see, instead of what the endpoint received. */
   check?(expected: Digest): Promise<void>
 }
 
 export interface Standing {
   readonly contender: Contender
   readonly costs: readonly Cost[]
-  /** Why it has no figures. */
+  /** Why the contender has no figures. */
   readonly failure?: string
 }
 
 /**
- * Runs every contender once to warm up (unless told not to), with its output compared by SHA-256, then `rounds` times in turn, each output compared
- * by size and CRC-32C. One that fails drops out, with its reason.
+ * Runs every contender once to warm up (unless told not to) and compares its output by SHA-256. Then runs all of them in turn,
+ * `rounds` times, and compares each output by size and CRC-32C. A contender that fails drops out, with its reason.
  */
 export async function contest(
   bench: Bench,
@@ -74,7 +74,7 @@ export async function contest(
   })
 }
 
-/** Exactly the archives that were asked for, whole and right, no upload left open; a record (`.json`) may be beside each. */
+/** Checks that there are exactly the expected archives, whole and correct, and no open upload. A record (`.json`) may be beside each. */
 async function checkWritten(
   bench: Bench,
   expected: Digest,
@@ -95,7 +95,7 @@ async function checkWritten(
   }
 }
 
-/** Compares the bytes in `files`, one behind the other, by SHA-256. */
+/** Compares the bytes of `files`, concatenated, by SHA-256. */
 export async function compareSha256(files: readonly string[], expected: Digest): Promise<void> {
   const hash = createHash("sha256")
   for (const path of files)
@@ -104,11 +104,11 @@ export async function compareSha256(files: readonly string[], expected: Digest):
   if (sha256 !== expected.sha256) throw new Error(`wrote SHA-256 ${sha256} instead of ${expected.sha256}`)
 }
 
-/** How many times the throughput of `other` that of `one` is, round by round. */
+/** The throughput of `one` as a multiple of that of `other`, round by round. */
 export const timesAsFast = (one: Standing, other: Standing): Spread =>
   ratios(one, other, (cost) => 1 / cost.seconds)
 
-/** How many times the processor time of `other` that of `one` is, round by round. */
+/** The processor time of `one` as a multiple of that of `other`, round by round. */
 export const timesTheCpu = (one: Standing, other: Standing): Spread =>
   ratios(one, other, (cost) => cost.cpuSeconds)
 

@@ -23,7 +23,7 @@ export interface WrittenObject {
   readonly key: string
   readonly size: number
   readonly crc32c: string
-  /** Of its parts in order, if bodies are kept. */
+  /** Its parts in order, if bodies are kept. */
   readonly files: readonly string[]
 }
 
@@ -34,19 +34,19 @@ export interface Written {
 
 export interface Endpoint extends Origin {
   readonly secure: Required<Origin>
-  /** Puts an object of `size` bytes there as it is: a reference. Gives it as the endpoint saw it. */
+  /** Uploads an object of `size` bytes unchanged, as a reference. Resolves to what the endpoint saw. */
   put(key: string, size: number, body: AsyncIterable<Uint8Array>): Promise<WrittenObject>
-  /** Holds every answer, and every new connection, back for so long: the round trip to a distant store. */
+  /** Delays every response and every new connection by this much, like the round trip to a distant store. */
   delay(ms: number): Promise<void>
   /** Whether bodies are kept as files until the next `forget`. */
   keep(on: boolean): Promise<void>
-  /** What was written and not forgotten. */
+  /** All objects written since the last `forget`. */
   written(): Promise<Written>
   forget(): Promise<void>
   close(): Promise<void>
 }
 
-/** CRC-32C of "123456789", from the catalogues of CRCs: a checksum that is wrong would call every output right. */
+/** CRC-32C of "123456789", from the catalogues of CRCs. With a wrong checksum function, every output might seem right. */
 const CHECK_VALUE = { text: "123456789", crc32c: "e3069283" }
 
 export async function startEndpoint(
@@ -61,7 +61,7 @@ export async function startEndpoint(
     ...["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"],
     ...["-addext", "subjectAltName=IP:127.0.0.1", "-out", certificateFile, "-keyout", keyFile],
   ])
-  // Its stdin is ours: it ends with us, however we end.
+  // It reads our stdin, so it ends when this process does.
   const child = spawn(native.endpoint, [patternFile, keepDirectory, certificateFile, keyFile], {
     stdio: ["pipe", "pipe", "inherit"],
   })

@@ -20,8 +20,8 @@ const PEER = join(import.meta.dirname, "peer-ingest.ts")
 const START_TIMEOUT_MS = 20_000
 
 /**
- * An ingest that adds to `queue`. It logs into a file: the harness reads every line, and with ten thousand of them a second
- * would take as much of the processor as what is measured.
+ * An ingest that adds to `queue`. It logs into a file. The harness reads every line otherwise; at ten thousand lines a second it
+ * would use as much of the processor as ingest does.
  */
 export async function startIngest(
   bench: Bench,
@@ -67,7 +67,7 @@ interface Started {
   readonly command: readonly string[]
   readonly env: Readonly<Record<string, string>>
   readonly settings: string
-  /** The port, if a line of its output tells it. */
+  /** The port, if a line of its output names it. */
   portIn(line: string): number | null
 }
 

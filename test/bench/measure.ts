@@ -1,4 +1,4 @@
-/** What a run cost: time, processor, memory. */
+/** The cost of a run: time, processor time, memory. */
 import { execFile } from "node:child_process"
 import { mkdtempSync, readFileSync, rmSync } from "node:fs"
 import { findPackageJSON } from "node:module"
@@ -9,9 +9,9 @@ import type { Native } from "./native.ts"
 
 export interface Cost {
   readonly seconds: number
-  /** User and system time of all its processes; the endpoint's is not in it. */
+  /** User and system time of all its processes, without the endpoint's. */
   readonly cpuSeconds: number
-  /** Of the processes that run at the same time, added up. */
+  /** The sum over processes that run at the same time. */
   readonly peakRssBytes: number
 }
 
@@ -34,7 +34,7 @@ interface Measured {
   }[])[]
 }
 
-/** Runs `commands` to their end. `Error`, with what they said, if any of them did not exit with 0. */
+/** Runs `commands` to their end. Throws an `Error` with their output if any does not exit with 0. */
 export async function measureCommands(
   native: Native,
   commands: Commands,
@@ -95,7 +95,7 @@ export function cpuSecondsOf(pid: number): number {
   return (Number(user) + Number(system)) / TICKS_PER_SECOND
 }
 
-/** The most memory that a running process has had at once. */
+/** The peak memory of a running process so far. */
 export function peakRssOf(pid: number): number {
   const [, kibibytes] = /^VmHWM:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8")) ?? []
   return Number(kibibytes) * 1024

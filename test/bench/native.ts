@@ -8,7 +8,7 @@ import { ensureProgram } from "../harness/programs.ts"
 const run = promisify(execFile)
 const sources = join(import.meta.dirname, "native")
 
-/** Paths of the programs; native/NAME.c says what each does. */
+/** Paths of the programs. native/NAME.c says what each one does. */
 export interface Native {
   readonly endpoint: string
   readonly floor: string

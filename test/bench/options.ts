@@ -7,9 +7,9 @@ export interface BenchOptions {
   readonly quick: boolean
   /** Interleaved rounds of every comparison. */
   readonly rounds: number
-  /** Of the one large archive: bytes. */
+  /** The size of the one large archive, in bytes. */
   readonly archiveBytes: number
-  /** Settings of Unseal's own processes, beside those that a chapter needs. */
+  /** Settings for Unseal's own processes, in addition to those of the chapter. */
   readonly env: Readonly<Record<string, string>>
   /** Puts the tables into docs/performance.md. */
   readonly write: boolean
@@ -22,10 +22,10 @@ export const USAGE = `npm run bench -- [--chapter NAME[,NAME…]] [--quick] [--r
   --quick     small sizes and one round: for ratios only
   --rounds    interleaved rounds of each comparison (4; quick: 1)
   --size      mebibytes of the one large archive (1024; quick: 128)
-  --env       a setting for Unseal's own processes, as in --env UNSEAL_PARTS_IN_FLIGHT=16; may be given again
+  --env       a setting for Unseal's own processes, as in --env UNSEAL_PARTS_IN_FLIGHT=16; may be repeated
   --write     put the tables into docs/performance.md`
 
-/** Reads the arguments. `Error` with what is wrong with them. */
+/** Reads the arguments. Throws an `Error` that says what is wrong with them. */
 export function readOptions(args: readonly string[], known: readonly string[]): BenchOptions {
   const { values } = parseArgs({
     args: [...args],

@@ -1,5 +1,5 @@
 /**
- * Peer d: what one writes with the AWS SDK in an afternoon. The body of one GetObject goes through createDecipheriv into
+ * Peer d: what an engineer writes with the AWS SDK in an afternoon. The body of one GetObject goes through createDecipheriv into
  * lib-storage's `Upload`, in parts of 8 MiB and four at once.
  *
  * usage: peer-d.ts BUCKET KEY; writes to the same key of `decrypted`.

@@ -1,8 +1,8 @@
 /**
- * The peer of ingest: what one writes with Express and BullMQ in an hour. Each callback is added to the queue by `queue.add`
+ * The peer of ingest: what an engineer writes with Express and BullMQ in an hour. Each callback is added to the queue by `queue.add`
  * and answered 202. No signature, no schema, no deadline, no fair turns, no accounts, no log.
  *
- * usage: peer-ingest.ts REDIS_URL QUEUE; writes the port that it listens on to stdout.
+ * usage: peer-ingest.ts REDIS_URL QUEUE; prints its port.
  */
 import type { AddressInfo } from "node:net"
 import { queuePrefix } from "@unseal/queue/names"

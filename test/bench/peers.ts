@@ -1,4 +1,4 @@
-/** What people do without Unseal, each in settings chosen for speed from its documentation. Letters as in docs/performance.md. */
+/** What people use without Unseal, each with the fastest settings in its documentation. The letters are those of docs/performance.md. */
 import { execFile } from "node:child_process"
 import { writeFileSync } from "node:fs"
 import { rm } from "node:fs/promises"
@@ -10,17 +10,17 @@ import type { Contender } from "./contest.ts"
 import type { Origin } from "./endpoint.ts"
 import { type Commands, measureCommands, packageVersion } from "./measure.ts"
 
-/** The endpoint checks no signature; clients sign all the same, as they would have to elsewhere. */
+/** The endpoint checks no signatures. Clients still sign, because any other store would demand it. */
 export const CREDENTIAL = {
   AWS_ACCESS_KEY_ID: "unsealbench",
   AWS_SECRET_ACCESS_KEY: "unseal-bench-secret-key",
   AWS_REGION: "us-east-1",
 }
 
-/** Ten times what the slowest takes for a gibibyte on a slow machine. */
+/** Ten times as long as the slowest peer takes for a gibibyte on a slow machine. */
 const TIMEOUT_SECONDS = 600
 
-/** The bucket in which every key is an archive of so many bytes. */
+/** The bucket in which every key is an archive of this size, in bytes. */
 export const sourceBucket = (archiveBytes: number): string => `recordings-${archiveBytes}`
 
 export type PeerName = "a" | "b" | "c" | "d" | "e" | "floor"
@@ -39,15 +39,15 @@ interface Peer {
   readonly leaves?: readonly string[]
 }
 
-/** The peers `names` as contenders over `passage`. */
+/** The peers `names` as contenders for `workload`. */
 export async function peers(
   bench: Bench,
-  passage: Workload,
+  workload: Workload,
   names: readonly PeerName[],
 ): Promise<Contender[]> {
   const chosen: Contender[] = []
   for (const name of names) {
-    const { title, settings, commands, env, copies, leaves = [] } = await PEERS[name](bench, passage)
+    const { title, settings, commands, env, copies, leaves = [] } = await PEERS[name](bench, workload)
     chosen.push({
       name: name === "floor" ? title : `${name}: ${title}`,
       settings,
@@ -64,43 +64,43 @@ export async function peers(
   return chosen
 }
 
-const PEERS: Readonly<Record<PeerName, (bench: Bench, passage: Workload) => Promise<Peer>>> = {
-  async a(bench, passage) {
-    const { s3, env, settings } = await awsCli(bench, passage)
-    const [download, upload] = [s3(sourceUrl(passage), "-"), s3("-", "s3://decrypted/a/archive.ts")]
+const PEERS: Readonly<Record<PeerName, (bench: Bench, workload: Workload) => Promise<Peer>>> = {
+  async a(bench, workload) {
+    const { s3, env, settings } = await awsCli(bench, workload)
+    const [download, upload] = [s3(sourceUrl(workload), "-"), s3("-", "s3://decrypted/a/archive.ts")]
     return {
       title: "`aws s3 cp - | openssl enc -d | aws s3 cp -`",
       settings: `${settings}, --expected-size`,
-      commands: [[download, openssl(bench), [...upload, "--expected-size", String(passage.archiveBytes)]]],
+      commands: [[download, openssl(bench), [...upload, "--expected-size", String(workload.archiveBytes)]]],
       env,
     }
   },
 
-  async b(bench, passage) {
-    const { rclone, env, settings } = await rcloneRemotes(passage)
+  async b(bench, workload) {
+    const { rclone, env, settings } = await rcloneRemotes(workload)
     return {
       title: "`rclone cat | openssl enc -d | rclone rcat`",
       settings,
       commands: [
         [
-          rclone("cat", `source:${sourceBucket(passage.archiveBytes)}/b/archive.ts`),
+          rclone("cat", `source:${sourceBucket(workload.archiveBytes)}/b/archive.ts`),
           openssl(bench),
-          // With the size it knows the parts beforehand.
-          rclone("rcat", "--size", String(passage.archiveBytes), "destination:decrypted/b/archive.ts"),
+          // Given the size, it can plan the parts.
+          rclone("rcat", "--size", String(workload.archiveBytes), "destination:decrypted/b/archive.ts"),
         ],
       ],
       env,
     }
   },
 
-  async c(bench, passage) {
-    const { s3, env, settings } = await awsCli(bench, passage)
+  async c(bench, workload) {
+    const { s3, env, settings } = await awsCli(bench, workload)
     const [encrypted, decrypted] = [join(bench.diskDirectory, "c.enc"), join(bench.diskDirectory, "c.ts")]
     return {
       title: "download, openssl, upload through the disk",
       settings,
       commands: [
-        [s3(sourceUrl(passage), encrypted)],
+        [s3(sourceUrl(workload), encrypted)],
         [[...openssl(bench), "-in", encrypted, "-out", decrypted]],
         [s3(decrypted, "s3://decrypted/c/archive.ts")],
       ],
@@ -133,10 +133,10 @@ const PEERS: Readonly<Record<PeerName, (bench: Bench, passage: Workload) => Prom
     }
   },
 
-  async e(_bench, passage) {
-    const { rclone, env, settings } = await rcloneRemotes(passage)
+  async e(_bench, workload) {
+    const { rclone, env, settings } = await rcloneRemotes(workload)
     const [from, to] = [
-      `source:${sourceBucket(passage.archiveBytes)}/e/archive.ts`,
+      `source:${sourceBucket(workload.archiveBytes)}/e/archive.ts`,
       "destination:decrypted/e/archive.ts",
     ]
     return {
@@ -166,7 +166,7 @@ const openssl = ({ recording: { key, iv } }: Bench): string[] => [
   ...["openssl", "enc", "-d", "-aes-256-cbc", "-nopad", "-K", key, "-iv", iv],
 ]
 
-/** Without hashing bodies, which plain HTTP would make it do, and with parts of 16 MiB, ten at once. */
+/** Parts of 16 MiB, ten at once. Bodies are not hashed, as they would be by default over plain HTTP. */
 async function awsCli({ diskDirectory }: Bench, { origin }: Workload) {
   const program = await debianProgram("aws", "awscli")
   const config = join(diskDirectory, "aws-config")
@@ -195,7 +195,7 @@ async function awsCli({ diskDirectory }: Bench, { origin }: Workload) {
   }
 }
 
-/** Two remotes, since within one rclone would ask the store to copy. Without a HEAD or an MD5 that nobody asked for. */
+/** Two remotes, because within one remote rclone would have the store copy. HEAD and MD5 are off. */
 async function rcloneRemotes({ origin }: Workload) {
   const program = await debianProgram("rclone", "rclone")
   const flags = [
@@ -218,13 +218,13 @@ async function rcloneRemotes({ origin }: Workload) {
   const trust = origin.certificateFile ? ["--ca-cert", origin.certificateFile] : []
   return {
     rclone: (command: string, ...args: string[]) => [program, command, ...flags, ...trust, ...args],
-    // Without it at the source, rclone would not see that the key is an object.
+    // Without this at the source, rclone would not recognise the key as an object.
     env: { ...remote("SOURCE"), ...remote("DESTINATION", { NO_HEAD: "true" }) },
     settings: `${await versionOf(program)}, ${flags.slice(0, -4).join(" ")}, no HEAD of what was uploaded`,
   }
 }
 
-/** Debian's own, also where another one is in front of it on PATH; elsewhere whatever there is. */
+/** On Debian, its own package, even if PATH finds another one first. Elsewhere, what PATH finds. */
 function debianProgram(name: string, apt: string): Promise<string> {
   return ensureProgram(`/usr/bin/${name}`, { packages: { apt } }).catch(() =>
     ensureProgram(name, { packages: { apt, dnf: apt, apk: apt, brew: apt } }),

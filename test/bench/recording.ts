@@ -1,7 +1,7 @@
 /**
- * The encrypted archive that everything is measured on. It is a pattern of some 64 to 256 MiB over and over, which the endpoint
- * serves at any length: in CBC, what a block decrypts to depends on the block before it alone, so that every repetition
- * but the first gives the same plaintext.
+ * The encrypted archive of all measurements. It repeats a pattern of 64 to 256 MiB, which the endpoint serves at any length. In
+ * CBC, the plaintext of a block depends only on that block and the one before it. So every repetition but the first decrypts to
+ * the same plaintext.
  */
 import { spawn } from "node:child_process"
 import {
@@ -27,10 +27,10 @@ const BLOCK = 16
 const UNIT = PACKET * 4
 const CHUNK = 1 << 20
 
-/** What a plaintext must be. */
+/** The expected plaintext. */
 export interface Digest {
   readonly size: number
-  /** Hex; what the endpoint computes of every body it gets. */
+  /** Hex. The endpoint computes it for every body. */
   readonly crc32c: string
   /** Hex. */
   readonly sha256: string
@@ -40,12 +40,12 @@ export interface Recording {
   readonly patternFile: string
   readonly keysDirectory: string
   readonly keyFile: string
-  /** Hex: for the openssl command and the floor, which take no password. */
+  /** Hex, for the openssl command and the floor, which take no password. */
   readonly key: string
   readonly iv: string
-  /** Wrapped anew each time, as every archive's is: nobody may save the work by remembering. Base64. */
+  /** Base64. Encrypted anew each time, as for every real archive, so that no contender can cache it. */
   encryptedPassword(): string
-  /** The ciphertext of an archive of `size` bytes, for those who want a file. */
+  /** The ciphertext of an archive of `size` bytes, for contenders that read a file. */
   ciphertext(size: number): Readable
 }
 
@@ -81,7 +81,7 @@ function plaintext(size: number): Buffer {
   return bytes
 }
 
-/** Encrypts in place, and so that the pattern's first packet has its sync byte also where it follows the pattern's end. */
+/** Encrypts in place. The pattern's first packet keeps its sync byte even where it follows the pattern's end. */
 function encryptSeamlessly(bytes: Buffer, key: Buffer, iv: Buffer): Buffer {
   const body = bytes.subarray(0, -BLOCK)
   const cipher = createCipheriv("aes-256-cbc", key, iv).setAutoPadding(false)
@@ -114,7 +114,7 @@ function* repeat(pattern: Buffer, size: number): Generator<Buffer> {
   }
 }
 
-/** The digests of an archive of `size` bytes as the openssl command decrypts it: what every contender's output must have. */
+/** The digests of an archive of `size` bytes as the openssl command decrypts it. Every contender's output must have them. */
 export async function digestByOpenssl(
   recording: Recording,
   endpoint: Endpoint,

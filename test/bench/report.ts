@@ -1,4 +1,4 @@
-/** What a chapter found, as Markdown: for the terminal, and for docs/performance.md between a chapter's markers. */
+/** A chapter's results as Markdown, for the terminal and for docs/performance.md, between the chapter's markers. */
 import { readFileSync, writeFileSync } from "node:fs"
 import type { Standing } from "./contest.ts"
 import { show, spreadOf } from "./statistics.ts"
@@ -10,19 +10,19 @@ export interface Target {
 }
 
 export interface Section {
-  /** What it was measured on. */
+  /** The conditions of the measurement. */
   readonly conditions: string
   readonly columns: readonly string[]
   readonly rows: readonly (readonly string[])[]
   readonly targets?: readonly Target[]
-  /** Name and settings of what took part. */
+  /** Names and settings of the contenders. */
   readonly settings: readonly (readonly [name: string, settings: string])[]
   /** Wrong outputs and exit codes. */
   readonly failures: readonly string[]
 }
 
 export function toMarkdown({ conditions, columns, rows, targets = [], settings, failures }: Section): string {
-  // A bar ends a cell even inside code.
+  // A `|` ends a cell even inside code.
   const line = (cells: readonly string[]) =>
     `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`
   const alignment = columns.map((_, index) => (index === 0 ? "---" : "--:"))
@@ -49,7 +49,7 @@ export const mebibytes = (bytes: number): string => {
   return mib >= 1024 && mib % 512 === 0 ? `${mib / 1024} GiB` : `${Math.round(mib)} MiB`
 }
 
-/** Megabytes (of 10⁶ bytes) a second, CPU seconds per GiB and peak memory of one contender. */
+/** Megabytes (of 10⁶ bytes) per second, CPU seconds per GiB, and peak memory of one contender. */
 export function costColumns({ costs }: Standing, bytes: number): string[] {
   if (costs.length === 0) return ["failed", "", ""]
   return [
@@ -71,7 +71,7 @@ export const failuresOf = (standings: readonly Standing[]): string[] =>
 
 const marker = (name: string) => [`<!-- bench:${name} -->`, `<!-- /bench:${name} -->`] as const
 
-/** Replaces what is between the markers of chapter `name` in the Markdown file `path`. */
+/** Replaces the text between the markers of chapter `name` in the Markdown file `path`. */
 export function writeSection(path: string, name: string, markdown: string): void {
   const text = readFileSync(path, "utf8")
   const [opening, closing] = marker(name)

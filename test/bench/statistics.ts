@@ -1,4 +1,4 @@
-/** Medians with ranges: on a machine with neighbours a mean tells more of them than of what is measured. */
+/** Medians with ranges. On a shared machine, a mean says more about the neighbours than about the contender. */
 export interface Spread {
   readonly median: number
   readonly min: number
@@ -13,7 +13,7 @@ export function spreadOf(values: readonly number[]): Spread {
   return { median, min: sorted[0]!, max: sorted.at(-1)! }
 }
 
-/** `5.2 (4.9–5.6)`, or the median alone if there is but one value. */
+/** `5.2 (4.9–5.6)`, or the median alone if there is only one value. */
 export function show({ median, min, max }: Spread, digits: number): string {
   const [middle, low, high] = [median, min, max].map((value) => value.toFixed(digits))
   return low === high ? middle! : `${middle} (${low}–${high})`

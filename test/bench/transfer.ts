@@ -1,10 +1,10 @@
 /**
- * Moves an archive by one HTTP client, and nothing else: what the chapter on HTTP clients runs. An archive has a place in memory,
- * which is made before the clock starts; parts of 8 MiB go eight at a time.
+ * Moves an archive with one HTTP client and does nothing else. The chapter on HTTP clients runs it. Memory for the archive is
+ * allocated before the clock starts. Parts of 8 MiB move eight at a time.
  *
- * usage: transfer.ts CLIENT read TARGET SIZE · transfer.ts CLIENT write TARGET SIZE PATTERN; the origin is in ORIGIN, the file of
- * the certificate that it is known by in CERTIFICATE. TARGET of a write has a query, to which the number of the part is added. Prints
- * JSON, a `Transfer`.
+ * usage: transfer.ts CLIENT read TARGET SIZE · transfer.ts CLIENT write TARGET SIZE PATTERN. ORIGIN holds the origin, and
+ * CERTIFICATE the file of its certificate. The TARGET of a write has a query; the part's number is appended to it. Prints JSON, a
+ * `Transfer`.
  */
 import { closeSync, fstatSync, openSync, readFileSync, readSync } from "node:fs"
 import { crc32 } from "node:zlib"
@@ -13,19 +13,19 @@ import type { OpenHttpClient } from "./http-clients/client.ts"
 export interface Transfer {
   readonly seconds: number
   readonly cpuSeconds: number
-  /** Without the archive itself. */
+  /** Peak memory, without the archive itself. */
   readonly peakRssBytes: number
-  /** Of what is in memory afterwards. */
+  /** The CRC-32 of what is in memory afterwards. */
   readonly crc32: number
 }
 
 const MIB = 1024 * 1024
 const PART_SIZE = 8 * MIB
 const IN_FLIGHT = 8
-/** For the compiler, and for the connections. */
+/** Warms up the compiler and the connections. */
 const WARM_UP_BYTES = 128 * MIB
 
-/** Only the one that is asked for is loaded. */
+/** Only the requested client is loaded. */
 const CLIENTS: Readonly<Record<string, () => Promise<OpenHttpClient>>> = {
   own: async () => (await import("./http-clients/own.ts")).open,
   undici: async () => (await import("./http-clients/undici.ts")).open,
@@ -49,7 +49,7 @@ if (isRead) archive.fill(1)
 else fillFrom(patternFile)
 
 await moveParts(Math.min(archive.length, WARM_UP_BYTES))
-// What is checked afterwards has come in the measured part.
+// So the check afterwards sees only bytes of the measured transfer.
 if (isRead) archive.fill(1)
 const cpuBefore = process.cpuUsage()
 const startedAt = performance.now()
@@ -77,7 +77,7 @@ async function moveParts(bytes: number): Promise<void> {
   await Promise.all(Array.from({ length: IN_FLIGHT }, lane))
 }
 
-/** As the endpoint serves it: the pattern over and over. */
+/** Repeats the pattern, as the endpoint does. */
 function fillFrom(path: string): void {
   const file = openSync(path, "r")
   const patternSize = fstatSync(file).size

@@ -1,4 +1,4 @@
-/** Unseal's own contenders: the command line, and workers that take their archives out of a queue. */
+/** Unseal's own contenders: the command line, and workers that take archives from a queue. */
 import { randomUUID } from "node:crypto"
 import { join } from "node:path"
 import { createProducer } from "@unseal/queue/enqueue/producer"
@@ -30,7 +30,7 @@ const describe = (settings: Readonly<Record<string, string>>): string =>
     .map(([name, value]) => `${name}=${value}`)
     .join(" ") || "defaults"
 
-/** `unseal decrypt`, one process for one archive: its start is in the figures. */
+/** `unseal decrypt`: one process for each archive, its start included. */
 export function commandLine(bench: Bench, { origin, archiveBytes }: Workload): Contender {
   const from = storeUrl(sourceBucket(archiveBytes), origin, "/cli/archive.ts")
   return {
@@ -58,9 +58,9 @@ export function runCommandLine(bench: Bench, locations: readonly string[], origi
 
 export interface WorkersOptions extends Workload {
   readonly processes?: number
-  /** Before those of the command line (`--env`), which override them. */
+  /** Settings. Those of the command line (`--env`) override them. */
   readonly env?: Readonly<Record<string, string>>
-  /** The projects of a file, and those whose archives come, in turn; a single project if absent. */
+  /** The projects in the file, and those that get archives, in turn. If absent, there is a single project. */
   readonly projects?: { readonly file: string; readonly active: readonly string[] }
 }
 
@@ -69,12 +69,12 @@ export interface Workers {
   readonly settings: string
   readonly processes: readonly AppProcess[]
   readonly queue: string
-  /** Resolves when `count` more archives are committed. Rejects if one fails, be it for the first time. */
+  /** Resolves when `count` more archives are committed. Rejects at the first failure, even of a first attempt. */
   committed(count: number): Promise<void>
-  /** Enqueues `count` archives and waits until they are committed: from the first job to the last commit. */
+  /** Enqueues `count` archives and waits until they are committed. Measures from the first job to the last commit. */
   decrypt(count: number): Promise<Cost>
   cpuSeconds(): number
-  /** Of the process that had most. */
+  /** The largest peak of any process. */
   peakRssBytes(): number
   close(): Promise<void>
 }
@@ -156,7 +156,7 @@ export async function startWorkers(bench: Bench, options: WorkersOptions): Promi
   }
 }
 
-/** Counts what the workers log. A retry is no failure of theirs, but nothing here gives a reason for one. */
+/** Counts what the workers log. A retry is not a failure in itself, but nothing in the bench gives a reason for one. */
 function createTally() {
   let waiting:
     | { left: number; resolve(): void; reject(error: Error): void; timer: NodeJS.Timeout }
@@ -181,7 +181,7 @@ function createTally() {
   }
 }
 
-/** Workers as a contender that decrypts `archives` at once. They live through all rounds; `close` ends them. */
+/** Workers as a contender that decrypts `archives` at once. They stay up for all rounds; `close` ends them. */
 export async function workerContender(
   bench: Bench,
   name: string,

@@ -11,7 +11,7 @@ interface Operation {
   readonly responses: Readonly<Record<string, { readonly description: string }>>
 }
 
-/** Who may call, by what `openapi.json` says of its security. */
+/** Who may call, from the security that `openapi.json` states. */
 function callerOf(method: string, path: string, { security = [] }: Operation): string {
   if (method === "get") return "anybody"
   if (security.some((scheme) => Object.keys(scheme).length > 0))

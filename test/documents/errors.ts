@@ -7,7 +7,7 @@ import { code, generated, table } from "./markdown.ts"
 
 const isOfTable = (name: FailureCode): name is ErrorCode => Object.hasOwn(ERROR_CODES, name)
 
-/** What becomes of an archive in the pipeline. */
+/** What happens to an archive in the queue. */
 function inTheQueue(name: FailureCode): string {
   if (isOfTable(name) && ERROR_CODES[name].owner === "deployment") return "held"
   if ((WAITING_CODES as readonly string[]).includes(name)) return "waits"

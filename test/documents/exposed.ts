@@ -1,4 +1,4 @@
-/** What a process shows at `/metrics`, and whether docs/metrics.md says the same of it. */
+/** What a process shows at `/metrics`, compared with docs/metrics.md. */
 import { readFileSync } from "node:fs"
 import { join, resolve } from "node:path"
 import { expect } from "vitest"
@@ -22,7 +22,7 @@ export const rowsOf = (document: string): string[][] =>
 
 export const codeIn = (cell = ""): string[] => [...cell.matchAll(/`([^`]+)`/g)].map(([, text]) => text!)
 
-/** The metrics in `text`, as Prometheus has them. */
+/** The metrics in `text`, in Prometheus' form. */
 export function exposedIn(text: string): ReadonlyMap<string, Exposed> {
   const found = new Map<string, Exposed & { labels: Record<string, string>[] }>()
   for (const [, name, help] of text.matchAll(/^# HELP (\w+) (.*)$/gm))

@@ -8,7 +8,7 @@ export function table(head: readonly string[], rows: readonly (readonly string[]
 /** `text` as code. */
 export const code = (text: string): string => `\`${text}\``
 
-/** A whole document, with the note that nobody is to write into it. */
+/** A whole document, with the note that it is generated. */
 export const generated = (title: string, ...blocks: readonly string[]): string =>
   [`# ${title}`, "<!-- Written by npm run docs from the code. Change the code, not this file. -->", ...blocks]
     .map((block) => block.trim())

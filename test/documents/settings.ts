@@ -1,4 +1,4 @@
-/** `docs/settings.md` and `.env.example`: every setting, as the table and the schemas in the code have it. */
+/** `docs/settings.md` and `.env.example`: every setting, from the table and the schemas in the code. */
 
 import { takesOf } from "@unseal/service/settings/settings"
 import { defaultOf, SETTINGS, type SettingName, settingRow } from "@unseal/service/settings/table"

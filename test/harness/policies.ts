@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs"
 import { writeFile } from "node:fs/promises"
 import { join, resolve } from "node:path"
-import type { PolicyDocument } from "@unseal/simulator/s3/access/policies"
+import type { PolicyDocument, PolicyStatement } from "@unseal/simulator/s3/access/policies"
 
 const PAGE = resolve(import.meta.dirname, "../../docs/permissions.md")
 const POLICY = /^### `([\w-]+)`\n[^#]*?^```json\n(.*?)^```$/gms
@@ -20,6 +20,25 @@ export function printedPolicies(): Record<PolicyName, PolicyDocument> {
     throw new Error(`${PAGE} prints the policies ${names.join(", ")} instead of ${POLICY_NAMES.join(", ")}`)
   return Object.fromEntries(found) as Record<PolicyName, PolicyDocument>
 }
+
+const statementsOf = ({ Statement }: PolicyDocument): readonly PolicyStatement[] => [Statement].flat()
+
+/** The document without one action. */
+export const without = (document: PolicyDocument, action: string): PolicyDocument => ({
+  Statement: statementsOf(document)
+    .map((statement) => ({ ...statement, Action: [statement.Action].flat().filter((one) => one !== action) }))
+    .filter(({ Action }) => Action.length > 0),
+})
+
+/** Each printed policy with each of its actions, except the vendor's own: it ends what it could not upload. */
+export const printedActions = (): (readonly [PolicyName, string])[] =>
+  (Object.entries(printedPolicies()) as [PolicyName, PolicyDocument][])
+    .flatMap(([name, document]) =>
+      statementsOf(document).flatMap(({ Action }) =>
+        [Action].flat().map((action) => [name, action] as const),
+      ),
+    )
+    .filter(([name, action]) => !(name === "upload" && action === "s3:AbortMultipartUpload"))
 
 /** One user per policy, with a profile of the policy's name. Made up for one run, on loopback only. */
 export const S3_USERS = POLICY_NAMES.map((name) => ({

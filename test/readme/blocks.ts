@@ -1,24 +1,24 @@
-/** README.md as what its reader does: blocks to run, in order, and what they show. */
+/** README.md as its reader uses it: blocks to run, in order, and what they show. */
 
-/** A block of commands, and the lines that the text after it shows of their output. */
+/** A block of commands, and the lines of output that the text after it shows. */
 export interface Commands {
   readonly kind: "commands"
-  /** Of the block's first command in the document. */
+  /** The line of the block's first command in the document. */
   readonly line: number
   readonly terminal: string
   readonly script: string
-  /** Whether the reader repeats it until it shows what the text shows. */
+  /** Whether the reader repeats the block until its output is as shown. */
   readonly again: boolean
   readonly expected: readonly Expected[]
 }
 
-/** One line of output, as the document shows it: `…` stands for anything. */
+/** One line of output as the document shows it. `…` stands for anything. */
 export interface Expected {
   readonly line: number
   readonly text: string
 }
 
-/** Ctrl-C, in each of these terminals, one after the other. */
+/** Ctrl-C in each of these terminals, one after the other. */
 export interface Interruption {
   readonly kind: "interruption"
   readonly line: number
@@ -27,17 +27,17 @@ export interface Interruption {
 
 export type Step = Commands | Interruption
 
-/** The terminal of blocks that name none. */
+/** The terminal of blocks that don't name one. */
 export const MAIN = "main"
 
 /**
  * The steps of a document. What its fences mean:
  * - `sh` runs in the main terminal; `sh terminal=NAME` in another one, where its last command stays running.
  * - `sh again` is repeated until its output is as shown.
- * - `sh not-run` is shown only: it needs what a machine alone does not have.
- * - `text` after it is output: each line comes, in this order, among others. `…` stands for anything.
+ * - `sh not-run` is not run: it needs more than one machine has.
+ * - `text` after it is output: these lines appear in this order, possibly among others. `…` stands for anything.
  * - `text terminal=NAME,NAME` with `^C` alone is Ctrl-C there.
- * Everything else is no step. Throws for a block whose fence can't be understood.
+ * Everything else is not a step. Throws for a fence with an unknown meaning.
  */
 export function stepsOf(document: string): Step[] {
   const steps: Step[] = []
@@ -74,7 +74,7 @@ export function stepsOf(document: string): Step[] {
 }
 
 interface Fence {
-  /** Of the first line of its content. */
+  /** The number of the first line of its content. */
   readonly line: number
   readonly info: string
   readonly content: readonly string[]
@@ -95,7 +95,7 @@ function* fencesOf(document: string): Generator<Fence> {
   }
 }
 
-/** The first of `expected` that `output` does not show after those before it; `undefined` if all are there. */
+/** The first line of `expected` that `output` does not show after the earlier ones; `undefined` if all are there. */
 export function missing(expected: readonly Expected[], output: string): Expected | undefined {
   const lines = output.split("\n")
   let at = 0
@@ -108,7 +108,7 @@ export function missing(expected: readonly Expected[], output: string): Expected
   return undefined
 }
 
-/** Blanks are no difference, however many: columns are as wide as what is in them. */
+/** Runs of blanks count as one, because columns are as wide as their content. */
 function patternOf(text: string): RegExp {
   const parts = text.trim().split("…")
   const literal = (part: string) => part.replace(/[.*+?^${}()|[\]\\]/g, "\\$&").replace(/\s+/g, "\\s+")

@@ -15,7 +15,7 @@ import { findProgram } from "../harness/programs.ts"
 
 const root = resolve(import.meta.dirname, "../..")
 
-/** Copies what git knows of this checkout, changes that are not committed included, into `directory`, a repository as well. */
+/** Copies the files of this checkout that git knows, with uncommitted changes, into `directory`, and makes that a repository. */
 export function clone(directory: string): void {
   const git = (cwd: string, ...args: string[]) =>
     execFileSync("git", ["-c", "safe.directory=*", "-C", cwd, ...args], { encoding: "utf8" })
@@ -28,7 +28,7 @@ export function clone(directory: string): void {
   git(directory, "add", "--all")
 }
 
-/** What git would take up of what a walk has left in a clone. */
+/** The files that a walk left in a clone and that git would add. */
 export const leftIn = (directory: string): string =>
   execFileSync("git", ["-C", directory, "status", "--porcelain"], { encoding: "utf8" })
     .split("\n")
@@ -36,8 +36,8 @@ export const leftIn = (directory: string): string =>
     .join("\n")
 
 /**
- * Writes an `npm` into `directory`. Its `ci` asks npm whether package.json and the lockfile agree, and then links the packages
- * of this checkout, where the lockfile pinned the same; everything else is npm's own.
+ * Writes an `npm` into `directory`. Its `ci` has npm check that package.json and the lockfile agree, and then links the packages of
+ * this checkout, which the same lockfile has pinned. Everything else is npm's own.
  */
 export function writeNpm(directory: string): void {
   const npm = findProgram("npm")
@@ -52,7 +52,7 @@ exec '${npm}' "$@"
   writeFileSync(join(directory, "npm"), script, { mode: 0o755 })
 }
 
-/** Gives the clone in `directory` this checkout's packages: the project's own are the clone's, all others are links. */
+/** Gives the clone in `directory` this checkout's packages by links, except for the project's own, which are the clone's. */
 function linkPackages(directory: string): void {
   linkModules(join(root, "node_modules"), join(directory, "node_modules"))
   for (const workspace of workspaces()) {

@@ -6,7 +6,7 @@ import { expect, it } from "vitest"
 import { ensureProgram } from "../harness/programs.ts"
 import { missing, stepsOf } from "./blocks.ts"
 
-/** The ports that the README's processes listen on, all of them their defaults or written there. */
+/** The ports of the README's processes: the defaults, and those that it names. */
 const PORTS = [6390, 8080, 8082, 8083, 8084, 8085, 9000, 9001, 9090, 9091]
 
 async function run(command: string, ...args: string[]): Promise<{ code: number; output: string }> {
@@ -32,7 +32,7 @@ async function isTaken(port: number): Promise<boolean> {
   }
 }
 
-/** Runs the walk where the README's ports are free: in a network of its own, or else on this machine, if nobody has them. */
+/** Runs the walk in a network of its own, where the README's ports are free; or on this machine, if they are free there. */
 async function walk(): Promise<{ code: number; output: string }> {
   const command = [process.execPath, join(import.meta.dirname, "walk.ts")] as const
   const up = "ip link set lo up"

@@ -1,4 +1,4 @@
-/** A terminal as somebody has it who pastes what a document tells: one bash, whose variables and folder stay from block to block. */
+/** A terminal into which a reader pastes a document's blocks: one bash, which keeps its variables and folder between blocks. */
 import { spawn } from "node:child_process"
 import { once } from "node:events"
 import { appendFileSync, readFileSync, writeFileSync } from "node:fs"
@@ -7,30 +7,30 @@ import { setTimeout as sleep } from "node:timers/promises"
 
 export interface TerminalOptions {
   readonly name: string
-  /** Where it begins. */
+  /** Its first working directory. */
   readonly cwd: string
   readonly env: Readonly<Record<string, string>>
-  /** For what it needs to keep in files. */
+  /** For its own files. */
   readonly directory: string
 }
 
 export interface Run {
   /** What it has printed so far, standard error included. */
   output(): string
-  /** `undefined` while it runs: else the first command that failed, if any. */
+  /** `undefined` while the block runs; then the first command that failed, if any. */
   ended(): { readonly failed?: { readonly line: number; readonly code: number } } | undefined
 }
 
 export interface Terminal {
-  /** Begins a block. The one before it must have ended. */
+  /** Begins a block. The previous one must have ended. */
   run(script: string): Run
-  /** Ctrl-C: SIGINT for the process group of what runs. */
+  /** Ctrl-C: sends SIGINT to the process group in the foreground. */
   interrupt(): void
-  /** Ends everything in it, for good. */
+  /** Ends everything in it. */
   close(): Promise<void>
 }
 
-/** As in an interactive shell: aliases count, and Ctrl-C ends what runs and not the shell. A failure anywhere in a pipe is one. */
+/** As in an interactive shell, aliases work, and Ctrl-C ends the running command but not the shell. A pipe fails if any part of it does. */
 const PREPARATION = [
   "shopt -s expand_aliases",
   "set -o pipefail",
@@ -40,7 +40,7 @@ const PREPARATION = [
 ].join("\n")
 
 export function openTerminal({ name, cwd, env, directory }: TerminalOptions): Terminal {
-  // A session of its own: its process group is what a terminal's would be.
+  // A session of its own, so that it has a process group as in a terminal.
   const bash = spawn("bash", ["--noprofile", "--norc"], {
     ...{ cwd, env, detached: true },
     stdio: ["pipe", "ignore", "ignore"],

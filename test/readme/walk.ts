@@ -1,7 +1,7 @@
 /**
- * `node test/readme/walk.ts`: does what README.md says, block by block, as somebody new would, in a fresh clone and an
- * empty home; and before the end of its tour, what the pages of docs/ say that continue it. Prints each step; ends with 1 at
- * the first that is not as its document says.
+ * `node test/readme/walk.ts`: follows README.md block by block, as a newcomer would, in a fresh clone and an empty home. Before
+ * the tour ends, it follows the pages of docs/ that continue it. Prints each step. Exits with 1 at the first one that differs from
+ * its document.
  */
 import { execFileSync } from "node:child_process"
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
@@ -13,10 +13,10 @@ import { type Commands, type Interruption, MAIN, missing, type Step, stepsOf } f
 import { clone, leftIn, writeNpm } from "./checkout.ts"
 import { openTerminal, type Run, type Terminal } from "./terminal.ts"
 
-/** Far more than any block takes, on a machine that is busy with other things as well. */
+/** Far more than any block takes, even on a busy machine. */
 const BOUND_MS = 120_000
 const POLL_MS = 50
-/** How long the reader takes to look again. */
+/** The pause before the reader looks again. */
 const AGAIN_MS = 300
 
 const root = resolve(import.meta.dirname, "../..")
@@ -28,7 +28,7 @@ interface PlacedStep {
   readonly step: Step
 }
 
-/** The README's steps, with those of the pages before its last Ctrl-C, which ends the tour. */
+/** The README's steps. Those of the pages come before its last Ctrl-C, which ends the tour. */
 function wholePath(): readonly PlacedStep[] {
   const placed = (document: string): PlacedStep[] =>
     stepsOf(readFileSync(join(root, document), "utf8")).map((step) => ({ document, step }))
@@ -57,7 +57,7 @@ async function main(): Promise<number> {
     }
     await walk(steps, terminal)
     const left = leftIn(checkout)
-    if (left !== "") throw new Deviation(1, "git would take up what the path has left in the checkout", left)
+    if (left !== "") throw new Deviation(1, "the walk left files in the checkout that git would add", left)
     return 0
   } catch (error) {
     if (!(error instanceof Deviation)) throw error
@@ -69,7 +69,7 @@ async function main(): Promise<number> {
   }
 }
 
-/** What was not as the document says. */
+/** A difference from the document. */
 class Deviation extends Error {
   document = "README.md"
   readonly line: number
@@ -98,7 +98,7 @@ async function walk(steps: readonly PlacedStep[], terminal: (name: string) => Te
   if (running.size > 0)
     throw new Deviation(
       steps.at(-1)!.step.line,
-      `the path ends and leaves running what it began: ${[...running.keys()].join(", ")}`,
+      `the walk ends, but these still run: ${[...running.keys()].join(", ")}`,
       "",
     )
 }
@@ -110,7 +110,7 @@ async function take(
 ): Promise<void> {
   for (const [name, run] of running)
     if (run.ended() !== undefined)
-      throw new Deviation(step.line, `what runs in the terminal ${name} has ended by itself`, run.output())
+      throw new Deviation(step.line, `the command in the terminal ${name} has ended by itself`, run.output())
   if (step.kind === "interruption") await interrupt(step, running, terminal)
   else if (step.terminal === MAIN) await type(step, terminal(MAIN))
   else running.set(step.terminal, await startIn(step, terminal(step.terminal)))
@@ -123,7 +123,7 @@ function show(output: string): void {
   process.stdout.write(output.replace(/^(?=.)/gm, "    "))
 }
 
-/** Types a block and waits until it has ended and shown what it should. */
+/** Types a block and waits until it ends with the expected output. */
 async function type(step: Commands, terminal: Terminal): Promise<void> {
   const until = performance.now() + BOUND_MS
   for (;;) {
@@ -145,7 +145,7 @@ async function type(step: Commands, terminal: Terminal): Promise<void> {
   }
 }
 
-/** Types a block that goes on running, and waits until it shows what it should. */
+/** Types a block that keeps running, and waits for the expected output. */
 async function startIn(step: Commands, terminal: Terminal): Promise<Run> {
   const until = performance.now() + BOUND_MS
   const run = terminal.run(step.script)
@@ -155,7 +155,7 @@ async function startIn(step: Commands, terminal: Terminal): Promise<Run> {
     if (ended !== undefined)
       throw new Deviation(
         step.line + (ended.failed?.line ?? 1) - 1,
-        `ended with ${ended.failed?.code ?? 0} and should run on`,
+        `ended with ${ended.failed?.code ?? 0} but should keep running`,
         run.output(),
       )
     if (wanted === undefined) return run
@@ -177,14 +177,14 @@ async function interrupt(
     const until = performance.now() + BOUND_MS
     while (run.ended() === undefined) {
       if (performance.now() > until)
-        throw new Deviation(line, `Ctrl-C does not end what runs in the terminal ${name}`, run.output())
+        throw new Deviation(line, `Ctrl-C does not end the command in the terminal ${name}`, run.output())
       await sleep(POLL_MS)
     }
     running.delete(name)
   }
 }
 
-/** What the document asks for, and what a bare machine lacks. */
+/** The prerequisites that the document names. */
 async function ensurePrograms(): Promise<void> {
   const [major] = execFileSync("node", ["--version"], { encoding: "utf8" }).slice(1).split(".")
   if (Number(major) < 20) throw new Error(`the README asks for Node 20 or newer, and PATH has ${major}`)
@@ -194,7 +194,7 @@ async function ensurePrograms(): Promise<void> {
   await ensureProgram("redis-server", { packages: { apt: "redis-server", dnf: "redis", apk: "redis" } })
 }
 
-/** Nothing of the caller's but the machine's programs: not those that npm puts before them. */
+/** The environment: only the machine's own programs, without those that npm puts first on PATH. */
 function environment(home: string, bin: string): Record<string, string> {
   const own = (process.env.PATH ?? "")
     .split(delimiter)

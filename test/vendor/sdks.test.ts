@@ -3,7 +3,6 @@
 import { createHash } from "node:crypto"
 import { readFileSync, writeFileSync } from "node:fs"
 import { createServer, type IncomingHttpHeaders } from "node:http"
-import { createRequire } from "node:module"
 import type { AddressInfo } from "node:net"
 import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
@@ -12,91 +11,14 @@ import { readSmallObject } from "@unseal/archive/store/small-object"
 import { decryptByOpenssl } from "@unseal/simulator/recording/openssl"
 import { createVendorClient } from "@unseal/vendor/client"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
-import { installPackages } from "../harness/packages.ts"
 import { poisoned } from "../harness/poisoned.ts"
 import { S3_CREDENTIAL } from "../harness/stores.ts"
+import { opentok, opentokOf, type Sdk, type ToldArchive, useSdks, vonageOf } from "./sdk.ts"
 import { API_SECRET, BUCKET, type SimulatedVendor, startSimulatedVendor } from "./simulated-vendor.ts"
 
 const never = new AbortController().signal
 
-/** What the tests do with an SDK, whichever it is. */
-interface Sdk {
-  createSession(options?: object): Promise<{ readonly sessionId: string }>
-  startArchive(sessionId: string, options?: object): Promise<ToldArchive>
-  stopArchive(id: string): Promise<ToldArchive>
-  getArchive(id: string): Promise<ToldArchive>
-  listArchives(filter: object): Promise<readonly ToldArchive[]>
-  deleteArchive(id: string): Promise<unknown>
-}
-
-interface ToldArchive {
-  readonly id: string
-  readonly status: string
-  readonly [member: string]: unknown
-}
-
-type Call = (...args: unknown[]) => void
-type OpenTok = new (
-  apiKey: string,
-  secret: string,
-  url: string,
-) => Record<
-  "createSession" | "startArchive" | "stopArchive" | "getArchive" | "listArchives" | "deleteArchive",
-  Call
-> & {
-  generateToken(sessionId: string): string
-}
-
-let require: NodeJS.Require
-beforeAll(async () => {
-  require = createRequire(join(await installPackages("sdks"), "package.json"))
-})
-
-/** Promises instead of callbacks; a list is its second result. */
-function opentokOf(projectId: string, secret: string, url: string): Sdk {
-  const client = new (require("opentok") as OpenTok)(projectId, secret, url)
-  const call =
-    (
-      name:
-        | "createSession"
-        | "startArchive"
-        | "stopArchive"
-        | "getArchive"
-        | "listArchives"
-        | "deleteArchive",
-    ) =>
-    (...args: unknown[]) =>
-      new Promise<never>((resolve, reject) => {
-        client[name](...args, (error: unknown, result: never) => (error ? reject(error) : resolve(result)))
-      })
-  return {
-    createSession: (options = {}) => call("createSession")(options),
-    startArchive: (sessionId, options = {}) => call("startArchive")(sessionId, options),
-    stopArchive: call("stopArchive"),
-    getArchive: call("getArchive"),
-    listArchives: call("listArchives"),
-    deleteArchive: call("deleteArchive"),
-  }
-}
-
-interface VonageVideo extends Omit<Sdk, "listArchives"> {
-  searchArchives(filter: object): Promise<{ readonly items: readonly ToldArchive[]; readonly count: number }>
-}
-
-function vonageOf(applicationId: string, privateKey: string, videoHost: string): Sdk {
-  const { Auth } = require("@vonage/auth")
-  const { Video } = require("@vonage/video")
-  const client = new Video(new Auth({ applicationId, privateKey }), { videoHost }) as VonageVideo
-  return {
-    // Its word for routed is the REST API's; see MediaMode in @vonage/video.
-    createSession: (options) => client.createSession({ mediaMode: "disabled", ...options }),
-    startArchive: (sessionId, options) => client.startArchive(sessionId, options),
-    stopArchive: (id) => client.stopArchive(id),
-    getArchive: (id) => client.getArchive(id),
-    listArchives: async (filter) => (await client.searchArchives(filter)).items,
-    deleteArchive: (id) => client.deleteArchive(id),
-  }
-}
+useSdks()
 
 const keyOf = ({ env }: SimulatedVendor) => readFileSync(env.UNSEAL_APPLICATION_KEY_FILE!, "utf8")
 
@@ -223,7 +145,7 @@ it("the SDK for OpenTok reads the project out of a session's id, and makes its c
   const { sessionId } = await opentokOf(vendor.projectId, API_SECRET, vendor.rest.url).createSession({
     mediaMode: "routed",
   })
-  const client = new (require("opentok") as OpenTok)(vendor.projectId, API_SECRET, vendor.rest.url)
+  const client = new (opentok())(vendor.projectId, API_SECRET, vendor.rest.url)
   expect(client.generateToken(sessionId)).toMatch(/^(T1==|eyJ)/)
   await vendor.close()
 })

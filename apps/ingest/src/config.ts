@@ -8,6 +8,7 @@ import {
   integer,
   logLevel,
   milliseconds,
+  parsed,
   port,
   readSettings,
   readTogether,
@@ -16,15 +17,7 @@ import {
 import { z } from "zod"
 import { parseNetworks, trustProxies } from "./networks.ts"
 
-const networks = () =>
-  text("networks such as `10.0.0.0/8`, separated by commas").transform((value, context) => {
-    try {
-      return parseNetworks(value)
-    } catch (error) {
-      context.addIssue((error as RangeError).message)
-      return z.NEVER
-    }
-  })
+const networks = () => parsed("networks such as `10.0.0.0/8`, separated by commas", parseNetworks)
 
 /** Exported for the documentation as well. */
 export const schema = z.object({

@@ -2,11 +2,12 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http"
 import type { AddressInfo } from "node:net"
 import { BLOCK_SIZE } from "@unseal/archive/format/cbc"
-import { listen } from "@unseal/service/admin"
+import { closeNow, listen } from "@unseal/service/admin"
 import { z } from "zod"
 import { BAD_DAY_CHANGE, type BadDay } from "./bad-day.ts"
 import { ARCHIVE_STATUSES } from "./callback-body.ts"
 import type { Archive, RecordOptions } from "./cloud.ts"
+import { textOf } from "./request-text.ts"
 
 /** More than any request needs. */
 const MAX_BODY_BYTES = 16_384
@@ -55,11 +56,7 @@ export async function startControlServer(
   await listen(server, options.port, options.host)
   return {
     port: (server.address() as AddressInfo).port,
-    close: () =>
-      new Promise((resolve) => {
-        server.close(() => resolve())
-        server.closeAllConnections()
-      }),
+    close: () => closeNow(server),
   }
 }
 
@@ -146,15 +143,9 @@ function parseBody<Schema extends z.ZodType>(
 }
 
 async function bodyOf(request: IncomingMessage): Promise<string> {
-  const chunks: Buffer[] = []
-  let bytes = 0
-  // Leaving the loop must not destroy the request: the refusal goes out over the same connection.
-  for await (const chunk of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
-    bytes += chunk.length
-    if (bytes > MAX_BODY_BYTES) throw new Problem(413, `the body is larger than ${MAX_BODY_BYTES} bytes`)
-    chunks.push(chunk)
-  }
-  return Buffer.concat(chunks).toString("utf8")
+  const text = await textOf(request, MAX_BODY_BYTES)
+  if (text === null) throw new Problem(413, `the body is larger than ${MAX_BODY_BYTES} bytes`)
+  return text
 }
 
 function send(response: ServerResponse, status: number, body: unknown, type = "application/json"): void {

@@ -43,10 +43,10 @@ test("four settings are enough, and the rest has the documented defaults", () =>
     UNSEAL_VERIFY: "size",
     UNSEAL_EXISTING: "fail",
     UNSEAL_FALLBACK_HOSTS: [
-      { host: ".amazonaws.com", suffix: true, port: 443 },
-      { host: ".tokbox.com", suffix: true, port: 443 },
-      { host: ".opentok.com", suffix: true, port: 443 },
-      { host: ".vonage.com", suffix: true, port: 443 },
+      { host: ".amazonaws.com", isWildcard: true, port: 443 },
+      { host: ".tokbox.com", isWildcard: true, port: 443 },
+      { host: ".opentok.com", isWildcard: true, port: 443 },
+      { host: ".vonage.com", isWildcard: true, port: 443 },
     ],
   })
   expect(projects.ids).toEqual(["100001"])

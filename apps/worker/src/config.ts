@@ -12,6 +12,7 @@ import {
   integer,
   logLevel,
   milliseconds,
+  parsed,
   port,
   readSettings,
   readTogether,
@@ -21,14 +22,9 @@ import { z } from "zod"
 import { openVendorProjects, type VendorProjects } from "./watch/vendor-projects.ts"
 
 const hostList = () =>
-  text("`host`, `*.domain` or addresses, separated by commas, or `none`").transform((value, context) => {
-    try {
-      return parseHostList(value === "none" ? "" : value)
-    } catch (error) {
-      context.addIssue((error as RangeError).message)
-      return z.NEVER
-    }
-  })
+  parsed("`host`, `*.domain` or addresses, separated by commas, or `none`", (value) =>
+    parseHostList(value === "none" ? "" : value),
+  )
 
 /** Exported for the documentation as well. */
 export const schema = z.object({

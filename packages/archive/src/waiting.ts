@@ -12,6 +12,16 @@ export async function rest(ms: number, signal?: AbortSignal): Promise<void> {
   }
 }
 
+/** How the pauses between tries grow. */
+export interface BackoffOptions {
+  /** The upper bound of the first pause, in milliseconds. It doubles with each further pause. Default 100. */
+  readonly baseMs?: number | undefined
+  /** The longest pause, in milliseconds. */
+  readonly maxMs?: number | undefined
+  /** A number in [0, 1). Default `Math.random`. */
+  readonly random?: (() => number) | undefined
+}
+
 /** Milliseconds to wait after `failures` in a row: exponential backoff with full jitter; the bound doubles with each pause. */
 export function backoffMs(
   failures: number,

@@ -91,11 +91,7 @@ export async function startAdminServer(options: AdminOptions): Promise<{
   await listen(server, port, host, "UNSEAL_ADMIN_PORT")
   return {
     port: (server.address() as AddressInfo).port,
-    close: () =>
-      new Promise((resolve) => {
-        server.close(() => resolve())
-        server.closeAllConnections()
-      }),
+    close: () => closeNow(server),
   }
 }
 
@@ -119,6 +115,14 @@ export function listen(
       server.off("error", refused)
       resolve()
     })
+  })
+}
+
+/** Stops `server` and cuts its connections. Resolves when it has stopped. */
+export function closeNow(server: Server): Promise<void> {
+  return new Promise((resolve) => {
+    server.close(() => resolve())
+    server.closeAllConnections()
   })
 }
 

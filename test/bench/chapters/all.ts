@@ -11,7 +11,7 @@ import { projects } from "./projects.ts"
 import { small } from "./small.ts"
 import { tls } from "./tls.ts"
 
-/** In the order in which they run and stand in docs/performance.md. */
+/** In the order in which they run. docs/performance.md has the same order. */
 export const CHAPTERS: readonly Chapter[] = [
   large,
   memory,

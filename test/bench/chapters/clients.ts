@@ -16,7 +16,7 @@ const TIMEOUT_MS = 600_000
 
 type Direction = "read" | "write"
 
-/** As transfer.ts names them. */
+/** The names that transfer.ts uses. */
 const OWN = { id: "own", name: "**own client**", settings: "" }
 const UNDICI = { id: "undici", name: "undici", settings: "`Pool` and `dispatch`" }
 const SLICED = {
@@ -27,7 +27,7 @@ const SLICED = {
 const WHOLE = { ...UNDICI, name: "undici, bodies whole" }
 const NODE = { id: "node", name: "`node:http`", settings: "`Agent`, bodies whole" }
 
-/** How near undici has to come to take the own client's place, in each case. In writes, with as little memory. */
+/** How close undici must come, in each case, to replace our own client. For writes it must also use as little memory. */
 const NEAR = { throughput: 0.9, cpu: 1.1 }
 
 export const clients: Chapter = {
@@ -63,7 +63,7 @@ export const clients: Chapter = {
         failures.push(...failuresOf(standings).map((failure) => `${title}: ${failure}`))
       }
     return {
-      conditions: `${mebibytes(archiveBytes)} in parts of 8 MiB, 8 at once, over as many connections that are kept, to or from memory that is there beforehand; one process for each figure, measured warm. Nothing is signed, hashed or decrypted. ${bench.options.rounds} interleaved rounds, median (range); memory is without the archive itself.`,
+      conditions: `${mebibytes(archiveBytes)} in parts of 8 MiB, 8 at once, over eight kept connections, to or from memory that was allocated before; one process for each figure, measured warm. Nothing is signed, hashed or decrypted. ${bench.options.rounds} interleaved rounds, median (range); memory excludes the archive itself.`,
       columns: ["", ...COST_COLUMNS, "of the own client's throughput", "of its CPU"],
       ...{ rows, targets, settings: [...settings], failures },
     }
@@ -81,11 +81,11 @@ function targetOf(title: string, own: Standing, undici: Standing): Target {
   }
 }
 
-/** The archive as it lies in the store, which is what clients move. */
+/** The archive as the store holds it, which is what clients move. */
 interface Ciphertext {
   readonly size: number
   readonly crc32: number
-  /** Hex, as the endpoint has it. */
+  /** Hex, as the endpoint reports it. */
   readonly crc32c: string
 }
 

@@ -5,7 +5,7 @@ import { workerContender } from "../unseal-contenders.ts"
 import type { Chapter } from "./chapter.ts"
 
 const ROUND_TRIP_MS = 20
-/** The default, and more. */
+/** The default number of parts, and more. */
 const PARTS_IN_FLIGHT = [8, 16, 32]
 
 export const distance: Chapter = {
@@ -45,7 +45,7 @@ export const distance: Chapter = {
       const shares = comparable.map((standing) => timesAsFast(standing, loopback!))
       const best = shares.toSorted((a, b) => b.median - a.median)[0]
       return {
-        conditions: `One archive of ${mebibytes(archiveBytes)}, worker. The endpoint holds back each answer, and each new connection, by ${ROUND_TRIP_MS} ms; the bandwidth of a connection is not limited.`,
+        conditions: `One archive of ${mebibytes(archiveBytes)}, worker. The endpoint delays each response, and each new connection, by ${ROUND_TRIP_MS} ms. It does not limit the bandwidth of a connection.`,
         columns: ["", ...COST_COLUMNS, "of loopback's throughput"],
         rows: standings.map((standing) => [
           standing.contender.name,

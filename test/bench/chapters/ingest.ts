@@ -137,7 +137,7 @@ function report(figures: Readonly<Record<Name, readonly Figures[]>>) {
   }
 }
 
-/** Milliseconds that the disk takes to make 4 KiB durable: what Redis waits for before it acknowledges anything. */
+/** Milliseconds that the disk takes to make 4 KiB durable. Redis waits that long before it acknowledges anything. */
 function syncTimes(directory: string): number[] {
   const path = join(directory, "sync-probe")
   const file = openSync(path, "w")
@@ -154,7 +154,7 @@ function syncTimes(directory: string): number[] {
   }
 }
 
-/** Counts the jobs, then empties the queue: it is the bench's own Redis. */
+/** Counts the jobs, then empties the queue. */
 async function notEnqueued(bench: Bench, queue: string, count: number): Promise<string[]> {
   const connection = new Redis((await bench.redis()).url)
   try {

@@ -5,7 +5,7 @@ import { show } from "../statistics.ts"
 import { commandLine, workerContender } from "../unseal-contenders.ts"
 import type { Chapter } from "./chapter.ts"
 
-/** Against each peer: at least so many times its throughput, at most so much of its CPU time. */
+/** The targets against each peer: the least multiple of its throughput, and the largest share of its CPU time. */
 const TARGETS = [
   { peer: "a", speed: 4.5, cpu: 1 / 6 },
   { peer: "b", speed: 5, cpu: 1 / 7 },
@@ -22,7 +22,7 @@ export const large: Chapter = {
     const passage = { origin: bench.endpoint, archiveBytes }
     const { contender: worker, workers } = await workerContender(bench, "**unseal worker**", {
       ...passage,
-      // No peer computes a digest of the whole; the chapter on digests tells what that costs.
+      // No peer computes a digest of the whole. The chapter on digests shows its cost.
       env: { UNSEAL_DIGEST: "none" },
     })
     try {

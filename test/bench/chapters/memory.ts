@@ -11,12 +11,12 @@ export const memory: Chapter = {
   title: "Memory against size",
   async run(bench) {
     const sizes = (bench.options.quick ? [64, 256, 768] : [256, 1024, 4096, 10_240]).map((mib) => mib * MIB)
-    // The first start of a checkout strips and compiles what it runs, and later ones find it done.
+    // The first start in a checkout strips and compiles the sources. Later starts reuse the result.
     await (await startWorkers(bench, { origin: bench.endpoint, archiveBytes: sizes[0]! })).close()
-    // One round of each tells the peak; bodies are kept in none, since 10 GiB would not fit.
+    // One round of each size shows the peak. No bodies are kept, because 10 GiB would not fit.
     const results: { size: number; standing: Standing }[] = []
     for (const archiveBytes of sizes) {
-      // A process of its own for each size: a peak is of a whole life.
+      // One process for each size, because a peak covers a process's whole life.
       const name = `worker, ${mebibytes(archiveBytes)}`
       const { contender, workers } = await workerContender(bench, name, {
         origin: bench.endpoint,

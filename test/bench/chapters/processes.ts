@@ -14,7 +14,7 @@ export const processes: Chapter = {
     const archiveBytes = bench.options.archiveBytes / (bench.options.quick ? 8 : 4)
     const passage = { origin: bench.endpoint, archiveBytes, archives: ARCHIVES }
     const one = await workerContender(bench, "one process", passage)
-    // One archive of a process at a time would leave its last one to a single process; two halves end together.
+    // Each process gets half of the archives, so both end together.
     const two = await workerContender(bench, "two processes", {
       ...passage,
       processes: 2,

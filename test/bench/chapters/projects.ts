@@ -17,14 +17,14 @@ const APPS = ["worker", "ingest"] as const
 type App = (typeof APPS)[number]
 
 const ARCHIVE_BYTES = 1024 * 1024
-/** Projects whose archives come while it is measured. */
+/** The most projects that get archives during a measurement. */
 const MOST_ACTIVE = 100
 const LIMIT = 1.2
 const LIMIT_SECONDS = 1
 
 interface ProjectsFile {
   readonly file: string
-  /** Spread over the file. */
+  /** The projects that get archives, spread over the file. */
   readonly active: readonly string[]
 }
 
@@ -155,7 +155,7 @@ function report(
     ]
   })
   return {
-    conditions: `${archives} archives of ${mebibytes(ARCHIVE_BYTES)}, of up to ${MOST_ACTIVE} projects in turn, through one worker process; each project has stores, keys and a secret of its own, in one YAML file. Ratios are to one project; starts are what it takes more than with one project from the process's start to its line \`listening\`: time, and processor time, which the neighbours don't change.`,
+    conditions: `${archives} archives of ${mebibytes(ARCHIVE_BYTES)}, of up to ${MOST_ACTIVE} projects in turn, through one worker process; each project has stores, keys and a secret of its own, in one YAML file. Ratios are relative to one project. A start lasts from the launch of the process to its line \`listening\`; the table shows how much longer it takes than with one project, in time and in processor time. Neighbours don't change the latter.`,
     columns: [
       "projects",
       "CPU/archive",

@@ -102,7 +102,7 @@ function report(
     ]
   })
   return {
-    conditions: `${count} archives of 1 MiB: signed callbacks over 64 connections → one ingest → Redis (\`appendfsync always\`) → one worker process → S3, from the first callback to the last commit, the record of each included. All of it shares the machine's cores.`,
+    conditions: `${count} archives of 1 MiB: signed callbacks over 64 connections → one ingest → Redis (\`appendfsync always\`) → one worker process → S3, from the first callback to the last commit, records included. Everything shares the machine's cores.`,
     columns: [
       "digest",
       "archives/s",
@@ -126,7 +126,7 @@ function report(
   }
 }
 
-/** Every archive at its destination, whole and right, with its record beside it. */
+/** Checks that every archive is at its destination, whole and correct, with its record beside it. */
 async function wrongOutputs(bench: Bench, count: number): Promise<string[]> {
   const expected = await bench.expected(ARCHIVE_BYTES)
   const { objects, openUploads } = await bench.endpoint.written()

@@ -27,7 +27,7 @@ export const tls: Chapter = {
       const standings = await contest(bench, archiveBytes, [...others, plain.contender, secure.contender])
       const unseal = standings.at(-1)!
       return {
-        conditions: `${mebibytes(archiveBytes)}; both directions TLS 1.3 with a certificate of the bench's own, all rows but the one that says otherwise. The endpoint's side of TLS runs on the same cores.`,
+        conditions: `${mebibytes(archiveBytes)}; TLS 1.3 in both directions, with the bench's own certificate, except in the row for plain HTTP. The endpoint's side of TLS runs on the same cores.`,
         columns: ["", ...COST_COLUMNS, "worker's throughput over TLS"],
         rows: standings.map((standing) => [
           standing.contender.name,

@@ -1,8 +1,8 @@
-/** What the chapter on HTTP clients asks of each of them. */
+/** The interface that the chapter on HTTP clients gives each of them. */
 export interface HttpClient {
-  /** GET of the bytes of `target` from `start` on, as many as `into` holds. Rejects unless the answer is a 206 of exactly these. */
+  /** GETs the bytes of `target` from `start` on, as many as `into` holds. Rejects unless the response is a 206 with exactly these. */
   get(target: string, start: number, into: Uint8Array): Promise<void>
-  /** PUT of `body`, with its Content-Length. Rejects unless the answer is a 200. */
+  /** PUTs `body` with its Content-Length. Rejects unless the response is a 200. */
   put(target: string, body: Uint8Array): Promise<void>
   close(): Promise<void>
 }
@@ -11,19 +11,19 @@ export interface HttpClientOptions {
   readonly origin: URL
   /** The certificate (PEM) to trust, if the origin is https. */
   readonly ca: string | undefined
-  /** Requests at once, each over a connection of its own. */
+  /** How many requests run at once, each over its own connection. */
   readonly connections: number
 }
 
 export type OpenHttpClient = (options: HttpClientOptions) => HttpClient
 
-/** Nothing on loopback is silent for so long unless it is broken. */
+/** On loopback, a longer silence means that something is broken. */
 export const IDLE_TIMEOUT_MS = 30_000
 
 export const rangeOf = (start: number, into: Uint8Array): string =>
   `bytes=${start}-${start + into.length - 1}`
 
-/** Puts the pieces of an answer where they belong; the same copy for every client. */
+/** Copies the pieces of a response into place. Every client uses it. */
 export class Arrival {
   readonly #into: Uint8Array
   #size = 0
@@ -33,12 +33,12 @@ export class Arrival {
   }
 
   add(piece: Uint8Array): void {
-    // What is too much is only counted.
+    // Surplus bytes are only counted.
     if (this.#size + piece.length <= this.#into.length) this.#into.set(piece, this.#size)
     this.#size += piece.length
   }
 
-  /** Throws unless the answer, of `status`, was the one asked for. */
+  /** Throws unless the response, with its `status`, is the requested one. */
   end(status: number): void {
     if (status !== 206) throw new Error(`GET was answered ${status} instead of 206`)
     if (this.#size !== this.#into.length)

@@ -11,7 +11,7 @@ import { openSliced, open as undici } from "./undici.ts"
 const OBJECT = Buffer.from(Array.from({ length: 3 * 2 ** 20 }, (_, at) => at % 251))
 const received: { body: Buffer; length: string | undefined }[] = []
 
-/** `/404` is answered by that status, `/short` and `/long` by a byte less and more than asked for, `/broken` by the connection's end. */
+/** `/404` gets that status, `/short` a byte too few, `/long` a byte too many, and `/broken` a closed connection. */
 const server = createServer(async (request, response) => {
   const { method, url = "", headers } = request
   if (url === "/broken") return request.socket.destroy()

@@ -8,7 +8,7 @@ import { Arrival, checkPut, IDLE_TIMEOUT_MS, type OpenHttpClient, rangeOf } from
 export const open: OpenHttpClient = ({ origin, ca, connections }) => {
   const { Agent, request } = origin.protocol === "https:" ? https : http
   const agent = new Agent({ keepAlive: true, maxSockets: connections, ...(ca && { ca }) })
-  /** Resolves with the status of the answer, of which `onPiece` gets each piece. */
+  /** Calls `onPiece` with each piece of the response's body. Resolves to its status. */
   async function send(
     options: { method: string; target: string; headers: Readonly<Record<string, string>> },
     onPiece: (piece: Uint8Array) => void,
@@ -19,7 +19,7 @@ export const open: OpenHttpClient = ({ origin, ca, connections }) => {
     sent.once("timeout", () => sent.destroy(new Error(`${method} is silent`)))
     sent.end(body)
     const [answer] = (await once(sent, "response")) as [http.IncomingMessage]
-    // As events, which cost less than iterating.
+    // Events cost less than iterating.
     answer.on("data", onPiece)
     await finished(answer)
     return answer.statusCode!

@@ -1,4 +1,4 @@
-/** The archive's own client: the S3 adapter's transport, without the SDK and without a signature. */
+/** Unseal's own client: the transport of the S3 adapter, without the SDK and without signatures. */
 import { originOf } from "@unseal/archive/store/http/origin"
 import { S3Transport } from "@unseal/archive/store/s3/connection/transport"
 import { Arrival, checkPut, IDLE_TIMEOUT_MS, type OpenHttpClient, rangeOf } from "./client.ts"

@@ -1,4 +1,4 @@
-/** undici's lowest level: `dispatch`, whose handler gets each piece of a body as the socket has read it. */
+/** undici's lowest level: `dispatch`. Its handler gets each piece of a body as the socket read it. */
 import { Readable } from "node:stream"
 import { type Dispatcher, Pool } from "undici"
 import { Arrival, checkPut, IDLE_TIMEOUT_MS, type OpenHttpClient, rangeOf } from "./client.ts"
@@ -16,7 +16,7 @@ const openWith =
       bodyTimeout: IDLE_TIMEOUT_MS,
       connect: { timeout: IDLE_TIMEOUT_MS, ...(ca && { ca }) },
     })
-    /** Resolves with the status of the answer, of which `onPiece` gets each piece. */
+    /** Calls `onPiece` with each piece of the response's body. Resolves to its status. */
     const dispatch = (options: Dispatcher.DispatchOptions, onPiece: (piece: Uint8Array) => void) =>
       new Promise<number>((resolve, reject) => {
         let status = 0
@@ -45,10 +45,10 @@ const openWith =
     }
   }
 
-/** Hands each body to the socket whole. */
+/** Passes each body to the socket whole. */
 export const open = openWith((bytes) => bytes)
 
-/** Hands each body over in slices, as the own client does to tell of progress and to save memory over TLS. */
+/** Passes each body in slices, as our own client does to report progress and to save memory over TLS. */
 export const openSliced = openWith((bytes, isSecure) =>
   Readable.from(slicesOf(bytes, isSecure ? 64 * KIB : 512 * KIB), { objectMode: true, highWaterMark: 1 }),
 )

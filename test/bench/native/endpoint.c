@@ -1,12 +1,12 @@
 // An S3 endpoint for measuring, fast enough not to be the limit. One thread per connection; signatures are not checked.
 //
-// GET   every key of a bucket whose name ends in -SIZE is an archive of SIZE bytes: the pattern file over and over, by
-//       sendfile. So an archive of any size costs no more memory than the pattern.
-// PUT   bodies are counted, their CRC-32C is computed, and they are thrown away, unless they are to be kept as files.
-// Also  HEAD, DELETE, multipart uploads; ListObjects tells of one key below any prefix of a bucket of archives, archive.ts.
+// GET   every key of a bucket whose name ends in -SIZE is an archive of SIZE bytes: the pattern file, repeated, sent by
+//       sendfile. So an archive of any size needs no more memory than the pattern.
+// PUT   counts bodies, computes their CRC-32C and discards them, unless they are to be kept as files.
+// Also  HEAD, DELETE, multipart uploads. ListObjects lists one key, archive.ts, below any prefix of a bucket of archives.
 //
-// GET /-/objects tells what was written, POST /-/reset forgets it, POST /-/set?delayMs=N&keep=0|1 sets how long each answer is
-// held back (the round trip of a distant store) and whether bodies are kept.
+// GET /-/objects lists what was written, and POST /-/reset forgets it. POST /-/set?delayMs=N&keep=0|1 sets the delay of each
+// response (the round trip to a distant store) and whether bodies are kept.
 //
 // usage: endpoint PATTERN KEEP_DIRECTORY [CERTIFICATE KEY]; ends when its stdin does.
 #define _GNU_SOURCE

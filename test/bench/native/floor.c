@@ -1,4 +1,4 @@
-// The floor under every way to do it: one thread, one GET, decryption in place, one PUT; nothing is signed or checked.
+// The least that any contender must do: one thread, one GET, decryption in place, one PUT. Nothing is signed or checked.
 //
 // usage: floor PORT SOURCE_PATH DESTINATION_PATH SIZE KEY_HEX IV_HEX
 #define _GNU_SOURCE
@@ -38,7 +38,7 @@ static void send_all(int fd, const void *bytes, size_t size) {
   }
 }
 
-// Reads up to the end of an answer's head; gives the bytes behind it, which are in `buffer` then.
+// Reads up to the end of a response's head. Returns how many bytes after it are in `buffer`.
 static size_t receive_head(int fd, char *buffer, const char *status) {
   size_t size = 0;
   for (;;) {
@@ -82,7 +82,7 @@ int main(int count, char **arguments) {
 
   size_t filled = receive_head(source, buffer, "200");
   for (;;) {
-    // Whole blocks only, so that what comes out is exactly what went in: it is decrypted in place.
+    // Whole blocks only, so that the output is as long as the input: decryption is in place.
     size_t whole = filled & ~(size_t)15;
     int out = 0;
     if (whole > 0 && EVP_DecryptUpdate(cipher, (uint8_t *)buffer, &out, (uint8_t *)buffer, (int)whole) != 1) return 1;

@@ -1,8 +1,8 @@
-// Sends prepared HTTP requests over a number of connections, each the next one as soon as the last one is answered, and tells
-// how long the answers took. In C, so that on a shared machine the load costs little of what is measured.
+// Sends prepared HTTP requests over several connections and reports how long the responses took. Each connection sends its next
+// request when the last one is answered. In C, so that the load generator takes little of a shared machine.
 //
-// usage: load PORT CONNECTIONS REQUESTS_FILE; in the file, each request has its length before it (4 bytes, little-endian).
-// Writes JSON to stdout: answers by status, seconds, and percentiles of the answer times in milliseconds.
+// usage: load PORT CONNECTIONS REQUESTS_FILE; in the file, its length (4 bytes, little-endian) precedes each request.
+// Prints JSON: responses by status, seconds, and percentiles of the response times in milliseconds.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -54,12 +54,12 @@ static int send_next(struct sender *s) {
   requests = bytes + size;
   s->filled = 0;
   s->sent_at = now();
-  // A request is far smaller than a socket's buffer, which is empty: it goes at once or not at all.
+  // A request is far smaller than a socket's empty buffer, so it is sent at once or not at all.
   if (send(s->fd, bytes, size, MSG_NOSIGNAL) != (ssize_t)size) fail("send");
   return 1;
 }
 
-// 1 once the answer is whole.
+// 1 once the response is complete.
 static int receive(struct sender *s) {
   ssize_t got = recv(s->fd, s->answer + s->filled, ANSWER_SIZE - 1 - s->filled, 0);
   if (got <= 0) fail("the server closed a connection");

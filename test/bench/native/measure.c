@@ -1,6 +1,6 @@
-// Runs a pipeline of commands and tells what each process used: `wait4` has the figures of a child and of all that it waited
-// for, which neither a shell nor Node tells per process. Small, so that a child's peak memory is not that of its parent before
-// the exec.
+// Runs a pipeline of commands and reports what each process used. `wait4` has the figures of a child and of all that it waited
+// for; neither a shell nor Node reports them per process. This program is small, because a child's peak memory includes its
+// parent's at the time of the fork.
 //
 // usage: measure RESULT TIMEOUT_SECONDS COMMAND… [:pipe: COMMAND…]… [:then: COMMAND…]…
 // RESULT becomes JSON: seconds, and for each group of piped commands what each of them used.

@@ -47,17 +47,8 @@ async function startWorker(
   })
 }
 
-async function submit(projectId: string, count: number, size = SMALL): Promise<Archive[]> {
-  const archives = Array.from({ length: count }, () => {
-    const made = system.make(size)
-    return { ...made, key: made.key.replace(PROJECT_ID, projectId) }
-  })
-  for (const archive of archives) {
-    await system.upload(archive)
-    await system.enqueue(archive, { projectId })
-  }
-  return archives
-}
+const submit = (projectId: string, count: number, size = SMALL) =>
+  system.submit(projectId, Array<number>(count).fill(size))
 
 const accounts = () => readAccounts(system.client, "unseal")
 const attempts = async () => {

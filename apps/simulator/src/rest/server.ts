@@ -7,9 +7,10 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http"
 import type { AddressInfo } from "node:net"
 import type { OpenedStore } from "@unseal/archive/store/contract"
-import { listen } from "@unseal/service/admin"
+import { closeNow, listen } from "@unseal/service/admin"
 import { archiveFields, type CallbackForm, DEFAULT_CALLBACK_FORM } from "../callback-body.ts"
 import type { Archive, RecordingCloud, RecordOptions } from "../cloud.ts"
+import { textOf } from "../request-text.ts"
 import { createAuthenticator, type RestCredentials } from "./authorization.ts"
 import { Problem } from "./problem.ts"
 import { createSessions } from "./sessions.ts"
@@ -201,10 +202,7 @@ export async function startRestServer(options: RestServerOptions): Promise<RestS
       return storage
     },
     async close() {
-      await new Promise<void>((resolve) => {
-        server.close(() => resolve())
-        server.closeAllConnections()
-      })
+      await closeNow(server)
       await sessions.close()
       for (const target of targets) await target.close()
     },
@@ -225,15 +223,9 @@ function wholeNumber(query: URLSearchParams, name: string, fallback: number, max
 }
 
 async function bodyOf(request: IncomingMessage): Promise<string> {
-  const chunks: Buffer[] = []
-  let bytes = 0
-  // Leaving the loop must not destroy the request: the refusal goes out over the same connection.
-  for await (const chunk of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
-    bytes += chunk.length
-    if (bytes > MAX_BODY_BYTES) throw new Problem(400, `the body is larger than ${MAX_BODY_BYTES} bytes`)
-    chunks.push(chunk)
-  }
-  return Buffer.concat(chunks).toString("utf8")
+  const text = await textOf(request, MAX_BODY_BYTES)
+  if (text === null) throw new Problem(400, `the body is larger than ${MAX_BODY_BYTES} bytes`)
+  return text
 }
 
 const problem = (status: number, message: string) => ({ code: status, message })

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { pathToFileURL } from "node:url"
 import { openStore } from "@unseal/archive/store/open"
-import { listen } from "@unseal/service/admin"
+import { closeNow, listen } from "@unseal/service/admin"
 import type { VendorStorage } from "../cloud.ts"
 import type { CertificateFiles } from "../recording/openssl.ts"
 import { createDownloads } from "./downloads.ts"
@@ -52,10 +52,7 @@ export async function startVendorStorage(
     urlOf: downloads.urlOf,
     port: portOf(),
     async close() {
-      await new Promise<void>((resolve) => {
-        server.close(() => resolve())
-        server.closeAllConnections()
-      })
+      await closeNow(server)
       await store.close()
       await rm(directory, { recursive: true, force: true })
     },

@@ -1,9 +1,10 @@
 import { type ErrorCode, isUnsealError, UnsealError } from "../errors.ts"
 import { wipe } from "../format/password.ts"
-import { backoffMs, rest, untilAborted } from "../waiting.ts"
+import { type BackoffOptions, backoffMs, rest, untilAborted } from "../waiting.ts"
 import type { OpenedKeyRing } from "./contract.ts"
 
-export interface KeyRetryOptions {
+/** How requests for keys are repeated. The longest pause is 1000 ms by default. */
+export interface KeyRetryOptions extends BackoffOptions {
   /** Tries per request. Default 3. */
   readonly attempts?: number | undefined
   /**
@@ -11,14 +12,8 @@ export interface KeyRetryOptions {
    * are freed.
    */
   readonly timeoutMs?: number | undefined
-  /** The upper bound of the first pause. It doubles with each further pause. Default 100. */
-  readonly baseMs?: number | undefined
-  /** The longest pause. Default 1000. */
-  readonly maxMs?: number | undefined
   /** Called before each pause, for the metric. */
   readonly onRetry?: ((code: ErrorCode) => void) | undefined
-  /** A number in [0, 1). Default `Math.random`. */
-  readonly random?: (() => number) | undefined
 }
 
 /** The codes after which a request for a key is repeated. */

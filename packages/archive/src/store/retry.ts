@@ -1,16 +1,13 @@
 import { type ErrorCode, isUnsealError, type UnsealError } from "../errors.ts"
 import type { ByteRange } from "../format/parts.ts"
-import { backoffMs, rest } from "../waiting.ts"
+import { type BackoffOptions, backoffMs, rest } from "../waiting.ts"
 import type { ArchiveStore, PartWriter, StoredObject } from "./contract.ts"
 import { createPace } from "./http/pace.ts"
 
-export interface RetryOptions {
+/** How requests are repeated. The longest pause is 5000 ms by default. */
+export interface RetryOptions extends BackoffOptions {
   /** How often in a row a request may fail before the failure is passed on. Default 5. */
   readonly attempts?: number | undefined
-  /** The upper bound of the first pause. It doubles with each further pause. Default 100. */
-  readonly baseMs?: number | undefined
-  /** The longest pause. Default 5000. */
-  readonly maxMs?: number | undefined
   /**
    * A read that gave this many bytes before it failed starts counting again, if it was faster than the floor of pace.ts. Otherwise
    * a peer that gives a little each time would be asked for ever. Default 16384.
@@ -18,8 +15,6 @@ export interface RetryOptions {
   readonly progressBytes?: number | undefined
   /** Called before each pause, for the metric. */
   readonly onRetry?: ((code: ErrorCode) => void) | undefined
-  /** A number in [0, 1). Default `Math.random`. */
-  readonly random?: (() => number) | undefined
   /** Milliseconds, for the pace of a read. Default `performance.now`. */
   readonly now?: (() => number) | undefined
 }

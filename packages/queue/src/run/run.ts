@@ -123,14 +123,7 @@ export function createRunner<Result extends RunResult>(deps: RunnerOptions<Resul
   /** By job id: the end of a run, whatever has become of its job meanwhile. */
   const runs = new Map<string, Promise<void>>()
 
-  async function runOnce(
-    job: Job,
-    token: string,
-    lock: JobLock,
-    abort: AbortController,
-    givenUp: Promise<never>,
-    progress: RunProgress,
-  ): Promise<Pick<EndedRun<Result>, "payload" | "ending" | "error">> {
+  const runOnce: Runner<Result>["runOnce"] = async (job, token, lock, abort, givenUp, progress) => {
     const { signal } = abort
     const jobId = job.id ?? ""
     const openLog = (signal: AbortSignal) =>

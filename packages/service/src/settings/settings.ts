@@ -77,6 +77,17 @@ export const integer = ({
     }),
   )
 
+/** A text that `parse` reads; what it throws (`RangeError`) says what is wrong. `takes` describes it. */
+export const parsed = <T>(takes: string, parse: (value: string) => T) =>
+  text(takes).transform((value, context) => {
+    try {
+      return parse(value)
+    } catch (error) {
+      context.addIssue((error as RangeError).message)
+      return z.NEVER
+    }
+  })
+
 /** A TCP port; 0 picks any free one. */
 export const port = () => integer({ min: 0, max: 65_535 })
 

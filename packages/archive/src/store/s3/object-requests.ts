@@ -24,7 +24,7 @@ export interface ObjectRequest {
 }
 
 export interface ObjectRequests {
-  /** Resolves with a 2xx answer. Rejects with an `S3AnswerError` for any other, like the SDK, or with what ended the connection. */
+  /** Resolves with a 2xx response. Rejects with an `S3ResponseError` for any other, like the SDK, or with what ended the connection. */
   send(request: ObjectRequest, signal: AbortSignal): Promise<IncomingResponse>
 }
 
