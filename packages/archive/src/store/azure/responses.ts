@@ -51,7 +51,7 @@ export function limitResponses(service: BlobServiceClient): BlobServiceClient {
   return service
 }
 
-const LIMIT = "limitAnswers"
+const LIMIT = "limitResponses"
 
 /** By request signal: the listener for the bytes of answers that are read whole. */
 const listeners = new WeakMap<object, (bytes: number) => void>()
