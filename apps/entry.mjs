@@ -9,16 +9,18 @@ process.env.UV_THREADPOOL_SIZE ??= "16"
 
 const SIGNALS = ["SIGTERM", "SIGINT", "SIGHUP"]
 
-/** The processes that run until they are stopped. `unseal NAME` runs the same main as the process's own entry. */
+/** The processes that run until they are stopped. `unseal NAME` runs the same main as the process's own entry. Their `config` is what the doctor asks. */
 export const PROCESSES = {
   ingest: {
     name: "unseal ingest",
     main: () => import("./ingest/src/main.ts"),
+    config: () => import("./ingest/src/config.ts"),
     help: () => import("./ingest/src/help.ts"),
   },
   worker: {
     name: "unseal worker",
     main: () => import("./worker/src/main.ts"),
+    config: () => import("./worker/src/config.ts"),
     help: () => import("./worker/src/help.ts"),
     // Space for young objects, which V8 takes only when it starts: packages/service/src/v8-flags.ts says what it is good for.
     flags: ["--min-semi-space-size=4", "--max-semi-space-size=4"],
@@ -36,7 +38,14 @@ export function enterCommandLine() {
   const named = (name) => (Object.hasOwn(PROCESSES, name ?? "") ? PROCESSES[name] : undefined)
   if (first === "help" && rest.length === 1 && named(rest[0])) return enter(named(rest[0]), ["--help"])
   if (named(first)) return enter(named(first), rest)
-  return enter({ name: "unseal", main: () => import("./cli/src/main.ts") })
+  return enter({ name: "unseal", main: first === "doctor" ? loadDoctor : () => import("./cli/src/main.ts") })
+}
+
+/** The doctor has the processes' own readers judge their settings. An app does not import another; this file knows them all. */
+async function loadDoctor() {
+  const { setProcesses } = await import("./cli/src/doctor/processes.ts")
+  setProcesses({ ingest: PROCESSES.ingest.config, worker: PROCESSES.worker.config })
+  return import("./cli/src/main.ts")
 }
 
 /**

@@ -130,13 +130,13 @@ export const RULES: readonly Rule[] = [
     isForbidden: (imported) =>
       !within(
         /^packages\/(operations|queue|vendor)\//,
-        /^packages\/archive\/src\/(errors|record\/record|did-you-mean)\.ts$/,
+        /^packages\/archive\/src\/(errors|record\/record|did-you-mean|first-look|store\/notices)\.ts$/,
         /^packages\/service\/src\/projects\/key-template\.ts$/,
-        /^node:crypto$/,
+        /^node:(crypto|zlib)$/,
       )(imported) &&
       !(
         imported.typeOnly &&
-        within(/^packages\/(archive\/src\/store\/(contract|adapter)|service\/src\/projects\/projects)\.ts$/)(
+        within(/^packages\/(archive\/src\/(store|keys)\/contract|service\/src\/projects\/projects)\.ts$/)(
           imported,
         )
       ),

@@ -1,6 +1,8 @@
+import { parseProjects } from "@unseal/service/projects/parse"
 import { readProjects } from "@unseal/service/projects/projects"
 import { REDIS_SETTINGS } from "@unseal/service/redis/settings"
 import {
+  ConfigurationError,
   choice,
   type Environment,
   integer,
@@ -28,8 +30,19 @@ const queueSchema = z.object({
   UNSEAL_REDIS_REPLICAS: integer({ min: 0, max: 5 }),
 })
 
+const doctorSchema = z.object({
+  ...queueSchema.shape,
+  UNSEAL_REDIS_DURABILITY: choice(["require", "warn"]),
+  UNSEAL_OAEP_HASH: archiveSchema.shape.UNSEAL_OAEP_HASH,
+})
+
 /** All settings that the commands read, for the documents. */
-export const schema = z.object({ ...archiveSchema.shape, ...fallbackSchema.shape, ...queueSchema.shape })
+export const schema = z.object({
+  ...archiveSchema.shape,
+  ...fallbackSchema.shape,
+  ...queueSchema.shape,
+  ...doctorSchema.shape,
+})
 
 /** The settings of a command for one archive. Throws `ConfigurationError`. */
 export const readArchiveSettings = () => readSettings("cli", archiveSchema, env)
@@ -79,4 +92,28 @@ export function readDestinationSettings() {
     readProjects({ for: "destination", env }),
   )
   return { settings, projects }
+}
+
+/**
+ * What `unseal doctor` looks at: whatever of the environment can be used. The processes' own readers tell what can't. The settings
+ * for Redis are an error if they can't be used.
+ */
+export function readDoctorSettings() {
+  // Nothing but these, so that what is wrong elsewhere does not keep Redis from being looked at.
+  const names = Object.keys(doctorSchema.shape).flatMap((name) => [name, `${name}_FILE`])
+  const own = Object.fromEntries(names.flatMap((name) => (env[name] ? [[name, env[name]]] : [])))
+  return {
+    settings: resultOf(() => readSettings("cli", doctorSchema, own)),
+    projects: parseProjects("worker", env).projects,
+    vendors: parseProjects("vendor", env).projects,
+  }
+}
+
+function resultOf<T>(read: () => T): T | ConfigurationError {
+  try {
+    return read()
+  } catch (error) {
+    if (error instanceof ConfigurationError) return error
+    throw error
+  }
 }

@@ -216,6 +216,26 @@ program
   .option("--json", "print the result as JSON")
   .action(async (options) => (await import("./queue/janitor.ts")).janitorCommand(options, signal))
 
+program
+  .command("doctor")
+  .description(
+    "check all that workers and ingest need (settings, Redis, stores, keys, the vendor), and say what to mend",
+  )
+  .option("--project <id>", "only this project's stores, keys and vendor; may be repeated", collect, [])
+  .addOption(
+    new Option("--for <process>", "only what this process needs; default: both").choices([
+      "worker",
+      "ingest",
+    ]),
+  )
+  .option("--timeout <time>", "how long each look may take: 2s, 1m", "10s")
+  .option("--json", "print the checks as JSON")
+  .addHelpText(
+    "after",
+    "\nExit codes: 0 nothing failed (there may be warnings) · 1 a check failed · 2 usage, or settings that can't be used · 3 interrupted",
+  )
+  .action(async (options) => (await import("./doctor/command.ts")).doctorCommand(options, signal))
+
 // Listed here, and run without all of this: apps/entry.mjs loads their mains.
 for (const [name, does] of [
   ["ingest", "take callbacks and enqueue their archives, until a signal stops it"],

@@ -4,11 +4,10 @@ import { QueueUnavailableError } from "@unseal/queue/enqueue/producer"
 import { logConsole } from "@unseal/service/log/library-console"
 import { createLogger } from "@unseal/service/log/logger"
 import { reachRedis } from "@unseal/service/redis/reach"
-import { connectRedis } from "@unseal/service/redis/redis"
+import { connectRedis, type RedisClient } from "@unseal/service/redis/redis"
+import type { RedisSettings } from "@unseal/service/redis/settings"
 import { parseRedisUrl } from "@unseal/service/redis/url"
 import { readQueueSettings } from "../config.ts"
-
-type QueueSettings = ReturnType<typeof readQueueSettings>
 
 /** How long a command waits for Redis before it reports that Redis is away. */
 const CONNECT_TIMEOUT_MS = 5_000
@@ -22,6 +21,20 @@ export async function withQueue<T>(
   signal: AbortSignal,
 ): Promise<T> {
   const settings = readQueueSettings()
+  const connection = await connectQueue(settings, signal)
+  try {
+    const { UNSEAL_QUEUE: queue, UNSEAL_REDIS_REPLICAS: replicas } = settings
+    return await untilAborted(work({ connection, queue, replicas }), signal)
+  } finally {
+    connection.disconnect()
+  }
+}
+
+/**
+ * A new connection to the queue's Redis, ready for commands. Throws `ConfigurationError` if the settings can never lead to one,
+ * `QueueUnavailableError` if Redis does not answer in time, or `signal`'s reason after an abort.
+ */
+export async function connectQueue(settings: RedisSettings, signal: AbortSignal): Promise<RedisClient> {
   const logger = createLogger("cli", "silent")
   // ioredis prints advice for programmers there. The command itself reports what stops it.
   logConsole(logger)
@@ -47,16 +60,17 @@ export async function withQueue<T>(
       connection.once("ready", resolve)
     })
     await untilAborted(connected, signal)
-    const { UNSEAL_QUEUE: queue, UNSEAL_REDIS_REPLICAS: replicas } = settings
-    return await untilAborted(work({ connection, queue, replicas }), signal)
+    return connection
+  } catch (error) {
+    connection.disconnect()
+    throw error
   } finally {
     clearTimeout(giveUp)
-    connection.disconnect()
   }
 }
 
 /** What to do if nothing answers. Other failures say it themselves. */
-const moveAfter = (failure: string, { REDIS_URL }: QueueSettings): string =>
+const moveAfter = (failure: string, { REDIS_URL }: RedisSettings): string =>
   /ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ETIMEDOUT|^no answer$|timed out$/.test(failure)
     ? `; start it, or set REDIS_URL, which is ${parseRedisUrl(REDIS_URL).shown}`
     : ""

@@ -1,7 +1,5 @@
 /** What each project has, logged once at start, so that a wrong set-up shows before the first archive. */
-import { isUnsealError } from "@unseal/archive/errors"
-import type { OpenedKeyRing } from "@unseal/archive/keys/contract"
-import { rest } from "@unseal/archive/waiting"
+import { clauseOf, lookAtKeys, lookAtStore, NO_ARCHIVE } from "@unseal/archive/first-look"
 import type { Logger } from "@unseal/service/log/logger"
 import type { Settings } from "../config.ts"
 import type { OpenedSides, ProjectResources } from "../run/project-resources.ts"
@@ -19,8 +17,6 @@ export interface SurveyOptions {
 /** With more, none is looked at before its first archive: a start must not open everybody's stores and keys. */
 const MOST_PROJECTS = 100
 const AT_ONCE = 4
-/** An id of no archive, looked for to see whether the stores answer. */
-const NO_ARCHIVE = "00000000-0000-0000-0000-000000000000"
 
 /**
  * Logs one line per project: its stores, the keys by id with their certificates' expiry dates, and the tail rule; or what is
@@ -66,11 +62,10 @@ async function lookAt(projectId: string, options: SurveyOptions): Promise<Found>
   try {
     const { sourceKeys, destinationKey } = sides
     const [source, destination] = await Promise.all([
-      lookAtStore("source", sides.source, sourceKeys[0]!, options),
-      lookAtStore("destination", sides.destination, destinationKey, options),
+      lookAtSide("source", sides.source, sourceKeys[0]!, options),
+      lookAtSide("destination", sides.destination, destinationKey, options),
     ])
-    const keys =
-      sides.keyRing.status === "fulfilled" ? keysOf(sides.keyRing.value) : notOpened("keys", sides.keyRing)
+    const keys = lookAtRing(sides.keyRing)
     return {
       ...(source.location !== undefined && { source: source.location }),
       ...(destination.location !== undefined && { destination: destination.location }),
@@ -87,52 +82,28 @@ const notOpened = (side: string, { reason }: PromiseRejectedResult) => ({
 })
 
 /** Whether the store answers a look at `key`. */
-async function lookAtStore(
+async function lookAtSide(
   side: string,
   store: OpenedSides["source"],
   key: string,
   { signal, lookMs = 10_000 }: SurveyOptions,
 ): Promise<{ readonly location?: string; readonly problems: readonly string[] }> {
   if (store.status === "rejected") return notOpened(side, store)
-  const { value } = store
-  const limit = new AbortController()
-  const limited = AbortSignal.any([signal, limit.signal])
-  const late = rest(lookMs, limited).then(
-    () => [`${side}: no answer within ${lookMs} ms`],
-    () => [],
-  )
-  const answered = value.stat(key, limited).then(
+  const problems = await lookAtStore(store.value, key, { signal, limitMs: lookMs }).then(
     () => [],
     (error: unknown) => (signal.aborted ? [] : [`${side}: ${clauseOf(error)}`]),
   )
-  const problems = await Promise.race([answered, late]).finally(() => limit.abort())
-  return { location: value.location, problems }
+  return { location: store.value.location, problems }
 }
 
-function keysOf(keyRing: OpenedKeyRing): Required<Pick<Found, "keys" | "problems">> {
-  const expiries = new Map(keyRing.certificates().map(({ keyId, notAfter }) => [keyId, notAfter]))
-  const keys = keyRing.describe().map(({ keyId, name }) => {
-    const expires = expiries.get(keyId)?.toISOString()
-    return { keyId, file: name, ...(expires !== undefined && { expires }) }
-  })
+function lookAtRing(ring: OpenedSides["keyRing"]): Pick<Found, "keys" | "problems"> {
+  if (ring.status === "rejected") return notOpened("keys", ring)
+  const { keys, problems } = lookAtKeys(ring.value)
   return {
-    keys,
-    problems: [
-      ...(keys.length === 0 ? [withoutKeys(keyRing)] : []),
-      ...keyRing.problems().map(({ name, error }) => `keys: ${name} can't be used: ${clauseOf(error)}`),
-    ],
+    keys: keys.map(({ keyId, file, expires }) => ({
+      ...{ keyId, file },
+      ...(expires !== undefined && { expires: expires.toISOString() }),
+    })),
+    problems: problems.map((problem) => `keys: ${problem}`),
   }
-}
-
-/** The likeliest reason for a directory without a key is a key with another name than `*.pem`. */
-function withoutKeys(keyRing: OpenedKeyRing): string {
-  const ignored = keyRing.notes().filter(({ kind }) => kind === "ignored")
-  const why = ignored.slice(0, 3).map(({ message }) => message)
-  return [`keys: ${keyRing.location} holds no usable key`, ...why].join("; ")
-}
-
-/** Only our own messages are known to hold no secret. */
-const clauseOf = (error: unknown): string => {
-  if (isUnsealError(error)) return `${error.code}: ${error.message}; ${error.remedy}`
-  return error instanceof Error ? error.name : typeof error
 }

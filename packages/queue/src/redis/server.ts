@@ -16,7 +16,7 @@ export async function readMemory(connection: RedisClient, queue: string): Promis
 }
 
 /** A full Redis refuses workers as well. They need some room to finish jobs, which frees memory. */
-const NEARLY_FULL = 0.8
+export const NEARLY_FULL = 0.8
 const GOOD_FOR_MS = 1_000
 
 /**

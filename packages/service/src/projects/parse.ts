@@ -5,7 +5,7 @@ import { type Project, type ProjectOf, schemaOf } from "./schema.ts"
 
 /** The result of reading the projects. */
 export interface ParsedProjects<P extends Project> {
-  /** By id, in order. Not to be used if there are problems. */
+  /** By id, in order: those without a problem. If there are problems, only to be looked at, never to be worked for. */
   readonly projects: ReadonlyMap<string, P>
   readonly problems: readonly string[]
   /** The files that were read, or should have been. If one of them changes, so may the projects. */

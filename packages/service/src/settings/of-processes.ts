@@ -35,7 +35,7 @@ export const PROCESS_SETTINGS = {
     meaning: "name of the queue; its keys in Redis begin with `{unseal}`",
   },
   UNSEAL_REDIS_DURABILITY: {
-    for: ["ingest", "worker"],
+    for: ["ingest", "worker", "cli"],
     default: "require",
     meaning:
       "what to do at start with a Redis that may lose writes that it acknowledged (no AOF, not `appendfsync always`, an eviction policy): refuse it (`require`) or only log a warning (`warn`)",
