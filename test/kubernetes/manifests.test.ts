@@ -161,6 +161,7 @@ describe.each(ALL)("%s", (overlay) => {
           "unseal-worker": ["worker"],
           "unseal-reconcile": ["destination", "vendor"],
           "unseal-janitor": ["destination"],
+          "unseal-doctor": ["worker", "ingest", "vendor"],
         }[name] as ("ingest" | "worker" | "destination" | "vendor")[]
         for (const reader of readers)
           expect(readProjects({ for: reader, env }).ids).toHaveLength(projects.length)
