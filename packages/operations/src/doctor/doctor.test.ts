@@ -63,7 +63,7 @@ interface World {
 
 const accessOf = ({ source, destination, ring, notice, openKeyRing, vendor = "no credentials" }: World) =>
   ({
-    async openStore(url: string, onNotice: (notice: StoreNotice) => void) {
+    openStore: async (url: string, onNotice: (notice: StoreNotice) => void) => {
       if (notice && url === "source") onNotice(notice)
       return storeOf(url === "source" ? source : destination).store
     },
