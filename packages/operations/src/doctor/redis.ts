@@ -143,7 +143,9 @@ async function examineMemory(connection: RedisClient, { queue }: ExaminedRedis):
       return failed(`${seen}; ingest answers 503 from ${100 * NEARLY_FULL} % on`, "redis", MOVES.full)
     return ok(seen)
   }
-  const machineBytes = Number(infoFields(await infoOf(connection, queue, "memory")).get("total_system_memory") ?? 0)
+  const machineBytes = Number(
+    infoFields(await infoOf(connection, queue, "memory")).get("total_system_memory") ?? 0,
+  )
   const seen = `${used}, without maxmemory`
   if (machineBytes === 0) return ok(seen)
   if (usedBytes < machineBytes / 2) return ok(`${seen}; the machine has ${megabytes(machineBytes)}`)
