@@ -1,5 +1,4 @@
-import { once } from "node:events"
-import { Redis } from "ioredis"
+import { createRedis, type RedisClient } from "@unseal/service/redis/redis"
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest"
 import { type RedisServer, startRedis } from "../../../../test/harness/redis/redis.ts"
 import { type RedisRelay, startRedisRelay } from "../../../../test/harness/redis/relay.ts"
@@ -11,11 +10,12 @@ const EXAMINED: ExaminedRedis = { queue: "unseal", replicas: 0, durability: "req
 
 let redis: RedisServer
 let relay: RedisRelay
-let admin: Redis
+let admin: RedisClient
 beforeAll(async () => {
   redis = await startRedis()
   relay = await startRedisRelay(() => Number(new URL(redis.url).port))
-  admin = new Redis(redis.url)
+  admin = createRedis({ REDIS_URL: redis.url }, {})
+  await admin.connect()
 })
 afterEach(() => relay.answer(() => "pass"))
 afterAll(async () => {
@@ -29,9 +29,9 @@ async function look(
   { url = redis.url, limitMs = 20_000, aheadMs = 0 } = {},
 ): Promise<Record<string, Check>> {
   const connect = async () => {
-    const connection = new Redis(url, { enableReadyCheck: false, retryStrategy: null })
+    const connection = createRedis({ REDIS_URL: url }, { enableReadyCheck: false, retryStrategy: null })
     connection.on("error", () => {})
-    await once(connection, "ready")
+    await connection.connect()
     await connection.ping()
     return { connection, close: () => connection.disconnect() }
   }
@@ -100,8 +100,15 @@ test("replicas are compared with what ingest demands, and with the form of the U
       .poll(async () => (await look({ replicas: 1 }))["redis replicas"], { timeout: 60_000, interval: 200 })
       .toMatchObject({ status: "warning", seen: expect.stringContaining("if one goes") })
     expect(await look({}, { url: replica.url })).toMatchObject({
-      redis: { status: "failed", moves: [{ what: "let REDIS_URL lead to the master" }] },
-      "redis replicas": { status: "failed", seen: "this Redis is a slave, not a master" },
+      redis: {
+        status: "failed",
+        seen: "this Redis is a replica, not a master, and takes no write",
+        moves: [{ whose: "redis", what: "let REDIS_URL lead to the master" }],
+      },
+      "redis durability": { status: "ok" },
+      "redis memory": { status: "ok" },
+      "redis replicas": { status: "not checked", seen: "this Redis is no master" },
+      clock: { status: "ok" },
     })
   } finally {
     await replica.close()

@@ -84,6 +84,10 @@ const isForbidden = (error: unknown): boolean =>
 
 /** Whether it takes a write, and everything that the queue asks of it. */
 async function examineService(connection: RedisClient, { queue, form }: ExaminedRedis): Promise<Finding> {
+  const role = infoFields(await infoOf(connection, queue, "replication").catch(() => "")).get("role")
+  // Without a write: its refusal would make the client look for the master and drop the other checks' commands.
+  if (role === "slave")
+    return failed(`this Redis is a replica, not a master, and takes no write`, "redis", MOVES.replica)
   const began = performance.now()
   const health = watchRedis({ connection, queue })
   const [problem] = await health.problems().finally(() => health.close())
@@ -164,9 +168,7 @@ async function examineReplicas(
   { queue, replicas, form }: ExaminedRedis,
 ): Promise<Finding> {
   const info = await infoOf(connection, queue, "replication")
-  const role = infoFields(info).get("role")
-  if (role !== undefined && role !== "master")
-    return failed(`this Redis is a ${role}, not a master`, "redis", MOVES.replica)
+  if (infoFields(info).get("role") === "slave") return notChecked("this Redis is no master")
   const online = [...info.matchAll(/^slave\d+:.*\bstate=online\b/gm)].length
   const seen = `${online} online, UNSEAL_REDIS_REPLICAS is ${replicas}`
   if (online < replicas)
