@@ -48,7 +48,10 @@ function readCli(env: Environment): unknown {
   const vendor = cli.readVendorSettings({})
   const reconcile = cli.readReconcileSettings()
   const shown = cli.readShownProjects({})
+  const doctor = cli.readDoctorSettings().settings
+  if (doctor instanceof ConfigurationError) throw doctor
   return [
+    doctor,
     ...[cli.readArchiveSettings(), vendor.settings, projects(vendor.projects)],
     ...[reconcile.settings, projects(reconcile.projects), shown && projects(shown.projects)],
   ]
