@@ -47,7 +47,7 @@ export const RULES: readonly Rule[] = [
     where: /^packages\/archive\/src\/store\//,
     isForbidden: (imported) =>
       within(
-        /^packages\/archive\/src\/(?!store\/|(errors|counted|did-you-mean|waiting|format\/(crc32|parts))\.ts$)/,
+        /^packages\/archive\/src\/(?!store\/|(errors|counted|did-you-mean|request-outcome|waiting|format\/(crc32|parts))\.ts$)/,
       )(imported) && !(imported.typeOnly && within(/^packages\/archive\/src\/format\//)(imported)),
     broken: ["packages/archive/src/store/s3/store.ts", "../../format/cbc.ts"],
   },

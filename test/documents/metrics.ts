@@ -10,9 +10,15 @@ import {
   type Registry,
 } from "@unseal/service/metrics"
 import { createReloadMetrics } from "@unseal/service/projects/reloading"
-import { createCutRecorder, createOutcomeRecorder } from "../../apps/ingest/src/outcome.ts"
+import {
+  createConnectionsGauge,
+  createCutRecorder,
+  createOutcomeRecorder,
+} from "../../apps/ingest/src/outcome.ts"
 import { createKeyMetrics } from "../../apps/worker/src/keys/metrics.ts"
 import { createWorkerMetrics } from "../../apps/worker/src/metrics.ts"
+import { createRequestMetrics } from "../../apps/worker/src/watch/request-metrics.ts"
+import { createSaturationMetrics } from "../../apps/worker/src/watch/saturation-metrics.ts"
 import { createStoreNotices } from "../../apps/worker/src/watch/store-notices.ts"
 import { code, generated, table } from "./markdown.ts"
 
@@ -26,11 +32,12 @@ export function ingestRegistry(
   observed: Observed = NOTHING,
 ): Registry {
   const registry = createRegistry()
-  createReloadMetrics(registry)
+  createReloadMetrics(registry, projects)
   createConnectionMetrics(registry)
   describeObserver(registry, projects, observed)
   createOutcomeRecorder(registry, logger, projects)
   createCutRecorder(registry, logger)
+  createConnectionsGauge(registry, () => 0)
   return registry
 }
 
@@ -47,12 +54,18 @@ export function workerRegistry(
   { observed, limits, asides }: Troubles = { observed: NOTHING, limits: () => [], asides: () => [] },
 ): Registry {
   const registry = createRegistry()
-  createReloadMetrics(registry)
+  createReloadMetrics(registry, projects)
   const metrics = createWorkerMetrics(registry, projects, { holders: 0 })
   metrics.watchRequestLimits(limits)
   metrics.watchAsides(asides)
   createConnectionMetrics(registry)
   describeObserver(registry, projects, observed)
+  createRequestMetrics(registry)
+  createSaturationMetrics(registry, {
+    concurrency: 8,
+    budget: { used: 0, limit: 0, waiting: 0 },
+    consumer: () => ({ active: 0, idleMs: () => [] }),
+  })
   createStoreNotices(registry, logger)
   createKeyMetrics(registry, projects, { keys: async () => [] })
   return registry

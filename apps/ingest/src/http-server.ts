@@ -55,12 +55,12 @@ const DRAIN_MS = 4_000
 
 /**
  * Creates an HTTP server for `listener` that isn't listening yet. `drain` stops listening. It resolves when the requests in
- * progress are answered with `Connection: close`, and every connection is closed.
+ * progress are answered with `Connection: close`, and every connection is closed. `connections` tells how many are open.
  */
 export function createLimitedServer(
   listener: RequestListener,
   { limits = {}, admits = () => true, isProxy = () => false, onCut = () => {} }: ServerOptions = {},
-): { server: Server; drain(): Promise<void> } {
+): { server: Server; connections(): number; drain(): Promise<void> } {
   const all = { ...DEFAULT_LIMITS, ...limits }
   const answering = new Set<ServerResponse>()
   let draining = false
@@ -107,6 +107,7 @@ export function createLimitedServer(
   })
   return {
     server,
+    connections: () => places.taken,
     drain: () =>
       new Promise((resolve) => {
         draining = true
@@ -174,6 +175,9 @@ function createPlaces(
       open.add(socket)
       idle.add(socket)
       socket.once("close", () => leave(socket))
+    },
+    get taken() {
+      return open.size
     },
     busy: (socket: Socket): void => void idle.delete(socket),
     idle(socket: Socket): void {

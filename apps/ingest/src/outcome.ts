@@ -1,5 +1,5 @@
 import { type Logger, rateLimited } from "@unseal/service/log/logger"
-import { createCounter, createHistogram, type Registry, UNKNOWN } from "@unseal/service/metrics"
+import { createCounter, createGauge, createHistogram, type Registry, UNKNOWN } from "@unseal/service/metrics"
 import type { IngestProject, Projects } from "@unseal/service/projects/projects"
 import type { CutReason } from "./http-server.ts"
 import { PROBLEMS, type ProblemKind } from "./problem.ts"
@@ -73,6 +73,17 @@ export function createCutRecorder(
     cuts.increase({ reason })
     limited("warn", reason, { reason, peer }, "connection cut")
   }
+}
+
+/** Shows how many connections of senders are open. */
+export function createConnectionsGauge(registry: Registry, connections: () => number): void {
+  createGauge(registry, {
+    name: "unseal_connections",
+    help: "Open connections of senders, idle ones included; at 2000 idle ones make way",
+    labels: {},
+    overReplicas: "sum",
+    collect: (set) => set({}, connections()),
+  })
 }
 
 /** Counts, times and logs how one callback ends: one line for each accepted one, a few for refused ones. */

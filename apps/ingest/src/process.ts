@@ -14,7 +14,7 @@ import { connectRedis } from "@unseal/service/redis/redis"
 import { createApp } from "./app.ts"
 import { readConfig } from "./config.ts"
 import { createLimitedServer } from "./http-server.ts"
-import { createCutRecorder } from "./outcome.ts"
+import { createConnectionsGauge, createCutRecorder } from "./outcome.ts"
 
 /** A callback is answered by then, if need be with 503. Legacy senders give up after four tries, so a late 202 is worth little. */
 const ENQUEUE_DEADLINE_MS = 2_000
@@ -70,11 +70,12 @@ export const runIngest = (variant: IngestVariant = {}): Promise<void> =>
       draining: () => draining,
       ...(proxies && { proxies }),
     })
-    const { server, drain } = createLimitedServer(app, {
+    const { server, connections, drain } = createLimitedServer(app, {
       admits: (address) => networks?.has(address) !== false || proxies?.has(address) === true,
       isProxy: (address) => proxies?.has(address) === true,
       onCut: createCutRecorder(registry, logger),
     })
+    createConnectionsGauge(registry, connections)
     await listen(server, config.UNSEAL_PORT, config.UNSEAL_HOST, "UNSEAL_PORT")
     const admin = await startAdminServer({
       port: config.UNSEAL_ADMIN_PORT,

@@ -29,6 +29,9 @@ function canEnd(project: string, outcome: Outcome, code: FailureCode | "none"): 
   return project !== UNKNOWN || code === "ERR_JOB_INVALID"
 }
 
+/** Seconds to a day. Objectives are among them: a minute, five, fifteen, an hour. */
+const WAITS = [1, 5, 10, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 14_400, 28_800, 86_400]
+
 /** What the worker counts and times while it works. */
 export type WorkerMetrics = ReturnType<typeof createWorkerMetrics>
 
@@ -48,6 +51,18 @@ export function createWorkerMetrics(
     help: "Time from the start to the end of the run that committed an archive",
     labels: {},
     buckets: [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1_800, 3_600],
+  })
+  const endToEnd = createHistogram(registry, {
+    name: "unseal_archive_end_to_end_seconds",
+    help: "Time from the arrival of an archive's callback to its commit, or until it became a dead letter; what was waited for is included, and so is the time as a dead letter before it was redriven",
+    labels: { outcome: ["committed", "empty", "dead-letter"] },
+    buckets: WAITS,
+  })
+  const queueWait = createHistogram(registry, {
+    name: "unseal_queue_wait_seconds",
+    help: "Time from the arrival of an archive's callback to its first start; archives that were held back before it do not count",
+    labels: {},
+    buckets: WAITS,
   })
   const partSeconds = createHistogram(registry, {
     name: "unseal_part_seconds",
@@ -79,6 +94,11 @@ export function createWorkerMetrics(
   const stuck = createCounter(registry, {
     name: "unseal_runs_stuck_total",
     help: "Runs that were aborted because nothing moved for minutes; the log says what they waited for",
+    labels: {},
+  })
+  const stalled = createCounter(registry, {
+    name: "unseal_stalled_total",
+    help: "Jobs that this worker found without their worker, which had died or was frozen",
     labels: {},
   })
   createGauge(registry, {
@@ -121,7 +141,13 @@ export function createWorkerMetrics(
       tails.increase({ form: tail })
     },
     announcedSize: (outcome: (typeof ANNOUNCED_SIZES)[number]) => announcedSizes.increase({ outcome }),
+    /** `seconds` since the callback arrived. */
+    endedAfter: (outcome: "committed" | "empty" | "dead-letter", seconds: number) =>
+      endToEnd.observe({ outcome }, seconds),
+    /** `seconds` since the callback arrived. */
+    startedAfter: (seconds: number) => queueWait.observe({}, seconds),
     stuck: () => stuck.increase({}),
+    stalled: () => stalled.increase({}),
     retried: (layer: "request" | "job", code: FailureCode) => retries.increase({ layer, code }),
     part(stage: (typeof STAGES)[number], durationSeconds: number, size: number) {
       partSeconds.observe({ stage }, durationSeconds)

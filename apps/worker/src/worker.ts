@@ -16,6 +16,8 @@ import { openProjectResources, type ProjectResourcesOptions } from "./run/projec
 import { createReport } from "./run/report.ts"
 import type { RunDecorator } from "./run/run-decorator.ts"
 import { createJobRunner, type JobResult } from "./run/run-job.ts"
+import { createRequestMetrics } from "./watch/request-metrics.ts"
+import { createSaturationMetrics } from "./watch/saturation-metrics.ts"
 import { createStoreNotices } from "./watch/store-notices.ts"
 import { surveyProjects } from "./watch/survey.ts"
 
@@ -60,18 +62,25 @@ export function createWorker(options: WorkerOptions): Worker {
   const metrics = createWorkerMetrics(registry, projects, budget)
   const observer = createObserver({ registry, projects, connection: redis, queue })
   const onRetry = (code: FailureCode) => metrics.retried("request", code)
+  const requests = createRequestMetrics(registry)
   const projectResources = openProjectResources({
     config,
     budget,
     logger,
     onRetry,
+    requests,
     notices: createStoreNotices(registry, logger),
     stores: options.stores,
     keyRings: options.keyRings,
   })
   metrics.watchRequestLimits(projectResources.requestLimits)
   metrics.watchAsides(() => consumer.asides())
-  const fallback = createFallback({ config, onRetry })
+  createSaturationMetrics(registry, {
+    concurrency: settings.UNSEAL_CONCURRENCY,
+    budget,
+    consumer: () => consumer,
+  })
+  const fallback = createFallback({ config, onRetry, requests })
   createKeyMetrics(registry, projects, projectResources)
   const consumer = createConsumer({
     ...{ connection: redis, queue, logger },
@@ -88,6 +97,7 @@ export function createWorker(options: WorkerOptions): Worker {
         metrics.stuck()
         logger.error({ jobId, err }, "archive is stuck: its run is ended")
       },
+      stalled: metrics.stalled,
     },
   })
 

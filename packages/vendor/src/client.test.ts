@@ -170,7 +170,11 @@ describe("a GET", () => {
     ["a broken connection", { reset: true }],
   ])("is asked again after %s, each time with a new token", async (_, response) => {
     vendor.answers = [response, response, { body: archive(ARCHIVE) }]
-    expect(await ask()).toMatchObject({ archiveId: ARCHIVE })
+    const outcomes: string[] = []
+    const onRequest = (outcome: string) => void outcomes.push(outcome)
+    expect(await ask({ onRequest })).toMatchObject({ archiveId: ARCHIVE })
+    const expected = response.status === 429 ? "busy" : "unavailable"
+    expect(outcomes).toEqual([expected, expected, "ok"])
     expect(new Set(requests.map(({ headers }) => headers["x-opentok-auth"])).size).toBe(3)
   })
 

@@ -1,3 +1,4 @@
+import { outcomeOf, type RequestOutcome } from "@unseal/archive/request-outcome"
 import { retryAfterMs } from "@unseal/archive/store/http/retry-after"
 import { backoffMs, rest } from "@unseal/archive/waiting"
 import type { Authorizer } from "./authorization.ts"
@@ -14,6 +15,8 @@ export interface RequestOptions {
   readonly baseMs?: number | undefined
   /** The longest pause. If the vendor asks for more, the request is not repeated. Default 60 s. */
   readonly maxPauseMs?: number | undefined
+  /** Called after each attempt, for the metric. */
+  readonly onRequest?: ((outcome: RequestOutcome, seconds: number) => void) | undefined
 }
 
 export interface VendorRequest {
@@ -53,9 +56,16 @@ export async function sendRequest(
 ): Promise<VendorResponse> {
   const { attempts = 5, baseMs = 500, maxPauseMs = 60_000, timeoutMs = 30_000 } = options
   for (let attempt = 1; ; attempt++) {
+    const startedAt = performance.now()
+    const tell = (outcome: RequestOutcome) =>
+      options.onRequest?.(outcome, (performance.now() - startedAt) / 1_000)
     try {
-      return await sendOnce(request, authorize, timeoutMs, signal)
+      const response = await sendOnce(request, authorize, timeoutMs, signal)
+      tell(response.status === 404 ? "missing" : "ok")
+      return response
     } catch (error) {
+      const isBusy = error instanceof VendorError && error.status === 429
+      tell(isBusy ? "busy" : outcomeOf(error, signal))
       signal.throwIfAborted()
       if (!(error instanceof VendorError) || attempt >= attempts || !mayRepeat(request, error)) throw error
       const pauseMs = error.retryAfterMs ?? backoffMs(attempt, { baseMs, maxMs: maxPauseMs })

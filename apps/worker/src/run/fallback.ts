@@ -7,6 +7,7 @@ import type { JobPayload } from "@unseal/queue/jobs/job"
 import { createVendorClient } from "@unseal/vendor/client"
 import { VendorError } from "@unseal/vendor/vendor-error"
 import type { Config } from "../config.ts"
+import type { RequestMetrics } from "../watch/request-metrics.ts"
 import type { JobResources } from "./project-resources.ts"
 import { type SideReports, sided } from "./sides.ts"
 import { isAnswer, silenceOf } from "./silence.ts"
@@ -18,6 +19,7 @@ const LONGEST_QUIET_MS = 300_000
 export interface FallbackOptions {
   readonly config: Pick<Config, "vendors" | "settings" | "env">
   readonly onRetry: NonNullable<OpenStoreOptions["onRetry"]>
+  readonly requests?: RequestMetrics | undefined
 }
 
 /** Where to look for an archive, including the vendor's copy, and how to close that. */
@@ -31,7 +33,7 @@ export type Fallback = (
  * Adds the vendor's copy to the places of an `available` archive. It comes last, so that an archive that did reach the source store
  * is read from there. The callback's URL is valid for ten minutes; later ones come from the REST API.
  */
-export function createFallback({ config, onRetry }: FallbackOptions): Fallback {
+export function createFallback({ config, onRetry, requests }: FallbackOptions): Fallback {
   // All of a project's copies are at one vendor, which counts their requests together.
   const limits = new Map<string, RequestLimit>()
   const quietUntil = new Map<string, { readonly until: number; readonly error: VendorError }>()
@@ -43,6 +45,7 @@ export function createFallback({ config, onRetry }: FallbackOptions): Fallback {
     limits.set(projectId, limit)
     const opened = openHttpsStore({
       ...{ key, url, limit, env: config.env },
+      onRequest: (request) => requests?.store("vendor", request),
       onRetry(code) {
         if (isAnswer(code)) silenceOf(opened).refused()
         onRetry(code)
@@ -94,6 +97,7 @@ export function createFallback({ config, onRetry }: FallbackOptions): Fallback {
       baseUrl: project.apiUrl,
       // The store around it repeats what may be repeated: five requests for a look, not five times five.
       attempts: 1,
+      onRequest: requests?.vendor,
     })
     try {
       return (await client.getArchive(archiveId, signal))?.url ?? null

@@ -11,6 +11,7 @@ import type { Projects, WorkerProject } from "@unseal/service/projects/projects"
 import type { Config } from "../config.ts"
 import { createKeyLooks } from "../keys/looks.ts"
 import { createKeyNotices } from "../keys/notices.ts"
+import { type RequestMetrics, sideOf } from "../watch/request-metrics.ts"
 import type { StoreNotices } from "../watch/store-notices.ts"
 import { createProjectBudgets } from "./project-budgets.ts"
 import { createSharedPool } from "./shared-pool.ts"
@@ -75,17 +76,23 @@ export interface ProjectResourcesOptions {
   readonly logger: Logger
   readonly onRetry: NonNullable<OpenStoreOptions["onRetry"]>
   readonly notices: StoreNotices
+  /** Where requests are counted. */
+  readonly requests?: RequestMetrics | undefined
   readonly stores?: Pick<OpenStoreOptions, "idleTimeoutMs"> | undefined
   readonly keyRings?: Pick<OpenKeyRingOptions, "schemes" | "requests"> | undefined
 }
 
 export function openProjectResources(options: ProjectResourcesOptions): ProjectResources {
-  const { config, budget, logger, onRetry, notices } = options
+  const { config, budget, logger, onRetry, notices, requests } = options
   const { projects, settings } = config
   const budgets = createProjectBudgets(budget, settings.UNSEAL_PART_SIZE_BYTES)
   const configured = () => projects.ids.flatMap((id) => projects.get(id) ?? [])
   const logFailure = (what: string) => (err: unknown) => logger.warn({ err }, `${what} could not be closed`)
   const limits = new Map<string, RequestLimit>()
+  const used = whenOthers(projects, () => ({
+    sources: new Set(configured().map(({ source }) => source)),
+    destinations: new Set(configured().map(({ destination }) => destination)),
+  }))
   const stores = createSharedPool({
     async open(url) {
       const limit = new RequestLimit()
@@ -93,6 +100,7 @@ export function openProjectResources(options: ProjectResourcesOptions): ProjectR
       const partSizeBytes = settings.UNSEAL_PART_SIZE_BYTES
       const store = await openStore(url, {
         ...{ ...options.stores, partSizeBytes, env: config.env, onNotice: notices(url), limit },
+        onRequest: (request) => requests?.store(sideOf(url, request.operation, used()), request),
         onRetry(code) {
           if (isAnswer(code)) silenceOf(store).refused()
           onRetry(code)
@@ -104,7 +112,7 @@ export function openProjectResources(options: ProjectResourcesOptions): ProjectR
       limits.delete(url)
       return store.close().catch(logFailure("store"))
     },
-    wanted: whenOthers(projects, () => new Set(configured().flatMap((one) => [one.source, one.destination]))),
+    wanted: whenOthers(projects, () => used().sources.union(used().destinations)),
   })
   const usersOf = whenOthers(projects, () => Map.groupBy(configured(), ({ keys }) => keys))
   const lookAtKeys = createKeyLooks()
@@ -113,7 +121,7 @@ export function openProjectResources(options: ProjectResourcesOptions): ProjectR
     async open(location) {
       const keyRing = await openKeyRing(location, {
         ...{ oaepHash: settings.UNSEAL_OAEP_HASH, schemes: options.keyRings?.schemes },
-        requests: { onRetry, ...options.keyRings?.requests },
+        requests: { onRetry, onRequest: requests?.keys, ...options.keyRings?.requests },
       })
       tellOfKeys(keyRing)
       return keyRing

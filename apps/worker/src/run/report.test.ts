@@ -20,7 +20,7 @@ beforeEach(() => {
   const ended = createReport(createWorkerMetrics(registry, { ids: ["100001"] }, { holders: 3 }), logger)
   report = (ending, run = {}) =>
     ended({
-      ...{ jobId: "j1", attempt: 2, durationMs: 2_000 },
+      ...{ jobId: "j1", attempt: 2, starts: 2, durationMs: 2_000 },
       payload: {
         ...{ version: 1, projectId: "100001", archiveId: "a1", encryptedPassword: CANARY },
         ...{ status: "uploaded", receivedAt: "2026-01-02T03:04:05Z", nonce: "n" },
@@ -61,6 +61,25 @@ test("an archive that an earlier run had committed does not count as work", asyn
   const text = (await samples()).join("\n")
   expect(text).toContain(`outcome="already-committed",code="none"} 1`)
   expect(text).not.toContain("unseal_tail_total")
+})
+
+test("an archive counts once in the time from its callback to its end: committed, empty, or a dead letter", async () => {
+  const counts = async () =>
+    (await samples()).filter((line) => line.startsWith("unseal_archive_end_to_end_seconds_count"))
+  report({ kind: "committed", result })
+  report({ kind: "committed", result: { ...result, outcome: "empty" } })
+  report({ kind: "dead-letter", code: "ERR_NOT_MPEG_TS", reason: "r" })
+  // A callback again, long after: nothing was done for it.
+  report({ kind: "committed", result: { ...result, outcome: "already-committed" } }, { starts: 1 })
+  for (const kind of ["handed-back", "lock-lost", "held"] as const) report({ kind })
+  expect(await counts()).toEqual([
+    'unseal_archive_end_to_end_seconds_count{outcome="committed"} 1',
+    'unseal_archive_end_to_end_seconds_count{outcome="empty"} 1',
+    'unseal_archive_end_to_end_seconds_count{outcome="dead-letter"} 1',
+  ])
+  // Its worker was killed between the commit and the word of it.
+  report({ kind: "committed", result: { ...result, outcome: "already-committed" } }, { starts: 2 })
+  expect((await counts())[0]).toMatch(/ 2$/)
 })
 
 test("a dead letter is an error with its code, kind, remedy and attempt", async () => {

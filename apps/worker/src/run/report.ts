@@ -4,6 +4,7 @@ import { FAILURES, type FailureCode, type WaitingCode } from "@unseal/queue/run/
 import { type Logger, rateLimited } from "@unseal/service/log/logger"
 import type { WorkerMetrics } from "../metrics.ts"
 import type { JobResult } from "./run-job.ts"
+import { secondsSinceCallback } from "./since-callback.ts"
 
 /** A late object causes a run every few seconds, and a store that is down causes one for every job. */
 const REPEATED_LINES_PER_SECOND = 5
@@ -28,7 +29,7 @@ const described = (code: FailureCode, error: unknown) => ({
 export function createReport(metrics: WorkerMetrics, logger: Logger): (run: EndedRun<JobResult>) => void {
   const limited = rateLimited(logger, REPEATED_LINES_PER_SECOND)
 
-  return ({ jobId, attempt, payload, ending, error, durationMs }) => {
+  return ({ jobId, attempt, starts, payload, ending, error, durationMs }) => {
     const project = payload?.projectId ?? "unknown"
     const seconds = durationMs / 1_000
     const line = { jobId, projectId: payload?.projectId, archiveId: payload?.archiveId, attempt, seconds }
@@ -36,6 +37,9 @@ export function createReport(metrics: WorkerMetrics, logger: Logger): (run: Ende
       case "committed": {
         const { outcome, ...result } = ending.result
         metrics.ended(project, outcome, "none")
+        if (outcome !== "already-committed") metrics.endedAfter(outcome, secondsSinceCallback(payload))
+        // An earlier run of this job had committed it, and died before it could say so.
+        else if (starts > 1) metrics.endedAfter("committed", secondsSinceCallback(payload))
         if (outcome !== "already-committed") {
           metrics.committed(seconds, result.tail)
           metrics.announcedSize(result.announcedSize)
@@ -47,6 +51,7 @@ export function createReport(metrics: WorkerMetrics, logger: Logger): (run: Ende
       case "dead-letter": {
         const { code, reason } = ending
         metrics.ended(project, "dead-letter", code)
+        if (payload) metrics.endedAfter("dead-letter", secondsSinceCallback(payload))
         if (code === "ERR_OBJECT_INCOMPLETE") metrics.announcedSize("differs")
         logger.error(
           { ...line, code, ...described(code, error), reason, err: error },

@@ -10,6 +10,7 @@ import type { Fallback } from "./fallback.ts"
 import type { ProjectResources } from "./project-resources.ts"
 import { decorate, type RunDecorator } from "./run-decorator.ts"
 import { withSides } from "./sides.ts"
+import { secondsSinceCallback } from "./since-callback.ts"
 
 /** What is logged, and kept with the job, of a committed archive. */
 export type JobResult = {
@@ -47,7 +48,10 @@ export function createJobRunner({
     const line = { jobId, projectId, archiveId, attempt, starts }
     // A job that waits for its object starts every few seconds.
     if (starts > 1) logger.debug(line, "archive started again")
-    else logger.info(line, "archive started")
+    else {
+      metrics.startedAfter(secondsSinceCallback(payload))
+      logger.info(line, "archive started")
+    }
 
     const opening = projectResources.of(payload)
     const ready = given.progress.begin("opening stores and keys")

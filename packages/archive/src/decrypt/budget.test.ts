@@ -17,11 +17,13 @@ describe("a byte budget", () => {
     const small = asked(16 * KIB, "small")
     await new Promise(setImmediate)
     expect(order).toEqual([])
+    expect([budget.used, budget.waiting]).toEqual([64 * KIB, 2])
     first.release()
     first.release()
     ;(await large).release()
     ;(await small).release()
     expect(order).toEqual(["large", "small"])
+    expect([budget.used, budget.waiting]).toEqual([0, 0])
     expect(budget.holders).toBe(0)
   })
 

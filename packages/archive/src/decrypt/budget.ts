@@ -20,6 +20,14 @@ export interface ByteBudget {
   readonly limit: number
 }
 
+/** A budget that tells how much of it is in use. */
+export interface MeasuredBudget extends ByteBudget {
+  /** Bytes that parts hold. */
+  readonly used: number
+  /** How many parts wait for memory. */
+  readonly waiting: number
+}
+
 interface Waiter {
   readonly bytes: number
   grant(): void
@@ -30,7 +38,7 @@ interface Waiter {
  * archive and many small ones take turns, and no part waits for a later request. Memory is reused instead of being left to the
  * garbage collector, which would let it grow far beyond the limit.
  */
-export function createByteBudget(limit: number): ByteBudget {
+export function createByteBudget(limit: number): MeasuredBudget {
   const slabs = createSlabs(limit)
   let free = limit
   let holders = 0
@@ -44,6 +52,12 @@ export function createByteBudget(limit: number): ByteBudget {
     limit,
     get holders() {
       return holders
+    },
+    get used() {
+      return limit - free
+    },
+    get waiting() {
+      return waiting.length
     },
     acquire(asked, signal) {
       // Whole slabs are charged, so what is held is what was granted.

@@ -21,6 +21,7 @@ function remote(answers: readonly Unwrap[], opening: readonly (() => Promise<voi
     closed: 0,
     signals: [] as AbortSignal[],
     retried: [] as ErrorCode[],
+    outcomes: [] as string[],
   }
   const ring: OpenedKeyRing = {
     ...{ location: "fake://keys/a", describe: () => [], problems: () => [], notes: () => [] },
@@ -45,7 +46,10 @@ function remote(answers: readonly Unwrap[], opening: readonly (() => Promise<voi
           : "must have two slashes",
     },
   }
-  const requests = { timeoutMs: 100, baseMs: 1, onRetry: (code: ErrorCode) => void seen.retried.push(code) }
+  const requests = {
+    ...{ timeoutMs: 100, baseMs: 1, onRetry: (code: ErrorCode) => void seen.retried.push(code) },
+    onRequest: (outcome: string) => void seen.outcomes.push(outcome),
+  }
   return { seen, schemes, open: () => openKeyRing("fake://keys/a?pin=hunter2", { schemes, requests }) }
 }
 
@@ -104,6 +108,7 @@ test("a service that fails and then answers is asked again, even while it is ope
   expect(await ring.unwrap(new Uint8Array(), never)).toEqual(unwrapped)
   expect(seen).toMatchObject({ openings: 2, requests: 3 })
   expect(seen.retried).toEqual(Array(3).fill("ERR_KEY_SERVICE_UNAVAILABLE"))
+  expect(seen.outcomes).toEqual(["unavailable", "ok", "unavailable", "unavailable", "ok"])
   await ring.close()
   expect(seen.closed).toBe(1)
 })
@@ -120,6 +125,7 @@ test("a service that refuses is not asked again", async () => {
   const { seen, open } = remote([async () => Promise.reject(refused)])
   await expect((await open()).unwrap(new Uint8Array(), never)).rejects.toBe(refused)
   expect(seen.requests).toBe(1)
+  expect(seen.outcomes).toEqual(["ok", "denied"])
 })
 
 test("a key that does not fit is an answer, and a fault of ours is not retried", async () => {

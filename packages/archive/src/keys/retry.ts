@@ -1,5 +1,6 @@
 import { type ErrorCode, isUnsealError, UnsealError } from "../errors.ts"
 import { wipe } from "../format/password.ts"
+import { type RequestOutcome, timed } from "../request-outcome.ts"
 import { type BackoffOptions, backoffMs, rest, untilAborted } from "../waiting.ts"
 import type { OpenedKeyRing } from "./contract.ts"
 
@@ -14,6 +15,8 @@ export interface KeyRetryOptions extends BackoffOptions {
   readonly timeoutMs?: number | undefined
   /** Called before each pause, for the metric. */
   readonly onRetry?: ((code: ErrorCode) => void) | undefined
+  /** Called after each try, for the metric. */
+  readonly onRequest?: ((outcome: RequestOutcome, seconds: number) => void) | undefined
 }
 
 /** The codes after which a request for a key is repeated. */
@@ -52,6 +55,7 @@ async function inTime<T>(
 /** A function that makes one request with the retries of `withKeyRetries`. */
 export function createKeyRetries(options: KeyRetryOptions = {}) {
   const { attempts = 3, timeoutMs = 5_000, baseMs = 100, maxMs = 1_000, onRetry, random } = options
+  const { onRequest = () => {} } = options
   return async <T>(
     what: string,
     request: (signal: AbortSignal) => Promise<T>,
@@ -59,7 +63,7 @@ export function createKeyRetries(options: KeyRetryOptions = {}) {
   ): Promise<T> => {
     for (let failures = 1; ; failures++)
       try {
-        return await inTime(what, request, timeoutMs, signal)
+        return await timed(() => inTime(what, request, timeoutMs, signal), onRequest, { signal })
       } catch (error) {
         signal.throwIfAborted()
         const mayPass = isUnsealError(error, ...RETRIED_KEY_CODES) && !error.refused

@@ -3,6 +3,7 @@ import type { OpenedStore } from "./contract.ts"
 import { withRequestLimit } from "./limited.ts"
 import { needingPackages } from "./needed-packages.ts"
 import type { StoreNotice } from "./notices.ts"
+import { type StoreRequest, withObservedRequests } from "./observed.ts"
 import {
   type AdapterOptions,
   DEFAULT_IDLE_TIMEOUT_MS,
@@ -20,6 +21,8 @@ export interface OpenStoreOptions {
   readonly env: Readonly<Record<string, string | undefined>>
   /** Called before each retry of a request, for the metric. */
   readonly onRetry?: ((code: ErrorCode) => void) | undefined
+  /** Called after each request, for the metric. */
+  readonly onRequest?: ((request: StoreRequest) => void) | undefined
   /** The limit on requests in flight. Default: one of the store's own. A directory needs none. */
   readonly limit?: RequestLimit | undefined
   /** How long a connection may be silent before it is given up. Default 30 s. */
@@ -43,8 +46,9 @@ export async function openStore(url: string, options: OpenStoreOptions): Promise
     credentials: options.credentials,
     onNotice: options.onNotice,
   })
-  const { onRetry, limit = new RequestLimit() } = options
-  const limited = parsed.kind === "file" ? store : withRequestLimit(store, limit, { onRetry })
+  const { onRetry, onRequest, limit = new RequestLimit() } = options
+  const observed = onRequest ? withObservedRequests(store, onRequest) : store
+  const limited = parsed.kind === "file" ? observed : withRequestLimit(observed, limit, { onRetry })
   return { ...withRetries(limited, { onRetry }), close: () => store.close() }
 }
 

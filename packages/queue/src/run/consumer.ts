@@ -58,6 +58,8 @@ export interface ConsumerOptions<Result extends RunResult> {
     ended(run: EndedRun<Result>): void
     /** A run is stuck and was told to end. Its end is reported separately. */
     stuck?(jobId: string, reason: Error): void
+    /** A job was found without its worker, and goes back in line. */
+    stalled?(jobId: string): void
   }
 }
 
@@ -69,6 +71,8 @@ export interface Consumer {
   readonly lastTrouble: string
   /** The number of jobs whose run has not ended yet. */
   readonly active: number
+  /** For each run, how long it has been without progress (watchdog.ts). */
+  idleMs(): readonly number[]
   /** The projects from which this worker stands aside because only it fails there (stand-aside.ts). */
   asides(): Aside[]
   /** Takes no more jobs, aborts all runs and hands their jobs back. Resolves within 5 s. */
@@ -169,6 +173,8 @@ export function createConsumer<Result extends RunResult>(options: ConsumerOption
   worker.isChoosy = () => asides.list().length > 0
   worker.mayTake = asides.mayTake
   worker.on("error", (error) => logError(error, "queue failed"))
+  // Told by the worker that has just moved the job, from the answer of the script that did it.
+  worker.on("stalled", (jobId) => observe(() => options.observe.stalled?.(jobId)))
   worker.run().catch((error: unknown) => logError(error, "queue failed"))
 
   /** BullMQ's processor. Returning completes the job, and an exception says what else happens to it. */
@@ -205,7 +211,15 @@ export function createConsumer<Result extends RunResult>(options: ConsumerOption
       watched.end()
       const attempt = job.attemptsMade + 1
       const durationMs = performance.now() - startedAt
-      observe(() => options.observe.ended({ ...run, jobId: job.id ?? "", attempt, durationMs }))
+      observe(() =>
+        options.observe.ended({
+          ...run,
+          jobId: job.id ?? "",
+          attempt,
+          starts: job.attemptsStarted,
+          durationMs,
+        }),
+      )
       return await applyEnding<Result>(job, token, run.ending, {
         lockRefused: lock.refused,
         async putBackInLine() {
@@ -261,6 +275,7 @@ export function createConsumer<Result extends RunResult>(options: ConsumerOption
     get active() {
       return active.size
     },
+    idleMs: watchdog.idleMs,
     asides: asides.list,
     close() {
       closing ??= close()

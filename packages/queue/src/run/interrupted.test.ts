@@ -214,7 +214,10 @@ test("another worker finishes what a killed one began, from its checkpoint", asy
   await once(killed.stdout!, "data")
   killed.kill("SIGKILL")
   const left: unknown[] = []
-  const consumer = consume({
+  const ended: unknown[] = []
+  const stalled: string[] = []
+  consume({
+    observe: { ended: (run) => ended.push(run), stalled: (id) => stalled.push(id) },
     run: async (_, { checkpoint }) => {
       left.push(await checkpoint.load())
       return {}
@@ -222,7 +225,8 @@ test("another worker finishes what a killed one began, from its checkpoint", asy
   })
   await until("completed", jobId)
   expect(left).toMatchObject([{ upload: { token: "upload-of-the-killed" } }])
-  expect(consumer.ended).toMatchObject([{ attempt: 1, ending: { kind: "committed" } }])
+  expect(ended).toMatchObject([{ attempt: 1, starts: 2, ending: { kind: "committed" } }])
+  expect(stalled).toEqual([jobId])
   expect(await field(jobId, "stc")).toBe("1")
   expect(await current.client.exists(checkpointKey(current.name, jobId))).toBe(0)
 })

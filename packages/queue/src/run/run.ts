@@ -70,6 +70,8 @@ export interface JobContext {
 export interface EndedRun<Result extends RunResult> {
   readonly jobId: string
   readonly attempt: number
+  /** How many runs of the job had begun, this one included. */
+  readonly starts: number
   /** Absent if it could not be parsed. */
   readonly payload?: JobPayload
   readonly ending: Ending<Result>

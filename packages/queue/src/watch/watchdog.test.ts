@@ -32,6 +32,17 @@ test("a run without a step, a part or a byte for ten minutes is aborted once, sa
   expect([stuck.length, hung]).toEqual([1, []])
 })
 
+test("it tells how long each run stands still; one that waits for others moves with them", () => {
+  expect(watchdog.idleMs()).toEqual([])
+  const { progress } = watch("a")
+  watch("b").progress.begin("waiting for memory", "shared")
+  vi.advanceTimersByTime(2 * MINUTE)
+  expect(watchdog.idleMs()).toEqual([2 * MINUTE, 2 * MINUTE])
+  progress.moved()
+  vi.advanceTimersByTime(MINUTE)
+  expect(watchdog.idleMs()).toEqual([MINUTE, MINUTE])
+})
+
 test("a run that has not begun anything is watched, too", () => {
   watch("a")
   vi.advanceTimersByTime(11 * MINUTE)

@@ -36,6 +36,8 @@ const LATEST = 0.05
 export interface Watchdog {
   /** Watches one run until `end`. Calls `abort` once if the run is stuck. */
   watch(name: string, abort: (reason: RunStuckError) => void): { readonly progress: RunProgress; end(): void }
+  /** For each watched run, how long it has been without progress, in milliseconds. */
+  idleMs(): readonly number[]
   close(): void
 }
 
@@ -90,8 +92,11 @@ export function createWatchdog(options: WatchdogOptions): Watchdog {
     }
   }
 
+  /** A run that only waits for others moves with them. */
+  const idleOf = (run: Run): number => now() - (isInnocent(run) ? Math.max(run.lastAt, anyAt) : run.lastAt)
+
   function judge(run: Run, limit: number): void {
-    const idleMs = now() - (isInnocent(run) ? Math.max(run.lastAt, anyAt) : run.lastAt)
+    const idleMs = idleOf(run)
     if (idleMs <= limit) return
     const what = [...new Set([...run.steps].map(({ name }) => name))].join(", ") || "between two steps"
     run.stuck = { at: now(), what }
@@ -127,6 +132,7 @@ export function createWatchdog(options: WatchdogOptions): Watchdog {
         },
       }
     },
+    idleMs: () => [...runs].map((run) => idleOf(run)),
     close: () => clearInterval(timer),
   }
 }

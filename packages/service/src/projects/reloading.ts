@@ -89,7 +89,11 @@ export function openProjects<R extends ProjectsReader>(
       return since !== undefined && !projects.has(id) && performance.now() - since <= REMOVED_MS
     },
     watch({ logger, registry, intervalMs = 5_000, settleMs = 3_000 }) {
-      const { invalid, reloads } = createReloadMetrics(registry)
+      const { invalid, reloads } = createReloadMetrics(registry, {
+        get ids() {
+          return ids
+        },
+      })
 
       /** The state of the files when their content was applied. */
       let seen: FileStates | undefined
@@ -163,7 +167,14 @@ export function openProjects<R extends ProjectsReader>(
 }
 
 /** The metrics of `watch`. */
-export function createReloadMetrics(registry: Registry) {
+export function createReloadMetrics(registry: Registry, projects: { readonly ids: readonly string[] }) {
+  createGauge(registry, {
+    name: "unseal_projects",
+    help: "Configured projects",
+    labels: {},
+    overReplicas: "max",
+    collect: (set) => set({}, projects.ids.length),
+  })
   const invalid = createGauge(registry, {
     name: "unseal_projects_file_invalid",
     help: "1 while the projects file, or a file that it names, can't be used; the earlier projects then stay in effect",

@@ -18,6 +18,7 @@ import type { OpenedObject, OpenedStore, StoredObject } from "../contract.ts"
 import { createPace, graceMs, SilentError, TooSlowError } from "../http/pace.ts"
 import { readProxies } from "../http/proxy.ts"
 import { withRequestLimit } from "../limited.ts"
+import { type StoreRequest, withObservedRequests } from "../observed.ts"
 import { DEFAULT_IDLE_TIMEOUT_MS } from "../options.ts"
 import { RequestLimit } from "../request-limit.ts"
 import { withRetries } from "../retry.ts"
@@ -44,6 +45,8 @@ export interface HttpsStoreOptions {
   readonly idleTimeoutMs?: number | undefined
   /** The limit on requests in flight, if several objects of one host share it. */
   readonly limit?: RequestLimit | undefined
+  /** Called after each request, for the metric. */
+  readonly onRequest?: ((request: StoreRequest) => void) | undefined
   /** Called before each retry of a request, for the metric. */
   readonly onRetry?: ((code: ErrorCode) => void) | undefined
 }
@@ -291,7 +294,8 @@ export function openHttpsStore(options: HttpsStoreOptions): OpenedStore {
       agent.destroy()
     },
   }
-  const { onRetry, limit = new RequestLimit() } = options
-  const limited = withRequestLimit(store, limit, { onRetry })
+  const { onRetry, onRequest, limit = new RequestLimit() } = options
+  const observed = onRequest ? withObservedRequests(store, onRequest) : store
+  const limited = withRequestLimit(observed, limit, { onRetry })
   return { ...withRetries(limited, { onRetry }), close: () => store.close() }
 }

@@ -1,0 +1,58 @@
+import type { MeasuredBudget } from "@unseal/archive/decrypt/budget"
+import type { Consumer } from "@unseal/queue/run/consumer"
+import { createGauge, type Registry } from "@unseal/service/metrics"
+
+/** A run without progress for this long is idle. Reads and writes report every byte. */
+const IDLE_MS = 60_000
+
+export interface Saturable {
+  /** Archives at once, at most. */
+  readonly concurrency: number
+  readonly budget: Pick<MeasuredBudget, "used" | "limit" | "waiting">
+  readonly consumer: () => Pick<Consumer, "active" | "idleMs">
+}
+
+/** How much of the worker is in use, and whether what is in use moves. */
+export function createSaturationMetrics(
+  registry: Registry,
+  { concurrency, budget, consumer }: Saturable,
+): void {
+  const gauge = (name: string, help: string, overReplicas: "sum" | "max", of: () => number) =>
+    createGauge(registry, {
+      ...{ name, help, labels: {}, overReplicas },
+      collect: (set) => set({}, of()),
+    })
+  const idle = () => consumer().idleMs()
+  gauge("unseal_lanes_busy", "Archives that the worker has in hand", "sum", () => consumer().active)
+  gauge(
+    "unseal_lanes_limit",
+    "Archives that the worker takes at once (UNSEAL_CONCURRENCY)",
+    "sum",
+    () => concurrency,
+  )
+  gauge(
+    "unseal_memory_budget_used_bytes",
+    "Memory that parts hold, of unseal_memory_budget_limit_bytes",
+    "sum",
+    () => budget.used,
+  )
+  gauge(
+    "unseal_memory_budget_limit_bytes",
+    "Memory that parts may hold (UNSEAL_PARTS_IN_FLIGHT times UNSEAL_PART_SIZE_BYTES)",
+    "sum",
+    () => budget.limit,
+  )
+  gauge("unseal_memory_budget_waiting", "Parts that wait for memory", "sum", () => budget.waiting)
+  gauge(
+    "unseal_runs_idle",
+    "Runs now without a step, a part or a byte for a minute or longer",
+    "sum",
+    () => idle().filter((ms) => ms >= IDLE_MS).length,
+  )
+  gauge(
+    "unseal_run_idle_seconds",
+    "Longest time that a run has now been without a step, a part or a byte; 0 without runs",
+    "max",
+    () => Math.max(0, ...idle()) / 1_000,
+  )
+}
