@@ -5,6 +5,7 @@ import { endpointsDocument } from "./endpoints.ts"
 import { errorsDocument } from "./errors.ts"
 import { metricsDocument } from "./metrics.ts"
 import { projectsDocument } from "./projects.ts"
+import { prometheusRule, rulesFile } from "./rules.ts"
 import { envExample, settingsDocument } from "./settings.ts"
 import { simulatorDocument } from "./simulator.ts"
 
@@ -17,6 +18,9 @@ export const DOCUMENTS: Readonly<Record<string, () => string>> = {
   "docs/endpoints.md": endpointsDocument,
   "docs/simulator.md": simulatorDocument,
   "docs/projects.md": projectsDocument,
+  "observability/prometheus/rules/unseal.yml": rulesFile,
+  "k8s/components/monitoring/prometheus-rule.yaml": prometheusRule,
+  "k8s/helm/unseal/files/rules.yaml": rulesFile,
 }
 
 if (import.meta.main) {
