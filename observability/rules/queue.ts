@@ -91,10 +91,10 @@ export function queueRules(clock: Clock, codes: DeadLetterCodes): Group {
       {
         alert: "UnsealOpenUploads",
         ...{ severity: "warning", owner: "deployment", for: span(0) },
-        expr: `${queue('uploads_open{kind="orphan"}')} > 10`,
+        expr: `${by("sum", queue('uploads_open{kind=~"young|orphan"}', "kind"))} > 20`,
         summary: "uploads are left behind",
         description:
-          'The janitor\'s last sweep found {{ printf "%.0f" $value }} uploads at the destinations that no job owns. The store charges for them. Workers that are killed leave some; more than ten mean that something kills workers, or that the janitor may not abort.',
+          'The janitor\'s last sweep left {{ printf "%.0f" $value }} uploads that no job owns: too young to be judged, or spared by a dry run. The store charges for them. Workers that are killed leave some.',
       },
       {
         alert: "UnsealJanitorOverdue",

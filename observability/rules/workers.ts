@@ -45,6 +45,14 @@ export function workerRules({ span, seconds }: Clock): Group {
     summary: `the workers have no ${what} left`,
     description: `For half an hour, archives have waited while the workers used {{ $value | humanizePercentage }} of their ${what}. ${remedy}`,
   })
+  const skew = (peer: string, metric: string): Alert => ({
+    alert: "UnsealClockSkew",
+    ...{ severity: "warning", owner: "deployment", for: span(MINUTE) },
+    labels: { peer },
+    expr: `abs(${metric}) > 30`,
+    summary: `the clock of {{ $labels.instance }} is wrong, or that of its ${peer}`,
+    description: `The clocks of {{ $labels.instance }} and its ${peer} are {{ $value | humanizeDuration }} apart. Unseal works around it, but callbacks and waits may be judged wrongly. Synchronize both.`,
+  })
   const expiry = by("min", "unseal_certificate_expiry_seconds", "key_id")
   const expires = (severity: Alert["severity"], from: number, to: number): Alert => ({
     alert: "UnsealCertificateExpires",
@@ -147,14 +155,8 @@ export function workerRules({ span, seconds }: Clock): Group {
         description:
           "The certificate of key {{ $labels.key_id }} has expired. Archives under it are still decrypted, but the vendor may refuse it. If it was replaced, remove the certificate's file; keep the key.",
       },
-      {
-        alert: "UnsealClockSkew",
-        ...{ severity: "warning", owner: "deployment", for: span(MINUTE) },
-        expr: "abs(unseal_clock_skew_seconds) > 30",
-        summary: "the clock of {{ $labels.instance }} is wrong, or that of its {{ $labels.peer }}",
-        description:
-          "The clocks of {{ $labels.instance }} and its {{ $labels.peer }} are {{ $value | humanizeDuration }} apart. Unseal works around it, but signatures of callbacks and waits may be judged wrongly. Synchronize both.",
-      },
+      skew("store", "unseal_clock_skew_seconds"),
+      skew("Redis", "unseal_redis_clock_skew_seconds"),
       {
         alert: "UnsealTargetDown",
         ...{ severity: "warning", owner: "deployment", for: span(MINUTE) },

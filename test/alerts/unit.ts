@@ -24,8 +24,6 @@ export const TIMELINES: readonly Timeline[] = [
 export const ALL_CASES: readonly Case[] = TIMELINES.flatMap(({ cases }) => cases)
 
 const HEALTHY_NAMESPACE = "healthy"
-/** Without them, it would seem that nothing is scraped at all. */
-const SIGNS_OF_LIFE = ["unseal_connections_cut_total", "unseal_parts_in_flight"].map(seriesNamed)
 
 /** The content of a file for promtool: the timeline's cases at once; one of them beside a namespace in which all is well. */
 export function unitTests({ name, step, phases, cases }: Timeline, rulesFile: string) {
@@ -68,13 +66,7 @@ export function unitTests({ name, step, phases, cases }: Timeline, rulesFile: st
       {
         interval: `${step}m`,
         input_series: [
-          ...inputOf(
-            HEALTHY_NAMESPACE,
-            name === "limits" ? [...HEALTHY.keys()] : SIGNS_OF_LIFE,
-            {},
-            phases,
-            step,
-          ),
+          ...(name === "limits" ? inputOf(HEALTHY_NAMESPACE, [...HEALTHY.keys()], {}, phases, step) : []),
           ...spaces.flatMap(({ each, namespace }) =>
             inputOf(namespace, relatedTo(each), each.series, phases, step),
           ),

@@ -6,6 +6,7 @@ import { errorsDocument } from "./errors.ts"
 import { metricsDocument } from "./metrics.ts"
 import { projectsDocument } from "./projects.ts"
 import { prometheusRule, rulesFile } from "./rules.ts"
+import { runbookDocument } from "./runbook.ts"
 import { envExample, settingsDocument } from "./settings.ts"
 import { simulatorDocument } from "./simulator.ts"
 
@@ -18,6 +19,7 @@ export const DOCUMENTS: Readonly<Record<string, () => string>> = {
   "docs/endpoints.md": endpointsDocument,
   "docs/simulator.md": simulatorDocument,
   "docs/projects.md": projectsDocument,
+  "docs/runbook.md": runbookDocument,
   "observability/prometheus/rules/unseal.yml": rulesFile,
   "k8s/components/monitoring/prometheus-rule.yaml": prometheusRule,
   "k8s/helm/unseal/files/rules.yaml": rulesFile,

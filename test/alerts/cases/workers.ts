@@ -147,17 +147,20 @@ export const WORKER_CASES: readonly Case[] = [
   },
   {
     alert: "UnsealClockSkew",
-    ...{ severity: "warning", owner: "deployment" },
-    labels: { ...WORKER, peer: "store" },
-    series: {
-      'unseal_clock_skew_seconds{job="worker",instance="worker-1:9091",peer="store"': [
-        stays(-30),
-        stays(-3_600),
-      ],
-    },
+    ...{ severity: "warning", owner: "deployment", labels: { ...WORKER, peer: "store" } },
+    series: { unseal_clock_skew_seconds: [stays(-30), stays(-3_600)] },
     summary: "Deployment: the clock of worker-1:9091 is wrong, or that of its store",
     description:
-      "The clocks of worker-1:9091 and its store are 1h 0m 0s apart. Unseal works around it, but signatures of callbacks and waits may be judged wrongly. Synchronize both.",
+      "The clocks of worker-1:9091 and its store are 1h 0m 0s apart. Unseal works around it, but callbacks and waits may be judged wrongly. Synchronize both.",
+  },
+  {
+    alert: "UnsealClockSkew",
+    ...{ severity: "warning", owner: "deployment" },
+    labels: { job: "ingest", instance: "ingest-1:9090", peer: "Redis" },
+    series: { unseal_redis_clock_skew_seconds: [stays(30), stays(45)] },
+    summary: "Deployment: the clock of ingest-1:9090 is wrong, or that of its Redis",
+    description:
+      "The clocks of ingest-1:9090 and its Redis are 45s apart. Unseal works around it, but callbacks and waits may be judged wrongly. Synchronize both.",
   },
   {
     alert: "UnsealTargetDown",
