@@ -1,8 +1,10 @@
 /**
- * The full numbers of the fault matrix: `npm run test:chaos -- [--row NAME]… [--seed N] [--scale X]`. Progress goes to stderr,
- * the table in Markdown to stdout. Exit code 1 if a row did not pass.
+ * The full numbers of the fault matrix: `npm run test:chaos -- [--row NAME]… [--seed N] [--scale X] [--alerts]`. With
+ * `--alerts`, a Prometheus with the rules watches each row. Progress goes to stderr, the table in Markdown to stdout. Exit code
+ * 1 if a row did not pass.
  */
 import { parseArgs } from "node:util"
+import { EXPECTED } from "./alerts.ts"
 import type { Row, RowResult } from "./row.ts"
 import { findRow, ROWS } from "./rows/all.ts"
 
@@ -11,6 +13,7 @@ const { values } = parseArgs({
     row: { type: "string", multiple: true, default: [] },
     seed: { type: "string" },
     scale: { type: "string", default: "1" },
+    alerts: { type: "boolean", default: false },
   },
 })
 const seed = Number(values.seed ?? Math.floor(Math.random() * 1e9))
@@ -49,7 +52,8 @@ process.exit(failed > 0 ? 1 : 0)
 
 async function attempt(row: Row): Promise<RowResult> {
   try {
-    return await row.run({ seed, scale, progress: (text) => say(`  ${text}`) })
+    const alerts = values.alerts ? { alerts: EXPECTED[row.name]! } : {}
+    return await row.run({ seed, scale, ...alerts, progress: (text) => say(`  ${text}`) })
   } catch (error) {
     say((error as Error).stack ?? String(error))
     return {

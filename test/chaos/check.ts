@@ -11,9 +11,9 @@ import { callersOf, type Member, type Usage, usageOf } from "./world/members.ts"
 import { sha256 } from "./world/recordings.ts"
 import type { World } from "./world/world.ts"
 
-/** A violation of I1 to I8 of README.md, or of a row's own demand. */
+/** A violation of I1 to I8 of README.md, of a row's own demand, or of what its alerts must do. */
 export interface Violation {
-  readonly invariant: "I1" | "I2" | "I3" | "I4" | "I5" | "I6" | "I7" | "I8" | "row"
+  readonly invariant: "I1" | "I2" | "I3" | "I4" | "I5" | "I6" | "I7" | "I8" | "row" | "alerts"
   readonly what: string
 }
 

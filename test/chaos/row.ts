@@ -5,6 +5,8 @@ import { join } from "node:path"
 import { runCli } from "@unseal/test/harness/process"
 import type { Protection } from "../rig/settings.ts"
 import { watchAccounts } from "./accounts.ts"
+import { watchAlerts } from "./alert-watch.ts"
+import type { ExpectedAlerts } from "./alerts.ts"
 import { type CheckOptions, check, openUploads, type Violation } from "./check.ts"
 import { startWorld, type World, type WorldOptions } from "./world/world.ts"
 
@@ -15,6 +17,8 @@ export interface RowOptions {
   readonly protectionsOff?: readonly Protection[]
   /** Violations are expected, so no history is written for them. */
   readonly expectsViolations?: boolean
+  /** The alerts that must fire. Absent: no Prometheus watches. */
+  readonly alerts?: ExpectedAlerts
   /** Called now and then with the progress. */
   readonly progress?: (text: string) => void
 }
@@ -62,6 +66,7 @@ export async function inWorld(
     ...(options.protectionsOff && { protectionsOff: options.protectionsOff }),
   })
   const accounts = watchAccounts(world)
+  const alerts = options.alerts && (await watchAlerts(world, options.alerts))
   try {
     let findings: Findings = { runs: "", measured: "not finished" }
     const violations: Violation[] = []
@@ -83,10 +88,13 @@ export async function inWorld(
       world.history.write(path)
       violations.push({ invariant: "row", what: `the history is in ${path}` })
     }
-    const measured = `${findings.measured}; uploads left for the janitor: ${left}; accounts read ${accounts.looks} times`
+    const watched = await alerts?.end()
+    for (const what of watched?.failures ?? []) violations.push({ invariant: "alerts", what })
+    const measured = `${findings.measured}; uploads left for the janitor: ${left}; accounts read ${accounts.looks} times${watched ? `; ${watched.measured}` : ""}`
     return { runs: findings.runs, measured, violations }
   } finally {
     accounts.stop()
+    await alerts?.close()
     await world.close()
   }
 }

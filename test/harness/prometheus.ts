@@ -18,11 +18,31 @@ export interface Prometheus {
   scrape(ports: readonly number[]): Promise<void>
   /** The value of an instant query with one result; `null` if it has none, or is not a number. */
   query(expression: string): Promise<number | null>
+  /** The alerts that fire now. */
+  firing(): Promise<readonly FiringAlert[]>
   close(): Promise<void>
 }
 
+export interface FiringAlert {
+  readonly name: string
+  readonly labels: Readonly<Record<string, string>>
+  readonly summary: string
+}
+
+export interface PrometheusOptions {
+  /** The content of a rule file. Rules are evaluated once between two scrapes. */
+  readonly rules?: unknown
+  /** How long a series without a new sample keeps its last value. Default five minutes. */
+  readonly lookbackMs?: number
+  /** The port of an Alertmanager on this machine. */
+  readonly alertmanagerPort?: number
+}
+
 /** Starts Prometheus on a free port, in a directory of its own. `intervalMs` lies between two scrapes. */
-export async function startPrometheus(intervalMs: number): Promise<Prometheus> {
+export async function startPrometheus(
+  intervalMs: number,
+  { rules, lookbackMs, alertmanagerPort }: PrometheusOptions = {},
+): Promise<Prometheus> {
   const program = await ensureProgram("prometheus", {
     packages: { apt: "prometheus", dnf: "golang-github-prometheus", apk: "prometheus", brew: "prometheus" },
   })
@@ -30,10 +50,20 @@ export async function startPrometheus(intervalMs: number): Promise<Prometheus> {
   const targets = join(directory, "targets.json")
   await writeFile(targets, "[]")
   const configuration = {
-    global: { scrape_interval: `${intervalMs}ms`, scrape_timeout: `${intervalMs}ms` },
+    global: {
+      ...{ scrape_interval: `${intervalMs}ms`, scrape_timeout: `${intervalMs}ms` },
+      evaluation_interval: `${intervalMs}ms`,
+    },
+    ...(rules !== undefined && { rule_files: [join(directory, "rules.json")] }),
+    ...(alertmanagerPort !== undefined && {
+      alerting: {
+        alertmanagers: [{ static_configs: [{ targets: [`127.0.0.1:${alertmanagerPort}`] }] }],
+      },
+    }),
     scrape_configs: [{ job_name: "unseal", file_sd_configs: [{ files: [targets] }] }],
   }
   await writeFile(join(directory, "prometheus.yml"), JSON.stringify(configuration))
+  if (rules !== undefined) await writeFile(join(directory, "rules.json"), JSON.stringify(rules))
   const port = await freePort()
   const url = `http://127.0.0.1:${port}`
   const child = spawn(
@@ -42,6 +72,7 @@ export async function startPrometheus(intervalMs: number): Promise<Prometheus> {
       `--config.file=${join(directory, "prometheus.yml")}`,
       `--storage.tsdb.path=${join(directory, "data")}`,
       `--web.listen-address=127.0.0.1:${port}`,
+      ...(lookbackMs === undefined ? [] : [`--query.lookback-delta=${lookbackMs}ms`]),
     ],
     { stdio: ["ignore", "ignore", "pipe"] },
   )
@@ -97,6 +128,19 @@ export async function startPrometheus(intervalMs: number): Promise<Prometheus> {
       if (data!.result.length > 1) throw new Error(`${expression} has ${data!.result.length} results`)
       const value = Number(data!.result[0]?.value[1] ?? Number.NaN)
       return Number.isFinite(value) ? value : null
+    },
+    async firing() {
+      const answer = await fetch(`${url}/api/v1/alerts`)
+      const { data } = (await answer.json()) as {
+        data: {
+          alerts: { state: string; labels: Record<string, string>; annotations: Record<string, string> }[]
+        }
+      }
+      return data.alerts
+        .filter(({ state }) => state === "firing")
+        .map(({ labels, annotations }) => ({
+          ...{ name: labels.alertname ?? "", labels, summary: annotations.summary ?? "" },
+        }))
     },
     close,
   }

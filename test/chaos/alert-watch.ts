@@ -1,0 +1,136 @@
+/** A real Prometheus beside a world, with the project's rules: which alerts fire, when, and whether they resolve. */
+import { setTimeout as sleep } from "node:timers/promises"
+import { rulesOf } from "@unseal/test/documents/rules"
+import { runCli } from "@unseal/test/harness/process"
+import { startPrometheus } from "@unseal/test/harness/prometheus"
+import type { ExpectedAlerts } from "./alerts.ts"
+import { endedJobs, readJobs } from "./world/jobs.ts"
+import type { World } from "./world/world.ts"
+
+/**
+ * How much faster the rules' clock is: ranges, waits and limits in seconds are divided by it. The worlds' locks are as much
+ * shorter than the default.
+ */
+export const FASTER = 20
+const SCRAPE_MS = 1_000
+const LOOK_MS = 500
+/** The last fault's alert may still be pending when a row has its result. */
+const PATIENCE_MS = 20_000
+/** The longest range of an alert that must resolve is an hour. */
+const RESOLVES_MS = (3_600_000 / FASTER) * 1.5
+
+/** Alerts that look back over days, or stay until somebody starts what the row has not. */
+const STAY = [
+  ...["UnsealCallbackObjective", "UnsealArchiveObjective", "UnsealAccountsDrift"],
+  ...["UnsealWorkersAbsent", "UnsealIngestAbsent", "UnsealOldestWait", "UnsealQueueUnobserved"],
+]
+
+export interface AlertWatch {
+  /** Call it when the row is over, before its world is closed. Resolves to what was seen, and what is wrong with it. */
+  end(): Promise<{ readonly measured: string; readonly failures: readonly string[] }>
+  close(): Promise<void>
+}
+
+interface Sighting {
+  /** When it first fired, by `performance.now`. */
+  readonly at: number
+  readonly summary: string
+}
+
+/** Watches the alerts of `world` from now on. */
+export async function watchAlerts(world: World, expected: ExpectedAlerts): Promise<AlertWatch> {
+  const prometheus = await startPrometheus(SCRAPE_MS, {
+    rules: { groups: rulesOf(FASTER) },
+    lookbackMs: 300_000 / FASTER,
+  })
+  const seen = new Map<string, Sighting>()
+  let scraped = ""
+  let stopped = false
+
+  async function scrapeAll(): Promise<number> {
+    const ports = [...world.workers, ...world.ingests].map((member) => member.ports.admin!)
+    if (ports.join() !== scraped) await prometheus.scrape(ports)
+    scraped = ports.join()
+    return ports.length
+  }
+  async function look(): Promise<void> {
+    await scrapeAll()
+    for (const { name, summary } of await prometheus.firing())
+      if (!seen.has(name)) seen.set(name, { at: performance.now(), summary })
+  }
+
+  async function until(ms: number, holds: () => boolean | Promise<boolean>): Promise<boolean> {
+    const deadline = performance.now() + ms
+    while (!(await holds())) {
+      if (performance.now() > deadline) return false
+      await sleep(LOOK_MS)
+    }
+    return true
+  }
+
+  try {
+    // Prometheus scrapes new targets after five seconds. Until then, everything is absent.
+    const allowed = [...expected.fire, ...(expected.may ?? [])]
+    const isCalm = await until(60_000, async () => {
+      const targets = await scrapeAll()
+      const firing = await prometheus.firing()
+      return (
+        (await prometheus.query("sum(up)").catch(() => null)) === targets &&
+        firing.every(({ name }) => allowed.includes(name))
+      )
+    })
+    if (!isCalm) throw new Error(`at the beginning, these fire: ${JSON.stringify(await prometheus.firing())}`)
+  } catch (error) {
+    await prometheus.close()
+    throw error
+  }
+
+  const looking = (async () => {
+    while (!stopped) {
+      // Prometheus may be late on a busy machine. It is asked again.
+      await look().catch(() => {})
+      await sleep(LOOK_MS)
+    }
+  })()
+  const startedAt = performance.now()
+
+  return {
+    async end() {
+      const failures: string[] = []
+      await until(PATIENCE_MS, () => expected.fire.every((alert) => seen.has(alert)))
+      for (const alert of expected.fire) if (!seen.has(alert)) failures.push(`${alert} did not fire`)
+      const allowed = [...expected.fire, ...(expected.may ?? [])]
+      for (const [alert, { summary }] of seen)
+        if (!allowed.includes(alert)) failures.push(`${alert} fired: ${summary}`)
+
+      const overAt = performance.now()
+      await tidyUp(world)
+      const left = async () =>
+        (await prometheus.firing()).map(({ name }) => name).filter((alert) => !STAY.includes(alert))
+      const allResolved = await until(RESOLVES_MS, async () => (await left()).length === 0)
+      if (!allResolved) failures.push(`still firing: ${[...new Set(await left())].join(", ")}`)
+      const fired = [...seen].map(([alert, { at }]) => `${alert} ${Math.round((at - startedAt) / 1_000)} s`)
+      const resolved = `resolved ${Math.round((performance.now() - overAt) / 1_000)} s after the end`
+      return { measured: `alerts: ${fired.join(", ") || "none"}; ${resolved}`, failures }
+    },
+    async close() {
+      stopped = true
+      await looking
+      await prometheus.close()
+    },
+  }
+}
+
+/** Does what an operator does at the end of a bad day: discards dead letters, and makes Redis durable. */
+async function tidyUp(world: World): Promise<void> {
+  const jobs = await readJobs(world)
+  const dead = jobs.filter(({ state }) => state === "failed").map(({ jobId }) => jobId)
+  if (dead.length > 0) {
+    const args = ["queue", "discard", ...dead, "--reason", "the row is over"]
+    const { code, stderr } = await runCli(args, { env: world.workerEnv })
+    if (code !== 0) throw new Error(`queue discard ended with ${code}: ${stderr}`)
+    for (const jobId of await endedJobs(world, dead))
+      if (jobId) throw new Error("a dead letter was not discarded")
+  }
+  await world.client.config("SET", "appendfsync", "always")
+}
