@@ -53,10 +53,15 @@ export async function watchAlerts(world: World, expected: ExpectedAlerts): Promi
     scraped = ports.join()
     return ports.length
   }
+  /** Whether a process that has ended is still a target: Prometheus takes five seconds to see that it is none. */
+  const isGone = (instance = "") =>
+    instance !== "" &&
+    !world.members.some(({ alive, ports }) => alive && instance === `127.0.0.1:${ports.admin}`)
+
   async function look(): Promise<void> {
     await scrapeAll()
-    for (const { name, summary } of await prometheus.firing())
-      if (!seen.has(name)) seen.set(name, { at: performance.now(), summary })
+    for (const { name, labels, summary } of await prometheus.firing())
+      if (!seen.has(name) && !isGone(labels.instance)) seen.set(name, { at: performance.now(), summary })
   }
 
   async function until(ms: number, holds: () => boolean | Promise<boolean>): Promise<boolean> {

@@ -13,7 +13,7 @@ export interface ExpectedAlerts {
 }
 
 /** A killed worker may have been the observer, or have had requests in hand. */
-const KILLED = ["UnsealTargetDown", "UnsealQueueUnobserved", "UnsealStoreFailing"]
+const KILLED = ["UnsealQueueUnobserved", "UnsealStoreFailing"]
 /** Some rows start their workers late, so that there is none at first. */
 const LATE_WORKERS = ["UnsealWorkersAbsent", "UnsealOldestWait"]
 /** A dead letter is an archive that was not decrypted in time, if there are three. */
@@ -30,7 +30,7 @@ export const EXPECTED: Readonly<Record<string, ExpectedAlerts>> = {
   steps: { fire: ["UnsealWorkersLost"], may: [...KILLED, ...LATE_WORKERS] },
   sigterm: { fire: [], may: ["UnsealQueueUnobserved"], instead: "nothing: archives are handed back" },
   sigstop: { fire: ["UnsealWorkersLost", "UnsealTargetDown"], may: KILLED },
-  block: { fire: ["UnsealWorkersLost"], may: [...KILLED, ...LATE_WORKERS] },
+  block: { fire: ["UnsealWorkersLost"], may: ["UnsealTargetDown", ...KILLED, ...LATE_WORKERS] },
   "lock-lost": { fire: ["UnsealWorkersLost"], may: [...LATE_WORKERS, "UnsealQueueUnobserved"] },
   "two-contents": { fire: ["UnsealDeadLetters"], may: [...MISSED, ...LATE_WORKERS, "UnsealQueueUnobserved"] },
   quarantine: {
@@ -47,9 +47,10 @@ export const EXPECTED: Readonly<Record<string, ExpectedAlerts>> = {
     may: [...WITHOUT_REDIS, "UnsealQueueForgotten", "UnsealAccountsDrift"],
   },
   "redis-flushed": { fire: ["UnsealQueueForgotten"], may: ["UnsealWorkersLost"] },
+  // At its end, everything is killed and started without Redis.
   "redis-away": {
     fire: ["UnsealRedisUnavailable"],
-    may: [...WITHOUT_REDIS, "UnsealRedisMemory", ...LATE_WORKERS],
+    may: [...WITHOUT_REDIS, "UnsealRedisMemory", "UnsealIngestAbsent", ...LATE_WORKERS],
   },
   "sentinel-failover": {
     fire: ["UnsealRedisRestarted"],
@@ -80,7 +81,7 @@ export const EXPECTED: Readonly<Record<string, ExpectedAlerts>> = {
   "key-rotation": { fire: [], instead: "nothing: workers read new keys" },
   "ingest-restart": {
     fire: ["UnsealWorkersAbsent"],
-    may: ["UnsealIngestRefusing", "UnsealCallbackObjective", "UnsealOldestWait", "UnsealTargetDown"],
+    may: ["UnsealIngestRefusing", "UnsealCallbackObjective", "UnsealOldestWait"],
   },
   "rolling-restart": {
     fire: [],
