@@ -53,6 +53,19 @@ test.each(ALL)("the chart makes the same objects as kustomize: %s", async (overl
   expect(byName(fromHelm)).toEqual(byName(objectsOf(overlay).filter(isOwn)))
 })
 
+test("the chart's alerts link to where the runbook is read", async () => {
+  const published = "https://wiki.example.com/unseal/runbook"
+  const args = ["--set", "monitoring.enabled=true", "--set", `monitoring.runbook=${published}`]
+  const objects = loadAll(await helm("template", "unseal", CHART, ...args)) as KubernetesObject[]
+  const { groups } = objects.find((object) => object?.kind === "PrometheusRule")!.spec
+  const links = groups.flatMap(({ rules }: KubernetesObject) =>
+    rules.flatMap(({ alert, annotations }: KubernetesObject) => (alert ? [annotations.runbook_url] : [])),
+  )
+  expect(links.length).toBeGreaterThan(30)
+  for (const link of links)
+    expect(link).toMatch(/^https:\/\/wiki\.example\.com\/unseal\/runbook#unseal[a-z]+$/)
+})
+
 test("helm lint finds nothing, whatever the values", async () => {
   for (const overlay of ALL)
     expect(await helm("lint", "--strict", CHART, ...ARGUMENTS[overlay])).toContain("0 chart(s) failed")
