@@ -1,10 +1,10 @@
 /** Finds an archive in the queue by its id alone. */
 import type { Redis } from "ioredis"
-import { checkpointKey, heldKey, queueKey, suspensionsKey } from "../names.ts"
+import { queueKey } from "../names.ts"
 import { masters, type RedisClient } from "../redis/client.ts"
-import { codeOf, type FailureCode } from "../run/ending.ts"
+import { codeOf, type FailureCode, type RunResult } from "../run/ending.ts"
 import { listSuspensions, parseName, type Suspension } from "../suspension/state.ts"
-import { type JobFacts, READ_JOB } from "./job-facts.ts"
+import { type JobFacts, readJobFacts } from "./job-facts.ts"
 
 /**
  * `waiting`: in line · `delayed`: until its next attempt, or the next look for its object · `held`: by a suspension · `dead`: a dead
@@ -42,6 +42,14 @@ export interface ArchiveJob {
   readonly suspension?: Suspension & { readonly isProbe: boolean }
   /** The upload that it has begun, and what of it is written. */
   readonly upload?: ArchiveUpload
+  /** Bytes of the archive as its callback announced them, the archive's status then, and when the callback arrived. */
+  readonly announcedBytes?: number
+  readonly status?: string
+  readonly receivedAt?: string
+  /** How long its run takes so far, or its last run took. In milliseconds. */
+  readonly runMs?: number
+  /** What its run returned, once it is completed. */
+  readonly result?: RunResult
   /** Its payload is lost or unreadable. */
   readonly damaged?: true
 }
@@ -58,6 +66,8 @@ export interface ArchiveUpload {
 
 /** How many keys Redis looks at per request. */
 const SCAN_COUNT = 1_000
+/** How many jobs Redis reads per request, which takes it a few milliseconds. */
+const AT_ONCE = 100
 
 /**
  * Finds the jobs of archives whose id begins with `archiveId` (a UUID in lower case, or a prefix of one), the oldest first. Looks
@@ -97,19 +107,13 @@ export async function readArchiveJobs(
 ): Promise<ArchiveJob[]> {
   if (jobIds.length === 0) return []
   const suspensions = await listSuspensions(connection, queue)
-  const jobs = await Promise.all(
-    jobIds.map(async (jobId) => {
-      const keys = [
-        queueKey(queue, ""),
-        heldKey(queue, ""),
-        suspensionsKey(queue),
-        checkpointKey(queue, jobId),
-      ]
-      const facts = (await connection.eval(READ_JOB, keys.length, ...keys, jobId)) as string | null
-      return facts === null ? [] : [jobOf(jobId, JSON.parse(facts) as JobFacts, suspensions)]
-    }),
-  )
-  return jobs.flat()
+  const jobs: ArchiveJob[] = []
+  for (let at = 0; at < jobIds.length; at += AT_ONCE) {
+    const ids = jobIds.slice(at, at + AT_ONCE)
+    for (const [index, facts] of (await readJobFacts(connection, queue, ids)).entries())
+      if (facts !== null) jobs.push(jobOf(ids[index]!, facts, suspensions))
+  }
+  return jobs
 }
 
 function jobOf(jobId: string, facts: JobFacts, suspensions: readonly Suspension[]): ArchiveJob {
@@ -145,7 +149,35 @@ function jobOf(jobId: string, facts: JobFacts, suspensions: readonly Suspension[
     lostWorkers: Number.parseInt(fields.stc ?? "", 10) || 0,
     ...(suspension && { suspension: { ...suspension, isProbe: facts.probe === jobId } }),
     ...(upload && { upload }),
+    ...announcedOf(facts.payload),
+    ...runOf(facts, state),
     ...(!facts.hasPayload && { damaged: true as const }),
+  }
+}
+
+function announcedOf({ size, status, receivedAt }: JobFacts["payload"]) {
+  return {
+    ...(size !== undefined && { announcedBytes: size }),
+    ...(status !== undefined && { status }),
+    ...(receivedAt !== undefined && { receivedAt }),
+  }
+}
+
+function runOf({ fields }: JobFacts, state: ArchiveJobState) {
+  const begun = timeOf(fields.processedOn)
+  const ended = state === "running" ? Date.now() : timeOf(fields.finishedOn)
+  return {
+    ...(begun !== undefined && ended !== undefined && { runMs: Math.max(0, ended - begun) }),
+    ...(state === "completed" && { result: resultIn(fields.returnvalue) }),
+  }
+}
+
+function resultIn(text: string | undefined): RunResult {
+  try {
+    const value: unknown = JSON.parse(text ?? "null")
+    return typeof value === "object" && value !== null ? (value as RunResult) : {}
+  } catch {
+    return {}
   }
 }
 

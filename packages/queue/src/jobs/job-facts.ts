@@ -1,4 +1,7 @@
-/** What Redis knows about one job, read in one step. */
+/** What Redis knows about jobs, each read in one step. */
+
+import { checkpointKey, heldKey, queueKey, suspensionsKey } from "../names.ts"
+import type { RedisClient } from "../redis/client.ts"
 
 /** As the script returns it. Times are milliseconds since the epoch. */
 export interface JobFacts {
@@ -6,6 +9,8 @@ export interface JobFacts {
   readonly fields: Readonly<Partial<Record<(typeof FIELDS)[number], string>>>
   /** Whether its data are a JSON object. */
   readonly hasPayload: boolean
+  /** From its data, unchecked. The rest of them, the password for one, stays in Redis. */
+  readonly payload: { readonly size?: number; readonly status?: string; readonly receivedAt?: string }
   /** Jobs before it in line. */
   readonly ahead?: number
   /** When it leaves `delayed`. */
@@ -23,21 +28,24 @@ export interface JobFacts {
 
 /** BullMQ's names, and the queue's own (late.ts, suspension-scripts.ts). */
 const FIELDS = [
-  ...(["timestamp", "processedOn", "finishedOn", "atm", "failedReason", "pb", "stc"] as const),
+  ...(["timestamp", "processedOn", "finishedOn", "atm", "failedReason", "pb", "stc", "returnvalue"] as const),
   ...(["missingSince", "archivedSince", "heldSince"] as const),
 ] as const
 
 const SIDES_IN_LUA = `{ "source", "destination", "keys", "vendor" }`
 
 /**
- * KEYS: prefix of BullMQ's keys, prefix of the held archives' keys, suspensions, checkpoint. ARGV: job id. Returns `JobFacts` as
- * JSON.
+ * KEYS: prefixes of BullMQ's keys, of the held archives' keys and of checkpoints, and suspensions. ARGV: ids of jobs. Returns for
+ * each its `JobFacts` as JSON, or "" if there is no such job.
  */
-export const READ_JOB = `
-local bull, heldOf, suspensions, checkpoint, id = KEYS[1], KEYS[2], KEYS[3], KEYS[4], ARGV[1]
-local job = bull .. id
+const READ_JOBS = `
+local bull, heldOf, checkpoints, suspensions = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local function typeOf(key) return redis.call("TYPE", key).ok end
-if typeOf(job) ~= "hash" then return false end
+local function text(value) return type(value) == "string" and value or nil end
+
+local function read(id)
+local job, checkpoint = bull .. id, checkpoints .. id
+if typeOf(job) ~= "hash" then return "" end
 
 local facts = { place = "orphaned", fields = {}, partsWritten = 0, lockMs = redis.call("PTTL", job .. ":lock") }
 for _, name in ipairs({ ${FIELDS.map((name) => `"${name}"`).join(", ")} }) do
@@ -46,6 +54,11 @@ for _, name in ipairs({ ${FIELDS.map((name) => `"${name}"`).join(", ")} }) do
 end
 local readable, data = pcall(cjson.decode, redis.call("HGET", job, "data") or "null")
 facts.hasPayload = readable and type(data) == "table"
+facts.payload = {}
+if facts.hasPayload then
+  facts.payload.size = type(data.size) == "number" and data.size or nil
+  facts.payload.status, facts.payload.receivedAt = text(data.status), text(data.receivedAt)
+end
 
 local function isIn(set) return redis.call("ZSCORE", bull .. set, id) end
 local due = isIn("delayed")
@@ -79,8 +92,31 @@ end
 
 if typeOf(checkpoint) == "hash" then
   facts.upload = redis.call("HGET", checkpoint, "upload") or nil
-  for _, field in ipairs(redis.call("HKEYS", checkpoint)) do
-    if string.sub(field, 1, 5) == "part:" then facts.partsWritten = facts.partsWritten + 1 end
+  -- All other fields are receipts, up to 10,000 of them.
+  facts.partsWritten = redis.call("HLEN", checkpoint)
+  for _, field in ipairs({ "upload", "record" }) do
+    facts.partsWritten = facts.partsWritten - redis.call("HEXISTS", checkpoint, field)
   end
 end
-return cjson.encode(facts)`
+return cjson.encode(facts)
+end
+
+local answers = {}
+for i, id in ipairs(ARGV) do answers[i] = read(id) end
+return answers`
+
+/** A script is sent once, and then named by its hash. */
+const COMMAND = "unsealReadJobs"
+
+/** The facts of each of `jobIds`, in this order; `null` for those that don't exist. One command. */
+export async function readJobFacts(
+  connection: RedisClient,
+  queue: string,
+  jobIds: readonly string[],
+): Promise<(JobFacts | null)[]> {
+  if (jobIds.length === 0) return []
+  if (!(COMMAND in connection)) connection.defineCommand(COMMAND, { numberOfKeys: 4, lua: READ_JOBS })
+  const keys = [queueKey(queue, ""), heldKey(queue, ""), checkpointKey(queue, ""), suspensionsKey(queue)]
+  const answers: string[] = await Reflect.get(connection, COMMAND).call(connection, ...keys, ...jobIds)
+  return answers.map((text) => (text === "" ? null : (JSON.parse(text) as JobFacts)))
+}
