@@ -25,6 +25,11 @@ export const PROCESSES = {
     // Space for young objects, which V8 takes only when it starts: packages/service/src/v8-flags.ts says what it is good for.
     flags: ["--min-semi-space-size=4", "--max-semi-space-size=4"],
   },
+  console: {
+    name: "unseal console",
+    main: () => import("./console/src/main.ts"),
+    help: () => import("./console/src/help.ts"),
+  },
   simulator: {
     name: "unseal simulator",
     main: () => import("./simulator/src/main.ts"),
@@ -37,7 +42,8 @@ export function enterCommandLine() {
   const [first, ...rest] = process.argv.slice(2)
   const named = (name) => (Object.hasOwn(PROCESSES, name ?? "") ? PROCESSES[name] : undefined)
   if (first === "help" && rest.length === 1 && named(rest[0])) return enter(named(rest[0]), ["--help"])
-  if (named(first)) return enter(named(first), rest)
+  // The command that makes a user needs a terminal, and no process.
+  if (named(first) && !(first === "console" && rest[0] === "user")) return enter(named(first), rest)
   return enter({ name: "unseal", main: first === "doctor" ? loadDoctor : () => import("./cli/src/main.ts") })
 }
 

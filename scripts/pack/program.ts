@@ -1,4 +1,4 @@
-/** `unseal`: the command line with ingest, the worker and the simulator inside, bundled from the workspaces. */
+/** `unseal`: the command line with ingest, the worker, the console and the simulator inside, bundled from the workspaces. */
 import { chmodSync, copyFileSync, cpSync, readFileSync } from "node:fs"
 import { dirname, join, relative } from "node:path"
 import { rolldown } from "rolldown"
@@ -38,6 +38,7 @@ export async function buildProgram(directory: string): Promise<void> {
   // What the code reads beside itself.
   copyFileSync(join(root, "packages/archive/src/ordered/hash-thread.mjs"), join(dist, "hash-thread.mjs"))
   cpSync(join(root, "apps/simulator/media"), join(directory, "media"), { recursive: true })
+  cpSync(join(root, "apps/console/assets"), join(directory, "assets"), { recursive: true })
   const home = join(root, "apps/cli")
   const { version, license } = JSON.parse(readFileSync(join(home, "package.json"), "utf8")) as Manifest
   stage(directory, home, {
@@ -49,7 +50,7 @@ export async function buildProgram(directory: string): Promise<void> {
     engines: ENGINES,
     type: "module",
     bin: { unseal: "dist/unseal.mjs" },
-    files: ["dist", "media"],
+    files: ["dist", "media", "assets"],
     dependencies: dependencies.sorted(),
   })
 }

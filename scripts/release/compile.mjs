@@ -13,6 +13,7 @@ const USER = 10001
 const STARTS = [
   [["ingest"], { UNSEAL_PORT: "none" }],
   [["worker"], { UNSEAL_CONCURRENCY: "none" }],
+  [["console"], { UNSEAL_PORT: "none" }],
   [["simulator"], { SIMULATOR_PORT: "none" }],
   [["queue", "status"], { REDIS_URL: "none" }],
 ]

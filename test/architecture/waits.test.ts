@@ -8,7 +8,7 @@ import { readSources } from "./sources.ts"
 const ENDED_BY: Readonly<Record<string, string>> = {
   "apps/cli/src/queue/connection.ts": "its timeout",
   "apps/cli/src/terminal/standard-output.ts": "the signal: the caller's `untilAborted` is around it",
-  "apps/ingest/src/http-server.ts": "the timer that cuts the connections",
+  "packages/service/src/http/limited-server.ts": "the timer that cuts the connections",
   "packages/archive/src/decrypt/budget.ts": "the signal, which is looked at first",
   "packages/archive/src/ordered/hash-thread.ts": "the signal, or the thread's end",
   "packages/archive/src/ordered/slot-pool.ts": "the signal, which is looked at first, or the thread's end",

@@ -65,7 +65,7 @@ export function endpointsDocument(): string {
     "`HEAD` works like `GET`. `unseal_callbacks_total` counts each refused callback under its outcome, and the log names the reason. Each 500 and 503 has a `Retry-After`.",
     table(["outcome", "answer", "what happened", "the vendor then"], problems),
     "## Admin port",
-    "Ingest and each worker serve probes and scrapes on `UNSEAL_ADMIN_PORT`. The port shows no secret and changes nothing. `HEAD` works like `GET`. Anything else is 404.",
+    "Ingest, each worker and the console serve probes and scrapes on `UNSEAL_ADMIN_PORT`. The port shows no secret and changes nothing. `HEAD` works like `GET`. Anything else is 404.",
     table(["endpoint", "who may call", "tells", "answers"], admin),
   )
 }

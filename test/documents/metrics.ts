@@ -1,4 +1,4 @@
-/** `docs/metrics.md`: what ingest and worker show at `/metrics`, as they register it. */
+/** `docs/metrics.md`: what ingest, worker and console show at `/metrics`, as they register it. */
 
 import { createConnectionMetrics } from "@unseal/observer/connection-metrics"
 import { describeObserver, type Observed } from "@unseal/observer/observer"
@@ -10,6 +10,7 @@ import {
   type Registry,
 } from "@unseal/service/metrics"
 import { createReloadMetrics } from "@unseal/service/projects/reloading"
+import { createConsoleMetrics } from "../../apps/console/src/metrics.ts"
 import {
   createConnectionsGauge,
   createCutRecorder,
@@ -38,6 +39,13 @@ export function ingestRegistry(
   createOutcomeRecorder(registry, logger, projects)
   createCutRecorder(registry, logger)
   createConnectionsGauge(registry, () => 0)
+  return registry
+}
+
+/** A registry with what the console shows. */
+function consoleRegistry(): Registry {
+  const registry = createRegistry()
+  createConsoleMetrics(registry)
   return registry
 }
 
@@ -113,6 +121,7 @@ export function metricsDocument(): string {
   for (const [process, registry] of [
     ["ingest", ingestRegistry()],
     ["worker", workerRegistry()],
+    ["console", consoleRegistry()],
   ] as const)
     for (const metric of describeMetrics(registry)) {
       if (metric.help.trim() === "") throw new Error(`metric ${metric.name} has no help text`)
@@ -131,7 +140,7 @@ export function metricsDocument(): string {
   ])
   return generated(
     "Metrics",
-    "Ingest and workers show these at `/metrics` of their admin port, as Prometheus text. Labels come from closed sets: a value from outside is `unknown`, so no input can create a series.",
+    "Ingest, workers and the console show these at `/metrics` of their admin port, as Prometheus text. Labels come from closed sets: a value from outside is `unknown`, so no input can create a series.",
     "*Over replicas* says how to combine the values of several processes. Counters and histograms add up. The state of the queue and of Redis is shown by one process, the one whose `unseal_queue_observer` is 1; the others have no such series. While that changes there may be none for some seconds, or two, so combine them as the column says, never by `sum`.",
     "A counter with up to 500 series shows all of them from 0, so that a rate sees the first event. With more, as with many projects, each series begins with its first event. A value that Redis does not give within a second is absent.",
     "A gauge has at most 1,000 series, and another metric at most 2,000: what comes after them counts as `other`. `UNSEAL_METRICS_PROJECT_LABEL=0` drops the label `project`. Counters then add up over projects, and the help text of a gauge says what it shows.",

@@ -4,6 +4,7 @@ import { ConfigurationError } from "@unseal/service/settings/configuration-error
 import type { Environment, ProcessName } from "@unseal/service/settings/settings"
 import { SETTINGS, type SettingName, settingRow } from "@unseal/service/settings/table"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import { readConfig as readConsole } from "../../apps/console/src/config.ts"
 import { readConfig as readIngest } from "../../apps/ingest/src/config.ts"
 import { readConfig as readSimulator } from "../../apps/simulator/src/config.ts"
 import { readConfig as readWorker } from "../../apps/worker/src/config.ts"
@@ -22,6 +23,8 @@ const BASE: Environment = {
   UNSEAL_APPLICATION_KEY: privateKey.export({ type: "pkcs8", format: "pem" }) as string,
   ...{ SIMULATOR_S3_PORT: "0", AWS_ACCESS_KEY_ID: "me", AWS_SECRET_ACCESS_KEY: "made-up" },
   SIMULATOR_REST_PORT: "0",
+  // Without anybody who could sign in there is no console.
+  ...{ UNSEAL_CONSOLE_PROXY_HEADER: "X-User", UNSEAL_CONSOLE_PROXY_NETWORKS: "10.0.0.0/8" },
   SIMULATOR_API_SECRET: "0123456789abcdef",
 }
 /** No value of any setting but of those that take any text. */
@@ -66,6 +69,7 @@ const READERS: Readonly<Record<ProcessName, (env: Environment) => unknown>> = {
     const { settings, projects: all, vendors } = readWorker(env)
     return [settings, projects(all), all.ids.map((id) => vendors.get(id))]
   },
+  console: readConsole,
   simulator(env) {
     const { env: _, ...settings } = readSimulator(env)
     return settings

@@ -3,6 +3,7 @@
 import { takesOf } from "@unseal/service/settings/settings"
 import { defaultOf, SETTINGS, type SettingName, settingRow } from "@unseal/service/settings/table"
 import { schema as cli } from "../../apps/cli/src/config.ts"
+import { schema as console } from "../../apps/console/src/config.ts"
 import { schema as ingest } from "../../apps/ingest/src/config.ts"
 import { schema as worker } from "../../apps/worker/src/config.ts"
 import { code, generated, table } from "./markdown.ts"
@@ -14,7 +15,7 @@ function takes(): Readonly<Record<string, string>> {
     const words = settingRow(name).takes
     if (words !== undefined) known[name] = words
   }
-  for (const { shape } of [ingest, worker, cli])
+  for (const { shape } of [ingest, worker, console, cli])
     for (const [name, one] of Object.entries(shape)) {
       const words = takesOf(one)
       if (words === null) throw new Error(`the schema of ${name} does not say what it takes`)

@@ -7,7 +7,7 @@ import { neverOrphan } from "./orphans.ts"
 
 const root = resolve(import.meta.dirname, "../..")
 
-export type AppName = "ingest" | "worker" | "simulator"
+export type AppName = "ingest" | "worker" | "console" | "simulator"
 
 /** One line of a process's log. */
 export type LogLine = Readonly<Record<string, unknown>>

@@ -67,7 +67,7 @@ describe("unseal", () => {
   })
 
   it("has the processes inside", async () => {
-    for (const name of ["ingest", "worker", "simulator"]) {
+    for (const name of ["ingest", "worker", "console", "simulator"]) {
       const { stdout } = await unseal(name, "--help")
       expect(stdout).toContain(`Usage: unseal ${name}\n`)
     }
@@ -178,6 +178,7 @@ describe("the tarballs", () => {
       [],
     )
     expect(files.program.filter(strange(/^dist\/[^/]+\.(mjs|mjs\.map)$/)).filter(strange(text))).toEqual([
+      ...["assets/console.css", "assets/console.js", "assets/icon.svg"],
       "media/composed-640x480-20s.mpegts",
     ])
     for (const names of Object.values(files)) {

@@ -11,7 +11,7 @@ import { NODES } from "./nodes.ts"
 
 const ROOT = resolve(import.meta.dirname, "../..")
 const ENTRY = pathToFileURL(join(ROOT, "apps/entry.mjs")).href
-const PROCESSES = ["ingest", "worker", "simulator"] as const
+const PROCESSES = ["ingest", "worker", "console", "simulator"] as const
 const entryOf = (name: string) => `apps/${name}/bin/unseal-${name}.mjs`
 const CLI = "apps/cli/bin/unseal.mjs"
 

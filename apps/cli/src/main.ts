@@ -236,6 +236,22 @@ program
   )
   .action(async (options) => (await import("./doctor/command.ts")).doctorCommand(options, signal))
 
+program
+  .command("console")
+  .description("serve the operators' web page, until a signal stops it")
+  .action(() => {
+    throw new UsageError('"console" must be the first argument: unseal console')
+  })
+  .command("user")
+  .description("print a line for the console's file of users; the password is asked for, or read from a pipe")
+  .argument("<name>", "letters, digits, and any of . _ @ -")
+  .addOption(
+    new Option("--role <role>", "what the user may do").choices(["reader", "operator"]).default("reader"),
+  )
+  .action(async (name, options) =>
+    (await import("./console-user.ts")).consoleUserCommand(name, options, signal),
+  )
+
 // Listed here, and run without all of this: apps/entry.mjs loads their mains.
 for (const [name, does] of [
   ["ingest", "take callbacks and enqueue their archives, until a signal stops it"],

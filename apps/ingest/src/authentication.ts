@@ -1,8 +1,8 @@
 import { hash, randomBytes, timingSafeEqual } from "node:crypto"
+import type { Networks } from "@unseal/service/http/networks"
 import type { IngestProject } from "@unseal/service/projects/projects"
 import { errors, type JWTPayload, jwtVerify } from "jose"
 import { parseJson } from "./body.ts"
-import type { Networks } from "./networks.ts"
 import { Problem } from "./problem.ts"
 
 /** What a callback brings to prove its origin. */

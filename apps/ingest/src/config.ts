@@ -1,3 +1,4 @@
+import { trustProxies } from "@unseal/service/http/networks"
 import type { IngestProject } from "@unseal/service/projects/projects"
 import { openProjects, type ReloadingProjects } from "@unseal/service/projects/reloading"
 import { REDIS_SETTINGS } from "@unseal/service/redis/settings"
@@ -8,16 +9,13 @@ import {
   integer,
   logLevel,
   milliseconds,
-  parsed,
+  networks,
   port,
   readSettings,
   readTogether,
   text,
 } from "@unseal/service/settings/settings"
 import { z } from "zod"
-import { parseNetworks, trustProxies } from "./networks.ts"
-
-const networks = () => parsed("networks such as `10.0.0.0/8`, separated by commas", parseNetworks)
 
 /** Exported for the documentation as well. */
 export const schema = z.object({

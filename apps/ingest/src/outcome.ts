@@ -1,7 +1,7 @@
+import type { CutReason } from "@unseal/service/http/limited-server"
 import { type Logger, rateLimited } from "@unseal/service/log/logger"
 import { createCounter, createGauge, createHistogram, type Registry, UNKNOWN } from "@unseal/service/metrics"
 import type { IngestProject, Projects } from "@unseal/service/projects/projects"
-import type { CutReason } from "./http-server.ts"
 import { PROBLEMS, type ProblemKind } from "./problem.ts"
 
 /** How a callback ended. `aborted`: the sender left before the answer. */

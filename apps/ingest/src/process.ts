@@ -6,14 +6,15 @@ import { createProducer, type ProducerOptions } from "@unseal/queue/enqueue/prod
 import { watchRedis } from "@unseal/queue/redis/health"
 import { durabilityProblems } from "@unseal/queue/redis/server"
 import { listen, startAdminServer } from "@unseal/service/admin"
+import { createLimitedServer } from "@unseal/service/http/limited-server"
 import { createRegistry } from "@unseal/service/metrics"
 import { runProcess } from "@unseal/service/process"
 import { watchDurability } from "@unseal/service/redis/durability"
 import { reachRedis } from "@unseal/service/redis/reach"
 import { connectRedis } from "@unseal/service/redis/redis"
 import { createApp } from "./app.ts"
+import { MAX_BODY_BYTES } from "./body.ts"
 import { readConfig } from "./config.ts"
-import { createLimitedServer } from "./http-server.ts"
 import { createConnectionsGauge, createCutRecorder } from "./outcome.ts"
 
 /** A callback is answered by then, if need be with 503. Legacy senders give up after four tries, so a late 202 is worth little. */
@@ -74,6 +75,7 @@ export const runIngest = (variant: IngestVariant = {}): Promise<void> =>
       admits: (address) => networks?.has(address) !== false || proxies?.has(address) === true,
       isProxy: (address) => proxies?.has(address) === true,
       onCut: createCutRecorder(registry, logger),
+      maxBodyBytes: MAX_BODY_BYTES,
     })
     createConnectionsGauge(registry, connections)
     await listen(server, config.UNSEAL_PORT, config.UNSEAL_HOST, "UNSEAL_PORT")

@@ -78,17 +78,42 @@ export async function findArchiveJobs(
   queue: string,
   archiveId: string,
 ): Promise<ArchiveJob[]> {
+  const unlimited = { keys: Number.POSITIVE_INFINITY, jobs: Number.POSITIVE_INFINITY }
+  return (await searchArchiveJobs(connection, queue, archiveId, unlimited)).jobs
+}
+
+/** The result of `searchArchiveJobs`. */
+export interface ArchiveSearch {
+  readonly jobs: ArchiveJob[]
+  /** Whether all keys were looked through. */
+  readonly isComplete: boolean
+}
+
+/** Like `findArchiveJobs`, but ends once it has looked at `limits.keys` keys, or found `limits.jobs` jobs. */
+export async function searchArchiveJobs(
+  connection: RedisClient,
+  queue: string,
+  archiveId: string,
+  limits: { readonly keys: number; readonly jobs: number },
+): Promise<ArchiveSearch> {
   const ids = new Set<string>()
+  let left = limits.keys
+  let isComplete = true
   for (const server of masters(connection)) await scan(server)
-  const jobs = await readArchiveJobs(connection, queue, [...ids])
-  return jobs.sort((a, b) => (a.addedAt < b.addedAt ? -1 : 1))
+  const jobs = await readArchiveJobs(connection, queue, [...ids].slice(0, limits.jobs))
+  return { jobs: jobs.sort((a, b) => (a.addedAt < b.addedAt ? -1 : 1)), isComplete }
 
   async function scan(server: Redis): Promise<void> {
     const prefix = queueKey(queue, "")
     const matching = `${escapeGlob(prefix)}*_${escapeGlob(archiveId)}*`
     let cursor = "0"
     do {
+      if (left <= 0 || ids.size > limits.jobs) {
+        isComplete = false
+        return
+      }
       const [next, keys] = await server.scan(cursor, "MATCH", matching, "COUNT", SCAN_COUNT)
+      left -= SCAN_COUNT
       for (const key of keys) {
         const id = key.slice(prefix.length)
         // The keys of a job's lock and log begin with its own key.

@@ -33,6 +33,13 @@ for number = 1, tonumber(ARGV[2]) do
 end
 return found`
 
+/** The ids of job `jobId` and of the jobs that it was redriven from and as, the first one first. Empty if the queue knows none. */
+export const findJobChain = async (
+  connection: RedisClient,
+  queue: string,
+  jobId: string,
+): Promise<string[]> => (await findChain(connection, queue, jobId)).map(([id]) => id)
+
 /**
  * The state of job `jobId` and of the jobs that it was redriven as: the live one if there is one, else the dead letter, else the
  * newest completed one, else `null`.
@@ -42,13 +49,7 @@ export async function findJob(
   queue: string,
   jobId: string,
 ): Promise<FoundJob | null> {
-  const first = jobId.replace(/_r\d+$/, "")
-  const keys = [queueKey(queue, first), queueKey(queue, "completed"), queueKey(queue, "failed")]
-  const given = [first, MAX_REDRIVES, queueKey(queue, "")]
-  const found = (await connection.eval(FIND, keys.length, ...keys, ...given)) as [
-    id: string,
-    state: FoundJob["state"],
-  ][]
+  const found = await findChain(connection, queue, jobId)
   const newest = found.at(-1)
   if (!newest) return null
   for (const wanted of ["live", "dead", "completed"] as const) {
@@ -56,4 +57,15 @@ export async function findJob(
     if (match) return { jobId: match[0], state: wanted, nextId: redriveIdOf(newest[0]) }
   }
   return null
+}
+
+async function findChain(
+  connection: RedisClient,
+  queue: string,
+  jobId: string,
+): Promise<[id: string, state: FoundJob["state"]][]> {
+  const first = jobId.replace(/_r\d+$/, "")
+  const keys = [queueKey(queue, first), queueKey(queue, "completed"), queueKey(queue, "failed")]
+  const given = [first, MAX_REDRIVES, queueKey(queue, "")]
+  return (await connection.eval(FIND, keys.length, ...keys, ...given)) as [string, FoundJob["state"]][]
 }

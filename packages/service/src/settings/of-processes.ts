@@ -3,24 +3,24 @@ import { EVERY_SERVER, type SettingRow } from "./row.ts"
 
 export const PROCESS_SETTINGS = {
   REDIS_URL: {
-    for: ["ingest", "worker", "cli"],
+    for: ["ingest", "worker", "console", "cli"],
     default: "redis://127.0.0.1:6379",
     meaning:
       "the Redis that holds the queue: `redis://user:password@host:6379/0`, `redis-sentinel://host,host/0?sentinelMasterId=NAME` or `redis-cluster://host,host`; `rediss://`, `rediss-sentinel://`, `rediss-cluster://` for TLS",
     secret: true,
   },
   REDIS_TLS_CA_FILE: {
-    for: ["ingest", "worker", "cli"],
+    for: ["ingest", "worker", "console", "cli"],
     default: null,
     meaning: "file with the certificates (PEM) of the authorities to trust for Redis, instead of Node's own",
   },
   REDIS_TLS_CERT_FILE: {
-    for: ["ingest", "worker", "cli"],
+    for: ["ingest", "worker", "console", "cli"],
     default: null,
     meaning: "file with the client certificate (PEM), for a Redis that asks for one",
   },
   REDIS_TLS_KEY_FILE: {
-    for: ["ingest", "worker", "cli"],
+    for: ["ingest", "worker", "console", "cli"],
     default: null,
     meaning: "file with the private key (PEM) of the client certificate",
   },
@@ -30,7 +30,7 @@ export const PROCESS_SETTINGS = {
     meaning: "the least severe lines that are logged",
   },
   UNSEAL_QUEUE: {
-    for: ["ingest", "worker", "cli"],
+    for: ["ingest", "worker", "console", "cli"],
     default: "unseal",
     meaning: "name of the queue; its keys in Redis begin with `{unseal}`",
   },
@@ -47,19 +47,19 @@ export const PROCESS_SETTINGS = {
       "how many replicas of Redis must have a callback before it is acknowledged; with fewer, ingest answers 503. Set 1 with Sentinel or Cluster: with 0, a failover may lose what was acknowledged just before",
   },
   UNSEAL_HOST: {
-    for: ["ingest", "worker"],
+    for: ["ingest", "worker", "console"],
     default: null,
     meaning:
       "address that the process listens on, admin port included. The admin port shows no secret and changes nothing. Unset, the process listens on every address of the machine, IPv4 and IPv6, because probes and scrapes come from outside a pod",
   },
   UNSEAL_PORT: {
-    for: ["ingest"],
-    default: "8080",
-    meaning: "port that takes callbacks; 0 takes any free one",
+    for: ["ingest", "console"],
+    default: { ingest: "8080", console: "8081" },
+    meaning: "port that takes callbacks, or serves the console's pages; 0 takes any free one",
   },
   UNSEAL_ADMIN_PORT: {
-    for: ["ingest", "worker"],
-    default: { ingest: "9090", worker: "9091" },
+    for: ["ingest", "worker", "console"],
+    default: { ingest: "9090", worker: "9091", console: "9092" },
     meaning: "port of `/healthz`, `/readyz` and `/metrics`; 0 takes any free one",
   },
   UNSEAL_METRICS_PROJECT_LABEL: {

@@ -14,7 +14,7 @@ export const WORK_SETTINGS = {
       "networks that callbacks may come from (the vendor's is `216.147.0.0/18`), in addition to what `UNSEAL_CALLBACK_AUTH` demands. Connections from elsewhere are cut. Behind a proxy, set `UNSEAL_TRUSTED_PROXIES` too. Unset, any network may send",
   },
   UNSEAL_TRUSTED_PROXIES: {
-    for: ["ingest"],
+    for: ["ingest", "console"],
     default: null,
     meaning:
       "networks of the proxies in front. The sender is the last address in their `X-Forwarded-For` or `Forwarded` that is not one of theirs. These headers are ignored from anybody else",

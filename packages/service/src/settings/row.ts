@@ -1,5 +1,5 @@
 /** The processes that read settings from their environment. */
-export type ProcessName = "ingest" | "worker" | "simulator" | "cli"
+export type ProcessName = "ingest" | "worker" | "console" | "simulator" | "cli"
 
 export interface SettingRow {
   /** The processes that read it. */
@@ -17,4 +17,4 @@ export interface SettingRow {
 }
 
 /** The processes that run until they are stopped, and log. */
-export const EVERY_SERVER = ["ingest", "worker", "simulator"] as const
+export const EVERY_SERVER = ["ingest", "worker", "console", "simulator"] as const

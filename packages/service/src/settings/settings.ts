@@ -1,4 +1,5 @@
 import { z } from "zod"
+import { parseNetworks } from "../http/networks.ts"
 import { ConfigurationError } from "./configuration-error.ts"
 import { type Environment, readVariable, unknownNames } from "./environment.ts"
 import { defaultOf, type ProcessName, type SettingName, type SettingOf, settingRow } from "./table.ts"
@@ -133,3 +134,6 @@ export const text = (takes = "text") => taking(takes, z.string())
 
 /** The levels of `LOG_LEVEL`, as pino has them. */
 export const logLevel = () => choice(["trace", "debug", "info", "warn", "error", "fatal", "silent"])
+
+/** Networks, parsed. */
+export const networks = () => parsed("networks such as `10.0.0.0/8`, separated by commas", parseNetworks)

@@ -1,3 +1,4 @@
+import { CONSOLE_SETTINGS } from "./of-console.ts"
 import { PROCESS_SETTINGS } from "./of-processes.ts"
 import { PROJECT_SETTINGS } from "./of-projects.ts"
 import { WORK_SETTINGS } from "./of-work.ts"
@@ -9,7 +10,12 @@ export type { ProcessName } from "./row.ts"
  * All settings, in the order of the documents. One `.env` serves all processes, so each of them knows all names, and refuses any
  * other `UNSEAL_…` name. The SDKs' names (`AWS_…`, `AZURE_…`) are their own and not listed.
  */
-export const SETTINGS = { ...PROCESS_SETTINGS, ...PROJECT_SETTINGS, ...WORK_SETTINGS } as const
+export const SETTINGS = {
+  ...PROCESS_SETTINGS,
+  ...PROJECT_SETTINGS,
+  ...WORK_SETTINGS,
+  ...CONSOLE_SETTINGS,
+} as const
 
 export type SettingName = keyof typeof SETTINGS
 

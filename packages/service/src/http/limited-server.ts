@@ -7,7 +7,6 @@ import {
   STATUS_CODES,
 } from "node:http"
 import type { Socket } from "node:net"
-import { MAX_BODY_BYTES } from "./body.ts"
 import { peerOf } from "./networks.ts"
 
 /** Bounds on what one sender can hold, so that slow senders can't crowd out the others. */
@@ -36,6 +35,8 @@ export interface ServerOptions {
   /** Whether many senders share the address's connections. */
   readonly isProxy?: (address: string | undefined) => boolean
   readonly onCut?: (reason: CutReason, address: string | undefined) => void
+  /** Who announces a longer body is not told to send it. Default 16 KiB. */
+  readonly maxBodyBytes?: number
 }
 
 export const DEFAULT_LIMITS: ServerLimits = {
@@ -59,7 +60,13 @@ const DRAIN_MS = 4_000
  */
 export function createLimitedServer(
   listener: RequestListener,
-  { limits = {}, admits = () => true, isProxy = () => false, onCut = () => {} }: ServerOptions = {},
+  {
+    limits = {},
+    admits = () => true,
+    isProxy = () => false,
+    onCut = () => {},
+    maxBodyBytes = 16_384,
+  }: ServerOptions = {},
 ): { server: Server; connections(): number; drain(): Promise<void> } {
   const all = { ...DEFAULT_LIMITS, ...limits }
   const answering = new Set<ServerResponse>()
@@ -95,7 +102,7 @@ export function createLimitedServer(
   })
   server.on("checkContinue", (request: IncomingMessage, response: ServerResponse) => {
     // An oversized body is refused before it is sent.
-    if (Number(request.headers["content-length"]) > MAX_BODY_BYTES) response.setHeader("Connection", "close")
+    if (Number(request.headers["content-length"]) > maxBodyBytes) response.setHeader("Connection", "close")
     else response.writeContinue()
     handle(request, response)
   })

@@ -1,0 +1,3 @@
+import { runConsole } from "./process.ts"
+
+await runConsole()
