@@ -153,6 +153,17 @@ describe("docker-compose.yml", () => {
     }
   })
 
+  it("has Grafana read the boards from where they are mounted", () => {
+    const { providers } = readYaml("observability/grafana/provisioning/dashboards/unseal.yml") as {
+      providers: { options: { path: string } }[]
+    }
+    const [mounted, at] = services.grafana!.volumes!.find((mount) => mount.startsWith("./"))!.split(":")
+    expect(services.grafana!.environment!.GF_PATHS_PROVISIONING).toBe(`${at}/provisioning`)
+    const folder = join(ROOT, mounted!, providers[0]!.options.path.slice(at!.length))
+    expect(providers.map(({ options }) => options.path)).toEqual([`${at}/dashboards`])
+    expect(readdirSync(folder)).toContain("unseal-overview.json")
+  })
+
   it("knows the keys of its S3 store, and sends requests to services that are there", () => {
     const keys = Object.fromEntries(
       identities().map(({ accessKeyId, secretAccessKey }) => [accessKeyId, secretAccessKey]),

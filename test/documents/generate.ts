@@ -1,6 +1,7 @@
 /** `npm run docs`: writes the documents that the code knows better. */
-import { writeFileSync } from "node:fs"
-import { join, resolve } from "node:path"
+import { mkdirSync, writeFileSync } from "node:fs"
+import { dirname, join, resolve } from "node:path"
+import { DASHBOARD_FILES } from "../../observability/dashboards/documents.ts"
 import { endpointsDocument } from "./endpoints.ts"
 import { errorsDocument } from "./errors.ts"
 import { metricsDocument } from "./metrics.ts"
@@ -23,9 +24,13 @@ export const DOCUMENTS: Readonly<Record<string, () => string>> = {
   "observability/prometheus/rules/unseal.yml": rulesFile,
   "k8s/components/monitoring/prometheus-rule.yaml": prometheusRule,
   "k8s/helm/unseal/files/rules.yaml": rulesFile,
+  ...DASHBOARD_FILES,
 }
 
 if (import.meta.main) {
   const root = resolve(import.meta.dirname, "../..")
-  for (const [path, write] of Object.entries(DOCUMENTS)) writeFileSync(join(root, path), write())
+  for (const [path, write] of Object.entries(DOCUMENTS)) {
+    mkdirSync(dirname(join(root, path)), { recursive: true })
+    writeFileSync(join(root, path), write())
+  }
 }

@@ -12,6 +12,11 @@ import { ensureProgram } from "./programs.ts"
 const READY_MS = 60_000
 const ANSWER_MS = 30_000
 
+export interface Series {
+  readonly labels: Readonly<Record<string, string>>
+  readonly points: readonly (readonly [time: number, value: number])[]
+}
+
 export interface Prometheus {
   readonly url: string
   /** Scrapes these admin ports from now on, with the labels that a PodMonitor would add. */
@@ -20,6 +25,8 @@ export interface Prometheus {
   query(expression: string): Promise<number | null>
   /** The alerts that fire now. */
   firing(): Promise<readonly FiringAlert[]>
+  /** Every series of a range query. Times are in seconds since 1970, and values that are no number are left out. */
+  range(expression: string, time: { from: number; until: number; step: number }): Promise<readonly Series[]>
   close(): Promise<void>
 }
 
@@ -101,6 +108,16 @@ export async function startPrometheus(
     await close()
     throw error
   }
+  async function ask<Data>(path: string, parameters: Record<string, string>): Promise<Data> {
+    const answer = await fetch(`${url}/api/v1/${path}`, {
+      method: "POST",
+      body: new URLSearchParams(parameters),
+      signal: AbortSignal.timeout(ANSWER_MS),
+    })
+    const { status, data, error } = (await answer.json()) as { status: string; error?: string; data?: Data }
+    if (status !== "success") throw new Error(`prometheus refuses ${parameters.query}: ${error}`)
+    return data!
+  }
   let versions = 0
   let writing: Promise<void> = Promise.resolve()
   return {
@@ -116,17 +133,9 @@ export async function startPrometheus(
       await writing
     },
     async query(expression) {
-      const answer = await fetch(`${url}/api/v1/query?${new URLSearchParams({ query: expression })}`, {
-        signal: AbortSignal.timeout(ANSWER_MS),
-      })
-      const { status, data, error } = (await answer.json()) as {
-        status: string
-        error?: string
-        data?: { result: { value: [number, string] }[] }
-      }
-      if (status !== "success") throw new Error(`prometheus refuses ${expression}: ${error}`)
-      if (data!.result.length > 1) throw new Error(`${expression} has ${data!.result.length} results`)
-      const value = Number(data!.result[0]?.value[1] ?? Number.NaN)
+      const { result } = await ask<{ result: { value: [number, string] }[] }>("query", { query: expression })
+      if (result.length > 1) throw new Error(`${expression} has ${result.length} results`)
+      const value = Number(result[0]?.value[1] ?? Number.NaN)
       return Number.isFinite(value) ? value : null
     },
     async firing() {
@@ -141,6 +150,18 @@ export async function startPrometheus(
         .map(({ labels, annotations }) => ({
           ...{ name: labels.alertname ?? "", labels, summary: annotations.summary ?? "" },
         }))
+    },
+    async range(query, { from, until, step }) {
+      const times = { start: String(from), end: String(until), step: String(step) }
+      const { result } = await ask<{
+        result: { metric: Record<string, string>; values: [number, string][] }[]
+      }>("query_range", { query, ...times })
+      return result.map(({ metric, values }) => ({
+        labels: metric,
+        points: values
+          .map(([time, value]) => [time, Number(value)] as const)
+          .filter(([, value]) => Number.isFinite(value)),
+      }))
     },
     close,
   }

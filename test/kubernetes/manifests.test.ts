@@ -1,7 +1,7 @@
 import { generateKeyPairSync } from "node:crypto"
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises"
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
-import { dirname, join } from "node:path"
+import { dirname, join, resolve } from "node:path"
 import { ADMIN_ENDPOINTS } from "@unseal/service/admin"
 import { STOP_TIMEOUT_MS } from "@unseal/service/process"
 import { readProjects } from "@unseal/service/projects/projects"
@@ -255,6 +255,23 @@ describe.each(ALL)("%s", (overlay) => {
       expect(behavior.scaleDown.stabilizationWindowSeconds).toBeGreaterThanOrEqual(300)
     }
   })
+})
+
+test("production has every board, for Grafana's sidecar, and none is too large for kubectl apply", async () => {
+  const boards = objectsOf("production", "ConfigMap").filter(
+    ({ metadata }) => metadata.labels.grafana_dashboard === "1",
+  )
+  const files = boards.flatMap(({ data }) => Object.keys(data))
+  const folder = resolve(import.meta.dirname, "../../observability/grafana/dashboards")
+  expect(files.toSorted()).toEqual((await readdir(folder)).toSorted())
+  for (const { data, metadata } of boards) {
+    expect(metadata.annotations).toEqual({ grafana_folder: "Unseal" })
+    for (const [name, content] of Object.entries<string>(data)) {
+      expect(JSON.parse(content)).toEqual(JSON.parse(await readFile(join(folder, name), "utf8")))
+      // It keeps the whole object in an annotation.
+      expect(JSON.stringify(content).length).toBeLessThan(200_000)
+    }
+  }
 })
 
 test("a field that does not exist, and a value that can't be, are found", async () => {

@@ -1,0 +1,105 @@
+/** Redis, on the board of dependencies. */
+import type { Panel } from "@grafana/grafana-foundation-sdk/dashboard"
+import { UID } from "./board.ts"
+import { GREEN, graph, number, RED } from "./panels.ts"
+import { gauge, quantile, share } from "./promql.ts"
+
+export const redis = (): readonly Panel[] => [
+  number({
+    title: "Redis takes writes",
+    normal: "yes, from every process.",
+    otherwise: "see which process below. Nothing that was acknowledged is lost.",
+    runbook: ["UnsealRedisUnavailable"],
+    unit: "count",
+    width: 4,
+    limits: { bad: 1, side: "below" },
+    words: { "0": ["NO", RED], "1": ["yes", GREEN] },
+    queries: [["ok", gauge("unseal_redis_ok")]],
+  }),
+  number({
+    title: "Memory of Redis",
+    normal: "below 70 % of maxmemory.",
+    otherwise:
+      "from 80 % ingest answers 503, so that what is accepted stays safe. Give Redis memory; docs/redis.md has the arithmetic.",
+    runbook: ["UnsealRedisMemory"],
+    unit: "share",
+    width: 4,
+    limits: { warn: 0.7, bad: 0.8, side: "above" },
+    none: "no maxmemory",
+    queries: [["used", share(gauge("unseal_queue_bytes"), gauge("unseal_redis_memory_limit_bytes"))]],
+  }),
+  number({
+    title: "Keeps what it acknowledges",
+    normal: "yes: append-only file, fsync always, no eviction.",
+    otherwise: "a crash of Redis can lose archives that were acknowledged. docs/redis.md has the settings.",
+    runbook: ["UnsealRedisNotDurable"],
+    unit: "count",
+    width: 4,
+    limits: { bad: 1, side: "below" },
+    words: { "0": ["NO", RED], "1": ["yes", GREEN] },
+    queries: [["durable", `min(${gauge("unseal_redis_durable", { by: ["guarantee"] })})`]],
+  }),
+  number({
+    title: "Last writes to disk",
+    normal: "succeeded.",
+    otherwise: "the disk of Redis is full or broken. It will refuse writes soon.",
+    runbook: ["UnsealRedisWritesFail"],
+    unit: "count",
+    width: 4,
+    limits: { bad: 1, side: "below" },
+    words: { "0": ["FAILED", RED], "1": ["succeeded", GREEN] },
+    queries: [["persistence", `min(${gauge("unseal_redis_persistence_ok", { by: ["write"] })})`]],
+  }),
+  number({
+    title: "Replicas of Redis",
+    normal: "as many as you run: 0 for a single Redis.",
+    otherwise:
+      "fewer: a failover now may lose the last moments. With UNSEAL_REDIS_REPLICAS, ingest refuses callbacks.",
+    runbook: ["UnsealRedisReplicas"],
+    unit: "count",
+    width: 4,
+    queries: [["replicas", gauge("unseal_redis_replicas")]],
+  }),
+  number({
+    title: "Redis runs since",
+    normal: "days or weeks.",
+    otherwise: "minutes: it restarted or failed over. Check that nothing is unaccounted for (queue board).",
+    runbook: ["UnsealRedisRestarted"],
+    more: UID.queue,
+    unit: "seconds",
+    width: 4,
+    line: false,
+    queries: [["uptime", gauge("unseal_redis_uptime_seconds")]],
+  }),
+  graph({
+    title: "Redis takes writes, as each process sees it",
+    normal: "1 everywhere.",
+    otherwise: "0 for one process: its node or network. 0 for all: Redis.",
+    runbook: ["UnsealRedisUnavailable"],
+    unit: "count",
+    width: 8,
+    max: 1,
+    queries: [["{{instance}}", gauge("unseal_redis_ok", { by: ["instance"] })]],
+  }),
+  graph({
+    title: "Time of a write to Redis (99 of 100)",
+    normal: "a few milliseconds with `appendfsync always`.",
+    otherwise: "tens of milliseconds: a slow disk, or a busy Redis. It delays every callback and every part.",
+    unit: "seconds",
+    width: 8,
+    queries: [["{{instance}}", quantile(0.99, "unseal_redis_write_seconds", { by: ["instance"] })]],
+  }),
+  graph({
+    title: "Memory of Redis",
+    normal: "level, with bumps as the queue grows. About 1.7 kB for each waiting archive.",
+    otherwise: "it climbs towards maxmemory while the queue is short: something else uses this Redis.",
+    runbook: ["UnsealRedisMemory"],
+    unit: "bytes",
+    width: 8,
+    colors: { maxmemory: RED },
+    queries: [
+      ["used", gauge("unseal_queue_bytes")],
+      ["maxmemory", `${gauge("unseal_redis_memory_limit_bytes")} > 0`],
+    ],
+  }),
+]
