@@ -84,6 +84,13 @@ export const RULES: readonly Rule[] = [
     broken: ["packages/archive/src/store/open.ts", "@azure/storage-blob"],
   },
   {
+    reason:
+      "OpenTelemetry is imported where it is behind our own interface, and loaded only when tracing is on: off costs nothing",
+    where: /^(packages|apps)\/(?!service\/src\/tracing\/(sdk|export)\.ts$)/,
+    isForbidden: within(/^@opentelemetry\//),
+    broken: ["apps/worker/src/trace/spans.ts", "@opentelemetry/api"],
+  },
+  {
     reason: "BullMQ is imported by packages/queue and the console alone: its traps are known in one place",
     where: /^(?!packages\/queue\/|apps\/console\/)/,
     isForbidden: within(/^bullmq$/),

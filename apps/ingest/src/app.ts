@@ -6,6 +6,7 @@ import { peerOf, type TrustedProxies } from "@unseal/service/http/networks"
 import { type Logger, type RateLimitedLog, rateLimited } from "@unseal/service/log/logger"
 import type { Registry } from "@unseal/service/metrics"
 import type { IngestProject, Projects } from "@unseal/service/projects/projects"
+import type { Tracing } from "@unseal/service/tracing/contract"
 import { CallbackError, readCallback } from "@unseal/vendor/callback"
 import express, {
   type ErrorRequestHandler,
@@ -20,6 +21,7 @@ import { type CallbackResponse, openApiDocument } from "./openapi.ts"
 import { createOutcomeRecorder, REFUSED_LINES_PER_SECOND, type Settled } from "./outcome.ts"
 import { Problem, sendProblem } from "./problem.ts"
 import { sendJson } from "./send-json.ts"
+import { CallbackTrace } from "./trace.ts"
 
 export interface AppDependencies {
   readonly projects: Projects<IngestProject> & { wasRemoved?(id: string): boolean }
@@ -33,24 +35,25 @@ export interface AppDependencies {
   readonly draining: () => boolean
   /** Finds a request's sender if that is not the connected peer. */
   readonly proxies?: TrustedProxies
+  readonly tracing?: Tracing | undefined
 }
 
 /** What is recorded when a callback ends, gathered while it is handled. */
 interface Locals {
   settled?: Partial<Settled>
+  trace?: CallbackTrace
   /** Set for callbacks, which are recorded when they end. Other refusals have log lines of their own. */
   observed?: true
 }
 
 const PATHS = ["/callbacks/:projectId", "/callbacks/:projectId/:token"]
-const TRACEPARENT = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/
 
 /** Configured UUIDs are in lower case. */
 const projectIdOf = (request: Request): string => String(request.params.projectId).toLowerCase()
 
 /** The application that receives callbacks. */
 export function createApp(dependencies: AppDependencies): Express {
-  const { registry, logger, projects, draining } = dependencies
+  const { registry, logger, projects, draining, tracing } = dependencies
   const record = createOutcomeRecorder(registry, logger, projects)
   const description = openApiDocument()
 
@@ -62,13 +65,21 @@ export function createApp(dependencies: AppDependencies): Express {
   const observe: RequestHandler = (request, response: Response<unknown, Locals>, next) => {
     const start = performance.now()
     const projectId = projectIdOf(request)
-    response.locals.observed = true
+    const trace = new CallbackTrace(tracing, PATHS[request.params.token === undefined ? 0 : 1]!)
+    Object.assign(response.locals, { observed: true, trace })
     response.once("close", () => {
       const { settled = {} } = response.locals
-      record({
-        outcome: "failed",
+      const isAnswered = response.writableFinished
+      const ended = {
+        outcome: "failed" as const,
         ...settled,
-        ...(response.writableFinished ? {} : { outcome: "aborted" }),
+        ...(isAnswered ? {} : { outcome: "aborted" as const }),
+      }
+      trace.end(ended, projects.get(projectId)?.id, isAnswered ? response.statusCode : undefined)
+      const { traceId } = trace
+      record({
+        ...ended,
+        ...(traceId !== undefined && { traceId }),
         projectId,
         duration: (performance.now() - start) / 1_000,
       })
@@ -96,7 +107,7 @@ function receive(dependencies: AppDependencies) {
   const { projects, producer, authentication, proxies } = dependencies
   return async (request: Request, response: Response<unknown, Locals>): Promise<void> => {
     const receivedAt = new Date().toISOString()
-    const { authorization, traceparent } = request.headers
+    const { authorization } = request.headers
     const projectId = projectIdOf(request)
     const body: Buffer = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0)
     const { token } = request.params as { token?: string }
@@ -112,6 +123,8 @@ function receive(dependencies: AppDependencies) {
       removed: projects.wasRemoved?.(projectId) ?? false,
     }
     await authenticate(projects.get(projectId), credentials, authentication)
+    const { trace } = response.locals
+    trace?.accept(request.headers)
 
     const callback = readCallback(parseJson(body), projectId)
     const { archiveId, status } = callback
@@ -137,7 +150,7 @@ function receive(dependencies: AppDependencies) {
       projectId,
       receivedAt,
       nonce: randomUUID(),
-      ...(typeof traceparent === "string" && TRACEPARENT.test(traceparent) ? { traceparent } : {}),
+      ...trace?.context,
     })
     const { outcome, jobId } = await producer.enqueue(payload)
     const settled = { outcome, peer: peer.address, archiveId, status, jobId }

@@ -39,6 +39,9 @@ export interface Config extends z.output<typeof schema> {
   readonly projects: ReloadingProjects<IngestProject>
 }
 
+/** The environment, for tracing, whose variables keep their own names. */
+export const env: Environment = process.env
+
 /** Throws `ConfigurationError` with every problem. */
 export function readConfig(env: Environment = process.env): Config {
   const [settings, projects] = readTogether(

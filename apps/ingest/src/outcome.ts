@@ -46,6 +46,8 @@ export interface Settled {
   /** The address of the sender. */
   readonly peer?: string | undefined
   readonly errors?: readonly { pointer: string; detail: string }[] | undefined
+  /** Of the callback's trace, if it has one. */
+  readonly traceId?: string
   readonly err?: unknown
 }
 

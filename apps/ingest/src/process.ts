@@ -12,9 +12,11 @@ import { runProcess } from "@unseal/service/process"
 import { watchDurability } from "@unseal/service/redis/durability"
 import { reachRedis } from "@unseal/service/redis/reach"
 import { connectRedis } from "@unseal/service/redis/redis"
+import { createSendTracer } from "@unseal/service/tracing/send"
+import { startTracing } from "@unseal/service/tracing/tracing"
 import { createApp } from "./app.ts"
 import { MAX_BODY_BYTES } from "./body.ts"
-import { readConfig } from "./config.ts"
+import { env, readConfig } from "./config.ts"
 import { createConnectionsGauge, createCutRecorder } from "./outcome.ts"
 
 /** A callback is answered by then, if need be with 503. Legacy senders give up after four tries, so a late 202 is worth little. */
@@ -32,6 +34,7 @@ export const runIngest = (variant: IngestVariant = {}): Promise<void> =>
     const config = readConfig()
     logger.level = config.LOG_LEVEL
     const registry = createRegistry({ projectLabel: config.UNSEAL_METRICS_PROJECT_LABEL })
+    const tracing = await startTracing("ingest", env, logger)
     await reachRedis(config)
     const redis = connectRedis(config, "producer", logger)
     const health = watchRedis({
@@ -52,6 +55,7 @@ export const runIngest = (variant: IngestVariant = {}): Promise<void> =>
       deadlineMs: ENQUEUE_DEADLINE_MS,
       replicas: config.UNSEAL_REDIS_REPLICAS,
       areCallbacks: true,
+      ...(tracing && { trace: createSendTracer(tracing, config.UNSEAL_QUEUE) }),
       ...variant,
       logger,
     })
@@ -70,6 +74,7 @@ export const runIngest = (variant: IngestVariant = {}): Promise<void> =>
       },
       draining: () => draining,
       ...(proxies && { proxies }),
+      tracing,
     })
     const { server, connections, drain } = createLimitedServer(app, {
       admits: (address) => networks?.has(address) !== false || proxies?.has(address) === true,
@@ -97,6 +102,7 @@ export const runIngest = (variant: IngestVariant = {}): Promise<void> =>
         await Promise.all([producer.close(), observer.close()])
         redis.disconnect()
         await admin.close()
+        await tracing?.close()
       },
     }
   })

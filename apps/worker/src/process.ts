@@ -7,6 +7,7 @@ import { runProcess } from "@unseal/service/process"
 import { watchDurability } from "@unseal/service/redis/durability"
 import { reachRedis } from "@unseal/service/redis/reach"
 import { connectRedis } from "@unseal/service/redis/redis"
+import { startTracing } from "@unseal/service/tracing/tracing"
 import { useProxies } from "@unseal/vendor/proxy"
 import { readConfig } from "./config.ts"
 import type { RunDecorator } from "./run/run-decorator.ts"
@@ -32,6 +33,7 @@ export const runWorker = ({
     useProxies(config.env)
     logger.level = settings.LOG_LEVEL
     const registry = createRegistry({ projectLabel: settings.UNSEAL_METRICS_PROJECT_LABEL })
+    const tracing = await startTracing("worker", config.env, logger)
     await reachRedis(settings)
     const redis = connectRedis(settings, "consumer", logger)
     watchDurability({
@@ -53,7 +55,7 @@ export const runWorker = ({
       live: () => worker.live(),
     })
     worker = createWorker({
-      ...{ config, redis, registry, logger },
+      ...{ config, redis, registry, logger, tracing },
       ...(decorators && { decorators: decorators(logger) }),
       ...(consumer && { consumer }),
       ...(stores && { stores }),
@@ -66,6 +68,7 @@ export const runWorker = ({
         await worker.close()
         redis.disconnect()
         await admin.close()
+        await tracing?.close()
       },
     }
   })

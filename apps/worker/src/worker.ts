@@ -8,14 +8,17 @@ import { type Consumer, type ConsumerOptions, createConsumer } from "@unseal/que
 import type { FailureCode } from "@unseal/queue/run/ending"
 import type { Logger } from "@unseal/service/log/logger"
 import type { Registry } from "@unseal/service/metrics"
+import type { Tracing } from "@unseal/service/tracing/contract"
 import type { Config } from "./config.ts"
 import { createKeyMetrics } from "./keys/metrics.ts"
 import { createWorkerMetrics } from "./metrics.ts"
 import { createFallback } from "./run/fallback.ts"
+import type { JobResult } from "./run/job-result.ts"
 import { openProjectResources, type ProjectResourcesOptions } from "./run/project-resources.ts"
 import { createReport } from "./run/report.ts"
 import type { RunDecorator } from "./run/run-decorator.ts"
-import { createJobRunner, type JobResult } from "./run/run-job.ts"
+import { createJobRunner } from "./run/run-job.ts"
+import { createRunTraces } from "./trace/runs.ts"
 import { createRequestMetrics } from "./watch/request-metrics.ts"
 import { createSaturationMetrics } from "./watch/saturation-metrics.ts"
 import { createStoreNotices } from "./watch/store-notices.ts"
@@ -43,6 +46,8 @@ export interface WorkerOptions {
   readonly redis: RedisClient
   readonly registry: Registry
   readonly logger: Logger
+  /** The worker does not close it. */
+  readonly tracing?: Tracing | undefined
   /** Wrapped around each run, the first one innermost. */
   readonly decorators?: readonly RunDecorator[]
   /** Overrides defaults of the consumer. */
@@ -61,6 +66,8 @@ export function createWorker(options: WorkerOptions): Worker {
   const budget = createByteBudget(settings.UNSEAL_PARTS_IN_FLIGHT * settings.UNSEAL_PART_SIZE_BYTES)
   const metrics = createWorkerMetrics(registry, projects, budget)
   const observer = createObserver({ registry, projects, connection: redis, queue })
+  const traces = createRunTraces(options.tracing, queue)
+  const { onExchange } = traces
   const onRetry = (code: FailureCode) => metrics.retried("request", code)
   const requests = createRequestMetrics(registry)
   const projectResources = openProjectResources({
@@ -70,6 +77,7 @@ export function createWorker(options: WorkerOptions): Worker {
     onRetry,
     requests,
     notices: createStoreNotices(registry, logger),
+    ...(onExchange && { onExchange }),
     stores: options.stores,
     keyRings: options.keyRings,
   })
@@ -80,8 +88,9 @@ export function createWorker(options: WorkerOptions): Worker {
     budget,
     consumer: () => consumer,
   })
-  const fallback = createFallback({ config, onRetry, requests })
+  const fallback = createFallback({ config, onRetry, requests, ...(onExchange && { onExchange }) })
   createKeyMetrics(registry, projects, projectResources)
+  const report = createReport(metrics, logger, traces.traceIdOf)
   const consumer = createConsumer({
     ...{ connection: redis, queue, logger },
     concurrency: settings.UNSEAL_CONCURRENCY,
@@ -90,9 +99,12 @@ export function createWorker(options: WorkerOptions): Worker {
     lockMs: settings.UNSEAL_LOCK_MS,
     stallCheckMs: settings.UNSEAL_STALL_CHECK_MS,
     ...options.consumer,
-    run: createJobRunner({ settings, projectResources, fallback, metrics, logger, decorators }),
+    run: createJobRunner({ settings, projectResources, fallback, metrics, logger, decorators, traces }),
     observe: {
-      ended: createReport(metrics, logger),
+      ended(run) {
+        report(run)
+        traces.ended(run)
+      },
       stuck(jobId, err) {
         metrics.stuck()
         logger.error({ jobId, err }, "archive is stuck: its run is ended")

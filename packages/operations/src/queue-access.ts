@@ -1,3 +1,4 @@
+import type { SendTracer } from "@unseal/queue/enqueue/trace"
 import type { RedisClient } from "@unseal/queue/redis/client"
 
 /** The queue of an operation. The caller owns the connection, limits the time of its commands, and closes it. */
@@ -7,4 +8,6 @@ export interface QueueAccess {
   readonly queue: string
   /** How many replicas of Redis must have an enqueued job before it counts as enqueued. Default 0. */
   readonly replicas?: number
+  /** Surrounds each enqueueing, and gives the job its trace. */
+  readonly trace?: SendTracer | undefined
 }

@@ -103,8 +103,8 @@ async function* reconcileProjects(
   options: ReconcileOptions,
   signal: AbortSignal,
 ): AsyncGenerator<ReconcileEvent> {
-  const { connection, queue, replicas = 0 } = dependencies
-  const producer = createProducer({ connection, queue, replicas, deadlineMs: ENQUEUE_DEADLINE_MS })
+  const { connection, queue, replicas = 0, trace } = dependencies
+  const producer = createProducer({ connection, queue, replicas, trace, deadlineMs: ENQUEUE_DEADLINE_MS })
   try {
     for (const project of options.projects) {
       signal.throwIfAborted()

@@ -29,26 +29,30 @@ export async function reconcileCommand(options: ReconcileCommandOptions, signal:
 
   const findings: Findings[] = []
   const failures: UnsealError[] = []
-  await withQueue(async (access) => {
-    const dependencies = {
-      ...access,
-      openStore: (url: string) => openStore(url, { env, onNotice: sayNotices(url) }),
-      vendorOf: (project: string) => (hasCredentials(project) ? openVendor({ project }).client : null),
-    }
-    const projects = wanted.map((id) => all.get(id)!)
-    for await (const event of reconcile(dependencies, { projects, lookBackMs, dryRun }, signal)) {
-      if (event.kind === "enqueued") continue
-      if (event.kind === "left-out") {
-        process.stderr.write(
-          `project ${event.projectId} is left out: it has no credentials for the REST API\n`,
-        )
-        continue
+  await withQueue(
+    async (access) => {
+      const dependencies = {
+        ...access,
+        openStore: (url: string) => openStore(url, { env, onNotice: sayNotices(url) }),
+        vendorOf: (project: string) => (hasCredentials(project) ? openVendor({ project }).client : null),
       }
-      if (event.kind === "failed") failures.push(event.error)
-      // If nothing could be looked at, zeros would be wrong.
-      if (event.kind === "reconciled" || event.findings.archives > 0) findings.push(event.findings)
-    }
-  }, signal)
+      const projects = wanted.map((id) => all.get(id)!)
+      for await (const event of reconcile(dependencies, { projects, lookBackMs, dryRun }, signal)) {
+        if (event.kind === "enqueued") continue
+        if (event.kind === "left-out") {
+          process.stderr.write(
+            `project ${event.projectId} is left out: it has no credentials for the REST API\n`,
+          )
+          continue
+        }
+        if (event.kind === "failed") failures.push(event.error)
+        // If nothing could be looked at, zeros would be wrong.
+        if (event.kind === "reconciled" || event.findings.archives > 0) findings.push(event.findings)
+      }
+    },
+    signal,
+    { enqueues: true },
+  )
   report(findings, options)
   throwWorst(failures)
 }

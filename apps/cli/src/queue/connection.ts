@@ -7,26 +7,34 @@ import { reachRedis } from "@unseal/service/redis/reach"
 import { connectRedis, type RedisClient } from "@unseal/service/redis/redis"
 import type { RedisSettings } from "@unseal/service/redis/settings"
 import { parseRedisUrl } from "@unseal/service/redis/url"
-import { readQueueSettings } from "../config.ts"
+import type { Tracing } from "@unseal/service/tracing/contract"
+import { createSendTracer } from "@unseal/service/tracing/send"
+import { startTracing } from "@unseal/service/tracing/tracing"
+import { env, readQueueSettings } from "../config.ts"
 
 /** How long a command waits for Redis before it reports that Redis is away. */
 const CONNECT_TIMEOUT_MS = 5_000
 
 /**
- * Runs `work` on the queue over a new connection. Throws `QueueUnavailableError` if there is none, or `signal`'s reason after an
- * abort.
+ * Runs `work` on the queue over a new connection. `enqueues` says that it may enqueue jobs, which are traced if the environment
+ * asks for it. Throws `QueueUnavailableError` if there is no connection, or `signal`'s reason after an abort.
  */
 export async function withQueue<T>(
   work: (access: QueueAccess) => Promise<T>,
   signal: AbortSignal,
+  { enqueues = false }: { readonly enqueues?: boolean } = {},
 ): Promise<T> {
   const settings = readQueueSettings()
   const connection = await connectQueue(settings, signal)
+  let tracing: Tracing | undefined
   try {
     const { UNSEAL_QUEUE: queue, UNSEAL_REDIS_REPLICAS: replicas } = settings
-    return await untilAborted(work({ connection, queue, replicas }), signal)
+    if (enqueues) tracing = await startTracing("cli", env, createLogger("cli", "silent"))
+    const trace = tracing && createSendTracer(tracing, queue)
+    return await untilAborted(work({ connection, queue, replicas, trace }), signal)
   } finally {
     connection.disconnect()
+    await tracing?.close()
   }
 }
 

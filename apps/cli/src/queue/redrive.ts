@@ -32,27 +32,31 @@ export async function redriveCommand(options: RedriveOptions, signal: AbortSigna
   const choice = choiceOf(options)
   const isEmpty = Object.values(choice).every((value) => value === undefined)
   const dryRun = options.dryRun === true
-  await withQueue(async (access) => {
-    await sayIfAbsent(access)
-    const redriven: { from: string; to: string }[] = []
-    const refused: { jobId: string; reason: string }[] = []
-    for await (const outcome of redrive(access, isEmpty ? { all: true } : choice, { dryRun }, signal)) {
-      const { jobId } = outcome.letter
-      if (outcome.kind === "redriven") {
-        redriven.push({ from: jobId, to: outcome.jobId })
-        if (!options.json)
-          process.stdout.write(dryRun ? `would redrive ${jobId}\n` : `${jobId} -> ${outcome.jobId}\n`)
-      } else if (outcome.kind === "refused") {
-        process.stderr.write(`unseal: ${outcome.reason}: ${moveAfter(outcome)}\n`)
-        refused.push({ jobId, reason: outcome.reason })
+  await withQueue(
+    async (access) => {
+      await sayIfAbsent(access)
+      const redriven: { from: string; to: string }[] = []
+      const refused: { jobId: string; reason: string }[] = []
+      for await (const outcome of redrive(access, isEmpty ? { all: true } : choice, { dryRun }, signal)) {
+        const { jobId } = outcome.letter
+        if (outcome.kind === "redriven") {
+          redriven.push({ from: jobId, to: outcome.jobId })
+          if (!options.json)
+            process.stdout.write(dryRun ? `would redrive ${jobId}\n` : `${jobId} -> ${outcome.jobId}\n`)
+        } else if (outcome.kind === "refused") {
+          process.stderr.write(`unseal: ${outcome.reason}: ${moveAfter(outcome)}\n`)
+          refused.push({ jobId, reason: outcome.reason })
+        }
       }
-    }
-    if (options.json) process.stdout.write(`${JSON.stringify({ dryRun, redriven, refused })}\n`)
-    process.stderr.write(
-      `${counted(redriven.length, "dead letter")} ${dryRun ? "would be redriven" : "redriven"}\n`,
-    )
-    if (refused.length > 0) process.exitCode = EXIT.failed
-  }, signal)
+      if (options.json) process.stdout.write(`${JSON.stringify({ dryRun, redriven, refused })}\n`)
+      process.stderr.write(
+        `${counted(redriven.length, "dead letter")} ${dryRun ? "would be redriven" : "redriven"}\n`,
+      )
+      if (refused.length > 0) process.exitCode = EXIT.failed
+    },
+    signal,
+    { enqueues: true },
+  )
 }
 
 const moveAfter = ({ letter: { damaged, jobId, archiveId } }: RedriveOutcome): string =>
@@ -66,22 +70,26 @@ async function redriveCommittedCommand(
 ): Promise<void> {
   const dryRun = options.dryRun === true
   const redriven: { archiveId: string; jobId: string }[] = []
-  await withQueue(async (access) => {
-    const vendorOf = (project: string | undefined) =>
-      openVendor(project === undefined ? {} : { project }).client
-    const chosen = { ids, projectId: options.project, dryRun }
-    for await (const outcome of redriveCommitted({ ...access, vendorOf }, chosen, signal)) {
-      const { id, archiveId } = outcome
-      if (outcome.kind === "duplicate") {
-        const { of } = outcome
-        process.stderr.write(`${id}: ${of ? describeDuplicate(of) : "in the queue already"}\n`)
-        continue
+  await withQueue(
+    async (access) => {
+      const vendorOf = (project: string | undefined) =>
+        openVendor(project === undefined ? {} : { project }).client
+      const chosen = { ids, projectId: options.project, dryRun }
+      for await (const outcome of redriveCommitted({ ...access, vendorOf }, chosen, signal)) {
+        const { id, archiveId } = outcome
+        if (outcome.kind === "duplicate") {
+          const { of } = outcome
+          process.stderr.write(`${id}: ${of ? describeDuplicate(of) : "in the queue already"}\n`)
+          continue
+        }
+        redriven.push({ archiveId, jobId: outcome.jobId })
+        if (!options.json)
+          process.stdout.write(`${dryRun ? "would redrive" : "redriven"} ${archiveId} as ${outcome.jobId}\n`)
       }
-      redriven.push({ archiveId, jobId: outcome.jobId })
-      if (!options.json)
-        process.stdout.write(`${dryRun ? "would redrive" : "redriven"} ${archiveId} as ${outcome.jobId}\n`)
-    }
-  }, signal)
+    },
+    signal,
+    { enqueues: true },
+  )
   if (options.json) process.stdout.write(`${JSON.stringify({ dryRun, redriven })}\n`)
   process.stderr.write(
     `${counted(redriven.length, "committed archive")} ${dryRun ? "would be redriven" : "redriven"}\n`,

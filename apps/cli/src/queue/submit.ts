@@ -41,16 +41,20 @@ export async function submitCommand(
     receivedAt: new Date().toISOString(),
     nonce: randomUUID(),
   })
-  await withQueue(async (access) => {
-    const { outcome, jobId, of } = {
-      of: undefined,
-      ...(await submit(access, payload, options.again === true)),
-    }
-    const what = of && describeDuplicate(of)
-    if (options.json)
-      process.stdout.write(
-        `${JSON.stringify({ outcome, jobId, archiveId: callback.archiveId, ...(of && { state: of.state, since: of.since }) })}\n`,
-      )
-    else process.stdout.write(`${outcome} ${jobId}${what === undefined ? "" : `: ${what}`}\n`)
-  }, signal)
+  await withQueue(
+    async (access) => {
+      const { outcome, jobId, of } = {
+        of: undefined,
+        ...(await submit(access, payload, options.again === true)),
+      }
+      const what = of && describeDuplicate(of)
+      if (options.json)
+        process.stdout.write(
+          `${JSON.stringify({ outcome, jobId, archiveId: callback.archiveId, ...(of && { state: of.state, since: of.since }) })}\n`,
+        )
+      else process.stdout.write(`${outcome} ${jobId}${what === undefined ? "" : `: ${what}`}\n`)
+    },
+    signal,
+    { enqueues: true },
+  )
 }

@@ -20,6 +20,7 @@ export interface FallbackOptions {
   readonly config: Pick<Config, "vendors" | "settings" | "env">
   readonly onRetry: NonNullable<OpenStoreOptions["onRetry"]>
   readonly requests?: RequestMetrics | undefined
+  readonly onExchange?: OpenStoreOptions["onExchange"]
 }
 
 /** Where to look for an archive, including the vendor's copy, and how to close that. */
@@ -33,7 +34,7 @@ export type Fallback = (
  * Adds the vendor's copy to the places of an `available` archive. It comes last, so that an archive that did reach the source store
  * is read from there. The callback's URL is valid for ten minutes; later ones come from the REST API.
  */
-export function createFallback({ config, onRetry, requests }: FallbackOptions): Fallback {
+export function createFallback({ config, onRetry, requests, onExchange }: FallbackOptions): Fallback {
   // All of a project's copies are at one vendor, which counts their requests together.
   const limits = new Map<string, RequestLimit>()
   const quietUntil = new Map<string, { readonly until: number; readonly error: VendorError }>()
@@ -44,7 +45,7 @@ export function createFallback({ config, onRetry, requests }: FallbackOptions): 
     const limit = limits.get(projectId) ?? new RequestLimit()
     limits.set(projectId, limit)
     const opened = openHttpsStore({
-      ...{ key, url, limit, env: config.env },
+      ...{ key, url, limit, env: config.env, onExchange },
       onRequest: (request) => requests?.store("vendor", request),
       onRetry(code) {
         if (isAnswer(code)) silenceOf(opened).refused()

@@ -78,6 +78,7 @@ export interface ProjectResourcesOptions {
   readonly notices: StoreNotices
   /** Where requests are counted. */
   readonly requests?: RequestMetrics | undefined
+  readonly onExchange?: OpenStoreOptions["onExchange"]
   readonly stores?: Pick<OpenStoreOptions, "idleTimeoutMs"> | undefined
   readonly keyRings?: Pick<OpenKeyRingOptions, "schemes" | "requests"> | undefined
 }
@@ -101,6 +102,7 @@ export function openProjectResources(options: ProjectResourcesOptions): ProjectR
       const store = await openStore(url, {
         ...{ ...options.stores, partSizeBytes, env: config.env, onNotice: notices(url), limit },
         onRequest: (request) => requests?.store(sideOf(url, request.operation, used()), request),
+        onExchange: options.onExchange,
         onRetry(code) {
           if (isAnswer(code)) silenceOf(store).refused()
           onRetry(code)

@@ -4,8 +4,8 @@ import { createLogger } from "@unseal/service/log/logger"
 import { createRegistry, type Registry } from "@unseal/service/metrics"
 import { beforeEach, expect, test } from "vitest"
 import { createWorkerMetrics } from "../metrics.ts"
+import type { JobResult } from "./job-result.ts"
 import { createReport } from "./report.ts"
-import type { JobResult } from "./run-job.ts"
 
 const CANARY = "d3JhcHBlZC1jYW5hcnk="
 
@@ -17,7 +17,8 @@ beforeEach(() => {
   registry = createRegistry()
   lines = []
   const logger = createLogger("worker", "debug", { write: (line) => lines.push(JSON.parse(line)) })
-  const ended = createReport(createWorkerMetrics(registry, { ids: ["100001"] }, { holders: 3 }), logger)
+  const metrics = createWorkerMetrics(registry, { ids: ["100001"] }, { holders: 3 })
+  const ended = createReport(metrics, logger, () => "0af7651916cd43dd8448eb211c80319c")
   report = (ending, run = {}) =>
     ended({
       ...{ jobId: "j1", attempt: 2, starts: 2, durationMs: 2_000 },

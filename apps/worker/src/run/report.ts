@@ -3,7 +3,8 @@ import type { EndedRun } from "@unseal/queue/run/consumer"
 import { FAILURES, type FailureCode, type WaitingCode } from "@unseal/queue/run/ending"
 import { type Logger, rateLimited } from "@unseal/service/log/logger"
 import type { WorkerMetrics } from "../metrics.ts"
-import type { JobResult } from "./run-job.ts"
+import type { RunTraces } from "../trace/runs.ts"
+import type { JobResult } from "./job-result.ts"
 import { secondsSinceCallback } from "./since-callback.ts"
 
 /** A late object causes a run every few seconds, and a store that is down causes one for every job. */
@@ -26,13 +27,18 @@ const described = (code: FailureCode, error: unknown) => ({
 })
 
 /** Counts, times and logs the end of one run. */
-export function createReport(metrics: WorkerMetrics, logger: Logger): (run: EndedRun<JobResult>) => void {
+export function createReport(
+  metrics: WorkerMetrics,
+  logger: Logger,
+  traceIdOf: RunTraces["traceIdOf"],
+): (run: EndedRun<JobResult>) => void {
   const limited = rateLimited(logger, REPEATED_LINES_PER_SECOND)
 
   return ({ jobId, attempt, starts, payload, ending, error, durationMs }) => {
     const project = payload?.projectId ?? "unknown"
     const seconds = durationMs / 1_000
-    const line = { jobId, projectId: payload?.projectId, archiveId: payload?.archiveId, attempt, seconds }
+    const { projectId, archiveId } = payload ?? {}
+    const line = { jobId, projectId, archiveId, attempt, seconds, traceId: traceIdOf(payload) }
     switch (ending.kind) {
       case "committed": {
         const { outcome, ...result } = ending.result

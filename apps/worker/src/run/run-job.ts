@@ -1,27 +1,19 @@
-import { type DecryptResult, decryptArchive } from "@unseal/archive/decrypt/archive"
+import { decryptArchive } from "@unseal/archive/decrypt/archive"
+import { during } from "@unseal/archive/decrypt/steps"
 import { AsyncHeld } from "@unseal/archive/held"
 import { untilAborted } from "@unseal/archive/waiting"
 import type { JobPayload } from "@unseal/queue/jobs/job"
 import type { JobContext } from "@unseal/queue/run/consumer"
 import type { Logger } from "@unseal/service/log/logger"
 import type { Settings } from "../config.ts"
-import type { ANNOUNCED_SIZES, WorkerMetrics } from "../metrics.ts"
+import type { WorkerMetrics } from "../metrics.ts"
+import type { RunTraces } from "../trace/runs.ts"
 import type { Fallback } from "./fallback.ts"
+import type { JobResult } from "./job-result.ts"
 import type { ProjectResources } from "./project-resources.ts"
 import { decorate, type RunDecorator } from "./run-decorator.ts"
 import { withSides } from "./sides.ts"
 import { secondsSinceCallback } from "./since-callback.ts"
-
-/** What is logged, and kept with the job, of a committed archive. */
-export type JobResult = {
-  readonly outcome: DecryptResult["outcome"]
-  readonly destinationKey: string
-  /** Bytes of plaintext. */
-  readonly size: number
-  readonly tail: DecryptResult["record"]["tail"]["form"]
-  readonly syncErrors: number
-  readonly announcedSize: (typeof ANNOUNCED_SIZES)[number]
-}
 
 export interface JobRunnerOptions {
   readonly settings: Settings
@@ -31,6 +23,7 @@ export interface JobRunnerOptions {
   readonly logger: Logger
   /** Wrapped around each run, the first one innermost. */
   readonly decorators: readonly RunDecorator[]
+  readonly traces: RunTraces
 }
 
 /** Turns a job of the queue into a decryption. */
@@ -41,11 +34,13 @@ export function createJobRunner({
   metrics,
   logger,
   decorators,
+  traces,
 }: JobRunnerOptions) {
-  return async (payload: JobPayload, given: JobContext): Promise<JobResult> => {
+  const { within } = traces
+  return traces.surround(async (payload: JobPayload, given: JobContext): Promise<JobResult> => {
     const { projectId, archiveId, encryptedPassword, size, sha256sum } = payload
     const { jobId, attempt, starts, signal } = given
-    const line = { jobId, projectId, archiveId, attempt, starts }
+    const line = { jobId, projectId, archiveId, attempt, starts, traceId: traces.traceIdOf(payload) }
     // A job that waits for its object starts every few seconds.
     if (starts > 1) logger.debug(line, "archive started again")
     else {
@@ -53,14 +48,15 @@ export function createJobRunner({
       logger.info(line, "archive started")
     }
 
-    const opening = projectResources.of(payload)
-    const ready = given.progress.begin("opening stores and keys")
-    const opened = await untilAborted(opening, signal)
-      .finally(ready)
-      .catch((error: unknown) => {
+    const { begin: step, moved } = given.progress
+    const observe = { part: metrics.part, step, moved, ...(within && { within }) }
+    const opened = await during(observe, "opening stores and keys", () => {
+      const opening = projectResources.of(payload)
+      return untilAborted(opening, signal).catch((error: unknown) => {
         opening.then(({ release }) => release()).catch(() => {})
         throw error
       })
+    })
     // Whatever fails from here on must release the stores, or they are never closed.
     await using held = new AsyncHeld()
     held.defer(opened.release)
@@ -85,7 +81,7 @@ export function createJobRunner({
         maxDamage: settings.UNSEAL_MAX_DAMAGE / 100,
         existing: settings.UNSEAL_EXISTING,
         record: true,
-        observe: { part: metrics.part, step: given.progress.begin, moved: given.progress.moved },
+        observe,
       },
       signal,
     )
@@ -102,5 +98,5 @@ export function createJobRunner({
       syncErrors: record.media.syncErrors,
       announcedSize: announced === undefined ? "absent" : announced.fits ? "fits" : "differs",
     }
-  }
+  })
 }

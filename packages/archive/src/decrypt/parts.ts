@@ -92,13 +92,14 @@ async function startPart(
 ): Promise<StartedPart> {
   const part = plan.part(number)
   const bytes = memoryOf(part, needsCiphertext(consumers))
-  const memory = await during(observe, "waiting for memory", () => budget.acquire(bytes, signal), "shared")
-  const decrypted = during(
+  const memory = await during(
     observe,
-    `reading part ${number}`,
-    () => decrypt(part, memory.bytes, signal),
-    "part",
+    "waiting for memory",
+    () => budget.acquire(bytes, signal),
+    "shared",
+    number,
   )
+  const decrypted = during(observe, "reading part", () => decrypt(part, memory.bytes, signal), "part", number)
   return { part, memory, decrypted }
 }
 
@@ -143,8 +144,12 @@ export async function transferParts(transfer: Transfer, signal: AbortSignal): Pr
           giveBack = memory.forfeit
           return stop(error)
         }),
-        during(observe, `hashing part ${part.number}`, () =>
-          inOrder.take(part.number, decrypted, running),
+        during(
+          observe,
+          "hashing part",
+          () => inOrder.take(part.number, decrypted, running),
+          "once",
+          part.number,
         ).catch(stop),
       ])
       if (part.number === plan.count) end = decrypted.end
@@ -164,13 +169,14 @@ export async function transferParts(transfer: Transfer, signal: AbortSignal): Pr
     const startedAt = performance.now()
     const written = await during(
       observe,
-      `writing part ${part.number}`,
+      "writing part",
       () => writer.writePart(part.number, [plaintext], crc32, running),
       "part",
+      part.number,
     )
     observe.part?.("write", (performance.now() - startedAt) / 1000, size)
     const receipt = { size, crc32, syncErrors, tag: written.tag }
-    await during(observe, `noting part ${part.number}`, () => transfer.onWritten(part.number, receipt))
+    await during(observe, "noting part", () => transfer.onWritten(part.number, receipt), "once", part.number)
     return receipt
   }
 

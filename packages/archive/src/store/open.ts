@@ -1,5 +1,6 @@
 import type { ErrorCode } from "../errors.ts"
 import type { OpenedStore } from "./contract.ts"
+import type { ExchangeObserver } from "./http/exchanges.ts"
 import { withRequestLimit } from "./limited.ts"
 import { needingPackages } from "./needed-packages.ts"
 import type { StoreNotice } from "./notices.ts"
@@ -31,6 +32,8 @@ export interface OpenStoreOptions {
   readonly credentials?: S3Credentials | undefined
   /** Called with what the adapter finds out about its store. */
   readonly onNotice?: ((notice: StoreNotice) => void) | undefined
+  /** Called with each HTTP request, as it goes out: each try of a request that is repeated. A directory makes none. */
+  readonly onExchange?: ExchangeObserver | undefined
 }
 
 /**
@@ -45,6 +48,7 @@ export async function openStore(url: string, options: OpenStoreOptions): Promise
     env: options.env,
     credentials: options.credentials,
     onNotice: options.onNotice,
+    onExchange: options.onExchange,
   })
   const { onRetry, onRequest, limit = new RequestLimit() } = options
   const observed = onRequest ? withObservedRequests(store, onRequest) : store

@@ -1,5 +1,6 @@
 /** The options that every adapter gets. */
 import { PART_UNIT } from "../format/parts.ts"
+import type { ExchangeObserver } from "./http/exchanges.ts"
 import type { StoreNotice } from "./notices.ts"
 
 /** What `openStore` passes to every adapter. */
@@ -14,6 +15,8 @@ export interface AdapterOptions {
   readonly credentials?: S3Credentials | undefined
   /** Called with each notice. */
   readonly onNotice?: ((notice: StoreNotice) => void) | undefined
+  /** Called with each HTTP request, as it goes out. */
+  readonly onExchange?: ExchangeObserver | undefined
 }
 
 /** S3 credentials of one store. The SDK's chain belongs to the whole process, which may be the wrong scope. */

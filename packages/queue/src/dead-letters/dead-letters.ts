@@ -1,6 +1,7 @@
 import { Queue } from "bullmq"
 import { addJobs } from "../enqueue/enqueue-script.ts"
 import { JOB_OPTIONS } from "../enqueue/job-options.ts"
+import { contextIn, redriven, type SendTracer, type TraceContext } from "../enqueue/trace.ts"
 import { redriveIdOf } from "../jobs/redrive-id.ts"
 import { checkpointKey, countersKey, queueKey, queuePrefix } from "../names.ts"
 import type { RedisClient } from "../redis/client.ts"
@@ -12,6 +13,7 @@ import {
   type DeadLetterPage,
   listDeadLetters,
   payloadIn,
+  subjectOf,
 } from "./list.ts"
 
 export interface DeadLetterCounts {
@@ -57,13 +59,34 @@ redis.call("DEL", KEYS[2], KEYS[2] .. ":logs", KEYS[2] .. ":lock", KEYS[3])
 redis.call("HINCRBY", KEYS[4], "discarded", 1)
 return 1`
 
-/** Opens the dead letters of a queue. Does not close `connection`. */
-export function openDeadLetters(options: { connection: RedisClient; queue: string }): DeadLetters {
-  const { connection, queue: name } = options
+/** Opens the dead letters of a queue. Does not close `connection`. `trace` surrounds each redrive, and gives the job its trace. */
+export function openDeadLetters(options: {
+  readonly connection: RedisClient
+  readonly queue: string
+  readonly trace?: SendTracer | undefined
+}): DeadLetters {
+  const { connection, queue: name, trace } = options
   const queue = new Queue(name, { connection, prefix: queuePrefix(name), skipVersionCheck: true })
   // The caller sees the command fail.
   queue.on("error", () => {})
   const failed = queueKey(name, "failed")
+
+  async function replace(
+    jobId: string,
+    next: string,
+    payload: Readonly<Record<string, unknown>>,
+    context?: TraceContext,
+  ): Promise<{ jobId: string } | null> {
+    const job = { ...redriven(payload), ...context }
+    const options = { jobId: next, ...JOB_OPTIONS }
+    const [added] = await addJobs(connection, queue, [{ payload: job, options }], { replaced: jobId })
+    if (added === undefined) return null
+    if (added === "empty")
+      throw new RedriveError(
+        `${jobId} can't be redriven: ${next}, which it would become, has lost its payload in redis`,
+      )
+    return { jobId: next }
+  }
 
   return {
     list: (query) => listDeadLetters(connection, name, query),
@@ -81,14 +104,10 @@ export function openDeadLetters(options: { connection: RedisClient; queue: strin
       if (!isDead) return null
       if (payload === null) throw payloadLost(jobId)
       const next = redriveIdOf(jobId)
-      const options = { jobId: next, ...JOB_OPTIONS }
-      const [added] = await addJobs(connection, queue, [{ payload, options }], { replaced: jobId })
-      if (added === undefined) return null
-      if (added === "empty")
-        throw new RedriveError(
-          `${jobId} can't be redriven: ${next}, which it would become, has lost its payload in redis`,
-        )
-      return { jobId: next }
+      if (trace === undefined) return replace(jobId, next, payload)
+      const link = contextIn(payload)
+      const job = { ...subjectOf(jobId), jobId: next, ...(link && { link }) }
+      return trace(job, (context) => replace(jobId, next, payload, context))
     },
 
     async discard(jobId) {

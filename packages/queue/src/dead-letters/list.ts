@@ -157,7 +157,7 @@ async function readFields(
 }
 
 /** Project and archive of a job, as `jobIdOf` puts them into its id. */
-function subjectOf(jobId: string): { projectId: string; archiveId: string } {
+export function subjectOf(jobId: string): { projectId: string; archiveId: string } {
   const [projectId = "", archiveId = ""] = jobId.split("_")
   return { projectId, archiveId }
 }

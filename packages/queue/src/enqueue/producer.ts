@@ -9,6 +9,7 @@ import { batched } from "./batch.ts"
 import { type AddedJob, addJobs, type NewJob } from "./enqueue-script.ts"
 import { JOB_OPTIONS } from "./job-options.ts"
 import { createReplicaWait, ReplicasMissingError } from "./replicated.ts"
+import { carrying, contextIn, type SendTracer } from "./trace.ts"
 
 /** A job that may not be in the queue. Answer 503, so that the sender tries again. The message holds no secret. */
 export class QueueUnavailableError extends Error {
@@ -33,6 +34,8 @@ export interface ProducerOptions {
   readonly areCallbacks?: boolean
   /** Only for the test that shows why the id holds a hash of the password. Default: `jobIdOf` of job.ts. */
   readonly jobIdOf?: (payload: JobPayload) => string
+  /** Surrounds each enqueueing, and gives the job its trace. Without it, a job carries the context of its payload. */
+  readonly trace?: SendTracer | undefined
   readonly logger?: QueueLogger
 }
 
@@ -107,26 +110,35 @@ export function createProducer(options: ProducerOptions): Producer {
     return { outcome: added === "this" ? "enqueued" : "duplicate", jobId }
   }
 
+  async function enqueue(payload: JobPayload, jobId: string): Promise<Enqueued> {
+    if (closed) throw new QueueUnavailableError("the producer is closed")
+    // A frozen Redis neither answers nor refuses, so the number of waiting jobs must be bounded.
+    if (pending >= pendingLimit)
+      throw new QueueUnavailableError(`${pending} adds wait for redis, which does not answer`)
+    pending++
+    let late = false
+    const work = add(payload, jobId, () => late).finally(() => pending--)
+    const giveUp = () => {
+      late = true
+      return tooLate()
+    }
+    try {
+      return await withDeadline(work, deadlineMs, giveUp)
+    } catch (error) {
+      if (error instanceof QueueUnavailableError) throw error
+      if (error instanceof ReplicasMissingError) throw new QueueUnavailableError(error.message)
+      throw new QueueUnavailableError(`redis refused the job: ${reasonOf(error)}`)
+    }
+  }
+
   return {
-    async enqueue(payload, jobId = (options.jobIdOf ?? jobIdOf)(payload)) {
-      if (closed) throw new QueueUnavailableError("the producer is closed")
-      // A frozen Redis neither answers nor refuses, so the number of waiting jobs must be bounded.
-      if (pending >= pendingLimit)
-        throw new QueueUnavailableError(`${pending} adds wait for redis, which does not answer`)
-      pending++
-      let late = false
-      const work = add(payload, jobId, () => late).finally(() => pending--)
-      const giveUp = () => {
-        late = true
-        return tooLate()
-      }
-      try {
-        return await withDeadline(work, deadlineMs, giveUp)
-      } catch (error) {
-        if (error instanceof QueueUnavailableError) throw error
-        if (error instanceof ReplicasMissingError) throw new QueueUnavailableError(error.message)
-        throw new QueueUnavailableError(`redis refused the job: ${reasonOf(error)}`)
-      }
+    enqueue(payload, jobId = (options.jobIdOf ?? jobIdOf)(payload)) {
+      const { trace } = options
+      if (trace === undefined) return enqueue(payload, jobId)
+      const { projectId, archiveId } = payload
+      const parent = contextIn(payload)
+      const job = { jobId, projectId, archiveId, ...(parent && { parent }) }
+      return trace(job, (context) => enqueue(carrying(payload, context), jobId))
     },
     async close() {
       closed = true

@@ -4,6 +4,12 @@ import { z } from "zod"
 
 const PAYLOAD_VERSION = 1
 
+const traceparent = () =>
+  z
+    .string()
+    .regex(/^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/)
+    .optional()
+
 // Without transforms, so that parsing gives what was created.
 const payloadSchema = z.object({
   version: z.literal(PAYLOAD_VERSION),
@@ -16,10 +22,14 @@ const payloadSchema = z.object({
   status: z.string().min(1).max(64),
   receivedAt: z.iso.datetime(),
   nonce: z.string().min(1).max(128),
-  traceparent: z
+  // An archive is decrypted whatever its trace is.
+  traceparent: traceparent().catch(undefined),
+  tracestate: z
     .string()
-    .regex(/^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/, "must be a W3C traceparent")
-    .optional(),
+    .regex(/^[\x20-\x7e]{1,512}$/)
+    .optional()
+    .catch(undefined),
+  tracelink: traceparent().catch(undefined),
 })
 
 /** What a callback becomes in the queue. It holds the encrypted password as it came. */
@@ -42,8 +52,11 @@ export interface JobPayload {
   readonly receivedAt: string
   /** Random, one per callback. Shows whose payload the queue holds. */
   readonly nonce: string
-  /** W3C Trace Context of the callback. */
+  /** W3C Trace Context of what enqueued the job: the trace that its runs belong to. */
   readonly traceparent?: string
+  readonly tracestate?: string
+  /** The `traceparent` of the life before a redrive, which ended as a dead letter. */
+  readonly tracelink?: string
 }
 
 /** Creates a payload. Throws `ERR_JOB_INVALID`, with every problem, if the fields are not valid. */
@@ -76,13 +89,15 @@ export function parseJobPayload(value: unknown): JobPayload {
 }
 
 function withoutUndefined(data: z.infer<typeof payloadSchema>): JobPayload {
-  const { size, sha256sum, url, traceparent, ...required } = data
+  const { size, sha256sum, url, traceparent, tracestate, tracelink, ...required } = data
   return {
     ...required,
     ...(size !== undefined && { size }),
     ...(sha256sum !== undefined && { sha256sum }),
     ...(url !== undefined && { url }),
     ...(traceparent !== undefined && { traceparent }),
+    ...(tracestate !== undefined && { tracestate }),
+    ...(tracelink !== undefined && { tracelink }),
   }
 }
 

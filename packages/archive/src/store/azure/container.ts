@@ -14,10 +14,12 @@ import {
   StorageSharedKeyCredential,
 } from "@azure/storage-blob"
 import { UnsealError } from "../../errors.ts"
+import type { ExchangeObserver } from "../http/exchanges.ts"
 import { needingPackages } from "../needed-packages.ts"
 import type { StoreNotice } from "../notices.ts"
 import type { AzureStoreUrl } from "../url.ts"
 import { followClock } from "./clock.ts"
+import { observeExchanges } from "./exchanges.ts"
 import { nameProxy } from "./proxy.ts"
 import { limitResponses } from "./responses.ts"
 
@@ -30,15 +32,17 @@ const PIPELINE: StoragePipelineOptions = {
 }
 
 /**
- * The client of the URL's container. `notify` hears of another clock. Sends nothing. `ERR_STORE_DENIED` without account or
+ * The client of the URL's container. `notify` hears of another clock, `observe` of each request. Sends nothing. `ERR_STORE_DENIED` without account or
  * credential.
  */
 export async function containerClient(
   url: AzureStoreUrl,
   env: Environment,
   notify: (notice: StoreNotice) => void,
+  observe?: ExchangeObserver,
 ): Promise<ContainerClient> {
-  const service = followClock(limitResponses(await serviceClient(url, env)), notify)
+  const limited = limitResponses(await serviceClient(url, env))
+  const service = followClock(observe ? observeExchanges(limited, observe) : limited, notify)
   return nameProxy(service, env).getContainerClient(url.container)
 }
 

@@ -15,6 +15,7 @@ export class ResponseTooLongError extends Error {
 /** The parts of a request that are used here. Its agent leads to the proxy, if there is one. */
 export interface PipelineRequest {
   readonly url: string
+  readonly method: string
   readonly agent?: unknown
   readonly abortSignal?: object
   streamResponseStatusCodes?: Set<number>

@@ -41,7 +41,8 @@ import { azureWriter, type Destination, EndedUploads, endUpload, stagedBlocks } 
 
 /** Opens the store of `url`. Sends nothing to Azure yet. Throws `ERR_STORE_DENIED` without an account or a usable credential. */
 export async function openAzureStore(url: AzureStoreUrl, options: AdapterOptions): Promise<OpenedStore> {
-  const container = await containerClient(url, options.env, options.onNotice ?? (() => {}))
+  const { env, onNotice = () => {}, onExchange } = options
+  const container = await containerClient(url, env, onNotice, onExchange)
   const location = `azure://${keyUnder(url.container, url.prefix).replace(/\/$/, "")}`
   const { idleTimeoutMs } = options
   const ended = new EndedUploads()

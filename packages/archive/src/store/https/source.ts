@@ -15,6 +15,7 @@ import { counted } from "../../counted.ts"
 import { type ErrorCode, UnsealError } from "../../errors.ts"
 import type { ByteRange } from "../../format/parts.ts"
 import type { OpenedObject, OpenedStore, StoredObject } from "../contract.ts"
+import { type ExchangeObserver, observeUrl } from "../http/exchanges.ts"
 import { createPace, graceMs, SilentError, TooSlowError } from "../http/pace.ts"
 import { readProxies } from "../http/proxy.ts"
 import { withRequestLimit } from "../limited.ts"
@@ -49,7 +50,11 @@ export interface HttpsStoreOptions {
   readonly onRequest?: ((request: StoreRequest) => void) | undefined
   /** Called before each retry of a request, for the metric. */
   readonly onRetry?: ((code: ErrorCode) => void) | undefined
+  /** Called with each HTTP request, as it goes out. */
+  readonly onExchange?: ExchangeObserver | undefined
 }
+
+type RequestHeaders = Readonly<Record<string, string>>
 
 const MAX_REDIRECTS = 5
 const REDIRECTS = [301, 302, 303, 307, 308]
@@ -66,6 +71,9 @@ export function openHttpsStore(options: HttpsStoreOptions): OpenedStore {
     idleTimeoutMs,
   )
   const readOnly = () => new UnsealError("ERR_STORE_DENIED", `${key} is read by https, and can't be written`)
+  const refuse = async () => {
+    throw readOnly()
+  }
   let current = options.url
   let renewing: Promise<string> | undefined
 
@@ -92,10 +100,7 @@ export function openHttpsStore(options: HttpsStoreOptions): OpenedStore {
   }
 
   /** The answer to a GET with `headers`, whatever its status, except expiry. The caller must read or destroy its body. */
-  async function ask(
-    headers: Readonly<Record<string, string>>,
-    signal: AbortSignal,
-  ): Promise<IncomingMessage> {
+  async function ask(headers: RequestHeaders, signal: AbortSignal): Promise<IncomingMessage> {
     const first = current ?? (await renew(undefined, signal))
     const response = await follow(first, headers, signal)
     if (!EXPIRED.includes(response.statusCode ?? 0)) return response
@@ -108,7 +113,7 @@ export function openHttpsStore(options: HttpsStoreOptions): OpenedStore {
 
   async function follow(
     from: string,
-    headers: Readonly<Record<string, string>>,
+    headers: RequestHeaders,
     signal: AbortSignal,
   ): Promise<IncomingMessage> {
     let url = URL.parse(from)
@@ -132,21 +137,20 @@ export function openHttpsStore(options: HttpsStoreOptions): OpenedStore {
     )
   }
 
-  function get(
-    url: URL,
-    headers: Readonly<Record<string, string>>,
-    signal: AbortSignal,
-  ): Promise<IncomingMessage> {
+  function get(url: URL, headers: RequestHeaders, signal: AbortSignal): Promise<IncomingMessage> {
     signal.throwIfAborted()
+    const end = observeUrl(options.onExchange, "GET", url)
     return new Promise((resolve, reject) => {
       const asking = request(url, { agent, signal, headers: { "accept-encoding": "identity", ...headers } })
       const idle = setTimeout(() => asking.destroy(new SilentError(idleTimeoutMs)), idleTimeoutMs)
       asking.once("response", (response) => {
         clearTimeout(idle)
+        response.once("close", () => end({ status: response.statusCode, error: response.errored }))
         resolve(response)
       })
       asking.once("error", (error) => {
         clearTimeout(idle)
+        end({ error })
         reject(translate(error, signal, url.host))
       })
       asking.end()
@@ -277,19 +281,13 @@ export function openHttpsStore(options: HttpsStoreOptions): OpenedStore {
     partSizeFor() {
       throw readOnly()
     },
-    async create() {
-      throw readOnly()
-    },
+    create: refuse,
     // biome-ignore lint/correctness/useYield: there is nothing to list.
     async *openUploads() {
       throw readOnly()
     },
-    async abortUpload() {
-      throw readOnly()
-    },
-    async remove() {
-      throw readOnly()
-    },
+    abortUpload: refuse,
+    remove: refuse,
     async close() {
       agent.destroy()
     },

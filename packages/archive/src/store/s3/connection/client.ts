@@ -61,7 +61,7 @@ export async function openBucket(url: S3StoreUrl, options: AdapterOptions): Prom
   const { idleTimeoutMs } = options
   const limits = { connectTimeoutMs: Math.min(5_000, idleTimeoutMs), idleTimeoutMs }
   const routes = { findProxy: readProxies(options.env), ca: readBundle(options.env) }
-  const transport = new S3Transport(limits, routes)
+  const transport = new S3Transport(limits, routes, options.onExchange)
   let config = clientConfig(url, endpoint, options, transport)
   const probe = new S3Client(config)
   // The SDK's own chain (environment, profile) takes precedence. Other stores than AWS use the region only for the signature.

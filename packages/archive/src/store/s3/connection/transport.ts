@@ -7,6 +7,7 @@ import {
   type ConnectionLimits,
   type IncomingResponse,
 } from "../../http/connection.ts"
+import { type ExchangeObserver, observeExchange } from "../../http/exchanges.ts"
 import { type Origin, originOf } from "../../http/origin.ts"
 import {
   type FindProxy,
@@ -80,14 +81,20 @@ export class S3Transport {
   readonly #limits: ConnectionLimits
   readonly #findProxy: FindProxy
   readonly #ca: string | undefined
+  readonly #observe: ExchangeObserver | undefined
   readonly #connections = new Set<Connection>()
   /** By origin, in the order of last use. A connection that ends leaves at once, and its read buffer with it. */
   readonly #reserve = new Map<string, Set<Connection>>()
 
-  constructor(limits: ConnectionLimits, { findProxy = () => undefined, ca }: TransportRoutes = {}) {
+  constructor(
+    limits: ConnectionLimits,
+    { findProxy = () => undefined, ca }: TransportRoutes = {},
+    observe?: ExchangeObserver,
+  ) {
     this.#limits = limits
     this.#findProxy = findProxy
     this.#ca = ca
+    this.#observe = observe
   }
 
   async handle(
@@ -115,6 +122,11 @@ export class S3Transport {
 
   /** Makes one exchange over a free connection, or over a new one. */
   exchange(origin: Origin, request: OutgoingRequest, signal?: AbortSignal): Promise<IncomingResponse> {
+    const exchange = () => this.#exchange(origin, request, signal)
+    return this.#observe ? observeExchange(this.#observe, origin, request, exchange) : exchange()
+  }
+
+  #exchange(origin: Origin, request: OutgoingRequest, signal?: AbortSignal): Promise<IncomingResponse> {
     const proxy = this.#findProxy(origin)
     if (proxy === undefined) {
       const name = nameOf(origin)
