@@ -6,15 +6,19 @@
 export interface ExpectedAlerts {
   /** These must fire. */
   readonly fire: readonly string[]
-  /** These may: they depend on when the fault strikes, or on how long it lasts, or belong to how the row is set up. */
+  /** These may: it depends on when the fault strikes, and for how long. */
   readonly may?: readonly string[]
-  /** What an operator sees instead, where nothing fires. */
+  /** These may, too: they belong to how the row is set up, and not to its fault. */
+  readonly setUp?: readonly string[]
+  /** Whose trouble the fault is. */
+  readonly owner: "archive" | "deployment" | "vendor" | "nobody"
+  /** What happens, where nothing must fire. */
   readonly instead?: string
 }
 
 /** A killed worker may have been the observer, or have had requests in hand. */
 const KILLED = ["UnsealQueueUnobserved", "UnsealStoreFailing"]
-/** Some rows start their workers late, so that there is none at first. */
+/** Some rows start their workers late, or none. */
 const LATE_WORKERS = ["UnsealWorkersAbsent", "UnsealOldestWait"]
 /** A dead letter is an archive that was not decrypted in time, if there are three. */
 const MISSED = ["UnsealArchiveObjective"]
@@ -23,71 +27,66 @@ const WITHOUT_REDIS = [
   ...["UnsealRedisUnavailable", "UnsealIngestRefusing", "UnsealCallbackObjective", "UnsealWorkersLost"],
   ...["UnsealQueueUnobserved", "UnsealOldestWait"],
 ]
-const SUSPENDED: ExpectedAlerts = { fire: ["UnsealSuspended"], may: ["UnsealStoreFailing", ...MISSED] }
+const FAILOVER = [...WITHOUT_REDIS, "UnsealQueueForgotten", "UnsealRedisReplicas"]
+const OURS = { owner: "deployment" } as const
+const NOBODYS = { owner: "nobody", fire: [] } as const
+const SUSPENDED: ExpectedAlerts = { ...OURS, fire: ["UnsealSuspended"], may: ["UnsealStoreFailing"] }
 
 export const EXPECTED: Readonly<Record<string, ExpectedAlerts>> = {
-  kill: { fire: ["UnsealWorkersLost"], may: KILLED },
-  steps: { fire: ["UnsealWorkersLost"], may: [...KILLED, ...LATE_WORKERS] },
-  sigterm: { fire: [], may: ["UnsealQueueUnobserved"], instead: "nothing: archives are handed back" },
-  sigstop: { fire: ["UnsealWorkersLost", "UnsealTargetDown"], may: KILLED },
-  block: { fire: ["UnsealWorkersLost"], may: ["UnsealTargetDown", ...KILLED, ...LATE_WORKERS] },
-  "lock-lost": { fire: ["UnsealWorkersLost"], may: [...LATE_WORKERS, "UnsealQueueUnobserved"] },
-  "two-contents": { fire: ["UnsealDeadLetters"], may: [...MISSED, ...LATE_WORKERS, "UnsealQueueUnobserved"] },
-  quarantine: {
-    fire: ["UnsealWorkersLost", "UnsealDeadLetters"],
-    may: [...KILLED, ...MISSED, ...LATE_WORKERS],
+  kill: { ...OURS, fire: ["UnsealWorkersLost"], may: KILLED },
+  steps: { ...OURS, fire: ["UnsealWorkersLost"], may: KILLED, setUp: LATE_WORKERS },
+  sigterm: { ...NOBODYS, may: ["UnsealQueueUnobserved"], instead: "archives are handed back" },
+  sigstop: { ...OURS, fire: ["UnsealWorkersLost", "UnsealTargetDown"], may: KILLED },
+  block: { ...OURS, fire: ["UnsealWorkersLost"], may: ["UnsealTargetDown", ...KILLED], setUp: LATE_WORKERS },
+  "lock-lost": { ...OURS, fire: ["UnsealWorkersLost"], setUp: ["UnsealQueueUnobserved", ...LATE_WORKERS] },
+  "two-contents": {
+    ...{ owner: "archive", fire: ["UnsealDeadLetters"], may: MISSED },
+    setUp: ["UnsealQueueUnobserved", ...LATE_WORKERS],
   },
-  "redis-crash": { fire: ["UnsealRedisRestarted"], may: WITHOUT_REDIS },
+  quarantine: {
+    ...{ ...OURS, fire: ["UnsealWorkersLost", "UnsealDeadLetters"], may: [...KILLED, ...MISSED] },
+    setUp: LATE_WORKERS,
+  },
+  "redis-crash": { ...OURS, fire: ["UnsealRedisRestarted"], may: WITHOUT_REDIS },
   "redis-everysec": {
+    ...OURS,
     fire: ["UnsealRedisNotDurable", "UnsealRedisRestarted"],
     may: [...WITHOUT_REDIS, "UnsealQueueForgotten"],
   },
   "redis-torn": {
+    ...OURS,
     fire: ["UnsealRedisNotDurable", "UnsealRedisRestarted"],
     may: [...WITHOUT_REDIS, "UnsealQueueForgotten", "UnsealAccountsDrift"],
   },
-  "redis-flushed": { fire: ["UnsealQueueForgotten"], may: ["UnsealWorkersLost"] },
-  // At its end, everything is killed and started without Redis.
+  "redis-flushed": { ...OURS, fire: ["UnsealQueueForgotten"], may: ["UnsealWorkersLost"] },
   "redis-away": {
-    fire: ["UnsealRedisUnavailable"],
-    may: [...WITHOUT_REDIS, "UnsealRedisMemory", "UnsealIngestAbsent", ...LATE_WORKERS],
+    ...{ ...OURS, fire: ["UnsealRedisUnavailable"], may: [...WITHOUT_REDIS, "UnsealRedisMemory"] },
+    // At its end, everything is killed and started without Redis.
+    setUp: ["UnsealIngestAbsent", ...LATE_WORKERS],
   },
-  "sentinel-failover": {
-    fire: ["UnsealRedisRestarted"],
-    may: [...WITHOUT_REDIS, "UnsealQueueForgotten", "UnsealRedisReplicas"],
-  },
-  "cluster-failover": {
-    fire: ["UnsealRedisRestarted"],
-    may: [...WITHOUT_REDIS, "UnsealQueueForgotten", "UnsealRedisReplicas"],
-  },
+  "sentinel-failover": { ...OURS, fire: ["UnsealRedisRestarted"], may: FAILOVER },
+  "cluster-failover": { ...OURS, fire: ["UnsealRedisRestarted"], may: FAILOVER },
   "store-faults": {
+    ...OURS,
     fire: ["UnsealStoreFailing"],
     may: ["UnsealStoreLimited", "UnsealSuspended", "UnsealAttemptsFail", "UnsealOldestWait"],
   },
-  "short-body": {
-    fire: [],
-    may: ["UnsealStoreFailing"],
-    instead: "nothing: the missing bytes are fetched again",
-  },
-  "empty-body": { fire: ["UnsealStoreFailing"], may: ["UnsealSuspended"] },
-  midway: { fire: ["UnsealWorkersLost"], may: [...KILLED, ...LATE_WORKERS] },
-  swapped: { fire: ["UnsealAttemptsFail"] },
-  ambiguous: { fire: ["UnsealStoreFailing"], may: ["UnsealAttemptsFail", "UnsealSuspended"] },
-  duplicates: { fire: [], instead: "nothing: one of them becomes a job" },
-  forged: { fire: ["UnsealDeadLetters"], may: MISSED },
-  late: { fire: [], instead: "nothing: the archive waits for its object" },
-  unreadable: { fire: ["UnsealDeadLetters", "UnsealSizeDiffers"], may: MISSED },
-  large: { fire: ["UnsealWorkersLost"], may: KILLED },
-  "key-rotation": { fire: [], instead: "nothing: workers read new keys" },
+  "short-body": { ...NOBODYS, may: ["UnsealStoreFailing"], instead: "the missing bytes are fetched again" },
+  "empty-body": { ...OURS, fire: ["UnsealStoreFailing"], may: ["UnsealSuspended"] },
+  midway: { ...OURS, fire: ["UnsealWorkersLost"], may: KILLED, setUp: LATE_WORKERS },
+  swapped: { ...OURS, fire: ["UnsealAttemptsFail"] },
+  ambiguous: { ...OURS, fire: ["UnsealStoreFailing"], may: ["UnsealAttemptsFail", "UnsealSuspended"] },
+  duplicates: { ...NOBODYS, instead: "one of them becomes a job" },
+  forged: { owner: "archive", fire: ["UnsealDeadLetters"], may: MISSED },
+  late: { ...NOBODYS, instead: "the archive waits for its object" },
+  unreadable: { owner: "archive", fire: ["UnsealDeadLetters", "UnsealSizeDiffers"], may: MISSED },
+  large: { ...OURS, fire: ["UnsealWorkersLost"], may: KILLED },
+  "key-rotation": { ...NOBODYS, instead: "workers read new keys" },
   "ingest-restart": {
-    fire: ["UnsealWorkersAbsent"],
-    may: ["UnsealIngestRefusing", "UnsealCallbackObjective", "UnsealOldestWait"],
+    ...{ ...NOBODYS, may: ["UnsealIngestRefusing", "UnsealCallbackObjective"], setUp: LATE_WORKERS },
+    instead: "callbacks are sent again",
   },
-  "rolling-restart": {
-    fire: [],
-    may: ["UnsealQueueUnobserved"],
-    instead: "nothing: archives are handed back",
-  },
+  "rolling-restart": { ...NOBODYS, may: ["UnsealQueueUnobserved"], instead: "archives are handed back" },
   "credentials-gone": SUSPENDED,
   "credentials-refused": SUSPENDED,
   "permissions-gone": SUSPENDED,
@@ -96,5 +95,9 @@ export const EXPECTED: Readonly<Record<string, ExpectedAlerts>> = {
   "silent-store": SUSPENDED,
   "peer-vanished": SUSPENDED,
   "names-away": SUSPENDED,
-  "clock-wrong": { fire: ["UnsealClockSkew"] },
+  "clock-wrong": { ...OURS, fire: ["UnsealClockSkew"] },
 }
+
+/** All that may fire in a row. */
+export const allowedIn = ({ fire, may = [], setUp = [] }: ExpectedAlerts): ReadonlySet<string> =>
+  new Set([...fire, ...may, ...setUp])

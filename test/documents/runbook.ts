@@ -13,9 +13,17 @@ const link = (alert: string): string => `[${alert}](#${alert.toLowerCase()})`
 export function runbookDocument(): string {
   const text = readFileSync(resolve(import.meta.dirname, "../../docs/runbook.md"), "utf8")
   const rows = ROWS.map(({ name, fault }) => {
-    const { fire, may = [], instead } = EXPECTED[name]!
-    const others = may.filter((alert, index) => !fire.includes(alert) && may.indexOf(alert) === index)
-    return [fault, instead ?? fire.map(link).join(", "), others.map(link).join(", ") || "–"]
+    const { fire, may = [], owner, instead } = EXPECTED[name]!
+    const others = may.filter((alert) => !fire.includes(alert))
+    return [
+      fault,
+      instead === undefined ? fire.map(link).join(", ") : `nothing: ${instead}`,
+      owner,
+      others.map(link).join(", ") || "–",
+    ]
   })
-  return text.replace(BETWEEN, () => `\n${table(["bad day", "shows", "may show, too"], rows)}\n`)
+  return text.replace(
+    BETWEEN,
+    () => `\n${table(["bad day", "shows", "whose trouble", "may show, too"], rows)}\n`,
+  )
 }
