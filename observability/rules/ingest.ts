@@ -1,5 +1,5 @@
 /** Callbacks that don't come, or are not taken. */
-import { by, type Clock, type Group, HOUR, MINUTE, REFUSED, TAKEN, WEEK } from "./rule.ts"
+import { by, type Clock, type Group, HOUR, MINUTE, REFUSED, TAKEN, THE_PROJECT, WEEK } from "./rule.ts"
 
 const callbacks = (selector: string, range: string) => `increase(unseal_callbacks_total{${selector}}${range})`
 
@@ -32,17 +32,15 @@ export function ingestRules({ span }: Clock): Group {
         alert: "UnsealCallbacksUnauthentic",
         ...{ severity: "warning", owner: "deployment", for: span(5 * MINUTE) },
         expr: `${unproved} > 3\nunless ${unproved} <= ${proved}`,
-        summary: "most callbacks of project {{ $labels.project }} are not authentic",
-        description:
-          '{{ printf "%.0f" $value }} callbacks of project {{ $labels.project }} in the last fifteen minutes had no signature, or a wrong one, and fewer were authentic. Either somebody else sends them, or the signature secret here is not the one in the vendor\'s dashboard. The vendor does not repeat what is answered 401.',
+        summary: `most callbacks of ${THE_PROJECT} are not authentic`,
+        description: `{{ printf "%.0f" $value }} callbacks of ${THE_PROJECT} in the last fifteen minutes had no signature, or a wrong one, and fewer were authentic. Either somebody else sends them, or the signature secret here is not the one in the vendor's dashboard. The vendor does not repeat what is answered 401.`,
       },
       {
         alert: "UnsealCallbacksAbsent",
         ...{ severity: "warning", owner: "vendor", for: span(15 * MINUTE) },
         expr: `${taken(`[${span(HOUR)}] offset ${span(WEEK)}`)} >= ${USUAL}\nand ${taken(`[${span(HOUR)}]`)} == 0`,
-        summary: "no callbacks of project {{ $labels.project }} for an hour",
-        description:
-          "Ingest has taken no callback of project {{ $labels.project }} for an hour. In the same hour a week ago it took {{ printf \"%.0f\" $value }}. Either nothing is being recorded, or the vendor's callbacks don't arrive.",
+        summary: `no callbacks of ${THE_PROJECT} for an hour`,
+        description: `Ingest has taken no callback of ${THE_PROJECT} for an hour. In the same hour a week ago it took {{ printf "%.0f" $value }}. Either nothing is being recorded, or the vendor's callbacks don't arrive.`,
       },
       {
         alert: "UnsealProjectsFileInvalid",

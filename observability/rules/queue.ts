@@ -1,5 +1,5 @@
 /** The queue: what waits, what was given up, what is held, and whether it adds up. */
-import { type Alert, by, type Clock, DAY, type Group, HOUR, MINUTE, type Owner } from "./rule.ts"
+import { type Alert, by, type Clock, DAY, type Group, HOUR, MINUTE, type Owner, THE_PROJECT } from "./rule.ts"
 
 /** Codes of dead letters by whose trouble they are. */
 export type DeadLetterCodes = Readonly<Record<"archive" | "deployment", readonly string[]>>
@@ -29,8 +29,8 @@ export function queueRules(clock: Clock, codes: DeadLetterCodes): Group {
     alert: "UnsealSuspended",
     ...{ severity, owner, for: span(0) },
     expr: `${by("max", `unseal_suspended_seconds{side${owner === "vendor" ? "=" : "!="}"vendor"}`, "project", "side")} > ${seconds(after)}`,
-    summary: "project {{ $labels.project }} is suspended ({{ $labels.side }})",
-    description: `The archives of project {{ $labels.project }} have been held back for {{ $value | humanizeDuration }}, because ${
+    summary: `${THE_PROJECT} is suspended ({{ $labels.side }})`,
+    description: `The archives of ${THE_PROJECT} have been held back for {{ $value | humanizeDuration }}, because ${
       owner === "vendor"
         ? "the vendor's API, or its copies of archives, can't be used"
         : "its {{ $labels.side }} can't be used"

@@ -71,3 +71,6 @@ export const by = (aggregate: "sum" | "max" | "min", expr: string, ...labels: re
 /** Callbacks by how they ended. Who is neither here nor there had no right to an answer, or left without one. */
 export const TAKEN = "enqueued|duplicate|ignored"
 export const REFUSED = "unavailable|failed|clock|draining"
+
+/** The project in a text. With `UNSEAL_METRICS_PROJECT_LABEL=0`, no series has one. */
+export const THE_PROJECT = "{{ with $labels.project }}project {{ . }}{{ else }}a project{{ end }}"

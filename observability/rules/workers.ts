@@ -1,5 +1,5 @@
 /** Workers, their keys, stores and clocks; and whether anybody is there at all. */
-import { type Alert, by, type Clock, DAY, type Group, HOUR, MINUTE, type Owner } from "./rule.ts"
+import { type Alert, by, type Clock, DAY, type Group, HOUR, MINUTE, type Owner, THE_PROJECT } from "./rule.ts"
 
 /** The processes, each with a metric that it shows from its start on. */
 const PROCESSES = [
@@ -109,9 +109,8 @@ export function workerRules({ span, seconds }: Clock): Group {
         alert: "UnsealWorkerAside",
         ...{ severity: "warning", owner: "deployment", for: span(MINUTE) },
         expr: "unseal_worker_aside > 0",
-        summary: "worker {{ $labels.instance }} stands aside from project {{ $labels.project }}",
-        description:
-          "Worker {{ $labels.instance }} fails at the {{ $labels.side }} of project {{ $labels.project }}, where other workers succeed. It takes none of its archives until a look succeeds. Compare its mounts, credentials and network with the others'.",
+        summary: `worker {{ $labels.instance }} stands aside from ${THE_PROJECT}`,
+        description: `Worker {{ $labels.instance }} fails at the {{ $labels.side }} of ${THE_PROJECT}, where other workers succeed. It takes none of its archives until a look succeeds. Compare its mounts, credentials and network with the others'.`,
       },
       full(
         "lanes",
@@ -133,7 +132,7 @@ export function workerRules({ span, seconds }: Clock): Group {
         alert: "UnsealStoreLimited",
         ...{ severity: "info", owner: "deployment", for: span(10 * MINUTE) },
         expr: `${by("min", "unseal_store_requests_limit", "project", "side")} > 0`,
-        summary: "the {{ $labels.side }} of project {{ $labels.project }} asks for fewer requests",
+        summary: `the {{ $labels.side }} of ${THE_PROJECT} asks for fewer requests`,
         description:
           'The store has refused requests for their rate (503 SlowDown, 429) for ten minutes. A worker sends it at most {{ printf "%.0f" $value }} at a time. No attempt is used, and archives take longer. If it lasts, raise the store\'s limit.',
       },
@@ -141,9 +140,8 @@ export function workerRules({ span, seconds }: Clock): Group {
         alert: "UnsealKeyFilesUnusable",
         ...{ severity: "warning", owner: "deployment", for: span(MINUTE) },
         expr: `${by("max", "unseal_key_files_unusable", "project")} > 0`,
-        summary: "key files of project {{ $labels.project }} can't be used",
-        description:
-          'Files in the key directory of project {{ $labels.project }} that hold no usable key (damaged, or without their passphrase): {{ printf "%.0f" $value }}. A key that was usable before stays in use until the worker ends.',
+        summary: `key files of ${THE_PROJECT} can't be used`,
+        description: `Files in the key directory of ${THE_PROJECT} that hold no usable key (damaged, or without their passphrase): {{ printf "%.0f" $value }}. A key that was usable before stays in use until the worker ends.`,
       },
       expires("warning", 7 * DAY, 30 * DAY),
       expires("critical", 0, 7 * DAY),

@@ -23,12 +23,19 @@ export interface Case extends Said {
   readonly firesBelow?: readonly Readonly<Record<string, string>>[]
 }
 
+/** What must never fire anything, in any phase. */
+export interface Quiet {
+  readonly quiet: string
+  readonly series: Case["series"]
+}
+
 /** Cases with the same phases: healthy, below the limit, beyond it, and healthy again. Times are in minutes. */
 export interface Timeline {
   readonly name: string
   readonly step: number
   readonly phases: readonly [healthy: number, below: number, beyond: number, again: number]
   readonly cases: readonly Case[]
+  readonly quiet?: readonly Quiet[]
 }
 
 export const DAY_SECONDS = 86_400

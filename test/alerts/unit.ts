@@ -2,7 +2,7 @@
 import { rulesOf } from "../documents/rules.ts"
 import type { Case, Said, Timeline } from "./case.ts"
 import { INGEST_CASES } from "./cases/ingest.ts"
-import { BURNS_OF_DAYS, BURNS_OF_HOURS } from "./cases/objectives.ts"
+import { BURNS_OF_DAYS, BURNS_OF_HOURS, FEW_ARCHIVES } from "./cases/objectives.ts"
 import { QUEUE_CASES } from "./cases/queue.ts"
 import { REDIS_CASES } from "./cases/redis.ts"
 import { FORGOTTEN, LAST_WEEK, YESTERDAY } from "./cases/times.ts"
@@ -15,7 +15,10 @@ export const TIMELINES: readonly Timeline[] = [
     cases: [...INGEST_CASES, ...QUEUE_CASES, ...REDIS_CASES, ...WORKER_CASES],
   },
   { name: "what was minutes ago", step: 1, phases: [20, 20, 10, 60], cases: FORGOTTEN },
-  { name: "burns of hours", step: 2, phases: [60, 80, 80, 400], cases: BURNS_OF_HOURS },
+  {
+    ...{ name: "burns of hours", step: 2, phases: [60, 80, 80, 400] },
+    ...{ cases: BURNS_OF_HOURS, quiet: FEW_ARCHIVES },
+  },
   { name: "burns of days", step: 10, phases: [720, 720, 720, 480], cases: BURNS_OF_DAYS },
   { name: "what was yesterday", step: 10, phases: [60, 60, 60, 1_600], cases: YESTERDAY },
   { name: "what was a week ago", step: 20, phases: [10_260, 120, 120, 120], cases: LAST_WEEK },
@@ -26,7 +29,7 @@ export const ALL_CASES: readonly Case[] = TIMELINES.flatMap(({ cases }) => cases
 const HEALTHY_NAMESPACE = "healthy"
 
 /** The content of a file for promtool: the timeline's cases at once; one of them beside a namespace in which all is well. */
-export function unitTests({ name, step, phases, cases }: Timeline, rulesFile: string) {
+export function unitTests({ name, step, phases, cases, quiet = [] }: Timeline, rulesFile: string) {
   const spaces = cases.map((each, index) => ({ each, namespace: `case-${index + 1}` }))
   const [first, second, third, fourth] = phases
   const [healthy, below, beyond, again] = [
@@ -70,6 +73,7 @@ export function unitTests({ name, step, phases, cases }: Timeline, rulesFile: st
           ...spaces.flatMap(({ each, namespace }) =>
             inputOf(namespace, relatedTo(each), each.series, phases, step),
           ),
+          ...quiet.flatMap(({ series }, index) => inputOf(`quiet-${index}`, [], series, phases, step)),
         ],
         alert_rule_test: names.map((alertname) => ({
           alertname,

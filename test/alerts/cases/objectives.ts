@@ -1,5 +1,5 @@
 /** The objectives. Eleven callbacks arrive in a minute, and ten archives, five at each worker. */
-import { type Case, grows } from "../case.ts"
+import { type Case, grows, type Quiet } from "../case.ts"
 
 const TAKEN_IN_TIME =
   'unseal_callback_seconds_bucket{job="ingest",instance="ingest-1:9090",outcome="enqueued"'
@@ -133,5 +133,20 @@ export const BURNS_OF_DAYS: readonly Case[] = [
     summary: "Deployment: archives are not decrypted in time",
     description:
       "In the last 3d, 1.933% of the archives took more than an hour, or became dead letters. The objective allows 1% in thirty days, and this uses it up in that time. Other alerts name the cause: dead letters, suspensions, a long wait, full workers.",
+  },
+]
+
+const archives = (series: string) => `unseal_archive_end_to_end_seconds_${series}`
+
+export const FEW_ARCHIVES: readonly Quiet[] = [
+  {
+    quiet: "two of three archives in eighty minutes are late, and there are no others",
+    series: {
+      [archives('count{job="worker",instance="worker-1:9091",outcome="committed"}')]: [grows(0), grows(0.03)],
+      [archives('bucket{job="worker",instance="worker-1:9091",outcome="committed",le="3600"}')]: [
+        grows(0),
+        grows(0.01),
+      ],
+    },
   },
 ]

@@ -64,6 +64,17 @@ export const QUEUE_CASES: readonly Case[] = [
       "Dead letters with ERR_STORE_DENIED: 1. The cause is here, and not in the archives. docs/errors.md says what to do; then redrive or discard them.",
   },
   {
+    // UNSEAL_METRICS_PROJECT_LABEL=0
+    alert: "UnsealSuspended",
+    ...{ severity: "warning", owner: "deployment", labels: { side: "source" } },
+    series: {
+      [onWorker("unseal_suspended_seconds", 'side="source",code="ERR_STORE_DENIED"')]: [stays(60), stays(90)],
+    },
+    summary: "Deployment: a project is suspended (source)",
+    description:
+      'The archives of a project have been held back for 1m 30s, because its source can\'t be used. No attempt is used, and they go on by themselves when the cause is gone. "unseal queue status" says what is wrong and whose move it is.',
+  },
+  {
     alert: "UnsealSuspended",
     ...{ severity: "warning", owner: "deployment", labels: { ...PROJECT, side: "destination" } },
     series: {
