@@ -1,21 +1,20 @@
-/** How much a made-up customer records: archives of 1.5 GB per hour, from morning to noon, with a peak. */
+/** How much a made-up customer records: archives of 1.5 GB per hour, in two hours of a morning, with a peak. */
 
 /** Archives per hour at given hours; straight lines between them. A worker of 100 MB/s decrypts 240 in an hour. */
 const CURVE: readonly (readonly [hour: number, perHour: number])[] = [
-  [7.5, 80],
-  [8, 240],
-  [8.75, 960],
-  [9.75, 960],
-  [10.5, 480],
-  [11.25, 240],
-  [12, 80],
+  [8, 120],
+  [8.25, 240],
+  [8.5, 960],
+  [9.1, 960],
+  [9.35, 240],
+  [9.5, 60],
+  [10, 60],
 ]
 
-/** Lessons and consultations that end at the full hour: archives that come at once. */
+/** Lessons and consultations that end at the same time: archives that come at once. */
 const BURSTS: readonly (readonly [hour: number, archives: number])[] = [
+  [8.75, 40],
   [9, 80],
-  [10, 60],
-  [11, 60],
 ]
 
 export const FIRST_HOUR = CURVE[0]![0]

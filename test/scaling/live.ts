@@ -7,7 +7,7 @@ import type { System } from "../harness/system.ts"
 import { createAutoscaler } from "./autoscaler.ts"
 import { recordedUntil } from "./day.ts"
 import type { Parameters } from "./parameters.ts"
-import type { Sample } from "./picture.ts"
+import { clock, type Sample } from "./picture.ts"
 import type { Replicas } from "./replicas.ts"
 import type { Simulation } from "./simulation.ts"
 
@@ -80,7 +80,7 @@ export async function live(options: LiveOptions): Promise<{ samples: Sample[]; r
           ...{ backlogBytes: backlog * scale.bytes, ageSeconds: age * scale.time },
         }
         samples.push(sample)
-        if (samples.length % 15 === 1) log(described(sample))
+        if (samples.length % 5 === 1) log(described(sample))
       }
     }
     if (hour === hours.to) {
@@ -96,4 +96,4 @@ export async function live(options: LiveOptions): Promise<{ samples: Sample[]; r
 }
 
 const described = ({ hour, replicas, wanted, backlogBytes, ageSeconds }: Sample): string =>
-  `${Math.floor(hour)}:${String(Math.floor((hour % 1) * 60)).padStart(2, "0")}  ${replicas} of ${wanted} workers, ${(backlogBytes / 1e9).toFixed(0)} GB, oldest ${ageSeconds.toFixed(0)} s`
+  `${clock(hour)}  ${replicas} of ${wanted} workers, ${(backlogBytes / 1e9).toFixed(0)} GB, oldest ${ageSeconds.toFixed(0)} s`

@@ -1,4 +1,4 @@
-/** Draws a day as an SVG picture: three charts below each other, with one axis of time. */
+/** Draws a morning as an SVG picture: three charts below each other, with one axis of time. */
 
 export interface Sample {
   readonly hour: number
@@ -36,13 +36,14 @@ export function draw(samples: readonly Sample[], objectiveSeconds: number): stri
       limit: { value: objectiveSeconds / 60, text: `objective: ${objectiveSeconds / 60} minutes` },
     },
   ]
-  const first = Math.floor(samples[0]!.hour)
-  const last = Math.ceil(samples.at(-1)!.hour)
+  const hourStep = samples.at(-1)!.hour - samples[0]!.hour > 4 ? 1 : 0.25
+  const first = Math.floor(samples[0]!.hour / hourStep) * hourStep
+  const last = Math.ceil(samples.at(-1)!.hour / hourStep) * hourStep
   const x = (hour: number) => LEFT + ((hour - first) / (last - first)) * (WIDTH - LEFT - RIGHT)
   const height = TOP + charts.length * (CHART + GAP)
-  const hours = Array.from({ length: last - first + 1 }, (_, index) => first + index)
+  const hours = Array.from({ length: (last - first) / hourStep + 1 }, (_, index) => first + index * hourStep)
   const drawn = charts.map((chart, index) => drawChart(chart, samples, x, TOP + index * (CHART + GAP), hours))
-  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" width="${WIDTH}" height="${height}" font-family="sans-serif" font-size="12" role="img" aria-label="Workers, backlog and wait over a day">
+  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" width="${WIDTH}" height="${height}" font-family="sans-serif" font-size="12" role="img" aria-label="Workers, backlog and wait over a morning">
 <rect width="100%" height="100%" fill="#ffffff"/>
 ${drawn.join("\n")}
 </svg>
@@ -74,7 +75,7 @@ function drawChart(
     ),
     ...hours.map(
       (hour) =>
-        `<text x="${x(hour).toFixed(1)}" y="${top + CHART + 16}" text-anchor="middle" fill="#57606a">${hour}:00</text>`,
+        `<text x="${x(hour).toFixed(1)}" y="${top + CHART + 16}" text-anchor="middle" fill="#57606a">${clock(hour)}</text>`,
     ),
     ...(limit
       ? [
@@ -85,6 +86,10 @@ function drawChart(
     `<polyline points="${points.join(" ")}" fill="none" stroke="${color}" stroke-width="1.8"/>`,
   ].join("\n")
 }
+
+/** As `8:15`. */
+export const clock = (hour: number): string =>
+  `${Math.floor(hour)}:${String(Math.floor((hour % 1) * 60 + 1e-6)).padStart(2, "0")}`
 
 /** A round step that makes three to six ticks up to `most`. */
 function niceStep(most: number): number {

@@ -3,7 +3,7 @@ import { writeFileSync } from "node:fs"
 import { availableParallelism } from "node:os"
 import { resolve } from "node:path"
 import { readParameters } from "./parameters.ts"
-import type { Sample } from "./picture.ts"
+import { clock, type Sample } from "./picture.ts"
 import { ARCHIVE_BYTES, type Simulation } from "./simulation.ts"
 
 export interface Outcome {
@@ -90,9 +90,6 @@ ${parametersSection()}
 [kubernetes.md](kubernetes.md#sizing) says how to choose your own values.
 `
 }
-
-const clock = (hour: number): string =>
-  `${Math.floor(hour)}:${String(Math.floor((hour % 1) * 60)).padStart(2, "0")}`
 
 /** The page's part about the parameters, from k8s/components/keda. A test compares it with the page, and so with the run. */
 export function parametersSection(): string {

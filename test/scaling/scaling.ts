@@ -1,7 +1,7 @@
 /**
- * `npm run test:scaling`: a morning with a peak, in nine minutes (`--speed` 30). Everything is real but two: time runs faster, and
+ * `npm run test:scaling`: two hours with a morning's peak, in ten minutes (`--speed` 12). Everything is real but two: time runs faster, and
  * a small controller stands for Kubernetes. It asks a real Prometheus with the queries of k8s/components/keda, follows the
- * autoscaler's rules, and starts and stops worker processes. `--from` and `--to` take a part of the morning, and `--write` puts
+ * autoscaler's rules, and starts and stops worker processes. `--from` and `--to` take a part of them, and `--write` puts
  * the result into docs/scaling.md. It always ends by itself.
  */
 import { readFileSync } from "node:fs"
@@ -31,7 +31,7 @@ const CLOSE_MS = 120_000
 const { values } = parseArgs({
   options: {
     write: { type: "boolean", default: false },
-    speed: { type: "string", default: "30" },
+    speed: { type: "string", default: "12" },
     from: { type: "string", default: String(FIRST_HOUR) },
     to: { type: "string", default: String(LAST_HOUR) },
   },
@@ -81,7 +81,7 @@ async function run(): Promise<Outcome> {
   closing.push(() => prometheus.close())
   const system = await startSystem({
     ...{ store: "s3", workers: 0, onLine: count },
-    workerEnv: { UNSEAL_CONCURRENCY: "2" },
+    workerEnv: { UNSEAL_CONCURRENCY: "4" },
     simulatorEnv: { SIMULATOR_PARALLELISM: "16", LOG_LEVEL: "error" },
   })
   closing.push(() => system.close())

@@ -14,7 +14,7 @@ export interface Simulation {
 export const ARCHIVE_BYTES = 1.5e9
 export const WORKER_BYTES_PER_SECOND = 100e6
 const BYTES = 2 ** 20
-const ARCHIVES_IN_ONE = 4
+const ARCHIVES_IN_ONE = 2
 
 /** Time runs `speed` times as fast. */
 export function simulationOf(speed: number): Simulation {
