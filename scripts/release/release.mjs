@@ -1,6 +1,5 @@
 // Makes everything that a release has, in dist/release: the packages, what the image contains (CycloneDX), the image, the section
-// of the changelog, and the digests of all. The same commit gives the same bytes, but for the image's layer of compiled
-// code, which V8 leaves in part to chance. Nothing is published.
+// of the changelog, and the digests of all. The same commit on the same base image gives the same bytes. Nothing is published.
 //
 //   npm run release -- --dry-run [--no-image] [--node-image NAME] [--storage DIRECTORY] [--out DIRECTORY]
 //

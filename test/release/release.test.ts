@@ -1,6 +1,6 @@
 import { execFile } from "node:child_process"
 import { createHash } from "node:crypto"
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs"
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join, resolve } from "node:path"
 import { promisify } from "node:util"
@@ -69,10 +69,33 @@ describe("npm run release -- --dry-run", () => {
   })
 })
 
-it("a release that is no dry run is refused unless everything is there, with every reason", async () => {
-  const { code, stderr } = await release("--no-image").catch((error) => error)
-  expect(code).toBe(2)
-  expect(stderr).toContain("leave out --no-image")
-  const unknown = await release("--dry").catch((error) => error)
-  expect(unknown.code).toBe(2)
+describe("a release that is no dry run is refused", () => {
+  const clone = mkdtempSync(join(tmpdir(), "unseal-release-test-"))
+  beforeAll(() => run("git", ["clone", "--quiet", "--shared", root, clone]))
+  afterAll(() => rmSync(clone, { recursive: true, force: true }))
+  const refusal = async (...args: string[]): Promise<string> => {
+    const script = join(clone, "scripts/release/release.mjs")
+    const { code, stderr } = await run(process.execPath, [script, ...args], { cwd: clone }).catch((e) => e)
+    expect(code).toBe(2)
+    return stderr
+  }
+
+  it("with every reason, before it makes anything", async () => {
+    writeFileSync(join(clone, "CHANGELOG.md"), "# Changelog\n\n## Unreleased\n\n- Something.\n")
+    await run("git", ["tag", `v${version}`], { cwd: clone })
+    const reasons = await refusal("--no-image")
+    expect(reasons).toContain(`CHANGELOG.md has no section "${version}": rename "Unreleased"`)
+    expect(reasons).toContain("there are changes that no commit has: commit them")
+    expect(reasons).toContain(`v${version} is tagged already: raise the version in package.json`)
+    expect(reasons).toContain("a release has an image: leave out --no-image")
+    expect(readdirSync(clone)).not.toContain("dist")
+  })
+
+  it("without a changelog section, and with an option that there is not", async () => {
+    writeFileSync(join(clone, "CHANGELOG.md"), "# Changelog\n")
+    expect(await refusal()).toContain(
+      `CHANGELOG.md has no section "${version}" and none "Unreleased": add one`,
+    )
+    expect(await refusal("--dry")).toContain("--dry")
+  })
 })

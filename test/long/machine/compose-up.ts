@@ -31,6 +31,10 @@ export interface ComposeRun {
   ): Promise<{ code: number; output: string }>
   /** A GET from the host of `service`, as its own processes would send it. */
   get(service: string, url: string): Promise<{ status: number; body: string }>
+  /** An object of a store, read from the host of `service` with its credentials. */
+  read(service: string, store: string, key: string): Promise<Buffer>
+  /** Where the file's named volume is on this machine. */
+  folderOf(volume: string): string
   /** Stops our services in the reverse order, within the file's grace. Resolves to their exit codes by service. */
   stop(): Promise<readonly (readonly [string, number])[]>
   /** Ends everything that is left and removes its files. */
@@ -234,6 +238,20 @@ export async function composeUp(image: { root: string; config: ImageConfig }): P
       const { stdout } = await run(program!, args, { timeout: 60_000, maxBuffer: 64 * 2 ** 20 })
       return JSON.parse(stdout)
     },
+    async read(service, store, key) {
+      const host = hosts.get(service) ?? hosts.get(`${service}-1`)!
+      const [program, ...args] = [
+        ...host.within,
+        NODE,
+        join(import.meta.dirname, "read-object.mjs"),
+        store,
+        key,
+      ]
+      const env = { PATH: process.env.PATH, ...services[service]!.environment }
+      const options = { env, encoding: "buffer", timeout: 120_000, maxBuffer: 64 * 2 ** 20 } as const
+      return (await run(program!, args, options)).stdout
+    },
+    folderOf: (volume) => join(directory, "volumes", volume),
     async stop() {
       const codes: (readonly [string, number])[] = []
       for (const { service, container } of containers.splice(0).reverse()) {
