@@ -40,18 +40,20 @@ export function commandLine(bench: Bench, { origin, archiveBytes }: Workload): C
   }
 }
 
-/** Runs `unseal decrypt`; `locations` are SOURCE and DESTINATION. */
-export function runCommandLine(bench: Bench, locations: readonly string[], origin: Origin): Promise<Cost> {
+/** Runs `unseal decrypt`, of this checkout unless `entry` is another; `locations` are SOURCE and DESTINATION. */
+export function runCommandLine(
+  bench: Bench,
+  locations: readonly string[],
+  origin: Origin,
+  {
+    entry = join(root, "apps/cli/bin/unseal.mjs"),
+    env = {},
+  }: { entry?: string; env?: Readonly<Record<string, string>> } = {},
+): Promise<Cost> {
   const { keyFile, encryptedPassword } = bench.recording
-  const unseal = [
-    process.execPath,
-    join(root, "apps/cli/bin/unseal.mjs"),
-    "decrypt",
-    ...locations,
-    "--overwrite",
-  ]
+  const unseal = [process.execPath, entry, "decrypt", ...locations, "--overwrite"]
   return measureCommands(bench.native, [[[...unseal, "--password", encryptedPassword(), "--key", keyFile]]], {
-    env: environment(bench, origin),
+    env: { ...environment(bench, origin), ...env },
     timeoutSeconds: TIMEOUT_SECONDS,
   })
 }

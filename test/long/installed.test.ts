@@ -1,8 +1,8 @@
 /** The packages as npm installs them from their tarballs, under each Node that they promise, and as others' tools see them. */
 import { execFile } from "node:child_process"
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises"
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
-import { join, resolve } from "node:path"
+import { basename, join, resolve } from "node:path"
 import { promisify } from "node:util"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import {
@@ -29,6 +29,20 @@ const install = (directory: string, ...packages: string[]) =>
   run("npm", ["install", "--no-fund", "--no-audit", "--loglevel=error", "--no-save", ...packages], {
     cwd: directory,
   })
+
+/** A folder as the README's Install section expects it. */
+async function readersFolder(name: string): Promise<string> {
+  const directory = join(scratch, name)
+  await mkdir(directory)
+  for (const [from, to] of [
+    ["encrypted/archive.ts.enc", "archive.ts.enc"],
+    ["callback.json", "callback.json"],
+    ["keys/key.pem", "key.pem"],
+  ] as const)
+    await copyFile(join(folder, from), join(directory, to))
+  await copyFile(tarballs.program, join(directory, basename(tarballs.program)))
+  return directory
+}
 
 beforeAll(async () => {
   scratch = await mkdtemp(join(tmpdir(), "unseal-installed-"))
@@ -120,4 +134,55 @@ it("publint and attw find nothing wrong", async () => {
   // It fails on problems. CommonJS programs load the library too: Node 22.19 requires ES modules.
   const { stdout } = await lint("attw", tarballs.library, "--profile", "esm-only")
   expect(stdout.match(/node16 \(from ESM\): 🟢 \(ESM\)/g)).toHaveLength(2)
+})
+
+describe("as the README installs it", () => {
+  const DECRYPT = [
+    "decrypt",
+    "archive.ts.enc",
+    "archive.ts",
+    "--callback",
+    "callback.json",
+    "--key",
+    "key.pem",
+  ]
+  /** A network without any way out: not even the loopback interface is up. */
+  const CUT_OFF = ["--net", "--"]
+  const env = () => ({ ...process.env, npm_config_cache: join(scratch, "cache") })
+  let reader: string
+  const isDecrypted = async (directory: string) =>
+    (await readFile(join(directory, "archive.ts"))).equals(plaintext)
+
+  beforeAll(async () => {
+    reader = await readersFolder("reader")
+    const readme = await readFile(join(ROOT, "README.md"), "utf8")
+    const [, block] = /^## Install\n.*?^```sh not-run\n(.*?)^```/ms.exec(readme)!
+    await run("bash", ["-ec", block!], { cwd: reader, env: env() })
+  })
+
+  it("the section's commands decrypt as openssl does, from its tarball in an empty folder", async () => {
+    expect(await isDecrypted(reader)).toBe(true)
+  })
+
+  it("npx decrypts there without any network", async () => {
+    await rm(join(reader, "archive.ts"))
+    await run("unshare", [...CUT_OFF, "npx", "--offline", "unseal", ...DECRYPT], { cwd: reader, env: env() })
+    expect(await isDecrypted(reader)).toBe(true)
+  })
+
+  it("npx decrypts in another empty folder, from the tarball and npm's cache, without any network", async () => {
+    const directory = await readersFolder("another")
+    const tarball = `./${basename(tarballs.program)}`
+    await run(
+      "unshare",
+      [...CUT_OFF, "npx", "--offline", "--yes", "--package", tarball, "--", "unseal", ...DECRYPT],
+      { cwd: directory, env: env() },
+    )
+    expect(await isDecrypted(directory)).toBe(true)
+    expect((await readdir(directory)).toSorted()).toEqual(
+      [
+        ...(await readdir(reader)).filter((name) => !/^(node_modules|package(-lock)?\.json)$/.test(name)),
+      ].toSorted(),
+    )
+  })
 })

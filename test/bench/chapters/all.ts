@@ -9,6 +9,7 @@ import { memory } from "./memory.ts"
 import { processes } from "./processes.ts"
 import { projects } from "./projects.ts"
 import { small } from "./small.ts"
+import { starting } from "./starting.ts"
 import { tls } from "./tls.ts"
 
 /** In the order in which they run. docs/performance.md has the same order. */
@@ -24,4 +25,5 @@ export const CHAPTERS: readonly Chapter[] = [
   clients,
   digests,
   files,
+  starting,
 ]
