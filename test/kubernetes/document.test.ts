@@ -88,7 +88,7 @@ test("they make every Secret that a pod mounts, with every file that the project
       for (const path of files) expect(Object.keys(made.data)).toContain(path.slice(mountPath.length + 1))
     }
   const made = applied.filter(({ kind }) => kind === "Secret").map(({ metadata }) => metadata.name)
-  expect(made.toSorted()).toEqual([...mounted].toSorted())
+  expect(made.toSorted()).toEqual([...mounted, "unseal-aws"].toSorted())
   expect(Object.keys(secretNamed("unseal-keys").data).toSorted()).toEqual(["2026.passphrase", "2026.pem"])
 })
 
@@ -99,4 +99,22 @@ test("Redis and its clients get the same password, and clients its Service", () 
   expect([url.password, url.hostname, url.port]).toEqual([password, "unseal-redis", "6379"])
   expect(named("minimal", "Service", url.hostname).spec.ports[0].port).toBe(6379)
   expect(contentOf(secretNamed("unseal-callbacks"), "123456.signature")).toBe("signature-secret-of-the-page")
+})
+
+test("with the component for access keys, what reaches stores finds the Secret's file, and ingest does not", () => {
+  expect(Object.keys(secretNamed("unseal-aws").data)).toEqual(["credentials"])
+  const finders = workloadsOf("variant").filter(({ container, template }) => {
+    const file = container.env?.find(({ name }: KubernetesObject) => name === "AWS_SHARED_CREDENTIALS_FILE")
+    if (file === undefined) return false
+    const { secret, name } = template.spec.volumes.find(
+      ({ secret }: KubernetesObject) => secret?.secretName === "unseal-aws",
+    )
+    const mount = container.volumeMounts.find((mount: KubernetesObject) => mount.name === name)
+    expect([secret.defaultMode, mount.readOnly]).toEqual([0o440, true])
+    expect(file.value).toBe(`${mount.mountPath}/credentials`)
+    return true
+  })
+  expect(finders.map(({ name }) => name).toSorted()).toEqual([
+    ...["unseal-doctor", "unseal-janitor", "unseal-reconcile", "unseal-worker"],
+  ])
 })

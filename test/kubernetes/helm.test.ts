@@ -12,7 +12,10 @@ renderFirst()
 
 const CHART = join(K8S, "helm/unseal")
 const values = (name: string) => ["-f", join(K8S, "helm/values", `${name}.yaml`)]
-const VARIANT = ["redis.enabled=false", "autoscaling.kind=hpa", "callbacks.gateway.enabled=true"]
+const VARIANT = [
+  ...["redis.enabled=false", "autoscaling.kind=hpa", "callbacks.gateway.enabled=true"],
+  "secrets.accessKeys=unseal-aws",
+]
 const ARGUMENTS: Record<(typeof ALL)[number], readonly string[]> = {
   minimal: [],
   production: values("production"),

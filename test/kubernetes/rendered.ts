@@ -7,13 +7,13 @@ import { loadAll } from "js-yaml"
 import { beforeAll } from "vitest"
 import { K8S, type KubernetesObject, kustomize, OVERLAYS } from "./tools.ts"
 
-/** An overlay with the plain HPA instead of KEDA, and a Gateway instead of an Ingress. */
+/** An overlay with the plain HPA instead of KEDA, a Gateway instead of an Ingress, and access keys. */
 const VARIANT = `
 apiVersion: kustomize.config.k8s.io/v1beta1
 kind: Kustomization
 namespace: unseal
 resources: [BASE]
-components: [COMPONENTS/hpa, COMPONENTS/gateway]
+components: [COMPONENTS/hpa, COMPONENTS/gateway, COMPONENTS/access-key]
 configMapGenerator:
   - name: unseal-projects
     literals: ["projects.yaml=projects: []"]

@@ -40,6 +40,19 @@ securityContext:
     type: RuntimeDefault
 {{- end }}
 
+{{/* As YAML lists and maps: what a process that reaches stores has besides, if it takes access keys. */}}
+{{- define "unseal.accessKeys.mounts" -}}
+{{- with .Values.secrets.accessKeys }}
+- { name: aws, secret: {{ . }} }
+{{- end }}
+{{- end }}
+
+{{- define "unseal.accessKeys.env" -}}
+{{- if .Values.secrets.accessKeys }}
+AWS_SHARED_CREDENTIALS_FILE: /etc/unseal/aws/credentials
+{{- end }}
+{{- end }}
+
 {{- define "unseal.env" -}}
 - name: REDIS_URL_FILE
   value: /etc/unseal/redis/url
