@@ -208,4 +208,19 @@ describe("a mishap", () => {
     never.abort(new Error("the test is over"))
     await expect(late.delivery).rejects.toThrow("the test is over")
   })
+
+  test("delivers a late callback after its delay, signed as it was, and repeats it like any other", async () => {
+    const { url, received } = await receiver(503)
+    const sender = createCallbackSender({
+      ...{ url, signatureSecret: SECRET, timeScale: 0.001 },
+      mishap: () => ({ lost: false, delayMs: 50 }),
+    })
+    const sentAt = performance.now()
+    const { firstAttempt, delivery } = sender.send(BODY, new AbortController().signal)
+    await firstAttempt
+    expect(await delivery).toMatchObject({ outcome: "accepted", attempts: [503, 202] })
+    // Timers may fire a millisecond early.
+    expect(performance.now() - sentAt).toBeGreaterThanOrEqual(49)
+    expect(received.map(({ body }) => body)).toEqual([BODY, BODY])
+  })
 })
