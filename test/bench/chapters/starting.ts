@@ -8,7 +8,7 @@ import { measureCommands } from "../measure.ts"
 import { versionOf } from "../peers.ts"
 import { failuresOf, mebibytes, settingsOf } from "../report.ts"
 import { show, spreadOf } from "../statistics.ts"
-import { runCommandLine } from "../unseal.ts"
+import { runCommandLine } from "../unseal-contenders.ts"
 import type { Chapter } from "./chapter.ts"
 
 const ARCHIVE_BYTES = 1_048_576
