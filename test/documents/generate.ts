@@ -2,6 +2,7 @@
 import { mkdirSync, writeFileSync } from "node:fs"
 import { dirname, join, resolve } from "node:path"
 import { DASHBOARD_FILES } from "../../observability/dashboards/documents.ts"
+import { capacityDocument } from "./capacity.ts"
 import { endpointsDocument } from "./endpoints.ts"
 import { errorsDocument } from "./errors.ts"
 import { metricsDocument } from "./metrics.ts"
@@ -25,6 +26,7 @@ export const DOCUMENTS: Readonly<Record<string, () => string>> = {
   "k8s/components/monitoring/prometheus-rule.yaml": prometheusRule,
   "k8s/helm/unseal/files/rules.yaml": rulesFile,
   ...DASHBOARD_FILES,
+  "docs/capacity.md": capacityDocument,
 }
 
 if (import.meta.main) {

@@ -252,6 +252,23 @@ program
     (await import("./console-user.ts")).consoleUserCommand(name, options, signal),
   )
 
+program
+  .command("capacity")
+  .description("estimate what a load needs: workers, processors, memory, Redis, requests and their price")
+  .requiredOption("--archives-per-hour <count>", "in your busiest hour")
+  .requiredOption("--size <bytes>", "of an archive: 500MB, 1.5GiB")
+  .option("--outage <time>", "how long archives must be able to wait in Redis", "1h")
+  .option("--redis-memory <bytes>", "Redis' maxmemory; default: that of the manifests", "768MB")
+  .option("--worker-rate <bytes>", "what network and stores give one worker each second", "100MB")
+  .option("--latency <time>", "of one request to a store", "50ms")
+  .option("--no-tls", "the stores are reached without TLS")
+  .option("--price-reads <price>", "of 1,000 reads (GET, HEAD)")
+  .option("--price-writes <price>", "of 1,000 writes (PUT, POST)")
+  .option("--price-gb <price>", "of a GB in or out")
+  .option("--json", "print the estimate as JSON")
+  .addHelpText("after", "\ndocs/capacity.md has the arithmetic and its figures.")
+  .action(async (options) => (await import("./capacity/command.ts")).capacityCommand(options))
+
 // Listed here, and run without all of this: apps/entry.mjs loads their mains.
 for (const [name, does] of [
   ["ingest", "take callbacks and enqueue their archives, until a signal stops it"],

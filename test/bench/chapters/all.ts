@@ -1,3 +1,4 @@
+import { capacity } from "./capacity.ts"
 import type { Chapter } from "./chapter.ts"
 import { clients } from "./clients.ts"
 import { digests } from "./digests.ts"
@@ -20,6 +21,7 @@ export const CHAPTERS: readonly Chapter[] = [
   small,
   projects,
   ingest,
+  capacity,
   distance,
   tls,
   clients,
