@@ -40,5 +40,5 @@ export const FIGURES = {
   workerCpuSecondsPerGib: of(1.38, "s", "digests", "a worker's processor time for a GiB, with SHA-256"),
   tlsCpuSecondsPerGib: of(0.72, "s", "tls", "what TLS adds to a GiB, both directions together"),
   ingestCpuMs: of(0.101, "ms", "ingest", "ingest's processor time for a signed callback"),
-  ingestPerSecond: of(9_063, "callbacks/s", "ingest", "signed callbacks that one ingest process takes"),
+  ingestPerSecond: of(9_063, "callbacks/s", "ingest", "signed callbacks that one ingest takes"),
 } as const satisfies Record<string, Figure>
