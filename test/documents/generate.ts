@@ -5,6 +5,7 @@ import { DASHBOARD_FILES } from "../../observability/dashboards/documents.ts"
 import { capacityDocument } from "./capacity.ts"
 import { endpointsDocument } from "./endpoints.ts"
 import { errorsDocument } from "./errors.ts"
+import { logsDocument } from "./logs.ts"
 import { metricsDocument } from "./metrics.ts"
 import { projectsDocument } from "./projects.ts"
 import { prometheusRule, rulesFile } from "./rules.ts"
@@ -17,6 +18,7 @@ export const DOCUMENTS: Readonly<Record<string, () => string>> = {
   ".env.example": envExample,
   "docs/settings.md": settingsDocument,
   "docs/metrics.md": metricsDocument,
+  "docs/logs.md": logsDocument,
   "docs/errors.md": errorsDocument,
   "docs/endpoints.md": endpointsDocument,
   "docs/simulator.md": simulatorDocument,

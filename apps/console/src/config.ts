@@ -4,6 +4,7 @@ import {
   ConfigurationError,
   type Environment,
   flag,
+  logFormat,
   logLevel,
   networks,
   port,
@@ -40,6 +41,7 @@ const headerName = () =>
 export const schema = z.object({
   ...REDIS_SETTINGS,
   LOG_LEVEL: logLevel(),
+  LOG_FORMAT: logFormat(),
   UNSEAL_QUEUE: text("a name"),
   UNSEAL_HOST: text("an address or a name").optional(),
   UNSEAL_PORT: port(),

@@ -19,9 +19,9 @@ const isLoopback = (host: string | undefined): boolean =>
 
 /** The console's process, from its settings to its end (`runProcess`). */
 export const runConsole = (): Promise<void> =>
-  runProcess("console", async ({ logger }) => {
+  runProcess("console", async ({ logger, configureLog }) => {
     const config = readConfig()
-    logger.level = config.LOG_LEVEL
+    configureLog(config)
     const registry = createRegistry()
     const metrics = createConsoleMetrics(registry)
     await reachRedis(config)

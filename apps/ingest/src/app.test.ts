@@ -36,6 +36,11 @@ describe("a callback", () => {
         traceparent,
       },
     ])
+    // The line is written when the answer has been.
+    const traceId = "4bf92f3577b34da6a3ce929d0e0e4736"
+    await expect
+      .poll(() => app.logs, { timeout: 30_000 })
+      .toContainEqual(expect.objectContaining({ msg: "callback", traceId, jobId, archiveId: ARCHIVE_ID }))
   })
 
   it("that comes twice is a duplicate: 200 with the same id", async () => {

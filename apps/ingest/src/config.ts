@@ -7,6 +7,7 @@ import {
   type Environment,
   flag,
   integer,
+  logFormat,
   logLevel,
   milliseconds,
   networks,
@@ -21,6 +22,7 @@ import { z } from "zod"
 export const schema = z.object({
   ...REDIS_SETTINGS,
   LOG_LEVEL: logLevel(),
+  LOG_FORMAT: logFormat(),
   UNSEAL_QUEUE: text("a name"),
   UNSEAL_REDIS_DURABILITY: choice(["require", "warn"]),
   UNSEAL_REDIS_REPLICAS: integer({ min: 0, max: 5 }),

@@ -30,9 +30,9 @@ export type IngestVariant = Pick<ProducerOptions, "jobIdOf">
 
 /** Ingest's process, from its settings to its end (`runProcess`). */
 export const runIngest = (variant: IngestVariant = {}): Promise<void> =>
-  runProcess("ingest", async ({ logger, fail }) => {
+  runProcess("ingest", async ({ logger, configureLog, fail }) => {
     const config = readConfig()
-    logger.level = config.LOG_LEVEL
+    configureLog(config)
     const registry = createRegistry({ projectLabel: config.UNSEAL_METRICS_PROJECT_LABEL })
     const tracing = await startTracing("ingest", env, logger)
     await reachRedis(config)

@@ -4,6 +4,7 @@ import { readSecretFile } from "@unseal/service/settings/environment"
 import {
   ConfigurationError,
   type Environment,
+  logFormat,
   logLevel,
   readSettings,
   readTogether,
@@ -18,14 +19,14 @@ export type SimulatorConfig = ReturnType<typeof readConfig>
 export function readConfig(given: Environment = process.env) {
   const complete = isComplete(given)
   const env = complete ? withEverything(given) : given
-  const [own, { LOG_LEVEL }, credential, users] = readTogether(
+  const [own, log, credential, users] = readTogether(
     () => readOwnSettings(env),
-    () => readSettings("simulator", z.object({ LOG_LEVEL: logLevel() }), env),
+    () => readSettings("simulator", z.object({ LOG_LEVEL: logLevel(), LOG_FORMAT: logFormat() }), env),
     () => readCredential(env),
     () => readUsers(env.SIMULATOR_S3_POLICIES_FILE),
   )
   // The folder of a simulator that is complete by itself; `null` if settings say what it is for.
-  return { ...own, LOG_LEVEL, credential, users, env, directory: complete ? directoryOf(given) : null }
+  return { ...own, ...log, credential, users, env, directory: complete ? directoryOf(given) : null }
 }
 
 function readOwnSettings(env: Environment): z.output<typeof SETTINGS> {

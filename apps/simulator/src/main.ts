@@ -24,9 +24,9 @@ import type { Credential } from "./s3/access/authorization.ts"
 import { joined } from "./s3/access/policies.ts"
 import { startS3Server } from "./s3/http/server.ts"
 
-await runProcess("simulator", async ({ logger }) => {
+await runProcess("simulator", async ({ logger, configureLog }) => {
   const config = readConfig()
-  logger.level = config.LOG_LEVEL
+  configureLog(config)
   const credentials = uploadCredential(config)
   const s3 = await startBuckets(config, credentials)
   const store =
@@ -52,7 +52,7 @@ await runProcess("simulator", async ({ logger }) => {
     keyTemplate: config.SIMULATOR_KEY_TEMPLATE,
     oaepHash: config.SIMULATOR_OAEP_HASH,
     form,
-    observer: logTo(logger),
+    observer: logTo(logger.child({ projectId: config.SIMULATOR_PROJECT_ID })),
     ...callbacksOf(config, badDay.nextCallback),
   })
 

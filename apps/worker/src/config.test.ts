@@ -24,6 +24,7 @@ test("four settings are enough, and the rest has the documented defaults", () =>
   expect(settings).toEqual({
     REDIS_URL: "redis://127.0.0.1:6379",
     LOG_LEVEL: "info",
+    UNSEAL_METRICS_PROJECT_LABEL: true,
     UNSEAL_QUEUE: "unseal",
     UNSEAL_REDIS_DURABILITY: "require",
     UNSEAL_ADMIN_PORT: 9091,

@@ -10,6 +10,7 @@ import {
   type Environment,
   flag,
   integer,
+  logFormat,
   logLevel,
   milliseconds,
   parsed,
@@ -30,6 +31,7 @@ const hostList = () =>
 export const schema = z.object({
   ...REDIS_SETTINGS,
   LOG_LEVEL: logLevel(),
+  LOG_FORMAT: logFormat(),
   UNSEAL_QUEUE: text("a name"),
   UNSEAL_REDIS_DURABILITY: choice(["require", "warn"]),
   UNSEAL_HOST: text("an address or a name").optional(),

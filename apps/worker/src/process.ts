@@ -27,11 +27,11 @@ export const runWorker = ({
   consumer,
   stores,
 }: WorkerVariant = {}): Promise<void> =>
-  runProcess("worker", async ({ logger, fail }) => {
+  runProcess("worker", async ({ logger, configureLog, fail }) => {
     const config = readConfig()
     const { settings } = config
     useProxies(config.env)
-    logger.level = settings.LOG_LEVEL
+    configureLog(settings)
     const registry = createRegistry({ projectLabel: settings.UNSEAL_METRICS_PROJECT_LABEL })
     const tracing = await startTracing("worker", config.env, logger)
     await reachRedis(settings)

@@ -2,6 +2,7 @@ import { counted } from "@unseal/archive/counted"
 import { createByteBudget } from "@unseal/archive/decrypt/budget"
 import { createConnectionMetrics } from "@unseal/observer/connection-metrics"
 import { createObserver } from "@unseal/observer/observer"
+import { archiveIn } from "@unseal/queue/jobs/job"
 import type { RedisClient } from "@unseal/queue/redis/client"
 import { type RedisHealth, watchRedis } from "@unseal/queue/redis/health"
 import { type Consumer, type ConsumerOptions, createConsumer } from "@unseal/queue/run/consumer"
@@ -107,7 +108,10 @@ export function createWorker(options: WorkerOptions): Worker {
       },
       stuck(jobId, err) {
         metrics.stuck()
-        logger.error({ jobId, err }, "archive is stuck: its run is ended")
+        logger.error(
+          { jobId, ...archiveIn(jobId), code: "ERR_RUN_STUCK", err },
+          "archive is stuck: its run is ended",
+        )
       },
       stalled: metrics.stalled,
     },

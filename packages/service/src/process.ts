@@ -1,12 +1,14 @@
 import { flushCompileCache } from "node:module"
 import { logConsole } from "./log/library-console.ts"
-import { createLogger, type Logger } from "./log/logger.ts"
+import { createLogger, type LogFormat, type Logger, setLogFormat } from "./log/logger.ts"
 import { ConfigurationError } from "./settings/settings.ts"
 
 /** The arguments of a process's `main`. */
 export interface ProcessContext {
-  /** At level `info` until `main` sets the configured `level`. */
+  /** At level `info`, and in the form for where its lines go, until `configureLog` is called. */
   readonly logger: Logger
+  /** Takes the settings of the log. */
+  configureLog(settings: { readonly LOG_LEVEL: string; readonly LOG_FORMAT?: LogFormat | undefined }): void
   /** Ends the process with 1, after a last line that says why. */
   readonly fail: (error: unknown, message: string) => never
 }
@@ -26,7 +28,7 @@ export const STOP_TIMEOUT_MS = 8_000
 const SAME_SIGNAL_MS = 2_000
 
 /**
- * Runs `main` as the process `name`. Logs one JSON line `"msg":"listening"` with the ports once it resolves. SIGTERM, SIGINT or
+ * Runs `main` as the process `name`. Logs one line `"msg":"listening"` with the ports once it resolves. SIGTERM, SIGINT or
  * SIGHUP stop the process. Exit codes: 0 stopped · 1 failed to start, an uncaught error, a second signal more than 2 s after the
  * first, or not stopped within 8 s · 2 a `ConfigurationError`, whose problems go to stderr, one per line.
  */
@@ -40,10 +42,14 @@ export async function runProcess(
     logger.fatal({ err }, message)
     process.exit(1)
   }
+  function configureLog({ LOG_LEVEL, LOG_FORMAT }: Parameters<ProcessContext["configureLog"]>[0]): void {
+    logger.level = LOG_LEVEL
+    if (LOG_FORMAT !== undefined) setLogFormat(LOG_FORMAT)
+  }
   process.on("uncaughtException", (error) => fail(error, "uncaught exception"))
   process.on("unhandledRejection", (reason) => fail(reason, "unhandled rejection"))
 
-  const starting = Promise.resolve().then(() => main({ logger, fail }))
+  const starting = Promise.resolve().then(() => main({ logger, configureLog, fail }))
   let stoppingSince: number | undefined
   const stop = async (signal: NodeJS.Signals): Promise<void> => {
     if (stoppingSince !== undefined) {

@@ -3,6 +3,7 @@ import { spawnSync } from "node:child_process"
 import { setTimeout as sleep } from "node:timers/promises"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { codeIn, compareWithDocument, exposedIn, rowsOf } from "../../documents/exposed.ts"
+import { COMMON_FIELDS, LOG_EVENTS } from "../../documents/logs.ts"
 import { ensureProgram } from "../../harness/programs.ts"
 import { PROJECT_ID, type System, startSystem } from "../../harness/system.ts"
 
@@ -68,6 +69,20 @@ describe.each(["ingest", "worker"] as const)("the metrics of a running %s", (pro
       expect(name).not.toMatch(/_(ms|milliseconds|minutes|kb|mb|percent|gauge|counter|histogram)(_|$)/)
     }
   })
+})
+
+it("every line that a running process has logged is documented, with its fields", () => {
+  const lines = [system.ingest, system.simulator, ...system.workers].flatMap(({ log }) => log)
+  expect(lines.length).toBeGreaterThan(10)
+  for (const line of lines) {
+    const event = LOG_EVENTS.find(({ msg, by }) => msg === line.msg && by.some((name) => name === line.name))
+    expect(event, `${line.name}: ${line.msg}`).toBeDefined()
+    const undocumented = Object.keys(line).filter(
+      (field) => ![...event!.fields, ...COMMON_FIELDS].includes(field),
+    )
+    expect(undocumented, String(line.msg)).toEqual([])
+    expect(event!.level, String(line.msg)).toContain(line.level)
+  }
 })
 
 describe("the endpoints of running processes", () => {

@@ -48,7 +48,7 @@ test("a committed archive is one line with its size and speed, and one count", a
   expect(lines[0]).toMatchObject({
     ...{ level: "info", msg: "archive committed", jobId: "j1", archiveId: "a1", projectId: "100001" },
     ...{ outcome: "committed", size: 10_000_000, seconds: 2, megabytesPerSecond: 5, tail: "pkcs7" },
-    ...{ syncErrors: 0, attempt: 2 },
+    ...{ syncErrors: 0, attempt: 2, traceId: "0af7651916cd43dd8448eb211c80319c" },
   })
   const text = (await samples()).join("\n")
   expect(text).toContain(`unseal_archives_total{project="100001",outcome="committed",code="none"} 1`)

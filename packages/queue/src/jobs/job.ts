@@ -101,6 +101,12 @@ function withoutUndefined(data: z.infer<typeof payloadSchema>): JobPayload {
   }
 }
 
+/** The archive that a job's id names, for log lines; nothing if it is no id of ours. */
+export function archiveIn(jobId: string): { readonly projectId?: string; readonly archiveId?: string } {
+  const [projectId, archiveId] = jobId.split("_")
+  return projectId === undefined || archiveId === undefined ? {} : { projectId, archiveId }
+}
+
 /**
  * The job's id: one per project, archive and encrypted password. Because it depends on the password, a forged callback can't take
  * the true one's id. Because it contains nothing that changes between callbacks, duplicates get the same id.

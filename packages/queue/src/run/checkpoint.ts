@@ -7,6 +7,7 @@ import type {
 import { untilAborted, withDeadline } from "@unseal/archive/waiting"
 import { z } from "zod"
 import { findArchiveJobs } from "../jobs/archive-jobs.ts"
+import { archiveIn } from "../jobs/job.ts"
 import { checkpointKey, lockKey } from "../names.ts"
 import type { RedisClient } from "../redis/client.ts"
 import type { QueueLogger } from "../redis/error-log.ts"
@@ -105,7 +106,10 @@ export function openCheckpointLog(options: CheckpointOptions): CheckpointLog & {
         fields = await untilAborted(connection.hgetall(key), signal)
       } catch (error) {
         if (!(error instanceof Error && error.message.startsWith("WRONGTYPE"))) throw error
-        options.logger?.warn({ jobId, err: error }, "checkpoint is damaged: starting over")
+        options.logger?.warn(
+          { jobId, ...archiveIn(jobId), err: error },
+          "checkpoint is damaged: starting over",
+        )
         await clear()
         return null
       }
@@ -116,7 +120,10 @@ export function openCheckpointLog(options: CheckpointOptions): CheckpointLog & {
         upload = fields.upload ?? ""
         return found
       } catch (error) {
-        options.logger?.warn({ jobId, err: error }, "checkpoint is damaged: starting over")
+        options.logger?.warn(
+          { jobId, ...archiveIn(jobId), err: error },
+          "checkpoint is damaged: starting over",
+        )
         return null
       }
     },

@@ -6,7 +6,7 @@ import { COMPLETED_METRICS } from "../accounting.ts"
 import { PacedWorker } from "../bullmq/paced-worker.ts"
 import { renewStartTag } from "../enqueue/fair-queue.ts"
 import { JOB_OPTIONS } from "../enqueue/job-options.ts"
-import type { JobPayload } from "../jobs/job.ts"
+import { archiveIn, type JobPayload } from "../jobs/job.ts"
 import { queueKey, queuePrefix } from "../names.ts"
 import { duplicatePatiently, type RedisClient } from "../redis/client.ts"
 import { createErrorLog, type QueueLogger } from "../redis/error-log.ts"
@@ -111,7 +111,10 @@ export function createConsumer<Result extends RunResult>(options: ConsumerOption
   })
   const room = createRoom({
     close(jobId) {
-      logger?.info({ jobId }, "a job that may end its worker runs alone: no other is taken meanwhile")
+      logger?.info(
+        { jobId, ...archiveIn(jobId) },
+        "a job that may end its worker runs alone: no other is taken meanwhile",
+      )
       worker.pause(true).catch((error) => logError(error, "queue failed"))
     },
     open: () => {

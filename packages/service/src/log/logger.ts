@@ -2,11 +2,12 @@ import { type DestinationStream, type Logger, pino, stdTimeFunctions } from "pin
 import { VERSION } from "../version.ts"
 import { serializeError } from "./error-serializer.ts"
 import { redact } from "./redact.ts"
+import { painted, textOf } from "./text.ts"
 
 export type { Logger } from "pino"
 
 /**
- * A logger that writes one JSON object per line to stdout (or `destination`): ISO time, process name, version. Secrets become
+ * A logger that writes one JSON object per line to `destination`, or to stdout in the form that `setLogFormat` says: ISO time, process name, version. Secrets become
  * `[redacted]`. Errors keep type, code, message, stack and causes. The bindings of a `child` are not checked.
  */
 export function createLogger(name: string, level: string, destination?: DestinationStream): Logger {
@@ -19,6 +20,16 @@ export function createLogger(name: string, level: string, destination?: Destinat
   }
   if (destination === undefined) standardOutput ??= openStandardOutput()
   return pino(options, destination ?? standardOutput)
+}
+
+/** What lines on standard output look like. */
+export type LogFormat = "json" | "text"
+
+let format: LogFormat = process.stdout.isTTY ? "text" : "json"
+
+/** Sets the form of all lines on standard output from now on. By default it is text on a terminal, and JSON elsewhere. */
+export function setLogFormat(to: LogFormat): void {
+  format = to
 }
 
 let standardOutput: DestinationStream | undefined
@@ -39,7 +50,7 @@ function openStandardOutput(): DestinationStream {
   return {
     write(line) {
       if (lines === "") setImmediate(flush)
-      lines += line
+      lines += format === "text" ? textOf(line, painted) : line
     },
   }
 }

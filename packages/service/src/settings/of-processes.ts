@@ -29,6 +29,12 @@ export const PROCESS_SETTINGS = {
     default: "info",
     meaning: "the least severe lines that are logged",
   },
+  LOG_FORMAT: {
+    for: EVERY_SERVER,
+    default: null,
+    meaning:
+      "form of the log: one JSON object per line, or text for people. Unset, it is text if standard output is a terminal",
+  },
   UNSEAL_QUEUE: {
     for: ["ingest", "worker", "console", "cli"],
     default: "unseal",

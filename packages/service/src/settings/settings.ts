@@ -132,6 +132,9 @@ export const url = (schemes: readonly string[]) =>
 /** Any non-empty text; `takes` says what it is. */
 export const text = (takes = "text") => taking(takes, z.string())
 
+/** The forms of `LOG_FORMAT`. Absent, the output decides. */
+export const logFormat = () => choice(["json", "text"]).optional()
+
 /** The levels of `LOG_LEVEL`, as pino has them. */
 export const logLevel = () => choice(["trace", "debug", "info", "warn", "error", "fatal", "silent"])
 
