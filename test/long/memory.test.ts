@@ -76,11 +76,14 @@ test("ingest, with callbacks of a thousand projects on 64 connections", async ()
   closing.push(() => rm(directory, { recursive: true }))
   const redis = await startRedis()
   closing.push(() => redis.close())
-  const projects = Array.from({ length: PROJECTS }, (_, index) => ({
-    ...{ id: String(100_000 + index), signatureSecret: `secret-of-the-project-${index}` },
+  const secrets = Array.from({ length: PROJECTS }, (_, index) => `secret-of-the-project-${index}`)
+  const projects = secrets.map((_, index) => ({
+    ...{ id: String(100_000 + index), signatureSecretFile: join(directory, `${index}.signature`) },
     ...{ source: "s3://recordings?region=eu-central-1", destination: "s3://decrypted?region=eu-central-1" },
     keys: "/nonexistent",
   }))
+  for (const [index, { signatureSecretFile }] of projects.entries())
+    await writeFile(signatureSecretFile, secrets[index]!, { mode: 0o600 })
   await writeFile(join(directory, "projects.json"), JSON.stringify({ projects }), { mode: 0o600 })
   const ingest = await startApp("ingest", {
     env: {
@@ -96,12 +99,13 @@ test("ingest, with callbacks of a thousand projects on 64 connections", async ()
   let next = 0
   const lane = async () => {
     while (next < CALLBACKS) {
-      const { id, signatureSecret } = projects[next++ % PROJECTS]!
+      const project = next++ % PROJECTS
+      const { id } = projects[project]!
       const body = JSON.stringify({
         ...{ id: randomUUID(), event: "archive", status: "uploaded", partnerId: Number(id), size: 5_000_000 },
         password: Buffer.alloc(256, 7).toString("base64"),
       })
-      const status = await post(agent, ingest.ports.http!, `/callbacks/${id}`, body, signatureSecret)
+      const status = await post(agent, ingest.ports.http!, `/callbacks/${id}`, body, secrets[project]!)
       statuses.set(status, (statuses.get(status) ?? 0) + 1)
     }
   }
