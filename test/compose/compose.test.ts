@@ -3,10 +3,12 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { promisify } from "node:util"
+import { isPasswordOf } from "@unseal/service/password-hash"
 import { defaultOf, SETTINGS, type SettingName } from "@unseal/service/settings/table"
 import { readConfig as readSimulatorConfig } from "@unseal/simulator/config"
 import { settingRows } from "@unseal/simulator/settings"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import { readConfig as readConsoleConfig } from "../../apps/console/src/config.ts"
 import { readConfig as readIngestConfig } from "../../apps/ingest/src/config.ts"
 import { readConfig as readWorkerConfig } from "../../apps/worker/src/config.ts"
 import { ROOT, readCompose, readYaml, SECRETS, type Service } from "./compose-file.ts"
@@ -19,7 +21,7 @@ const isUnseal = ({ image }: Service) => image.startsWith("unseal:")
 const own = all.filter(([, service]) => isUnseal(service))
 /** The process that a service of ours runs. */
 const processOf = ({ command = [] }: Service) =>
-  (["ingest", "worker", "simulator"] as const).find((name) => name === command[0]) ?? "cli"
+  (["ingest", "worker", "console", "simulator"] as const).find((name) => name === command[0]) ?? "cli"
 
 const run = promisify(execFile)
 
@@ -126,6 +128,7 @@ describe("docker-compose.yml", () => {
     const admin = {
       ingest: defaultOf("UNSEAL_ADMIN_PORT", "ingest"),
       worker: defaultOf("UNSEAL_ADMIN_PORT", "worker"),
+      console: defaultOf("UNSEAL_ADMIN_PORT", "console"),
     }
     const control = settingRows().find(({ name }) => name === "SIMULATOR_PORT")!.default
     const inside = (name: string) => services[name]!.ports!.map((port) => port.split(":")[2])
@@ -134,6 +137,8 @@ describe("docker-compose.yml", () => {
 
     expect(inside("ingest")).toEqual([callbacks, admin.ingest])
     expect(inside("simulator")).toEqual([control])
+    expect(inside("console")).toEqual([defaultOf("UNSEAL_PORT", "console"), admin.console])
+    expect(asked("console")).toBe(admin.console)
     expect(asked("ingest")).toBe(admin.ingest)
     expect(asked("worker")).toBe(admin.worker)
     expect(asked("simulator")).toBe(control)
@@ -162,6 +167,25 @@ describe("docker-compose.yml", () => {
     const folder = join(ROOT, mounted!, providers[0]!.options.path.slice(at!.length))
     expect(providers.map(({ options }) => options.path)).toEqual([`${at}/dashboards`])
     expect(readdirSync(folder)).toContain("unseal-overview.json")
+  })
+
+  it("has a console whose user has the password that the file says", async () => {
+    const { environment, volumes: mounts } = services.console!
+    const [source, target] = mounts![0]!.split(":") as [string, string]
+    expect(environment!.UNSEAL_CONSOLE_USERS_FILE).toBe(target)
+    const path = join(ROOT, source)
+    const { users, UNSEAL_CONSOLE_WRITE } = readConsoleConfig({
+      ...environment!,
+      UNSEAL_CONSOLE_USERS_FILE: path,
+    })
+    expect(UNSEAL_CONSOLE_WRITE).toBe(true)
+    const said = /user (\w+), password ([\w-]+)\./.exec(
+      readFileSync(join(ROOT, "docker-compose.yml"), "utf8"),
+    )!
+    const user = users!.get(said[1]!)!
+    expect(user.role).toBe("operator")
+    expect(await isPasswordOf(user.hash, Buffer.from(said[2]!))).toBe(true)
+    expect(readFileSync(join(ROOT, "docs/compose.md"), "utf8")).toContain(`password \`${said[2]}\``)
   })
 
   it("knows the keys of its S3 store, and sends requests to services that are there", () => {

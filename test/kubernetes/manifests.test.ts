@@ -104,7 +104,7 @@ describe.each(ALL)("%s", (overlay) => {
         container.ports.map((port: KubernetesObject) => [port.name, port.containerPort]),
       )
       expect(ports.admin).toBe(Number(defaultOf("UNSEAL_ADMIN_PORT", process!)))
-      expect(ports.http).toBe(process === "ingest" ? Number(defaultOf("UNSEAL_PORT", "ingest")) : undefined)
+      expect(ports.http).toBe(process === "worker" ? undefined : Number(defaultOf("UNSEAL_PORT", process!)))
       for (const probe of ["startupProbe", "livenessProbe", "readinessProbe"]) {
         const { path, port } = container[probe].httpGet
         expect([path, port]).toEqual([probe === "readinessProbe" ? "/readyz" : "/healthz", "admin"])
@@ -136,7 +136,9 @@ describe.each(ALL)("%s", (overlay) => {
       Object.values(project).filter((value) => typeof value === "string" && value.startsWith("/")),
     )
     expect(paths.length).toBeGreaterThan(2)
-    for (const { name, container, template } of ownWorkloadsOf(overlay)) {
+    for (const { name, container, template, process } of ownWorkloadsOf(overlay)) {
+      // It reads no projects: a test of its own says what it has.
+      if (process === "console") continue
       const root = await mkdtemp(join(tmpdir(), "unseal-mounts-"))
       try {
         const mounts: string[] = container.volumeMounts.map(({ mountPath }: KubernetesObject) => mountPath)
@@ -176,6 +178,21 @@ describe.each(ALL)("%s", (overlay) => {
         await rm(root, { recursive: true })
       }
     }
+  })
+
+  test("gives the console its users and the way to Redis, and neither keys nor credentials", () => {
+    const console = ownWorkloadsOf(overlay).find(({ process }) => process === "console")
+    if (overlay === "minimal" || overlay === "variant") return expect(console).toBeUndefined()
+    const { container, template } = console!
+    expect(container.volumeMounts.map(({ mountPath }: KubernetesObject) => mountPath).toSorted()).toEqual([
+      "/etc/unseal/console",
+      "/etc/unseal/redis",
+      "/tmp",
+    ])
+    expect(template.spec.volumes.flatMap(({ secret }: KubernetesObject) => secret?.secretName ?? [])).toEqual(
+      ["unseal-redis", "unseal-console"],
+    )
+    expect(Object.keys(template.metadata.labels).join()).not.toContain("azure")
   })
 
   test("runs every container restricted, without a token, on a read-only file system", () => {
@@ -234,11 +251,11 @@ describe.each(ALL)("%s", (overlay) => {
     const identity = overlay === "aws" ? [80] : []
     for (const { process, template } of ownWorkloadsOf(overlay)) {
       const { labels } = template.metadata
-      const stores = process === "ingest" ? [] : [443, ...identity]
+      const stores = process === "ingest" || process === "console" ? [] : [443, ...identity]
       expect(new Set(flowsOf(labels, "egress"))).toEqual(new Set([53, ...redis, ...stores]))
       const scraped = process === "cli" ? [] : ["admin"]
       expect(new Set(flowsOf(labels, "ingress"))).toEqual(
-        new Set(process === "ingest" ? ["http", "admin"] : scraped),
+        new Set(process === "ingest" || process === "console" ? ["http", "admin"] : scraped),
       )
     }
   })

@@ -55,7 +55,7 @@ export function workloadsOf(overlay: string) {
     const command = container.args[0]
     const process: ProcessName | null = !container.image.startsWith("unseal:")
       ? null
-      : command === "ingest" || command === "worker"
+      : command === "ingest" || command === "worker" || command === "console"
         ? command
         : "cli"
     return { object, name: object.metadata.name as string, template, container, process }
