@@ -6,6 +6,8 @@ const status = document.getElementById("live")
 const LONGEST_PAUSE_MS = 30_000
 const ANSWER_WITHIN_MS = 10_000
 let failures = 0
+/** When the page was up to date last. */
+let since
 let timer
 let asking
 
@@ -59,7 +61,6 @@ async function refresh() {
   schedule(Math.min(every * 2 ** failures, Math.max(LONGEST_PAUSE_MS, every)))
 }
 
-let since
 function say(text) {
   if (failures === 0) since = clock()
   document.body.classList.toggle("stale", failures > 0)
