@@ -1,5 +1,5 @@
 /** The rules against the code's own tables, and the runbook against the rules. */
-import { readFileSync } from "node:fs"
+import { readdirSync, readFileSync } from "node:fs"
 import { join, resolve } from "node:path"
 import { describeMetrics, type MetricDescription } from "@unseal/service/metrics"
 import { expect, test } from "vitest"
@@ -116,6 +116,29 @@ test("the runbook's links lead to its sections, and its metrics exist", () => {
   for (const [span] of runbook.matchAll(/`[^`\n]*\bunseal[_:][^`\n]*`/g)) {
     expect(problemsOf(span)).toEqual([])
     for (const name of span.match(/unseal:[\w:]+/g) ?? []) expect(recorded).toContain(name)
+  }
+})
+
+/** The titles of the panels of each dashboard, by the dashboard's title. */
+const panels = new Map(
+  readdirSync(join(root, "observability/grafana/dashboards")).map((file) => {
+    const text = readFileSync(join(root, "observability/grafana/dashboards", file), "utf8")
+    const board = JSON.parse(text) as {
+      title: string
+      panels: { title: string; panels?: { title: string }[] }[]
+    }
+    const titles = board.panels.flatMap(({ title, panels: inner = [] }) => [
+      title,
+      ...inner.map((panel) => panel.title),
+    ])
+    return [board.title.replace("Unseal: ", ""), titles]
+  }),
+)
+
+test("each section of the runbook names a panel that its dashboard has", () => {
+  for (const [title, text] of sections.filter(([title]) => title.startsWith("Unseal"))) {
+    const [, panel, board] = /^\*\*See it\.\*\* Panel \*([^*]+)\* \(([^)]+)\)\. /m.exec(text) ?? []
+    expect(panels.get(board ?? "") ?? [], title).toContain(panel)
   }
 })
 

@@ -36,7 +36,7 @@ export const EXPECTED: Readonly<Record<string, ExpectedAlerts>> = {
   kill: { ...OURS, fire: ["UnsealWorkersLost"], may: KILLED },
   steps: { ...OURS, fire: ["UnsealWorkersLost"], may: KILLED, setUp: LATE_WORKERS },
   sigterm: { ...NOBODYS, may: ["UnsealQueueUnobserved"], instead: "archives are handed back" },
-  sigstop: { ...OURS, fire: ["UnsealWorkersLost", "UnsealTargetDown"], may: KILLED },
+  sigstop: { ...OURS, fire: ["UnsealWorkersLost"], may: ["UnsealTargetDown", ...KILLED] },
   block: { ...OURS, fire: ["UnsealWorkersLost"], may: ["UnsealTargetDown", ...KILLED], setUp: LATE_WORKERS },
   "lock-lost": { ...OURS, fire: ["UnsealWorkersLost"], setUp: ["UnsealQueueUnobserved", ...LATE_WORKERS] },
   "two-contents": {
