@@ -1,5 +1,5 @@
 /** Prometheus's own opinion of the rules: that they are valid, and what they do. */
-import { mkdtemp, rm, writeFile } from "node:fs/promises"
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join, resolve } from "node:path"
 import { dump } from "js-yaml"
@@ -40,6 +40,17 @@ test("promtool accepts the rules", async () => {
     ok: true,
     said: expect.stringContaining("SUCCESS"),
   })
+})
+
+test("promtool understands every query in the runbook", async () => {
+  const runbook = await readFile(resolve(import.meta.dirname, "../../docs/runbook.md"), "utf8")
+  const queries = [...runbook.matchAll(/`([^`\n]*\bunseal[_:][^`\n]*)`/g)].map(([, query]) => query!)
+  expect(queries.length).toBeGreaterThan(20)
+  const rules = queries.map((expr, index) => ({ record: `runbook:query_${index}`, expr }))
+  const file = join(directory, "runbook.yml")
+  await writeFile(file, dump({ groups: [{ name: "runbook", rules }] }))
+  const { ok, said } = await promtool("check", "rules", file)
+  expect(ok, said).toBe(true)
 })
 
 test.each(TIMELINES)(
