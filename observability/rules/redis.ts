@@ -52,7 +52,7 @@ export function redisRules({ span }: Clock): Group {
         alert: "UnsealRedisRestarted",
         ...{ severity: "info", owner: "deployment", for: span(0) },
         expr: `${by("max", uptime)} + ${5} < ${by("max", `max_over_time(${uptime}[${span(15 * MINUTE)}])`)}`,
-        summary: "Redis restarted or failed over",
+        summary: "Redis restarted, or a younger server took over",
         description:
           "The Redis that holds the queue has been up for {{ $value | humanizeDuration }}, and an older one held it a few minutes ago.",
       },

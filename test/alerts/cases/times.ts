@@ -14,7 +14,7 @@ export const FORGOTTEN: readonly Case[] = [
     alert: "UnsealRedisRestarted",
     ...{ severity: "info", owner: "deployment", labels: {} },
     series: { unseal_redis_uptime_seconds: [grows(60), stays(30)] },
-    summary: "Deployment: Redis restarted or failed over",
+    summary: "Deployment: Redis restarted, or a younger server took over",
     description:
       "The Redis that holds the queue has been up for 35s, and an older one held it a few minutes ago.",
   },
