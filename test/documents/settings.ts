@@ -41,7 +41,7 @@ export function settingsDocument(): string {
   })
   return generated(
     "Settings",
-    "Settings are environment variables. For each secret, `NAME_FILE` may name a file that holds it. An unknown `UNSEAL_…` name is an error with a suggestion. All problems are reported together. The SDKs keep their own names (`AWS_…`, `AZURE_…`). [.env.example](../.env.example) has all settings, commented out, and says how to load it.",
+    "Settings are environment variables. For each secret, `NAME_FILE` may name a file that holds it. An unknown `UNSEAL_…` name is an error with a suggestion. All problems are reported together. The SDKs keep their own names (`AWS_…`, `AZURE_…`), and so does [tracing](tracing.md) (`OTEL_…`). [.env.example](../.env.example) has all settings, commented out, and says how to load it.",
     "*For* lists the processes that read a setting. The others ignore it, so one file can serve all processes. The simulator has [its own settings](simulator.md#settings).",
     table(["name", "for", "takes", "default", "meaning"], rows),
   )
@@ -63,6 +63,7 @@ export function envExample(): string {
     "#   set -a; . ./.env; set +a",
     "# Put a value with & or a space into single quotes: UNSEAL_SOURCE='s3://bucket?region=eu-west-1&profile=recordings'",
     "# The SDKs keep their own names: AWS_ACCESS_KEY_ID, AWS_REGION, AZURE_STORAGE_CONNECTION_STRING, ...",
+    "# So does tracing (docs/tracing.md): OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_TRACES_SAMPLER, ...",
     "",
   ]
   return `${head.join("\n")}\n${rows.join("\n")}`

@@ -10,6 +10,7 @@ import { PROJECT_ID } from "../harness/system.ts"
 import { searchMemory } from "./process-memory.ts"
 import {
   cli,
+  collector,
   committed,
   held,
   live,
@@ -86,6 +87,20 @@ describe("after success, failure, retries, hand-back and kill, no secret is", ()
     ])
     expect(lines.length).toBeGreaterThan(30)
     expect(leaked("words", [...lines, ...said])).toEqual([])
+  })
+
+  it("in the traces, and neither is a key of an object, a path or a query", () => {
+    const outcomes = new Set(collector.spans.map(({ attributes }) => attributes["unseal.outcome"]))
+    expect([...outcomes]).toEqual(
+      expect.arrayContaining(["committed", "dead-letter", "suspended", "enqueued"]),
+    )
+    expect(
+      leaked(
+        "traces",
+        collector.bodies.map((body, index) => [`request ${index}`, body]),
+      ),
+    ).toEqual([])
+    expect(collector.bodies.join()).not.toMatch(/archive\.ts|by-hand|X-Amz|uploadId|s3:\/\//)
   })
 
   it("in the metrics", async () => {

@@ -9,6 +9,7 @@ import { signCallback } from "@unseal/simulator/callbacks"
 import { createCertificate } from "@unseal/simulator/recording/openssl"
 import type { FaultAction } from "@unseal/simulator/s3/faults/plan"
 import { expect } from "vitest"
+import { type OtlpReceiver, startOtlpReceiver } from "../harness/otlp-receiver.ts"
 import { type AppProcess, type CliResult, startApp } from "../harness/process.ts"
 import { DESTINATION_NAME, S3_CREDENTIAL, SOURCE_NAME } from "../harness/stores.ts"
 import { PROJECT_ID } from "../harness/system.ts"
@@ -25,6 +26,7 @@ const callbackToken = randomBytes(24).toString("base64url")
 const passphrase = randomBytes(18).toString("base64url")
 
 export let system: WorkerSystem
+export let collector: OtlpReceiver
 /** The processes' folder for temporary files. */
 export let temporary: string
 let publicKey: X509Certificate["publicKey"]
@@ -134,6 +136,7 @@ async function start(
       UNSEAL_HOST: "127.0.0.1",
       UNSEAL_ADMIN_PORT: "0",
       TMPDIR: temporary,
+      ...collector.env,
       ...env,
     },
   })
@@ -144,6 +147,7 @@ async function start(
 /** Sends the secrets through the system. Afterwards everything that this file exports is set. */
 export async function runThroughEverything(): Promise<void> {
   system = await startWorkerSystem()
+  collector = await startOtlpReceiver()
   temporary = join(system.directory, "temporary")
   const keys = join(system.directory, "protected-keys")
   for (const path of [temporary, keys]) await mkdir(path)
@@ -286,4 +290,5 @@ export async function runThroughEverything(): Promise<void> {
 export async function stopAll(): Promise<void> {
   for (const [, app] of processes) await app.stop()
   await system?.close()
+  await collector?.close()
 }

@@ -12,6 +12,7 @@ import { projects } from "./projects.ts"
 import { small } from "./small.ts"
 import { starting } from "./starting.ts"
 import { tls } from "./tls.ts"
+import { tracing } from "./tracing.ts"
 
 /** In the order in which they run. docs/performance.md has the same order. */
 export const CHAPTERS: readonly Chapter[] = [
@@ -26,6 +27,7 @@ export const CHAPTERS: readonly Chapter[] = [
   tls,
   clients,
   digests,
+  tracing,
   files,
   starting,
 ]

@@ -77,7 +77,8 @@ export function createRunTraces(tracing: Tracing | undefined, queue: string): Ru
         "unseal.spans.left_out": known?.leftOut || undefined,
       })
       if (ending.kind === "dead-letter" || ending.kind === "retry" || ending.kind === "suspended")
-        span.fail(ending.code, ending.reason)
+        // Its reason names objects. The log has it, under this trace's id.
+        span.fail(ending.code)
       span.end()
       if (known !== undefined) known.isOver = true
     },

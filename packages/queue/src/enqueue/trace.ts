@@ -29,7 +29,7 @@ export type SendTracer = <Result extends object | null>(
 export function contextIn({
   traceparent,
   tracestate,
-}: { readonly [Field in keyof TraceContext]?: unknown }): TraceContext | undefined {
+}: { readonly [Field in keyof TraceContext | "projectId"]?: unknown }): TraceContext | undefined {
   if (typeof traceparent !== "string") return undefined
   return { traceparent, ...(typeof tracestate === "string" && { tracestate }) }
 }

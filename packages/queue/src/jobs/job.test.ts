@@ -104,3 +104,8 @@ test("unknown fields, even hostile ones, are dropped", () => {
   expect(payload).toEqual({ ...FIELDS, version: 1 })
   expect(Object.getPrototypeOf(payload)).toBe(Object.prototype)
 })
+
+test("a damaged trace is left out, and the archive is decrypted all the same", () => {
+  const damaged = { traceparent: "x", tracestate: 7, tracelink: "00-x", version: 1 }
+  expect(parseJobPayload({ ...FIELDS, ...damaged })).toEqual({ ...FIELDS, version: 1 })
+})
