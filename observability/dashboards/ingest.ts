@@ -4,7 +4,7 @@ import { ACKNOWLEDGED, ACKNOWLEDGED_SHARE, acknowledged, OWN_FAULT } from "./obj
 import { GREEN, graph, number, RED, YELLOW } from "./panels.ts"
 import { gauge, increase, ofProcess, processesWith, quantile, rate } from "./promql.ts"
 
-const INSTANCE = { instance: "$instance" }
+const INSTANCE = { instance: "$ingest" }
 const SENDERS_FAULT = ["invalid", "unauthenticated", "too-large", "unsupported", "unsigned", "aborted"]
 
 const perMinute = (outcomes: readonly string[]) =>
@@ -17,7 +17,7 @@ export const ingest = board({
   title: "Unseal: ingest",
   description: "Callbacks in, jobs out: their rate, their errors, their duration.",
   choices: [
-    { name: "instance", title: "Ingest", from: ["unseal_connections_cut_total", "instance"], several: true },
+    { name: "ingest", title: "Ingest", from: ["unseal_connections_cut_total", "instance"], several: true },
   ],
   rows: [
     {

@@ -3,7 +3,7 @@ import { board, UID } from "./board.ts"
 import { BLUE, GREEN, graph, list, number, RED, YELLOW } from "./panels.ts"
 import { gauge, increase, ofProcess, processesWith, quantile, rate, share, total } from "./promql.ts"
 
-const ONE = { instance: "$instance" }
+const ONE = { instance: "$worker" }
 const BY = ["instance"]
 /** Every worker shows it, and nobody else. */
 const OWN = "unseal_parts_in_flight"
@@ -190,7 +190,9 @@ const errors = [
   graph({
     title: "Runs that did not commit, per minute",
     normal: "zero, apart from handed-back while workers stop.",
-    otherwise: "lock-lost: a worker froze, or Redis was away. dead-letter: see the queue board.",
+    otherwise:
+      "worker lost: a worker died or froze, and others took its archives. lock-lost: the same, seen by itself. dead-letter: see the queue board.",
+    runbook: ["UnsealWorkersLost"],
     more: UID.queue,
     unit: "count",
     width: 8,
@@ -201,6 +203,7 @@ const errors = [
         "{{outcome}}",
         `${rate("unseal_archives_total", { labels: { ...ONE, outcome: ["dead-letter", "handed-back", "lock-lost"] }, by: ["outcome"] })} * 60`,
       ],
+      ["worker lost", `${rate("unseal_stalled_total", { labels: ONE })} * 60`],
     ],
   }),
   graph({
@@ -279,7 +282,7 @@ export const worker = board({
   uid: UID.worker,
   title: "Unseal: workers",
   description: "How busy the workers are, what they wait for, what fails, and where the time goes.",
-  choices: [{ name: "instance", title: "Worker", from: [OWN, "instance"], several: true }],
+  choices: [{ name: "worker", title: "Worker", from: [OWN, "instance"], several: true }],
   rows: [
     { title: "Now", panels: now },
     { title: "Utilisation", panels: utilisation },

@@ -31,11 +31,17 @@ describe("the boards", () => {
   })
 
   it("lead to each other, and let the reader choose the Prometheus and the namespace", () => {
+    const meanings = new Map<string, string | undefined>()
     for (const board of boards.values()) {
       expect(board.tags).toEqual(["unseal"])
       expect(board.links.map(({ type, tags }) => [type, tags])).toEqual([["dashboards", ["unseal"]]])
       const names = board.templating.list.map(({ name }) => name)
       expect(names.slice(0, 2)).toEqual(["datasource", "namespace"])
+      // Links carry variables along, so a name means the same on every board.
+      for (const { name, definition } of board.templating.list) {
+        expect(meanings.get(name) ?? definition, name).toBe(definition)
+        meanings.set(name, definition)
+      }
       for (const { datasource } of shownIn(board) as unknown as { datasource: unknown }[])
         expect(datasource).toEqual({ type: "prometheus", uid: "$datasource" })
     }

@@ -9,7 +9,7 @@ const STEP = 2
 
 /** With these variables, and what Grafana puts in for a scrape every second. */
 const valuesFor = (projectId: string, { from, until }: Time) => ({
-  ...{ namespace: ".*", instance: ".*", project: projectId },
+  ...{ namespace: ".*", ingest: ".*", worker: ".*", project: projectId },
   ...{ __rate_interval: "15s", __range: `${Math.ceil(until - from)}s` },
 })
 

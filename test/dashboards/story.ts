@@ -164,7 +164,7 @@ export async function startStory(prometheus: Prometheus): Promise<Story> {
       await rename(`${keys}-away`, keys)
       await rename(`${ownKeys}-away`, ownKeys)
       await cli("queue", "resume", "--project", system.projectId)
-      await seen("the end of it", "absent(unseal_suspended)")
+      await seen("the end of it", 'absent(unseal_suspended{side="keys"})')
     },
     "one worker has lost its keys": async () => {
       await rename(ownKeys, `${ownKeys}-away`)
