@@ -116,6 +116,14 @@ function unitOf({ name, type, help }: MetricDescription): string {
 
 const OVER_REPLICAS = { sum: "`sum`", max: "`max`", min: "`min`", each: "look at each" }
 
+/** Every metric of every process, each once. */
+export function describedMetrics(): readonly MetricDescription[] {
+  const all = [ingestRegistry(), workerRegistry(), consoleRegistry()].flatMap((one) => [
+    ...describeMetrics(one),
+  ])
+  return [...new Map(all.map((metric) => [metric.name, metric])).values()]
+}
+
 export function metricsDocument(): string {
   const found = new Map<string, { metric: MetricDescription; processes: string[] }>()
   for (const [process, registry] of [
@@ -143,7 +151,7 @@ export function metricsDocument(): string {
     "Ingest, workers and the console show these at `/metrics` of their admin port, as Prometheus text. Labels come from closed sets: a value from outside is `unknown`, so no input can create a series.",
     "*Over replicas* says how to combine the values of several processes. Counters and histograms add up. The state of the queue and of Redis is shown by one process, the one whose `unseal_queue_observer` is 1; the others have no such series. While that changes there may be none for some seconds, or two, so combine them as the column says, never by `sum`.",
     "A counter with up to 500 series shows all of them from 0, so that a rate sees the first event. With more, as with many projects, each series begins with its first event. A value that Redis does not give within a second is absent.",
-    "A gauge has at most 1,000 series, and another metric at most 2,000: what comes after them counts as `other`. `UNSEAL_METRICS_PROJECT_LABEL=0` drops the label `project`. Counters then add up over projects, and the help text of a gauge says what it shows.",
+    "A gauge has at most 750 series, and another metric at most 2,000: what comes after them counts as `other`. `UNSEAL_METRICS_PROJECT_LABEL=0` drops the label `project`. Counters then add up over projects, and the help text of a gauge says what it shows.",
     "Each process also shows `process_…` and `nodejs_…`: CPU, memory, descriptors, lag of the event loop and garbage collection, as [prom-client](https://github.com/siimon/prom-client) names them.",
     table(["metric", "process", "type", "unit", "labels", "over replicas", "meaning"], rows),
   )

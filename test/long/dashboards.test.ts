@@ -7,6 +7,7 @@ import { readBoards } from "../dashboards/files.ts"
 import { takePicture } from "../dashboards/pictures.ts"
 import { emptyQueries, resultsAt } from "../dashboards/results.ts"
 import { KEYS_ARE_BACK, type Story, startStory } from "../dashboards/story.ts"
+import { describedMetrics } from "../documents/metrics.ts"
 import { type Prometheus, startPrometheus } from "../harness/prometheus.ts"
 
 const ROOT = resolve(import.meta.dirname, "../..")
@@ -45,6 +46,20 @@ test("no query of a board is empty, but for those that are named here with the r
   for (const board of boards.values())
     empty.push(...(await emptyQueries(board, prometheus, story.system.projectId, { from, until })))
   expect(empty.toSorted()).toEqual(Object.keys(MAY_BE_EMPTY).toSorted())
+})
+
+/** Metrics that the story leaves without a value, and why. */
+const MAY_BE_UNSEEN: Readonly<Record<string, string>> = {}
+
+test("each metric in the code was seen by Prometheus, each counter and histogram with an event, but for those named here", async () => {
+  const unseen: string[] = []
+  for (const { name, type } of describedMetrics()) {
+    const series = type === "histogram" ? `${name}_count` : name
+    const seen = `max_over_time(${series}[${Math.ceil(until - from) + 5}s])`
+    const expression = type === "gauge" ? `count(${seen})` : `sum(${seen})`
+    if (((await prometheus.query(expression)) ?? 0) === 0) unseen.push(name)
+  }
+  expect(unseen.toSorted()).toEqual(Object.keys(MAY_BE_UNSEEN).toSorted())
 })
 
 test.runIf(pictures)("pictures of the boards", async () => {

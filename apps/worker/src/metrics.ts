@@ -114,9 +114,10 @@ export function createWorkerMetrics(
     watchRequestLimits(limits: ProjectResources["requestLimits"]) {
       createGauge(registry, {
         name: "unseal_store_requests_limit",
-        help: "Most requests in flight to a store that refuses more (503 SlowDown, 429); absent without a limit",
+        help: "Most requests in flight to a store that refuses more (503 SlowDown, 429); absent without a limit. Without the label project, the smallest",
         labels: { project: () => projects.ids, side: ["source", "destination"] },
         overReplicas: "sum",
+        overProjects: "min",
         collect(set) {
           for (const { projectId, side, limit } of limits()) set({ project: projectId, side }, limit)
         },

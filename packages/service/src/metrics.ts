@@ -8,7 +8,7 @@ export { UNKNOWN } from "./label-sets.ts"
 /** Series of one counter or histogram. What comes after them counts as `other`, so that a thousand projects fit in a scrape of 1 MB. */
 const MAX_SERIES = 2_000
 /** Series of one gauge. A worker has several with a series for each project. */
-const MAX_GAUGE_SERIES = 1_000
+const MAX_GAUGE_SERIES = 750
 
 /**
  * How to combine several values of a metric: `sum`, or `max` or `min` if all are the same, or if the worst counts. `each`: values

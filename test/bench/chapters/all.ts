@@ -9,6 +9,7 @@ import { large } from "./large.ts"
 import { memory } from "./memory.ts"
 import { processes } from "./processes.ts"
 import { projects } from "./projects.ts"
+import { scrape } from "./scrape.ts"
 import { small } from "./small.ts"
 import { starting } from "./starting.ts"
 import { tls } from "./tls.ts"
@@ -30,4 +31,5 @@ export const CHAPTERS: readonly Chapter[] = [
   tracing,
   files,
   starting,
+  scrape,
 ]

@@ -20,6 +20,7 @@ export function createKeyMetrics(
     help: "Time until the certificate of an open key expires; negative afterwards, while archives under it are still decrypted",
     labels: { key_id: () => keyIds },
     overReplicas: "min",
+    overProjects: "min",
     async collect(set) {
       // A renewed certificate has the same key, so the later date counts.
       const expiries = new Map<string, number>()
@@ -27,7 +28,9 @@ export function createKeyMetrics(
         for (const { keyId, notAfter } of keyRing.certificates())
           expiries.set(keyId, Math.max(expiries.get(keyId) ?? Number.NEGATIVE_INFINITY, notAfter.getTime()))
       keyIds = [...expiries.keys()]
-      for (const [key_id, expiry] of expiries) set({ key_id }, (expiry - now()) / 1_000)
+      // Where there are too many keys, those that expire first are named.
+      for (const [key_id, expiry] of [...expiries].toSorted(([, a], [, b]) => a - b))
+        set({ key_id }, (expiry - now()) / 1_000)
     },
   })
   createGauge(registry, {
