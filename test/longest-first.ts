@@ -13,9 +13,9 @@ const LONGEST = [
   "test/end-to-end/pipeline/resume.test.ts",
   "test/end-to-end/stores/silence.test.ts",
   "test/end-to-end/pipeline/pipeline.test.ts",
-  "test/conformance/azure.test.ts",
-  "test/conformance/s3.test.ts",
-  "packages/archive/src/decrypt/archive.model.test.ts",
+  "test/conformance/azure/azure.test.ts",
+  "test/conformance/s3/s3.test.ts",
+  "packages/archive/src/decrypt/runs/archive.model.test.ts",
 ]
 
 /** Begins with the longest files. All others come in Vitest's own order. */

@@ -5,8 +5,8 @@
 import { copyFile } from "node:fs/promises"
 import { basename, dirname, join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
-import { as } from "@unseal/test/harness/policies"
 import { runCli } from "@unseal/test/harness/process"
+import { as } from "@unseal/test/harness/stores/policies"
 import { PROJECT_ID, type System } from "@unseal/test/harness/system"
 import { dim, heading, step } from "./screen.ts"
 

@@ -1,8 +1,8 @@
 /** What there is to see while a demo keeps running: addresses, credentials, and a recording to play. */
 import { createHash, createHmac } from "node:crypto"
 import { fileURLToPath } from "node:url"
-import { credentialOf } from "@unseal/test/harness/policies"
 import { DESTINATION_NAME, S3_CREDENTIAL } from "@unseal/test/harness/stores"
+import { credentialOf } from "@unseal/test/harness/stores/policies"
 import type { System } from "@unseal/test/harness/system"
 
 type S3Credential = typeof S3_CREDENTIAL

@@ -19,7 +19,7 @@ const ENDED_BY: Readonly<Record<string, string>> = {
     "the system's resolver, which gives up by itself, and the limit of silence around it",
   "packages/archive/src/store/https/source.ts": "the limit of silence, and the signal",
   "packages/archive/src/store/http/proxy.ts": "its timeout, and the signal, which is looked at first",
-  "packages/archive/src/store/request-limit.ts": "the signal, which is looked at first",
+  "packages/archive/src/store/requests/limit.ts": "the signal, which is looked at first",
   "packages/archive/src/waiting.ts": "the signal, which is looked at first",
   "packages/queue/src/watch/alone.ts": "the signal, and the ends of the runs it waits for",
   "packages/queue/src/enqueue/batch.ts": "the producer's deadline, for one batch as for one job",

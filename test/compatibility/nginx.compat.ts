@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises"
 import { getCACertificates, setDefaultCACertificates } from "node:tls"
 import type { ArchiveStore, CreateOptions } from "@unseal/archive/store/contract"
-import { withRetries } from "@unseal/archive/store/retry"
+import { withRetries } from "@unseal/archive/store/requests/retry"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { type S3Server, startS3Server } from "../../apps/simulator/src/s3/http/server.ts"
 import { describeStore } from "../conformance/store-suite.ts"

@@ -3,7 +3,7 @@ import { mkdir } from "node:fs/promises"
 import { join } from "node:path"
 import { pathToFileURL } from "node:url"
 import { BlobServiceClient } from "@azure/storage-blob"
-import { startAzurite } from "./azurite.ts"
+import { startAzurite } from "./stores/azurite.ts"
 
 export type StoreKind = "s3" | "azure" | "file"
 

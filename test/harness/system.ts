@@ -7,9 +7,9 @@ import type { ArchiveStore } from "@unseal/archive/store/contract"
 import { openStore } from "@unseal/archive/store/open"
 import { createCertificate } from "@unseal/simulator/recording/openssl"
 import { poisoned } from "./poisoned.ts"
-import { credentialOf, withProfile, writePolicies, writeProfiles } from "./policies.ts"
 import { type AppName, type AppProcess, type LogLine, startApp } from "./process.ts"
 import { type RedisForm, type RedisFormName, startRedisForm } from "./redis/form.ts"
+import { credentialOf, withProfile, writePolicies, writeProfiles } from "./stores/policies.ts"
 import {
   azureStores,
   fileStores,

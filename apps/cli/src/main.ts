@@ -13,7 +13,7 @@ const interrupted = new AbortController()
 const SAME_SIGNAL_MS = 1_000
 let interruptedAt: number | undefined
 for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
-  // Those of a container's first process, which has not begun yet (apps/entry.mjs).
+  // Removes the listener that apps/entry.mjs keeps for a container's first process until its main listens.
   process.removeAllListeners(name)
   process.on(name, () => {
     interruptedAt ??= performance.now()
@@ -43,12 +43,12 @@ function percent(text: string): number {
 const collect = (value: string, before: string[]) => [...before, value]
 const withPassword = (command: Command) =>
   command
-    .option("--password <base64>", "the encrypted password, as the callback has it")
+    .option("--password <base64>", "the encrypted password, as in the callback")
     .option("--password-file <file>", "a file with the encrypted password; - for standard input")
     .option("--callback <file>", "a file with the archive-status callback (JSON); - for standard input")
     .option(
       "--key <file>",
-      "a private key (PEM); may be repeated, tried in this order; default: those in UNSEAL_KEYS",
+      "a private key (PEM); may be repeated, keys are tried in this order; default: those in UNSEAL_KEYS",
       collect,
       [],
     )
@@ -70,7 +70,7 @@ withPassword(program.command("decrypt"))
   .argument("<source>", "a path, - or s3://bucket/key, azure://container/key, file:///path, https://…")
   .argument(
     "<destination>",
-    "as the source, but not https; a file appears under its name only when it is whole",
+    "like the source, but not https; a file appears under its name only when it is complete",
   )
   .addOption(
     new Option("--tail <rule>", "keep what openssl -nopad gives, or trim a PKCS#7 padding").choices([
@@ -82,7 +82,7 @@ withPassword(program.command("decrypt"))
   .addOption(
     new Option(
       "--max-damage <percent>",
-      "fail if more packets are without a sync byte (default: UNSEAL_MAX_DAMAGE, 50)",
+      "fail if more packets lack their sync byte (default: UNSEAL_MAX_DAMAGE, 50)",
     ).argParser(percent),
   )
   .option("--require-size", "fail unless the source has the size that the callback announced")
@@ -99,8 +99,8 @@ program
   .command("submit")
   .description("enqueue the archive of a callback, as if the vendor had just sent it")
   .argument("<callback>", "a file with the archive-status callback (JSON); - for standard input")
-  .option("--project <id>", "the project, if the callback names none, or not that of UNSEAL_PROJECT_ID")
-  .option("--again", "also if it was committed: as a new job, under the rule of UNSEAL_EXISTING")
+  .option("--project <id>", "the project, if the callback names none, or another than UNSEAL_PROJECT_ID")
+  .option("--again", "also enqueue a committed archive, as a new job; UNSEAL_EXISTING applies")
   .option("--json", "print the result as JSON")
   .action(async (path, options) => (await import("./queue/submit.ts")).submitCommand(path, options, signal))
 
@@ -137,7 +137,7 @@ archives
 
 archives
   .command("reconcile")
-  .description("enqueue what was recorded and is neither at its destination nor in the queue")
+  .description("enqueue archives that were recorded but are neither at their destination nor in the queue")
   .option("--project <id>", "only this project; default: all that have credentials for the REST API")
   .option("--look-back <time>", "how far back to look for archives: 90m, 72h", "72h")
   .option("--dry-run", "only say which")
@@ -154,14 +154,14 @@ queue
 
 queue
   .command("pause")
-  .description("begin nothing until `unseal queue resume`; what runs goes on to its end, what comes is kept")
+  .description("start no job until `unseal queue resume`; running jobs finish, new callbacks are kept")
   .option("--json", "print the result as JSON")
   .action(async (options) => (await import("./queue/suspensions.ts")).pauseCommand(options, signal))
 
 queue
   .command("resume")
   .description(
-    "end the pause, and the suspensions that hold archives back; what is still broken is suspended again",
+    "end the pause, and the suspensions that hold archives back; whatever is still broken is suspended again",
   )
   .option("--project <id>", "only suspensions of this project")
   .addOption(
@@ -209,7 +209,7 @@ queue
 program
   .command("janitor")
   .description(
-    "abort the uploads at the destinations that no job owns, nor a dead letter that may go on with it",
+    "abort uploads at the destinations that belong neither to a job nor to a dead letter that can resume",
   )
   .option("--older-than <time>", "only uploads that were begun at least this long ago: 30s, 15m, 6h", "6h")
   .option("--dry-run", "only say which")
@@ -269,7 +269,7 @@ program
   .addHelpText("after", "\ndocs/capacity.md has the arithmetic and its figures.")
   .action(async (options) => (await import("./capacity/command.ts")).capacityCommand(options))
 
-// Listed here, and run without all of this: apps/entry.mjs loads their mains.
+// Only for the help: apps/entry.mjs loads their mains without this file.
 for (const [name, does] of [
   ["ingest", "take callbacks and enqueue their archives, until a signal stops it"],
   ["worker", "decrypt the archives that are in the queue, until a signal stops it"],

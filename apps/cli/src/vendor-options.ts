@@ -18,7 +18,7 @@ export const withVendor = (command: Command): Command =>
         "the platform, if the id does not show it (or UNSEAL_PLATFORM)",
       ).choices(PLATFORMS),
     )
-    .option("--base-url <url>", "of the REST API, if not the platform's (or UNSEAL_API_URL)")
+    .option("--base-url <url>", "the REST API's base URL, if not the platform's (or UNSEAL_API_URL)")
     .addOption(
       new Option(
         "--auth <scheme>",

@@ -1,6 +1,6 @@
 import { parseNetworks, trustProxies } from "@unseal/service/http/networks"
 import { describe, expect, it } from "vitest"
-import { sign, startApp, uploaded } from "../../../test/harness/ingest-app.ts"
+import { sign, startApp, uploaded } from "../../../test/harness/ingest/ingest-app.ts"
 
 const SIGNED = "/callbacks/123456"
 const BODY = JSON.stringify(uploaded({ partnerId: 123_456 }))

@@ -8,8 +8,8 @@ import {
   sign,
   TOKEN,
   uploaded,
-} from "../../../test/harness/ingest-app.ts"
-import { app, start } from "../../../test/harness/ingest-each.ts"
+} from "../../../test/harness/ingest/ingest-app.ts"
+import { app, start } from "../../../test/harness/ingest/ingest-each.ts"
 
 describe("a callback", () => {
   it("of an uploaded archive becomes a job: 202 with its id", async () => {

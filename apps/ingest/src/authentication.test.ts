@@ -11,7 +11,7 @@ import {
   type TestApp,
   TOKEN,
   uploaded,
-} from "../../../test/harness/ingest-app.ts"
+} from "../../../test/harness/ingest/ingest-app.ts"
 
 const SIGNED = "/callbacks/123456"
 const BODY = JSON.stringify(uploaded({ partnerId: 123_456 }))

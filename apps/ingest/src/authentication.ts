@@ -42,7 +42,7 @@ const NOBODY: IngestProject = {
   signatureSecrets: [randomBytes(32).toString("hex")],
 }
 
-/** The only answer to anybody who is not the sender. Just the log says what was wrong. */
+/** The only answer to anybody who is not the sender. Only the log says what was wrong. */
 const refuse = (reason: string): Problem =>
   new Problem("unauthenticated", "the project is unknown, or the signature or token is wrong", { reason })
 

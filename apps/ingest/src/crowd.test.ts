@@ -2,8 +2,8 @@ import { once } from "node:events"
 import type { Socket } from "node:net"
 import { parseNetworks, trustProxies } from "@unseal/service/http/networks"
 import { describe, expect, it } from "vitest"
-import { app, start } from "../../../test/harness/ingest-each.ts"
-import { HEAD, open, readToEnd, works } from "../../../test/harness/ingest-sockets.ts"
+import { app, start } from "../../../test/harness/ingest/ingest-each.ts"
+import { HEAD, open, readToEnd, works } from "../../../test/harness/ingest/ingest-sockets.ts"
 
 const PROBE = "GET /callbacks/100 HTTP/1.1\r\nHost: x\r\n\r\n"
 

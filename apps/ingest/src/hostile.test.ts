@@ -1,9 +1,9 @@
 import { once } from "node:events"
 import { gzipSync } from "node:zlib"
 import { describe, expect, it } from "vitest"
-import { ARCHIVE_ID, PASSWORD, problemOf, uploaded } from "../../../test/harness/ingest-app.ts"
-import { app, start } from "../../../test/harness/ingest-each.ts"
-import { HEAD, open, readToEnd, works } from "../../../test/harness/ingest-sockets.ts"
+import { ARCHIVE_ID, PASSWORD, problemOf, uploaded } from "../../../test/harness/ingest/ingest-app.ts"
+import { app, start } from "../../../test/harness/ingest/ingest-each.ts"
+import { HEAD, open, readToEnd, works } from "../../../test/harness/ingest/ingest-sockets.ts"
 import { MAX_BODY_BYTES } from "./body.ts"
 
 describe("a body", () => {

@@ -12,7 +12,7 @@ import { createLogger } from "@unseal/service/log/logger"
 import { connectRedis } from "@unseal/service/redis/redis"
 import { type RedisServer, startRedis } from "@unseal/test/harness/redis/redis"
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest"
-import { ARCHIVE_ID, PASSWORD, SECRET, sign, uploaded } from "../../../test/harness/ingest-app.ts"
+import { ARCHIVE_ID, PASSWORD, SECRET, sign, uploaded } from "../../../test/harness/ingest/ingest-app.ts"
 
 const MAIN = fileURLToPath(new URL("../bin/unseal-ingest.mjs", import.meta.url))
 const BODY = JSON.stringify(uploaded({ partnerId: 123_456 }))

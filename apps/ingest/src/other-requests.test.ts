@@ -1,7 +1,7 @@
 import { VERSION } from "@unseal/service/version"
 import { describe, expect, it } from "vitest"
-import { problemOf, TOKEN, uploaded } from "../../../test/harness/ingest-app.ts"
-import { app, start } from "../../../test/harness/ingest-each.ts"
+import { problemOf, TOKEN, uploaded } from "../../../test/harness/ingest/ingest-app.ts"
+import { app, start } from "../../../test/harness/ingest/ingest-each.ts"
 
 describe("other requests", () => {
   it.each(["/callbacks/100", "/callbacks/424242", "/callbacks/777/guess", "/callbacks/100/"])(

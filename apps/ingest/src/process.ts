@@ -25,7 +25,7 @@ const ENQUEUE_DEADLINE_MS = 2_000
 /** A duplicate is answered by then, with or without the state of its job. */
 const DUPLICATE_DEADLINE_MS = 500
 
-/** What a main other than the product's may change. */
+/** Options for mains other than the product's own. */
 export type IngestVariant = Pick<ProducerOptions, "jobIdOf">
 
 /** Ingest's process, from its settings to its end (`runProcess`). */

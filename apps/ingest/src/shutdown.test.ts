@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest"
-import { uploaded } from "../../../test/harness/ingest-app.ts"
-import { app, start } from "../../../test/harness/ingest-each.ts"
+import { uploaded } from "../../../test/harness/ingest/ingest-app.ts"
+import { app, start } from "../../../test/harness/ingest/ingest-each.ts"
 
 describe("a shutdown", () => {
   it("answers the callbacks in progress, closes their connections, and accepts no others", async () => {

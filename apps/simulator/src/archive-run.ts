@@ -11,10 +11,10 @@ import {
   USUAL_STATUSES,
   type VendorStorage,
 } from "./archive.ts"
-import { type ArchiveStatus, type CallbackForm, callbackBody, USUAL_SETTINGS } from "./callback-body.ts"
-import type { CallbackSender, Retry } from "./callbacks.ts"
+import { type ArchiveStatus, type CallbackForm, callbackBody, USUAL_SETTINGS } from "./callbacks/body.ts"
+import type { CallbackSender, Retry } from "./callbacks/send.ts"
 import { makePlainRecording, makeRecording, type Recording } from "./recording/recording.ts"
-import { newSessionId } from "./session-id.ts"
+import { newSessionId } from "./rest/session-id.ts"
 import { archiveKey, PLAIN_KEY_TEMPLATE, uploadArchive } from "./upload.ts"
 
 /** The cloud's settings when an archive begins. */

@@ -1,7 +1,7 @@
 /** An archive of the simulated cloud: what a customer requests, and what the cloud knows about it. */
 import type { ArchiveStore } from "@unseal/archive/store/contract"
-import type { ArchiveSettings, ArchiveStatus, CallbackSubject } from "./callback-body.ts"
-import type { Delivery } from "./callbacks.ts"
+import type { ArchiveSettings, ArchiveStatus, CallbackSubject } from "./callbacks/body.ts"
+import type { Delivery } from "./callbacks/send.ts"
 import type { Recording, Tail } from "./recording/recording.ts"
 
 export interface RecordOptions {

@@ -8,8 +8,8 @@ import type { OaepHash } from "@unseal/archive/format/password"
 import type { ArchiveStore } from "@unseal/archive/store/contract"
 import type { Archive, RecordOptions, SentCallback, VendorStorage } from "./archive.ts"
 import { type Run, runArchive } from "./archive-run.ts"
-import { type ArchiveStatus, type CallbackForm, DEFAULT_CALLBACK_FORM } from "./callback-body.ts"
-import { type CallbackSenderOptions, createCallbackSender, type Retry } from "./callbacks.ts"
+import { type ArchiveStatus, type CallbackForm, DEFAULT_CALLBACK_FORM } from "./callbacks/body.ts"
+import { type CallbackSenderOptions, createCallbackSender, type Retry } from "./callbacks/send.ts"
 import { DEFAULT_KEY_TEMPLATE } from "./upload.ts"
 
 export {

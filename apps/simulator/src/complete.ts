@@ -1,6 +1,5 @@
-/**
- * The simulator when nobody has said what it is for: complete, with an S3 server, the REST API, a certificate, secrets, and
- * callbacks to an ingest on this machine. Everything is in one folder, which the next start finds again.
+/** * A simulator without settings is complete: it has an S3 server, the REST API, a certificate, secrets, and callbacks to an ingest
+ * on this machine. Everything is in one folder, which the next start uses again.
  */
 import { randomBytes } from "node:crypto"
 import { existsSync, mkdirSync, statSync, writeFileSync } from "node:fs"
@@ -8,7 +7,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { ConfigurationError, type Environment } from "@unseal/service/settings/settings"
 
-/** Any of these says what the simulator is for, and so what else it needs. Named a folder, it is complete all the same. */
+/** With any of these the simulator has a purpose, and is complete only if `SIMULATOR_DIRECTORY` names a folder. */
 const PURPOSES = ["SIMULATOR_STORE", "SIMULATOR_S3_PORT", "SIMULATOR_REST_PORT"] as const
 
 export const isComplete = (env: Environment): boolean =>

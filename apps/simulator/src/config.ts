@@ -25,7 +25,7 @@ export function readConfig(given: Environment = process.env) {
     () => readCredential(env),
     () => readUsers(env.SIMULATOR_S3_POLICIES_FILE),
   )
-  // The folder of a simulator that is complete by itself; `null` if settings say what it is for.
+  // The folder of a complete simulator; `null` if settings give it a purpose.
   return { ...own, ...log, credential, users, env, directory: complete ? directoryOf(given) : null }
 }
 

@@ -5,7 +5,7 @@ import { BLOCK_SIZE } from "@unseal/archive/format/cbc"
 import { closeNow, listen } from "@unseal/service/admin"
 import { z } from "zod"
 import { BAD_DAY_CHANGE, type BadDay } from "./bad-day.ts"
-import { ARCHIVE_STATUSES } from "./callback-body.ts"
+import { ARCHIVE_STATUSES } from "./callbacks/body.ts"
 import type { Archive, RecordOptions } from "./cloud.ts"
 import { textOf } from "./request-text.ts"
 

@@ -1,6 +1,6 @@
 import type { ByteBudget } from "@unseal/archive/decrypt/budget"
 import { RETRIED_KEY_CODES } from "@unseal/archive/keys/retry"
-import { RETRIED_REQUEST_CODES } from "@unseal/archive/store/retry"
+import { RETRIED_REQUEST_CODES } from "@unseal/archive/store/requests/retry"
 import type { Consumer } from "@unseal/queue/run/consumer"
 import { FAILURES, type FailureCode, RETRIED_JOB_CODES } from "@unseal/queue/run/ending"
 import { SIDES } from "@unseal/queue/suspension/state"

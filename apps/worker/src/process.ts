@@ -13,7 +13,7 @@ import { readConfig } from "./config.ts"
 import type { RunDecorator } from "./run/run-decorator.ts"
 import { createWorker, type WorkerOptions } from "./worker.ts"
 
-/** What a main other than the product's may change. */
+/** Options for mains other than the product's own. */
 export interface WorkerVariant extends Pick<WorkerOptions, "consumer" | "stores"> {
   decorators?(logger: Logger): readonly RunDecorator[]
   /** `false`: a signal ends the process at once, without handing back its jobs. */
@@ -44,7 +44,7 @@ export const runWorker = ({
     config.vendors.onInvalid((err) =>
       logger.error({ err }, "credentials for the vendor's API could not be read: they stay as they were"),
     )
-    // A port that is taken ends the process: before it has a job in hand. Nothing comes between the two.
+    // A taken port ends the process before it has a job in hand: nothing is awaited between the two.
     let worker: ReturnType<typeof createWorker>
     const admin = await startAdminServer({
       port: settings.UNSEAL_ADMIN_PORT,

@@ -16,7 +16,7 @@ import {
   submit,
   upload,
   VECTOR,
-} from "../../../test/harness/worker-in-process.ts"
+} from "../../../test/harness/runs/worker-in-process.ts"
 
 test("a project without keys, even without their directory, does not make the process unready", async () => {
   await rm(join(directory, "keys"), { recursive: true })

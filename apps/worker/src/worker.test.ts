@@ -16,7 +16,7 @@ import {
   submit,
   upload,
   VECTOR,
-} from "../../../test/harness/worker-in-process.ts"
+} from "../../../test/harness/runs/worker-in-process.ts"
 import { whyStuck } from "./worker.ts"
 
 test("an archive that arrives after its job is decrypted to openssl's result once there is a key", async () => {

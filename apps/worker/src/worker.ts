@@ -154,7 +154,7 @@ export function createWorker(options: WorkerOptions): Worker {
   }
 }
 
-/** That a worker has nothing to do, since it fails for each of its projects where others succeed: a clause, or none. */
+/** A clause if this worker stands aside from all its projects, so that it has nothing to do; else none. */
 export function standsAside(
   asides: ReturnType<Consumer["asides"]>,
   projectIds: readonly string[],

@@ -73,7 +73,7 @@ export async function runProcess(
     }
   }
   for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) {
-    // Those of a container's first process, which has not begun yet (apps/entry.mjs).
+    // Removes the listener that apps/entry.mjs keeps for a container's first process until its main listens.
     process.removeAllListeners(signal)
     process.on(signal, stop)
   }

@@ -24,54 +24,16 @@
 #include "crc32c.h"
 #include "objects.h"
 #include "request.h"
+#include "response.h"
+#include "listener.h"
 
 #define SOURCE_ETAG "\"5eed0000000000000000000000000000-1\""
 #define WRITTEN_ETAG "\"d00d0000000000000000000000000000-1\"" // with a dash: nobody takes it for an MD5
-#define XML "<?xml version=\"1.0\" encoding=\"UTF-8\"?>"
 
 static const char *pattern, *keep_directory;
 static int pattern_file;
 static uint64_t pattern_size;
-static atomic_int delay_ms, keeping, last_file;
-
-static void hold_back(void) {
-  int ms = delay_ms;
-  if (ms == 0) return;
-  struct timespec time = {ms / 1000, (ms % 1000) * 1000000L};
-  nanosleep(&time, NULL);
-}
-
-static int answer(struct connection *c, int status, const char *headers, const char *body, size_t size, int more) {
-  static const struct { int status; const char *text; } reasons[] = {
-      {200, "OK"}, {204, "No Content"}, {206, "Partial Content"}, {404, "Not Found"}, {411, "Length Required"},
-      {412, "Precondition Failed"}, {416, "Range Not Satisfiable"}, {501, "Not Implemented"}};
-  const char *reason = "";
-  for (size_t n = 0; n < sizeof reasons / sizeof *reasons; n++)
-    if (reasons[n].status == status) reason = reasons[n].text;
-  hold_back();
-  char head[METADATA_SIZE + 1024], date[40];
-  time_t now = time(NULL);
-  struct tm utc;
-  strftime(date, sizeof date, "%a, %d %b %Y %H:%M:%S GMT", gmtime_r(&now, &utc));
-  int length = snprintf(head, sizeof head,
-                        "HTTP/1.1 %d %s\r\nServer: bench\r\nDate: %s\r\nx-amz-request-id: 0\r\n%s\r\n", status,
-                        reason, date, headers);
-  if (connection_write(c, head, (size_t)length, more || size > 0) < 0) return -1;
-  return connection_write(c, body, size, 0);
-}
-
-static int answer_text(struct connection *c, int status, const char *more_headers, const char *text) {
-  char headers[METADATA_SIZE];
-  snprintf(headers, sizeof headers, "Content-Type: application/xml\r\nContent-Length: %zu\r\n%s", strlen(text), more_headers);
-  return answer(c, status, headers, text, strlen(text), 0);
-}
-
-static int answer_error(struct connection *c, const struct request *r, int status, const char *code) {
-  if (strcmp(r->method, "HEAD") == 0) return answer(c, status, "Content-Length: 0\r\n", "", 0, 0);
-  char text[300];
-  snprintf(text, sizeof text, XML "<Error><Code>%s</Code><Message>%s</Message></Error>", code, code);
-  return answer_text(c, status, "", text);
-}
+static atomic_int keeping, last_file;
 
 // The size of every archive in the bucket of `path`, or 0 if it is not a bucket of archives.
 static uint64_t archive_size(const char *path) {
@@ -286,46 +248,6 @@ static void *run_connection(void *argument) {
   free(c->buffer);
   free(c);
   free(r);
-  return NULL;
-}
-
-struct listener {
-  int fd, port;
-  SSL_CTX *tls;
-};
-
-static struct listener listen_on_loopback(SSL_CTX *tls) {
-  struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-  socklen_t size = sizeof address;
-  int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  if (bind(fd, (struct sockaddr *)&address, size) < 0 || listen(fd, 1024) < 0 ||
-      getsockname(fd, (struct sockaddr *)&address, &size) < 0) {
-    perror("listen");
-    exit(1);
-  }
-  return (struct listener){fd, ntohs(address.sin_port), tls};
-}
-
-static void *run_listener(void *argument) {
-  struct listener *l = argument;
-  pthread_attr_t detached;
-  pthread_attr_init(&detached);
-  pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
-  pthread_attr_setstacksize(&detached, 512 * 1024);
-  for (;;) {
-    int fd = accept(l->fd, NULL, NULL), one = 1;
-    if (fd < 0) continue;
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    struct connection *c = calloc(1, sizeof *c);
-    c->fd = fd;
-    c->buffer = malloc(BUFFER_SIZE);
-    if (l->tls) {
-      c->tls = SSL_new(l->tls);
-      SSL_set_fd(c->tls, fd);
-    }
-    pthread_t thread;
-    pthread_create(&thread, &detached, run_connection, c);
-  }
   return NULL;
 }
 

@@ -1,6 +1,6 @@
 /** The vendor's callbacks, each sent until its answer is final. */
-import { callbackBody } from "@unseal/simulator/callback-body"
-import { createCallbackSender } from "@unseal/simulator/callbacks"
+import { callbackBody } from "@unseal/simulator/callbacks/body"
+import { createCallbackSender } from "@unseal/simulator/callbacks/send"
 import type { History } from "../history.ts"
 import { SIGNATURE_SECRET } from "../settings.ts"
 import type { Tracked } from "./archives.ts"

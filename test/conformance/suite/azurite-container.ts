@@ -2,9 +2,9 @@
 import { randomUUID } from "node:crypto"
 import type { OpenedStore } from "@unseal/archive/store/contract"
 import { afterAll, afterEach, beforeAll } from "vitest"
-import { createRawContainer, type RawContainer } from "../../harness/azure-rest.ts"
-import { type Azurite, startAzurite } from "../../harness/azurite.ts"
 import { type FaultyProxy, startFaultyProxy } from "../../harness/network/faulty-proxy.ts"
+import { createRawContainer, type RawContainer } from "../../harness/stores/azure-rest.ts"
+import { type Azurite, startAzurite } from "../../harness/stores/azurite.ts"
 import { open, PART } from "./azure-store.ts"
 import { sampleBytes } from "./bytes.ts"
 

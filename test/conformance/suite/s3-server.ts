@@ -1,8 +1,8 @@
 /** One S3 server for a file, and a store that it serves. */
 import type { OpenedStore } from "@unseal/archive/store/contract"
-import { withRequestLimit } from "@unseal/archive/store/limited"
-import { RequestLimit } from "@unseal/archive/store/request-limit"
-import { type RetryOptions, withRetries } from "@unseal/archive/store/retry"
+import { RequestLimit } from "@unseal/archive/store/requests/limit"
+import { withRequestLimit } from "@unseal/archive/store/requests/limited"
+import { type RetryOptions, withRetries } from "@unseal/archive/store/requests/retry"
 import { afterAll, afterEach, beforeAll, expect } from "vitest"
 import type { S3Server } from "../../../apps/simulator/src/s3/http/server.ts"
 import { open, startServer } from "./s3-store.ts"

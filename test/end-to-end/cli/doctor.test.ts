@@ -12,7 +12,7 @@ import { createRecordingCloud } from "@unseal/simulator/cloud"
 import { startRestServer } from "@unseal/simulator/rest/server"
 import { afterAll, beforeAll, expect, test } from "vitest"
 import { poisoned } from "../../harness/poisoned.ts"
-import { as } from "../../harness/policies.ts"
+import { as } from "../../harness/stores/policies.ts"
 import { PROJECT_ID } from "../../harness/system.ts"
 import { startWorkerSystem, type WorkerSystem } from "../../harness/worker-system.ts"
 

@@ -1,6 +1,6 @@
 /** A Redis refuses to work: ingest answers 503, the worker waits, both name Redis' error, and both recover by themselves. */
 import { randomUUID } from "node:crypto"
-import { signCallback } from "@unseal/simulator/callbacks"
+import { signCallback } from "@unseal/simulator/callbacks/send"
 import { type AppProcess, startApp } from "@unseal/test/harness/process"
 import { type RedisRelay, startRedisRelay } from "@unseal/test/harness/redis/relay"
 import { startWorkerSystem, type WorkerSystem } from "@unseal/test/harness/worker-system"

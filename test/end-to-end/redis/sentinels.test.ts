@@ -1,6 +1,6 @@
 /** All sentinels are away, so the master is unknown. Everything says so, ends in time, and continues when they are back. */
 import { randomUUID } from "node:crypto"
-import { signCallback } from "@unseal/simulator/callbacks"
+import { signCallback } from "@unseal/simulator/callbacks/send"
 import { type AppProcess, startApp } from "@unseal/test/harness/process"
 import { type Archive, startWorkerSystem, type WorkerSystem } from "@unseal/test/harness/worker-system"
 import { afterAll, beforeAll, expect, test } from "vitest"

@@ -11,8 +11,15 @@ import { writeSmallObject } from "@unseal/archive/store/small-object"
 import { readAccounts } from "@unseal/queue/accounting"
 import { createRecordingCloud, type RecordingCloud } from "@unseal/simulator/cloud"
 import { startRestServer } from "@unseal/simulator/rest/server"
-import { as, credentialOf, printedActions, printedPolicies, userOf, without } from "../../harness/policies.ts"
 import type { AppProcess, CliResult } from "../../harness/process.ts"
+import {
+  as,
+  credentialOf,
+  printedActions,
+  printedPolicies,
+  userOf,
+  without,
+} from "../../harness/stores/policies.ts"
 import { SOURCE_NAME } from "../../harness/stores.ts"
 import { PROJECT_ID } from "../../harness/system.ts"
 import { testWith } from "../../harness/worker-test.ts"

@@ -7,7 +7,7 @@ import { join } from "node:path"
 import { parseNetworks, trustProxies } from "@unseal/service/http/networks"
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest"
 import { createServerGroup, type ServerGroup } from "../../compatibility/server-process.ts"
-import { startApp, type TestApp, uploaded } from "../../harness/ingest-app.ts"
+import { startApp, type TestApp, uploaded } from "../../harness/ingest/ingest-app.ts"
 import { freePorts } from "../../harness/network/free-port.ts"
 import { ensureProgram } from "../../harness/programs.ts"
 

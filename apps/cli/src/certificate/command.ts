@@ -13,10 +13,13 @@ export function addCertificateCommands(certificate: Command, signal: AbortSignal
     .addOption(
       new Option("--days <count>", "the certificate is valid").default(365).argParser(between(1, 36_500)),
     )
-    .option("--subject <subject>", "as openssl's -subj", "/CN=unseal")
+    .option("--subject <subject>", "the subject, in the form of openssl's -subj", "/CN=unseal")
     .option("--passphrase-file <file>", "protect the key with the passphrase in this file")
-    .option("--generate-passphrase", "make one up, and write it beside the key: key.passphrase for key.pem")
-    .option("--no-passphrase", "leave the key unprotected; without any of the three, the terminal is asked")
+    .option(
+      "--generate-passphrase",
+      "make up a passphrase, and write it beside the key: key.passphrase for key.pem",
+    )
+    .option("--no-passphrase", "leave the key unprotected; without any of the three, ask at the terminal")
     .option("--allow-large", "allow a key of more than 2048 bits, which the vendor refuses")
     .option("--json", "print the result as JSON")
     .action(async (options: CertificateCreateOptions) =>

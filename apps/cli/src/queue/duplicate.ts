@@ -1,7 +1,7 @@
 import { counted } from "@unseal/archive/counted"
 import type { ArchiveJob } from "@unseal/queue/jobs/archive-jobs"
 
-/** What a duplicate duplicates, as a clause, and what to do if that is not enough. */
+/** The job that a callback duplicates, as a clause, and what to do if that is not enough. */
 export function describeDuplicate({ state, since, attempts, jobId }: ArchiveJob): string {
   if (state === "completed") return `committed ${since}; --again decrypts it once more`
   if (state === "dead")

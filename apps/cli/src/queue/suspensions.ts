@@ -27,7 +27,7 @@ export async function pauseCommand(options: { readonly json?: true }, signal: Ab
     if (options.json) process.stdout.write(`${JSON.stringify({ paused: pause })}\n`)
     else
       process.stdout.write(
-        `paused ${describePause(pause)}: what runs goes on to its end, what comes is kept. "unseal queue resume" ends the pause\n`,
+        `paused ${describePause(pause)}: running jobs finish, new callbacks are kept. "unseal queue resume" ends the pause\n`,
       )
   }, signal)
 }

@@ -7,7 +7,7 @@ import type { SetOptions, StorageOptions } from "./register.ts"
 export function addStorageCommands(storage: Command, signal: AbortSignal): void {
   withTarget(storage.command("set"))
     .description("register the upload target and the certificate: archives are encrypted from then on")
-    .option("--certificate <file>", "the certificate (PEM); what else is in the file is not sent")
+    .option("--certificate <file>", "the certificate (PEM); nothing else in the file is sent")
     .addOption(
       new Option("--certificate-form <form>", "base64 of the PEM, or the PEM with \\n for its line breaks")
         .choices(CERTIFICATE_FORMS)
@@ -39,6 +39,6 @@ const withTarget = (command: Command): Command =>
     .option("--fallback", "keep an archive with the vendor if its upload fails")
     .option("--fallback-word <word>", "the vendor's word for that (or UNSEAL_FALLBACK_WORD)")
     .option("--verify", "write a test object to the target first, and remove it")
-    .option("--region <name>", "of the bucket, for --verify (or AWS_REGION)")
+    .option("--region <name>", "the bucket's region, for --verify (or AWS_REGION)")
     .option("--dry-run", "only print the request, its secrets masked")
     .option("--json", "print the result as JSON")

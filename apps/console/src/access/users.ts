@@ -2,7 +2,7 @@
 import { statSync } from "node:fs"
 import { isPasswordHash } from "@unseal/service/password-hash"
 import { ConfigurationError } from "@unseal/service/settings/settings"
-import { readSmallFile } from "@unseal/service/small-file"
+import { readTextFile } from "@unseal/service/text-file"
 
 /** `reader` sees everything; `operator` may act as well, where the console permits actions at all. */
 export const ROLES = ["reader", "operator"] as const
@@ -67,7 +67,7 @@ function readUsers(path: string): ReadonlyMap<string, User> {
   const label = `UNSEAL_CONSOLE_USERS_FILE: ${path}`
   let content: string
   try {
-    content = readSmallFile(path, LARGEST_FILE)
+    content = readTextFile(path, LARGEST_FILE)
   } catch (error) {
     throw new ConfigurationError([`${label} can't be read (${(error as NodeJS.ErrnoException).code})`])
   }

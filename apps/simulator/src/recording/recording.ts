@@ -25,7 +25,7 @@ export interface RecordingOptions {
   readonly sample: Uint8Array
   /** The public key of the customer's certificate. */
   readonly publicKey: KeyObject
-  /** Bytes, see `exact`. 0 makes an archive to which nobody published: an empty object, whatever its tail. */
+  /** Bytes; see `exact`. 0 makes the archive of a session without publishers: an empty object, whatever the tail. */
   readonly size: number
   readonly tail: Tail
   /**

@@ -1,6 +1,6 @@
 /** The request that starts an archive, as strict as the vendor is ("Starting an archive", OpenTok REST API reference). */
 import { z } from "zod"
-import { type ArchiveSettings, USUAL_SETTINGS } from "../callback-body.ts"
+import { type ArchiveSettings, USUAL_SETTINGS } from "../callbacks/body.ts"
 import { Problem } from "./problem.ts"
 
 const RESOLUTIONS = ["640x480", "480x640", "1280x720", "720x1280", "1920x1080", "1080x1920"] as const

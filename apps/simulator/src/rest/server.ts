@@ -8,7 +8,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import type { AddressInfo } from "node:net"
 import type { OpenedStore } from "@unseal/archive/store/contract"
 import { closeNow, listen } from "@unseal/service/admin"
-import { archiveFields, type CallbackForm, DEFAULT_CALLBACK_FORM } from "../callback-body.ts"
+import { archiveFields, type CallbackForm, DEFAULT_CALLBACK_FORM } from "../callbacks/body.ts"
 import type { Archive, RecordingCloud, RecordOptions } from "../cloud.ts"
 import { textOf } from "../request-text.ts"
 import { createAuthenticator, type RestCredentials } from "./authorization.ts"

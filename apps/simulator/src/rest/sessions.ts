@@ -4,9 +4,9 @@
  */
 import { isIPv4 } from "node:net"
 import type { Archive, LiveRecording, RecordingCloud, RecordOptions } from "../cloud.ts"
-import { newSessionId } from "../session-id.ts"
 import { parseArchiveRequest } from "./archive-request.ts"
 import { Problem } from "./problem.ts"
+import { newSessionId } from "./session-id.ts"
 
 export interface SessionsOptions {
   readonly projectId: string

@@ -2,7 +2,7 @@
 import { isUnsealError, UnsealError } from "@unseal/archive/errors"
 import { openHttpsStore } from "@unseal/archive/store/https/source"
 import type { OpenStoreOptions } from "@unseal/archive/store/open"
-import { RequestLimit } from "@unseal/archive/store/request-limit"
+import { RequestLimit } from "@unseal/archive/store/requests/limit"
 import type { JobPayload } from "@unseal/queue/jobs/job"
 import { createVendorClient } from "@unseal/vendor/client"
 import { VendorError } from "@unseal/vendor/vendor-error"
@@ -12,7 +12,7 @@ import type { JobResources } from "./project-resources.ts"
 import { type SideReports, sided } from "./sides.ts"
 import { isAnswer, silenceOf } from "./silence.ts"
 
-/** How long a vendor that refuses requests for their rate is left alone, unless it says how long; and the most, if it does. */
+/** The pause after a vendor has refused requests for their rate, and the longest pause that it may ask for. */
 const QUIET_MS = 5_000
 const LONGEST_QUIET_MS = 300_000
 
@@ -31,7 +31,7 @@ export type Fallback = (
 ) => { readonly resources: JobResources; close(): Promise<void> }
 
 /**
- * Adds the vendor's copy to the places of an `available` archive. It comes last, so that an archive that did reach the source store
+ * Adds the vendor's copy to the sources of an `available` archive. It comes last, so that an archive that did reach the source store
  * is read from there. The callback's URL is valid for ten minutes; later ones come from the REST API.
  */
 export function createFallback({ config, onRetry, requests, onExchange }: FallbackOptions): Fallback {
@@ -96,7 +96,7 @@ export function createFallback({ config, onRetry, requests, onExchange }: Fallba
     const client = createVendorClient({
       ...{ projectId, platform: project.platform, credentials: project.credentials },
       baseUrl: project.apiUrl,
-      // The store around it repeats what may be repeated: five requests for a look, not five times five.
+      // The store around it already repeats requests: five for a look, not five times five.
       attempts: 1,
       onRequest: requests?.vendor,
     })
@@ -104,8 +104,8 @@ export function createFallback({ config, onRetry, requests, onExchange }: Fallba
       return (await client.getArchive(archiveId, signal))?.url ?? null
     } catch (error) {
       if (isUnsealError(error, "ERR_STORE_DENIED")) config.vendors.refused()
-      // The layers around repeat failed requests. A vendor that asks for a pause gets it, and no slot sleeps: the archive
-      // goes back, and the project's suspension waits.
+      // Outer layers repeat failed requests. If the vendor asks for a pause, no slot sleeps: the archive goes back, and the
+      // project's suspension waits.
       if (error instanceof VendorError && (error.status === 429 || error.retryAfterMs !== undefined))
         quietUntil.set(projectId, {
           until: performance.now() + Math.min(error.retryAfterMs ?? QUIET_MS, LONGEST_QUIET_MS),

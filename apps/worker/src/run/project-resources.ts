@@ -3,7 +3,7 @@ import { UnsealError } from "@unseal/archive/errors"
 import type { OpenedKeyRing } from "@unseal/archive/keys/contract"
 import { type OpenKeyRingOptions, openKeyRing } from "@unseal/archive/keys/open"
 import { type OpenStoreOptions, openStore } from "@unseal/archive/store/open"
-import { RequestLimit } from "@unseal/archive/store/request-limit"
+import { RequestLimit } from "@unseal/archive/store/requests/limit"
 import type { JobPayload } from "@unseal/queue/jobs/job"
 import type { Logger } from "@unseal/service/log/logger"
 import { fillKeyTemplate } from "@unseal/service/projects/key-template"
@@ -29,7 +29,7 @@ export interface JobResources {
   readonly keyRing: OpenedKeyRing
   /** The memory that the project may use. */
   readonly budget: ByteBudget
-  /** To be called when the run has ended. Then a store that no project names any more is closed. */
+  /** Must be called when the run has ended. Then a store that no project names any more is closed. */
   release(): void
 }
 
@@ -60,7 +60,7 @@ export interface RequestLimitInForce {
 export interface ProjectResources {
   /** Throws `ERR_JOB_INVALID` for a project that is not configured. What can't be opened is an error with its side. */
   of(archive: OfProject): Promise<JobResources>
-  /** As `of`, but tells what each side has. To be released whatever it is. */
+  /** Like `of`, but returns each side's result, even a failure. Must always be released. */
   sides(archive: OfProject): Promise<OpenedSides>
   /** The limits that stores have caused: requests in flight, by project and side. */
   requestLimits(): RequestLimitInForce[]

@@ -84,7 +84,7 @@ export function createSharedPool<T>(options: {
       isClosed = true
       const all = [...entries]
       entries.clear()
-      // What hangs while it opens is closed if it ever has opened. Nobody waits for that.
+      // Whatever hangs while it opens is closed once it has opened. Nobody waits for that.
       const ends = all.map(([name, { opened, one }]) => ({
         ended: end(name, opened),
         isOpen: one !== undefined,

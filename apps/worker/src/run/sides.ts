@@ -10,8 +10,8 @@ import type { JobContext } from "@unseal/queue/run/consumer"
 import { idling, type RunSilence, silenceOf, type Transfer } from "./silence.ts"
 
 /**
- * A run's exchange with the queue about its sides. It reports that one has done what was asked of it at `since`, and that the run
- * waits for one. It asks whether one is suspended.
+ * A run's exchange with the queue about its sides. The run reports that a side has done what was asked of it at `since`, or that
+ * it waits for a side. It asks whether a side is suspended.
  */
 export type SideReports = Pick<JobContext, "worked" | "waits" | "isSuspended">
 
@@ -66,7 +66,7 @@ export async function opening<T>(side: Side, what: string, work: Promise<T>): Pr
   }
 }
 
-/** The bytes of `side`, which has worked when all have arrived. Copies nothing, and uses no generator. */
+/** Passes on the bytes of `side`, and reports that the side worked when all have arrived. Copies nothing, and uses no generator. */
 function reporting(
   bytes: AsyncIterable<Uint8Array>,
   side: Side,

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest"
-import { never } from "../../../../test/harness/archive-run.ts"
+import { never } from "../../../../test/harness/runs/archive-run.ts"
 import { createByteBudget } from "./budget.ts"
 
 describe("a byte budget", () => {

@@ -80,7 +80,7 @@ test("memory is given back only when the store has released it, too", async () =
   sent.resolve()
   await failed
   expect(await lent).toBe(true)
-}, 20_000)
+}, 120_000)
 
 test.each([1, 3])(
   "what a write that was given up still reads, of %s parts, is nobody else's memory",
@@ -170,7 +170,7 @@ test("a failed write costs other archives neither their digests nor the budget",
   expect(budget.holders).toBe(0)
   const all = Buffer.alloc(12 * MIB, 7)
   expect(await createThreadHash().digest(all)).toBe(sha256(all))
-}, 20_000)
+}, 120_000)
 
 test("if parts fail before others have asked for their turn, all of them end", async () => {
   const receipt = (number: number): [number, PartReceipt] => [

@@ -58,7 +58,7 @@ function startThread(onEnded: () => void): HashThread {
   const memory = new Uint8Array(buffer)
   const worker = new Worker(new URL("./hash-thread.mjs", import.meta.url), {
     workerData: { slots: buffer, slotSize: SLOT_SIZE },
-    // It needs next to nothing, and no secrets of the environment.
+    // It needs little memory, and nothing of the environment, which may hold secrets.
     resourceLimits: { maxYoungGenerationSizeMb: 2, maxOldGenerationSizeMb: 16, stackSizeMb: 1 },
     ...{ env: {}, execArgv: [], trackUnmanagedFds: false },
   })

@@ -16,12 +16,13 @@ export interface StoreRequest {
 
 /**
  * Tells `onRequest` of each request to `store`, which must be an adapter: one call is one attempt. A writer that keeps its parts for
- * the commit sends nothing before.
+ * the commit sends nothing before. Without `onRequest`, `store` itself.
  */
 export function withObservedRequests(
   store: ArchiveStore,
-  onRequest: (request: StoreRequest) => void,
+  onRequest: ((request: StoreRequest) => void) | undefined,
 ): ArchiveStore {
+  if (onRequest === undefined) return store
   const tell = (operation: StoreOperation) => (outcome: RequestOutcome, seconds: number) =>
     onRequest({ operation, outcome, seconds })
   const look = <T>(work: () => Promise<T>, signal: AbortSignal) =>

@@ -1,7 +1,6 @@
 import type { ErrorCode } from "../errors.ts"
 import type { OpenedStore } from "./contract.ts"
 import type { ExchangeObserver } from "./http/exchanges.ts"
-import { withRequestLimit } from "./limited.ts"
 import { needingPackages } from "./needed-packages.ts"
 import type { StoreNotice } from "./notices.ts"
 import { type StoreRequest, withObservedRequests } from "./observed.ts"
@@ -11,8 +10,9 @@ import {
   DEFAULT_PART_SIZE_BYTES,
   type S3Credentials,
 } from "./options.ts"
-import { RequestLimit } from "./request-limit.ts"
-import { withRetries } from "./retry.ts"
+import { RequestLimit } from "./requests/limit.ts"
+import { withRequestLimit } from "./requests/limited.ts"
+import { withRetries } from "./requests/retry.ts"
 import { parseStoreUrl, type StoreUrl } from "./url.ts"
 
 export interface OpenStoreOptions {
@@ -51,7 +51,7 @@ export async function openStore(url: string, options: OpenStoreOptions): Promise
     onExchange: options.onExchange,
   })
   const { onRetry, onRequest, limit = new RequestLimit() } = options
-  const observed = onRequest ? withObservedRequests(store, onRequest) : store
+  const observed = withObservedRequests(store, onRequest)
   const limited = parsed.kind === "file" ? observed : withRequestLimit(observed, limit, { onRetry })
   return { ...withRetries(limited, { onRetry }), close: () => store.close() }
 }

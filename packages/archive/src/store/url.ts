@@ -67,7 +67,7 @@ interface UrlPieces {
 
 /**
  * Parses `s3://bucket/prefix?region=…&endpoint=…&pathStyle=…&profile=…`, `azure://container/prefix?account=…&endpoint=…`
- * or `file:///directory`; README.md has all parameters. Throws `StoreUrlError` for anything else and, with `side`, for a
+ * or `file:///directory`; docs/stores.md has all parameters. Throws `StoreUrlError` for anything else and, with `side`, for a
  * parameter of the other side. Refuses credentials: they come from the SDKs' own chains.
  */
 export function parseStoreUrl(url: string, side?: StoreSide): StoreUrl {

@@ -2,7 +2,7 @@ import { statSync } from "node:fs"
 import { dirname, resolve } from "node:path"
 import { CORE_SCHEMA, loadAll, YAMLException } from "js-yaml"
 import { readSecretFile } from "../settings/environment.ts"
-import { readSmallFile } from "../small-file.ts"
+import { readTextFile } from "../text-file.ts"
 import { fieldsOf, namesInFile, type ProjectFields, type ProjectsReader } from "./fields.ts"
 
 /** A project as written, not yet validated, and the names of its fields there. */
@@ -80,7 +80,7 @@ function parse(path: string, problems: string[]): unknown {
       problems.push(`${path} has ${size} bytes: at most ${MAX_BYTES} are read`)
       return undefined
     }
-    text = readSmallFile(path, MAX_BYTES)
+    text = readTextFile(path, MAX_BYTES)
   } catch (error) {
     problems.push(`UNSEAL_PROJECTS_FILE: ${path} can't be read (${(error as NodeJS.ErrnoException).code})`)
     return undefined

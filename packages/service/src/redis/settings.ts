@@ -1,6 +1,6 @@
 import { ConfigurationError } from "../settings/configuration-error.ts"
 import { text } from "../settings/settings.ts"
-import { readSmallFile } from "../small-file.ts"
+import { readTextFile } from "../text-file.ts"
 import { parseRedisUrl } from "./url.ts"
 
 /** A process's settings for Redis and TLS. */
@@ -49,14 +49,14 @@ export function openTlsFiles(settings: RedisSettings): TlsFiles {
     if (path === undefined) continue
     let last = ""
     try {
-      last = readSmallFile(path, LARGEST_PEM)
+      last = readTextFile(path, LARGEST_PEM)
       if (!last.includes("-----BEGIN ")) problems.push(`${setting}: ${path} is not a PEM file`)
     } catch (error) {
       problems.push(`${setting}: ${path} can't be read (${(error as NodeJS.ErrnoException).code})`)
     }
     const read = () => {
       try {
-        last = readSmallFile(path, LARGEST_PEM)
+        last = readTextFile(path, LARGEST_PEM)
       } catch {}
       return last
     }

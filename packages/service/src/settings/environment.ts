@@ -1,5 +1,5 @@
 import { closest } from "@unseal/archive/did-you-mean"
-import { readSmallFile } from "../small-file.ts"
+import { readTextFile } from "../text-file.ts"
 import type { SettingRow } from "./row.ts"
 import { SETTINGS } from "./table.ts"
 
@@ -34,7 +34,7 @@ const LARGEST_SECRET = 1024 * 1024
 export function readSecretFile(path: string, label: string, problems: string[]): string | undefined {
   let content: string
   try {
-    content = readSmallFile(path, LARGEST_SECRET)
+    content = readTextFile(path, LARGEST_SECRET)
   } catch (error) {
     problems.push(`${label}: ${path} can't be read (${(error as NodeJS.ErrnoException).code})`)
     return undefined

@@ -10,7 +10,7 @@ import {
   path,
   text,
   useCertificateFolder,
-} from "../../../harness/certificate-folder.ts"
+} from "../../../harness/cli/certificate-folder.ts"
 import { runCli } from "../../../harness/process.ts"
 
 useCertificateFolder()

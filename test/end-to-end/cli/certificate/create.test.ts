@@ -12,7 +12,7 @@ import {
   path,
   text,
   useCertificateFolder,
-} from "../../../harness/certificate-folder.ts"
+} from "../../../harness/cli/certificate-folder.ts"
 import { runCli } from "../../../harness/process.ts"
 
 useCertificateFolder()

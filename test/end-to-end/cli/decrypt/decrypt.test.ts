@@ -9,8 +9,8 @@ import { promisify } from "node:util"
 import { createCertificate, decryptByOpenssl } from "@unseal/simulator/recording/openssl"
 import { startS3Server } from "@unseal/simulator/s3/http/server"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import { recordTo, sample } from "../../../harness/cli/recorded-file.ts"
 import { type CliResult, runCli } from "../../../harness/process.ts"
-import { recordTo, sample } from "../../../harness/recorded-file.ts"
 import { S3_CREDENTIAL } from "../../../harness/stores.ts"
 
 const execute = promisify(execFile)

@@ -4,8 +4,8 @@ import { copyFile, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/pro
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import { recordTo } from "../../../harness/cli/recorded-file.ts"
 import { runCli } from "../../../harness/process.ts"
-import { recordTo } from "../../../harness/recorded-file.ts"
 
 const vectors = join(import.meta.dirname, "../../../vectors")
 const KEY = join(vectors, "openssl-pkcs7/key.pem")

@@ -3,9 +3,9 @@ import { createCipheriv, randomBytes, X509Certificate } from "node:crypto"
 import { readdir, readFile, rm, writeFile } from "node:fs/promises"
 import { encodePassword, wrapPassword } from "@unseal/archive/format/password"
 import { describe, expect, it } from "vitest"
+import { sample } from "../../../harness/cli/recorded-file.ts"
+import { file, folder, path, useVectorFolder } from "../../../harness/cli/vector-folder.ts"
 import { runCli } from "../../../harness/process.ts"
-import { sample } from "../../../harness/recorded-file.ts"
-import { file, folder, path, useVectorFolder } from "../../../harness/vector-folder.ts"
 
 useVectorFolder()
 

@@ -2,8 +2,8 @@
 import { existsSync } from "node:fs"
 import { copyFile, mkdir, readFile, writeFile } from "node:fs/promises"
 import { describe, expect, it } from "vitest"
+import { execute, file, KEY, path, plaintext, useVectorFolder } from "../../../harness/cli/vector-folder.ts"
 import { runCli } from "../../../harness/process.ts"
-import { execute, file, KEY, path, plaintext, useVectorFolder } from "../../../harness/vector-folder.ts"
 
 useVectorFolder()
 

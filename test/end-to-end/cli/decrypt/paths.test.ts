@@ -2,7 +2,6 @@
 import { existsSync } from "node:fs"
 import { link, readFile, symlink, writeFile } from "node:fs/promises"
 import { describe, expect, it } from "vitest"
-import { runCli } from "../../../harness/process.ts"
 import {
   file,
   folder,
@@ -13,7 +12,8 @@ import {
   quoted,
   shell,
   useVectorFolder,
-} from "../../../harness/vector-folder.ts"
+} from "../../../harness/cli/vector-folder.ts"
+import { runCli } from "../../../harness/process.ts"
 
 useVectorFolder()
 

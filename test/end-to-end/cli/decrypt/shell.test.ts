@@ -4,8 +4,6 @@ import { once } from "node:events"
 import { existsSync } from "node:fs"
 import { readdir, readFile, writeFile } from "node:fs/promises"
 import { describe, expect, it } from "vitest"
-import { runCli } from "../../../harness/process.ts"
-import { ensureProgram } from "../../../harness/programs.ts"
 import {
   bigArchive,
   execute,
@@ -19,7 +17,9 @@ import {
   quoted,
   shell,
   useVectorFolder,
-} from "../../../harness/vector-folder.ts"
+} from "../../../harness/cli/vector-folder.ts"
+import { runCli } from "../../../harness/process.ts"
+import { ensureProgram } from "../../../harness/programs.ts"
 
 useVectorFolder()
 

@@ -1,4 +1,4 @@
-/** IAM policies of the server's users. The documents that the README prints are enforced as they are. */
+/** IAM policies of the server's users. The documents that docs/permissions.md prints are enforced as they are. */
 import type { S3Request } from "../http/handler.ts"
 import type { OperationName } from "../http/routing.ts"
 import { S3Error } from "../http/s3-error.ts"

@@ -22,7 +22,8 @@ export interface Pace {
   moved(bytes: number, stage?: Stage): boolean
   /** The milliseconds that the peer has left if it moves `bytes` more, at least 0. */
   leftMs(bytes?: number): number
-  /** The milliseconds of the peer's time until the window of `stage` ends, from now on if it has not begun. Infinite without windows. */
+  /** How many milliseconds of the peer's time are left in the window of `stage`: all of them if it has not begun. Infinite without
+   * windows. */
   windowLeftMs(stage: Stage): number
 }
 

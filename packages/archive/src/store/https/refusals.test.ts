@@ -1,4 +1,5 @@
 import { expect, test } from "vitest"
+import { withDrips } from "../../../../../test/harness/network/drip.ts"
 import {
   answer,
   failure,
@@ -10,8 +11,7 @@ import {
   SECRET,
   signal,
   url,
-} from "../../../../../test/harness/https-store.ts"
-import { withDrips } from "../../../../../test/harness/network/drip.ts"
+} from "../../../../../test/harness/stores/https-store.ts"
 import { parseHostList } from "./allowed-hosts.ts"
 
 test.each(["416", "200"])("an empty object has 0 bytes if it answers %s", async (status) => {

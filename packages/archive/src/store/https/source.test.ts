@@ -10,7 +10,7 @@ import {
   SECRET,
   signal,
   url,
-} from "../../../../../test/harness/https-store.ts"
+} from "../../../../../test/harness/stores/https-store.ts"
 import { copied } from "../small-object.ts"
 
 async function readAll(store = open(), size = peer.content.length): Promise<Buffer> {

@@ -18,11 +18,11 @@ import type { OpenedObject, OpenedStore, StoredObject } from "../contract.ts"
 import { type ExchangeObserver, observeUrl } from "../http/exchanges.ts"
 import { createPace, graceMs, SilentError, TooSlowError } from "../http/pace.ts"
 import { readProxies } from "../http/proxy.ts"
-import { withRequestLimit } from "../limited.ts"
 import { type StoreRequest, withObservedRequests } from "../observed.ts"
 import { DEFAULT_IDLE_TIMEOUT_MS } from "../options.ts"
-import { RequestLimit } from "../request-limit.ts"
-import { withRetries } from "../retry.ts"
+import { RequestLimit } from "../requests/limit.ts"
+import { withRequestLimit } from "../requests/limited.ts"
+import { withRetries } from "../requests/retry.ts"
 import { ProxiedAgent } from "./agent.ts"
 import { AddressRefused, type HostRule, publicLookup, refusalOf } from "./allowed-hosts.ts"
 import { objectSizeIn, pinOf, unexpectedResponse, unranged, versionOf } from "./response.ts"
@@ -293,7 +293,6 @@ export function openHttpsStore(options: HttpsStoreOptions): OpenedStore {
     },
   }
   const { onRetry, onRequest, limit = new RequestLimit() } = options
-  const observed = onRequest ? withObservedRequests(store, onRequest) : store
-  const limited = withRequestLimit(observed, limit, { onRetry })
+  const limited = withRequestLimit(withObservedRequests(store, onRequest), limit, { onRetry })
   return { ...withRetries(limited, { onRetry }), close: () => store.close() }
 }
