@@ -73,6 +73,14 @@ describe("unseal", () => {
     }
     const refused = await unseal("worker").catch((error) => error)
     expect(refused).toMatchObject({ code: 2, stderr: expect.stringContaining("there is no project") })
+    // The doctor asks the processes' own readers, which its entry hands it.
+    const doctor = await unseal("doctor", "--timeout", "1ms").catch((error) => error)
+    expect(doctor).toMatchObject({
+      code: 2,
+      stdout: expect.stringMatching(
+        /^failed +settings of worker .*there is no project[\s\S]*^failed +settings of ingest /m,
+      ),
+    })
   })
 
   it("runs a process that reads its own files, until a signal ends it", async () => {
