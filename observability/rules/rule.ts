@@ -68,6 +68,13 @@ export function createClock(faster: number): Clock {
 export const by = (aggregate: "sum" | "max" | "min", expr: string, ...labels: readonly string[]): string =>
   `${aggregate} by (${["namespace", ...labels].join(", ")}) (${expr})`
 
+/**
+ * How much a counter has risen within `range`. A process may count before it is scraped for the first time, which `increase`
+ * does not see; so of a series that is younger than `range`, its whole value counts.
+ */
+export const risen = (counter: string, range: string): string =>
+  `(${counter} unless ${counter} offset ${range}) or increase(${counter}[${range}])`
+
 /** Callbacks by how they ended. Who is neither here nor there had no right to an answer, or left without one. */
 export const TAKEN = "enqueued|duplicate|ignored"
 export const REFUSED = "unavailable|failed|clock|draining"

@@ -1,5 +1,16 @@
 /** Workers, their keys, stores and clocks; and whether anybody is there at all. */
-import { type Alert, by, type Clock, DAY, type Group, HOUR, MINUTE, type Owner, THE_PROJECT } from "./rule.ts"
+import {
+  type Alert,
+  by,
+  type Clock,
+  DAY,
+  type Group,
+  HOUR,
+  MINUTE,
+  type Owner,
+  risen,
+  THE_PROJECT,
+} from "./rule.ts"
 
 /** The processes, each with a metric that it shows from its start on. */
 const PROCESSES = [
@@ -84,7 +95,7 @@ export function workerRules({ span, seconds }: Clock): Group {
       {
         alert: "UnsealWorkersLost",
         ...{ severity: "warning", owner: "deployment", for: span(0) },
-        expr: `${by("sum", `increase(unseal_stalled_total[${span(15 * MINUTE)}])`)} > 0`,
+        expr: `${by("sum", risen("unseal_stalled_total", span(15 * MINUTE)))} > 0`,
         summary: "workers died or froze with archives in hand",
         description:
           'Archives that lost their worker in the last fifteen minutes: about {{ printf "%.0f" $value }}. Other workers go on from the parts that were written. Look for restarts, a memory limit, or a blocked event loop.',

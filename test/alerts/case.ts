@@ -36,6 +36,8 @@ export interface Timeline {
   readonly phases: readonly [healthy: number, below: number, beyond: number, again: number]
   readonly cases: readonly Case[]
   readonly quiet?: readonly Quiet[]
+  /** Whether a deployment in which all is well is beside them, so that nothing is absent. */
+  readonly besideHealthy?: boolean
 }
 
 export const DAY_SECONDS = 86_400

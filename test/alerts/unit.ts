@@ -11,10 +11,13 @@ import { type Course, HEALTHY, notation, seriesNamed } from "./series.ts"
 
 export const TIMELINES: readonly Timeline[] = [
   {
-    ...{ name: "limits", step: 2, phases: [40, 40, 40, 76] },
+    ...{ name: "limits", step: 2, phases: [40, 40, 40, 76], besideHealthy: true },
     cases: [...INGEST_CASES, ...QUEUE_CASES, ...REDIS_CASES, ...WORKER_CASES],
   },
-  { name: "what was minutes ago", step: 1, phases: [20, 20, 10, 60], cases: FORGOTTEN },
+  {
+    ...{ name: "what was minutes ago", step: 1, phases: [20, 20, 10, 60], besideHealthy: true },
+    cases: FORGOTTEN,
+  },
   {
     ...{ name: "burns of hours", step: 2, phases: [60, 80, 80, 400] },
     ...{ cases: BURNS_OF_HOURS, quiet: FEW_ARCHIVES },
@@ -29,7 +32,10 @@ export const ALL_CASES: readonly Case[] = TIMELINES.flatMap(({ cases }) => cases
 const HEALTHY_NAMESPACE = "healthy"
 
 /** The content of a file for promtool: the timeline's cases at once; one of them beside a namespace in which all is well. */
-export function unitTests({ name, step, phases, cases, quiet = [] }: Timeline, rulesFile: string) {
+export function unitTests(
+  { step, phases, cases, quiet = [], besideHealthy = false }: Timeline,
+  rulesFile: string,
+) {
   const spaces = cases.map((each, index) => ({ each, namespace: `case-${index + 1}` }))
   const [first, second, third, fourth] = phases
   const [healthy, below, beyond, again] = [
@@ -69,7 +75,7 @@ export function unitTests({ name, step, phases, cases, quiet = [] }: Timeline, r
       {
         interval: `${step}m`,
         input_series: [
-          ...(name === "limits" ? inputOf(HEALTHY_NAMESPACE, [...HEALTHY.keys()], {}, phases, step) : []),
+          ...(besideHealthy ? inputOf(HEALTHY_NAMESPACE, [...HEALTHY.keys()], {}, phases, step) : []),
           ...spaces.flatMap(({ each, namespace }) =>
             inputOf(namespace, relatedTo(each), each.series, phases, step),
           ),

@@ -18,6 +18,15 @@ export const FORGOTTEN: readonly Case[] = [
     description:
       "The Redis that holds the queue has been up for 35s, and an older one held it a few minutes ago.",
   },
+  {
+    // A new worker finds the job of one that died, and is scraped only afterwards.
+    alert: "UnsealWorkersLost",
+    ...{ severity: "warning", owner: "deployment", labels: {} },
+    series: { 'unseal_stalled_total{job="worker",instance="worker-9:9091"}': ["missing", stays(1)] },
+    summary: "Deployment: workers died or froze with archives in hand",
+    description:
+      "Archives that lost their worker in the last fifteen minutes: about 1. Other workers go on from the parts that were written. Look for restarts, a memory limit, or a blocked event loop.",
+  },
 ]
 
 /** The number stays, and is no news after a day. */
