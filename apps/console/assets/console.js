@@ -11,6 +11,9 @@ let since
 let timer
 let asking
 
+// On a narrow screen the link that one is at may be out of sight.
+document.querySelector("#states [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" })
+
 if (every > 0) {
   document.addEventListener("visibilitychange", () => (document.hidden ? stop() : refresh()))
   window.addEventListener("pagehide", stop)
