@@ -112,7 +112,7 @@ describe("docker-compose.yml's processes in it", () => {
 
   it("become healthy in the file's order, confined, as process 1", async () => {
     expect(up.containers.map(({ service }) => service)).toEqual([
-      ...["ingest", "worker", "worker", "simulator", "simulator-azure"],
+      ...["ingest", "console", "worker", "worker", "simulator", "simulator-azure"],
     ])
     for (const { service, container } of up.containers) {
       const status = await readFile(`/proc/${container.pid}/status`, "utf8")
@@ -187,6 +187,7 @@ describe("docker-compose.yml's processes in it", () => {
         ["simulator", 0],
         ["worker", 0],
         ["worker", 0],
+        ["console", 0],
         ["ingest", 0],
       ],
     ])

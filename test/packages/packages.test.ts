@@ -107,7 +107,8 @@ describe("unseal", () => {
     const architecture = await readFile(join(ROOT, "ARCHITECTURE.md"), "utf8")
     for (const [name, version] of Object.entries(dependencies)) {
       expect(version).toBe(packages[`node_modules/${name}`].version)
-      expect(architecture).toContain(`| \`${name}\` |`)
+      // A row may name several.
+      expect(architecture).toMatch(new RegExp(`^\\|.*\`${name}\`.*\\|.*\\|$`, "m"))
     }
     expect(Object.keys(dependencies).filter((name) => name.startsWith("@unseal/"))).toEqual([])
   })
@@ -185,7 +186,8 @@ describe("the tarballs", () => {
     expect(files.library.filter(strange(/^dist\/.*\.(js|js\.map|d\.ts|mjs)$/)).filter(strange(text))).toEqual(
       [],
     )
-    expect(files.program.filter(strange(/^dist\/[^/]+\.(mjs|mjs\.map)$/)).filter(strange(text))).toEqual([
+    const others = files.program.filter(strange(/^dist\/[^/]+\.(mjs|mjs\.map)$/)).filter(strange(text))
+    expect(others.toSorted()).toEqual([
       ...["assets/console.css", "assets/console.js", "assets/icon.svg"],
       "media/composed-640x480-20s.mpegts",
     ])
