@@ -52,11 +52,13 @@ test("no query of a board is empty, but for those that are named here with the r
 const MAY_BE_UNSEEN: Readonly<Record<string, string>> = {
   unseal_blind_looks_total:
     "no bucket hides what is missing; test/end-to-end/stores/store-notices.test.ts counts it",
-  unseal_connections_cut_total: "no sender is slow or malformed; apps/ingest/src/hostile.test.ts counts it",
+  unseal_connections_cut_total:
+    "no sender is slow or malformed; apps/ingest/src/allowed-networks.test.ts counts it",
   unseal_console_actions_total: "the story has no console; the console's own tests count it",
   unseal_console_requests_total: "the story has no console",
   unseal_console_sign_ins_total: "the story has no console",
-  unseal_projects_reloads_total: "no project changes; test/end-to-end/pipeline/projects.test.ts counts it",
+  unseal_projects_reloads_total:
+    "no project changes; packages/service/src/projects/reloading.test.ts counts it",
   unseal_runs_stuck_total:
     "a run is stuck after ten minutes; test/end-to-end/pipeline/watchdog.test.ts counts it",
 }
