@@ -202,4 +202,14 @@ describe("the tarballs", () => {
     expect(unmapped).toEqual(["dist/ordered/hash-thread.mjs"])
     expect(files.program).toContain("dist/unseal.mjs.map")
   })
+
+  it("name their sources by the paths in the repository, so that they are the same bytes wherever they are made", async () => {
+    for (const tarball of Object.values(tarballs)) {
+      const { stdout } = await run("tar", ["xzOf", tarball, "--wildcards", "*.map"], { maxBuffer: 2 ** 28 })
+      const sources = [...stdout.matchAll(/"sources":(\[.*?\])/g)].flatMap(([, list]) => JSON.parse(list!))
+      expect(sources.length).toBeGreaterThan(50)
+      expect(sources.filter((name) => !/^(apps|packages|scripts)\//.test(name))).toEqual([])
+      expect(stdout).not.toContain(ROOT)
+    }
+  })
 })
