@@ -1,6 +1,5 @@
 import { copyFile, readdir, readFile, stat, truncate } from "node:fs/promises"
 import { join } from "node:path"
-import { pathToFileURL } from "node:url"
 import { openDeadLetters } from "@unseal/queue/dead-letters/dead-letters"
 import { createRegistry } from "@unseal/service/metrics"
 import { expect, test } from "vitest"
@@ -28,7 +27,7 @@ test("an archive that arrives after its job is decrypted to openssl's result onc
   await upload()
   await line("archive committed")
   const plaintext = Buffer.concat([
-    await readFile(new URL("../audio-only-12s.mpegts", pathToFileURL(VECTOR))),
+    await readFile(join(VECTOR, "../audio-only-12s.mpegts")),
     // What `openssl enc` pads with, and `-nopad` keeps.
     Buffer.alloc(4, 4),
   ])
