@@ -18,7 +18,6 @@ const HARMLESS: Readonly<Record<string, string>> = {
   "packages/archive/src/store/s3/connection/access.ts": "of a header that the SDK has made here",
   "packages/archive/src/store/s3/names.ts": OURS,
   "packages/archive/src/store/url.ts": OURS,
-  "packages/queue/src/jobs/find-job.ts": SHORT,
   "packages/queue/src/jobs/redrive-id.ts": SHORT,
   "packages/service/src/log/error-serializer.ts": DISTINCT,
   "packages/service/src/redis/reach.ts": "of one line of an error of Redis, whose server is ours",

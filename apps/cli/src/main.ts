@@ -198,7 +198,9 @@ withFilter(queue.command("redrive"))
 
 queue
   .command("discard")
-  .description("remove dead letters for good, and count them as discarded; the janitor aborts their uploads")
+  .description(
+    "remove dead letters, count them as discarded, and keep reconcile from enqueueing them for 30 days",
+  )
   .argument("<id...>", "ids of jobs or archives")
   .requiredOption("--reason <text>", "why nobody will need them; part of the output")
   .option("--json", "print the result as JSON")

@@ -1,9 +1,10 @@
 /** Compares the vendor's recordings with the destinations and a real queue. The test defines the vendor and the stores. */
 import { randomUUID } from "node:crypto"
 import { UnsealError } from "@unseal/archive/errors"
+import { openDeadLetters } from "@unseal/queue/dead-letters/dead-letters"
 import { findJob } from "@unseal/queue/jobs/find-job"
 import { createJobPayload, jobIdOf } from "@unseal/queue/jobs/job"
-import { queueKey } from "@unseal/queue/names"
+import { discardedKey, queueKey } from "@unseal/queue/names"
 import { queueStatus } from "@unseal/queue/status"
 import type { VendorArchive } from "@unseal/vendor/client"
 import { expect, test } from "vitest"
@@ -92,7 +93,7 @@ test("enqueues what is neither done nor in the queue, and reports the state of t
     ...{ projectId: "7", archives: 7, encrypted: 5, done: 1, live: 1 },
     enqueued: [{ archiveId: lost.archiveId, jobId: idOf("7", lost) }],
     deadLetters: [{ archiveId: deadArchive.archiveId, jobId: dead }],
-    expired: [expired.archiveId],
+    ...{ discarded: [], expired: [expired.archiveId] },
   }
   const told = [
     { kind: "enqueued", projectId: "7", ...findings.enqueued[0] },
@@ -104,6 +105,33 @@ test("enqueues what is neither done nor in the queue, and reports the state of t
   expect((await jobs()).waiting).toBe(2)
   expect((await run(it, ["7"])).at(-1)).toMatchObject({ findings: { live: 2, enqueued: [] } })
   expect(it.closed).toEqual(["s3://7", "s3://7", "s3://7"])
+})
+
+test("leaves alone what was discarded, redriven before or not, until a callback brings it or a month has passed", async () => {
+  const [first] = await giveDeadLetters(current, 1, "7", Date.now(), "ERR_NO_MATCHING_KEY: a")
+  const letters = openDeadLetters({ connection: current.client, queue: current.name })
+  try {
+    const other = archive({ archiveId: first!.split("_")[1]! })
+    const it = world({ "7": [other] })
+    expect((await run(it, ["7"])).at(-1)).toMatchObject({ findings: { deadLetters: [{ jobId: first }] } })
+    expect(await letters.discard(first!)).toBe(true)
+    const left = { enqueued: [], deadLetters: [], discarded: [other.archiveId] }
+    expect((await run(it, ["7"])).at(-1)).toMatchObject({ findings: left })
+    expect((await jobs()).waiting).toBe(0)
+
+    // A job that was redriven is discarded under the id that it has now.
+    await current.client.del(discardedKey(current.name))
+    const [again] = await giveDeadLetters(current, 1, "7", Date.now(), "ERR_NO_MATCHING_KEY: a")
+    const redriven = await letters.redrive(again!)
+    await current.client.zadd(queueKey(current.name, "failed"), Date.now(), redriven!.jobId)
+    expect(await letters.discard(redriven!.jobId)).toBe(true)
+    expect(await current.client.zrange(discardedKey(current.name), "0", "-1")).toEqual([again])
+
+    await current.client.zadd(discardedKey(current.name), Date.now() / 1_000 - 31 * 86_400, first!)
+    expect((await run(it, ["7"])).at(-1)).toMatchObject({ findings: { enqueued: [{}], discarded: [] } })
+  } finally {
+    await letters.close()
+  }
 })
 
 test("three at once enqueue each of many archives once", async () => {

@@ -7,11 +7,14 @@
  * - If a job was completed within the last hour but its record is missing, somebody removed its output. The job is done again,
  *   under the id that a redrive would have. (The job is looked up before the record, which is written before the job completes.)
  * - A dead letter stays one, and is named: a person must decide about retrying a permanent failure.
+ * - An archive whose dead letter was discarded within the last thirty days is left alone, and is named. "unseal submit" or a
+ *   callback enqueues it again.
  * - An archive that has expired at the vendor, without a record, is lost, and is named as well.
  */
 import { isUnsealError, type UnsealError } from "@unseal/archive/errors"
 import { recordKeyOf } from "@unseal/archive/record/record"
 import type { OpenedStore } from "@unseal/archive/store/contract"
+import { wasDiscarded } from "@unseal/queue/dead-letters/discarded"
 import { createProducer, type Producer } from "@unseal/queue/enqueue/producer"
 import { findJob } from "@unseal/queue/jobs/find-job"
 import { jobIdOf } from "@unseal/queue/jobs/job"
@@ -63,6 +66,8 @@ export interface Findings {
   /** Enqueued, unless it is a dry run. */
   readonly enqueued: readonly NamedJob[]
   readonly deadLetters: readonly NamedJob[]
+  /** Archive ids whose dead letters were discarded within the last thirty days. */
+  readonly discarded: readonly string[]
   /** Archive ids. */
   readonly expired: readonly string[]
 }
@@ -132,8 +137,11 @@ async function* reconcileProject(
 ): AsyncGenerator<ReconcileEvent> {
   const projectId = access.project.id
   const counts: Counts = { archives: 0, encrypted: 0, done: 0, live: 0 }
-  const [enqueued, deadLetters, expired]: [NamedJob[], NamedJob[], string[]] = [[], [], []]
-  const findings = (): Findings => ({ projectId, ...counts, enqueued, deadLetters, expired })
+  const [enqueued, deadLetters]: [NamedJob[], NamedJob[]] = [[], []]
+  const [discarded, expired]: [string[], string[]] = [[], []]
+  const findings = (): Findings => ({
+    ...{ projectId, ...counts, enqueued, deadLetters, discarded, expired },
+  })
   const store = await access.openStore(access.project.destination)
   try {
     for await (const batch of recent(access.vendor, lookBackMs, counts, signal)) {
@@ -149,6 +157,7 @@ async function* reconcileProject(
           enqueued.push(job)
           yield { kind: "enqueued", projectId, ...job }
         } else if (verdict.kind === "dead-letter") deadLetters.push({ archiveId, jobId: verdict.jobId })
+        else if (verdict.kind === "discarded") discarded.push(archiveId)
         else if (verdict.kind === "expired") expired.push(archiveId)
         else counts[verdict.kind]++
       }
@@ -195,6 +204,7 @@ const hasEnded = ({ status }: VendorArchive) => ["uploaded", "available", "expir
 type Verdict =
   | { readonly kind: "done" }
   | { readonly kind: "live" }
+  | { readonly kind: "discarded" }
   | { readonly kind: "expired" }
   | { readonly kind: "enqueued"; readonly jobId: string }
   | { readonly kind: "dead-letter"; readonly jobId: string }
@@ -214,6 +224,7 @@ async function judge(
   const record = await store.stat(recordKeyOf(fillKeyTemplate(project.destinationKey, identity)), signal)
   if (record !== null) return { kind: "done" }
   if (job?.state === "dead") return { kind: "dead-letter", jobId: job.jobId }
+  if (await wasDiscarded(connection, queue, jobIdOf(identity))) return { kind: "discarded" }
   if (status === "expired") return { kind: "expired" }
   const jobId = job?.nextId ?? jobIdOf(identity)
   if (dryRun) return { kind: "enqueued", jobId }

@@ -22,6 +22,9 @@ export const countersKey = (queue: string): string => `${queuePrefix(queue)}:cou
 export const checkpointKey = (queue: string, jobId: string): string =>
   `${queuePrefix(queue)}:checkpoint:${jobId}`
 
+/** The Redis key of the jobs that were discarded, by when (dead-letters/discarded.ts). Outside BullMQ's own names. */
+export const discardedKey = (queue: string): string => `${queuePrefix(queue)}:discarded`
+
 /** The Redis key of when the queue was paused (pause.ts). Outside BullMQ's own names. */
 export const pausedSinceKey = (queue: string): string => `${queuePrefix(queue)}:paused-since`
 

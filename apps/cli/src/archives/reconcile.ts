@@ -66,11 +66,13 @@ function report(findings: readonly Findings[], options: ReconcileCommandOptions)
         process.stdout.write(`${dryRun ? "would enqueue" : "enqueued"} ${archiveId} as ${jobId}\n`)
       for (const { archiveId, jobId } of found.deadLetters)
         process.stdout.write(`dead letter ${archiveId}: unseal queue redrive --id ${jobId}\n`)
+      for (const archiveId of found.discarded)
+        process.stdout.write(`discarded ${archiveId}: left alone; "unseal submit" enqueues it again\n`)
       for (const archiveId of found.expired)
         process.stdout.write(`lost ${archiveId}: it has expired with the vendor\n`)
     }
     process.stderr.write(
-      `project ${found.projectId}: ${counted(found.archives, "archive")}, ${found.encrypted} encrypted: ${found.done} done, ${found.live} in the queue, ${found.enqueued.length} ${dryRun ? "to enqueue" : "enqueued"}, ${counted(found.deadLetters.length, "dead letter")}, ${found.expired.length} expired\n`,
+      `project ${found.projectId}: ${counted(found.archives, "archive")}, ${found.encrypted} encrypted: ${found.done} done, ${found.live} in the queue, ${found.enqueued.length} ${dryRun ? "to enqueue" : "enqueued"}, ${counted(found.deadLetters.length, "dead letter")}, ${found.discarded.length} discarded, ${found.expired.length} expired\n`,
     )
   }
 }

@@ -2,10 +2,11 @@ import { Queue } from "bullmq"
 import { addJobs } from "../enqueue/enqueue-script.ts"
 import { JOB_OPTIONS } from "../enqueue/job-options.ts"
 import { contextIn, redriven, type SendTracer, type TraceContext } from "../enqueue/trace.ts"
-import { redriveIdOf } from "../jobs/redrive-id.ts"
-import { checkpointKey, countersKey, queueKey, queuePrefix } from "../names.ts"
+import { firstIdOf, redriveIdOf } from "../jobs/redrive-id.ts"
+import { checkpointKey, countersKey, discardedKey, queueKey, queuePrefix } from "../names.ts"
 import type { RedisClient } from "../redis/client.ts"
 import type { FailureCode } from "../run/ending.ts"
+import { DISCARDED_DAYS } from "./discarded.ts"
 import {
   countDeadLetters,
   type DeadLetter,
@@ -46,17 +47,21 @@ export interface DeadLetters {
   redrive(jobId: string): Promise<{ jobId: string } | null>
   /**
    * Removes a dead letter, damaged or not, and its checkpoint for good, and counts it as discarded, in one script. From then on the
-   * janitor may remove its upload, and a callback for its archive is accepted anew. `false` if there is no such dead letter.
+   * janitor may remove its upload, and a callback for its archive is accepted anew; a reconciler leaves the archive alone
+   * (discarded.ts). `false` if there is no such dead letter.
    */
   discard(jobId: string): Promise<boolean>
   close(): Promise<void>
 }
 
-/** KEYS: dead letters, job, checkpoint, counters. ARGV: id. */
+/** KEYS: dead letters, job, checkpoint, counters, discarded. ARGV: id, id before any redrive, seconds that it is remembered. */
 const DISCARD = `
 if redis.call("ZREM", KEYS[1], ARGV[1]) == 0 then return 0 end
 redis.call("DEL", KEYS[2], KEYS[2] .. ":logs", KEYS[2] .. ":lock", KEYS[3])
 redis.call("HINCRBY", KEYS[4], "discarded", 1)
+local now = tonumber(redis.call("TIME")[1])
+redis.call("ZADD", KEYS[5], now, ARGV[2])
+redis.call("ZREMRANGEBYSCORE", KEYS[5], "-inf", now - ARGV[3])
 return 1`
 
 /** Opens the dead letters of a queue. Does not close `connection`. `trace` surrounds each redrive, and gives the job its trace. */
@@ -111,8 +116,10 @@ export function openDeadLetters(options: {
     },
 
     async discard(jobId) {
-      const keys = [failed, queueKey(name, jobId), checkpointKey(name, jobId), countersKey(name)]
-      return (await connection.eval(DISCARD, keys.length, ...keys, jobId)) === 1
+      const job = [queueKey(name, jobId), checkpointKey(name, jobId)]
+      const keys = [failed, ...job, countersKey(name), discardedKey(name)]
+      const given = [jobId, firstIdOf(jobId), DISCARDED_DAYS * 86_400]
+      return (await connection.eval(DISCARD, keys.length, ...keys, ...given)) === 1
     },
 
     close: () => queue.close(),

@@ -1,7 +1,7 @@
 import { queueKey } from "../names.ts"
 import type { RedisClient } from "../redis/client.ts"
 import { IS_ORPHANED } from "./orphaned-job.ts"
-import { redriveIdOf } from "./redrive-id.ts"
+import { firstIdOf, redriveIdOf } from "./redrive-id.ts"
 
 /** A job that the queue knows, or one that it was redriven as. */
 export interface FoundJob {
@@ -64,7 +64,7 @@ async function findChain(
   queue: string,
   jobId: string,
 ): Promise<[id: string, state: FoundJob["state"]][]> {
-  const first = jobId.replace(/_r\d+$/, "")
+  const first = firstIdOf(jobId)
   const keys = [queueKey(queue, first), queueKey(queue, "completed"), queueKey(queue, "failed")]
   const given = [first, MAX_REDRIVES, queueKey(queue, "")]
   return (await connection.eval(FIND, keys.length, ...keys, ...given)) as [string, FoundJob["state"]][]
