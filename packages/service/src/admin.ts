@@ -33,7 +33,7 @@ export const ADMIN_ENDPOINTS = {
     tells: "whether the process can work, for a readiness probe",
     answers: {
       200: "it can",
-      503: "it can't, with every reason: Redis does not accept writes, or the process is draining. Trouble of one project (keys, a store) is not a reason: that project is suspended, as `unseal_suspended` and the log show",
+      503: "it can't, with every reason: Redis does not accept writes, the process is draining, or a worker stands aside from every project. Trouble of one project (keys, a store) is not a reason: that project is suspended, as `unseal_suspended` and the log show",
     },
   },
   "/metrics": {
