@@ -268,36 +268,6 @@ describe("a form", () => {
   })
 })
 
-describe("behind a proxy that authenticates", () => {
-  it("its header names the visitor, who needs no session, and is an operator if the settings say so", async () => {
-    await start({ proxyNetworks: "127.0.0.0/8", proxyOperators: ["olga"], hasDesk: false, writes: true })
-    const page = async (name: string) => (await app.get("/redrive", { "x-user": name })).status
-    expect(await page("olga")).toBe(200)
-    expect(await page("ron")).toBe(403)
-    expect(await statusOf("/", { "x-user": "ron" })).toBe(200)
-    const html = await (await app.get("/", { "x-user": "<b>ron" })).text()
-    expect(html).not.toContain("<b>ron")
-  })
-
-  it("nobody is let in without the header, or with more than one name in it", async () => {
-    await start({ proxyNetworks: "127.0.0.0/8", hasDesk: false })
-    for (const headers of [
-      {},
-      { "x-user": "" },
-      { "x-user": "a b" },
-      { "x-user": "a, b" },
-      { "x-user": "a".repeat(200) },
-    ])
-      expect(await statusOf("/", headers as Record<string, string>)).toBe(401)
-    expect(await statusOf("/sign-in", {})).toBe(401)
-  })
-
-  it("the header from anywhere else counts for nothing", async () => {
-    await start({ proxyNetworks: "10.0.0.0/8", proxyOperators: ["*"] })
-    expect(await statusOf("/", { "x-user": "olga" })).toBe(303)
-  })
-})
-
 it("a page of an unknown path, state, job or action is a page that says so", async () => {
   await start({ writes: true })
   for (const path of ["/x", "/archives/x", `/jobs/${randomUUID()}`, "/actions/x", "/assets/x"])
