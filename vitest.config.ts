@@ -8,7 +8,8 @@ export default defineConfig({
     reporters: ["default", "./test/reporter.ts"],
     testTimeout: 180_000,
     hookTimeout: 300_000,
-    maxWorkers: 2,
+    // More than the smallest machine has cores: many tests wait more than they work.
+    maxWorkers: 3,
     sequence: { sequencer: LongestFirst },
   },
 })
