@@ -42,7 +42,9 @@ test("a parsed callback is a valid payload, and needs no second validation", () 
       if ("ignored" in callback) return
       const rest = { receivedAt: new Date().toISOString(), nonce: randomUUID() }
       const payload = payloadOf({ ...callback, projectId: "100001", ...rest })
-      expect(parseJobPayload(JSON.parse(JSON.stringify(payload)))).toEqual(payload)
+      // As Redis keeps it: JSON has no negative zero, which a callback's size may be.
+      const kept = JSON.parse(JSON.stringify(payload))
+      expect(parseJobPayload(kept)).toEqual(kept)
       taken++
     }),
     { numRuns: 2_000 },
