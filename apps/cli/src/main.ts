@@ -260,7 +260,7 @@ program
   .requiredOption("--archives-per-hour <count>", "in your busiest hour")
   .requiredOption("--size <bytes>", "of an archive: 500MB, 1.5GiB")
   .option("--outage <time>", "how long archives must be able to wait in Redis", "1h")
-  .option("--redis-memory <bytes>", "Redis' maxmemory; default: that of the manifests", "768MB")
+  .option("--redis-memory <bytes>", "Redis' maxmemory; default: that of the manifests", "768MiB")
   .option("--worker-rate <bytes>", "what network and stores give one worker each second", "100MB")
   .option("--latency <time>", "of one request to a store", "50ms")
   .option("--no-tls", "the stores are reached without TLS")

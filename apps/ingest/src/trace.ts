@@ -48,11 +48,6 @@ export class CallbackTrace {
     return this.context?.traceparent.slice(3, 35)
   }
 
-  /** The trace's ids, if it is exported. */
-  get sampled(): { readonly traceId: string; readonly spanId: string } | undefined {
-    return this.#span?.sampled ? this.#span : undefined
-  }
-
   /** Ends the span with the callback. `status` is that of the answer, if it was sent. */
   end(
     { outcome, archiveId }: Partial<Settled>,

@@ -15,13 +15,22 @@ const NEXT_IN_LINE = 50
 export async function queueStatus(connection: RedisClient, queue: string): Promise<QueueStatus> {
   const key = (type: string) => queueKey(queue, type)
   // BullMQ keeps waiting jobs in two places: those with a priority, which all new ones have (fair-queue.ts), and those without.
-  const [first, prioritized, active, delayed, completed, failed, next, nextByTurn] = await Promise.all([
+  const [first, prioritized, active, delayed, completed, failed, oldestWaitingSeconds] = await Promise.all([
     connection.llen(key("wait")),
     connection.zcard(key("prioritized")),
     connection.llen(key("active")),
     connection.zcard(key("delayed")),
     connection.zcard(key("completed")),
     connection.zcard(key("failed")),
+    readOldestInLine(connection, queue),
+  ])
+  return { jobs: { waiting: first + prioritized, active, delayed, completed, failed }, oldestWaitingSeconds }
+}
+
+/** Seconds since the oldest of the next jobs in line was added; 0 if none waits. */
+export async function readOldestInLine(connection: RedisClient, queue: string): Promise<number> {
+  const key = (type: string) => queueKey(queue, type)
+  const [next, nextByTurn] = await Promise.all([
     // Jobs are pushed on the left and taken from the right.
     connection.lindex(key("wait"), -1),
     connection.zrange(key("prioritized"), 0, String(NEXT_IN_LINE - 1)),
@@ -29,10 +38,7 @@ export async function queueStatus(connection: RedisClient, queue: string): Promi
   const candidates = [...(next ? [next] : []), ...nextByTurn]
   const addedAt = await Promise.all(candidates.map((id) => connection.hget(key(id), "timestamp")))
   const times = addedAt.flatMap((text) => (text === null ? [] : [Number(text)]))
-  return {
-    jobs: { waiting: first + prioritized, active, delayed, completed, failed },
-    oldestWaitingSeconds: times.length > 0 ? Math.max(0, (Date.now() - Math.min(...times)) / 1_000) : 0,
-  }
+  return times.length > 0 ? Math.max(0, (Date.now() - Math.min(...times)) / 1_000) : 0
 }
 
 /** Whether anything was ever put into `queue`, or a worker ever waited for it. */

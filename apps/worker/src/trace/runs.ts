@@ -9,9 +9,6 @@ import { createSpans, RunSpan, type Spans } from "./spans.ts"
 
 type Run = (payload: JobPayload, context: JobContext) => Promise<JobResult>
 
-/** The ids of a span that is exported, for an exemplar. */
-export type SpanIds = Pick<TraceSpan, "traceId" | "spanId">
-
 /** The traces of a worker's runs. A run is known by its payload, which each run parses anew. */
 export interface RunTraces extends Partial<Pick<Spans, "within" | "onExchange">> {
   /** Surrounds `run` with its span. */
@@ -20,15 +17,12 @@ export interface RunTraces extends Partial<Pick<Spans, "within" | "onExchange">>
   ended(run: EndedRun<JobResult>): void
   /** The trace of a run: 32 hex digits, or `undefined` if it has none. */
   traceIdOf(payload: JobPayload | undefined): string | undefined
-  /** The span of a run, if it is exported: by default of the run that the caller works for. */
-  sampled(payload?: JobPayload): SpanIds | undefined
 }
 
 /** Without `tracing` it costs nothing, and knows only the traces of the callbacks. */
 export function createRunTraces(tracing: Tracing | undefined, queue: string): RunTraces {
   const idIn = (payload: JobPayload | undefined) => payload?.traceparent?.slice(3, 35)
-  if (tracing === undefined)
-    return { surround: (run) => run, ended() {}, traceIdOf: idIn, sampled: () => undefined }
+  if (tracing === undefined) return { surround: (run) => run, ended() {}, traceIdOf: idIn }
 
   const spans = createSpans()
   const runs = new WeakMap<JobPayload, RunSpan>()
@@ -83,10 +77,6 @@ export function createRunTraces(tracing: Tracing | undefined, queue: string): Ru
       if (known !== undefined) known.isOver = true
     },
     traceIdOf: (payload) => (payload && runs.get(payload)?.span.traceId) ?? idIn(payload),
-    sampled(payload) {
-      const span = (payload === undefined ? spans.current() : runs.get(payload))?.span
-      return span?.sampled ? { traceId: span.traceId, spanId: span.spanId } : undefined
-    },
   }
 }
 

@@ -15,7 +15,7 @@ import type { TraceSpan } from "@unseal/service/tracing/contract"
 const MOST_SPANS = 1_000
 const FOR_FAILURES = 100
 
-/** All of the first 32 parts, and then 16 each time their number doubles: 163 of 10,000. Every attempt traces the same ones. */
+/** All of the first 32 parts, and then 16 of each further doubling: 163 of 10,000. Every attempt traces the same ones. */
 const FIRST_PARTS = 32
 export const isTraced = (part: number): boolean =>
   part <= FIRST_PARTS || part % 2 ** Math.ceil(Math.log2(part / FIRST_PARTS)) === 0
@@ -68,8 +68,6 @@ export interface Spans {
   of<Result>(run: RunSpan, work: () => Promise<Result>): Promise<Result>
   readonly within: NonNullable<StepObserver["within"]>
   readonly onExchange: ExchangeObserver
-  /** The run that the caller works for. */
-  current(): RunSpan | undefined
 }
 
 export function createSpans(): Spans {
@@ -136,7 +134,6 @@ export function createSpans(): Spans {
         span?.end()
       }
     },
-    current: () => scopes.getStore()?.run,
   }
 }
 

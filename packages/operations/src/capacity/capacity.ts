@@ -1,4 +1,5 @@
 /** `unseal capacity`: what a load needs, from the measured figures. */
+import { NEARLY_FULL } from "@unseal/queue/redis/server"
 import { OperationError } from "../operation-error.ts"
 import { FIGURES } from "./figures.ts"
 
@@ -8,22 +9,25 @@ const HOURS_A_MONTH = 730
 const BUSY = 0.7
 /** Cores that one worker can use: SHA-256 has its own thread. */
 const CORES_A_WORKER = 1.5
-/** What the manifests give (k8s/), in bytes, and their largest number of workers. */
-const WORKER_BYTES = 256 * 2 ** 20
-const INGEST_BYTES = 192 * 2 ** 20
-const MOST_WORKERS = 20
+/** What the manifests give (k8s/): bytes of memory, and the largest number of workers. */
+export const IN_MANIFESTS = {
+  workerBytes: 256 * 2 ** 20,
+  ingestBytes: 192 * 2 ** 20,
+  redisBytes: 768 * 2 ** 20,
+  mostWorkers: 20,
+} as const
 /** Redis without any archive. */
 const REDIS_BASE_BYTES = 20e6
-/** From here on ingest answers 503 (packages/queue/src/redis/server.ts). */
-const REDIS_FULL = 0.8
 /** What Amazon S3 documents for each prefix of a bucket. Others have their own. */
 const READS_A_SECOND = 5_500
 const WRITES_A_SECOND = 3_500
 const S3_MOST_PARTS = 10_000
-/** Defaults of UNSEAL_PART_SIZE_BYTES, UNSEAL_PARTS_IN_FLIGHT and UNSEAL_CONCURRENCY. */
-const PART_BYTES = 8_389_312
-const PARTS_IN_FLIGHT = 8
-const CONCURRENCY = 8
+/** The settings' defaults. */
+export const BY_DEFAULT = {
+  UNSEAL_PART_SIZE_BYTES: 8_389_312,
+  UNSEAL_PARTS_IN_FLIGHT: 8,
+  UNSEAL_CONCURRENCY: 8,
+} as const
 
 /** Prices in any one currency. What has none is not added up. */
 export interface Prices {
@@ -38,7 +42,7 @@ export interface Load {
   readonly archiveBytes: number
   /** How long archives must be able to wait, in hours, while workers or stores are away. Default 1. */
   readonly outageHours?: number
-  /** `maxmemory`, in bytes. Default 768 MB, that of k8s/components/redis. */
+  /** `maxmemory`, in bytes. Default: that of the manifests. */
   readonly redisBytes?: number
   /** What the network and the stores give one worker, in bytes of archives a second. Default 100 MB. */
   readonly workerBytesPerSecond?: number
@@ -97,7 +101,8 @@ export interface Capacity {
 
 /** Estimates what `load` needs. Throws `ERR_OPTION_INVALID` for numbers that can't be. */
 export function planCapacity(load: Load): Capacity {
-  const { outageHours = 1, redisBytes = 768e6, workerBytesPerSecond = 100e6, storeLatencyMs = 50 } = load
+  const { outageHours = 1, redisBytes = IN_MANIFESTS.redisBytes } = load
+  const { workerBytesPerSecond = 100e6, storeLatencyMs = 50 } = load
   const { archivesPerHour, archiveBytes, tls = true, prices = {} } = load
   requireNumber("archives per hour", archivesPerHour, { above: 0, most: 1e9 })
   requireNumber("the size of an archive, in bytes,", archiveBytes, { above: 0, most: 5e13 })
@@ -110,7 +115,9 @@ export function planCapacity(load: Load): Capacity {
 
   const perSecond = archivesPerHour / 3_600
   const bytesPerSecond = perSecond * archiveBytes
-  const parts = Math.ceil(archiveBytes / Math.max(PART_BYTES, Math.ceil(archiveBytes / S3_MOST_PARTS)))
+  const parts = Math.ceil(
+    archiveBytes / Math.max(BY_DEFAULT.UNSEAL_PART_SIZE_BYTES, Math.ceil(archiveBytes / S3_MOST_PARTS)),
+  )
   const requests = parts === 1 ? FIGURES.requestsOfOnePart.value : parts + FIGURES.requestsBesideParts.value
   const moreParts = parts === 1 ? 0 : parts
 
@@ -120,10 +127,10 @@ export function planCapacity(load: Load): Capacity {
   const inTurn =
     parts === 1
       ? 2 * requests
-      : 2 * FIGURES.requestsBesideParts.value + 2 * Math.ceil(parts / PARTS_IN_FLIGHT)
+      : 2 * FIGURES.requestsBesideParts.value + 2 * Math.ceil(parts / BY_DEFAULT.UNSEAL_PARTS_IN_FLIGHT)
   const byNetwork = bytesPerSecond / workerBytesPerSecond
   const byProcessor = workerCores / CORES_A_WORKER
-  const byRoundTrips = (perSecond * inTurn * (storeLatencyMs / 1_000)) / CONCURRENCY
+  const byRoundTrips = (perSecond * inTurn * (storeLatencyMs / 1_000)) / BY_DEFAULT.UNSEAL_CONCURRENCY
   const needed = Math.max(byNetwork, byProcessor, byRoundTrips) / BUSY
   const workers = Math.max(2, Math.ceil(needed))
   const ingests = Math.max(2, Math.ceil(perSecond / (FIGURES.ingestPerSecond.value * BUSY)))
@@ -145,7 +152,7 @@ export function planCapacity(load: Load): Capacity {
   })
   // Redis' own memory is there at any load.
   const memoryShare =
-    (redisMemory - REDIS_BASE_BYTES) / Math.max(1, redisBytes * REDIS_FULL - REDIS_BASE_BYTES)
+    (redisMemory - REDIS_BASE_BYTES) / Math.max(1, redisBytes * NEARLY_FULL - REDIS_BASE_BYTES)
   const limits = [
     limit(
       "redis processor",
@@ -163,22 +170,26 @@ export function planCapacity(load: Load): Capacity {
       (perSecond * requests) / WRITES_A_SECOND,
       "use more prefixes or buckets for the destinations",
     ),
-    limit("workers", needed / MOST_WORKERS, "raise the autoscaler's maximum, which is 20 in the manifests"),
+    limit(
+      "workers",
+      needed / IN_MANIFESTS.mostWorkers,
+      `raise the autoscaler's maximum, which is ${IN_MANIFESTS.mostWorkers} in the manifests`,
+    ),
   ]
   return {
     bytesPerSecond,
     partsPerArchive: parts,
     workers: {
       ...{ count: workers, byNetwork, byProcessor, byRoundTrips },
-      ...{ cpuCores: workerCores, memoryBytes: workers * WORKER_BYTES },
+      ...{ cpuCores: workerCores, memoryBytes: workers * IN_MANIFESTS.workerBytes },
     },
     ingest: {
       count: ingests,
       cpuCores: (perSecond * FIGURES.ingestCpuMs.value) / 1_000,
-      memoryBytes: ingests * INGEST_BYTES,
+      memoryBytes: ingests * IN_MANIFESTS.ingestBytes,
     },
     redis: {
-      ...{ cpuCores: redisCores, memoryBytes: redisMemory, maxmemoryBytes: redisMemory / REDIS_FULL },
+      ...{ cpuCores: redisCores, memoryBytes: redisMemory, maxmemoryBytes: redisMemory / NEARLY_FULL },
       commandsPerSecond: perSecond * commands,
       aofBytesPerHour: archivesPerHour * (FIGURES.aofBytes.value + moreParts * FIGURES.aofBytesPerPart.value),
       queues: Math.max(1, Math.ceil(redisCores / BUSY)),

@@ -3,12 +3,13 @@
 import { type Accounts, readAccounts } from "../accounting.ts"
 import { type Backlog, readBacklog } from "../backlog.ts"
 import { countDeadLetters } from "../dead-letters/list.ts"
+import { countArchives } from "../jobs/archive-pages.ts"
 import { readOldestJobs } from "../live-jobs.ts"
-import { countersKey, heldKey, queueKey } from "../names.ts"
+import { countersKey, queueKey } from "../names.ts"
 import type { RedisClient } from "../redis/client.ts"
 import type { FailureCode } from "../run/ending.ts"
-import { queueStatus } from "../status.ts"
-import { listSuspensions, readStates, type Suspension } from "../suspension/state.ts"
+import { readOldestInLine } from "../status.ts"
+import { listSuspensions, type Suspension } from "../suspension/state.ts"
 import { readSweep } from "../sweep-note.ts"
 
 /** Each job is in one of these. `delayed`: it waits for its next attempt or its object; `suspended`: for its project. */
@@ -38,36 +39,36 @@ const DEAD_LETTERS = 2_000
 /** The current state. A few counts and looks, whatever the queue's length. */
 export async function readQueueState(connection: RedisClient, queue: string): Promise<QueueState> {
   const [
-    status,
+    counts,
+    oldestWaitingSeconds,
     oldest,
     backlog,
     accounts,
     deadLetters,
     oldestDead,
     suspensions,
-    held,
     callbackAt,
     sweep,
     time,
   ] = await Promise.all([
-    queueStatus(connection, queue),
+    countArchives(connection, queue),
+    readOldestInLine(connection, queue),
     readOldestJobs(connection, queue),
     readBacklog(connection, queue),
     readAccounts(connection, queue),
     countDeadLetters(connection, queue, DEAD_LETTERS),
     connection.zrange(queueKey(queue, "failed"), "0", "0", "WITHSCORES"),
     listSuspensions(connection, queue),
-    countHeld(connection, queue),
     connection.hget(countersKey(queue), "callbackAt"),
     readSweep(connection, queue),
     connection.time() as unknown as Promise<[string, string]>,
   ])
-  const { jobs, oldestWaitingSeconds } = status
+  const { dead, committed, ...live } = counts
   const nowMs = Number(time[0]) * 1_000 + Number(time[1]) / 1_000
   const secondsSince = (at: string | null | undefined) =>
     at === null || at === undefined ? null : Math.max(0, (nowMs - Number(at)) / 1_000)
   return {
-    jobs: { ...jobs, delayed: Math.max(0, jobs.delayed - held), suspended: held },
+    jobs: { ...live, completed: committed, failed: dead },
     // Jobs of an earlier version are only in the line.
     oldestWaitingSeconds: Math.max(oldest.waitingSeconds ?? 0, oldestWaitingSeconds),
     oldestUnfinishedSeconds: Math.max(oldest.unfinishedSeconds, oldestWaitingSeconds),
@@ -75,11 +76,4 @@ export async function readQueueState(connection: RedisClient, queue: string): Pr
     oldestDeadLetterSeconds: secondsSince(oldestDead[1]) ?? 0,
     lastCallbackSeconds: secondsSince(callbackAt),
   }
-}
-
-/** How many jobs all suspensions hold, those included that are over and still give theirs back. */
-async function countHeld(connection: RedisClient, queue: string): Promise<number> {
-  const states = await readStates(connection, queue)
-  const counts = await Promise.all([...states.keys()].map((name) => connection.zcard(heldKey(queue, name))))
-  return counts.reduce((sum, count) => sum + count, 0)
 }
