@@ -5,7 +5,7 @@ import { archiveText } from "./text.ts"
 
 const JOB_ID = "123456_b0c2b6a1-0000-4000-8000-000000000001"
 const JOB: ArchiveJob = {
-  ...{ jobId: JOB_ID, projectId: "123456", archiveId: JOB_ID.slice(7), state: "waiting" },
+  ...{ jobId: JOB_ID, projectId: "123456", archiveId: JOB_ID.slice(7), state: "waiting", lane: "live" },
   ...{ since: "2026-01-01T10:00:00.000Z", addedAt: "2026-01-01T09:00:00.000Z" },
   ...{ attempts: 1, failure: null, lostWorkers: 0 },
 }

@@ -82,7 +82,7 @@ test("a damaged one keeps its place and its time, and is found by what it has lo
   for (const query of [{}, { code: "ERR_JOB_INVALID" as const }, { projectId: "7" }])
     expect(await list(query)).toEqual(
       [torn, gone, alien].map((jobId) => ({
-        ...{ jobId, projectId: "7", archiveId: jobId!.split("_")[1] },
+        ...{ jobId, projectId: "7", archiveId: jobId!.split("_")[1], lane: "live" },
         ...{ code: "ERR_JOB_INVALID", reason: "ERR_JOB_INVALID: the reason is lost (damaged in redis)" },
         ...{ attempts: jobId === torn ? 3 : 0, addedAt: time, failedAt: time, damaged: true },
       })),

@@ -1,5 +1,6 @@
 /** Reads matching dead letters from the newest on, a page at a time. */
 
+import { type Lane, laneOf } from "../jobs/lane.ts"
 import { queueKey } from "../names.ts"
 import type { RedisClient } from "../redis/client.ts"
 import { codeOf, type FailureCode } from "../run/ending.ts"
@@ -9,6 +10,8 @@ export interface DeadLetter {
   readonly jobId: string
   readonly projectId: string
   readonly archiveId: string
+  /** The one that it had, and has again once it is redriven. */
+  readonly lane: Lane
   readonly code: FailureCode
   /** `CODE: message` of its last attempt. */
   readonly reason: string
@@ -190,13 +193,15 @@ function deadLetterOf(
   [data, failedReason, attempts, timestamp]: readonly (string | null)[],
 ): DeadLetter {
   const addedAt = Number(timestamp ?? Number.NaN)
-  const isDamaged = payloadIn(data) === null
+  const payload = payloadIn(data)
+  const isDamaged = payload === null
   const isWhole = !isDamaged && !!failedReason && addedAt > 0
   const reason = reasonIn(failedReason)
   const iso = (ms: number) => new Date(Math.abs(ms) < 8.64e15 ? ms : 0).toISOString()
   return {
     jobId: id,
     ...subjectOf(id),
+    lane: laneOf(payload ?? {}),
     code: codeOf(reason),
     reason: isWhole ? reason : `${reason} (damaged in redis)`,
     attempts: Number.parseInt(attempts ?? "", 10) || 0,

@@ -48,7 +48,15 @@ test("a waiting job is reported with its position in line", async () => {
   const first = await enqueue()
   const second = await enqueue()
   expect(await find(first.archiveId)).toMatchObject([
-    { jobId: first.jobId, projectId: "123456", state: "waiting", ahead: 0, attempts: 0, failure: null },
+    {
+      jobId: first.jobId,
+      projectId: "123456",
+      state: "waiting",
+      lane: "live",
+      ahead: 0,
+      attempts: 0,
+      failure: null,
+    },
   ])
   expect(await find(second.archiveId)).toMatchObject([{ state: "waiting", ahead: 1 }])
 })

@@ -5,6 +5,7 @@ import { masters, type RedisClient } from "../redis/client.ts"
 import { codeOf, type FailureCode, type RunResult } from "../run/ending.ts"
 import { listSuspensions, parseName, type Suspension } from "../suspension/state.ts"
 import { type JobFacts, readJobFacts } from "./job-facts.ts"
+import { type Lane, laneOf } from "./lane.ts"
 
 /**
  * `waiting`: in line · `delayed`: until its next attempt, or the next look for its object · `held`: by a suspension · `dead`: a dead
@@ -18,6 +19,7 @@ export interface ArchiveJob {
   readonly projectId: string
   readonly archiveId: string
   readonly state: ArchiveJobState
+  readonly lane: Lane
   /** Since when it has been in that state; if unknown, when it was added. */
   readonly since: string
   readonly addedAt: string
@@ -161,7 +163,7 @@ function jobOf(jobId: string, facts: JobFacts, suspensions: readonly Suspension[
   const iso = (name: string, ms: number | undefined) => (ms === undefined ? {} : { [name]: isoOf(ms) })
   const upload = uploadOf(facts)
   return {
-    ...{ jobId, projectId, archiveId, state },
+    ...{ jobId, projectId, archiveId, state, lane: laneOf(facts.payload) },
     ...{ since: isoOf(since ?? 0), addedAt: isoOf(added ?? 0) },
     attempts: Number.parseInt(fields.atm ?? "", 10) || 0,
     failure: reason && state !== "completed" ? { code: codeOf(reason), reason } : null,

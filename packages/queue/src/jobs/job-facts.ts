@@ -10,7 +10,12 @@ export interface JobFacts {
   /** Whether its data are a JSON object. */
   readonly hasPayload: boolean
   /** From its data, unchecked. The rest of them, the password for one, stays in Redis. */
-  readonly payload: { readonly size?: number; readonly status?: string; readonly receivedAt?: string }
+  readonly payload: {
+    readonly size?: number
+    readonly status?: string
+    readonly receivedAt?: string
+    readonly lane?: string
+  }
   /** Jobs before it in line. */
   readonly ahead?: number
   /** When it leaves `delayed`. */
@@ -58,6 +63,7 @@ facts.payload = {}
 if facts.hasPayload then
   facts.payload.size = type(data.size) == "number" and data.size or nil
   facts.payload.status, facts.payload.receivedAt = text(data.status), text(data.receivedAt)
+  facts.payload.lane = text(data.lane)
 end
 
 local function isIn(set) return redis.call("ZSCORE", bull .. set, id) end

@@ -2,6 +2,7 @@ import { isUnsealError } from "@unseal/archive/errors"
 import fc from "fast-check"
 import { expect, test } from "vitest"
 import { createJobPayload, type JobPayload, jobIdOf, parseJobPayload } from "./job.ts"
+import { laneOf } from "./lane.ts"
 
 const FIELDS: Omit<JobPayload, "version"> = {
   projectId: "100001",
@@ -39,6 +40,7 @@ const payloads = fc
         .date({ noInvalidDate: true, min: new Date(0), max: new Date("2100-01-01") })
         .map((date) => date.toISOString()),
       nonce: uuid,
+      lane: fc.constant("bulk" as const),
       traceparent: fc.tuple(hex(32), hex(16)).map(([trace, span]) => `00-${trace}-${span}-01`),
     },
     { requiredKeys: ["projectId", "archiveId", "encryptedPassword", "status", "receivedAt", "nonce"] },
@@ -103,6 +105,14 @@ test("unknown fields, even hostile ones, are dropped", () => {
   const payload = parseJobPayload({ ...FIELDS, version: 1, ...hostile })
   expect(payload).toEqual({ ...FIELDS, version: 1 })
   expect(Object.getPrototypeOf(payload)).toBe(Object.prototype)
+})
+
+test("a job without a lane is live, and so is one with a lane that nobody knows", () => {
+  const payload = { ...FIELDS, version: 1 as const }
+  expect(laneOf(parseJobPayload(payload))).toBe("live")
+  expect(laneOf(parseJobPayload({ ...payload, lane: "bulk" }))).toBe("bulk")
+  for (const lane of ["live", "fast", 7, null, {}])
+    expect(parseJobPayload({ ...payload, lane })).toEqual(payload)
 })
 
 test("a damaged trace is left out, and the archive is decrypted all the same", () => {

@@ -22,7 +22,8 @@ const payloadSchema = z.object({
   status: z.string().min(1).max(64),
   receivedAt: z.iso.datetime(),
   nonce: z.string().min(1).max(128),
-  // An archive is decrypted whatever its trace is.
+  // An archive is decrypted whatever its lane and its trace are.
+  lane: z.literal("bulk").optional().catch(undefined),
   traceparent: traceparent().catch(undefined),
   tracestate: z
     .string()
@@ -52,6 +53,8 @@ export interface JobPayload {
   readonly receivedAt: string
   /** Random, one per callback. Shows whose payload the queue holds. */
   readonly nonce: string
+  /** Absent if it is live (lane.ts). */
+  readonly lane?: "bulk"
   /** W3C Trace Context of what enqueued the job: the trace that its runs belong to. */
   readonly traceparent?: string
   readonly tracestate?: string
@@ -89,12 +92,13 @@ export function parseJobPayload(value: unknown): JobPayload {
 }
 
 function withoutUndefined(data: z.infer<typeof payloadSchema>): JobPayload {
-  const { size, sha256sum, url, traceparent, tracestate, tracelink, ...required } = data
+  const { size, sha256sum, url, lane, traceparent, tracestate, tracelink, ...required } = data
   return {
     ...required,
     ...(size !== undefined && { size }),
     ...(sha256sum !== undefined && { sha256sum }),
     ...(url !== undefined && { url }),
+    ...(lane !== undefined && { lane }),
     ...(traceparent !== undefined && { traceparent }),
     ...(tracestate !== undefined && { tracestate }),
     ...(tracelink !== undefined && { tracelink }),
@@ -109,7 +113,7 @@ export function archiveIn(jobId: string): { readonly projectId?: string; readonl
 
 /**
  * The job's id: one per project, archive and encrypted password. Because it depends on the password, a forged callback can't take
- * the true one's id. Because it contains nothing that changes between callbacks, duplicates get the same id.
+ * the true one's id. Because it contains nothing that changes between callbacks, neither the lane, duplicates get the same id.
  */
 export function jobIdOf(payload: Pick<JobPayload, "projectId" | "archiveId" | "encryptedPassword">): string {
   const digest = hash("sha256", payload.encryptedPassword).slice(0, 16)

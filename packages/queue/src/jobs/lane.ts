@@ -1,0 +1,7 @@
+/** `live`: callbacks, as they arrive · `bulk`: archives of earlier years, which get what live ones leave. */
+export const LANES = ["live", "bulk"] as const
+export type Lane = (typeof LANES)[number]
+
+/** The lane of a job. One without a lane is live, so those that version 0.1.0 enqueued are, and all callbacks. */
+export const laneOf = (payload: { readonly lane?: unknown }): Lane =>
+  payload.lane === "bulk" ? "bulk" : "live"
