@@ -132,12 +132,13 @@ export const RULES: readonly Rule[] = [
   },
   {
     reason:
-      "an operation knows the stores' contract and errors, the queue, the vendor's client and where a project's objects are: whoever runs it opens stores and reads settings",
+      "an operation knows the stores' contract and errors, the records in them, the queue, the vendor's client and where a project's objects are: whoever runs it opens stores and reads settings",
     where: /^packages\/operations\//,
     isForbidden: (imported) =>
       !within(
         /^packages\/(operations|queue|vendor)\//,
-        /^packages\/archive\/src\/(errors|record\/record|did-you-mean|first-look|store\/notices)\.ts$/,
+        /^packages\/archive\/src\/(errors|waiting|did-you-mean|first-look|store\/(notices|small-object))\.ts$/,
+        /^packages\/archive\/src\/record\/(record|committed|same-source)\.ts$/,
         /^packages\/service\/src\/projects\/key-template\.ts$/,
         /^node:(crypto|zlib)$/,
       )(imported) &&

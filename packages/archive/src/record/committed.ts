@@ -7,7 +7,7 @@ import type { Prover } from "../decrypt/proof.ts"
 import { isUnsealError, UnsealError } from "../errors.ts"
 import type { TailRule } from "../format/tail.ts"
 import type { ArchiveStore, CreateOptions, StoredObject } from "../store/contract.ts"
-import { readSmallObject, writeSmallObject } from "../store/small-object.ts"
+import { copied, writeSmallObject } from "../store/small-object.ts"
 import { type ArchiveRecord, encodeRecord, finishRecord, parseRecord, recordKeyOf } from "./record.ts"
 import { type VerifyRule, verifyCommit } from "./verify.ts"
 
@@ -95,16 +95,20 @@ export function hasMarks(object: StoredObject, metadata: Readonly<Record<string,
   return marks.length > 0 && marks.every(([name, value]) => object.metadata[name] === value)
 }
 
-/** The record under `key`; `null` if there is no valid one. */
+/** The record under `key`, with one request where the store can do that; `null` if there is no valid one. */
 export async function readRecord(
-  store: ArchiveStore,
+  store: Pick<ArchiveStore, "open">,
   key: string,
   signal: AbortSignal,
 ): Promise<ArchiveRecord | null> {
-  const object = await store.stat(key, signal)
-  if (object === null || object.size > RECORD_LIMIT) return null
   try {
-    return parseRecord(await readSmallObject(store, object, RECORD_LIMIT, signal))
+    const opened = await store.open(key, RECORD_LIMIT, signal)
+    if (opened === null) return null
+    if (opened.object.size > RECORD_LIMIT) {
+      opened.close()
+      return null
+    }
+    return parseRecord(Buffer.concat(await Array.fromAsync(copied(opened.head))))
   } catch (error) {
     // It was removed after the look. Elsewhere this code means the source's object.
     if (isUnsealError(error, "ERR_OBJECT_NOT_FOUND")) return null
