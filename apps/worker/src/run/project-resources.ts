@@ -1,10 +1,11 @@
-import type { ByteBudget } from "@unseal/archive/decrypt/budget"
+import type { ByteBudget, MeasuredBudget } from "@unseal/archive/decrypt/budget"
 import { UnsealError } from "@unseal/archive/errors"
 import type { OpenedKeyRing } from "@unseal/archive/keys/contract"
 import { type OpenKeyRingOptions, openKeyRing } from "@unseal/archive/keys/open"
 import { type OpenStoreOptions, openStore } from "@unseal/archive/store/open"
 import { RequestLimit } from "@unseal/archive/store/requests/limit"
 import type { JobPayload } from "@unseal/queue/jobs/job"
+import { laneOf } from "@unseal/queue/jobs/lane"
 import type { Logger } from "@unseal/service/log/logger"
 import { fillKeyTemplate } from "@unseal/service/projects/key-template"
 import type { Projects, WorkerProject } from "@unseal/service/projects/projects"
@@ -27,7 +28,7 @@ export interface JobResources {
   readonly sourceKeys: readonly string[]
   readonly destinationKey: string
   readonly keyRing: OpenedKeyRing
-  /** The memory that the project may use. */
+  /** The memory that the project may use, as the archive's lane gets it. */
   readonly budget: ByteBudget
   /** Must be called when the run has ended. Then a store that no project names any more is closed. */
   release(): void
@@ -59,7 +60,7 @@ export interface RequestLimitInForce {
 /** The stores and keys of the current projects, each opened when it is first needed and then kept. */
 export interface ProjectResources {
   /** Throws `ERR_JOB_INVALID` for a project that is not configured. What can't be opened is an error with its side. */
-  of(archive: OfProject): Promise<JobResources>
+  of(archive: OfProject & Pick<JobPayload, "lane">): Promise<JobResources>
   /** Like `of`, but returns each side's result, even a failure. Must always be released. */
   sides(archive: OfProject): Promise<OpenedSides>
   /** The limits that stores have caused: requests in flight, by project and side. */
@@ -72,7 +73,7 @@ export interface ProjectResources {
 export interface ProjectResourcesOptions {
   readonly config: Pick<Config, "projects" | "settings" | "env">
   /** Shared by all projects. */
-  readonly budget: ByteBudget
+  readonly budget: MeasuredBudget
   readonly logger: Logger
   readonly onRetry: NonNullable<OpenStoreOptions["onRetry"]>
   readonly notices: StoreNotices
@@ -173,7 +174,7 @@ export function openProjectResources(options: ProjectResourcesOptions): ProjectR
           destination: valueOrThrow(destination),
           keyRing: valueOrThrow(keyRing),
         }
-        return { ...rest, ...opened, budget: budgets.of(project) }
+        return { ...rest, ...opened, budget: budgets.of(project)[laneOf(archive)] }
       } catch (error) {
         rest.release()
         throw error

@@ -1,4 +1,4 @@
-import { PART_UNIT } from "../format/parts.ts"
+import { createSlabs, slabSize } from "./slabs.ts"
 
 /** Memory for one part, until it is released. */
 export interface PartMemory {
@@ -20,137 +20,180 @@ export interface ByteBudget {
   readonly limit: number
 }
 
-/** A budget that tells how much of it is in use. */
+/** One budget as each lane of archives sees it. */
+export interface LaneBudgets {
+  readonly live: ByteBudget
+  readonly bulk: ByteBudget
+}
+
+/** A budget that tells how much of it is in use, and divides it. By itself it serves live archives. */
 export interface MeasuredBudget extends ByteBudget {
   /** Bytes that parts hold. */
   readonly used: number
+  /** Bytes that parts of bulk archives hold. */
+  readonly bulkUsed: number
   /** How many parts wait for memory. */
   readonly waiting: number
+  readonly lanes: LaneBudgets
+  /** At most `limit` bytes of this budget at once, for both lanes together. Whoever waits for them holds nothing. */
+  within(limit: number): LaneBudgets
+}
+
+export interface BudgetOptions {
+  /** Percent of the memory that bulk parts get while live ones want all of it: 0 to 50. Default 5. */
+  readonly bulkSharePercent?: number
+}
+
+/** A limit, and what it bounds at the moment. A part uses at most the whole of it. */
+interface Cap {
+  readonly limit: number
+  used: number
+  holders: number
 }
 
 interface Waiter {
+  /** Of the whole budget. */
   readonly bytes: number
+  readonly cap: Cap | undefined
   grant(): void
 }
 
+/** Bulk leaves this part of the memory to live archives that have yet to arrive. */
+const RESERVE = 1 / 4
+
 /**
- * Creates a budget of `limit` bytes, granted strictly in the order of requests. An archive requests one part at a time, so a large
- * archive and many small ones take turns, and no part waits for a later request. Memory is reused instead of being left to the
- * garbage collector, which would let it grow far beyond the limit.
+ * Creates a budget of `limit` bytes. Live requests go before bulk ones, and each lane is served strictly in the order of requests. An
+ * archive requests one part at a time, so a large archive and many small ones take turns, and no part waits for a later request of
+ * its lane. Only a request that its own cap (`within`) holds back lets later ones pass.
+ *
+ * While both lanes wait, each byte granted to live earns bulk its share. Once that covers the first bulk request, it is the next,
+ * even if everybody has to wait until there is room for it. So no part of either lane waits for ever. What was earned never exceeds
+ * one request, and is gone when no bulk request waits.
+ *
+ * Memory is reused instead of being left to the garbage collector, which would let it grow far beyond the limit.
  */
-export function createByteBudget(limit: number): MeasuredBudget {
+export function createByteBudget(
+  limit: number,
+  { bulkSharePercent = 5 }: BudgetOptions = {},
+): MeasuredBudget {
   const slabs = createSlabs(limit)
-  let free = limit
-  let holders = 0
-  const waiting: Waiter[] = []
+  const bulkMost = limit * (1 - RESERVE)
+  // In hundredths of bytes.
+  const costOf = ({ bytes }: Waiter) => bytes * (100 - bulkSharePercent)
+  const all: Cap = { limit, used: 0, holders: 0 }
+  const bulk: Cap = { limit, used: 0, holders: 0 }
+  const lines = { live: [] as Waiter[], bulk: [] as Waiter[] }
+  let earned = 0
+
+  /** The first of `line` that no cap holds back, nor an earlier request under the same cap. */
+  function firstOf(line: readonly Waiter[]): Waiter | undefined {
+    const held = new Set<Cap>()
+    return line.find(({ bytes, cap }) => {
+      if (cap === undefined) return true
+      if (!held.has(cap) && cap.used + Math.min(bytes, cap.limit) <= cap.limit) return true
+      held.add(cap)
+      return false
+    })
+  }
 
   function serve(): void {
-    while (waiting[0] !== undefined && waiting[0].bytes <= free) waiting.shift()!.grant()
+    for (;;) {
+      const live = firstOf(lines.live)
+      const first = firstOf(lines.bulk)
+      const room = first !== undefined && (bulk.used === 0 || bulk.used + first.bytes <= bulkMost)
+      const second = room ? first : undefined
+      const isBulk = second !== undefined && (live === undefined || earned >= costOf(second))
+      const next = isBulk ? second : live
+      if (next === undefined || all.used + next.bytes > limit) return
+      if (isBulk) earned = Math.max(0, earned - costOf(next))
+      else
+        earned = second === undefined ? 0 : Math.min(earned + next.bytes * bulkSharePercent, costOf(second))
+      remove(isBulk ? lines.bulk : lines.live, next)
+      next.grant()
+    }
   }
 
+  function acquire(lane: keyof LaneBudgets, cap: Cap | undefined, asked: number, signal: AbortSignal) {
+    // Whole slabs are charged, so what is held is what was granted.
+    const bytes = Math.min(slabSize(asked), limit)
+    const charged = [all, ...(lane === "bulk" ? [bulk] : []), ...(cap ? [cap] : [])]
+    const charge = (sign: 1 | -1) => {
+      for (const one of charged) {
+        one.used += sign * Math.min(bytes, one.limit)
+        one.holders += sign
+      }
+    }
+    return new Promise<PartMemory>((resolve, reject) => {
+      if (signal.aborted) return reject(signal.reason)
+      const waiter: Waiter = {
+        ...{ bytes, cap },
+        grant() {
+          signal.removeEventListener("abort", giveUp)
+          charge(1)
+          // Allocated at the first use: callers that only count need no memory.
+          let slab: Uint8Array | undefined
+          let held = true
+          function end(use: (slab: Uint8Array) => void): void {
+            if (!held) return
+            held = false
+            if (slab !== undefined) use(slab)
+            charge(-1)
+            serve()
+          }
+          resolve({
+            get bytes() {
+              if (!held) throw new RangeError("memory was given back already")
+              slab ??= slabs.take(asked)
+              return slab.subarray(0, asked)
+            },
+            release: () => end(slabs.put),
+            forfeit: () => end(slabs.forget),
+          })
+        },
+      }
+      const giveUp = () => {
+        remove(lines[lane], waiter)
+        reject(signal.reason)
+        serve()
+      }
+      signal.addEventListener("abort", giveUp, { once: true })
+      lines[lane].push(waiter)
+      serve()
+    })
+  }
+
+  function lanesOf(cap?: Cap): LaneBudgets {
+    const { limit } = cap ?? all
+    const laneOf = (lane: keyof LaneBudgets): ByteBudget => ({
+      limit,
+      get holders() {
+        return (cap ?? all).holders
+      },
+      acquire: (bytes, signal) => acquire(lane, cap, bytes, signal),
+    })
+    return { live: laneOf("live"), bulk: laneOf("bulk") }
+  }
+
+  const lanes = lanesOf()
   return {
-    limit,
+    ...{ limit, lanes },
+    acquire: lanes.live.acquire,
+    within: (most) => lanesOf({ limit: most, used: 0, holders: 0 }),
     get holders() {
-      return holders
+      return all.holders
     },
     get used() {
-      return limit - free
+      return all.used
+    },
+    get bulkUsed() {
+      return bulk.used
     },
     get waiting() {
-      return waiting.length
-    },
-    acquire(asked, signal) {
-      // Whole slabs are charged, so what is held is what was granted.
-      const bytes = Math.min(slabSize(asked), limit)
-      return new Promise((resolve, reject) => {
-        if (signal.aborted) return reject(signal.reason)
-        const waiter: Waiter = {
-          bytes,
-          grant() {
-            signal.removeEventListener("abort", giveUp)
-            free -= bytes
-            holders++
-            // Allocated at the first use: callers that only count need no memory.
-            let slab: Uint8Array | undefined
-            let held = true
-            function end(use: (slab: Uint8Array) => void): void {
-              if (!held) return
-              held = false
-              if (slab !== undefined) use(slab)
-              free += bytes
-              holders--
-              serve()
-            }
-            resolve({
-              get bytes() {
-                if (!held) throw new RangeError("memory was given back already")
-                slab ??= slabs.take(asked)
-                return slab.subarray(0, asked)
-              },
-              release: () => end(slabs.put),
-              forfeit: () => end(slabs.forget),
-            })
-          },
-        }
-        const giveUp = () => {
-          waiting.splice(waiting.indexOf(waiter), 1)
-          reject(signal.reason)
-          serve()
-        }
-        signal.addEventListener("abort", giveUp, { once: true })
-        waiting.push(waiter)
-        serve()
-      })
+      return lines.live.length + lines.bulk.length
     },
   }
 }
 
-const MIB = 1024 * 1024
-const SMALLEST_SLAB = 16 * 1024
-
-/**
- * The bytes that rounding up to `PART_UNIT` may add to a part and to its ciphertext. Every slab has them in addition, uncharged:
- * otherwise a budget of eight times 5 MiB would hold only seven parts of 5 MiB and 64 bytes.
- */
-const SPARE = 2 * PART_UNIT
-
-/** The charged size: whole mebibytes, and powers of two below. There are few sizes, so that a returned slab fits the next part. */
-function slabSize(bytes: number): number {
-  const charged = Math.max(1, bytes - SPARE)
-  return charged > MIB
-    ? Math.ceil(charged / MIB) * MIB
-    : Math.max(SMALLEST_SLAB, 2 ** Math.ceil(Math.log2(charged)))
-}
-
-/** Slabs in use and in reserve, together within `limit` bytes plus each slab's `SPARE`. Requests displace slabs in reserve. */
-function createSlabs(limit: number) {
-  /** In the order in which they were given back. */
-  const reserve: Uint8Array[] = []
-  let total = 0
-
-  function drop(index: number): void {
-    const [slab] = reserve.splice(index, 1)
-    total -= slab!.length - SPARE
-    // Frees the memory at once, without waiting for garbage collection.
-    ;(slab!.buffer as ArrayBuffer).transfer(0)
-  }
-
-  return {
-    take(bytes: number): Uint8Array {
-      const size = slabSize(bytes)
-      const fitting = reserve.findLastIndex((slab) => slab.length === size + SPARE)
-      if (fitting >= 0) return reserve.splice(fitting, 1)[0]!
-      while (reserve.length > 0 && total + size > limit) drop(0)
-      total += size
-      return new Uint8Array(new ArrayBuffer(size + SPARE))
-    },
-    /** Leaves the slab to garbage collection, once its last reader lets go. */
-    forget(slab: Uint8Array): void {
-      total -= slab.length - SPARE
-    },
-    put(slab: Uint8Array): void {
-      reserve.push(slab)
-      if (total > limit) drop(reserve.length - 1)
-    },
-  }
+function remove<T>(from: T[], one: T): void {
+  from.splice(from.indexOf(one), 1)
 }
