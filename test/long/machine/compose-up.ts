@@ -163,7 +163,7 @@ export async function composeUp(image: { root: string; config: ImageConfig }): P
     },
     async seaweedfs() {
       const host = await hostOf("seaweedfs", "seaweedfs")
-      await start(host, [NODE, join(import.meta.dirname, "store.mjs")], /listening/)
+      await start(host, [NODE, join(import.meta.dirname, "store.ts")], /listening/)
     },
     async azurite({ command = [] }) {
       const folder = await installPackages("azurite")
@@ -199,7 +199,7 @@ export async function composeUp(image: { root: string; config: ImageConfig }): P
       network.nameServer,
       [
         NODE,
-        join(import.meta.dirname, "name-server.mjs"),
+        join(import.meta.dirname, "name-server.ts"),
         network.nameServer.address,
         join(directory, "names.json"),
       ],
@@ -243,7 +243,7 @@ export async function composeUp(image: { root: string; config: ImageConfig }): P
       const [program, ...args] = [
         ...host.within,
         NODE,
-        join(import.meta.dirname, "read-object.mjs"),
+        join(import.meta.dirname, "read-object.ts"),
         store,
         key,
       ]

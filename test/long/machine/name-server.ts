@@ -4,15 +4,16 @@ import { createSocket } from "node:dgram"
 import { readFileSync } from "node:fs"
 import { decode, encode, RECURSION_DESIRED } from "dns-packet"
 
-const [address, file] = process.argv.slice(2)
+const [address, file] = process.argv.slice(2) as [string, string]
 const NO_SUCH_NAME = 3
 const server = createSocket("udp4")
 server.on("message", (message, client) => {
-  const { id, questions } = decode(message)
-  const [{ name, type }] = questions
-  const addresses = JSON.parse(readFileSync(file, "utf8"))[name]
+  const { id, questions = [] } = decode(message)
+  const { name, type } = questions[0]!
+  const addresses: string[] | undefined = JSON.parse(readFileSync(file, "utf8"))[name]
   const answers = type === "A" ? (addresses ?? []).map((data) => ({ type, name, ttl: 0, data })) : []
   const flags = RECURSION_DESIRED | (addresses === undefined ? NO_SUCH_NAME : 0)
-  server.send(encode({ type: "response", id, flags, questions, answers }), client.port, client.address)
+  const response = encode({ type: "response", id: id!, flags, questions, answers })
+  server.send(response, client.port, client.address)
 })
 server.bind(53, address, () => console.log("listening"))
