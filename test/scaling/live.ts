@@ -7,7 +7,7 @@ import type { System } from "../harness/system.ts"
 import { createAutoscaler } from "./autoscaler.ts"
 import { recordedUntil } from "./day.ts"
 import type { Parameters } from "./parameters.ts"
-import { clock, type Sample } from "./picture.ts"
+import { type Sample, clock as timeOfDay } from "./picture.ts"
 import type { Replicas } from "./replicas.ts"
 import type { Simulation } from "./simulation.ts"
 
@@ -33,17 +33,30 @@ export interface LiveOptions {
   readonly replicas: Replicas
   readonly signal: AbortSignal
   readonly log: (text: string) => void
+  readonly clock?: Clock
+}
+
+/** Milliseconds of the simulation. */
+export interface Clock {
+  now(): number
+  sleep(ms: number, signal: AbortSignal): Promise<void>
+}
+
+const REAL: Clock = {
+  now: () => performance.now(),
+  sleep: (ms, signal) => sleep(ms, undefined, { signal }),
 }
 
 /** Resolves when everything that was recorded is done, or has had its time. Rejects at the first trouble, and with `signal`. */
 export async function live(options: LiveOptions): Promise<{ samples: Sample[]; recorded: number }> {
   const { simulation, parameters, hours, system, prometheus, redis, queue, replicas, signal, log } = options
+  const clock = options.clock ?? REAL
   const { scale, archiveBytes, archivesInOne } = simulation
   const autoscaler = createAutoscaler(parameters.autoscaler)
   // The autoscaler keeps the number of workers if it gets no answer.
   const ask = (query: string) => prometheus.query(query).catch(() => null)
   const samples: Sample[] = []
-  const startedAt = performance.now()
+  const startedAt = clock.now()
   let [recorded, nextSync, nextSample, wanted] = [0, 0, 0, replicas.count()]
   let vendorAnsweredAt = startedAt
 
@@ -51,7 +64,7 @@ export async function live(options: LiveOptions): Promise<{ samples: Sample[]; r
     signal.throwIfAborted()
     const trouble = replicas.trouble()
     if (trouble !== undefined) throw trouble
-    const seconds = ((performance.now() - startedAt) / 1_000) * scale.time
+    const seconds = ((clock.now() - startedAt) / 1_000) * scale.time
     const hour = Math.min(hours.from + seconds / 3_600, hours.to)
     const due = Math.floor((recordedUntil(hour) - recordedUntil(hours.from)) / archivesInOne) - recorded
     if (due > 0) {
@@ -59,15 +72,16 @@ export async function live(options: LiveOptions): Promise<{ samples: Sample[]; r
         () => null,
         (error: Error) => error,
       )
-      if (failure === null) [recorded, vendorAnsweredAt] = [recorded + due, performance.now()]
-      else if (performance.now() > vendorAnsweredAt + VENDOR_MS) throw failure
-    } else vendorAnsweredAt = performance.now()
+      if (failure === null) [recorded, vendorAnsweredAt] = [recorded + due, clock.now()]
+      else if (clock.now() > vendorAnsweredAt + VENDOR_MS) throw failure
+    } else vendorAnsweredAt = clock.now()
 
     if (seconds >= nextSync) {
       nextSync = seconds + SYNC_SECONDS
       const [bytes, age] = await Promise.all([ask(parameters.queries.bytes), ask(parameters.queries.age)])
       const metric = bytes === null || age === null ? null : Math.max(bytes, age)
-      wanted = autoscaler.decide(replicas.count(), metric, seconds)
+      // As Kubernetes does, from the number that is asked for, not from those that have started or still end.
+      wanted = autoscaler.decide(wanted, metric, seconds)
       replicas.resize(wanted)
     }
     if (seconds >= nextSample) {
@@ -90,10 +104,10 @@ export async function live(options: LiveOptions): Promise<{ samples: Sample[]; r
       if (isDone && isScaledIn) break
       if (seconds > (hours.to - hours.from) * 3_600 + REST_SECONDS) break
     }
-    await sleep(20, undefined, { signal })
+    await clock.sleep(20, signal)
   }
   return { samples, recorded }
 }
 
 const described = ({ hour, replicas, wanted, backlogBytes, ageSeconds }: Sample): string =>
-  `${clock(hour)}  ${replicas} of ${wanted} workers, ${(backlogBytes / 1e9).toFixed(0)} GB, oldest ${ageSeconds.toFixed(0)} s`
+  `${timeOfDay(hour)}  ${replicas} of ${wanted} workers, ${(backlogBytes / 1e9).toFixed(0)} GB, oldest ${ageSeconds.toFixed(0)} s`

@@ -1,8 +1,8 @@
-/** The parameters of k8s/components/keda, in the time and the sizes of a simulation. */
+/** The parameters of k8s/components/keda, for a simulation whose day runs faster. */
 import { readFileSync } from "node:fs"
 import { resolve } from "node:path"
 import { load } from "js-yaml"
-import type { AutoscalerOptions, ScalingRules } from "./autoscaler.ts"
+import type { AutoscalerOptions } from "./autoscaler.ts"
 
 const FILE = resolve(import.meta.dirname, "../../k8s/components/keda/scaled-object.yaml")
 
@@ -13,14 +13,15 @@ export interface Scale {
 }
 
 export interface Parameters {
+  /** In seconds of the day, whatever the scale. */
   readonly autoscaler: AutoscalerOptions
-  /** Of the two triggers: PromQL. */
+  /** Of the two triggers: PromQL. Prometheus runs in the simulation's time. */
   readonly queries: { readonly bytes: string; readonly age: string }
   /** The larger of the two, which is the formula's result. */
   readonly formula: string
 }
 
-/** Reads the ScaledObject. With `scale`, windows, periods and thresholds are divided by it. */
+/** Reads the ScaledObject. With `scale`, the queries' windows and thresholds are divided by it. */
 export function readParameters(scale: Scale = { time: 1, bytes: 1 }): Parameters {
   // biome-ignore lint/suspicious/noExplicitAny: its type is checked by test/kubernetes
   const { spec } = load(readFileSync(FILE, "utf8")) as any
@@ -28,14 +29,6 @@ export function readParameters(scale: Scale = { time: 1, bytes: 1 }): Parameters
   const { formula, target, metricType } = spec.advanced.scalingModifiers
   if (formula !== "bytes > age ? bytes : age" || metricType !== "AverageValue")
     throw new Error(`${FILE} has another formula than the simulation`)
-  const rules = (given: ScalingRules): ScalingRules => ({
-    ...given,
-    stabilizationWindowSeconds: given.stabilizationWindowSeconds / scale.time,
-    policies: given.policies.map((policy) => ({
-      ...policy,
-      periodSeconds: policy.periodSeconds / scale.time,
-    })),
-  })
   const query = (name: string): string => {
     const { metadata } = spec.triggers.find((trigger: { name: string }) => trigger.name === name)
     return metadata.query
@@ -46,8 +39,8 @@ export function readParameters(scale: Scale = { time: 1, bytes: 1 }): Parameters
       minReplicas: spec.minReplicaCount,
       maxReplicas: spec.maxReplicaCount,
       target: Number(target),
-      scaleUp: rules(behavior.scaleUp),
-      scaleDown: rules(behavior.scaleDown),
+      scaleUp: behavior.scaleUp,
+      scaleDown: behavior.scaleDown,
     },
     queries: {
       bytes: replaced(

@@ -81,7 +81,7 @@ ${rows.map(([name, value]) => `| ${name} | ${value} |`).join("\n")}
 
 \`npm run test:scaling\` makes this run, with the real ingest, Redis, workers and Prometheus. It fails if an archive fails, if a stopped worker does not end with 0, or if the oldest archive waits longer than 15 minutes. Three things are made up:
 
-- Time ran ${scale.time} times as fast: these hours took ${minutes} minutes. All windows and periods are divided by ${scale.time}. A worker does not start faster: each second of its start counts as ${scale.time} seconds, as if the cluster had to add a node first.
+- Time ran ${scale.time} times as fast: these hours took ${minutes} minutes. The windows of Prometheus and of the queries are divided by ${scale.time}; those of the autoscaler are in the day's time. A worker does not start faster: each second of its start counts as ${scale.time} seconds, as if the cluster had to add a node first.
 - An archive of 1 MiB stands for ${archivesInOne} archives of 1.5 GB, and each worker's network carries ${Math.round(linkBytesPerSecond / 1e3)} kB/s, which stands for 100 MB/s. So the number of workers decides the throughput, not the ${availableParallelism()} cores of the machine. Many real workers are faster ([performance.md](performance.md)).
 - A small controller stands for Kubernetes. It follows the published rules of the HorizontalPodAutoscaler, which KEDA uses too: tolerance, stabilization, policies. It runs with the parameters below. No cluster was at hand.
 
