@@ -62,7 +62,7 @@ export const OBJECTIVES: readonly Objective[] = [
   },
 ]
 
-/** How fast the budget burns, over a long window and a short one. At 1 it lasts for just its thirty days. */
+/** How fast the budget burns, over a long window and a short one. At 1 the budget lasts for exactly its thirty days. */
 const BURNS = [
   { factor: 14.4, long: HOUR, short: 5 * MINUTE, for: 2 * MINUTE, severity: "critical" },
   { factor: 6, long: 6 * HOUR, short: 30 * MINUTE, for: 15 * MINUTE, severity: "critical" },
@@ -72,7 +72,7 @@ const BURNS = [
 /** With a handful of archives a day, one alone would be a fast burn. */
 const LEAST_MISSES = 3
 
-/** `5m`: on a faster clock, the names stay. */
+/** `5m`. The names are the same on a faster clock. */
 const nameOf = (seconds: number) =>
   seconds % DAY === 0
     ? `${seconds / DAY}d`

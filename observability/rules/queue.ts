@@ -66,7 +66,7 @@ export function queueRules(clock: Clock, codes: DeadLetterCodes): Group {
       {
         alert: "UnsealAccountsDrift",
         ...{ severity: "critical", owner: "deployment", for: span(2 * MINUTE) },
-        // Whoever has dealt with it can't set the counters right, so an old drift is no news.
+        // The counters stay off after the cause is gone, so an old drift is no news.
         expr: `(${queue("queue_missing")} > 0 or ${queue("queue_missing")} < 0)\nunless ${queue("queue_missing")} == ${queue(`queue_missing offset ${span(DAY)}`)}`,
         summary: "the queue's accounts don't add up",
         description:

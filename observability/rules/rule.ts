@@ -1,4 +1,7 @@
-/** The shapes of rules, and how their times are written. Expressions hold in namespaces each for itself, where there are any. */
+/**
+ * The shapes of rules, and how their times are written. Where there are namespaces, an expression holds for each of them by
+ * itself.
+ */
 
 /** `critical`: somebody gets up. `warning`: somebody looks today. `info`: it explains something else. */
 export type Severity = "critical" | "warning" | "info"
@@ -69,13 +72,13 @@ export const by = (aggregate: "sum" | "max" | "min", expr: string, ...labels: re
   `${aggregate} by (${["namespace", ...labels].join(", ")}) (${expr})`
 
 /**
- * How much a counter has risen within `range`. A process may count before it is scraped for the first time, which `increase`
- * does not see; so of a series that is younger than `range`, its whole value counts.
+ * How much a counter has risen within `range`. A process may count before it is scraped for the first time, and `increase` does
+ * not see that. So a series that is younger than `range` counts with its whole value.
  */
 export const risen = (counter: string, range: string): string =>
   `(${counter} unless ${counter} offset ${range}) or increase(${counter}[${range}])`
 
-/** Callbacks by how they ended. Who is neither here nor there had no right to an answer, or left without one. */
+/** Callbacks by how they ended. The senders of all other callbacks had no right to an answer, or left without one. */
 export const TAKEN = "enqueued|duplicate|ignored"
 export const REFUSED = "unavailable|failed|clock|draining"
 

@@ -27,7 +27,10 @@ export interface PrometheusGroup {
 
 const OWNERS = { archive: "Archive", deployment: "Deployment", vendor: "Vendor" } as const
 
-/** The rules, on a clock that is `faster` times as fast: ranges, waits and limits in seconds. Days of certificates stay. */
+/**
+ * The rules, on a clock that is `faster` times as fast: ranges, waits and limits in seconds. The days of certificates stay as
+ * they are.
+ */
 export function createRules(codes: DeadLetterCodes, faster = 1): readonly PrometheusGroup[] {
   const clock = createClock(faster)
   const groups = [

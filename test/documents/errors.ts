@@ -34,9 +34,9 @@ export function errorsDocument(): string {
       "- **dead letter**: it becomes one at once. It stays until you redrive it (`unseal queue redrive`) or discard it (`unseal queue discard`).",
       "- **tried again**: up to `UNSEAL_ATTEMPTS` times in all, with growing pauses. Then it is a dead letter.",
       "- **waits**: it waits for its object and uses no attempt. The wait lasts a day from the first miss, or 72 hours if the object is in an archival storage class. Then it is a dead letter.",
-      "- **held**: the trouble is the deployment's and hits all archives of a project, so it uses no attempt. That side of the project (source, destination, keys, vendor) is suspended. One archive probes after a second, later every 20 seconds. When a probe succeeds, all archives go on in their old order. An archive that is held for `UNSEAL_SUSPEND_MAX_MS` in all becomes a dead letter. An archive that fails three times while others of its project succeed is judged by its code's kind: permanent becomes a dead letter, transient is tried again with attempts.",
+      "- **held**: the trouble is the deployment's and hits all archives of a project, so it uses no attempt. That side of the project (source, destination, keys, vendor) is suspended. One archive probes after a second, later every 20 seconds. When a probe succeeds, all archives go on in their old order. An archive that is held for `UNSEAL_SUSPEND_MAX_MS` in all becomes a dead letter. An archive that fails three times while others of its project succeed is judged by the kind of its code: a permanent failure makes it a dead letter, and a transient one is tried again and uses attempts.",
     ].join("\n"),
-    "At a terminal no worker tries again. The command says what to do there and ends with an exit code: 1 failed for good, 2 usage or configuration, 3 may be tried again. An archive without a password, or of 0 bytes, is an outcome, not an error.",
+    "At a terminal, nothing tries again by itself. The command says what to do there and ends with an exit code: 1 failed for good, 2 usage or configuration, 3 may be tried again. An archive without a password, or of 0 bytes, is an outcome, not an error.",
     table(["code", "kind", "owner", "in the queue", "meaning", "remedy", "exit code", "at a terminal"], rows),
   )
 }

@@ -45,7 +45,7 @@ function messagesIn(code: string): string[] {
 const ELSEWHERE = [
   ...["operator's action is done", "operator's action was stopped", "operator's action failed"],
   ...["callback refused", "callback aborted", "callback failed"],
-  ...["archive's object is not there yet", "archive's object is not of the announced size yet"],
+  ...["archive's object is not there yet", "archive's object does not have the announced size yet"],
   "archive's object is in an archival storage class",
 ]
 it("every event in the code is in docs/logs.md, and nothing else", () => {

@@ -90,13 +90,13 @@ export const LOG_EVENTS: readonly LogEvent[] = [
   ...of("error", ["ingest"], { "callback failed": REFUSED }),
   ...of("info", ["worker"], {
     "project is set up": ["projectId", ...FOUND],
-    "too many projects to look at each now: the stores and keys of a project are opened when its first archive comes":
+    "too many projects to look at each now: a project's stores and keys are opened with its first archive":
       ["projects", "mostLookedAt"],
     "archive started": [...JOB, "starts"],
     "archive committed": [...RUN, ...RESULT, "megabytesPerSecond"],
     "archive handed back": RUN,
     "archive's object is not there yet": [...FAILED, "waitedMs", "delayMs"],
-    "archive's object is not of the announced size yet": [...FAILED, "waitedMs", "delayMs"],
+    "archive's object does not have the announced size yet": [...FAILED, "waitedMs", "delayMs"],
     "archive's object is in an archival storage class": [...FAILED, "waitedMs", "delayMs"],
     "archive waits: its project is suspended": [...RUN, "code", "side", "reason"],
     "suspension ended: the project's archives go on": [
@@ -141,8 +141,8 @@ export const LOG_EVENTS: readonly LogEvent[] = [
     "a job's freezes could not be read": TROUBLE,
     "checkpoint was not removed; it expires by itself": TROUBLE,
     "suspended archives could not be moved": TROUBLE,
-    "suspension could not be asked about a job": TROUBLE,
-    "suspension was not told of a run": TROUBLE,
+    "could not look up whether a job's project is suspended": TROUBLE,
+    "a suspension could not be told how a run ended": TROUBLE,
     "suspensions could not be read": TROUBLE,
   }),
   ...of("info", ["console"], {
@@ -160,7 +160,7 @@ export const LOG_EVENTS: readonly LogEvent[] = [
     "passwords travel unencrypted unless the console is reached through loopback": ["hint"],
   }),
   ...of("error", ["console"], {
-    "file of users was not taken: the users stay as they were": ["problems"],
+    "file of users can't be used: the users stay as they were": ["problems"],
     "page failed": ["method", "status", "reason", "peer", "err"],
   }),
   ...of("info", ["simulator"], {
@@ -197,7 +197,7 @@ const MEANINGS: readonly (readonly [field: string, meaning: string])[] = [
   ["remedy, hint", "whose move it is, and what that move is"],
   ["side", "`source`, `destination`, `keys` or `vendor`"],
   ["err", "type, code, message, stack and causes of an error, without secrets"],
-  ["class", "the kind of error by which repetitions are left out"],
+  ["class", "the kind of error; repetitions of one kind are left out"],
   ["peer", "the address of a callback's sender"],
   ["suppressed", "how many like this line were left out before it, because there were too many"],
 ]
@@ -211,7 +211,7 @@ export function logsDocument(): string {
   ])
   return generated(
     "Logs",
-    "Each event is one line on standard output. `LOG_LEVEL` says from which level on, and `LOG_FORMAT` in which form: `json`, one object per line, or `text`, for people. Unset, it is text if standard output is a terminal, and JSON otherwise, as in a container. Text has the same fields without `version`; errors and their causes follow on lines of their own.",
+    "Each event is one line on standard output. `LOG_LEVEL` sets the lowest level that is logged, and `LOG_FORMAT` sets the form: `json`, one object per line, or `text`, for people. Unset, it is text if standard output is a terminal, and JSON otherwise, as in a container. Text has the same fields without `version`; errors and their causes follow on lines of their own.",
     "Passwords (encrypted ones as well), keys, tokens and the queries of URLs are never logged. Fields with such names are `[redacted]` in both forms.",
     "To follow one archive through all processes, look for its `archiveId`. Events that could come by the thousand are limited: a line after a gap says in `suppressed` how many were left out.",
     "## Fields",
@@ -221,7 +221,7 @@ export function logsDocument(): string {
       MEANINGS.map(([field, meaning]) => [field.split(", ").map(code).join(", "), meaning]),
     ),
     "## Events",
-    "Beside these, a worker logs what it learns of a store (fields `store`, `notice`) and of a key file (`keys`, `file`), in words of their own.",
+    "A worker also logs what it learns about a store (fields `store`, `notice`) and about a key file (`keys`, `file`). The `msg` of these lines varies.",
     table(["msg", "level", "process", "fields"], rows),
   )
 }

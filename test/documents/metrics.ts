@@ -149,9 +149,9 @@ export function metricsDocument(): string {
   return generated(
     "Metrics",
     "Ingest, workers and the console show these at `/metrics` of their admin port, as Prometheus text. Labels come from closed sets: a value from outside is `unknown`, so no input can create a series.",
-    "*Over replicas* says how to combine the values of several processes. Counters and histograms add up. The state of the queue and of Redis is shown by one process, the one whose `unseal_queue_observer` is 1; the others have no such series. While that changes there may be none for some seconds, or two, so combine them as the column says, never by `sum`.",
+    "*Over replicas* says how to combine the values of several processes. Counters and histograms add up. The state of the queue and of Redis is shown by one process, the one whose `unseal_queue_observer` is 1; the others have no such series. While that changes, no process or two may show it for some seconds. So combine the values as the column says, never by `sum`.",
     "A counter with up to 500 series shows all of them from 0, so that a rate sees the first event. With more, as with many projects, each series begins with its first event. A value that Redis does not give within a second is absent.",
-    "A gauge has at most 750 series, and another metric at most 2,000: what comes after them counts as `other`. `UNSEAL_METRICS_PROJECT_LABEL=0` drops the label `project`. Counters then add up over projects, and the help text of a gauge says what it shows.",
+    "A gauge has at most 750 series, and any other metric at most 2,000. What comes after them is counted under `other`. `UNSEAL_METRICS_PROJECT_LABEL=0` drops the label `project`. Counters then add up over projects, and the help text of a gauge says what it shows.",
     "Each process also shows `process_…` and `nodejs_…`: CPU, memory, descriptors, lag of the event loop and garbage collection, as [prom-client](https://github.com/siimon/prom-client) names them.",
     table(["metric", "process", "type", "unit", "labels", "over replicas", "meaning"], rows),
   )

@@ -150,7 +150,7 @@ export function simulatorDocument(): string {
     "## Start",
     "No setting is required. In a checkout, `npm run start:simulator` does the same:",
     START,
-    "This simulator is *complete*: it has an S3 server on port 9000 and the REST API on 8083, and sends signed callbacks to an ingest on port 8080. It makes secrets, and a certificate and its key with the `openssl` command. All of these stay in one folder, which the next start uses again. It prints what to do next. Objects are in temporary files that go when it ends.",
+    "This simulator is *complete*: it has an S3 server on port 9000 and the REST API on 8083, and sends signed callbacks to an ingest on port 8080. It makes secrets, and a certificate and its key with the `openssl` command. All of these stay in one folder, which the next start uses again. It prints what to do next. Objects are in temporary files, which are deleted when it ends.",
     "The file `settings` in that folder holds the settings for Unseal. Start ingest with them. In one more terminal, start a worker in the same way (`unseal worker`). Both need a Redis at `REDIS_URL` that keeps what it acknowledges ([redis.md](redis.md)):",
     OTHER_SIDE,
     "Record three archives, then list them. Once decrypted, they appear in `/tmp/unseal-simulator/decrypted`:",

@@ -66,7 +66,7 @@ function page({ samples, recorded, exitCodes, handedBack, ...rest }: Outcome, si
 
 How many workers you need depends on bytes, not on archives. KEDA or an HPA starts and stops workers by two numbers:
 
-- **Backlog**: the bytes of the archives that wait or run, as their callbacks announce them (\`unseal_queue_backlog_bytes\`). One worker for each 30 GB. Archives that wait for a missing object or for a suspended store don't count, because no worker would help them. While the queue is paused, nothing waits.
+- **Backlog**: the bytes of the archives that wait or run, as their callbacks announce them (\`unseal_queue_backlog_bytes\`). One worker for each 30 GB. Archives that wait for a missing object or for a suspended store don't count, because no worker would help them. While the queue is paused, no archive counts as waiting.
 - **Age**: how long the oldest archive has waited (\`unseal_queue_oldest_seconds\`). One worker for each minute. This covers many tiny archives, and sizes that are announced wrongly.
 
 The larger number counts. A worker that is stopped hands its archives back within 5 s, and no attempt is used. So scaling in fails no archive.

@@ -14,12 +14,12 @@ const SIGN_INS = ["signed-in", "wrong", "later", "busy"] as const
 export function createConsoleMetrics(registry: Registry): ConsoleMetrics {
   const requests = createCounter(registry, {
     name: "unseal_console_requests_total",
-    help: "Requests for the console's pages, by the class of the answer's status",
+    help: "Requests for the console's pages, by the class of the response's status",
     labels: { status: CLASSES },
   })
   const signIns = createCounter(registry, {
     name: "unseal_console_sign_ins_total",
-    help: "Attempts to sign in to the console; later counts those that were refused unseen after too many failures",
+    help: "Attempts to sign in to the console; later counts attempts that were refused unchecked after too many failures",
     labels: { outcome: SIGN_INS },
   })
   const actions = createCounter(registry, {

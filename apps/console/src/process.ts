@@ -29,7 +29,7 @@ export const runConsole = (): Promise<void> =>
     const { users, UNSEAL_QUEUE: queue, UNSEAL_CONSOLE_PROXY_HEADER: header } = config
     const { UNSEAL_CONSOLE_PROXY_NETWORKS: networks, UNSEAL_TRUSTED_PROXIES: proxies } = config
     users?.onInvalid((problems) =>
-      logger.error({ problems }, "file of users was not taken: the users stay as they were"),
+      logger.error({ problems }, "file of users can't be used: the users stay as they were"),
     )
     if (users !== null && config.UNSEAL_CONSOLE_URL?.protocol !== "https:" && !isLoopback(config.UNSEAL_HOST))
       logger.warn(

@@ -43,7 +43,7 @@ export const PROBLEMS = {
     status: 503,
     title: "Service Unavailable",
     meaning:
-      "the callback is not signed, although the project's callbacks are; the vendor rarely sends one like that",
+      "the callback is not signed, although the project's callbacks must be; the vendor rarely sends one unsigned",
   },
   clock: {
     status: 503,

@@ -54,13 +54,13 @@ export function createWorkerMetrics(
   })
   const endToEnd = createHistogram(registry, {
     name: "unseal_archive_end_to_end_seconds",
-    help: "Time from the arrival of an archive's callback to its commit, or until it became a dead letter; what was waited for is included, and so is the time as a dead letter before it was redriven",
+    help: "Time from the arrival of an archive's callback to its commit, or until it became a dead letter; all waits are included, and so is the time as a dead letter before a redrive",
     labels: { outcome: ["committed", "empty", "dead-letter"] },
     buckets: WAITS,
   })
   const queueWait = createHistogram(registry, {
     name: "unseal_queue_wait_seconds",
-    help: "Time from the arrival of an archive's callback to its first start; archives that were held back before it do not count",
+    help: "Time from the arrival of an archive's callback to its first start; archives that were held before that start do not count",
     labels: {},
     buckets: WAITS,
   })
@@ -88,7 +88,7 @@ export function createWorkerMetrics(
   })
   const announcedSizes = createCounter(registry, {
     name: "unseal_announced_size_total",
-    help: "Archives that were committed or given up for their size, by whether the size is the announced one",
+    help: "Archives that were committed, or given up because of their size, by whether the size is the announced one",
     labels: { outcome: ANNOUNCED_SIZES },
   })
   const stuck = createCounter(registry, {
@@ -98,7 +98,7 @@ export function createWorkerMetrics(
   })
   const stalled = createCounter(registry, {
     name: "unseal_stalled_total",
-    help: "Jobs that this worker found without their worker, which had died or was frozen",
+    help: "Jobs that this worker found abandoned, because their worker had died or was frozen",
     labels: {},
   })
   createGauge(registry, {
@@ -114,7 +114,7 @@ export function createWorkerMetrics(
     watchRequestLimits(limits: ProjectResources["requestLimits"]) {
       createGauge(registry, {
         name: "unseal_store_requests_limit",
-        help: "Most requests in flight to a store that refuses more (503 SlowDown, 429); absent without a limit. Without the label project, the smallest",
+        help: "Limit on requests in flight to a store that refuses more (503 SlowDown, 429); absent without a limit. Without the label project, the smallest",
         labels: { project: () => projects.ids, side: ["source", "destination"] },
         overReplicas: "sum",
         overProjects: "min",

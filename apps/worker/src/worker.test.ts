@@ -68,7 +68,7 @@ test("an object that must be of the announced size is waited for until it is", a
   await truncate(object, 64_000)
   start({ UNSEAL_ANNOUNCED_SIZE: "require" })
   await submit(PROJECT, { size })
-  await line("archive's object is not of the announced size yet")
+  await line("archive's object does not have the announced size yet")
   expect(await readdir(join(directory, "out"))).toEqual([])
   await upload()
   await line("archive committed")

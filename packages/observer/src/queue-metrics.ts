@@ -60,7 +60,7 @@ export function createQueueMetrics(
   )
   gauge(
     "unseal_queue_oldest_unfinished_seconds",
-    "Time since the oldest archive was enqueued that is neither committed nor a dead letter, whatever it waits for; 0 if there is none",
+    "Age of the oldest archive in the queue that is neither committed nor a dead letter, whatever it waits for; 0 if there is none",
     ({ oldestUnfinishedSeconds }) => oldestUnfinishedSeconds,
   )
   createGauge(registry, {

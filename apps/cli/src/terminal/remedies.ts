@@ -5,7 +5,7 @@ import { type HttpsTrouble, HttpsTroubleError } from "@unseal/archive/store/http
 const AT_A_TERMINAL: Readonly<Partial<Record<ErrorCode, string>>> = {
   ERR_JOB_INVALID: "compare the callback with the one that the vendor sent",
   ERR_NO_MATCHING_KEY:
-    "give the private key of the certificate that was registered when the archive was recorded: --key FILE, several if need be",
+    "give the private key of the certificate that was registered when the archive was recorded: --key FILE, which may be repeated",
   ERR_KEY_INVALID:
     "give a private key that openssl can read; its passphrase comes from --passphrase-file FILE, or from NAME.passphrase beside NAME.pem",
   ERR_PASSWORD_INVALID: "take the password from the callback or the vendor's REST API again, unchanged",

@@ -35,7 +35,7 @@ export function createKeyMetrics(
   })
   createGauge(registry, {
     name: "unseal_key_files_unusable",
-    help: "Files in the project's key directory that hold no usable key, once this worker has opened the directory; a file that was usable before keeps its old key meanwhile",
+    help: "Files in the project's key directory that hold no usable key, once this worker has opened the directory; if a file was usable before, its old key stays in use",
     labels: { project: () => projects.ids },
     overReplicas: "max",
     async collect(set) {

@@ -12,7 +12,7 @@ const REPEATED_LINES_PER_SECOND = 5
 
 const WAITING_FOR: Record<WaitingCode, string> = {
   ERR_OBJECT_NOT_FOUND: "archive's object is not there yet",
-  ERR_OBJECT_INCOMPLETE: "archive's object is not of the announced size yet",
+  ERR_OBJECT_INCOMPLETE: "archive's object does not have the announced size yet",
   ERR_OBJECT_ARCHIVED: "archive's object is in an archival storage class",
 }
 

@@ -15,7 +15,7 @@ export type RequestMetrics = ReturnType<typeof createRequestMetrics>
 export function createRequestMetrics(registry: Registry) {
   const stores = createHistogram(registry, {
     name: "unseal_store_request_seconds",
-    help: "Time of one request to a store until its answer, or the first byte of what is read, beneath the retries; of the vendor's copies as side vendor. A look at a store that is source and destination counts as the source's",
+    help: "Time of one request to a store until its response, or until the first byte of a read; each retry is a request of its own. Requests for the vendor's copies have the side vendor. A look at a store that is both source and destination counts as the source's",
     labels: { side: SIDES, operation: STORE_OPERATIONS, outcome: REQUEST_OUTCOMES },
     buckets: BUCKETS,
     begins: ({ side, operation, outcome }) =>
@@ -23,7 +23,7 @@ export function createRequestMetrics(registry: Registry) {
   })
   const vendor = createHistogram(registry, {
     name: "unseal_vendor_request_seconds",
-    help: "Time of one request to the vendor's REST API, which knows the URL of a copy",
+    help: "Time of one request to the vendor's REST API for the URL of a copy",
     labels: { outcome: REQUEST_OUTCOMES },
     buckets: BUCKETS,
     begins: ({ outcome }) => outcome === "ok",

@@ -32,7 +32,7 @@ export function createSaturationMetrics(
   )
   gauge(
     "unseal_memory_budget_used_bytes",
-    "Memory that parts hold, of unseal_memory_budget_limit_bytes",
+    "Memory that parts hold now, out of unseal_memory_budget_limit_bytes",
     "sum",
     () => budget.used,
   )
@@ -45,13 +45,13 @@ export function createSaturationMetrics(
   gauge("unseal_memory_budget_waiting", "Parts that wait for memory", "sum", () => budget.waiting)
   gauge(
     "unseal_runs_idle",
-    "Runs now without a step, a part or a byte for a minute or longer",
+    "Runs that have had no step, part or byte for a minute or longer",
     "sum",
     () => idle().filter((ms) => ms >= IDLE_MS).length,
   )
   gauge(
     "unseal_run_idle_seconds",
-    "Longest time that a run has now been without a step, a part or a byte; 0 without runs",
+    "Longest time that a current run has been without a step, a part or a byte; 0 without runs",
     "max",
     () => Math.max(0, ...idle()) / 1_000,
   )

@@ -28,7 +28,7 @@ export async function surveyProjects(options: SurveyOptions): Promise<void> {
   if (projectIds.length > MOST_PROJECTS) {
     logger.info(
       { projects: projectIds.length, mostLookedAt: MOST_PROJECTS },
-      "too many projects to look at each now: the stores and keys of a project are opened when its first archive comes",
+      "too many projects to look at each now: a project's stores and keys are opened with its first archive",
     )
     return
   }

@@ -87,7 +87,7 @@ export function createJudge(options: JudgeOptions) {
       return await untilAborted(suspensions.admit(taken), signal)
     } catch (error) {
       signal.throwIfAborted()
-      logError(error, "suspension could not be asked about a job")
+      logError(error, "could not look up whether a job's project is suspended")
       return { kind: "run" }
     }
   }

@@ -144,7 +144,7 @@ export function createRunner<Result extends RunResult>(deps: RunnerOptions<Resul
       if (taken)
         suspensions
           .ended(taken, worked, probeOf)
-          .catch((error) => logError(error, "suspension was not told of a run"))
+          .catch((error) => logError(error, "a suspension could not be told how a run ended"))
     }
     try {
       if (job.stalledCounter > STALL_LIMIT) {

@@ -6,13 +6,13 @@ export const CONSOLE_SETTINGS = {
     for: ["console"],
     default: null,
     meaning:
-      "the console's URL in browsers, if that has a name. The console answers to this name, to addresses and to `localhost` only. With `https`, its cookie is sent over TLS alone. A proxy in front must pass `Host` on",
+      "the console's URL in browsers, if it has a host name. The console answers to this name, to addresses and to `localhost` only. With `https`, its cookie is sent over TLS only. A proxy in front must pass `Host` on",
   },
   UNSEAL_CONSOLE_USERS_FILE: {
     for: ["console"],
     default: null,
     meaning:
-      "file with a line `NAME:HASH:ROLE` for each user, as `unseal console user NAME` prints it; the role is `reader` or `operator`. It is read again when it changes. Without users, a proxy must say who somebody is",
+      "file with a line `NAME:HASH:ROLE` for each user, as `unseal console user NAME` prints it; the role is `reader` or `operator`. It is read again when it changes. Without users, a proxy must name the user",
   },
   UNSEAL_CONSOLE_SECRET: {
     for: ["console"],
@@ -25,12 +25,12 @@ export const CONSOLE_SETTINGS = {
     for: ["console"],
     default: null,
     meaning:
-      "header in which a proxy that authenticates says who somebody is. It must remove the header from what it receives",
+      "header in which an authenticating proxy names the user. The proxy must remove this header from the requests that it receives",
   },
   UNSEAL_CONSOLE_PROXY_NETWORKS: {
     for: ["console"],
     default: null,
-    meaning: "networks of that proxy: the header counts from nobody else",
+    meaning: "networks of that proxy: the header is ignored from anybody else",
   },
   UNSEAL_CONSOLE_PROXY_OPERATORS: {
     for: ["console"],
@@ -41,6 +41,6 @@ export const CONSOLE_SETTINGS = {
     for: ["console"],
     default: "0",
     meaning:
-      "whether operators may redrive dead letters and end suspensions here. Otherwise the console only shows",
+      "whether operators may redrive dead letters and end suspensions here. Otherwise the console is read-only",
   },
 } as const satisfies Record<string, SettingRow>

@@ -59,12 +59,12 @@ export const IDENTITY_QUIRKS = {
   },
   "clock-ahead": {
     meaning:
-      "has a clock that is an hour ahead, and refuses requests signed by any other with RequestTimeTooSkewed",
+      "has a clock that is an hour ahead, and answers RequestTimeTooSkewed to requests that are signed by any other clock",
     create: () => ({ clockAheadMs: HOUR_MS }),
   },
   "clock-behind": {
     meaning:
-      "has a clock that is an hour behind, and refuses requests signed by any other with RequestTimeTooSkewed",
+      "has a clock that is an hour behind, and answers RequestTimeTooSkewed to requests that are signed by any other clock",
     create: () => ({ clockAheadMs: -HOUR_MS }),
   },
   "other-region-301": {
