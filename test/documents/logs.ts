@@ -90,8 +90,10 @@ export const LOG_EVENTS: readonly LogEvent[] = [
   ...of("error", ["ingest"], { "callback failed": REFUSED }),
   ...of("info", ["worker"], {
     "project is set up": ["projectId", ...FOUND],
-    "too many projects to look at each now: a project's stores and keys are opened with its first archive":
-      ["projects", "mostLookedAt"],
+    "too many projects to look at each now: a project's stores and keys are opened with its first archive": [
+      "projects",
+      "mostLookedAt",
+    ],
     "archive started": [...JOB, "starts"],
     "archive committed": [...RUN, ...RESULT, "megabytesPerSecond"],
     "archive handed back": RUN,
