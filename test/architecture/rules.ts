@@ -132,15 +132,15 @@ export const RULES: readonly Rule[] = [
   },
   {
     reason:
-      "an operation knows the stores' contract and errors, the records in them, the queue, the vendor's client and where a project's objects are: whoever runs it opens stores and reads settings",
+      "an operation knows the stores' contract and errors, the records in them, the form of a password, the queue, the vendor's client and where a project's objects are: whoever runs it opens stores and reads settings",
     where: /^packages\/operations\//,
     isForbidden: (imported) =>
       !within(
         /^packages\/(operations|queue|vendor)\//,
-        /^packages\/archive\/src\/(errors|waiting|did-you-mean|first-look|store\/(notices|small-object))\.ts$/,
+        /^packages\/archive\/src\/(errors|waiting|did-you-mean|first-look|format\/password|store\/(notices|small-object))\.ts$/,
         /^packages\/archive\/src\/record\/(record|committed|same-source)\.ts$/,
         /^packages\/service\/src\/projects\/key-template\.ts$/,
-        /^node:(crypto|zlib)$/,
+        /^node:(crypto|stream|zlib)$/,
       )(imported) &&
       !(
         imported.typeOnly &&
