@@ -126,6 +126,7 @@ async function startBuckets(config: SimulatorConfig, upload: Credential) {
     policies: Object.fromEntries(users.map(([id, { policies }]) => [id, joined(policies)])),
     buckets: config.SIMULATOR_S3_BUCKETS,
     quirks: config.SIMULATOR_S3_QUIRKS ?? [],
+    restoreDelayMs: config.SIMULATOR_S3_RESTORE_MS,
     exemptFromQuirks: [upload.accessKeyId],
   })
 }

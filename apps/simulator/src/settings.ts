@@ -82,6 +82,9 @@ export const SETTINGS = z.object({
   SIMULATOR_S3_QUIRKS: list(quirk())
     .optional()
     .describe("how that server differs from S3: names of [quirks](#quirks)"),
+  SIMULATOR_S3_RESTORE_MS: milliseconds()
+    .prefault("1000")
+    .describe("how long that server takes to restore an object from `GLACIER` or `DEEP_ARCHIVE`"),
   SIMULATOR_S3_POLICIES_FILE: text()
     .optional()
     .describe("who else may use that server, and for what: see [Policies](#policies)"),

@@ -30,6 +30,22 @@ describe("an object", () => {
   })
 })
 
+describe("a blob in the archive tier", () => {
+  it("is told by a look, can't be read, and comes back when it is asked for", async () => {
+    await raw.put("some/prefix/archived.ts", bytes.subarray(0, 752))
+    await raw.setTier("some/prefix/archived.ts", "Archive")
+    const object = (await store.stat("archived.ts", never))!
+    expect(object.archival).toEqual({ storageClass: "Archive", isRestoring: false })
+    const code = "ERR_OBJECT_ARCHIVED"
+    await expect(store.open("archived.ts", 16, never)).rejects.toThrow(expect.objectContaining({ code }))
+    expect(await store.restore!(object, { tier: "bulk", days: 7 }, never)).toBe("asked")
+    const { archival: _, ...readable } = object
+    expect(await store.stat("archived.ts", never)).toEqual(readable)
+    expect(await store.restore!(object, { tier: "bulk", days: 7 }, never)).toBe("readable")
+    expectSameBytes(await drain(store.read(object, { start: 0, end: 752 }, never)), bytes.subarray(0, 752))
+  })
+})
+
 describe("staged blocks", () => {
   it("of another upload or another program are not parts of this one", async () => {
     const other = await create("blocks/foreign.ts")

@@ -27,6 +27,7 @@ export interface RawContainer {
   put(key: string, bytes: Uint8Array, metadata?: Readonly<Record<string, string>>): Promise<void>
   /** The blob and the headers of the answer. `null` if there is none. */
   get(key: string): Promise<{ bytes: Uint8Array; headers: Headers } | null>
+  setTier(key: string, tier: "Hot" | "Archive"): Promise<void>
   remove(key: string): Promise<void>
   /** Stages a block. `id` is not yet base64. */
   stage(key: string, id: string, bytes: Uint8Array): Promise<void>
@@ -66,6 +67,9 @@ export async function createRawContainer(azurite: Azurite, name: string): Promis
       const response = await request("GET", key, "")
       const bytes = new Uint8Array(await response.arrayBuffer())
       return response.status === 404 ? null : { bytes, headers: response.headers }
+    },
+    async setTier(key, tier) {
+      await request("PUT", key, "comp=tier", { headers: { "x-ms-access-tier": tier } })
     },
     async remove(key) {
       await request("DELETE", key, "")

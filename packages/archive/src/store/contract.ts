@@ -19,7 +19,30 @@ export interface StoredObject {
   readonly etag: string
   /** As written: names in lower case with dashes, values in printable ASCII. Empty if the store keeps none. */
   readonly metadata: Readonly<Record<string, string>>
+  /** Only from `stat`, and only of an object that can't be read before it is restored. */
+  readonly archival?: Archival
 }
+
+/** An object's archival storage class. */
+export interface Archival {
+  /** As the store calls it: `GLACIER`, `DEEP_ARCHIVE`, `Archive`. */
+  readonly storageClass: string
+  /** Whether it is on its way back, since somebody has asked for it. */
+  readonly isRestoring: boolean
+}
+
+/** How archived objects come back. */
+export interface RestoreOptions {
+  /** `bulk`: as cheaply as the store can · `standard`: its usual way, which is faster where there are two. Hours, for both. */
+  readonly tier: RestoreTier
+  /** How long a restored copy stays readable, at stores that make temporary copies: at least a day. */
+  readonly days: number
+}
+
+export type RestoreTier = "bulk" | "standard"
+
+/** `asked`: the object will come back · `under-way`: it was on its way already · `readable`: it can be read now. */
+export type Restoring = "asked" | "under-way" | "readable"
 
 /** An object whose first bytes are on their way. */
 export interface OpenedObject {
@@ -136,6 +159,11 @@ export interface ArchiveStore extends ArchiveSource, ArchiveSink {
   abortUpload(upload: OpenUpload, signal: AbortSignal): Promise<void>
   /** Removes the visible object under `key` and its metadata. No error if there is none. Leaves open uploads alone. */
   remove(key: string, signal: AbortSignal): Promise<void>
+  /**
+   * Asks for an archived `object` of `stat` to be made readable. It stays the same version. Asking again is harmless. Throws
+   * `ERR_OBJECT_NOT_FOUND` if it is gone. Absent for stores that archive nothing.
+   */
+  restore?(object: StoredObject, options: RestoreOptions, signal: AbortSignal): Promise<Restoring>
   /** For messages and logs: the store's URL without credentials or query, e.g. `s3://bucket/prefix`. */
   readonly location: string
 }

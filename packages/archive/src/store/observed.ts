@@ -65,6 +65,9 @@ export function withObservedRequests(
     openUploads: (signal, key) => store.openUploads(signal, key),
     abortUpload: (upload, signal) => write(() => store.abortUpload(upload, signal), signal),
     remove: (key, signal) => write(() => store.remove(key, signal), signal),
+    ...(store.restore && {
+      restore: (object, options, signal) => write(() => store.restore!(object, options, signal), signal),
+    }),
   }
 }
 

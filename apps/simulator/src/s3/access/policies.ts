@@ -41,6 +41,7 @@ const ACTIONS: Readonly<Record<Exclude<OperationName, "Unknown">, string>> = {
   ListMultipartUploads: "s3:ListBucketMultipartUploads",
   CompleteMultipartUpload: "s3:PutObject",
   AbortMultipartUpload: "s3:AbortMultipartUpload",
+  RestoreObject: "s3:RestoreObject",
 }
 
 /** Permissions that a write needs in addition if it has the header. */

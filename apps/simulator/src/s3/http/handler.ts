@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders, IncomingMessage } from "node:http"
 import type { PayloadProof } from "../access/authorization.ts"
 import type { FaultAction } from "../faults/plan.ts"
+import type { Archives } from "../storage/archival.ts"
 import type { ObjectFiles, Span } from "../storage/object-files.ts"
 import type { EtagForm, ObjectStore, ObjectVersion } from "../storage/object-store.ts"
 import type { MultipartUploads } from "../storage/uploads.ts"
@@ -44,6 +45,7 @@ export interface ServerState {
   readonly files: ObjectFiles
   readonly store: ObjectStore
   readonly uploads: MultipartUploads
+  readonly archives: Archives
   /** Replies of completed uploads by upload id, if a repeated Complete gets the first one's reply. */
   readonly completed?: Map<string, Reply>
 }

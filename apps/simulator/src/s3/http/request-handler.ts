@@ -5,6 +5,7 @@ import { authorize, type Credential, claimedAccessKey } from "../access/authoriz
 import type { Policies } from "../access/policies.ts"
 import type { Operation, OperationLog } from "../faults/log.ts"
 import type { FaultAction, FaultPlan } from "../faults/plan.ts"
+import * as archival from "../operations/archival.ts"
 import * as buckets from "../operations/bucket.ts"
 import * as copies from "../operations/copy.ts"
 import * as listings from "../operations/listing.ts"
@@ -39,6 +40,7 @@ const HANDLERS: Readonly<Record<Exclude<OperationName, "Unknown">, Handler>> = {
   UploadPart: multipart.uploadPart,
   CompleteMultipartUpload: multipart.completeMultipartUpload,
   AbortMultipartUpload: multipart.abortMultipartUpload,
+  RestoreObject: archival.restoreObject,
 }
 
 export interface ServerContext {

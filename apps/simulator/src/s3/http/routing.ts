@@ -23,6 +23,7 @@ export type OperationName =
   | "ListMultipartUploads"
   | "CompleteMultipartUpload"
   | "AbortMultipartUpload"
+  | "RestoreObject"
   | "Unknown"
 
 export interface Target {
@@ -44,7 +45,7 @@ const NOT_IMPLEMENTED = new Set(
   [
     "accelerate acl analytics attributes cors encryption intelligent-tiering inventory legal-hold lifecycle logging",
     "metadataConfiguration metadataTable metrics notification object-lock ownershipControls policy policyStatus",
-    "publicAccessBlock renameObject replication requestPayment restore retention select session tagging torrent",
+    "publicAccessBlock renameObject replication requestPayment retention select session tagging torrent",
     "versionId versioning versions website max-buckets",
   ].flatMap((line) => line.split(" ")),
 )
@@ -129,6 +130,7 @@ function objectOperation(
       return ofUpload ? "AbortMultipartUpload" : "DeleteObject"
     case "POST":
       if (query.has("uploads")) return "CreateMultipartUpload"
+      if (query.has("restore")) return "RestoreObject"
       return ofUpload && "CompleteMultipartUpload"
   }
   return false

@@ -56,6 +56,10 @@ const S3_ERRORS = {
     "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.",
   ],
   NotImplemented: [501, "A header or parameter you provided implies functionality that is not implemented"],
+  ObjectNotInActiveTierError: [
+    403,
+    "The source object of the COPY operation is not in the active tier and is only stored in Amazon S3 Glacier.",
+  ],
   PermanentRedirect: [
     301,
     "The bucket you are attempting to access must be addressed using the specified endpoint. Please send all future requests to this endpoint.",
@@ -67,6 +71,7 @@ const S3_ERRORS = {
     "Your socket connection to the server was not read from or written to within the timeout period.",
   ],
   RequestTimeTooSkewed: [403, "The difference between the request time and the current time is too large."],
+  RestoreAlreadyInProgress: [409, "Object restore is already in progress"],
   SignatureDoesNotMatch: [
     403,
     "The request signature we calculated does not match the signature you provided. Check your key and signing method.",

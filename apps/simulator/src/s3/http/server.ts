@@ -6,6 +6,7 @@ import { Policies, type PolicyDocument } from "../access/policies.ts"
 import { type Operation, OperationLog } from "../faults/log.ts"
 import { FaultPlan } from "../faults/plan.ts"
 import { type QuirkName, Quirks } from "../quirks/quirks.ts"
+import { type ArchivalClass, Archives } from "../storage/archival.ts"
 import { ObjectFiles } from "../storage/object-files.ts"
 import { ObjectStore } from "../storage/object-store.ts"
 import { MultipartUploads } from "../storage/uploads.ts"
@@ -38,6 +39,8 @@ export interface S3ServerOptions {
   readonly policies?: Readonly<Record<string, PolicyDocument>>
   /** Seeds the random choices of faults. Default 1. */
   readonly seed?: number
+  /** How long a restore from an archival class takes, in milliseconds. It can be changed later. Default 1000. */
+  readonly restoreDelayMs?: number
   /** How many requests the operation log holds. Default 10,000. */
   readonly logSize?: number
   /** Called with each request once it is answered. */
@@ -64,6 +67,10 @@ export interface S3Server {
   readonly policies: Policies
   /** The store's current differences from S3. */
   readonly quirks: Quirks
+  /** The restores from archival classes. */
+  readonly archives: Archives
+  /** Moves an object to an archival class, as a lifecycle rule does. Throws if there is none under `key`. */
+  archive(bucket: string, key: string, storageClass: ArchivalClass): void
   /** Uploads neither completed nor aborted, in all buckets, by key and age. */
   openUploads(): readonly OpenUpload[]
   /** Closes every connection, hanging ones included, and removes the object bytes. */
@@ -72,7 +79,7 @@ export interface S3Server {
 
 /**
  * Starts an S3-compatible server on plain HTTP. It checks signatures, conditions and limits as S3 does, and answers
- * NotImplemented where it lacks a feature. A fault plan can make requests fail. State is in memory, object bytes are on disk.
+ * NotImplemented where it lacks a feature. Objects in archival classes must be restored before they can be read. A fault plan can make requests fail. State is in memory, object bytes are on disk.
  * It verifies all five additional checksums. Unlike S3 it computes no checksum unasked, and has no versioning and no
  * access control lists. Conditional writes never race: S3 may answer 409 to one of two at once.
  */
@@ -81,6 +88,7 @@ export async function startS3Server(options: S3ServerOptions): Promise<S3Server>
   const files = await ObjectFiles.create(options.directory)
   const store = new ObjectStore(files)
   const uploads = new MultipartUploads(files)
+  const archives = new Archives(options.restoreDelayMs ?? 1_000)
   const operations = new OperationLog(options.logSize ?? 10_000)
   const faults = new FaultPlan(options.seed ?? 1)
   const quirks = new Quirks(options.quirks, options.exemptFromQuirks)
@@ -92,6 +100,7 @@ export async function startS3Server(options: S3ServerOptions): Promise<S3Server>
       files,
       store,
       uploads,
+      archives,
       ...(options.repeatedComplete === "repeat" && { completed: new Map() }),
     },
     credentials: new Map(options.credentials.map((one) => [one.accessKeyId, one])),
@@ -134,6 +143,8 @@ export async function startS3Server(options: S3ServerOptions): Promise<S3Server>
     faults,
     policies,
     quirks,
+    archives,
+    archive: (bucket, key, storageClass) => archives.move(store.object(bucket, key), storageClass),
     openUploads: () =>
       uploads.list().map(({ bucket, key, id, initiated, parts }) => ({
         bucket,

@@ -23,12 +23,13 @@ export async function copyObject(request: S3Request, state: ServerState): Promis
       ArgumentName: "x-amz-metadata-directive",
       ArgumentValue: String(directive),
     })
-  if (source.bucket === bucket && source.version.key === key && directive === "COPY")
+  const isSame = source.bucket === bucket && source.version.key === key
+  if (isSame && directive === "COPY" && headers["x-amz-storage-class"] === undefined)
     throw new S3Error(
       "InvalidRequest",
       "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.",
     )
-  const kept = directive === "REPLACE" ? objectHeaders(headers) : { ...source.version.headers }
+  const kept = directive === "REPLACE" ? objectHeaders(headers) : copiedHeaders(source.version, headers)
   checkWritable(request, key, state.store.bucket(bucket).objects.get(key))
   const wanted = headers["x-amz-checksum-algorithm"]
   const algorithm =
@@ -58,10 +59,17 @@ export async function uploadPartCopy(request: S3Request, state: ServerState): Pr
   return { status: 200, xml: copyResult("CopyPartResult", part.etag, part.lastModified, algorithm, copied) }
 }
 
+/** The class is not copied: without a header, the copy is in STANDARD. */
+function copiedHeaders({ headers }: ObjectVersion, asked: S3Request["headers"]): Record<string, string> {
+  const { "x-amz-storage-class": _, ...rest } = headers
+  const { "x-amz-storage-class": storageClass } = objectHeaders(asked)
+  return storageClass === undefined ? rest : { ...rest, "x-amz-storage-class": storageClass }
+}
+
 /** The object that `x-amz-copy-source` names. Throws if its conditions don't hold. */
 function readSource(
   { headers }: S3Request,
-  { store }: ServerState,
+  { store, archives }: ServerState,
 ): { bucket: string; version: ObjectVersion } {
   const text = String(headers["x-amz-copy-source"])
   const match = /^\/?([^/?]+)\/([^?]+)(\?.*)?$/.exec(text)
@@ -78,6 +86,8 @@ function readSource(
   const bucket = percentDecode(match[1]!)
   const version = store.object(bucket, percentDecode(match[2]!))
   checkCopyable(headers, version)
+  if (!["readable", "restored"].includes(archives.stateOf(version)))
+    throw new S3Error("ObjectNotInActiveTierError")
   return { bucket, version }
 }
 

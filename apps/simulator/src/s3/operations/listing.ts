@@ -1,13 +1,20 @@
 import type { Reply, S3Request, ServerState } from "../http/handler.ts"
 import { S3Error } from "../http/s3-error.ts"
 import { element, optional, xmlDocument } from "../http/xml.ts"
+import type { Archives } from "../storage/archival.ts"
 import { compareKeys } from "../storage/key-index.ts"
 import { type Page, readEncoding, readLimit, selectPage } from "../storage/listing.ts"
 import type { Bucket } from "../storage/object-store.ts"
 import { OWNER } from "./bucket.ts"
 
 /** Selects a page for both versions of the object listing. The page begins after `after`. */
-function listObjectsPage({ query }: S3Request, bucket: Bucket, after: string, withOwner: boolean) {
+function listObjectsPage(
+  { query, bucket: name }: S3Request,
+  { store, archives }: ServerState,
+  after: string,
+  withOwner: boolean,
+) {
+  const bucket = store.bucket(name)
   const encode = readEncoding(query)
   const prefix = query.get("prefix") ?? ""
   const delimiter = query.get("delimiter") ?? ""
@@ -20,15 +27,23 @@ function listObjectsPage({ query }: S3Request, bucket: Bucket, after: string, wi
     element("MaxKeys", limit),
     optional("EncodingType", query.get("encoding-type")),
     element("IsTruncated", page.next !== undefined),
-    ...contents(bucket, page, encode, withOwner),
+    ...contents(bucket, page, encode, withOwner, archives),
     ...page.commonPrefixes.map((common) => element("CommonPrefixes", [element("Prefix", encode(common))])),
   ]
   return { encode, delimiter, page, elements }
 }
 
-function contents(bucket: Bucket, page: Page, encode: (key: string) => string, withOwner: boolean): string[] {
+function contents(
+  bucket: Bucket,
+  page: Page,
+  encode: (key: string) => string,
+  withOwner: boolean,
+  archives: Archives,
+): string[] {
   return page.keys.map((key) => {
-    const { lastModified, etag, size, checksum } = bucket.objects.get(key)!
+    const version = bucket.objects.get(key)!
+    const { lastModified, etag, size, checksum, headers } = version
+    const [archivalClass] = archives.classOf(version)?.split(" ") ?? []
     return element("Contents", [
       element("Key", encode(key)),
       element("LastModified", lastModified.toISOString()),
@@ -36,19 +51,19 @@ function contents(bucket: Bucket, page: Page, encode: (key: string) => string, w
       optional("ChecksumAlgorithm", checksum?.algorithm),
       optional("ChecksumType", checksum?.type),
       element("Size", size),
-      element("StorageClass", "STANDARD"),
+      element("StorageClass", archivalClass ?? headers["x-amz-storage-class"] ?? "STANDARD"),
       withOwner ? element("Owner", OWNER) : undefined,
     ])
   })
 }
 
-export function listObjectsV2(request: S3Request, { store }: ServerState): Reply {
+export function listObjectsV2(request: S3Request, state: ServerState): Reply {
   const { query } = request
   const token = query.get("continuation-token")
   const startAfter = query.get("start-after")
   const after = token === undefined ? (startAfter ?? "") : readContinuation(token)
   const withOwner = query.get("fetch-owner") === "true"
-  const listed = listObjectsPage(request, store.bucket(request.bucket), after, withOwner)
+  const listed = listObjectsPage(request, state, after, withOwner)
   const { page, encode, elements } = listed
   return {
     status: 200,
@@ -74,9 +89,9 @@ function readContinuation(token: string): string {
 }
 
 /** The first version of the listing, which older clients use. */
-export function listObjects(request: S3Request, { store }: ServerState): Reply {
+export function listObjects(request: S3Request, state: ServerState): Reply {
   const marker = request.query.get("marker") ?? ""
-  const listed = listObjectsPage(request, store.bucket(request.bucket), marker, true)
+  const listed = listObjectsPage(request, state, marker, true)
   const { page, encode, delimiter, elements } = listed
   return {
     status: 200,

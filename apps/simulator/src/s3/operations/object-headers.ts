@@ -32,6 +32,8 @@ const NOT_IMPLEMENTED: readonly (readonly [prefix: string, ...allowed: string[]]
     "STANDARD_IA",
     "INTELLIGENT_TIERING",
     "GLACIER_IR",
+    "GLACIER",
+    "DEEP_ARCHIVE",
   ],
   ["x-amz-object-lock-"],
   ["x-amz-bucket-object-lock-", "false"],

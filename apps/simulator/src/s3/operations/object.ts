@@ -1,6 +1,8 @@
 import { type ChecksumAlgorithm, checksumHeader } from "../body/checksums.ts"
 import { announcedChecksum, type ReceivedFile, receiveFile } from "../body/payload.ts"
 import type { Reply, S3Request, ServerState } from "../http/handler.ts"
+import { S3Error } from "../http/s3-error.ts"
+import type { Archives } from "../storage/archival.ts"
 import { type ObjectVersion, randomEtag } from "../storage/object-store.ts"
 import { checkWritable, isWanted, readRange } from "./conditions.ts"
 import { objectHeaders, overriddenHeaders } from "./object-headers.ts"
@@ -49,12 +51,23 @@ export async function commit(request: S3Request, state: ServerState, version: Ob
   await state.store.put(request.bucket, version)
 }
 
+/** Throws `InvalidObjectState` if `version` must first be restored. */
+function requireReadable(version: ObjectVersion, archives: Archives): void {
+  if (["readable", "restored"].includes(archives.stateOf(version))) return
+  const [StorageClass, AccessTier] = archives.classOf(version)!.split(" ") as [string, string?]
+  throw new S3Error("InvalidObjectState", "The operation is not valid for the object's storage class", {
+    StorageClass,
+    ...(AccessTier !== undefined && { AccessTier }),
+  })
+}
+
 /** `GetObject` and, without the body, `HeadObject`. */
-export function getObject(request: S3Request, { store }: ServerState): Reply {
+export function getObject(request: S3Request, { store, archives }: ServerState): Reply {
   const { headers, query, fault } = request
   const version = store.object(request.bucket, request.key)
   const identity = { etag: version.etag, "last-modified": version.lastModified.toUTCString() }
   if (!isWanted(headers, version)) return { status: 304, headers: identity }
+  if (request.operation === "GetObject") requireReadable(version, archives)
   const range = fault.ignoreRange ? null : readRange(headers.range, version.size)
   const span = range ?? { start: 0, end: version.size }
   const shift = fault.wrongContentRange ? 1 : 0
@@ -62,6 +75,7 @@ export function getObject(request: S3Request, { store }: ServerState): Reply {
     status: range ? 206 : 200,
     headers: {
       ...version.headers,
+      ...archives.headersOf(version),
       ...overriddenHeaders(query),
       "accept-ranges": "bytes",
       ...identity,

@@ -3,7 +3,8 @@
  *
  * It relies on: Get Blob with `If-Match`; Put Block, which keeps a part invisible; Put Block List, which makes the blob
  * visible at once, with `If-None-Match: *` where an existing object must stay. Parts are Azure's staged blocks, at most
- * 50,000 of at most 4000 MiB. Required permissions: read and write, list for `openUploads`, and delete for `remove`.
+ * 50,000 of at most 4000 MiB. Required permissions: read and write (also for `restore`), list for `openUploads`, and delete for
+ * `remove`.
  *
  * Differences from a store with multipart uploads:
  * - There are no uploads, only staged blocks that belong to the blob's name. An upload is the set of blocks that name it
@@ -34,6 +35,7 @@ import { openInTwo } from "../open-in-two.ts"
 import type { AdapterOptions } from "../options.ts"
 import { createMarkers } from "../page-markers.ts"
 import type { AzureStoreUrl } from "../url.ts"
+import { archivalOf, rehydrate } from "./archival.ts"
 import { newToken, parseUpload, partSizeFor } from "./blocks.ts"
 import { containerClient } from "./container.ts"
 import { attempt, azureError, dripping, silent } from "./errors.ts"
@@ -66,7 +68,8 @@ export async function openAzureStore(url: AzureStoreUrl, options: AdapterOptions
       const { contentLength: size, etag = "", metadata } = found
       const wrong = size === undefined ? "answered without a size" : whatIsWrongWithEtag(etag)
       if (wrong !== null) throw new UnsealError("ERR_STORE_UNAVAILABLE", `looking up ${name}: ${wrong}`)
-      return { key, size: size!, etag, metadata: fromAzure(metadata ?? {}) }
+      const archival = archivalOf(found)
+      return { key, size: size!, etag, metadata: fromAzure(metadata ?? {}), ...(archival && { archival }) }
     } catch (error) {
       if (isUnsealError(error, "ERR_OBJECT_NOT_FOUND")) return null
       throw error
@@ -215,6 +218,10 @@ export async function openAzureStore(url: AzureStoreUrl, options: AdapterOptions
     openUploads,
     abortUpload: ({ key, token }, signal) => endUpload(destination(key), token, signal),
     remove,
+    restore({ key }, _, signal) {
+      const { blob, name } = destination(key)
+      return rehydrate(blob, name, idleTimeoutMs, signal)
+    },
     // The SDK's connections belong to Node's global agents, which keep no process alive while idle.
     async close() {},
   }

@@ -176,6 +176,9 @@ export function withRequestLimit(
     openUploads: (signal, key) => store.openUploads(signal, key),
     abortUpload: (upload, signal) => once(() => store.abortUpload(upload, signal), signal),
     remove: (key, signal) => once(() => store.remove(key, signal), signal),
+    ...(store.restore && {
+      restore: (object, options, signal) => once(() => store.restore!(object, options, signal), signal),
+    }),
   }
   return limited
 }

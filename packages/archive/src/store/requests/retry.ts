@@ -168,5 +168,8 @@ export function withRetries(store: ArchiveStore, options: RetryOptions = {}): Ar
     openUploads: (signal, key) => store.openUploads(signal, key),
     abortUpload: (upload, signal) => retry(() => store.abortUpload(upload, signal), signal),
     remove: (key, signal) => retry(() => store.remove(key, signal), signal),
+    ...(store.restore && {
+      restore: (object, options, signal) => retry(() => store.restore!(object, options, signal), signal),
+    }),
   }
 }

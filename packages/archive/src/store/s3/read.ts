@@ -7,6 +7,7 @@ import type { OpenedObject, StoredObject } from "../contract.ts"
 import type { IncomingResponse } from "../http/connection.ts"
 import { keyUnder } from "../identity.ts"
 import { openInTwo } from "../open-in-two.ts"
+import { archivalIn } from "./archival.ts"
 import { bareEtag, type S3Bucket, strongEtag, whereIn } from "./connection/client.ts"
 import { s3Error } from "./errors.ts"
 import { nameOf, statusOf } from "./facts.ts"
@@ -27,7 +28,8 @@ export async function statObject(
     if (size === undefined)
       throw new UnsealError("ERR_STORE_UNAVAILABLE", `HeadObject of ${where} answered without a size`)
     const etag = strongEtag(headers.etag, "HeadObject", where)
-    return { key, size: Number(size), etag, metadata: metadataIn(headers) }
+    const archival = archivalIn(headers)
+    return { key, size: Number(size), etag, metadata: metadataIn(headers), ...(archival && { archival }) }
   } catch (error) {
     if (!signal.aborted && isDenied(error)) {
       await judgeDenial(bucket, key, error, "HeadObject", signal)

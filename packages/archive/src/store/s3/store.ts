@@ -2,7 +2,7 @@
  * Any S3-compatible store.
  *
  * Calls: HeadObject, HeadBucket, GetObject, PutObject, CreateMultipartUpload, UploadPart, ListParts,
- * CompleteMultipartUpload, AbortMultipartUpload, ListMultipartUploads, ListObjectsV2 (of one key), DeleteObject.
+ * CompleteMultipartUpload, AbortMultipartUpload, ListMultipartUploads, ListObjectsV2 (of one key), DeleteObject, RestoreObject.
  *
  * Limits: at most 10,000 parts, each of at least 5 MiB except the last. An object of one part or none is one PutObject.
  *
@@ -19,6 +19,7 @@ import { keyUnder } from "../identity.ts"
 import type { AdapterOptions } from "../options.ts"
 import { createMarkers } from "../page-markers.ts"
 import type { S3StoreUrl } from "../url.ts"
+import { restoreObject } from "./archival.ts"
 import { objectIn, openBucket, type S3Bucket, whereIn } from "./connection/client.ts"
 import { s3Error } from "./errors.ts"
 import { isDenied } from "./looks.ts"
@@ -40,6 +41,7 @@ export async function openS3Store(url: S3StoreUrl, options: AdapterOptions): Pro
     openUploads: (signal, key) => listUploads(bucket, signal, key),
     abortUpload: (upload, signal) => abortToken(bucket, upload.key, upload.token, signal),
     remove: (key, signal) => removeObject(bucket, key, signal),
+    restore: (object, restoring, signal) => restoreObject(bucket, object, restoring, signal),
     async close() {
       bucket.destroy()
     },
