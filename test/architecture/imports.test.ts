@@ -115,8 +115,11 @@ describe("the architecture", () => {
         .filter(
           (name) =>
             !broughtBy(workspace, name) &&
-            !files.some((file) =>
-              file.imports.some(({ specifier }) => `${specifier}/`.startsWith(`${name}/`)),
+            !files.some(
+              (file) =>
+                file.imports.some(({ specifier }) => `${specifier}/`.startsWith(`${name}/`)) ||
+                // Its files are read, and none is imported.
+                file.text.includes(`resolve("${name}/`),
             ),
         )
         .map((name) => `${workspace} declares ${name}`)

@@ -13,6 +13,8 @@ import type { Role, User } from "../../apps/console/src/access/users.ts"
 import { createVisitors } from "../../apps/console/src/access/visitor.ts"
 import { createActions } from "../../apps/console/src/actions.ts"
 import { createApp } from "../../apps/console/src/app.ts"
+import { createBoard } from "../../apps/console/src/board/routes.ts"
+import { createBoardView } from "../../apps/console/src/board/view.ts"
 import { createConsoleMetrics } from "../../apps/console/src/metrics.ts"
 import { createQueueView } from "../../apps/console/src/queue-view.ts"
 
@@ -65,6 +67,8 @@ export async function startConsoleApp(
     readonly hasDesk?: boolean
     readonly publicUrl?: URL
     readonly now?: () => number
+    /** Whether bull-board is there. */
+    readonly board?: boolean
   } = {},
 ): Promise<ConsoleApp> {
   const logs: Record<string, unknown>[] = []
@@ -90,6 +94,7 @@ export async function startConsoleApp(
     }),
     desk: options.hasDesk === false ? null : createSignInDesk(userOf, { now: options.now, cost: CHEAP }),
     publicUrl: options.publicUrl,
+    board: options.board ? createBoard(createBoardView(client, name)) : undefined,
     ...{ sessions, actions, metrics, logger },
   })
   const { server, drain } = createLimitedServer(app)

@@ -40,7 +40,7 @@ it("pages of 100,000 waiting archives and 1,000 dead letters take as many comman
       )
     await producer.close()
     await giveDeadLetters({ client, name }, dead, "100001", Date.now(), "ERR_NO_MATCHING_KEY: none")
-    const app = await startConsoleApp({ client, name }, { writes: true })
+    const app = await startConsoleApp({ client, name }, { writes: true, board: true })
     const [middle] = await client.zrange(queueKey(name, "prioritized"), waiting / 2, String(waiting / 2))
     const paths = {
       ...{ overview: "/", waiting: "/archives/waiting", dead: "/archives/dead", job: `/jobs/${middle}` },
@@ -51,6 +51,8 @@ it("pages of 100,000 waiting archives and 1,000 dead letters take as many comman
       },
       "count to redrive": "/redrive?code=ERR_NO_MATCHING_KEY",
       search: `/search?q=${middle!.split("_")[1]}`,
+      board: `/board/api/queues?activeQueue=${name}&status=latest&jobsPerPage=10`,
+      "the board's last page": `/board/api/queues?activeQueue=${name}&status=prioritized&page=${waiting / 100}&jobsPerPage=100`,
     }
     for (const [title, path] of Object.entries(paths)) {
       const ask = async () => {

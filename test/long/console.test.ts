@@ -250,6 +250,31 @@ describe("a queue in which everything happens", () => {
     await context.close()
   })
 
+  it("has bull-board beneath, which shows jobs without a password, a button that acts, or anything from elsewhere", async () => {
+    const board = await startConsoleApp(queue(), { board: true, writes: true })
+    const context = await browser.newContext()
+    const { page, wrong } = await open(context, board)
+    const text = () => page.locator("body").innerText()
+    await page.goto(board.base)
+    await page.getByRole("link", { name: "bull-board" }).click()
+    for (const status of ["latest", "active", "prioritized", "delayed", "failed", "completed"]) {
+      await page.goto(`${board.base}/board/queue/${name}?status=${status}`)
+      await expect.poll(text, SOON).toMatch(/[0-9]{6}_[0-9a-f]{8}-/)
+      for (const tab of ["Data", "Options", "Logs"]) {
+        await page.getByText(tab, { exact: true }).first().click({ timeout: 30_000 })
+        await expect.poll(text, SOON).toMatch(/[0-9]{6}_[0-9a-f]{8}-/)
+        expect(await page.content()).not.toContain("d3JhcHBlZC1jYW5hcnk")
+      }
+    }
+    const buttons = await page.getByRole("button").allInnerTexts()
+    expect(
+      buttons.filter((label) => /retry|clean|remove|promote|pause|add|empty|obliterate/i.test(label)),
+    ).toEqual([])
+    expect(wrong).toEqual([])
+    await context.close()
+    await board.close()
+  })
+
   it("runs nothing that an archive's values contain", async () => {
     const hostile = `"><img src=x onerror=alert(1)><script>alert(2)</script>`
     const id = `500005_${hostile}_x`

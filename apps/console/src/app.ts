@@ -9,6 +9,7 @@ import type { SignInDesk } from "./access/sign-in.ts"
 import type { Visitors } from "./access/visitor.ts"
 import type { Actions } from "./actions.ts"
 import { ASSETS } from "./assets.ts"
+import { BOARD_PATH, isPoll } from "./board/path.ts"
 import { HEADERS, isFromOwnPage, originOf } from "./guard.ts"
 import type { ConsoleMetrics } from "./metrics.ts"
 import { problemPage, signInPage } from "./pages/sign-in.ts"
@@ -29,6 +30,8 @@ export interface AppOptions {
   readonly desk: SignInDesk | null
   readonly proxies?: TrustedProxies | undefined
   readonly publicUrl?: URL | undefined
+  /** bull-board, if it is switched on. */
+  readonly board?: RequestHandler | undefined
   readonly metrics: ConsoleMetrics
   readonly logger: Logger
 }
@@ -44,7 +47,7 @@ export function createApp(options: AppOptions): Express {
   app.disable("etag")
   app.set("query parser", false)
 
-  const shower = createShower(view)
+  const shower = createShower(view, options.board !== undefined)
   const { show } = shower
   const addressOf = (request: Request): string | undefined =>
     (options.proxies === undefined ? peerOf(request.socket) : options.proxies.peerOf(request)).address
@@ -81,14 +84,15 @@ export function createApp(options: AppOptions): Express {
           "Only the proxy in front says who you are, and it did not: come through it, signed in.",
           "no proxy's name",
         )
-      if (request.method !== "GET" && request.method !== "HEAD")
+      if ((request.method !== "GET" && request.method !== "HEAD") || isPoll(request))
         throw new Refusal(401, "You are not signed in any more. Sign in, and do it again.", "no session")
       response.redirect(303, `/sign-in?to=${encodeURIComponent(request.originalUrl)}`)
       return
     }
     response.locals.visitor = visitor
     const { session } = visitor
-    if (session?.renewed)
+    // bull-board asks while it is hidden, too. That keeps no session alive.
+    if (session?.renewed && !isPoll(request))
       response.append("set-cookie", setCookie(session.renewed, response.locals.origin.secure))
     if (request.method === "POST" && !visitors.isTokenOf(visitor, field(request, "token") ?? ""))
       throw new Refusal(
@@ -148,6 +152,7 @@ export function createApp(options: AppOptions): Express {
   })
   addArchiveRoutes(app, view, shower)
   addActionRoutes(app, view, options.actions, shower)
+  if (options.board !== undefined) app.use(BOARD_PATH, options.board)
   app.use(() => {
     throw new Refusal(404, "There is nothing under this path.", "not found")
   })

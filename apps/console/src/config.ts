@@ -56,6 +56,7 @@ export const schema = z.object({
   UNSEAL_CONSOLE_PROXY_NETWORKS: networks().optional(),
   UNSEAL_CONSOLE_PROXY_OPERATORS: text("names, separated by commas; `*` for all").optional(),
   UNSEAL_CONSOLE_WRITE: flag(),
+  UNSEAL_CONSOLE_BOARD: flag(),
 })
 
 export interface Config extends z.output<typeof schema> {

@@ -40,7 +40,7 @@ const signIn = (app: AppProcess, password: string) => {
 }
 
 it("serves pages to its users, probes and metrics to the rest, and ends in order on SIGTERM", async () => {
-  const app = await startApp("console", { env: envOf() })
+  const app = await startApp("console", { env: envOf({ UNSEAL_CONSOLE_BOARD: "1" }) })
   try {
     const base = `http://127.0.0.1:${app.ports.http}`
     expect((await signIn(app, "not the password")).status).toBe(401)
@@ -49,6 +49,8 @@ it("serves pages to its users, probes and metrics to the rest, and ends in order
     const cookie = signedIn.headers.get("set-cookie")!.split(";")[0]!
     const page = await (await fetch(base, { headers: { cookie } })).text()
     expect(page).toContain("Nothing was ever put into this queue")
+    const board = await fetch(`${base}/board/api/queues`, { headers: { cookie } })
+    expect(await board.json()).toMatchObject({ queues: [{ name: "unseal", readOnlyMode: true }] })
     const admin = `http://127.0.0.1:${app.ports.admin}`
     expect((await fetch(`${admin}/healthz`)).status).toBe(200)
     await expect.poll(async () => (await fetch(`${admin}/readyz`)).status, { timeout: 30_000 }).toBe(200)

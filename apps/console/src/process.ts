@@ -10,12 +10,16 @@ import { createSignInDesk } from "./access/sign-in.ts"
 import { createVisitors } from "./access/visitor.ts"
 import { createActions } from "./actions.ts"
 import { createApp } from "./app.ts"
+import { type BoardView, createBoardView } from "./board/view.ts"
 import { readConfig } from "./config.ts"
 import { createConsoleMetrics } from "./metrics.ts"
 import { createQueueView } from "./queue-view.ts"
 
 const isLoopback = (host: string | undefined): boolean =>
   host !== undefined && (host === "localhost" || host === "::1" || host.startsWith("127."))
+
+/** bull-board's packages are read only where somebody wants them. */
+const loadBoard = async (view: BoardView) => (await import("./board/routes.ts")).createBoard(view)
 
 /** The console's process, from its settings to its end (`runProcess`). */
 export const runConsole = (): Promise<void> =>
@@ -45,6 +49,7 @@ export const runConsole = (): Promise<void> =>
       ...{ logger, metrics },
     })
     const operators = (config.UNSEAL_CONSOLE_PROXY_OPERATORS ?? "").split(",").map((name) => name.trim())
+    const board = config.UNSEAL_CONSOLE_BOARD ? await loadBoard(createBoardView(redis, queue)) : undefined
     const app = createApp({
       view: createQueueView(redis, queue),
       visitors: createVisitors({
@@ -54,7 +59,7 @@ export const runConsole = (): Promise<void> =>
       }),
       desk: users === null ? null : createSignInDesk(userOf),
       publicUrl: config.UNSEAL_CONSOLE_URL,
-      ...{ sessions, actions, metrics, logger, proxies },
+      ...{ sessions, actions, metrics, logger, proxies, board },
     })
     const { server, drain } = createLimitedServer(app, {
       isProxy: (address) => proxies?.has(address) === true || networks?.has(address) === true,

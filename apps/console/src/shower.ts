@@ -20,7 +20,7 @@ export interface Shower {
   visitorOf(response: PageResponse): Visitor
 }
 
-export function createShower(view: QueueView): Shower {
+export function createShower(view: QueueView, hasBoard: boolean): Shower {
   const localsOf = (response: PageResponse) => response.locals as Locals
   return {
     async show(response, page, status = 200) {
@@ -30,7 +30,7 @@ export function createShower(view: QueueView): Shower {
       response
         .status(status)
         .type("html")
-        .send(documentOf(page, { queue: view.queue, visitor, overview }))
+        .send(documentOf(page, { queue: view.queue, visitor, overview, hasBoard }))
     },
     visitorOf: (response) => localsOf(response).visitor!,
   }

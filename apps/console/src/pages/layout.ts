@@ -3,6 +3,7 @@ import type { ListedState } from "@unseal/queue/jobs/archive-pages"
 import { VERSION } from "@unseal/service/version"
 import type { Visitor } from "../access/visitor.ts"
 import { assetPath } from "../assets.ts"
+import { BOARD_PATH } from "../board/path.ts"
 import { type Content, type Html, html } from "../html.ts"
 import type { Overview } from "../queue-view.ts"
 import { exactly, number } from "./words.ts"
@@ -23,6 +24,8 @@ export interface Frame {
   readonly visitor: Visitor | null
   /** `null` if Redis could not be asked. */
   readonly overview: Pick<Overview, "counts" | "pause"> | null
+  /** Whether bull-board is there. */
+  readonly hasBoard: boolean
 }
 
 export const STATES: Readonly<Record<ListedState, { readonly name: string; readonly path: string }>> = {
@@ -35,7 +38,7 @@ export const STATES: Readonly<Record<ListedState, { readonly name: string; reado
 }
 
 export function documentOf(page: Page, frame: Frame): string {
-  const { visitor, overview, queue } = frame
+  const { visitor, overview, queue, hasBoard } = frame
   return `<!doctype html>\n${
     html`<html lang="en">
 <head>
@@ -54,7 +57,7 @@ export function documentOf(page: Page, frame: Frame): string {
 ${visitor && searchForm(page.query ?? "")}
 ${visitor && whoOf(visitor)}
 </header>
-${visitor && navigation(page, overview)}
+${visitor && navigation(page, overview, hasBoard)}
 <main id="main" tabindex="-1">
 ${overview?.pause && pauseBanner(overview.pause.since, visitor)}
 ${page.body}
@@ -78,7 +81,7 @@ function whoOf({ name, role, mayAct, token, session }: Visitor): Html {
 ${session && html`<form method="post" action="/sign-out"><input type="hidden" name="token" value="${token}"><button class="quiet" type="submit">Sign out</button></form>`}</div>`
 }
 
-function navigation(page: Page, overview: Frame["overview"]): Html {
+function navigation(page: Page, overview: Frame["overview"], hasBoard: boolean): Html {
   const link = (path: string, name: string, count?: Content, tone?: string) =>
     html`<li><a href="${path}"${page.at === path ? html` aria-current="page"` : ""}>${name}${count !== undefined && html` <span class="count${tone ? ` ${tone}` : ""}">${count}</span>`}</a></li>`
   return html`<nav class="states" id="states" aria-label="Pages"><ul>
@@ -89,6 +92,7 @@ ${Object.entries(STATES).map(([state, { name, path }]) => {
   return link(path, name, count === undefined ? "–" : number(count), tone)
 })}
 ${link("/actions", "Actions")}
+${hasBoard && link(BOARD_PATH, "bull-board")}
 </ul></nav>`
 }
 

@@ -43,4 +43,10 @@ export const CONSOLE_SETTINGS = {
     meaning:
       "whether operators may redrive dead letters and end suspensions here. Otherwise the console is read-only",
   },
+  UNSEAL_CONSOLE_BOARD: {
+    for: ["console"],
+    default: "0",
+    meaning:
+      "whether [bull-board](console.md#bull-board) is at `/board/`, with the queue's inside. It only reads, and gets no passwords and no URLs",
+  },
 } as const satisfies Record<string, SettingRow>
