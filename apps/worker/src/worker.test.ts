@@ -1,4 +1,4 @@
-import { copyFile, readdir, readFile, stat, truncate } from "node:fs/promises"
+import { copyFile, mkdir, readdir, readFile, stat, truncate } from "node:fs/promises"
 import { join } from "node:path"
 import { openDeadLetters } from "@unseal/queue/dead-letters/dead-letters"
 import { createRegistry } from "@unseal/service/metrics"
@@ -74,6 +74,20 @@ test("an object that must be of the announced size is waited for until it is", a
   await line("archive committed")
   const record = await readFile(join(directory, "out", PROJECT, archiveId, "archive.json"), "utf8")
   expect(JSON.parse(record)).toMatchObject({ attempts: 1, announced: { size, fits: true } })
+})
+
+test("an object that has another key than the project's templates give is read there, and nowhere else", async () => {
+  await copyFile(join(VECTOR, "key.pem"), join(directory, "keys", "key.pem"))
+  await mkdir(join(directory, "in", "old"))
+  await copyFile(join(VECTOR, "archive.enc"), join(directory, "in", "old", "one.ts"))
+  // A worker that looked here would take the wrong object.
+  await mkdir(join(directory, "in", PROJECT, archiveId), { recursive: true })
+  await copyFile(join(VECTOR, "key.pem"), join(directory, "in", PROJECT, archiveId, "archive.ts"))
+  start()
+  await submit(PROJECT, { sourceKey: "old/one.ts" })
+  await line("archive committed")
+  const record = await readFile(join(directory, "out", PROJECT, archiveId, "archive.json"), "utf8")
+  expect(JSON.parse(record)).toMatchObject({ source: { key: "old/one.ts" } })
 })
 
 test("a job of a project that is not configured is a dead letter", async () => {

@@ -76,7 +76,7 @@ export function start(env: Record<string, string> = {}, keyRings?: WorkerOptions
 
 export async function submit(
   projectId = PROJECT,
-  more: { size?: number } = {},
+  more: { size?: number; sourceKey?: string } = {},
   id?: string,
 ): Promise<string> {
   const queue = `worker-${directory.slice(-6)}`

@@ -65,14 +65,18 @@ export interface Places {
 /** Nobody at a terminal waits longer. A look takes milliseconds. */
 const LOOK_MS = 20_000
 
+/** Looks for the archive's object under `sourceKey`, or else where the project's templates lead. */
 export async function lookAtPlaces(
-  archiveId: string,
+  { archiveId, sourceKey }: { readonly archiveId: string; readonly sourceKey?: string | undefined },
   project: StoresProject,
   vendor: VendorProject | undefined,
   signal: AbortSignal,
 ): Promise<Places> {
   const identity = { projectId: project.id, archiveId }
-  const keys = project.sourceKeys.map((template) => fillKeyTemplate(template, identity))
+  const keys =
+    sourceKey === undefined
+      ? project.sourceKeys.map((template) => fillKeyTemplate(template, identity))
+      : [sourceKey]
   const key = fillKeyTemplate(project.destinationKey, identity)
   const [source, [destination, uploads], told] = await Promise.all([
     inStore("UNSEAL_SOURCE", project.source, signal, (store, signal) => sourceIn(store, keys, signal)),

@@ -48,11 +48,12 @@ export async function archivesShowCommand(
       ...(await Promise.all(
         ids.map(async (id): Promise<ShownArchive> => {
           const project = read?.projects.get(id)
+          const own = jobs.filter((job) => job.projectId === id)
+          const sourceKey = own.findLast((job) => job.sourceKey !== undefined)?.sourceKey
           const places =
             project === undefined
               ? unknownProject(id)
-              : await lookAtPlaces(archiveId, project, read?.vendors.get(id), signal)
-          const own = jobs.filter((job) => job.projectId === id)
+              : await lookAtPlaces({ archiveId, sourceKey }, project, read?.vendors.get(id), signal)
           return { projectId: id, jobs: "found" in queue.jobs ? { found: own } : queue.jobs, ...places }
         }),
       )),

@@ -42,7 +42,7 @@ export interface OpenedSides extends Pick<JobResources, "sourceKeys" | "destinat
   readonly keyRing: PromiseSettledResult<OpenedKeyRing>
 }
 
-type OfProject = Pick<JobPayload, "projectId" | "archiveId">
+type OfProject = Pick<JobPayload, "projectId" | "archiveId" | "sourceKey">
 
 /** A key ring in use, and the projects that use it. */
 export interface ProjectKeys {
@@ -133,7 +133,7 @@ export function openProjectResources(options: ProjectResourcesOptions): ProjectR
     wanted: whenOthers(projects, () => new Set(configured().map(({ keys }) => keys))),
   })
 
-  async function sides({ projectId, archiveId }: OfProject): Promise<OpenedSides> {
+  async function sides({ projectId, archiveId, sourceKey }: OfProject): Promise<OpenedSides> {
     let project = projects.get(projectId)
     if (!project) {
       // Ingest, which accepted the callback, may have seen a new project first.
@@ -156,7 +156,7 @@ export function openProjectResources(options: ProjectResourcesOptions): ProjectR
     if (keyRing.status === "fulfilled") tellOfKeys(keyRing.value)
     return {
       ...{ project, source, destination, keyRing },
-      sourceKeys: project.sourceKeys.map(fill),
+      sourceKeys: sourceKey === undefined ? project.sourceKeys.map(fill) : [sourceKey],
       destinationKey: fill(project.destinationKey),
       release() {
         for (const one of held) one.release()

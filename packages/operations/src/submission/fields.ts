@@ -2,17 +2,14 @@
 import { isUnsealError } from "@unseal/archive/errors"
 import { decodeEncryptedPassword } from "@unseal/archive/format/password"
 import type { JobPayload } from "@unseal/queue/jobs/job"
+import { problemOfSourceKey } from "@unseal/queue/jobs/source-key"
 import { CallbackError, readCallback } from "@unseal/vendor/callback"
 
 /** What a line gives for a job's payload. A job has a nonce and a time as well. */
-export interface SubmittedArchive
-  extends Pick<
-    JobPayload,
-    "projectId" | "archiveId" | "encryptedPassword" | "status" | "size" | "sha256sum" | "url"
-  > {
-  /** The key of the source object, below the source's prefix, if it is none that the project's templates give. */
-  readonly sourceKey?: string
-}
+export type SubmittedArchive = Pick<
+  JobPayload,
+  "projectId" | "archiveId" | "encryptedPassword" | "status" | "size" | "sha256sum" | "url" | "sourceKey"
+>
 
 /**
  * Why a line asks for nothing: `no-callback`: there is none in it, as in most lines of a log · `not-archive`, `not-uploaded`,
@@ -28,7 +25,6 @@ export type Said =
 
 const PROJECT = /^[0-9A-Za-z-]{1,64}$/
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
-const LONGEST_KEY_BYTES = 1_024
 
 /** What the callback `json` says. `projectId` is the only project that is wanted, and the one of a callback that names none. */
 export function readSubmittedCallback(json: unknown, projectId: string | undefined): Said {
@@ -100,7 +96,7 @@ function checked(fields: SubmittedArchive): Said {
   const { projectId, archiveId, encryptedPassword, status, size, sha256sum, url, sourceKey } = fields
   if (!PROJECT.test(projectId)) return { malformed: "projectId must be 1 to 64 digits, letters or dashes" }
   if (sourceKey !== undefined) {
-    const problem = problemOfKey(sourceKey)
+    const problem = problemOfSourceKey(sourceKey)
     if (problem !== null) return { malformed: `key ${problem}` }
   }
   try {
@@ -118,13 +114,4 @@ function checked(fields: SubmittedArchive): Said {
       ...(sourceKey !== undefined && { sourceKey }),
     },
   }
-}
-
-function problemOfKey(key: string): string | null {
-  if (Buffer.byteLength(key) > LONGEST_KEY_BYTES) return `must have at most ${LONGEST_KEY_BYTES} bytes`
-  if (/^[a-z0-9]+:\/\//.test(key)) return "must be the key below the source, and not a URL"
-  if (/\p{Cc}/u.test(key)) return "must not hold control characters"
-  if (key.split("/").some((segment) => segment === "" || segment === "." || segment === ".."))
-    return 'must not begin or end with "/", nor hold empty segments, "." or ".."'
-  return null
 }

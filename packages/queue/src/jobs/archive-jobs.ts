@@ -48,6 +48,8 @@ export interface ArchiveJob {
   readonly announcedBytes?: number
   readonly status?: string
   readonly receivedAt?: string
+  /** The key that its object has at the source, if that was given. */
+  readonly sourceKey?: string
   /** How long its run takes so far, or its last run took. In milliseconds. */
   readonly runMs?: number
   /** What its run returned, once it is completed. */
@@ -182,11 +184,12 @@ function jobOf(jobId: string, facts: JobFacts, suspensions: readonly Suspension[
   }
 }
 
-function announcedOf({ size, status, receivedAt }: JobFacts["payload"]) {
+function announcedOf({ size, status, receivedAt, sourceKey }: JobFacts["payload"]) {
   return {
     ...(size !== undefined && { announcedBytes: size }),
     ...(status !== undefined && { status }),
     ...(receivedAt !== undefined && { receivedAt }),
+    ...(sourceKey !== undefined && { sourceKey }),
   }
 }
 

@@ -15,6 +15,7 @@ export interface JobFacts {
     readonly status?: string
     readonly receivedAt?: string
     readonly lane?: string
+    readonly sourceKey?: string
   }
   /** Jobs before it in line. */
   readonly ahead?: number
@@ -63,7 +64,7 @@ facts.payload = {}
 if facts.hasPayload then
   facts.payload.size = type(data.size) == "number" and data.size or nil
   facts.payload.status, facts.payload.receivedAt = text(data.status), text(data.receivedAt)
-  facts.payload.lane = text(data.lane)
+  facts.payload.lane, facts.payload.sourceKey = text(data.lane), text(data.sourceKey)
 end
 
 local function isIn(set) return redis.call("ZSCORE", bull .. set, id) end

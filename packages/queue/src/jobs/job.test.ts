@@ -35,6 +35,7 @@ const payloads = fc
       size: fc.maxSafeNat(),
       sha256sum: fc.base64String({ maxLength: 88 }),
       url: fc.webUrl({ validSchemes: ["https"], withQueryParameters: true }),
+      sourceKey: fc.constantFrom("old/a.ts", "2021/ü b/archive.mp4"),
       status: fc.constantFrom("uploaded", "available"),
       receivedAt: fc
         .date({ noInvalidDate: true, min: new Date(0), max: new Date("2100-01-01") })
@@ -118,4 +119,16 @@ test("a job without a lane is live, and so is one with a lane that nobody knows"
 test("a damaged trace is left out, and the archive is decrypted all the same", () => {
   const damaged = { traceparent: "x", tracestate: 7, tracelink: "00-x", version: 1 }
   expect(parseJobPayload({ ...FIELDS, ...damaged })).toEqual({ ...FIELDS, version: 1 })
+})
+
+test.each([
+  ["/old/a.ts", 'must not begin or end with "/"'],
+  ["old//a.ts", 'must not begin or end with "/"'],
+  ["../other/a.ts", 'must not begin or end with "/"'],
+  ["", 'must not begin or end with "/"'],
+  ["s3://bucket/a.ts", "must be the key below the source, and not a URL"],
+  ["a\nb", "must not hold control characters"],
+  ["ä".repeat(513), "must have at most 1024 bytes"],
+])("a source key %j is refused, because it could lead out of the source", (sourceKey, problem) => {
+  expect(problemOf({ version: 1, ...FIELDS, sourceKey })).toContain(`sourceKey: ${problem}`)
 })

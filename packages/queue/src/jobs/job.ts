@@ -1,6 +1,7 @@
 import { hash } from "node:crypto"
 import { UnsealError } from "@unseal/archive/errors"
 import { z } from "zod"
+import { problemOfSourceKey } from "./source-key.ts"
 
 const PAYLOAD_VERSION = 1
 
@@ -19,6 +20,13 @@ const payloadSchema = z.object({
   size: z.int().nonnegative().optional(),
   sha256sum: z.string().max(128).optional(),
   url: z.string().startsWith("https://").max(8_192).optional(),
+  sourceKey: z
+    .string()
+    .superRefine((key, context) => {
+      const message = problemOfSourceKey(key)
+      if (message !== null) context.addIssue({ code: "custom", message })
+    })
+    .optional(),
   status: z.string().min(1).max(64),
   receivedAt: z.iso.datetime(),
   nonce: z.string().min(1).max(128),
@@ -47,6 +55,11 @@ export interface JobPayload {
   readonly sha256sum?: string
   /** The URL of the copy in the vendor's storage, if the archive is `available`. It is signed, hence a credential: never logged. */
   readonly url?: string
+  /**
+   * The key of the source object below the source's prefix, given by whoever submits an archive that the project's templates don't
+   * lead to. Never from a callback.
+   */
+  readonly sourceKey?: string
   /** The archive's status that caused this job: `uploaded`, `available`. */
   readonly status: string
   /** When the callback arrived: ISO 8601. */
@@ -92,12 +105,13 @@ export function parseJobPayload(value: unknown): JobPayload {
 }
 
 function withoutUndefined(data: z.infer<typeof payloadSchema>): JobPayload {
-  const { size, sha256sum, url, lane, traceparent, tracestate, tracelink, ...required } = data
+  const { size, sha256sum, url, sourceKey, lane, traceparent, tracestate, tracelink, ...required } = data
   return {
     ...required,
     ...(size !== undefined && { size }),
     ...(sha256sum !== undefined && { sha256sum }),
     ...(url !== undefined && { url }),
+    ...(sourceKey !== undefined && { sourceKey }),
     ...(lane !== undefined && { lane }),
     ...(traceparent !== undefined && { traceparent }),
     ...(tracestate !== undefined && { tracestate }),
