@@ -43,5 +43,9 @@ export const liveKey = (queue: string): string => `${queuePrefix(queue)}:live`
 /** The Redis key of the observer's lease (observer/lease.ts). Outside BullMQ's own names. */
 export const observerKey = (queue: string): string => `${queuePrefix(queue)}:observer`
 
+/** The Redis key of the objects that a backfill has asked back (backfill/restores.ts). Outside BullMQ's own names. */
+export const restoresKey = (queue: string, backfillId: string): string =>
+  `${queuePrefix(queue)}:backfill-restores:${backfillId}`
+
 /** The Redis key of what the janitor's last sweep found (sweep-note.ts). Outside BullMQ's own names. */
 export const sweepKey = (queue: string): string => `${queuePrefix(queue)}:uploads`
