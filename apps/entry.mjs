@@ -47,7 +47,7 @@ export function enterCommandLine() {
   return enter({ name: "unseal", main: first === "doctor" ? loadDoctor : () => import("./cli/src/main.ts") })
 }
 
-/** The doctor has the processes' own readers judge their settings. An app does not import another; this file knows them all. */
+/** For the doctor, each process's own code checks its settings. An app does not import another; this file knows them all. */
 async function loadDoctor() {
   const { setProcesses } = await import("./cli/src/doctor/processes.ts")
   setProcesses({ ingest: PROCESSES.ingest.config, worker: PROCESSES.worker.config })
@@ -109,8 +109,8 @@ function runsInstead(node, flags, register) {
 }
 
 /**
- * The kernel keeps from the first process of a container every signal that it does not listen for. Ends it until its main
- * listens, which removes these listeners.
+ * The kernel gives the first process of a container only the signals that it listens for. These listeners end the process. Its
+ * main removes them when it listens itself.
  */
 function answerSignalsAsInit() {
   if (process.pid !== 1) return

@@ -127,7 +127,7 @@ function bill(folder) {
     "dev",
   ]
   const { serialNumber: _, ...content } = JSON.parse(run("npm", args, { capture: true, cwd: folder }))
-  // Where the tarball lay is nobody's business.
+  // The tarball's path means nothing to anybody else.
   for (const component of content.components)
     component.externalReferences = component.externalReferences?.filter(({ url }) => !url.startsWith("file:"))
   content.metadata.timestamp = new Date(Number(epoch) * 1_000).toISOString()

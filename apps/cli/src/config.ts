@@ -95,11 +95,11 @@ export function readDestinationSettings() {
 }
 
 /**
- * What `unseal doctor` looks at: whatever of the environment can be used. The processes' own readers tell what can't. The settings
- * for Redis are an error if they can't be used.
+ * What `unseal doctor` looks at: everything in the environment that can be used. The processes' own code says what can't be used.
+ * The settings for Redis are an error if they can't be used.
  */
 export function readDoctorSettings() {
-  // Nothing but these, so that what is wrong elsewhere does not keep Redis from being looked at.
+  // Only these: a wrong setting elsewhere must not keep Redis from being checked.
   const names = Object.keys(doctorSchema.shape).flatMap((name) => [name, `${name}_FILE`])
   const own = Object.fromEntries(names.flatMap((name) => (env[name] ? [[name, env[name]]] : [])))
   return {

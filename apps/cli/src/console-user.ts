@@ -13,7 +13,9 @@ export async function consoleUserCommand(
   signal: AbortSignal,
 ): Promise<void> {
   if (!/^[\w.@-]{1,64}$/.test(name))
-    throw new UsageError(`"${name}" is no user's name: letters, digits and . _ @ - are, up to 64 of them`)
+    throw new UsageError(
+      `"${name}" can't be a user's name: use letters, digits and . _ @ -, up to 64 of them`,
+    )
   const typed = process.stdin.isTTY ? await promptPassphrase(name, SHORTEST) : await readPipe(signal)
   // Keyboards differ in how they compose a letter and its accent.
   const password = typed.toString().normalize("NFC")

@@ -44,7 +44,7 @@ function readProject(options: VendorOptions): {
   const inFile = Boolean(env.UNSEAL_PROJECTS_FILE)
   if (inFile && (options.platform ?? options.auth) !== undefined)
     throw new UsageError(
-      "UNSEAL_PROJECTS_FILE tells platform and authentication: leave out --platform and --auth",
+      "UNSEAL_PROJECTS_FILE has the platform and the authentication: leave out --platform and --auth",
     )
   const { settings, projects } = readVendorSettings(inFile ? {} : variablesOf(options))
   const id = options.project?.toLowerCase() ?? (projects.ids.length === 1 ? projects.ids[0] : undefined)

@@ -1,4 +1,4 @@
-/** Something that an operator did from the page, or does. */
+/** Something that an operator has begun, or done, from the page. */
 export interface Action {
   readonly id: string
   readonly kind: "redrive" | "resume"

@@ -23,7 +23,7 @@ export interface Actions {
   close(): Promise<void>
 }
 
-/** Counting reads all of each dead letter, so it ends somewhere. */
+/** Counting reads all of each dead letter, so it needs a limit. */
 const MOST_COUNTED = 5_000
 const SHOWN = 5
 const KEPT = 100

@@ -81,7 +81,7 @@ export function createApp(options: AppOptions): Express {
       if (desk === null)
         throw new Refusal(
           401,
-          "Only the proxy in front says who you are, and it did not: come through it, signed in.",
+          "The proxy in front must say who you are, and it did not. Sign in there, and come through it.",
           "no proxy's name",
         )
       if ((request.method !== "GET" && request.method !== "HEAD") || isPoll(request))
@@ -135,7 +135,7 @@ export function createApp(options: AppOptions): Express {
           429,
           `Too many failed attempts. Try again in ${duration("waitMs" in outcome ? outcome.waitMs + 999 : 0)}.`,
         ] as const,
-        busy: [503, "Too many people sign in at this moment. Try again."] as const,
+        busy: [503, "Too many people are signing in right now. Try again."] as const,
       }[outcome.kind]
       if (outcome.kind === "later") response.set("retry-after", String(Math.ceil(outcome.waitMs / 1_000)))
       await show(response, signInPage(to, problem, name.slice(0, 64)), status)

@@ -78,7 +78,9 @@ export function readConfig(env: Environment = process.env): Config {
   return { ...settings, users }
 }
 
-/** There is no console that anybody may use: on one machine as well, others may reach loopback, a browser's pages among them. */
+/**
+ * The console is never open to everybody: even on a single machine, others can reach loopback, for example a page in a browser.
+ */
 function problemsOf(settings: z.output<typeof schema>): string[] {
   const { UNSEAL_CONSOLE_PROXY_HEADER: header, UNSEAL_CONSOLE_PROXY_NETWORKS: proxies } = settings
   if (settings.UNSEAL_CONSOLE_USERS_FILE === undefined && header === undefined)

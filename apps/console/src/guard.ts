@@ -1,4 +1,4 @@
-/** What every request must satisfy, and every answer says, before anything else is looked at. */
+/** What every request must satisfy, and what every response says, before anything else is checked. */
 import type { IncomingMessage } from "node:http"
 import { isIP } from "node:net"
 
@@ -31,7 +31,7 @@ export function isFromOwnPage(request: Pick<IncomingMessage, "headers">, { origi
   return site === "same-origin"
 }
 
-/** For every answer. Nothing is kept, framed, or loaded from elsewhere; scripts and styles are our own files. */
+/** For every response. Nothing is kept, framed, or loaded from elsewhere; scripts and styles are our own files. */
 export const HEADERS: Readonly<Record<string, string>> = {
   "cache-control": "no-store",
   "content-security-policy": [

@@ -37,7 +37,7 @@ export interface Overview extends QueueOverview {
 export interface QueueView {
   readonly queue: string
   overview(): Promise<Overview>
-  /** What was read so far is old: somebody has changed the queue. */
+  /** Discards what was read so far, because somebody has changed the queue. */
   outdate(): void
   page(query: ArchivePageQuery): Promise<ArchivePage>
   /** A job, and those that it was redriven from or as, the first one first. Empty if the queue knows none of them. */

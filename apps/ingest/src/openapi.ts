@@ -22,7 +22,7 @@ const notEnqueuedSchema = z.discriminatedUnion("outcome", [
         since: z.iso.datetime().meta({ description: "When it was committed, died, or was accepted" }),
       })
       .optional()
-      .meta({ description: "What the archive's job has come to, if the queue says so in time" }),
+      .meta({ description: "The state of the archive's job, if the queue reports it in time" }),
   }),
   z.object({
     outcome: z.literal("ignored"),

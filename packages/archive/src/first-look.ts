@@ -4,7 +4,7 @@ import type { OpenedKeyRing } from "./keys/contract.ts"
 import type { ArchiveSource } from "./store/contract.ts"
 import { rest } from "./waiting.ts"
 
-/** An id of no archive, looked for to see whether somebody answers. */
+/** An id that no archive has. Looking for it shows whether the store answers. */
 export const NO_ARCHIVE = "00000000-0000-0000-0000-000000000000"
 
 /** Nobody answered within the limit. */
@@ -84,7 +84,10 @@ function withoutKeys(keyRing: OpenedKeyRing): string {
   return [`${keyRing.location} holds no usable key`, ...why].join("; ")
 }
 
-/** `error` as a clause with its remedy. Only our own messages are known to hold no secret; of others it has the name. */
+/**
+ * `error` as a clause with its remedy. Only our own messages are known to hold no secret. Of any other error, only the name is
+ * shown.
+ */
 export function clauseOf(error: unknown): string {
   if (isUnsealError(error)) return `${error.code}: ${error.message}; ${error.remedy}`
   if (error instanceof NoAnswerError) return error.message

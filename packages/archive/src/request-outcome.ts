@@ -1,4 +1,4 @@
-/** What becomes of one request to a store, a key service or the vendor, as the metrics have it. */
+/** How one request to a store, a key service or the vendor ended, for the metrics. */
 import { isUnsealError } from "./errors.ts"
 
 export const REQUEST_OUTCOMES = [
@@ -6,7 +6,10 @@ export const REQUEST_OUTCOMES = [
 ] as const
 export type RequestOutcome = (typeof REQUEST_OUTCOMES)[number]
 
-/** The outcome of a request that failed with `error`. `other`: an answer with a meaning of its own, as that an object has changed. */
+/**
+ * The outcome of a request that failed with `error`. `other`: a response with a meaning of its own, such as that an object has
+ * changed.
+ */
 export function outcomeOf(error: unknown, signal?: AbortSignal): RequestOutcome {
   if (!isUnsealError(error)) return signal?.aborted ? "cancelled" : "other"
   switch (error.code) {
@@ -25,7 +28,7 @@ export function outcomeOf(error: unknown, signal?: AbortSignal): RequestOutcome 
   }
 }
 
-/** Resolves like `work`, and tells what became of it, and how many seconds it took. */
+/** Resolves like `work`, and reports how it ended and how many seconds it took. */
 export async function timed<T>(
   work: () => Promise<T>,
   tell: (outcome: RequestOutcome, seconds: number) => void,

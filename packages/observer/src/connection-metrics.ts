@@ -1,7 +1,7 @@
 import type { RedisLook } from "@unseal/queue/redis/health"
 import { createGauge, createHistogram, type Registry } from "@unseal/service/metrics"
 
-/** What one process sees of Redis. The returned function is told of each look. */
+/** What one process sees of Redis. Call the returned function with each look. */
 export function createConnectionMetrics(registry: Registry): (look: RedisLook) => void {
   const ok = createGauge(registry, {
     name: "unseal_redis_ok",

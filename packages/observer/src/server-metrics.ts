@@ -1,7 +1,7 @@
 import { GUARANTEES, type ServerState, WRITES } from "@unseal/queue/observer/server-state"
 import { createGauge, type Registry } from "@unseal/service/metrics"
 
-/** Shows at each scrape what `read` resolves to. What it does not tell is absent, and all of it while it is `null`. */
+/** Shows at each scrape what `read` resolves to. A value that is not known is absent. While `read` gives `null`, all are. */
 export function createServerMetrics(registry: Registry, read: () => Promise<ServerState | null>): void {
   function gauge(name: string, help: string, of: (state: ServerState) => number | undefined): void {
     createGauge(registry, {

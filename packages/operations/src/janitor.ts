@@ -131,7 +131,7 @@ async function* sweepStores(
       await store.close()
     }
   }
-  // What a part of the stores holds would be a wrong answer.
+  // A count of only some stores would be wrong.
   if (isComplete) await noteSweep(dependencies.connection, dependencies.queue, left)
 }
 

@@ -4,7 +4,7 @@
  * A job's hash has its size in the field `bytes` from when it is added until it ends, and the counter `bytes` is the sum of these
  * fields. The script that adds a job sets both, and the one that ends it removes both (count-ended.ts), so a killed process leaves
  * no difference. Jobs that a worker of an earlier version ends leave their bytes in the counter; so do jobs that are removed by
- * hand. The next look at a queue in which nothing waits puts it right.
+ * hand. Whoever next looks at a queue in which nothing waits corrects the counter.
  *
  * A size is what the callback announces. Without one an archive counts as a gibibyte, as it does for turns. No archive counts for
  * more than 64 GiB, so that no callback can order a fleet. A job that an earlier version added counts as 0.
@@ -21,11 +21,11 @@ export interface Backlog {
   readonly activeBytes: number
   /** Of those that wait for their next attempt, their object, or the end of a suspension: no worker would help them. */
   readonly delayedBytes: number
-  /** While it is, nothing waiting begins. */
+  /** While the queue is paused, no waiting job begins. */
   readonly isPaused: boolean
 }
 
-/** Of running and delayed jobs, this many are looked at, evenly spread, and stand for the rest. */
+/** This many running and delayed jobs are looked at, evenly spread. They stand for the rest. */
 const MOST_LOOKED_AT = 500
 
 /** KEYS: counters, prefix of BullMQ's keys. ARGV: the most jobs to look at. Returns waiting, active and delayed bytes, and the pause. */

@@ -20,7 +20,7 @@ export interface SeenWorkers {
   readonly unseen: string | null
 }
 
-/** Of running jobs, this many are looked at. */
+/** This many running jobs are looked at. */
 const MOST_RUNNING = 2_000
 
 /**

@@ -14,7 +14,7 @@ export type Labels<Sets extends LabelSets> = {
 /** The label of a value in no set: outside input must never make a scrape grow. */
 export const UNKNOWN = "unknown"
 
-/** The label of what comes after a metric has as many series as it may have. */
+/** The label of everything that comes after a metric has reached its limit of series. */
 const OTHER = "other"
 
 /**
@@ -23,7 +23,7 @@ const OTHER = "other"
  */
 const MAX_INITIAL_SERIES = 500
 
-/** How many projects are asked which series are possible, if the label `project` is dropped. */
+/** With the label `project` dropped, this many projects are asked which series are possible. */
 const ASKED_PROJECTS = 20
 
 type Values = Record<string, string>
@@ -52,7 +52,7 @@ export interface Series {
   forget(): void
 }
 
-/** Those of a metric with `labels`, at most `most`, without the `dropped` label. */
+/** The series of a metric with `labels`, at most `most`, without the `dropped` label. */
 export function seriesOf(labels: LabelSets, most: number, dropped?: string): Series {
   const known = Object.entries(labels)
     .filter(([name]) => name !== dropped)
@@ -87,7 +87,7 @@ export function seriesOf(labels: LabelSets, most: number, dropped?: string): Ser
   }
 }
 
-/** Whether a metric with `labels` has only the series that happen, because what could happen changes. */
+/** Whether a metric with `labels` shows only series that have happened, because the possible ones change. */
 export const isChanging = (labels: LabelSets, dropped?: string): boolean =>
   Object.entries(labels).some(([name, set]) => name !== dropped && typeof set === "function")
 

@@ -5,7 +5,10 @@ import { VERSION } from "./version.ts"
 export type { Registry } from "prom-client"
 export { UNKNOWN } from "./label-sets.ts"
 
-/** Series of one counter or histogram. What comes after them counts as `other`, so that a thousand projects fit in a scrape of 1 MB. */
+/**
+ * Series of one counter or histogram. What comes after them is counted under `other`, so that a thousand projects fit in a scrape
+ * of 1 MB.
+ */
 const MAX_SERIES = 2_000
 /** Series of one gauge. A worker has several with a series for each project. */
 const MAX_GAUGE_SERIES = 750
@@ -110,8 +113,8 @@ export function createCounter<const Sets extends LabelSets>(
 
 /**
  * Creates a gauge whose labels are closed sets. With `collect`, which is awaited at every scrape, it has only the series that
- * `collect` sets: what is not known is absent, and never 0. Without it, all series begin at 0. Values of one series, as those of
- * several projects once the label is dropped, are combined by `overProjects` (default: `sum`).
+ * `collect` sets: what is not known is absent, and never 0. Without it, all series begin at 0. Several values of one series (of
+ * several projects, once the label is dropped) are combined by `overProjects` (default: `sum`).
  */
 export function createGauge<const Sets extends LabelSets>(
   registry: Registry,

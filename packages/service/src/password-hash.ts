@@ -4,7 +4,7 @@ import { promisify } from "node:util"
 
 const derive = promisify<Buffer | string, Buffer, number, ScryptOptions, Buffer>(scrypt)
 
-/** 32 MiB and a quarter of a second for each guess: of OWASP's equal choices of parameters, one that fits a small container. */
+/** 32 MiB and a quarter of a second for each guess: of the parameters that OWASP rates as equal, these fit a small container. */
 const COST: Cost = { N: 2 ** 15, r: 8, p: 3 }
 const HASH_BYTES = 32
 const SALT_BYTES = 16
@@ -38,7 +38,7 @@ export function isPasswordHash(text: string): boolean {
   )
 }
 
-/** Whether `password` is that of `hash`, in the same time either way. Throws if `hash` is none. */
+/** Whether `password` is that of `hash`, in the same time either way. Throws if `hash` is not a hash. */
 export async function isPasswordOf(hash: string, password: Buffer): Promise<boolean> {
   const parsed = parse(hash)
   if (parsed === undefined) throw new Error("the text is not a hash of a password")

@@ -5,7 +5,7 @@ import { ConfigurationError } from "./settings/settings.ts"
 
 /** The arguments of a process's `main`. */
 export interface ProcessContext {
-  /** At level `info`, and in the form for where its lines go, until `configureLog` is called. */
+  /** Until `configureLog` is called, its level is `info`, and its form depends on where its lines go. */
   readonly logger: Logger
   /** Takes the settings of the log. */
   configureLog(settings: { readonly LOG_LEVEL: string; readonly LOG_FORMAT?: LogFormat | undefined }): void

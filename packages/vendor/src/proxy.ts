@@ -49,7 +49,7 @@ export function proxyReason(error: unknown): string | undefined {
     const move =
       status === "407"
         ? "put a user and password that it takes into HTTPS_PROXY"
-        : "its operator must allow the host, or you put it into NO_PROXY"
+        : "its operator must allow the host, or put the host into NO_PROXY"
     return `the proxy (HTTPS_PROXY) answered ${status}: ${move}`
   }
   return withoutEffect

@@ -61,7 +61,7 @@ export function refusal(what: string, status: number, details: RefusalDetails = 
     return new VendorError(
       "ERR_STORE_UNAVAILABLE",
       `the vendor could not ${what}: it answered ${status}${wait}${saying}`,
-      { status, retryAfterMs, remedy: "try again later; the vendor's status page tells of outages" },
+      { status, retryAfterMs, remedy: "try again later; the vendor's status page lists outages" },
     )
   }
   return new VendorError(

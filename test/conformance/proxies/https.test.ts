@@ -80,6 +80,6 @@ describe("a copy behind an https URL", () => {
     const { port: at } = await through({ status: 403 })
     const failure = copyAt("127.0.0.1", { HTTPS_PROXY: `http://127.0.0.1:${at}` }).stat("vendor://1/a", never)
     await expect(failure).rejects.toMatchObject({ code: "ERR_STORE_DENIED" })
-    await expect(failure).rejects.toThrow(/the proxy 127\.0\.0\.1:\d+ \(HTTPS_PROXY\) refuses to lead to/)
+    await expect(failure).rejects.toThrow(/the proxy 127\.0\.0\.1:\d+ \(HTTPS_PROXY\) refuses to connect to/)
   })
 })

@@ -73,6 +73,14 @@ export async function through(options: ConnectProxyOptions = {}): Promise<Connec
 /** Statuses that a proxy answers, and what is reported for each. */
 export const refusals = [
   [407, "ERR_STORE_DENIED", /wants a user and password \(407\): put them into HTTPS?_PROXY/],
-  [403, "ERR_STORE_DENIED", /refuses to lead to 127\.0\.0\.1:\d+ \(403\): its operator must allow the host/],
-  [502, "ERR_STORE_UNAVAILABLE", /could not lead to 127\.0\.0\.1:\d+ \(502\): check the proxy's own network/],
+  [
+    403,
+    "ERR_STORE_DENIED",
+    /refuses to connect to 127\.0\.0\.1:\d+ \(403\): its operator must allow the host/,
+  ],
+  [
+    502,
+    "ERR_STORE_UNAVAILABLE",
+    /could not connect to 127\.0\.0\.1:\d+ \(502\): check the proxy's own network/,
+  ],
 ] as const

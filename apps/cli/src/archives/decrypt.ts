@@ -98,7 +98,7 @@ export async function decryptCommand(
           digest: options.digest || options.json ? "sha256" : "none",
           maxDamage: (options.maxDamage ?? settings.UNSEAL_MAX_DAMAGE) / 100,
           announcedSize: options.requireSize ? "require" : settings.UNSEAL_ANNOUNCED_SIZE,
-          // What went to standard output can't be looked at.
+          // What went to standard output can't be read back.
           verify: to === "-" ? "size" : settings.UNSEAL_VERIFY,
           existing: options.overwrite ? "replace" : "fail",
           record: false,

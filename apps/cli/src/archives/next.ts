@@ -33,7 +33,7 @@ export function nextMove(archive: ShownArchive, pause: Pause | null): string {
   switch (job.state) {
     case "running":
       return job.isLocked
-        ? "nothing to do: a worker is at it"
+        ? "nothing to do: a worker is decrypting it"
         : "nothing to do: its worker is gone, and another one takes the job within a minute; if none does, start a worker"
     case "waiting":
       return "nothing to do: a worker takes it when its turn comes; if nothing moves, start a worker"

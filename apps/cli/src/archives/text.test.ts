@@ -37,7 +37,7 @@ test("a running job: since when, where, and its progress", () => {
   expect(told).toMatch(/^queue {10}running since 2026-01-01T10:00:00.000Z on host:1$/m)
   expect(told).toMatch(/^ {15}job \S+, added 2026-01-01T09:00:00.000Z, 1 attempt so far$/m)
   expect(told).toMatch(/^ {15}2 of 3 parts written, 800 B of 1.0 kB$/m)
-  expect(told).toMatch(/^next {11}nothing to do: a worker is at it$/m)
+  expect(told).toMatch(/^next {11}nothing to do: a worker is decrypting it$/m)
 })
 
 test("a job whose worker is gone: who takes it", () => {
@@ -68,5 +68,5 @@ test("while the queue is paused nothing begins, and running jobs go on", () => {
   const pause = { since: "2026-01-01T10:00:00.000Z", by: "somebody" }
   for (const state of ["waiting", "delayed"] as const)
     expect(text({ state }, pause)).toMatch(/^next {11}the queue is paused.*"unseal queue resume" ends/m)
-  expect(text(RUNNING, pause)).toMatch(/^next {11}nothing to do: a worker is at it$/m)
+  expect(text(RUNNING, pause)).toMatch(/^next {11}nothing to do: a worker is decrypting it$/m)
 })

@@ -102,7 +102,7 @@ function destinationLines(destination: ShownDestination): string[] {
       ...(blind ? [blind] : []),
       ...(record === null
         ? []
-        : [`its record is there, of an object that was committed ${record.finishedAt}`]),
+        : [`its record is there, for an object that was committed ${record.finishedAt}`]),
     ]
   if (record === null)
     return [described(object), destination.isMarked ? "no record" : "no record, and no marks of this archive"]

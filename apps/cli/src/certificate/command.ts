@@ -28,7 +28,7 @@ export function addCertificateCommands(certificate: Command, signal: AbortSignal
   certificate
     .command("encode")
     .description("print a certificate as the vendor's REST API takes it")
-    .argument("<certificate>", "a PEM file; what else is in it is left out")
+    .argument("<certificate>", "a PEM file; everything else in it is left out")
     .addOption(
       new Option("--form <form>", "base64 of the PEM, the PEM with \\n for its line breaks, or both")
         .choices(["base64", "newlines", "both"])
@@ -45,7 +45,10 @@ export function addCertificateCommands(certificate: Command, signal: AbortSignal
     .option("--key <file>", "the private key (PEM)")
     .option("--passphrase-file <file>", "the passphrase of the key; default: key.passphrase beside key.pem")
     .addOption(
-      new Option("--for <purpose>", "what must be possible for exit code 0: an expired one still decrypts")
+      new Option(
+        "--for <purpose>",
+        "what must be possible for exit code 0; an expired certificate still decrypts",
+      )
         .choices(["registration", "decryption"])
         .default("registration"),
     )

@@ -67,7 +67,7 @@ export function parseSubject(text: string): JsonName {
   try {
     new Name(name).toArrayBuffer()
   } catch {
-    fail("names a field that is not known, or with a value that it can't have")
+    fail("names an unknown field, or gives one a value that it can't have")
   }
   return name
 }

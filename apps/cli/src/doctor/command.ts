@@ -35,7 +35,7 @@ export async function doctorCommand(options: DoctorCommandOptions, signal: Abort
   const wanted =
     options.project.length > 0 ? options.project.map((id) => id.toLowerCase()) : [...projects.keys()]
   const unknown = wanted.filter((id) => !projects.has(id))
-  // A project whose settings are wrong is none: that has been told.
+  // A project with wrong settings is missing here, and its problems have been reported.
   if (unknown.length > 0 && !areSettingsWrong)
     throw new UsageError(
       `there is no project ${unknown.join(", ")}: there are ${[...projects.keys()].join(", ")}`,
@@ -60,7 +60,7 @@ export async function doctorCommand(options: DoctorCommandOptions, signal: Abort
 
   if (options.json) process.stdout.write(`${JSON.stringify({ healthy: !hasFailed(checks), checks })}\n`)
   else process.stdout.write(summaryOf(checks))
-  // What did not answer may never do so, and would keep the process.
+  // Whatever did not answer may never answer, and would keep the process alive.
   process.exit(areSettingsWrong ? EXIT.usage : hasFailed(checks) ? EXIT.failed : EXIT.done)
 }
 

@@ -12,6 +12,6 @@ export async function sayIfAbsent({ connection, queue }: QueueAccess): Promise<v
 /** Says on stderr that there is no queue `name`. */
 export function sayAbsent(name: string): void {
   process.stderr.write(
-    `there is no queue ${name} in this Redis: either nothing was ever enqueued, or UNSEAL_QUEUE or REDIS_URL is that of another\n`,
+    `there is no queue ${name} in this Redis: either nothing was ever enqueued, or UNSEAL_QUEUE or REDIS_URL names another one\n`,
   )
 }

@@ -46,7 +46,7 @@ export async function queueStatusCommand(
       throw new Unaccounted(
         missing > 0
           ? `${counted(missing, "accepted archive is", "accepted archives are")} missing: a job was removed by hand, or Redis has lost it. "unseal archives reconcile" finds what is not at its destination`
-          : `${counted(-missing, "job was", "jobs were")} never counted as accepted: somebody else than Unseal added them, or Redis has lost its counters`,
+          : `${counted(-missing, "job was", "jobs were")} never counted as accepted: something other than Unseal added them, or Redis has lost its counters`,
       )
   }, signal)
 }

@@ -35,7 +35,7 @@ export async function storageSetCommand(
   signal: AbortSignal,
 ): Promise<void> {
   if (options.certificate === undefined)
-    throw new UsageError("which certificate? give --certificate FILE; without one, it is storage disable")
+    throw new UsageError("which certificate? give --certificate FILE; to register none, run storage disable")
   const pem = await readCertificate(options.certificate, options.allowLarge === true, signal)
   await register(type, options, encodeCertificate(pem, options.certificateForm), signal)
 }

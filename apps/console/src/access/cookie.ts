@@ -1,7 +1,7 @@
 /** The cookie of a session. */
 import { LONGEST_MS } from "./sessions.ts"
 
-/** With TLS, the browser itself makes sure that the cookie is from this very host, and from TLS. */
+/** With TLS, the browser itself ensures that the cookie was set by exactly this host, over TLS. */
 const nameOf = (secure: boolean): string => (secure ? "__Host-unseal" : "unseal")
 
 /** The value of our cookie in the header `Cookie`, if there is exactly one. */

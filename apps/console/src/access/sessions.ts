@@ -2,9 +2,9 @@
 import { createHmac, randomBytes, timingSafeEqual } from "node:crypto"
 import type { User } from "./users.ts"
 
-/** After this time without a request; an open page that is visible makes one every few seconds. */
+/** A session ends after this time without a request. A visible page makes one every few seconds. */
 export const IDLE_MS = 30 * 60_000
-/** Then everybody signs in again. */
+/** A session ends after this time in any case. */
 export const LONGEST_MS = 12 * 3_600_000
 /** How often the cookie is renewed while it is used. */
 const RENEW_MS = 60_000

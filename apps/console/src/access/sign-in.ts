@@ -6,9 +6,9 @@ import type { User } from "./users.ts"
 export type SignIn =
   | { readonly kind: "signed-in"; readonly user: User }
   | { readonly kind: "wrong" }
-  /** Too many failures: whoever asks again before has no chance. */
+  /** Too many failures: attempts before that time are refused unchecked. */
   | { readonly kind: "later"; readonly waitMs: number }
-  /** Too many check a password at this moment. */
+  /** Too many passwords are being checked right now. */
   | { readonly kind: "busy" }
 
 const WINDOW_MS = 10 * 60_000
@@ -50,7 +50,7 @@ export function createSignInDesk(
       if (waitMs > 0) return { kind: "later", waitMs }
       if (waiting >= MOST_WAITING) return { kind: "busy" }
       waiting++
-      // Counted before it is known, so that many at once are no way around the limit.
+      // Counted before the result is known, so that many attempts at once can't get around the limit.
       addresses.failed(address)
       if (user) names.failed(name)
       const checking = line.then(() => check(user, password.slice(0, LONGEST_PASSWORD)))

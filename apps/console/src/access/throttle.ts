@@ -13,7 +13,7 @@ export interface Throttle {
   forget(key: string): void
 }
 
-/** So that a flood of invented names takes no more memory than this many. */
+/** The most keys that are remembered, so that a flood of invented names can't fill the memory. */
 const MOST_KEYS = 10_000
 
 /** Counts failures by key. A window begins with its first failure and ends by itself, whatever is tried meanwhile. */

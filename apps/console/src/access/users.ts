@@ -16,7 +16,7 @@ export interface User {
 
 export interface Users {
   get(name: string): User | undefined
-  /** Is told why a changed file was not taken. The users then stay as they were. */
+  /** Sets who is told why a changed file can't be used. The users then stay as they were. */
   onInvalid(tell: (problems: readonly string[]) => void): void
 }
 
@@ -84,7 +84,8 @@ function readUsers(path: string): ReadonlyMap<string, User> {
       problems.push(
         `${where}: the hash of ${name} is damaged: make it again with "unseal console user ${name}"`,
       )
-    else if (!isRole(role)) problems.push(`${where}: ${name} has a role that is none of ${ROLES.join(", ")}`)
+    else if (!isRole(role))
+      problems.push(`${where}: ${name} has a role that is not one of ${ROLES.join(", ")}`)
     else if (users.has(name)) problems.push(`${where}: ${name} is there already: keep one of the two lines`)
     else users.set(name, { name, hash, role })
   }

@@ -64,7 +64,7 @@ export function createVisitors(options: {
   }
 }
 
-/** The name in the proxy's header. Anybody else could write that header too, so it counts from the proxy's networks alone. */
+/** The name in the proxy's header. Anybody else could write that header too, so it is accepted only from the proxy's networks. */
 function nameFrom(request: IncomingMessage, { header, networks }: NamingProxy): string | undefined {
   if (!networks.has(peerOf(request.socket).address)) return undefined
   const [name, ...others] = request.headersDistinct[header] ?? []

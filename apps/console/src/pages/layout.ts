@@ -1,4 +1,4 @@
-/** The frame of every page: where one is, what the queue has, who one is. */
+/** The frame of every page: where the visitor is, what the queue has, and who the visitor is. */
 import type { ListedState } from "@unseal/queue/jobs/archive-pages"
 import { VERSION } from "@unseal/service/version"
 import type { Visitor } from "../access/visitor.ts"

@@ -110,7 +110,7 @@ export function addActionRoutes(
 
 type Reader = (request: Request, name: string) => string | undefined
 
-/** Throws for a code that is none: nobody may mean one code, and redrive all. */
+/** Throws for an unknown code: a misspelt one must not redrive everything. */
 function redriveQuery(request: Request, read: Reader): RedriveQuery {
   const given = read(request, "code")
   const code = codeIn(given)

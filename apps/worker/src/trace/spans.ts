@@ -140,7 +140,7 @@ export function createSpans(): Spans {
 const isMinor = ({ kind, part }: Step): boolean =>
   kind === "shared" || (kind === "once" && part !== undefined)
 
-/** A missing object, and a condition that is not met, are answers to a question. Whether they are failures, the run knows. */
+/** A missing object, and a condition that is not met, are answers to a question. Only the run knows whether they are failures. */
 const ANSWERS = [404, 412]
 
 function failureOf({ status, error }: ExchangeEnd): string | undefined {

@@ -9,7 +9,7 @@ export type StoreSide = (typeof SIDES)[number]
 
 const isWriting = (operation: StoreOperation) => operation === "write" || operation === "commit"
 
-/** Where requests are told. */
+/** Where requests are reported. */
 export type RequestMetrics = ReturnType<typeof createRequestMetrics>
 
 export function createRequestMetrics(registry: Registry) {

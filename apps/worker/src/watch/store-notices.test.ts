@@ -23,7 +23,7 @@ test("a store with another clock is a gauge, and one line until it changes", asy
   expect(lines).toEqual([
     [
       { store: "s3://recordings", notice: "clock-skew" },
-      "the store's clock is 3600 s behind this machine's: requests are signed by the store's; set the wrong one right",
+      "the store's clock is 3600 s behind this machine's: requests are signed by the store's; correct the wrong one",
     ],
   ])
   notice({ what: "clock-skew", seconds: 1 })

@@ -15,8 +15,8 @@ export interface Announced {
 }
 
 /**
- * Whether `announced` bytes are, give or take one block, the size of an object of `size` bytes, or of its plaintext without
- * `padding` bytes of padding.
+ * Whether `announced` is the size of an object of `size` bytes, or of its plaintext without `padding` bytes of padding, give or
+ * take one block.
  */
 export const fitsAnnounced = (
   announced: number,

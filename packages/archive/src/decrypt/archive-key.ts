@@ -4,7 +4,7 @@ import { wipe } from "../format/password.ts"
 import { createProver, type Prover } from "./proof.ts"
 
 export interface UnlockedKey extends UnwrappedContentKey {
-  /** For what is kept between runs. */
+  /** Proves what is kept between runs. */
   readonly prover: Prover
 }
 

@@ -150,7 +150,8 @@ async function transfer(run: Run, plan: Plan): Promise<Transferred> {
   const { contentKey, prover } = key
   const { budget, checkpoint, observe = {} } = options
   const isHashed = options.digest === "sha256"
-  // If a trimmed padding is all there is, there are no parts, hence no ciphertext to hash: no digest instead of an empty one.
+  // An archive of nothing but a trimmed padding has no parts, and so no ciphertext to hash. It gets no digest, rather than the
+  // digest of nothing.
   const isWhole = parts.count > 0 || work.sourceSize === 0
   const isCompared = isHashed && isWhole && Boolean(request.announced?.sha256sum)
   const plaintext = isHashed ? createOrderedDigest("plaintext") : undefined

@@ -51,7 +51,7 @@ export async function look(
     existing: options.existing,
     ...(options.observe?.moved && { moved: options.observe.moved }),
   }
-  // An empty archive needs no key, and its password may be encrypted for any.
+  // An empty archive needs no key, and its password may be encrypted for any key.
   const key = createArchiveKey(async () =>
     archive.object.size === 0
       ? { contentKey: NO_CONTENT_KEY }

@@ -64,8 +64,8 @@ export interface TransferResult {
 const LARGEST_PART = 64 * 1024 * 1024
 
 /**
- * Throws `ERR_CIPHERTEXT_INVALID` for an object whose claimed size would make a part out of proportion to the available memory. The
- * size is the source's claim, and must not decide how much memory is used.
+ * Throws `ERR_CIPHERTEXT_INVALID` for an object whose claimed size would need parts that are too large for the available memory.
+ * The size is the source's claim, and must not decide how much memory is used.
  */
 export function checkPartSize(size: number, partSize: number, budget: Pick<ByteBudget, "limit">): void {
   const largest = Math.max(LARGEST_PART, budget.limit)
@@ -194,7 +194,7 @@ export async function transferParts(transfer: Transfer, signal: AbortSignal): Pr
     }
     await Promise.all(tasks)
   } catch (error) {
-    // `error` may be the reason of the abort that a failed part caused, which is that part's own error.
+    // `error` may be the reason of an abort. A failed part caused that abort, so the reason is that part's own error.
     await Promise.allSettled(tasks)
     throw failed.signal.aborted ? failed.signal.reason : error
   }

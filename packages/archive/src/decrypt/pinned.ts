@@ -33,7 +33,7 @@ export async function pinArchive(
     "ERR_OBJECT_NOT_FOUND",
     `${message}, or it may not be seen: the credentials lack the permission ${permission}`,
     {
-      remedy: `give the credentials the permission ${permission} (docs/permissions.md), which tells a missing object from a forbidden one; if it is missing, check where the vendor uploads it, and under which key`,
+      remedy: `give the credentials the permission ${permission} (docs/permissions.md), so that a missing object can be told from a forbidden one; if the object is missing, check where the vendor uploads it, and under which key`,
     },
   )
 }

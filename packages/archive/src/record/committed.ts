@@ -41,9 +41,9 @@ export interface Look {
 }
 
 /**
- * Looks at the destination. `ours`: its object has the marks in `create.metadata`; with the record, if it is stored or still
- * in the checkpoint (and then written). `broken`: it has the marks, but other bytes than the sealed record says. Throws
- * `ERR_DESTINATION_EXISTS` for any other object, unless it may be replaced.
+ * Looks at the destination. `ours`: its object has the marks in `create.metadata`. The record comes with it if it is stored, or
+ * if the checkpoint still holds it; then it is written. `broken`: the object has the marks, but not the bytes that the sealed
+ * record describes. Throws `ERR_DESTINATION_EXISTS` for any other object, unless it may be replaced.
  */
 export async function findCommitted(
   { store, existing, source, create, checkpoint, key, verify }: Look,

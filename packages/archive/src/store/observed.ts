@@ -1,4 +1,4 @@
-/** A store whose requests are told of, for the metrics. */
+/** A store that reports its requests, for the metrics. */
 import { outcomeOf, type RequestOutcome, timed } from "../request-outcome.ts"
 import type { ArchiveStore, PartWriter } from "./contract.ts"
 
@@ -10,13 +10,13 @@ export type StoreOperation = (typeof STORE_OPERATIONS)[number]
 export interface StoreRequest {
   readonly operation: StoreOperation
   readonly outcome: RequestOutcome
-  /** Until the answer; of a read, until its first byte. */
+  /** Until the response; for a read, until its first byte. */
   readonly seconds: number
 }
 
 /**
- * Tells `onRequest` of each request to `store`, which must be an adapter: one call is one attempt. A writer that keeps its parts for
- * the commit sends nothing before. Without `onRequest`, `store` itself.
+ * Reports each request to `store` to `onRequest`. `store` must be an adapter: one call is one attempt. A writer that keeps its
+ * parts for the commit sends nothing before. Without `onRequest`, returns `store` itself.
  */
 export function withObservedRequests(
   store: ArchiveStore,
@@ -71,7 +71,7 @@ export function withObservedRequests(
   }
 }
 
-/** The same pieces. Tells of them once: at their end, when they fail, or when the consumer leaves. */
+/** The same pieces. Reports them once: at their end, when they fail, or when the consumer leaves. */
 function watched(
   bytes: AsyncIterable<Uint8Array>,
   tell: (outcome: RequestOutcome, seconds: number) => void,

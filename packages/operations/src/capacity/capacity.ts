@@ -5,7 +5,9 @@ import { FIGURES } from "./figures.ts"
 
 const GIB = 2 ** 30
 const HOURS_A_MONTH = 730
-/** Of a worker, an ingest process or a core: the rest is for bursts and for what ends or restarts. */
+/**
+ * How busy a worker, an ingest process or a core is planned to be. The rest is for bursts, and for processes that end or restart.
+ */
 const BUSY = 0.7
 /** Cores that one worker can use: SHA-256 has its own thread. */
 const CORES_A_WORKER = 1.5
@@ -29,7 +31,7 @@ export const BY_DEFAULT = {
   UNSEAL_CONCURRENCY: 8,
 } as const
 
-/** Prices in any one currency. What has none is not added up. */
+/** Prices in any one currency. What has no price is not added up. */
 export interface Prices {
   readonly perThousandReads?: number | undefined
   readonly perThousandWrites?: number | undefined
@@ -99,7 +101,7 @@ export interface Capacity {
   readonly limits: readonly Limit[]
 }
 
-/** Estimates what `load` needs. Throws `ERR_OPTION_INVALID` for numbers that can't be. */
+/** Estimates what `load` needs. Throws `ERR_OPTION_INVALID` for impossible numbers. */
 export function planCapacity(load: Load): Capacity {
   const { outageHours = 1, redisBytes = IN_MANIFESTS.redisBytes } = load
   const { workerBytesPerSecond = 100e6, storeLatencyMs = 50 } = load
@@ -123,7 +125,7 @@ export function planCapacity(load: Load): Capacity {
 
   const gibCpu = FIGURES.workerCpuSecondsPerGib.value + (tls ? FIGURES.tlsCpuSecondsPerGib.value : 0)
   const workerCores = perSecond * (FIGURES.workerCpuMs.value / 1_000 + (archiveBytes / GIB) * gibCpu)
-  // What an archive waits for one after the other: its requests, but parts go side by side.
+  // The requests that an archive makes one after the other. Parts go side by side.
   const inTurn =
     parts === 1
       ? 2 * requests
@@ -136,7 +138,7 @@ export function planCapacity(load: Load): Capacity {
   const ingests = Math.max(2, Math.ceil(perSecond / (FIGURES.ingestPerSecond.value * BUSY)))
 
   const commands = FIGURES.commands.value + moreParts * FIGURES.commandsPerPart.value
-  // A command of a part is taken to cost what the others do.
+  // A part's commands are assumed to cost as much as the others.
   const redisCores = (perSecond * (FIGURES.redisCpuMs.value / 1_000) * commands) / FIGURES.commands.value
   const redisMemory =
     REDIS_BASE_BYTES + archivesPerHour * (outageHours * FIGURES.waitingBytes.value + FIGURES.keptBytes.value)
@@ -150,7 +152,7 @@ export function planCapacity(load: Load): Capacity {
     ...{ name, share, beyond },
     atArchivesPerHour: archivesPerHour / share,
   })
-  // Redis' own memory is there at any load.
+  // Redis needs its own memory at any load.
   const memoryShare =
     (redisMemory - REDIS_BASE_BYTES) / Math.max(1, redisBytes * NEARLY_FULL - REDIS_BASE_BYTES)
   const limits = [

@@ -1,6 +1,6 @@
 /**
- * What an archive costs, as measured: every estimate is made of these figures. The chapter `capacity` of the bench counts, and the
- * tests count again; the other chapters measure time, and a test compares these figures with their tables in docs/performance.md.
+ * What an archive costs, as measured. Every estimate is made from these figures. The bench's chapter `capacity` counts, and the
+ * tests count again. The other chapters measure time, and a test compares these figures with their tables in docs/performance.md.
  */
 
 export interface Figure {

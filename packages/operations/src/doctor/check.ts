@@ -5,7 +5,7 @@ import { clauseOf, NoAnswerError } from "@unseal/archive/first-look"
 /** Whose move it is: whoever runs Unseal, runs Redis, owns the store, manages the vendor's account, or sets the machine's clock. */
 export type Mover = "operator" | "redis" | "store" | "vendor" | "clock"
 
-/** What is to be done, as a clause, and by whom. */
+/** What to do, as a clause, and who must do it. */
 export interface Move {
   readonly whose: Mover
   readonly what: string

@@ -89,7 +89,7 @@ async function examineStore(
   return together([...findings, ...[...notices.values()].flatMap(findingOf)])
 }
 
-/** The probe itself tells of uploads that it may not abort or list. */
+/** The probe itself reports uploads that it may not abort or list. */
 function findingOf(notice: StoreNotice): readonly Finding[] {
   const seen = describeNotice(notice)
   switch (notice.what) {
@@ -189,7 +189,7 @@ async function examineVendor(
       `the REST API takes the credentials, and answers in ${Math.round(performance.now() - began)} ms`,
     )
   } catch (error) {
-    // The client says of an unusable base URL, before it sends anything, what is wrong with it.
+    // For an unusable base URL, the client says what is wrong with it before it sends anything.
     if (error instanceof RangeError)
       return failed(error.message, "operator", "correct UNSEAL_API_URL, or apiUrl in the projects file")
     const whose = isUnsealError(error, "ERR_STORE_UNAVAILABLE") ? "vendor" : "operator"

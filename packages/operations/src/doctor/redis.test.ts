@@ -103,7 +103,7 @@ test("replicas are compared with what ingest demands, and with the form of the U
       redis: {
         status: "failed",
         seen: "this Redis is a replica, not a master, and takes no write",
-        moves: [{ whose: "redis", what: "let REDIS_URL lead to the master" }],
+        moves: [{ whose: "redis", what: "make REDIS_URL point to the master" }],
       },
       "redis durability": { status: "ok" },
       "redis memory": { status: "ok" },

@@ -26,7 +26,7 @@ const NAMES = ["redis", "redis durability", "redis memory", "redis replicas", "c
 const SILENT = "see why Redis does not answer: its log, its load, and this machine's way to it"
 /** Redis says the time of its host in microseconds, but a slow answer blurs it. */
 const SKEW_SECONDS = 10
-/** Ingest refuses signed callbacks, and stores refuse requests, from here on. */
+/** From this difference on, ingest refuses signed callbacks, and stores refuse requests. */
 const REFUSED_SECONDS = 15 * 60
 
 /** All checks of Redis. `connect` rejects with a clause for people. Never rejects. */
@@ -75,7 +75,7 @@ const MOVES = {
   forbidden: "grant what docs/redis.md#permissions lists",
   full: "raise maxmemory, or let workers catch up",
   disk: "free the disk that Redis writes to, and read its log",
-  replica: "let REDIS_URL lead to the master",
+  replica: "make REDIS_URL point to the master",
   other: "read Redis's log (docs/redis.md#when-redis-is-down-or-refuses-work)",
 }
 
@@ -188,7 +188,7 @@ async function examineReplicas(
   return ok(seen)
 }
 
-/** This machine's clock against that of Redis's. */
+/** Compares this machine's clock with that of Redis. */
 async function examineClock(connection: RedisClient, now: () => number): Promise<Finding> {
   const [server] = masters(connection)
   if (server === undefined) return notChecked("no master is known")
@@ -197,7 +197,7 @@ async function examineClock(connection: RedisClient, now: () => number): Promise
   const middle = (before + now()) / 2
   const ahead = (middle - (Number(seconds) * 1_000 + Number(microseconds) / 1_000)) / 1_000
   const seen = `this machine's clock is ${Math.abs(ahead).toFixed(1)} s ${ahead >= 0 ? "ahead of" : "behind"} Redis's`
-  const move = "set the wrong one right (NTP)"
+  const move = "correct the wrong clock (NTP)"
   if (Math.abs(ahead) >= REFUSED_SECONDS)
     return failed(
       `${seen}; one of the two is wrong, and from 15 minutes on signed callbacks and stores' requests are refused`,

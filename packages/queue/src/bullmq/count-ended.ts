@@ -6,9 +6,8 @@ const JOB = 12
 const KEYS = 14
 
 /**
- * BullMQ's script as a function, and the job's bytes leave the backlog (backlog.ts), and the job the live ones (live-jobs.ts), with
- * it. That can't fail: a job whose fields
- * are damaged must end all the same.
+ * BullMQ's script as a function. In the same step the job's bytes leave the backlog (backlog.ts), and the job leaves the live
+ * jobs (live-jobs.ts). That can't fail: a job whose fields are damaged must end all the same.
  */
 const finishScript = (lua: string): string => `
 local function finish(KEYS, ARGV)

@@ -10,7 +10,7 @@ const RESET_MS = 10_000
  * Patches a worker's backend in four ways. BullMQ knows no bytes; here the script that ends a job takes its bytes off the backlog
  * (backlog.ts). BullMQ keeps all data of a completed job; here the completing script removes secrets,
  * and leaves what identifies duplicates. A job with a field that is not JSON would stall until it is given up; here such a field
- * is removed before it is read, because none of them decides anything. The wait for the next job awaits a new connection without
+ * is removed before it is read, because no such field decides anything. The wait for the next job awaits a new connection without
  * a limit, and ioredis never settles a cluster's `connect()` if the node says that the cluster is down; here the wait ends as if
  * no job had come, and the worker asks over its other connection.
  */

@@ -26,7 +26,7 @@ const ANSWERS: readonly AddedJob[] = ["empty", "other", "this"]
  * KEYS: those of BullMQ's script, counters, finish tags, live jobs.
  * ARGV: prefixes of the keys of jobs and of checkpoints, last priority, the dead letter that the only job replaces or "", "1" if
  * callbacks bring the jobs;
- * for each job: id, nonce as in JSON, project, units, bytes, and BullMQ's three, of which the last is the job's options.
+ * for each job: id, nonce as in JSON, project, units, bytes, and BullMQ's three arguments, the last of them the job's options.
  * Returns for each its place in ANSWERS. A job's bytes join the backlog (backlog.ts) when it joins the line.
  *
  * Puts an orphaned job back in line, with its payload and its attempts. It is counted, unless its addition was torn earlier.

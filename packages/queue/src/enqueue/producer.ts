@@ -30,7 +30,7 @@ export interface ProducerOptions {
    * acknowledged just before.
    */
   readonly replicas?: number
-  /** Whether what is enqueued are callbacks that have just arrived, as at ingest. Default `false`. */
+  /** Whether the jobs come from callbacks that have just arrived, as at ingest. Default `false`. */
   readonly areCallbacks?: boolean
   /** Only for the test that shows why the id holds a hash of the password. Default: `jobIdOf` of job.ts. */
   readonly jobIdOf?: (payload: JobPayload) => string

@@ -42,7 +42,7 @@ export interface ArchiveJob {
   readonly lostWorkers: number
   /** The suspension that holds it, and whether it is tried next. Only if it is `held`. */
   readonly suspension?: Suspension & { readonly isProbe: boolean }
-  /** The upload that it has begun, and what of it is written. */
+  /** The upload that it has begun, and how much of it is written. */
   readonly upload?: ArchiveUpload
   /** Bytes of the archive as its callback announced them, the archive's status then, and when the callback arrived. */
   readonly announcedBytes?: number

@@ -1,4 +1,7 @@
-/** Lists the archives of a queue by state, a page at a time, with work that does not grow with the queue. */
+/**
+ * Lists the archives of a queue by state, a page at a time. Only Redis's search for a place in a list grows with the queue
+ * (lines.ts).
+ */
 import { heldKey, queueKey } from "../names.ts"
 import type { RedisClient } from "../redis/client.ts"
 import { codeOf, type FailureCode } from "../run/ending.ts"
@@ -51,7 +54,7 @@ const MOST_READ = 5_000
 
 /**
  * A page of the archives in `state`. While jobs move, an archive may be left out or appear in its new state; each is shown in the
- * state that it has when it is read. Throws `RangeError` for a limit that is out of range; a cursor that is none begins anew.
+ * state that it has when it is read. Throws `RangeError` for a limit that is out of range; an invalid cursor begins anew.
  */
 export async function pageArchives(
   connection: RedisClient,
@@ -75,7 +78,7 @@ export async function pageArchives(
     const meant = await matching(places)
     const room = meant.slice(0, limit - found.length)
     found.push(...room.map((place) => ({ line, place })))
-    // What comes after the last one that has room is looked at again for the next page.
+    // Archives behind the last one that fits are looked at again for the next page.
     const isFull = meant.length > room.length
     last = isFull ? room.at(-1)! : (places.at(-1) ?? last)
     looked += isFull ? places.findIndex(({ id }) => id === last!.id) + 1 : places.length
@@ -126,7 +129,7 @@ export async function countArchives(
   }
 }
 
-/** The suspensions that hold archives, ending ones included, in an order that stays. */
+/** The suspensions that hold archives, ending ones included, in a stable order. */
 const suspendedNames = async (connection: RedisClient, queue: string): Promise<string[]> =>
   [...(await readStates(connection, queue)).keys()].sort()
 

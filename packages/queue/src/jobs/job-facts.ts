@@ -9,7 +9,7 @@ export interface JobFacts {
   readonly fields: Readonly<Partial<Record<(typeof FIELDS)[number], string>>>
   /** Whether its data are a JSON object. */
   readonly hasPayload: boolean
-  /** From its data, unchecked. The rest of them, the password for one, stays in Redis. */
+  /** From its data, unchecked. The rest of its data, such as the password, stays in Redis. */
   readonly payload: {
     readonly size?: number
     readonly status?: string

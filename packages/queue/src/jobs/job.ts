@@ -119,7 +119,7 @@ function withoutUndefined(data: z.infer<typeof payloadSchema>): JobPayload {
   }
 }
 
-/** The archive that a job's id names, for log lines; nothing if it is no id of ours. */
+/** The archive that a job's id names, for log lines; nothing if the id is not one of ours. */
 export function archiveIn(jobId: string): { readonly projectId?: string; readonly archiveId?: string } {
   const [projectId, archiveId] = jobId.split("_")
   return projectId === undefined || archiveId === undefined ? {} : { projectId, archiveId }

@@ -2,6 +2,6 @@
 export const LANES = ["live", "bulk"] as const
 export type Lane = (typeof LANES)[number]
 
-/** The lane of a job. One without a lane is live, so those that version 0.1.0 enqueued are, and all callbacks. */
+/** The lane of a job. A job without a lane is live: those that version 0.1.0 enqueued, and all callbacks. */
 export const laneOf = (payload: { readonly lane?: unknown }): Lane =>
   payload.lane === "bulk" ? "bulk" : "live"

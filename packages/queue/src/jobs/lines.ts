@@ -12,8 +12,9 @@ export type Direction = "first-to-last" | "last-to-first"
 
 /**
  * KEYS: a list or a sorted set. ARGV: the last place's id or "", its `at`, the most places, 1 for last to first. Returns ids and
- * places in turn. A job that has left the line meanwhile is searched for where it would be: by its score and then its id, as Redis
- * orders them. So a page takes the same time however long the line is, and however many jobs share a score.
+ * places in turn. In a sorted set, a job that has left it meanwhile is searched for where it would be: by its score and then its
+ * id, as Redis orders them. So a page of a sorted set takes about the same time however long the set is, and however many jobs
+ * share a score. In a list, Redis looks for the last job from one end on (LPOS), so a page takes longer the further in it begins.
  */
 const PAGE = `
 local line, id, at, most, backwards = KEYS[1], ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4] == "1"

@@ -10,11 +10,13 @@ import { observerKey } from "../names.ts"
 import type { RedisClient } from "../redis/client.ts"
 
 export interface ObserverLease {
-  /** Whether this process holds the lease now. Ends with the connection to Redis, at the latest with the lease. */
+  /**
+   * Whether this process holds the lease now. It is lost with the connection to Redis, and at the latest when the lease runs out.
+   */
   readonly isHeld: boolean
   /** Notes that this process is being scraped, and asks for the lease. Resolves to `isHeld`, within a second. */
   scraped(): Promise<boolean>
-  /** Gives the lease up, for this holder can't read the queue. It asks for it again after a while. */
+  /** Gives the lease up, because this holder can't read the queue. It asks for it again after a while. */
   standBack(): void
   /** Gives the lease up for good. */
   close(): Promise<void>

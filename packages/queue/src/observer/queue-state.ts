@@ -1,4 +1,4 @@
-/** What the observer's metrics say of the queue, read together. */
+/** What the observer's metrics say about the queue, read together. */
 
 import { type Accounts, readAccounts } from "../accounting.ts"
 import { type Backlog, readBacklog } from "../backlog.ts"

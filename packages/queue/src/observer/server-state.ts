@@ -1,4 +1,4 @@
-/** What the observer's metrics say of the Redis server that holds the queue. */
+/** What the observer's metrics say about the Redis server that holds the queue. */
 
 import { infoFields, infoOf, isCluster, type RedisClient } from "../redis/client.ts"
 

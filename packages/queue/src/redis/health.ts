@@ -19,7 +19,10 @@ export interface RedisLook {
   readonly problem: string | null
   /** How long the write took, if it succeeded. */
   readonly seconds?: number
-  /** How far its clock is ahead of this machine's; 0 within what the round trip leaves open. Absent if it does not say. */
+  /**
+   * How far its clock is ahead of this machine's; 0 if the difference is no longer than the round trip. Absent if it does not
+   * say.
+   */
   readonly skewSeconds?: number
 }
 

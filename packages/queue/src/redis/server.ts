@@ -68,7 +68,7 @@ async function problemsOf(connection: Redis): Promise<string[]> {
   // In one round trip, so that on a connection that has just become ready the answer comes before any job is acknowledged.
   const [info, fsync] = await Promise.all([
     connection.info(),
-    // Managed servers forbid CONFIG. Then the append-only file's existence must do.
+    // Managed servers forbid CONFIG. Then the existence of an append-only file must be enough.
     connection.config("GET", "appendfsync").catch(() => []),
   ])
   const appendfsync = Array.isArray(fsync) ? fsync[1] : undefined

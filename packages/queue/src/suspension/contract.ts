@@ -8,7 +8,7 @@ export interface TakenJob {
   readonly jobId: string
   readonly token: string
   readonly payload: JobPayload
-  /** It has no turn, and goes ahead of all that have one: a probe, or handed back. */
+  /** It has no turn, and goes ahead of all jobs that have one: it is a probe, or was handed back. */
   readonly isFirst: boolean
 }
 

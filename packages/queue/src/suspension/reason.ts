@@ -15,7 +15,7 @@ export function retryAfterMsOf(error: UnsealError): number {
 export function expiredReason(reason: string, heldMs: number): string {
   const [, code = "ERR_UNEXPECTED", message = reason] = /^(ERR_[A-Z_]+): (.*)$/s.exec(reason) ?? []
   const hours = (heldMs / 3_600_000).toFixed(1)
-  return `${code}: held back for ${hours} h by the deployment's trouble, which is as long as it may be: ${message}`.slice(
+  return `${code}: held back for ${hours} h by the deployment's trouble, which is the limit: ${message}`.slice(
     0,
     500,
   )

@@ -9,7 +9,9 @@ import type { RedisClient } from "../redis/client.ts"
 
 /** From this many lost workers on, a job runs alone. Fewer happen to any job if workers are killed now and then. */
 export const ALONE_FROM_STALLS = 5
-/** From this many freezes on. One freeze has as many suspects as its worker had jobs, few of which are there at the next. */
+/**
+ * From this many freezes on. One freeze has as many suspects as its worker had jobs. Few of them are there at the next freeze.
+ */
 export const ALONE_FROM_FREEZES = 2
 /** A job that froze its worker this often while it ran alone becomes a dead letter. */
 export const FREEZE_LIMIT = 2

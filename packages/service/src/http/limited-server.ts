@@ -35,7 +35,7 @@ export interface ServerOptions {
   /** Whether many senders share the address's connections. */
   readonly isProxy?: (address: string | undefined) => boolean
   readonly onCut?: (reason: CutReason, address: string | undefined) => void
-  /** Who announces a longer body is not told to send it. Default 16 KiB. */
+  /** A sender that announces a longer body is not told to send it. Default 16 KiB. */
   readonly maxBodyBytes?: number
 }
 

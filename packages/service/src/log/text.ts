@@ -10,13 +10,13 @@ const COLORS: Readonly<Record<string, Parameters<typeof styleText>[0]>> = {
   trace: "dim",
 }
 
-/** Says which process and version wrote the line: at a terminal, the reader knows. */
+/** Fields that a reader at a terminal knows, such as the version, or that the line begins with. */
 const LEFT_OUT = new Set(["level", "time", "name", "version", "msg", "err"])
 const FIRST = ["archiveId", "projectId", "code"]
 
 /**
  * A JSON line as text: time (UTC), level, process, message, then the fields, those that identify an archive first. An error and its
- * causes follow on lines of their own. Control characters are escaped, because values from outside must not command a terminal.
+ * causes follow on lines of their own. Control characters are escaped, because values from outside must not control a terminal.
  * `paint` colors a word of a level.
  */
 export function textOf(

@@ -5,7 +5,7 @@ import { type Project, type ProjectOf, schemaOf } from "./schema.ts"
 
 /** The result of reading the projects. */
 export interface ParsedProjects<P extends Project> {
-  /** By id, in order: those without a problem. If there are problems, only to be looked at, never to be worked for. */
+  /** By id, in order: those without a problem. If there are problems, they may be shown, but no work may be done for them. */
   readonly projects: ReadonlyMap<string, P>
   readonly problems: readonly string[]
   /** The files that were read, or should have been. If one of them changes, so may the projects. */

@@ -39,7 +39,7 @@ export function watchDurability({ redis, policy, problems, logger, refuse }: Dur
   }
   const begin = () =>
     void look().catch((err: unknown) => {
-      // What Redis forbids, it forbids at every connection.
+      // Redis forbids the same at every connection, so it is logged once.
       if (String(err) !== lastSaid)
         logger.warn({ err }, "redis does not say whether it keeps what it has acknowledged")
       lastSaid = String(err)

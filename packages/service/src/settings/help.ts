@@ -1,6 +1,6 @@
 import { defaultOf, type ProcessName, SETTINGS, type SettingName, settingRow } from "./table.ts"
 
-/** What `--help` of a process says of one setting. */
+/** What `--help` of a process says about one setting. */
 export interface HelpRow {
   readonly name: string
   /** As it would be written in the environment. */

@@ -15,7 +15,7 @@ export interface SpanOptions {
   readonly attributes?: Attributes
   /** The span of another process that this one continues. A context that is not valid counts as none. */
   readonly parent?: TraceContext | undefined
-  /** Spans that this one has to do with, in whatever trace. */
+  /** Spans that are related to this one, in any trace. */
   readonly links?: readonly TraceContext[]
   /** When it began, as `performance.now` had it. Default: now. */
   readonly startedAt?: number
@@ -33,8 +33,8 @@ export interface TraceSpan {
   /** Begins a span below this one. */
   begin(name: string, options?: SpanOptions): TraceSpan
   set(attributes: Attributes): void
-  /** Marks it as failed. `type` is of a closed set: a code, a status. `message` must hold no secret. */
-  fail(type: string, message?: string): void
+  /** Marks it as failed. `type` is one of a closed set: a code, a status. A message is in the log. */
+  fail(type: string): void
   /** Ends it, now. Called once. */
   end(): void
 }

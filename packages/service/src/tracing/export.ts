@@ -1,4 +1,4 @@
-/** What becomes of spans between their end and the collector. */
+/** Spans on their way to the collector, after they have ended. */
 import type { ReadableSpan, SpanExporter, SpanProcessor } from "@opentelemetry/sdk-trace"
 import type { Logger } from "../log/logger.ts"
 
@@ -9,8 +9,8 @@ const TOLD_EVERY_MS = 300_000
 const SUCCESS = 0
 
 /**
- * Counts lost spans: those that the collector refused or did not answer for, and those that found the queue full. A line tells of
- * the first, a second one of the end of the trouble. `make` gets the exporter that the batches must go through.
+ * Counts lost spans: those that the collector refused or did not answer for, and those that found the queue full. One log line
+ * reports the first loss, and another the end of the trouble. `make` gets the exporter that the batches must go through.
  */
 export function countingLosses(
   exporter: SpanExporter,

@@ -161,9 +161,9 @@ function traceSpan(tracer: Tracer, span: Span): TraceSpan {
     },
     begin: (name, options) => beginSpan(tracer, name, options, context),
     set: (attributes) => void span.setAttributes(given(attributes)),
-    fail(type, message) {
+    fail(type) {
       span.setAttribute("error.type", type)
-      span.setStatus({ code: SpanStatusCode.ERROR, ...(message !== undefined && { message }) })
+      span.setStatus({ code: SpanStatusCode.ERROR })
     },
     // The monotonic clock: the SDK's own default for a span with a given start is the wall clock.
     end: () => span.end(performance.now()),

@@ -1,6 +1,6 @@
 /**
- * The variables of OpenTelemetry, by their specification. They keep their own names, as those of the stores' SDKs do. What can't be
- * had never keeps a process from its work: as the specification wants, it is a warning.
+ * The variables of OpenTelemetry, by their specification. They keep their own names, as those of the stores' SDKs do. A value
+ * that can't be used never keeps a process from its work. It is a warning, as the specification demands.
  */
 import type { Environment } from "../settings/environment.ts"
 

@@ -17,7 +17,10 @@ export interface Threads {
   run<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T>
 }
 
-/** The most threads that one directory can block. The directories of one mount can block as many, or half of all directories' threads. */
+/**
+ * The most threads that one directory can block. All directories of one mount together can block as many, or half of the threads
+ * of all directories if that is more.
+ */
 const MOST_OF_ONE = 4
 /** Reserved for host names, keys and everything else outside of directories. */
 const KEPT = 4
@@ -116,7 +119,8 @@ export function shareThreads(inAll: number): (mount?: string) => Threads {
     if (mount === undefined) return createThreads([own, all])
     const shared = mounts.get(mount) ?? createGate(Math.max(ofOne, Math.ceil(most / 2)))
     mounts.set(mount, shared)
-    // Its own first: who waits for that must not hold what others of the mount could use.
+    // The directory's own gate comes first: whoever waits there must not hold a thread that the mount's other directories could
+    // use.
     return createThreads([own, shared, all])
   }
 }

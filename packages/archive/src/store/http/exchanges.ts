@@ -6,7 +6,7 @@ import type { OutgoingRequest } from "./request.ts"
 /** A request as it goes out. */
 export interface ExchangeStart extends Origin {
   readonly method: string
-  /** Path and query, which may hold credentials: only to tell whether a request is another one's repetition. */
+  /** Path and query, which may hold credentials. Use them only to tell whether one request repeats another. */
   readonly target: string
 }
 
@@ -21,7 +21,7 @@ export interface ExchangeEnd {
 /** Called with each request. What it returns is called when the request has ended. Only the first call counts. */
 export type ExchangeObserver = (request: ExchangeStart) => ((end: ExchangeEnd) => void) | undefined
 
-/** Shows a request for `url` to `observe`, if there is one. The result is to be called at the request's end. */
+/** Shows a request for `url` to `observe`, if there is one. Call the result at the request's end. */
 export const observeUrl = (
   observe: ExchangeObserver | undefined,
   method: string,
@@ -29,7 +29,7 @@ export const observeUrl = (
 ): ((end: ExchangeEnd) => void) =>
   observe?.({ ...originOf(url), method, target: `${url.pathname}${url.search}` }) ?? (() => {})
 
-/** Makes `exchange`, and shows it to `observe`. The end is that of the answer's body, unless it can have none. */
+/** Makes `exchange`, and shows it to `observe`. The exchange ends with the response's body, if there can be one. */
 export async function observeExchange(
   observe: ExchangeObserver,
   { secure, host, port }: Origin,
@@ -54,7 +54,7 @@ export async function observeExchange(
   return { ...answer, body: tellingItsEnd(body, (error) => end({ status, error })) }
 }
 
-/** `body`, which calls `tell` when it has ended, has failed, or is not wanted any more. */
+/** The same pieces. Calls `tell` when `body` has ended or failed, or when nobody wants it any more. */
 function tellingItsEnd(
   body: AsyncIterableIterator<Uint8Array>,
   tell: (error?: unknown) => void,

@@ -28,9 +28,9 @@ export interface Pace {
 }
 
 /**
- * Creates a pace of `floor` bytes per second plus `allowedMs`. With `windowMs`, from the first bytes of each stage on, each window of
- * the peer's time must also move half as many bytes as the floor asks for: what has begun has no reason to pause for minutes. A
- * head is smaller than that, so it must be whole within one window.
+ * Creates a pace of `floor` bytes per second plus `allowedMs`. With `windowMs`, from the first bytes of each stage on, each
+ * window of the peer's time must also move at least half of the bytes that the floor demands: a stage that has begun has no
+ * reason to pause for minutes. A head is smaller than that, so it must be whole within one window.
  */
 export function createPace(
   allowedMs: number,

@@ -120,11 +120,11 @@ export function proxyRefusal(proxy: HttpProxy, origin: Origin, status: number): 
   if (status >= 400 && status < 500 && ![408, 425, 429].includes(status))
     return new UnsealError(
       "ERR_STORE_DENIED",
-      `${who} refuses to lead to ${where} (${status}): its operator must allow the host, or you put it into NO_PROXY`,
+      `${who} refuses to connect to ${where} (${status}): its operator must allow the host, or put the host into NO_PROXY`,
     )
   return new UnsealError(
     "ERR_STORE_UNAVAILABLE",
-    `${who} could not lead to ${where} (${status}): check the proxy's own network`,
+    `${who} could not connect to ${where} (${status}): check the proxy's own network`,
   )
 }
 

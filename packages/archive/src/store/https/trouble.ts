@@ -38,7 +38,7 @@ const REMEDIES: Readonly<Record<HttpsTrouble, string>> = {
   "unknown-host": "check the host name, and this machine's DNS",
   "no-ranges": "have the vendor upload to the source store: this host does not serve ranges",
   page: "check what the URL leads to: it may be a login or an error page",
-  redirect: "add the host that it redirects to to UNSEAL_FALLBACK_HOSTS, if you trust it",
+  redirect: "if you trust the host that it redirects to, add that host to UNSEAL_FALLBACK_HOSTS",
   url: "get a new URL: a signed one is valid for minutes",
 }
 

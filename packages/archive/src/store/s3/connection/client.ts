@@ -16,7 +16,7 @@ import { S3Transport } from "./transport.ts"
 
 /** A bucket, for the adapter's calls. */
 export interface S3Bucket {
-  /** Makes a call of the SDK. Repeats it if the store's refusal teaches how to ask. */
+  /** Makes a call of the SDK. Repeats it if the store's refusal says what to change. */
   call<Result>(request: (client: S3Client) => Promise<Result>, signal?: AbortSignal): Promise<Result>
   destroy(): void
   /** Whether the last look that found nothing was denied, so that there may be an invisible object. */
