@@ -20,7 +20,8 @@ LABEL org.opencontainers.image.title="Unseal" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
-# A user of its own, without a home that anybody could write to. What only builds is removed, and no program changes its user.
+# A user of its own, without a home that anybody could write to. What is needed only to build is removed, and no program can
+# change its user.
 RUN echo 'unseal:x:10001:10001:Unseal:/home/unseal:/usr/sbin/nologin' >> /etc/passwd && \
     echo 'unseal:x:10001:' >> /etc/group && \
     mkdir -p /home/unseal /var/lib/unseal/keys /var/lib/unseal/callbacks /var/lib/unseal/vendor && \

@@ -9,8 +9,8 @@ test("finds the line that says how a demo ended", () => {
   expect(endOf("ERR_STORE_DENIED: no\n  do this\n  At the destination: nothing.\n")).toBe(
     "ERR_STORE_DENIED: no | At the destination: nothing.",
   )
-  expect(endOf("ERR_STORE_DENIED: no\n  do this\n  But: 1 of them is published all the same.\n")).toBe(
-    "ERR_STORE_DENIED: no | But: 1 of them is published all the same.",
+  expect(endOf("ERR_STORE_DENIED: no\n  do this\n  But: 1 archive is published all the same.\n")).toBe(
+    "ERR_STORE_DENIED: no | But: 1 archive is published all the same.",
   )
   expect(endOf("")).toBe("said nothing")
   expect(endOf("x".repeat(200))).toBe(`${"x".repeat(150)}…`)

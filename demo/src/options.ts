@@ -41,10 +41,10 @@ export function readOptions(argv: readonly string[]): DemoOptions {
     .option("--plain-urls", "with a quirk that demands parameters in the store's URL: leave them out")
     .option(
       "--no-journey",
-      "leave out the new certificate and the Redis that forgets (--store s3 alone shows them)",
+      "leave out the new certificate and the Redis that forgets (only --store s3 shows them)",
     )
     .option("--policies", "let nobody do more on the S3 server than docs/permissions.md prints")
-    .option("--keep", "leave everything running in the end, until Ctrl-C")
+    .option("--keep", "leave everything running at the end, until Ctrl-C")
     .parse(argv)
   const options = command.opts<DemoOptions>()
   if (options.quirk.length > 0 && options.store !== "s3")

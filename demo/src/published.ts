@@ -1,4 +1,5 @@
 /** Checks the destination of a demo that ends in a sentence: it must be empty, unless the quirk spares some archives. */
+import { counted } from "@unseal/archive/counted"
 import type { StoredObject } from "@unseal/archive/store/contract"
 import { openStore } from "@unseal/archive/store/open"
 import { s3Stores, VENDOR_CREDENTIAL } from "@unseal/test/harness/stores"
@@ -59,7 +60,7 @@ const open = (url: string) =>
 
 /** Describes what must not be at the destination but is; `null` if all is well. */
 export function wronglyPublished({ whole, torn, vouchedFor }: Published, leaves: Leaves): string | null {
-  if (vouchedFor > 0) return `${vouchedFor} of them has a record, and is not what openssl gives`
-  if (torn > 0 && leaves !== "torn archives") return `${torn} of them differs from what openssl gives`
-  return whole > 0 && leaves === "nothing" ? `${whole} of them is published all the same` : null
+  if (vouchedFor > 0) return `${counted(vouchedFor, "archive has a record, and is", "archives have a record, and are")} not what openssl gives`
+  if (torn > 0 && leaves !== "torn archives") return `${counted(torn, "archive differs", "archives differ")} from what openssl gives`
+  return whole > 0 && leaves === "nothing" ? `${counted(whole, "archive is", "archives are")} published all the same` : null
 }

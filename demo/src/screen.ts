@@ -26,7 +26,7 @@ export function progress(text: string): void {
   process.stdout.write(isTerminal ? `\r\x1b[K  ${text}` : `  ${text}\n`)
 }
 
-/** Like `progress`, for lines of which only the last matters: prints nothing without a terminal. */
+/** Like `progress`, for lines that only matter if they are the last: prints nothing without a terminal. */
 export function redraw(text: string): void {
   if (isTerminal) progress(text)
 }

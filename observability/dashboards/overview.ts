@@ -18,7 +18,7 @@ const promises = [
     title: "Callbacks acknowledged",
     normal: `${ACKNOWLEDGED_SHARE * 100} % or more, within ${ACKNOWLEDGED_SECONDS} s, in the time range above. What the sender did wrong does not count.`,
     otherwise:
-      "the vendor's callbacks are refused, or answered late, because of this deployment: Redis, a restart, a clock. The vendor tries again a few times; what it gives up, `unseal archives reconcile` finds.",
+      "the vendor's callbacks are refused, or answered late, because of this deployment: Redis, a restart, a clock. The vendor tries again a few times; `unseal archives reconcile` finds what it gives up.",
     runbook: ["UnsealCallbackObjective"],
     more: UID.ingest,
     unit: "share",
@@ -182,7 +182,7 @@ const flow = [
   }),
   graph({
     title: "Decrypted bytes",
-    normal: "read and written lie on each other.",
+    normal: "the lines read and written coincide.",
     otherwise:
       "flat at the top: workers, network or store are at their limit, see the worker board. Zero while jobs wait: nothing moves.",
     more: UID.worker,

@@ -71,7 +71,7 @@ const now = [
 const times = [
   graph({
     title: "In and out, per minute",
-    normal: "both lie on each other, apart from bursts.",
+    normal: "the two lines coincide, apart from bursts.",
     otherwise: "in above out for long: the backlog grows.",
     unit: "count",
     width: 8,
@@ -159,7 +159,7 @@ const held = [
 const accounts = [
   graph({
     title: "What accepted archives became",
-    normal: "committed runs along with accepted.",
+    normal: "committed follows accepted.",
     otherwise: "the gap between them is live archives, dead letters and what was discarded.",
     unit: "count",
     width: 12,

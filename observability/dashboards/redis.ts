@@ -20,7 +20,7 @@ export const redis = (): readonly Panel[] => [
     title: "Memory of Redis",
     normal: "below 70 % of maxmemory.",
     otherwise:
-      "from 80 % ingest answers 503, so that what is accepted stays safe. Give Redis memory; docs/redis.md has the arithmetic.",
+      "from 80 % ingest answers 503, so that what is accepted stays safe. Give Redis more memory; docs/capacity.md has the arithmetic.",
     runbook: ["UnsealRedisMemory"],
     unit: "share",
     width: 4,
@@ -91,7 +91,7 @@ export const redis = (): readonly Panel[] => [
   }),
   graph({
     title: "Memory of Redis",
-    normal: "level, with bumps as the queue grows. About 1.7 kB for each waiting archive.",
+    normal: "level, with bumps as the queue grows. About 2 kB for each waiting archive.",
     otherwise: "it climbs towards maxmemory while the queue is short: something else uses this Redis.",
     runbook: ["UnsealRedisMemory"],
     unit: "bytes",

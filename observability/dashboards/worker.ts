@@ -41,7 +41,7 @@ const now = [
     title: "Memory budget in use",
     normal: "up to 100 %. It is what bounds the memory, and it may be full.",
     otherwise:
-      "full while lanes are free: a higher UNSEAL_MEMORY_BUDGET, in a larger container, lets more parts move.",
+      "full while lanes are free: a higher UNSEAL_PARTS_IN_FLIGHT, in a larger container, lets more parts move.",
     unit: "share",
     width: 4,
     queries: [
@@ -92,7 +92,7 @@ const utilisation = [
     title: "Lanes: archives in hand",
     normal: "busy moves below the limit.",
     otherwise:
-      "busy lies on the limit for long: add workers, or raise UNSEAL_CONCURRENCY if CPU and memory are free.",
+      "busy stays at the limit: add workers, or raise UNSEAL_CONCURRENCY if CPU and memory are free.",
     runbook: ["UnsealWorkersSaturated"],
     unit: "count",
     width: 8,
@@ -105,7 +105,7 @@ const utilisation = [
   graph({
     title: "Memory budget",
     normal: "used moves below the limit.",
-    otherwise: "used lies on the limit, and parts wait: see saturation.",
+    otherwise: "used stays at the limit, and parts wait: see saturation.",
     unit: "bytes",
     width: 8,
     colors: { limit: RED },
@@ -116,7 +116,7 @@ const utilisation = [
   }),
   graph({
     title: "Bytes read and written",
-    normal: "both lie on each other.",
+    normal: "the two lines coincide.",
     otherwise:
       "read without written: the destination does not take parts. Neither while lanes are busy: nothing moves.",
     more: UID.dependencies,
@@ -210,7 +210,7 @@ const errors = [
     title: "Retries, per minute",
     normal: "near zero. A few requests are repeated on any network.",
     otherwise:
-      "request: a store or a key service has a bad time. job: an archive is tried again from its checkpoint.",
+      "request: a store or a key service has trouble. job: an archive is tried again from its checkpoint.",
     runbook: ["UnsealAttemptsFail"],
     more: UID.dependencies,
     unit: "count",
@@ -257,7 +257,7 @@ const stages = [
   }),
   graph({
     title: "Time of a part, by stage (95 of 100)",
-    normal: "a part of 5 MiB is read and written in well under a second near the store.",
+    normal: "a part of 8 MiB is read and written in well under a second near the store.",
     otherwise: "the stage that rises is the slow one.",
     more: UID.dependencies,
     unit: "seconds",

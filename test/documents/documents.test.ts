@@ -21,7 +21,7 @@ describe("the documents", () => {
     expect(read(path)).toBe(DOCUMENTS[path]!())
   })
 
-  it.each(["README.md", "CONTRIBUTING.md"])("tell in %s to run npm commands that exist", (path) => {
+  it.each(["README.md", "CONTRIBUTING.md"])("name in %s only npm commands that exist", (path) => {
     const scripts = Object.keys(JSON.parse(read("package.json")).scripts)
     const told = [...read(path).matchAll(/(?:^|`)npm (?:run )?([a-z][a-z:]*)/gm)].map(([, name]) => name!)
     expect(told.length).toBeGreaterThan(3)

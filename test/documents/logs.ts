@@ -167,7 +167,7 @@ export const LOG_EVENTS: readonly LogEvent[] = [
   }),
   ...of("info", ["simulator"], {
     "archive recorded": RECORDED,
-    "callback lost, as the bad day wants it": ["projectId", "archiveId", "status", "attempts"],
+    "callback lost, as the bad day demands": ["projectId", "archiveId", "status", "attempts"],
   }),
   ...of("debug", ["simulator"], { "callback accepted": ["projectId", "archiveId", "status", "attempts"] }),
   ...of("warn", ["simulator"], {

@@ -78,7 +78,7 @@ test("its variable is read by its readers, and by nobody else", () => {
     expect(parse(reader, env).project, reader).not.toHaveProperty("notifySecrets")
 })
 
-test("what is wrong with its value is told by the variable, or by the place in the file", () => {
+test("a wrong value is reported by the variable, or by its place in the file", () => {
   expect(parse("worker", { ...VARIABLES, UNSEAL_NOTIFY: "me" }).problems).toEqual([
     "UNSEAL_NOTIFY must be a URL with https://",
   ])

@@ -24,7 +24,7 @@ it("a project costs a fresh ingest 13 series, and a fresh worker 27", async () =
   expect(await seriesOf(workerRegistry(projects), /^.*project="123456".*$/gm)).toHaveLength(27)
 })
 
-it("nobody but the worker that can't read a job counts for no project", async () => {
+it("only a worker that can't read a job counts for no project", async () => {
   const series = await seriesOf(workerRegistry(projects), /^unseal_archives_total.*project="unknown".*$/gm)
   expect(series).toEqual([
     'unseal_archives_total{project="unknown",outcome="dead-letter",code="ERR_JOB_INVALID"} 0',

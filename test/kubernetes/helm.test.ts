@@ -76,7 +76,7 @@ test("helm lint finds nothing, whatever the values", async () => {
     expect(await helm("lint", "--strict", CHART, ...ARGUMENTS[overlay])).toContain("0 chart(s) failed")
 })
 
-test("a release leaves half of the Secret free that Helm keeps it in", async () => {
+test("a release fills at most half of the Secret that Helm keeps it in", async () => {
   const files = await readdir(CHART, { recursive: true, withFileTypes: true })
   const contents = files
     .filter((file) => file.isFile())

@@ -41,7 +41,7 @@ afterAll(async () => {
   await prometheus?.close()
 })
 
-test("no query of a board is empty, but for those that are named here with the reason", async () => {
+test("no query of a board is empty, except those that are named here with the reason", async () => {
   const empty: string[] = []
   for (const board of boards.values())
     empty.push(...(await emptyQueries(board, prometheus, story.system.projectId, { from, until })))
@@ -63,7 +63,7 @@ const MAY_BE_UNSEEN: Readonly<Record<string, string>> = {
     "a run is stuck after ten minutes; test/end-to-end/pipeline/watchdog.test.ts counts it",
 }
 
-test("each metric in the code was seen by Prometheus, each counter and histogram with an event, but for those named here", async () => {
+test("each metric in the code was seen by Prometheus, each counter and histogram with an event, except those named here", async () => {
   const unseen: string[] = []
   for (const { name, type } of describedMetrics()) {
     const series = type === "histogram" ? `${name}_count` : name

@@ -42,7 +42,7 @@ describe("the image", () => {
     expect(sum).toBeLessThanOrEqual(MAX_COMPRESSED_BYTES)
   })
 
-  it("runs Node as process 1, as a user without a name of power, with labels and without a health check", () => {
+  it("runs Node as process 1, as an unprivileged user, with labels and without a health check", () => {
     expect(image.raw).toMatchObject({
       User: "10001:10001",
       Entrypoint: ["/usr/local/bin/node", "/app/node_modules/.bin/unseal"],
@@ -80,7 +80,7 @@ describe("the image", () => {
     ])
   })
 
-  it("has no file that its user may change but for the folders of keys and secrets, and no program that gives rights", async () => {
+  it("has no file that its user may change, except the folders of keys and secrets, and no program that gives rights", async () => {
     const writable = await image.find(
       "-xdev",
       "(",

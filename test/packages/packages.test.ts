@@ -170,7 +170,7 @@ describe("@unseal/archive", () => {
     expect(stdout).toBe("s3://bucket/a\nazure://container/b\n")
   })
 
-  it("shares its errors with who loads nothing else", async () => {
+  it("shares its errors with programs that load nothing else", async () => {
     const code = `import { isUnsealError, UnsealError } from "@unseal/archive/errors"
       import * as archive from "@unseal/archive"
       console.log(isUnsealError(new archive.UnsealError("ERR_STORE_FULL", "full")), UnsealError === archive.UnsealError)

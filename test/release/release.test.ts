@@ -91,7 +91,7 @@ describe("a release that is no dry run is refused", () => {
     expect(readdirSync(clone)).not.toContain("dist")
   })
 
-  it("without a changelog section, and with an option that there is not", async () => {
+  it("without a changelog section, and with an unknown option", async () => {
     writeFileSync(join(clone, "CHANGELOG.md"), "# Changelog\n")
     expect(await refusal()).toContain(
       `CHANGELOG.md has no section "${version}" and none "Unreleased": add one`,

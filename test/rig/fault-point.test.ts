@@ -23,7 +23,7 @@ test.each([
   "after-part:1:faint",
   "after-part:1:block",
   "after-part:x:kill",
-])("%j is none, which is said before anything is connected", (text) => {
+])("%j is not one, which is reported before anything is connected", (text) => {
   expect(() => parseFaultPoint(text)).toThrow(ConfigurationError)
 })
 

@@ -111,7 +111,7 @@ describe("after success, failure, retries, hand-back and kill, no secret is", ()
     }
   })
 
-  it("in a job but in its data, which holds the encrypted password; failure reasons and stack traces among them", async () => {
+  it("in a job, except in its data, which holds the encrypted password; failure reasons and stack traces among them", async () => {
     // Of each kind of dead letter there is one again, once the redriven one has failed anew.
     // Those that were held are committed, or dead letters too: by then others have succeeded three times where they failed.
     const wasHeld = (key: string) => held.some(([, { archiveId }]) => key.includes(archiveId))
@@ -168,7 +168,7 @@ describe("after success, failure, retries, hand-back and kill, no secret is", ()
   })
 
   it.runIf(process.platform === "linux")(
-    "in the memory of an idle process, but what it works with",
+    "in the memory of an idle process, except what it works with",
     async () => {
       // Whoever decrypts holds a content key: what is suspended is probed again and again until its trouble ends.
       system.s3.faults.clear()

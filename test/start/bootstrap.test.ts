@@ -32,7 +32,7 @@ describe("packages are installed", () => {
   })
 
   it.concurrent.for(NODES)(
-    "with a word on npm's warnings if Node is older than the packages want (%s)",
+    "with an explanation of npm's warnings if Node is older than the packages require (%s)",
     async (node, { at: { createTree, start } }) => {
       const version = (await promisify(execFile)(node, ["-p", "process.version"])).stdout
       const tree = createTree()

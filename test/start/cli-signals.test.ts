@@ -22,7 +22,7 @@ beforeAll(() => {
 afterAll(() => rmSync(directory, { recursive: true, force: true }))
 
 describe("the command line", () => {
-  it.each(NODES)("takes signals that come together for one, and leaves nothing (%s)", async (node) => {
+  it.each(NODES)("treats signals that arrive together as one, and leaves nothing (%s)", async (node) => {
     const output = join(directory, "archive.ts")
     const args = ["decrypt", "-", output, "--password", password, "--key", join(directory, "key.pem")]
     const child = spawn(node, [SHIM, ...args], {

@@ -194,7 +194,7 @@ describe.each(PROCESSES)("%s", (name) => {
     expect(run([CLI, "help", name])).toEqual(help)
   })
 
-  it("refuses arguments, which it would not heed", () => {
+  it("refuses arguments, because it has none", () => {
     expect(run([CLI, name, "--port", "80"])).toEqual({
       ...{ status: 2, stdout: "" },
       stderr: `unseal ${name} takes no arguments: "unseal ${name} --help" lists its settings, which are environment variables\n`,

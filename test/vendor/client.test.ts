@@ -8,7 +8,7 @@ let vendor: SimulatedVendor
 afterEach(() => vendor.close())
 
 describe.each(["opentok", "vonage"] as const)("the client of %s", (platform) => {
-  it("tells of an archive what the cloud knows, and null of one that was deleted", async () => {
+  it("gives what the cloud knows about an archive, and null for a deleted one", async () => {
     vendor = await startSimulatedVendor(platform)
     const { id, recording } = await vendor.cloud.record({ size: 752 })
     expect(await vendor.client.getArchive(id, never)).toMatchObject({
@@ -43,7 +43,7 @@ describe.each(["opentok", "vonage"] as const)("the client of %s", (platform) => 
     expect(vendor.rest.requests.some(({ status }) => status === 429)).toBe(true)
   })
 
-  it("is let in with a clock that is half a minute ahead, and told by how much with one that is two", async () => {
+  it("is accepted with a clock that is half a minute ahead, and told by how much if it is two", async () => {
     let behindMs = 30_000
     vendor = await startSimulatedVendor(platform, { now: () => Date.now() - behindMs })
     const { id } = await vendor.cloud.record({ size: 752 })

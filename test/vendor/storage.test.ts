@@ -220,7 +220,7 @@ describe("unseal storage", () => {
     expect(done.at(-1)).toEqual({ operation: "DeleteObject", key })
   })
 
-  it("--verify tells of a test object that may not be removed, and goes on", async () => {
+  it("--verify reports a test object that may not be removed, and goes on", async () => {
     const fault = customer.vendor.s3.faults.add({
       operation: "DeleteObject",
       times: Number.POSITIVE_INFINITY,

@@ -153,7 +153,7 @@ describe("a session", () => {
     }
   })
 
-  it("is nobody's if its cookie was changed, cut, doubled, or signed elsewhere", async () => {
+  it("belongs to nobody if its cookie was changed, cut, doubled, or signed elsewhere", async () => {
     await start()
     const value = app.as("rita").cookie!.slice("unseal=".length)
     const [body = "", signature = ""] = value.split(".")
@@ -177,7 +177,7 @@ describe("a session", () => {
 })
 
 describe("every answer", () => {
-  it("forbids frames, foreign scripts and inline ones, copies, and guesses of its type", async () => {
+  it("forbids frames, foreign and inline scripts, copies, and guessing its type", async () => {
     await start()
     const style = /href="(\/assets\/console\.css[^"]*)"/.exec(await (await app.get("/sign-in")).text())![1]!
     for (const [path, headers] of [
@@ -197,7 +197,7 @@ describe("every answer", () => {
     }
   })
 
-  it("has no inline style or script, and nothing of another origin, on any page", async () => {
+  it("has no inline style or script, and nothing from another origin, on any page", async () => {
     await start()
     for (const path of ["/", "/archives/dead", "/actions", "/search?q=0000"]) {
       const html = await (await app.get(path, app.as("otto"))).text()
@@ -217,7 +217,7 @@ describe("the name in the address bar", () => {
       expect([400, 421], host).toContain((await withHost(host, "/", { cookie: cookie! })).status)
   })
 
-  it("with TLS in front, has a cookie that goes over TLS alone", async () => {
+  it("with TLS in front, has a cookie that is sent over TLS only", async () => {
     await start({ publicUrl: new URL("https://unseal.example.com") })
     const value = app.as("rita").cookie!.slice("unseal=".length)
     const host = "unseal.example.com"
@@ -228,7 +228,7 @@ describe("the name in the address bar", () => {
 })
 
 describe("a form", () => {
-  it("counts only with the token of its session, from a page of the console", async () => {
+  it("is accepted only with the token of its session, from a page of the console", async () => {
     await start({ writes: true })
     const [otto, rita] = [app.as("otto"), app.as("rita")]
     const token = await app.tokenOf(otto)
@@ -243,7 +243,7 @@ describe("a form", () => {
     expect(await send({ token }, {})).toBe(303)
   })
 
-  it("without an origin counts only if the browser says that it is the same one", async () => {
+  it("without an origin is accepted only if the browser says that it is the same one", async () => {
     await start()
     const post = (headers: Record<string, string>) =>
       fetch(`${app.base}/sign-in`, {
@@ -256,7 +256,7 @@ describe("a form", () => {
     expect((await post({ "sec-fetch-site": "same-origin" })).status).toBe(401)
   })
 
-  it("that is too large, or no form, is refused, and so are other methods", async () => {
+  it("that is too large, or not a form, is refused, and so are other methods", async () => {
     await start()
     const headers = { ...app.as("otto"), origin: app.base }
     const large = { method: "POST", headers, body: new URLSearchParams({ token: "x".repeat(20_000) }) }

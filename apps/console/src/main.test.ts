@@ -102,11 +102,11 @@ it.each([
 })
 
 it.each([
-  [["ann:otto"], PASSWORD, "is no user's name"],
+  [["ann:otto"], PASSWORD, "can't be a user's name"],
   [["ann"], "short\n", "the password has 5 characters, and needs 15 or more"],
   [["ann", "--role", "root"], PASSWORD, "reader, operator"],
   [["ann"], "x".repeat(5_000), "more than 1024 bytes"],
-])("makes no user of %j and %j", async (args, input, said) => {
+])("refuses to make a user of %j and %j", async (args, input, said) => {
   const { code, stdout, stderr } = await runCli(["console", "user", ...args], { input: Buffer.from(input) })
   expect([code, stdout.toString()]).toEqual([2, ""])
   expect(stderr).toContain(said)

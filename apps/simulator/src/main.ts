@@ -234,7 +234,7 @@ function logTo(logger: Logger): NonNullable<RecordingCloudOptions["observer"]> {
         attempts: delivery?.attempts,
       }
       if (delivery?.outcome === "accepted") logger.debug(fields, "callback accepted")
-      else if (delivery?.outcome === "lost") logger.info(fields, "callback lost, as the bad day wants it")
+      else if (delivery?.outcome === "lost") logger.info(fields, "callback lost, as the bad day demands")
       else logger.warn({ ...fields, lastAnswer: delivery?.answer }, "callback given up: it was not accepted")
     },
   }

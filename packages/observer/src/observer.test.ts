@@ -70,7 +70,7 @@ test.each([
   ["fails to read the queue", () => Promise.reject(new Error("NOPERM"))],
   ["gets no answer about the queue", () => new Promise<never>(() => {})],
 ] satisfies [string, () => Promise<QueueState>][])(
-  "a process that %s shows none, and lets another observe",
+  "a process that %s shows no queue, and lets another observe",
   async (_, readQueue) => {
     const broken = contender({ readQueue })
     expect((await broken.scrape()).filter((line) => /^unseal_queue_(?!bytes)/.test(line))).toEqual(
@@ -90,7 +90,7 @@ test("a user who may not call INFO shows the queue all the same", async () => {
   expect((await observer.scrape()).filter((line) => /^unseal_(redis|queue_bytes)/.test(line))).toEqual([])
 })
 
-test("the last callback and the oldest archive outlive what runs: they come from Redis", async () => {
+test("the last callback and the oldest archive outlive the processes: they come from Redis", async () => {
   const observer = contender()
   const value = async (name: string) => {
     const line = (await observer.scrape()).find((one) => one.startsWith(`${name} `))

@@ -69,7 +69,7 @@ test("nothing waits for scaling while the queue is paused; what runs still count
   expect(lines).toContain('unseal_queue_backlog_bytes{state="active"} 1000000000')
 })
 
-test("a queue that is not known has no series, neither 0 nor NaN; and what is not known of a queue has none", async () => {
+test("an unknown queue has no series, neither 0 nor NaN, and neither has an unknown value", async () => {
   expect(await shown(null)).toEqual([])
   const fresh = await shown({ ...STATE, suspensions: [], lastCallbackSeconds: null, sweep: null })
   expect(fresh.filter((line) => /suspended[{_]|callback|uploads/.test(line))).toEqual([])
@@ -85,7 +85,7 @@ test("without the label project, suspensions add up", async () => {
   ])
 })
 
-test("a Redis that does not tell everything shows what it tells", async () => {
+test("a Redis that reports only some values shows those", async () => {
   const registry = createRegistry()
   createServerMetrics(registry, async () => ({
     ...{ usedBytes: 1_700_000, limitBytes: 0, uptimeSeconds: 60 },

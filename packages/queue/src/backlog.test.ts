@@ -101,7 +101,7 @@ test("archives that a suspension holds are delayed, and those of other projects 
   expect(await bytes()).toEqual({ waiting: 7 * MIB, active: 0, delayed: 5 * MIB })
 }, 20_000)
 
-test("a dead letter is no backlog; redriven it is again, once; discarded it is not", async () => {
+test("a dead letter is not backlog; redriven it counts again, once; discarded it does not", async () => {
   const small = await enqueue(MIB)
   const large = await enqueue(2 * MIB)
   const consumer = consume(async () => {
@@ -175,7 +175,7 @@ test.each(["", "junk", "1.5", "-7", "9".repeat(400)])(
   },
 )
 
-test("a damaged counter keeps no archive out, and none from ending", async () => {
+test("a damaged counter keeps no archive from being added, and none from ending", async () => {
   await current.client.hset(countersKey(current.name), "bytes", "junk")
   const { jobId, outcome } = await enqueue(MIB)
   expect(outcome).toBe("enqueued")

@@ -33,6 +33,6 @@ test.each([
   ...["scrypt$1024$8$1", "scrypt$8388608$64$1", "scrypt$16384$8$99", "scrypt$20000$8$1", "scrypt$0$8$1"].map(
     (cost) => `${cost}$c2FsdHNhbHRzYWx0c2FsdA$${"A".repeat(43)}`,
   ),
-])("%j is no hash", (text) => {
+])("%j is not a hash", (text) => {
   expect(isPasswordHash(text)).toBe(false)
 })

@@ -78,7 +78,7 @@ describe("once the store has shown it", () => {
       expectSameBytes(await readAll(fresh, key), sampleBytes(key, 752))
   })
 
-  it("and another object is still told from its own", async () => {
+  it("and another object is still distinguished from its own", async () => {
     for (const key of ["shown/d", "shown/e", "shown/f"]) await put(key)
     server.operations.clear()
     expect(await put("shown/d")).toMatchObject({ size: 752 })

@@ -188,7 +188,7 @@ test("each project's trouble is its own: what was seen, and whose move it is", a
   )
 }, 120_000)
 
-test("settings that a process refuses are told all at once; what can be used is looked at, and the exit code is 2", async () => {
+test("settings that a process refuses are reported all at once; what can be used is looked at, and the exit code is 2", async () => {
   const broken = { ...well, id: "2", source: "ftp://elsewhere" }
   const { code, stdout } = await doctor([well, broken], ["--json"], {
     UNSEAL_CONCURENCY: "3",
@@ -209,7 +209,7 @@ test("settings that a process refuses are told all at once; what can be used is 
   expect(rest.every(({ status }) => status === "ok")).toBe(true)
 })
 
-test("it looks at one project or one process if told to, and refuses one that there is not", async () => {
+test("it looks at one project or one process if told to, and refuses an unknown one", async () => {
   const only = await doctor([well, { ...well, id: "2" }], ["--json", "--project", "2"])
   expect(new Set(checksOf(only.stdout).map(({ projectId }) => projectId))).toEqual(new Set([undefined, "2"]))
   const ingest = await doctor([well], ["--json", "--for", "ingest"])

@@ -62,7 +62,7 @@ const linesOf = (worker: AppProcess, message: string, archives?: readonly Archiv
       String(msg).startsWith(message) && (!archives || archives.some((one) => one.archiveId === archiveId)),
   )
 
-test("a suspension frees the slots that another worker's runs hold on that side, but of those that move bytes", async () => {
+test("a suspension frees the slots that another worker's runs hold on that side, except those of runs that move bytes", async () => {
   const fault = (key: string | RegExp, action: object) =>
     system.s3.faults.add({ operation: "GetObject", key, times: Number.POSITIVE_INFINITY, action })
   const [moving] = await submit(PROJECT_ID, 1, 188 * 20_000)

@@ -46,7 +46,7 @@ async function expected(archive: RecordedArchive, tail: "keep" | "trim"): Promis
 
 describe.each<StoreKind>(["s3", "azure", "file"])("on %s", (store) => {
   test.each(["keep", "trim"] as const)(
-    "an archive whose tail is to %s is gone on with after a kill, and is whole",
+    "an archive whose tail is to %s is resumed after a kill, and is whole",
     async (tail) => {
       const workerEnv: Record<string, string> = {
         ...{ UNSEAL_TAIL: tail, UNSEAL_PART_SIZE_BYTES: String(PART), UNSEAL_PARTS_IN_FLIGHT: "1" },

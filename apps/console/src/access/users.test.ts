@@ -40,7 +40,7 @@ test("every problem is named by its line, and no hash is repeated", () => {
     'line 1: the hash of rita is damaged: make it again with "unseal console user rita"',
     'line 2 is not NAME:HASH or NAME:HASH:ROLE, as "unseal console user NAME" prints it',
     'line 3: the hash of otto is damaged: make it again with "unseal console user otto"',
-    "line 4: olga has a role that is none of reader, operator",
+    "line 4: olga has a role that is not one of reader, operator",
     "line 6: ann is there already: keep one of the two lines",
   ])
   expect(problems.join()).not.toContain(HASH)

@@ -50,7 +50,7 @@ describe("the body of a callback", () => {
     })
   })
 
-  test.each(ARCHIVE_STATUSES)("tells size and password only of stored archives: %s", (status) => {
+  test.each(ARCHIVE_STATUSES)("reports size and password only for stored archives: %s", (status) => {
     const stored = ["uploaded", "available", "expired", "deleted"].includes(status)
     expect(body(status)).toMatchObject({
       status,

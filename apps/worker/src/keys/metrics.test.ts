@@ -107,7 +107,7 @@ test("a scrape opens no keys, however often it runs", async () => {
   ])
 })
 
-test("of many open keys a scrape looks at fifty, the longest unseen ones first", async () => {
+test("a scrape looks at fifty of many open keys, the longest unseen ones first", async () => {
   const ids = Array.from({ length: 120 }, (_, index) => String(index + 1))
   await resources.close()
   await setUp(Object.fromEntries(ids.map((id) => [id, `k${id}`])))

@@ -85,7 +85,7 @@ describe("a request", () => {
     ])
   })
 
-  it.each([404, 412])("that is answered %d has asked something, and not failed", async (status) => {
+  it.each([404, 412])("that is answered %d was a question, and has not failed", async (status) => {
     await spans.of(run, async () => request({ status }))
     expect(ended[0]).toMatchObject({
       failure: undefined,
@@ -93,7 +93,7 @@ describe("a request", () => {
     })
   })
 
-  it("of nobody's run, or of one that is over, leaves no span", async () => {
+  it("outside of a run, or of a run that is over, leaves no span", async () => {
     expect(spans.onExchange(GET)).toBeUndefined()
     await spans.of(run, async () => {
       run.isOver = true
@@ -103,7 +103,7 @@ describe("a request", () => {
     expect(ended).toEqual([])
   })
 
-  it("ends once, whoever says so again", async () => {
+  it("ends once, however often it is told to", async () => {
     await spans.of(run, async () => {
       const end = spans.onExchange(GET)
       end?.({ status: 206 })

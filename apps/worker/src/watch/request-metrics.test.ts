@@ -3,7 +3,7 @@ import { expect, test } from "vitest"
 import { createRequestMetrics, sideOf } from "./request-metrics.ts"
 import { createSaturationMetrics } from "./saturation-metrics.ts"
 
-test("requests are timed by side, operation and outcome; what has not failed has no series of failures", async () => {
+test("requests are timed by side, operation and outcome; without a failure there is no series of failures", async () => {
   const registry = createRegistry()
   const requests = createRequestMetrics(registry)
   requests.store("destination", { operation: "write", outcome: "busy", seconds: 0.02 })

@@ -4,7 +4,7 @@ import { createByteBudget } from "./budget.ts"
 
 describe("a byte budget", () => {
   const KIB = 1024
-  it("is granted in the order of asking, and a large wish is not overtaken by small ones", async () => {
+  it("is granted in the order of requests, and small requests do not overtake a large one", async () => {
     const budget = createByteBudget(160 * KIB)
     const order: string[] = []
     const asked = async (bytes: number, name: string) => {
@@ -27,7 +27,7 @@ describe("a byte budget", () => {
     expect(budget.holders).toBe(0)
   })
 
-  it("lends memory that was forfeited to nobody, and its bytes to the next", async () => {
+  it("lends forfeited memory to nobody, and its share to the next request", async () => {
     const budget = createByteBudget(64 * KIB)
     const first = await budget.acquire(64 * KIB, never)
     const seen = first.bytes.fill(1)

@@ -83,7 +83,7 @@ test("memory is given back only when the store has released it, too", async () =
 }, 120_000)
 
 test.each([1, 3])(
-  "what a write that was given up still reads, of %s parts, is nobody else's memory",
+  "memory that an abandoned write of %s parts still reads is lent to nobody else",
   async (count) => {
     const budget = createByteBudget(count * MIB)
     const hung: Uint8Array[] = []

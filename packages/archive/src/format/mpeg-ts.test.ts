@@ -73,7 +73,7 @@ describe("the tail", () => {
     expect(keptSize(size, { form: "pkcs7", padding }, "keep")).toBe(size)
   })
 
-  it("of whole packets is none, even if the last bytes look like a padding", () => {
+  it("of whole packets has no padding, even if the last bytes look like one", () => {
     expect(readTail(752, new Uint8Array(16).fill(16))).toEqual({ form: "unpadded", padding: 0 })
   })
 
@@ -87,6 +87,6 @@ describe("the tail", () => {
     expect(keptSize(size, tail, "trim")).toBe(size)
   })
 
-  it("of an empty archive is none", () =>
+  it("of an empty archive has no padding", () =>
     expect(readTail(0, new Uint8Array(0))).toEqual({ form: "unpadded", padding: 0 }))
 })

@@ -47,7 +47,7 @@ test("closing one hash leaves the others alone", async () => {
   expect(await kept.digest()).toBe(sha256(Buffer.from("abc")))
 })
 
-test("hashes that are closed while they take bytes keep no room from others", async () => {
+test("hashes that are closed while they take bytes leave room to others", async () => {
   const taken = Array.from({ length: 10 }, () => {
     const given = createThreadHash()
     const update = given.update(randomBytes(2 * SLOT))

@@ -31,7 +31,7 @@ test.each([
   ["another version", async () => Promise.reject(new UnsealError("ERR_OBJECT_CHANGED", "no")), "other"],
   ["an error of the program", async () => Promise.reject(new TypeError("no function")), "other"],
 ] satisfies [string, ArchiveStore["stat"], string][])(
-  "a look that gets %s is told of once",
+  "a look that gets %s is reported once",
   async (_, stat, outcome) => {
     const { store, told } = observed({ stat })
     await store.stat("k", never).catch(() => {})
@@ -45,7 +45,7 @@ test("what the caller has given up is cancelled, whatever it throws then", async
   expect(told).toEqual([{ operation: "look", outcome: "cancelled" }])
 })
 
-test("a read is told of at its end, once, however it ends; one that nobody began is not", async () => {
+test("a read is reported once, at its end, however it ends; a read that nobody began is not", async () => {
   const read = (bytes: AsyncIterable<Uint8Array>) => observed({ read: () => bytes })
   const whole = read(pieces(3))
   expect(await Array.fromAsync(whole.store.read(OBJECT, RANGE, never))).toHaveLength(3)

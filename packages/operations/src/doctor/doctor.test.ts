@@ -232,7 +232,7 @@ test("what never answers ends each check in time, wherever it hangs", async () =
   expect(closing).toMatchObject({ source: { status: "ok" }, keys: { status: "ok" } })
 })
 
-test("of another's error only the name is told, because its message may hold anything", async () => {
+test("only the name of a foreign error is shown, because its message may hold anything", async () => {
   const stat = async () => {
     throw new TypeError("secret")
   }
@@ -241,7 +241,7 @@ test("of another's error only the name is told, because its message may hold any
   expect(JSON.stringify(source)).not.toContain("secret")
 })
 
-test("many projects are looked at eight at a time, and told in their order", async () => {
+test("many projects are looked at eight at a time, and reported in their order", async () => {
   const ids = Array.from({ length: 50 }, (_, index) => String(index))
   let now = 0
   let most = 0

@@ -115,7 +115,7 @@ test("replicas are compared with what ingest demands, and with the form of the U
   }
 })
 
-test("a clock that is off is told with its seconds, and fails where signatures are refused", async () => {
+test("a clock that is off is reported in seconds, and fails where signatures are refused", async () => {
   expect((await look({}, { aheadMs: 60_000 })).clock).toMatchObject({
     status: "warning",
     seen: expect.stringMatching(/^this machine's clock is (59|60)\.\d s ahead of Redis's$/),
@@ -124,7 +124,7 @@ test("a clock that is off is told with its seconds, and fails where signatures a
   expect((await look({}, { aheadMs: -3_600_000 })).clock).toMatchObject({ status: "failed" })
 })
 
-test("a user without rights is told which, and what can't be seen is not checked", async () => {
+test("a user's missing rights are named, and what can't be seen is not checked", async () => {
   await admin.call("ACL", "SETUSER", "poor", "on", ">pw", "~*", "+@all", "-info", "-bzpopmin")
   const checks = await look({}, { url: redis.url.replace("//", "//poor:pw@") })
   expect(checks).toMatchObject({

@@ -172,7 +172,7 @@ test("a discarded dead letter leaves only its count, and its archive may come ag
   expect(await letters.discard(jobId)).toBe(false)
 })
 
-test("a dead letter that is redriven and discarded at once ends as one of both", async () => {
+test("a dead letter that is redriven and discarded at once ends as one of the two", async () => {
   consume(fail)
   const jobs = await Promise.all(Array.from({ length: 20 }, () => producer.enqueue(payload("1"))))
   await expect.poll(failed, { timeout: 20_000 }).toBe(jobs.length)

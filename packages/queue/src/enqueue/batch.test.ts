@@ -30,7 +30,7 @@ test("many are done in several batches, in the order of asking", async () => {
   expect(sizes).toEqual([32, 32, 32, 32, 22])
 })
 
-test("a batch that fails fails for all of it, and for no other", async () => {
+test("a failed batch rejects all of its calls, and no others", async () => {
   let failing = true
   const work = batched<string, string>(async (items) => {
     if (failing) throw new Error("away")

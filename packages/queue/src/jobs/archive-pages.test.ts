@@ -173,13 +173,13 @@ test("dead letters are listed from the newest on, by code and project, and commi
     ])
 })
 
-test("counts are of each state", async () => {
+test("counts are given for each state", async () => {
   expect(await countArchives(current.client, current.name)).toEqual({
     ...{ waiting: 0, active: 0, delayed: 0, suspended: 0, dead: 0, committed: 0 },
   })
 })
 
-test("a cursor that is none begins anew, and a limit out of range is refused", async () => {
+test("an invalid cursor begins anew, and a limit out of range is refused", async () => {
   const jobId = await enqueue()
   for (const after of ["", "~", "nonsense", "prioritized~x~y", "prioritized~1~", "wait~~"])
     expect((await page({ state: "waiting", after })).jobs.map((job) => job.jobId)).toEqual([jobId])

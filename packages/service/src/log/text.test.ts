@@ -48,7 +48,7 @@ test("holds no secret that JSON does not hold", () => {
   expect(shown).toContain("token=[redacted]")
 })
 
-test("escapes what would command a terminal, or pretend to be another line", () => {
+test("escapes what would control a terminal, or pretend to be another line", () => {
   const shown = text({ key: "\u001b[2Ja\nINFO b\u202e", err: new Error("\u001b]0;title\u0007") }, "a\u0007b")
   // biome-ignore lint/suspicious/noControlCharactersInRegex: it is what must not be there.
   expect(shown.replaceAll("\n", "")).not.toMatch(/[\u0000-\u001f\u007f-\u009f\u202e]/)

@@ -39,7 +39,7 @@ describe("tracing is off, without a word,", () => {
   })
 })
 
-describe("what can't be had", () => {
+describe("a setting that can't be used", () => {
   it.each([
     [{ OTEL_TRACES_EXPORTER: "zipkin" }, /so zipkin is ignored; tracing is off$/],
     [{ ...ENDPOINT, OTEL_EXPORTER_OTLP_PROTOCOL: "grpc" }, /PROTOCOL is grpc, .*4318\): tracing is off$/],
@@ -56,7 +56,7 @@ describe("what can't be had", () => {
     [{ OTEL_TRACES_SAMPLER: "traceidratio", OTEL_TRACES_SAMPLER_ARG: "2" }, "from 0 to 1: 1 is used"],
     [{ OTEL_BSP_MAX_QUEUE_SIZE: "0" }, "OTEL_BSP_MAX_QUEUE_SIZE must be a whole number from 1"],
     [{ OTEL_SDK_DISABLED: "yes" }, "false is assumed"],
-  ])("has its default otherwise: %o", (env, warning) => {
+  ])("gets its default instead: %o", (env, warning) => {
     const { settings, warnings } = readTracing({ ...ENDPOINT, ...env })
     expect(settings).toMatchObject({ ratio: 1, batch: { maxQueueSize: 2_048 } })
     expect(warnings).toEqual([expect.stringContaining(warning)])

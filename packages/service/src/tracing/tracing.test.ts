@@ -173,7 +173,7 @@ describe("a job on its way into the queue", () => {
 })
 
 describe("lost spans", () => {
-  it("are told of once, and so is the end of the trouble, with their number", async () => {
+  it("are reported once, and so is the end of the trouble, with their number", async () => {
     let code = 1
     const exporter: SpanExporter = {
       export: (_, done) => done(code === 0 ? { code } : { code, error: new Error("refused") }),

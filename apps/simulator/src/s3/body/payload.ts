@@ -48,7 +48,7 @@ export function readChecksumAlgorithm(name: string): ChecksumAlgorithm {
   if (!isChecksumAlgorithm(algorithm))
     throw new S3Error(
       "NotImplemented",
-      `The checksum algorithm ${algorithm} is none of ${Object.keys(ALGORITHMS).join(", ")}`,
+      `The checksum algorithm ${algorithm} is not one of ${Object.keys(ALGORITHMS).join(", ")}`,
     )
   return algorithm
 }

@@ -59,7 +59,7 @@ describe("decryptArchive", () => {
     ["cut at a block boundary", 2 * PART, 32],
     ["cut to one part of three", PART, 2 * PART],
     ["longer than announced", 3 * PART, -17],
-  ])("tells an object that is %s from a whole one", async (_, kept, missing) => {
+  ])("distinguishes an object that is %s from a whole one", async (_, kept, missing) => {
     const { ciphertext, encryptedPassword } = encrypt(transportStream(3 * PART))
     await put("source", KEY, ciphertext.subarray(0, kept))
     const announced = { size: kept + missing }

@@ -108,7 +108,7 @@ describe("decryptArchive", () => {
       1e15,
       /1000000000000000 bytes, which is more than any store/,
     ],
-  ])("refuses what claims to be of %s, at the cost of a small one", async (_, size, message) => {
+  ])("refuses an object that claims to be of %s, at the cost of a small one", async (_, size, message) => {
     const { ciphertext, encryptedPassword } = encrypt(transportStream(PART))
     await put("source", KEY, ciphertext)
     const claims = (object: StoredObject | null) => object && { ...object, size }
@@ -197,7 +197,7 @@ describe("decryptArchive", () => {
       ["that is no whole number of blocks", encryptedPassword, "ERR_CIPHERTEXT_INVALID"],
       ["whose destination does not answer", encryptedPassword, "ERR_STORE_UNAVAILABLE"],
       ["that is committed already", encryptedPassword, undefined],
-    ])("is let go of for an archive %s", async (title, password, code) => {
+    ])("are released for an archive %s", async (title, password, code) => {
       const cut = code === "ERR_CIPHERTEXT_INVALID" ? ciphertext.subarray(1) : ciphertext
       await put("source", KEY, cut)
       if (code === undefined) await decryptArchive(request(password), options(), never)

@@ -186,7 +186,7 @@ describe("an archive with an authentication tag", () => {
     ["in its first part", 5000],
     ["in its last part", 3 * PART + 900],
     ["in its tag", -1],
-  ])("and another bit %s never becomes visible", async (_, at) => {
+  ])("and a changed bit %s never becomes visible", async (_, at) => {
     const contentKey = generateContentKey(aes256Gcm)
     const ciphertext = encrypt(contentKey, transportStream(3 * PART + 1001))
     ciphertext[at < 0 ? ciphertext.length + at : at]! ^= 1

@@ -99,7 +99,7 @@ describe("a store that lies about what it completed", () => {
     expect((await get()).equals(plaintext)).toBe(true)
   })
 
-  it("is mended also if the run that was lied to was killed before it could look", async () => {
+  it("is also mended if the run that it lied to was killed before it could look", async () => {
     await put("source", KEY, ciphertext)
     const store = lying((size, create) => publish(Buffer.alloc(size, 1), create))
     const killed = new Error("killed")

@@ -75,7 +75,7 @@ describe("an HTTP answer", () => {
     ).toBe(false)
   })
 
-  it("leaves what follows it", () => {
+  it("leaves the bytes that follow it", () => {
     const text = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1"
     expect(parse(text, 999)).toMatchObject({ body: "ok", taken: text.length - 8 })
   })
