@@ -60,7 +60,11 @@ const open = (url: string) =>
 
 /** Describes what must not be at the destination but is; `null` if all is well. */
 export function wronglyPublished({ whole, torn, vouchedFor }: Published, leaves: Leaves): string | null {
-  if (vouchedFor > 0) return `${counted(vouchedFor, "archive has a record, and is", "archives have a record, and are")} not what openssl gives`
-  if (torn > 0 && leaves !== "torn archives") return `${counted(torn, "archive differs", "archives differ")} from what openssl gives`
-  return whole > 0 && leaves === "nothing" ? `${counted(whole, "archive is", "archives are")} published all the same` : null
+  if (vouchedFor > 0)
+    return `${counted(vouchedFor, "archive has a record, and is", "archives have a record, and are")} not what openssl gives`
+  if (torn > 0 && leaves !== "torn archives")
+    return `${counted(torn, "archive differs", "archives differ")} from what openssl gives`
+  return whole > 0 && leaves === "nothing"
+    ? `${counted(whole, "archive is", "archives are")} published all the same`
+    : null
 }
