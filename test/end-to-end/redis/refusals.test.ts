@@ -134,7 +134,7 @@ describe("a Redis that answers with refusals", () => {
   })
 
   it.concurrent.for([
-    ["OOM", ["maxmemory", "1mb"], ["maxmemory", "0"]],
+    ["OOM", ["maxmemory", "100kb"], ["maxmemory", "0"]],
     ["NOREPLICAS", ["min-replicas-to-write", "1"], ["min-replicas-to-write", "0"]],
   ] as const)(
     "%s: the worker waits, says so once, and goes on",

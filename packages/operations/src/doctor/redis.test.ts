@@ -3,7 +3,7 @@ import { afterAll, afterEach, beforeAll, expect, test } from "vitest"
 import { type RedisServer, startRedis } from "../../../../test/harness/redis/redis.ts"
 import { type RedisRelay, startRedisRelay } from "../../../../test/harness/redis/relay.ts"
 import type { Check } from "./check.ts"
-import { type ExaminedRedis, examineRedis } from "./redis.ts"
+import { type ExaminedRedis, examineRedis, serverVersion } from "./redis.ts"
 
 const never = new AbortController().signal
 const EXAMINED: ExaminedRedis = { queue: "unseal", replicas: 0, durability: "require", form: "single" }
@@ -40,12 +40,20 @@ async function look(
   return Object.fromEntries(checks.map((check) => [check.name, check]))
 }
 
+test("Valkey is named with its own version", () => {
+  expect(serverVersion("redis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:8.1.1\r\n")).toBe(
+    "Valkey 8.1.1",
+  )
+  expect(serverVersion("redis_version:8.0.2\r\n")).toBe("8.0.2")
+  expect(serverVersion("")).toBe("an unknown version")
+})
+
 test("a Redis that is well has no move", async () => {
   const checks = await look()
   expect(Object.values(checks).map(({ name, status, moves }) => [name, status, moves])).toEqual(
     ["redis", "redis durability", "redis memory", "redis replicas", "clock"].map((name) => [name, "ok", []]),
   )
-  expect(checks.redis!.seen).toMatch(/^\d+\.\d+\.\d+, takes every command of the queue/)
+  expect(checks.redis!.seen).toMatch(/^(Valkey )?\d+\.\d+\.\d+, takes every command of the queue/)
 })
 
 test("each way to lose acknowledged jobs is named, with what the processes will do about it", async () => {

@@ -94,13 +94,20 @@ async function examineService(connection: RedisClient, { queue, form }: Examined
   const ms = Math.round(performance.now() - began)
   if (problem !== undefined) return failed(problem, "redis", moveFor(problem))
   const info = await infoOf(connection, queue, "server").catch(() => "")
-  const version = infoFields(info).get("redis_version") ?? "an unknown version"
+  const version = serverVersion(info)
   const size = isCluster(connection)
     ? `, a cluster of ${masters(connection).length} masters`
     : form === "sentinel"
       ? ", found by its sentinels"
       : ""
   return ok(`${version}${size}, takes every command of the queue; all of them took ${ms} ms`)
+}
+
+/** What `INFO server` says. Valkey's `redis_version` is the one that it is compatible with. */
+export function serverVersion(info: string): string {
+  const fields = infoFields(info)
+  const valkey = fields.get("valkey_version")
+  return valkey === undefined ? (fields.get("redis_version") ?? "an unknown version") : `Valkey ${valkey}`
 }
 
 function moveFor(problem: string): string {

@@ -83,10 +83,14 @@ async function withDatabases(problem: string, redis: RedisClient, location: Redi
   return count === undefined ? named : `${named}: it has ${count}, from 0`
 }
 
+/** What `INFO server` says that a server is: `standalone`, `cluster` or `sentinel`. Valkey has another name for the field. */
+export const serverMode = (info: string): string | undefined =>
+  /^(?:redis|server)_mode:(\w+)/m.exec(info)?.[1]
+
 async function wrongForm(redis: RedisClient, { form }: RedisLocation): Promise<string | null> {
   // A user who may not ask gets no answer, and that is no problem.
   const info = (await redis.info("server").catch(() => "")) as string
-  const mode = /^redis_mode:(\w+)/m.exec(info)?.[1]
+  const mode = serverMode(info)
   if (form !== "cluster" && mode === "cluster") return "is a node of a cluster: write redis-cluster://"
   if (mode === "sentinel") return "is a sentinel: write redis-sentinel://"
   return null
