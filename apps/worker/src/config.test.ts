@@ -35,6 +35,7 @@ test("four settings are enough, and the rest has the documented defaults", () =>
     UNSEAL_STALL_CHECK_MS: 15_000,
     UNSEAL_ATTEMPTS: 12,
     UNSEAL_SUSPEND_MAX_MS: 86_400_000,
+    UNSEAL_BULK_SHARE: 5,
     UNSEAL_TAIL: "keep",
     UNSEAL_OAEP_HASH: "sha1",
     UNSEAL_DIGEST: "sha256",

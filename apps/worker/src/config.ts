@@ -45,6 +45,7 @@ export const schema = z.object({
   UNSEAL_STALL_CHECK_MS: milliseconds({ min: 100 }),
   UNSEAL_ATTEMPTS: integer({ min: 1, max: 1_000 }),
   UNSEAL_SUSPEND_MAX_MS: milliseconds({ min: 1_000 }),
+  UNSEAL_BULK_SHARE: integer({ min: 0, max: 50, unit: "percent" }),
   UNSEAL_TAIL: choice(["keep", "trim"]),
   UNSEAL_OAEP_HASH: choice(["sha1", "sha256", "sha384", "sha512"]),
   UNSEAL_DIGEST: choice(["sha256", "none"]),

@@ -97,6 +97,7 @@ export function createWorker(options: WorkerOptions): Worker {
     concurrency: settings.UNSEAL_CONCURRENCY,
     attempts: settings.UNSEAL_ATTEMPTS,
     suspendMaxMs: settings.UNSEAL_SUSPEND_MAX_MS,
+    bulkShare: settings.UNSEAL_BULK_SHARE,
     lockMs: settings.UNSEAL_LOCK_MS,
     stallCheckMs: settings.UNSEAL_STALL_CHECK_MS,
     ...options.consumer,

@@ -2,7 +2,7 @@
  * The backlog in bytes, which decides how many workers are needed.
  *
  * A job's hash has its size in the field `bytes` from when it is added until it ends, and the counter `bytes` is the sum of these
- * fields. The script that adds a job sets both, and the one that ends it removes both (count-ended.ts), so a killed process leaves
+ * fields. The script that adds a job sets both, and the one that ends it removes both (taking.ts), so a killed process leaves
  * no difference. Jobs that a worker of an earlier version ends leave their bytes in the counter; so do jobs that are removed by
  * hand. Whoever next looks at a queue in which nothing waits corrects the counter.
  *

@@ -1,5 +1,7 @@
 /** The queue's keys in Redis. All keys of a queue share one hash tag, hence a slot of a Redis Cluster. */
 
+import type { Lane } from "./jobs/lane.ts"
+
 /** The name of every job. A queue holds one kind of work. */
 export const JOB_NAME = "decrypt"
 
@@ -37,8 +39,9 @@ export const heldKey = (queue: string, name: string): string => `${queuePrefix(q
 /** The Redis key of when each suspension ended last. Outside BullMQ's own names. */
 export const endedSuspensionsKey = (queue: string): string => `${queuePrefix(queue)}:suspensions:ended`
 
-/** The Redis key of the live jobs by when they were added (live-jobs.ts). Outside BullMQ's own names. */
-export const liveKey = (queue: string): string => `${queuePrefix(queue)}:live`
+/** The Redis key of a lane's unfinished jobs by when they were added (unfinished-jobs.ts). Outside BullMQ's own names. */
+export const unfinishedKey = (queue: string, lane: Lane): string =>
+  `${queuePrefix(queue)}:unfinished${lane === "bulk" ? ":bulk" : ""}`
 
 /** The Redis key of the observer's lease (observer/lease.ts). Outside BullMQ's own names. */
 export const observerKey = (queue: string): string => `${queuePrefix(queue)}:observer`

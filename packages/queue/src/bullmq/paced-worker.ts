@@ -1,4 +1,5 @@
 import { type Job, type Processor, Worker, type WorkerOptions } from "bullmq"
+import { DEFAULT_BULK_SHARE, type LaneTurn } from "../lanes/share.ts"
 import { mendBackend } from "./worker-backend.ts"
 
 const NOTHING_FOR_US_MS = 500
@@ -11,6 +12,9 @@ export class PacedWorker extends Worker {
   /** Called whenever the queue has answered, with a job or without. */
   onPoll: () => void = () => {}
 
+  /** What the bulk lane gets, and whether this worker takes a bulk job now. */
+  laneTurn: () => LaneTurn = () => ({ bulkShare: DEFAULT_BULK_SHARE, takesBulk: true })
+
   /** Whether some jobs are not for this worker. Then `mayTake` is asked before it takes one. */
   isChoosy: () => boolean = () => false
   /** Whether a job in line is for this worker. If so, it is the next one. */
@@ -18,7 +22,7 @@ export class PacedWorker extends Worker {
 
   constructor(name: string, processor: Processor, options: WorkerOptions) {
     super(name, processor, options)
-    mendBackend(this)
+    mendBackend(this, () => this.laneTurn())
   }
 
   /** BullMQ's own throws if the data are not JSON, and leaves the job active until it has stalled too often. */

@@ -10,7 +10,7 @@ function mended(inside: object) {
     waitForJob(seconds: number): Promise<unknown>
     reconnectBlocking(): Promise<void>
   }
-  mendBackend({ getBackend: () => backend } as unknown as Worker)
+  mendBackend({ getBackend: () => backend } as unknown as Worker, () => ({ bulkShare: 5, takesBulk: true }))
   return backend
 }
 const never = () => new Promise<never>(() => {})

@@ -1,20 +1,21 @@
 import { withDeadline } from "@unseal/archive/waiting"
 import type { Worker } from "bullmq"
-import { finishAndCount } from "./count-ended.ts"
+import type { LaneTurn } from "../lanes/share.ts"
 import { backendInside, FINISHED_ARGUMENT } from "./inside.ts"
+import { finishAndCount, takeInTurn } from "./taking.ts"
 
 /** BullMQ gives up a blocking command after a second and reconnects, which takes at most 5 s. */
 const RESET_MS = 10_000
 
 /**
- * Patches a worker's backend in four ways. BullMQ knows no bytes; here the script that ends a job takes its bytes off the backlog
- * (backlog.ts). BullMQ keeps all data of a completed job; here the completing script removes secrets,
+ * Patches a worker's backend in five ways. BullMQ knows no bytes; here the script that ends a job takes its bytes off the backlog
+ * (backlog.ts). It knows no lanes; here the scripts that take a job give each its turn, as `turnOf` asks (lanes/share.ts). BullMQ keeps all data of a completed job; here the completing script removes secrets,
  * and leaves what identifies duplicates. A job with a field that is not JSON would stall until it is given up; here such a field
  * is removed before it is read, because no such field decides anything. The wait for the next job awaits a new connection without
  * a limit, and ioredis never settles a cluster's `connect()` if the node says that the cluster is down; here the wait ends as if
  * no job had come, and the worker asks over its other connection.
  */
-export function mendBackend(worker: Worker): void {
+export function mendBackend(worker: Worker, turnOf: () => LaneTurn): void {
   const backend = backendInside(worker)
   const { moveToFinishedArgs, execCommand, waitForJob, reconnectBlocking } = backend
 
@@ -29,11 +30,11 @@ export function mendBackend(worker: Worker): void {
   }
 
   backend.execCommand = (client, command, given) => {
-    const answer =
-      command === "moveToFinished"
-        ? finishAndCount(backend, client, worker.name, given)
-        : execCommand.call(backend, client, command, given)
-    return command === "moveToActive" || command === "moveToFinished" ? answer.then(mendNextJob) : answer
+    if (command === "moveToFinished")
+      return finishAndCount(backend, client, worker.name, given, turnOf()).then(mendNextJob)
+    if (command === "moveToActive")
+      return takeInTurn(backend, client, worker.name, given, turnOf()).then(mendNextJob)
+    return execCommand.call(backend, client, command, given)
   }
 
   /** `answer` is `[[field, value, …], job id, …]` if there is a next job. */

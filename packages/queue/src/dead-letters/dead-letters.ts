@@ -2,6 +2,7 @@ import { Queue } from "bullmq"
 import { addJobs } from "../enqueue/enqueue-script.ts"
 import { JOB_OPTIONS } from "../enqueue/job-options.ts"
 import { contextIn, redriven, type SendTracer, type TraceContext } from "../enqueue/trace.ts"
+import { inLane, type Lane, laneOf } from "../jobs/lane.ts"
 import { firstIdOf, redriveIdOf } from "../jobs/redrive-id.ts"
 import { checkpointKey, countersKey, discardedKey, queueKey, queuePrefix } from "../names.ts"
 import type { RedisClient } from "../redis/client.ts"
@@ -41,10 +42,10 @@ export interface DeadLetters {
   count(limit?: number): Promise<DeadLetterCounts>
   /**
    * Puts the job back into the queue under a new id with fresh counters (BullMQ's own retry keeps the count of stalls), and removes
-   * the dead letter, in one script. Repeating it has the same result. Resolves to `null` if there is no such dead letter. Throws
+   * the dead letter, in one script. It goes into `lane`, or into the one that it had. Repeating it has the same result. Resolves to `null` if there is no such dead letter. Throws
    * `RedriveError` if its payload is lost, or that of the job that it would become.
    */
-  redrive(jobId: string): Promise<{ jobId: string } | null>
+  redrive(jobId: string, lane?: Lane): Promise<{ jobId: string } | null>
   /**
    * Removes a dead letter, damaged or not, and its checkpoint for good, and counts it as discarded, in one script. From then on the
    * janitor may remove its upload, and a callback for its archive is accepted anew; a reconciler leaves the archive alone
@@ -102,12 +103,13 @@ export function openDeadLetters(options: {
       return { total: await connection.zcard(failed), byCode, counted }
     },
 
-    async redrive(jobId) {
+    async redrive(jobId, lane) {
       // Read in this order, so that a dead letter discarded in between does not count as one without a payload.
-      const payload = payloadIn(await connection.hget(queueKey(name, jobId), "data"))
+      const held = payloadIn(await connection.hget(queueKey(name, jobId), "data"))
       const isDead = (await connection.zscore(failed, jobId)) !== null
       if (!isDead) return null
-      if (payload === null) throw payloadLost(jobId)
+      if (held === null) throw payloadLost(jobId)
+      const payload: Readonly<Record<string, unknown>> = inLane(held, lane ?? laneOf(held))
       const next = redriveIdOf(jobId)
       if (trace === undefined) return replace(jobId, next, payload)
       const link = contextIn(payload)

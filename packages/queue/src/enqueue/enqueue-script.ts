@@ -5,15 +5,17 @@
  */
 
 import type { JobsOptions, Queue } from "bullmq"
-import { type AddScript, addScriptFor, LAST_PRIORITY } from "../bullmq/inside.ts"
+import { type AddScript, addScriptFor } from "../bullmq/inside.ts"
+import { laneOf } from "../jobs/lane.ts"
 import { IS_ORPHANED } from "../jobs/orphaned-job.ts"
-import { checkpointKey, countersKey, liveKey, queueKey, turnsKey } from "../names.ts"
+import { MAKE_LIVE } from "../lanes/make-live.ts"
+import { checkpointKey, countersKey, heldKey, queueKey, turnsKey, unfinishedKey } from "../names.ts"
 import type { RedisClient } from "../redis/client.ts"
 import { backlogBytesOf, FAIR_QUEUE, unitsOf } from "./fair-queue.ts"
 
 /** A job to be added. A dead letter's payload may be malformed. */
 export interface NewJob {
-  readonly payload: { readonly projectId?: unknown; readonly size?: unknown; readonly nonce?: unknown }
+  readonly payload: Readonly<Partial<Record<"projectId" | "size" | "nonce" | "lane", unknown>>>
   readonly options: JobsOptions & { readonly jobId: string }
 }
 
@@ -23,13 +25,14 @@ export type AddedJob = "this" | "other" | "empty"
 const ANSWERS: readonly AddedJob[] = ["empty", "other", "this"]
 
 /**
- * KEYS: those of BullMQ's script, counters, finish tags, live jobs.
- * ARGV: prefixes of the keys of jobs and of checkpoints, last priority, the dead letter that the only job replaces or "", "1" if
+ * KEYS: those of BullMQ's script, counters, finish tags, unfinished jobs.
+ * ARGV: prefixes of the keys of jobs, of checkpoints and of held archives, the dead letter that the only job replaces or "", "1" if
  * callbacks bring the jobs;
- * for each job: id, nonce as in JSON, project, units, bytes, and BullMQ's three arguments, the last of them the job's options.
+ * for each job: id, lane, nonce as in JSON, project, units, bytes, and BullMQ's three arguments, the last of them the job's options.
  * Returns for each its place in ANSWERS. A job's bytes join the backlog (backlog.ts) when it joins the line.
  *
- * Puts an orphaned job back in line, with its payload and its attempts. It is counted, unless its addition was torn earlier.
+ * Puts an orphaned job back in line, with its payload and its attempts. It is counted, unless its addition was torn earlier. A job
+ * that is there as bulk becomes live if this one is.
  */
 const enqueueScript = ({ lua, keys }: AddScript): string => `
 local function addJob(KEYS, ARGV)
@@ -37,19 +40,18 @@ ${lua}
 end
 ${IS_ORPHANED}${FAIR_QUEUE}
 local EMPTY, OTHER, THIS = 0, 1, 2
-local counters, tags, live = KEYS[${keys.length + 1}], KEYS[${keys.length + 2}], KEYS[${keys.length + 3}]
-local prefix, checkpoints, last, replaced = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
+local counters, tags, unfinished = KEYS[${keys.length + 1}], KEYS[${keys.length + 2}], KEYS[${keys.length + 3}]
+local prefix, checkpoints, heldOf, replaced = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 
-local added = 0
+local added, addedBulk = 0, 0
 local t = redis.call("TIME")
 local now = string.format("%.0f", t[1] * 1000 + math.floor(t[2] / 1000))
 if ARGV[5] == "1" then redis.call("HSET", counters, "callbackAt", now) end
-
+${MAKE_LIVE}
 local function putBackInLine(id, priority)
   local count = redis.call("INCR", prefix .. "pc")
-  redis.call("ZADD", prefix .. "prioritized", string.format("%.0f", priority * SHIFTED + count % SHIFTED), id)
+  redis.call("ZADD", prefix .. "prioritized", scoreOf(priority, count % SHIFTED), id)
   redis.call("HSET", prefix .. id, "priority", priority)
-  redis.call("ZADD", prefix .. "marker", 0, "0")
 end
 
 -- Removes a job that has lost its payload, to make room for a callback, which has all that is needed. True if it was completed: the
@@ -58,6 +60,7 @@ local function makeRoom(id)
   for _, set in ipairs({ "prioritized", "delayed", "failed" }) do redis.call("ZREM", prefix .. set, id) end
   for _, list in ipairs({ "active", "wait", "paused" }) do redis.call("LREM", prefix .. list, 0, id) end
   added = added - (tonumber(redis.call("HGET", prefix .. id, "bytes") or 0) or 0)
+  for _, suffix in ipairs({ "", ":bulk" }) do redis.call("ZREM", unfinished .. suffix, id) end
   redis.call("DEL", prefix .. id, prefix .. id .. ":lock")
   return redis.call("ZREM", prefix .. "completed", id) == 1
 end
@@ -70,8 +73,9 @@ end
 if replaced ~= "" then redis.call("COPY", checkpoints .. replaced, checkpoints .. ARGV[6]) end
 
 local answers = {}
-for i = 6, #ARGV, 8 do
-  local id, nonce, project, units, bytes, described, data, options = unpack(ARGV, i, i + 7)
+for i = 6, #ARGV, 9 do
+  local id, lane, nonce, project, units, bytes, described, data, options = unpack(ARGV, i, i + 8)
+  units = tonumber(units)
   local job = prefix .. id
   local isThere = redis.call("EXISTS", job) == 1
   local held = isThere and redis.call("HGET", job, "data")
@@ -80,12 +84,16 @@ for i = 6, #ARGV, 8 do
     isCounted = not makeRoom(id)
     isThere = false
   end
+  if held and lane == "live" and saysBulk(held) and not hasEnded(id) then
+    held = makeLive(id, project, units, data, held)
+  end
   if isThere and not held then
     answer = EMPTY
   elseif isThere and not isOrphaned(prefix, id) then
     answer = string.find(held, '"nonce":' .. nonce, 1, true) and THIS or OTHER
   else
-    local priority = nextStartTag(prefix, tags, project, tonumber(units), last)
+    local bulk = saysBulk(held or data)
+    local priority = nextStartTag(prefix, tags, bulk, project, units)
     if isThere then
       putBackInLine(id, priority)
     else
@@ -93,14 +101,19 @@ for i = 6, #ARGV, 8 do
       options.priority = priority
       addJob(KEYS, { described, data, cmsgpack.pack(options) })
     end
-    redis.call("ZADD", live, "NX", now, id)
-    if redis.call("HSETNX", job, "bytes", bytes) == 1 then added = added + tonumber(bytes) end
+    wake(prefix, bulk)
+    redis.call("ZADD", bulk and unfinished .. ":bulk" or unfinished, "NX", now, id)
+    if redis.call("HSETNX", job, "bytes", bytes) == 1 then
+      added = added + tonumber(bytes)
+      if bulk then addedBulk = addedBulk + tonumber(bytes) end
+    end
   end
   local isNew = answer ~= EMPTY and redis.call("HSETNX", job, "counted", 1) == 1
   if isNew and replaced == "" and not isCounted then redis.call("HINCRBY", counters, "accepted", 1) end
   table.insert(answers, answer)
 end
 if added ~= 0 then redis.pcall("HINCRBY", counters, "bytes", string.format("%.0f", added)) end
+if addedBulk ~= 0 then redis.pcall("HINCRBY", counters, "bulkBytes", string.format("%.0f", addedBulk)) end
 
 if replaced ~= "" and answers[1] ~= EMPTY then
   redis.call("ZREM", prefix .. "failed", replaced)
@@ -134,13 +147,16 @@ export async function addJobs(
   if (!(COMMAND in connection))
     connection.defineCommand(COMMAND, { numberOfKeys: script.keys.length + 3, lua: enqueueScript(script) })
   const answers: number[] = await Reflect.get(connection, COMMAND).apply(connection, [
-    ...[...script.keys, countersKey(name), turnsKey(name), liveKey(name)],
-    ...[queueKey(name, ""), checkpointKey(name, ""), LAST_PRIORITY, replaced, areCallbacks ? 1 : 0],
-    ...jobs.flatMap(({ payload: { projectId, size, nonce }, options: { jobId } }, index) => [
-      ...[jobId, JSON.stringify(nonce) ?? '""', String(projectId)],
-      ...[unitsOf, backlogBytesOf].map((costOf) => costOf(typeof size === "number" ? size : undefined)),
-      ...given[index]!,
-    ]),
+    ...[...script.keys, countersKey(name), turnsKey(name), unfinishedKey(name, "live")],
+    ...[queueKey(name, ""), checkpointKey(name, ""), heldKey(name, ""), replaced, areCallbacks ? 1 : 0],
+    ...jobs.flatMap(({ payload, options: { jobId } }, index) => {
+      const { projectId, size, nonce } = payload
+      return [
+        ...[jobId, laneOf(payload), JSON.stringify(nonce) ?? '""', String(projectId)],
+        ...[unitsOf, backlogBytesOf].map((costOf) => costOf(typeof size === "number" ? size : undefined)),
+        ...given[index]!,
+      ]
+    }),
   ])
   return answers.map((answer) => ANSWERS[answer]!)
 }

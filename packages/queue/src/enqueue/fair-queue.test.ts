@@ -11,7 +11,8 @@ import { queueStatus } from "../status.ts"
 
 const GIB = 2 ** 30
 const [A, B, C] = ["100001", "200002", "300003"] as const
-const LAST_PRIORITY = 2 ** 21 - 1
+/** The live lane's. */
+const LAST_PRIORITY = 2 ** 20 - 1
 
 const current = useQueue("turns")
 

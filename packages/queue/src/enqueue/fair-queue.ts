@@ -11,13 +11,17 @@
  * between, and lets a project with a short backlog always go first. Here nothing is decremented. Virtual time comes from the
  * queue itself, and overtakes a lost or wrong tag.
  *
- * BullMQ's priorities end at 2^21 - 1, so tags count units, and when virtual time has passed half of that, all waiting jobs are
- * moved back towards 1: once in 128 TiB, if the queue is never empty for that long.
+ * Each lane has a virtual time and finish tags of its own, in its own half of BullMQ's priorities: live jobs before 2^20, bulk jobs
+ * from there on. So every live job is before every bulk job, and projects are fair to each other within a lane. What bulk jobs get
+ * while live ones wait is decided when a job is taken (lanes/share.ts).
+ *
+ * A half has 2^20 priorities, so tags count units, and when a lane's virtual time has passed half of that, its waiting jobs are
+ * moved back towards its first priority: once in 64 TiB, if the lane is never empty for that long. Version 0.1.0 had one line with
+ * all priorities. Its jobs are live, and are moved into the live half once, in their order.
  */
 
-import type { Job } from "bullmq"
-import { LAST_PRIORITY } from "../bullmq/inside.ts"
 import type { JobPayload } from "../jobs/job.ts"
+import { LANE_LINES } from "../lanes/lines.ts"
 import { queueKey, turnsKey } from "../names.ts"
 import type { RedisClient } from "../redis/client.ts"
 
@@ -31,26 +35,25 @@ const MAX_UNITS = 512
 const QUIET_SECONDS = 5
 
 /**
- * `nextStartTag(prefix, tags, project, units, last)`: the start tag, as a priority, of a job that is in no line. `prefix` is
- * that of BullMQ's keys, `tags` the key of the projects' finish tags, and `last` the last priority. Tags count from 0, priorities from 1.
+ * `nextStartTag(prefix, tags, bulk, project, units)`: the start tag, as a priority, of a job that is in no line. `prefix` is that
+ * of BullMQ's keys, `tags` the key of the projects' finish tags. Tags count from 0, priorities from the lane's first.
  *
- * `virtualTime(prefix, tags, project)`: virtual time, the latest finish tag of all and that of the project, whether nothing waits,
- * and the current second. The field `base` counts by how much tags have been moved back.
+ * `virtualTime(prefix, lane, project)`: virtual time, the latest finish tag of all and that of the project, whether nothing waits in
+ * the lane, and the current second. The field `base` counts by how much tags have been moved back.
+ *
+ * `unitsOf(job)`: the cost of the job with that key, from the bytes that it adds to the backlog.
  */
-export const FAIR_QUEUE = `
-local SHIFTED = 0x100000000
-
-local function virtualTime(prefix, tags, project)
-  local prioritized = prefix .. "prioritized"
-  local read = redis.call("HMGET", tags, "clock", "end", "at", project)
+export const FAIR_QUEUE = `${LANE_LINES}
+local function virtualTime(prefix, lane, project)
+  local read = redis.call("HMGET", lane.tags, "clock", "end", "at", project)
   local time, finish, at, own = tonumber(read[1] or 0), tonumber(read[2] or 0), tonumber(read[3] or 0), tonumber(read[4] or 0)
 
-  local head = redis.call("ZRANGE", prioritized, 0, 0, "WITHSCORES")
-  local idle = #head == 0
+  local head = headOf(prefix, lane)
+  local idle = head == nil
   local second = tonumber(redis.call("TIME")[1])
   if not idle then
     -- One before the next in line, where the job before it was, so that a new job is not behind the next one.
-    time = math.max(time, math.floor(tonumber(head[2]) / SHIFTED) - 2)
+    time = math.max(time, head.priority - lane.first - 1)
   elseif second - at > QUIET_SECONDS then
     -- Everything was begun. Any sooner, failed jobs with a new tag may still return.
     time = math.max(time, finish)
@@ -58,42 +61,26 @@ local function virtualTime(prefix, tags, project)
   return time, finish, own, idle, second
 end
 
-local function nextStartTag(prefix, tags, project, units, last)
-  local prioritized = prefix .. "prioritized"
-  local time, finish, own, idle, second = virtualTime(prefix, tags, project)
+local function nextStartTag(prefix, tags, bulk, project, units)
+  separateLanes(prefix, tags)
+  local lane = laneOf(tags, bulk)
+  local time, finish, own, idle, second = virtualTime(prefix, lane, project)
 
-  if time > last / 2 and (idle or math.max(time, own) >= last) then
-    local function moveBack(id)
-      local priority = tonumber(redis.call("HGET", prefix .. id, "priority") or 0)
-      if priority > 0 then redis.call("HSET", prefix .. id, "priority", math.max(priority - time, 1)) end
-    end
-    for from = 0, redis.call("ZCARD", prioritized) - 1, 1000 do
-      -- Moving all by the same amount keeps their order, so that ranks stay valid meanwhile.
-      local some = redis.call("ZRANGE", prioritized, from, from + 999, "WITHSCORES")
-      for i = 1, #some, 2 do
-        local score = tonumber(some[i + 1])
-        local priority = math.max(math.floor(score / SHIFTED) - time, 1)
-        redis.call("ZADD", prioritized, string.format("%.0f", priority * SHIFTED + score % SHIFTED), some[i])
-        moveBack(some[i])
-      end
-    end
-    for _, id in ipairs(redis.call("ZRANGE", prefix .. "delayed", 0, -1)) do moveBack(id) end
-    for _, id in ipairs(redis.call("LRANGE", prefix .. "active", 0, -1)) do moveBack(id) end
-    local entries = redis.call("HGETALL", tags)
-    for i = 1, #entries, 2 do
-      local left = tonumber(entries[i + 1]) - time
-      if entries[i] == "at" or entries[i] == "base" then
-      elseif left <= 0 then redis.call("HDEL", tags, entries[i])
-      else redis.call("HSET", tags, entries[i], left) end
-    end
-    redis.call("HINCRBY", tags, "base", string.format("%.0f", time))
+  if time > LANE_TAGS / 2 and (idle or math.max(time, own) >= LANE_TAGS) then
+    moveBack(prefix, lane, time, function(priority) return (priority >= BULK_FIRST) == bulk end)
     finish, own, time = math.max(finish - time, 0), math.max(own - time, 0), 0
   end
 
   local start = math.max(time, own)
   own = start + units
-  redis.call("HSET", tags, project, own, "clock", time, "end", math.max(finish, own), "at", second)
-  return math.min(start + 1, last)
+  redis.call("HSET", lane.tags, project, own, "clock", time, "end", math.max(finish, own), "at", second)
+  return lane.first + math.min(start, LANE_TAGS - 1)
+end
+
+local function unitsOf(job)
+  local bytes = tonumber(redis.call("HGET", job, "bytes") or nil)
+  if not bytes then return ${USUAL_UNITS} end
+  return math.min(math.max(math.ceil(bytes / ${UNIT_BYTES}), 1), ${MAX_UNITS})
 end
 `.replaceAll("QUIET_SECONDS", String(QUIET_SECONDS))
 
@@ -103,23 +90,24 @@ export interface FairQueueOptions {
   readonly queue: string
 }
 
-/** Returns the priority. KEYS: finish tags. ARGV: prefix, project, units, last priority. */
+/** KEYS: finish tags. ARGV: prefix, id, project, units. In one step, because a callback may make the job live at any time. */
 const RENEW_START_TAG = `${FAIR_QUEUE}
-return nextStartTag(ARGV[1], KEYS[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]))`
+local job = ARGV[1] .. ARGV[2]
+if redis.call("EXISTS", job) == 0 then return end
+redis.call("HSET", job, "priority", nextStartTag(ARGV[1], KEYS[1], isBulk(job), ARGV[3], tonumber(ARGV[4])))`
 
 /**
- * Gives a running job that will be delayed a new start tag, at the end of its project's line. With the old one it would return
- * ahead of everybody, and so would ten thousand whose store is down. `costsUnit` if it only looked for its object.
+ * Gives a running job that will be delayed a new start tag, at the end of its project's line in its lane. With the old one it would
+ * return ahead of everybody, and so would ten thousand whose store is down. `costsUnit` if it only looked for its object.
  */
 export async function renewStartTag(
   { connection, queue }: FairQueueOptions,
-  job: Pick<Job, "changePriority">,
+  jobId: string,
   { projectId, size }: Pick<JobPayload, "projectId" | "size">,
   costsUnit: boolean,
 ): Promise<void> {
-  const given = [queueKey(queue, ""), projectId, costsUnit ? 1 : unitsOf(size), LAST_PRIORITY]
-  const priority = await connection.eval(RENEW_START_TAG, 1, turnsKey(queue), ...given)
-  await job.changePriority({ priority: Number(priority) })
+  const given = [queueKey(queue, ""), jobId, projectId, costsUnit ? 1 : unitsOf(size)]
+  await connection.eval(RENEW_START_TAG, 1, turnsKey(queue), ...given)
 }
 
 /** The cost of an archive of `size` bytes. */

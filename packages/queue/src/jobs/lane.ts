@@ -5,3 +5,12 @@ export type Lane = (typeof LANES)[number]
 /** The lane of a job. A job without a lane is live: those that version 0.1.0 enqueued, and all callbacks. */
 export const laneOf = (payload: { readonly lane?: unknown }): Lane =>
   payload.lane === "bulk" ? "bulk" : "live"
+
+/** `payload` in `lane`. */
+export function inLane<Payload extends { readonly lane?: unknown }>(
+  payload: Payload,
+  lane: Lane,
+): Omit<Payload, "lane"> & { readonly lane?: "bulk" } {
+  const { lane: _, ...rest } = payload
+  return lane === "bulk" ? { ...rest, lane } : rest
+}

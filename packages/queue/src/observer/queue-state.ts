@@ -4,13 +4,13 @@ import { type Accounts, readAccounts } from "../accounting.ts"
 import { type Backlog, readBacklog } from "../backlog.ts"
 import { countDeadLetters } from "../dead-letters/list.ts"
 import { countArchives } from "../jobs/archive-pages.ts"
-import { readOldestJobs } from "../live-jobs.ts"
 import { countersKey, queueKey } from "../names.ts"
 import type { RedisClient } from "../redis/client.ts"
 import type { FailureCode } from "../run/ending.ts"
 import { readOldestInLine } from "../status.ts"
 import { listSuspensions, type Suspension } from "../suspension/state.ts"
 import { readSweep } from "../sweep-note.ts"
+import { readOldestJobs } from "../unfinished-jobs.ts"
 
 /** Each job is in one of these. `delayed`: it waits for its next attempt or its object; `suspended`: for its project. */
 export type JobState = "waiting" | "active" | "delayed" | "suspended" | "completed" | "failed"
@@ -53,7 +53,7 @@ export async function readQueueState(connection: RedisClient, queue: string): Pr
   ] = await Promise.all([
     countArchives(connection, queue),
     readOldestInLine(connection, queue),
-    readOldestJobs(connection, queue),
+    readOldestJobs(connection, queue, "live"),
     readBacklog(connection, queue),
     readAccounts(connection, queue),
     countDeadLetters(connection, queue, DEAD_LETTERS),

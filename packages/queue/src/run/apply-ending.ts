@@ -19,6 +19,8 @@ export async function applyEnding<Result extends RunResult>(
     readonly lockRefused: boolean
     /** Gives a job that will be delayed its new place in line. */
     putBackInLine(): Promise<void>
+    /** Returns the job to the head of its lane. */
+    handBack(): Promise<unknown>
     onError(error: unknown): void
   },
 ): Promise<Result> {
@@ -44,21 +46,12 @@ export async function applyEnding<Result extends RunResult>(
       // The deciding script has set it aside. If Redis did not answer, it is still active, and will be found as stalled.
       throw new DelayedError()
     case "handed-back":
-      await move(handBack(job, token))
+      await move(options.handBack())
       throw new WaitingError()
     case "lock-lost":
       // If Redis was only silent for too long, the lock may still be ours. Then nobody need wait until it expires.
-      if (!options.lockRefused) await move(handBack(job, token))
+      if (!options.lockRefused) await move(options.handBack())
       // Tells BullMQ that this run no longer owns the job, so BullMQ leaves it alone.
       throw new WaitingError()
   }
-}
-
-/**
- * To the head of the line, like all jobs without a priority. Such a job also wakes idle workers, unlike BullMQ's return of one
- * with a priority.
- */
-async function handBack(job: Job, token: string): Promise<void> {
-  await job.changePriority({ priority: 0 })
-  await job.moveToWait(token)
 }

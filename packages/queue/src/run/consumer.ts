@@ -7,6 +7,8 @@ import { PacedWorker } from "../bullmq/paced-worker.ts"
 import { renewStartTag } from "../enqueue/fair-queue.ts"
 import { JOB_OPTIONS } from "../enqueue/job-options.ts"
 import { archiveIn, type JobPayload } from "../jobs/job.ts"
+import { handBack, returnStalled } from "../lanes/head-of-line.ts"
+import { DEFAULT_BULK_SHARE } from "../lanes/share.ts"
 import { queueKey, queuePrefix } from "../names.ts"
 import { duplicatePatiently, type RedisClient } from "../redis/client.ts"
 import { createErrorLog, type QueueLogger } from "../redis/error-log.ts"
@@ -39,6 +41,8 @@ export interface ConsumerOptions<Result extends RunResult> {
   readonly objectWaitMs?: number
   /** How long suspensions may hold a job in all. Default 24 hours. */
   readonly suspendMaxMs?: number
+  /** The percentage that the bulk lane gets at least while live jobs wait (lanes/share.ts). Default 5. */
+  readonly bulkShare?: number
   /** How soon and how often a suspended project is probed. Default: after 1 s, and at least every 20 s. */
   readonly suspension?: { readonly firstMs: number; readonly mostMs: number }
   /** How soon and how often a worker that stands aside looks again. Default: after 5 s, and at least every minute. */
@@ -173,22 +177,27 @@ export function createConsumer<Result extends RunResult>(options: ConsumerOption
     metrics: COMPLETED_METRICS,
   })
   worker.onPoll = progressed
+  worker.laneTurn = () => ({ bulkShare: options.bulkShare ?? DEFAULT_BULK_SHARE, takesBulk: true })
   worker.isChoosy = () => asides.list().length > 0
   worker.mayTake = asides.mayTake
   worker.on("error", (error) => logError(error, "queue failed"))
   // Told by the worker that has just moved the job, from the answer of the script that did it.
-  worker.on("stalled", (jobId) => observe(() => options.observe.stalled?.(jobId)))
+  worker.on("stalled", (jobId) => {
+    observe(() => options.observe.stalled?.(jobId))
+    returnStalled(connection, queue, jobId).catch((error) => logError(error, "job could not be moved"))
+  })
   worker.run().catch((error: unknown) => logError(error, "queue failed"))
 
   /** BullMQ's processor. Returning completes the job, and an exception says what else happens to it. */
   async function process(job: Job, token = ""): Promise<Result> {
     const startedAt = performance.now()
+    const jobId = job.id ?? ""
     // The setting of this worker, not that of the ingest that added the job.
     Object.assign(job.opts, { attempts, ...JOB_OPTIONS })
     // BullMQ counts it up in Redis, with a command that fails halfway through its script if this is not a number.
     if (!Number.isInteger(job.attemptsMade)) {
       job.attemptsMade = 0
-      await connection.hset(queueKey(queue, job.id ?? ""), "atm", 0)
+      await connection.hset(queueKey(queue, jobId), "atm", 0)
     }
     const abort = new AbortController()
     const givenUp = Promise.withResolvers<never>()
@@ -196,8 +205,8 @@ export function createConsumer<Result extends RunResult>(options: ConsumerOption
     const self: ActiveRun = { abort, giveUp: () => givenUp.reject(new ShutdownReason()) }
     active.add(self)
     if (closing) abort.abort(new ShutdownReason())
-    const watched = watchdog.watch(`job ${job.id}`, (reason) => {
-      observe(() => options.observe.stuck?.(job.id ?? "", reason))
+    const watched = watchdog.watch(`job ${jobId}`, (reason) => {
+      observe(() => options.observe.stuck?.(jobId, reason))
       abort.abort(reason)
     })
     const lock = holdLock({
@@ -215,20 +224,15 @@ export function createConsumer<Result extends RunResult>(options: ConsumerOption
       const attempt = job.attemptsMade + 1
       const durationMs = performance.now() - startedAt
       observe(() =>
-        options.observe.ended({
-          ...run,
-          jobId: job.id ?? "",
-          attempt,
-          starts: job.attemptsStarted,
-          durationMs,
-        }),
+        options.observe.ended({ ...run, jobId, attempt, starts: job.attemptsStarted, durationMs }),
       )
       return await applyEnding<Result>(job, token, run.ending, {
         lockRefused: lock.refused,
         async putBackInLine() {
           if (run.payload)
-            await renewStartTag({ connection, queue }, job, run.payload, run.ending.kind === "waiting")
+            await renewStartTag({ connection, queue }, jobId, run.payload, run.ending.kind === "waiting")
         },
+        handBack: () => handBack(connection, queue, jobId, token),
         onError: (error) => logError(error, "job could not be moved"),
       })
     } finally {

@@ -10,8 +10,9 @@ import { COMMON } from "./scripts.ts"
 export const SET_ASIDE = `${COMMON}
 local s = readAt(suspensions, a.name)
 if not s then return "" end
+separateLanes(bull, turns)
 local some = redis.call("ZRANGEBYSCORE", bull .. "prioritized", a.from, "+inf", "WITHSCORES", "LIMIT", 0, a.limit)
-local ids, held, delayed, offset = {}, {}, {}, base()
+local ids, held, delayed = {}, {}, {}
 local due = whole((a.clock + s.maxMs) * 4096)
 for i = 1, #some, 2 do
   local id = some[i]
@@ -21,7 +22,8 @@ for i = 1, #some, 2 do
   end
   if isMeant then
     table.insert(ids, id)
-    table.insert(held, whole(offset + math.floor(tonumber(some[i + 1]) / SHIFTED)))
+    local priority = math.floor(tonumber(some[i + 1]) / SHIFTED)
+    table.insert(held, whole(orderAt(priority, priority >= BULK_FIRST)))
     table.insert(held, id)
     table.insert(delayed, due)
     table.insert(delayed, id)
@@ -64,26 +66,38 @@ if other then
   end
   redis.call("ZADD", heldOf .. other, unpack(moved))
 else
-  local last = tonumber(a.last)
-  if not s.shift then
-    local clock, _, own = virtualTime(bull, turns, a.project)
-    local first = redis.call("ZRANGEBYSCORE", held, "(0", "+inf", "WITHSCORES", "LIMIT", 0, 1)
-    local firstOrder = tonumber(first[2] or 0)
-    for i = #some - 1, 1, -2 do
-      if tonumber(some[i + 1]) > 0 then firstOrder = tonumber(some[i + 1]) end
+  separateLanes(bull, turns)
+  -- How far the orders of a lane are from its present line. Restores the line, distances included, but from virtual time on: neither
+  -- ahead of all others nor behind them.
+  local function shiftOf(bulk)
+    local field, floor = bulk and "bulkShift" or "shift", bulk and BULK_ORDER or 0
+    if not s[field] then
+      local lane = laneOf(turns, bulk)
+      local clock, _, own = virtualTime(bull, lane, a.project)
+      local function isMeant(order) return order > floor and (order >= BULK_ORDER) == bulk end
+      local most = bulk and "+inf" or "(" .. whole(BULK_ORDER)
+      local first = redis.call("ZRANGEBYSCORE", held, "(" .. whole(floor), most, "WITHSCORES", "LIMIT", 0, 1)
+      local firstOrder = tonumber(first[2] or floor)
+      for i = #some - 1, 1, -2 do
+        if isMeant(tonumber(some[i + 1])) then firstOrder = tonumber(some[i + 1]) end
+      end
+      s[field] = firstOrder - floor - base(bulk) - 1 - clock
+      redis.call("HSET", lane.tags, a.project, whole(math.max(own - s[field], clock)))
     end
-    -- Restores the line, distances included, but from virtual time on: neither ahead of all others nor behind them.
-    s.shift = firstOrder - base() - 1 - clock
-    redis.call("HSET", turns, a.project, whole(math.max(own - s.shift, clock)))
+    return s[field] + floor + base(bulk)
+  end
+  local function priorityAt(order)
+    local bulk = order >= BULK_ORDER
+    return laneOf(turns, bulk).first - 1 + math.min(math.max(order - shiftOf(bulk), 1), LANE_TAGS)
   end
   local ids, dues = {}, {}
   for i = 1, #some, 2 do table.insert(ids, some[i]) end
   dues = redis.call("ZMSCORE", bull .. "delayed", unpack(ids))
-  local offset, back, line = base(), {}, {}
+  local back, line = {}, {}
   for i, id in ipairs(ids) do
     if dues[i] then
       local job = bull .. id
-      local priority = math.min(math.max(tonumber(some[2 * i]) - offset - s.shift, 1), last)
+      local priority = priorityAt(tonumber(some[2 * i]))
       local known = redis.call("HGET", job, "heldSince")
       local since = tonumber(known or math.floor(tonumber(dues[i]) / 4096) - s.maxMs)
       redis.call("HINCRBY", job, "held", whole(math.max(a.clock - since, 0)))
@@ -97,12 +111,12 @@ else
     local count = redis.call("INCRBY", bull .. "pc", #back) - #back
     local scored = {}
     for i, id in ipairs(back) do
-      table.insert(scored, whole(line[i] * SHIFTED + (count + i) % SHIFTED))
+      table.insert(scored, scoreOf(line[i], (count + i) % SHIFTED))
       table.insert(scored, id)
     end
     redis.call("ZREM", bull .. "delayed", unpack(back))
     redis.call("ZADD", bull .. "prioritized", unpack(scored))
-    redis.call("ZADD", bull .. "marker", 0, "0")
+    wake(bull, false)
   end
 end
 local left = redis.call("ZCARD", held)

@@ -10,11 +10,14 @@
  * (milliseconds in suspensions that are over), `heldSince` (for the present one, if the archive itself was tried), `hits`,
  * `hitAt` and `hitBy` (when and at which workers a failure last counted).
  */
+import { LANE_LINES } from "../lanes/lines.ts"
+
 /** The beginning of all these scripts. */
-export const COMMON = `
+export const COMMON = `${LANE_LINES}
 local a = cjson.decode(ARGV[1])
 local suspensions, heldOf, ends, turns, bull = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local SHIFTED = 0x100000000
+-- Held bulk jobs are after all held live ones.
+local BULK_ORDER = 0x200000000000
 
 local function now()
   local t = redis.call("TIME")
@@ -33,8 +36,15 @@ local function writeOrDrop(name, s)
 end
 
 -- Turns are moved back now and then, but the order of held jobs is not.
-local function base() return tonumber(redis.call("HGET", turns, "base") or 0) end
-local function orderOf(id) return base() + tonumber(redis.call("HGET", bull .. id, "priority") or 0) end
+local function base(bulk) return tonumber(redis.call("HGET", laneOf(turns, bulk).tags, "base") or 0) end
+local function orderAt(priority, bulk)
+  if not bulk then return base(false) + priority end
+  return BULK_ORDER + base(true) + math.max(priority - BULK_FIRST + 1, 0)
+end
+local function orderOf(id)
+  separateLanes(bull, turns)
+  return orderAt(tonumber(redis.call("HGET", bull .. id, "priority") or 0), isBulk(bull .. id))
+end
 
 local function isOurs(id, token)
   return redis.call("GET", bull .. id .. ":lock") == token and redis.call("EXISTS", bull .. id) == 1

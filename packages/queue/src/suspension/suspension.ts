@@ -13,7 +13,6 @@
  */
 
 import { withDeadline } from "@unseal/archive/waiting"
-import { LAST_PRIORITY } from "../bullmq/inside.ts"
 import type { JobPayload } from "../jobs/job.ts"
 import { suspensionsKey } from "../names.ts"
 import type { RedisClient } from "../redis/client.ts"
@@ -154,7 +153,7 @@ export function createSuspensions(options: SuspensionOptions): Suspensions {
       )
       await setAside(name)
       for (let limit = FIRST_BATCH; !closed; limit = Math.min(2 * limit, PAGE)) {
-        const given = { name, limit, others, project: projectId, last: LAST_PRIORITY }
+        const given = { name, limit, others, project: projectId }
         if (Number(await script(RELEASE, given)) <= 0) break
         await connection.pexpire(`${suspensionsKey(queue)}:release:${name}`, 5_000)
         await new Promise((resolve) => setTimeout(resolve, BATCH_PAUSE_MS))

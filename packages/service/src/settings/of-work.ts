@@ -59,6 +59,12 @@ export const WORK_SETTINGS = {
     meaning:
       "how long the deployment's trouble (credentials, stores, keys, vendor) may hold an archive, in all suspensions together, before it is a dead letter",
   },
+  UNSEAL_BULK_SHARE: {
+    for: ["worker"],
+    default: "5",
+    meaning:
+      "how much of the work, by size, bulk archives get at least while live ones wait. With `0` they wait until no live archive does; what live ones leave is theirs in any case",
+  },
   UNSEAL_TAIL: {
     for: ["worker", "cli"],
     default: "keep",

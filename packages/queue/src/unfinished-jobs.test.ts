@@ -3,13 +3,13 @@ import { afterEach, expect, test } from "vitest"
 import { newPayload, useQueue } from "../../../test/harness/queue.ts"
 import { openDeadLetters } from "./dead-letters/dead-letters.ts"
 import { createProducer } from "./enqueue/producer.ts"
-import { readOldestJobs } from "./live-jobs.ts"
-import { countersKey, liveKey, queueKey } from "./names.ts"
+import { countersKey, queueKey, unfinishedKey } from "./names.ts"
 import { readQueueState } from "./observer/queue-state.ts"
 import { pauseQueue, resumeQueue } from "./pause.ts"
 import { type ConsumerOptions, createConsumer } from "./run/consumer.ts"
 import type { RunResult } from "./run/ending.ts"
 import { noteSweep } from "./sweep-note.ts"
+import { readOldestJobs } from "./unfinished-jobs.ts"
 
 const current = useQueue("live")
 const ends: (() => unknown)[] = []
@@ -17,14 +17,14 @@ afterEach(async () => {
   for (const end of ends.splice(0).reverse()) await end()
 })
 
-const oldest = () => readOldestJobs(current.client, current.name)
-const ids = () => current.client.zrange(liveKey(current.name), "0", "-1")
+const oldest = () => readOldestJobs(current.client, current.name, "live")
+const ids = () => current.client.zrange(unfinishedKey(current.name, "live"), "0", "-1")
 const soon = { timeout: 30_000 }
 const enqueue = async (projectId?: string, size?: number) =>
   (await current.producer.enqueue(newPayload(projectId, size === undefined ? {} : { size }))).jobId
 /** Makes a live job older. */
 const age = (jobId: string, seconds: number) =>
-  current.client.zincrby(liveKey(current.name), -1_000 * seconds, jobId)
+  current.client.zincrby(unfinishedKey(current.name, "live"), -1_000 * seconds, jobId)
 
 function consume(run: ConsumerOptions<RunResult>["run"]): void {
   const consumer = createConsumer<RunResult>({
