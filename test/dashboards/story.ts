@@ -82,7 +82,7 @@ export async function startStory(prometheus: Prometheus): Promise<Story> {
   const badDay = async (change: object) => {
     const answer = await fetch(`http://127.0.0.1:${system.simulator.ports.control}/bad-day`, {
       method: "PATCH",
-      headers: { "content-type": "application/json" },
+      headers: { "content-type": "application/json", connection: "close" },
       body: JSON.stringify(change),
     })
     if (!answer.ok) throw new Error(`the simulator answered ${answer.status}: ${await answer.text()}`)

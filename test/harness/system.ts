@@ -209,6 +209,13 @@ export async function startSystem(options: SystemOptions): Promise<System> {
       return store
     }
     const control = `http://127.0.0.1:${simulator.ports.control}/archives`
+    // Each on a connection of its own: the server may close an idle one just as a request goes out on it.
+    const ask = (url: string, { headers, ...init }: RequestInit = {}) =>
+      fetch(url, {
+        ...init,
+        headers: { ...headers, connection: "close" },
+        signal: AbortSignal.timeout(ANSWER_MS),
+      })
     return {
       projectId: PROJECT_ID,
       keyFile,
@@ -223,17 +230,16 @@ export async function startSystem(options: SystemOptions): Promise<System> {
       env: { ...redis.env, ...stores.env },
       startWorker,
       async record(wish) {
-        const response = await fetch(control, {
+        const response = await ask(control, {
           method: "POST",
           headers: { "content-type": "application/json" },
           body: JSON.stringify(wish),
-          signal: AbortSignal.timeout(ANSWER_MS),
         })
         if (response.status !== 202)
           throw new Error(`the simulator answered ${response.status}: ${await response.text()}`)
       },
-      archives: async () => (await (await fetch(control)).json()) as ArchiveSummary[],
-      archive: async (id) => (await (await fetch(`${control}/${id}`)).json()) as RecordedArchive,
+      archives: async () => (await (await ask(control)).json()) as ArchiveSummary[],
+      archive: async (id) => (await (await ask(`${control}/${id}`)).json()) as RecordedArchive,
       close,
     }
   } catch (error) {

@@ -79,6 +79,8 @@ The larger number counts. A worker that is stopped hands its archives back withi
 |---|--:|
 ${rows.map(([name, value]) => `| ${name} | ${value} |`).join("\n")}
 
+An archive that is handed back keeps its age. So where workers stop, the wait of the oldest rises for a moment.
+
 \`npm run test:scaling\` makes this run, with the real ingest, Redis, workers and Prometheus. It fails if an archive fails, if a stopped worker does not end with 0, or if the oldest archive waits longer than 15 minutes. Three things are made up:
 
 - Time ran ${scale.time} times as fast: these hours took ${minutes} minutes. The windows of Prometheus and of the queries are divided by ${scale.time}; those of the autoscaler are in the day's time. A worker does not start faster: each second of its start counts as ${scale.time} seconds, as if the cluster had to add a node first.
