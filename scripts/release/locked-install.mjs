@@ -54,7 +54,7 @@ function npm(folder, ...args) {
   execFileSync("npm", ["install", ...args, ...quiet], { cwd: folder, stdio: ["ignore", "ignore", "inherit"] })
 }
 
-/** Throws unless every package in the lockfile `path`, but for those called `own`, is in `lockfile` with the same content. */
+/** Throws unless every package in the lockfile `path`, except those called `own`, is in `lockfile` with the same content. */
 function demandLocked(path, lockfile, own) {
   const digests = new Map(packagesOf(lockfile).map(({ id, integrity }) => [id, integrity]))
   const strange = packagesOf(JSON.parse(readFileSync(path, "utf8")))

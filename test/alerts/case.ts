@@ -36,7 +36,7 @@ export interface Timeline {
   readonly phases: readonly [healthy: number, below: number, beyond: number, again: number]
   readonly cases: readonly Case[]
   readonly quiet?: readonly Quiet[]
-  /** Whether a deployment in which all is well is beside them, so that nothing is absent. */
+  /** Whether a healthy deployment runs beside them, so that nothing counts as absent. */
   readonly besideHealthy?: boolean
 }
 

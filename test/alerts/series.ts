@@ -117,7 +117,9 @@ export const HEALTHY: ReadonlyMap<string, Course> = new Map([
   ...onEach([OTHER], [["unseal_queue_observer", "", stays(0)]]),
 ])
 
-/** The healthy series that a part of its name names, with the other labels in their order; otherwise, the part is a whole name. */
+/**
+ * The healthy series whose name contains `part`, with the other labels in their order; if there is none, `part` is a whole name.
+ */
 export function seriesNamed(part: string): string {
   if (part.endsWith("}")) return part
   const [name, labels = ""] = part.split("{")

@@ -127,7 +127,7 @@ function relatedTo({ series }: Case): string[] {
 
 const EXPRESSIONS = rulesOf().flatMap(({ rules }) => rules.map(({ expr }) => expr))
 const metricOf = (series: string) => /^\w+/.exec(series)![0]
-/** Whatever else is a word in an expression is no metric of `HEALTHY`. */
+/** Other words in an expression are not metrics of `HEALTHY`. */
 const metricsIn = (expr: string): string[] => expr.match(/\w+/g) ?? []
 
 function inputOf(

@@ -1,8 +1,8 @@
 import type { SourceFile } from "./sources.ts"
 
 /**
- * The import cycles among `files`, types included: each as the paths along it, from a file back to itself. One is enough of
- * files that can all reach each other; when it is mended, the next one shows.
+ * The import cycles among `files`, types included: each as the paths along it, from a file back to itself. Of files that can all
+ * reach each other, one cycle is enough; when it is mended, the next one shows.
  */
 export function importCycles(files: readonly SourceFile[]): string[][] {
   const known = new Map(files.map((file) => [file.path, file]))

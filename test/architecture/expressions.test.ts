@@ -1,6 +1,7 @@
 /**
- * Expressions that backtrack: one answer of a few kB took an event loop's minutes, and with it every lock and every probe. Each
- * expression of the product is looked at by a tool; those that it can't prove are here, each with the reason why they are harmless.
+ * Expressions that backtrack: one answer of a few kB blocked an event loop for minutes, and with it every lock and every probe.
+ * Each expression of the product is looked at by a tool; those that it can't prove are here, each with the reason why they are
+ * harmless.
  */
 import { isSafe } from "redos-detector"
 import { describe, expect, it } from "vitest"
@@ -33,7 +34,7 @@ const HARMLESS: Readonly<Record<string, string>> = {
   "apps/ingest/src/body.ts": "each beginning, a semicolon, ends the attempt before it",
 }
 
-/** The simulator is asked by those who test, and stands in no production. */
+/** Only testers ask the simulator. It is not used in production. */
 const files = readSources().filter(
   ({ path, isTest }) => !isTest && /^(packages|apps)\/(?!simulator\/)/.test(path),
 )

@@ -119,7 +119,8 @@ export const RULES: readonly Rule[] = [
     broken: ["packages/archive/src/decrypt/archive.ts", "@unseal/vendor/client"],
   },
   {
-    reason: "the observer shows what the queue tells of itself: it knows no archive, no store and no vendor",
+    reason:
+      "the observer shows what the queue reports about itself: it knows no archive, no store and no vendor",
     where: /^packages\/observer\//,
     isForbidden: within(/^packages\/(?!(observer|queue|service)\/|archive\/src\/waiting\.ts$)/),
     broken: ["packages/observer/src/observer.ts", "@unseal/archive/store/open"],

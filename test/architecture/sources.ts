@@ -9,7 +9,7 @@ export interface Import {
   readonly specifier: string
   /** The file in the repository that it names, or the bare specifier of a package. */
   readonly target: string
-  /** `import type`, or all of its names are types: nothing of it is there at run time. */
+  /** `import type`, or all of its names are types: it does not exist at run time. */
   readonly typeOnly: boolean
 }
 

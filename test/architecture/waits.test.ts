@@ -1,6 +1,6 @@
 /**
  * Who waits by hand. A promise that is made by hand can be forgotten by whoever should settle it, and then somebody waits for ever:
- * each of these files says what ends the wait, at the latest. Everybody else waits by packages/archive/src/waiting.ts.
+ * each of these files says what ends the wait, at the latest. Everybody else waits with packages/archive/src/waiting.ts.
  */
 import { expect, it } from "vitest"
 import { readSources } from "./sources.ts"

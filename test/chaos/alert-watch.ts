@@ -55,7 +55,7 @@ export async function watchAlerts(world: World, expected: ExpectedAlerts): Promi
     scraped = ports.join()
     return ports.length
   }
-  /** Whether a process that has ended is still a target: Prometheus takes five seconds to see that it is none. */
+  /** Whether a process that has ended is still a target: Prometheus takes five seconds to drop it. */
   const isGone = (instance = "") =>
     instance !== "" &&
     !world.members.some(({ alive, ports }) => alive && instance === `127.0.0.1:${ports.admin}`)

@@ -10,7 +10,7 @@ export interface ExpectedAlerts {
   readonly may?: readonly string[]
   /** These may, too: they belong to how the row is set up, and not to its fault. */
   readonly setUp?: readonly string[]
-  /** The row's workers live for seconds, and Prometheus need not have scraped them: what must fire may not. */
+  /** The row's workers live for seconds, and Prometheus may never have scraped them: what else must fire need not. */
   readonly brief?: true
   /** Whose trouble the fault is. */
   readonly owner: "archive" | "deployment" | "vendor" | "nobody"

@@ -29,7 +29,7 @@ export interface CheckOptions {
   readonly redisTorn?: boolean
 }
 
-/** Checks every invariant but I7, which whoever waits for the end observes. */
+/** Checks every invariant except I7, which is observed by whoever waits for the end. */
 export async function check(world: World, options: CheckOptions = {}): Promise<Violation[]> {
   await world.versions.settled()
   const jobs = await readJobs(world)

@@ -1,4 +1,4 @@
-/** What a server does that not every S3 does, asked by signed requests: the facts behind the README's compatibility table. */
+/** What a server does that not every S3 does, asked by signed requests: the facts behind the table in docs/compatibility.md. */
 import { crc32 } from "node:zlib"
 import { sampleBytes } from "../conformance/suite/bytes.ts"
 import { ask, createBucket, type ForeignS3, PART } from "./foreign-store.ts"

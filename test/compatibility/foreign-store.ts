@@ -1,4 +1,6 @@
-/** A server that nobody here wrote, as the conformance suite wants it: whatever is not under test goes by signed requests. */
+/**
+ * A third-party server in the form that the conformance suite needs. Everything that is not under test goes by signed requests.
+ */
 import { mkdtemp, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"

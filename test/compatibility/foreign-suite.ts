@@ -20,10 +20,10 @@ export function describeForeign(
 
     describeStore("the S3 store", () => foreignStore(server, "conformance"), lacks)
 
-    it("has the abilities that the README says", async () => {
+    it("has the abilities that docs/compatibility.md says", async () => {
       expect(await probeAbilities(server)).toEqual(abilities)
     })
 
-    it("is decrypted from and to by the command line as by openssl", () => decryptByHand(server))
+    it("is read and written by the command line, with openssl's result", () => decryptByHand(server))
   })
 }

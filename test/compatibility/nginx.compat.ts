@@ -115,7 +115,7 @@ describe("nginx", () => {
     expectSameBytes(await readAll(store, "impatient.ts"), bytes)
   })
 
-  it("refuses a body that it finds too large with a page, which is no matter of trying again", async () => {
+  it("answers a body that is too large with a page, and that is not tried again", async () => {
     const store = await open("small")
     const bytes = sampleBytes("small", 2 * PART)
     const writer = await store.create("small.ts", bytes.length, PLAIN, never)
@@ -141,7 +141,7 @@ describe("nginx", () => {
   ]
   const OBJECT = { size: 16, etag: "any", metadata: {} }
   it.each(calls)(
-    "has a page for a server that is gone, which is a matter of trying again: %s",
+    "answers with a page when the server is gone, and that is tried again: %s",
     async (_, call) => {
       const failure = call(await open("gone"))
       await expect(failure).rejects.toMatchObject({ code: "ERR_STORE_UNAVAILABLE" })
@@ -149,6 +149,6 @@ describe("nginx", () => {
     },
   )
 
-  it("is passed by the command line as by openssl", () =>
+  it("gives the command line openssl's result", () =>
     decryptByHand(server, nginx.endpoints.buffered, { NODE_EXTRA_CA_CERTS: nginx.certificateFile }))
 })

@@ -46,7 +46,7 @@ export async function startRadosgw(): Promise<ForeignS3> {
       ...["osd_pool_default_pg_num = 4", "osd_pool_default_pgp_num = 4", "mon_max_pg_per_osd = 1000"],
       ...["osd_pool_default_pg_autoscale_mode = off", "osd_crush_chooseleaf_type = 0"],
       ...["mon_data_avail_warn = 1", "mon_data_avail_crit = 0"],
-      // A disk that asks the monitor for its place may ask too early when nobody authenticates, and gives up: it is told.
+      // A disk that asks the monitor for its place may ask too early when nobody authenticates, and then gives up. So it is told.
       ...["osd_class_update_on_start = false", "osd_crush_update_on_start = false"],
       ...["osd_objectstore = memstore", `osd_data = ${at("osd")}`, `mon_data = ${at("mon")}`],
       ...["memstore_device_bytes = 4294967296", `rgw_data = ${at("rgw")}`],

@@ -1,4 +1,4 @@
-/** Processes of servers that nobody here wrote, in the foreground, with a directory of their own. */
+/** Processes of third-party servers, in the foreground, with a directory of their own. */
 import { type ChildProcess, execFile, spawn } from "node:child_process"
 import { once } from "node:events"
 import { mkdtempSync, rmSync } from "node:fs"

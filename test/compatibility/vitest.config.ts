@@ -1,7 +1,7 @@
 import { join, resolve } from "node:path"
 import { defineConfig } from "vitest/config"
 
-/** Against servers that nobody here wrote. They are installed if need be, which takes minutes, so this is no part of `npm test`. */
+/** Against third-party servers. They are installed if need be, which takes minutes, so this is not part of `npm test`. */
 export default defineConfig({
   root: resolve(import.meta.dirname, "../.."),
   test: {

@@ -143,7 +143,7 @@ async function openDestination(
   return { store, token: `multipart:${UploadId}:${partSize}` }
 }
 
-test.each<StoreKind>(["s3", "azure", "file"])("an upload of 0.1.0 on %s is gone on with", async (kind) => {
+test.each<StoreKind>(["s3", "azure", "file"])("an upload of 0.1.0 on %s is resumed", async (kind) => {
   const old = checkpoints[kind]
   const upload = JSON.parse(old.fields.upload!)
   const { plaintextSize, partSize } = upload

@@ -30,7 +30,7 @@ function argumentsAt(code: string, start: number): string[] {
   return found
 }
 
-/** The messages in `code`, where `…` stands for what is filled in. A message that is no text there is missing. */
+/** The messages in `code`, where `…` stands for what is filled in. A message that is not a text there is missing. */
 function messagesIn(code: string): string[] {
   const withoutComments = code.replace(/\/\*[\s\S]*?\*\/|^\s*\/\/.*$/gm, "")
   return [...withoutComments.matchAll(CALL)].flatMap(({ 0: call, index }) => {

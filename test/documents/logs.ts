@@ -50,7 +50,7 @@ export const LOG_EVENTS: readonly LogEvent[] = [
     "unhandled rejection": ["err"],
   }),
   ...of("fatal or warn", SERVERS, { "redis may lose jobs": ["problem", "err"] }),
-  ...of("warn", ALL, { "a library complains": ["text", "err"] }),
+  ...of("warn", ALL, { "a library printed a warning": ["text", "err"] }),
   ...of("info", WITH_REDIS, { "redis connected": ["role"] }),
   ...of("info", SERVERS, {
     "redis takes work again": ["seconds"],
@@ -72,7 +72,7 @@ export const LOG_EVENTS: readonly LogEvent[] = [
   }),
   ...of("warn", SERVERS, {
     "a setting of opentelemetry can't be used": ["warning"],
-    "opentelemetry complains": ["text"],
+    "opentelemetry printed a warning": ["text"],
     "spans are lost": ["lost", "reason", "err"],
   }),
   ...of("info", SERVERS, { "spans are exported again": ["lost"] }),

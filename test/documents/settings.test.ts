@@ -1,4 +1,7 @@
-/** Who reads a setting is tried out: with another value of it, each process that reads it comes out different, or refuses it. */
+/**
+ * Finds out by trying who reads a setting: with another value, each process that reads it gives another result, or refuses the
+ * value.
+ */
 import { generateKeyPairSync } from "node:crypto"
 import { ConfigurationError } from "@unseal/service/settings/configuration-error"
 import type { Environment, ProcessName } from "@unseal/service/settings/settings"
@@ -27,7 +30,7 @@ const BASE: Environment = {
   ...{ UNSEAL_CONSOLE_PROXY_HEADER: "X-User", UNSEAL_CONSOLE_PROXY_NETWORKS: "10.0.0.0/8" },
   SIMULATOR_API_SECRET: "0123456789abcdef",
 }
-/** No value of any setting but of those that take any text. */
+/** Not a value of any setting, except of those that take any text. */
 const OTHER = "\u0001 ://"
 
 let cli: Cli

@@ -1,4 +1,4 @@
-/** A collector of traces: it takes OTLP over HTTP, as JSON, and shows what came as trees. */
+/** A collector of traces: it takes OTLP over HTTP, as JSON, and shows what it received as trees. */
 import { once } from "node:events"
 import { createServer, type ServerResponse } from "node:http"
 import type { AddressInfo } from "node:net"
@@ -26,7 +26,7 @@ export interface OtlpReceiver {
   /** The environment of a process that sends its spans here, soon. */
   readonly env: Readonly<Record<string, string>>
   readonly spans: readonly ReceivedSpan[]
-  /** Every body that came. */
+  /** Every body that was received. */
   readonly bodies: readonly string[]
   requests(): number
   close(): Promise<void>

@@ -36,7 +36,7 @@ export async function schemaProblems(objects: readonly KubernetesObject[]): Prom
   return problems
 }
 
-/** What the compiler says of `objects` as literals of their types: above all, of fields that do not exist. */
+/** What the compiler says about `objects` as literals of their types, above all about fields that do not exist. */
 export async function typeProblems(objects: readonly KubernetesObject[]): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), "unseal-typed-"))
   try {

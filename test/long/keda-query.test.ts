@@ -32,7 +32,7 @@ test("KEDA's queries see what waits, on a Prometheus that scrapes a running work
   await expect.poll(bytes, { timeout: 60_000 }).toBe(0)
   expect(await age()).toBe(0)
 
-  // The worker is frozen out of its work by a pause; what Prometheus sees then is 0, although two archives wait.
+  // A pause keeps the worker from its work. Prometheus then sees 0, although two archives wait.
   await cli("queue", "pause")
   await system.record({ size: SIZE, exact: true, count: 2 })
   const redis = new Redis(system.redis.url)

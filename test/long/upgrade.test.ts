@@ -25,7 +25,7 @@ let system: System
 let redis: Redis
 const children: ChildProcess[] = []
 
-/** The earlier code, with the packages that are installed here but for the workspaces' own. */
+/** The earlier code, with the packages that are installed here, except the workspaces' own. */
 async function checkOut(): Promise<void> {
   const tar = join(directory, "code.tar")
   await run("git", ["-C", ROOT, "archive", "--output", tar, EARLIER])
@@ -87,7 +87,7 @@ async function loseCallbacks(all: boolean): Promise<void> {
   expect(response.status).toBe(200)
 }
 
-/** Records archives, of which nobody is told. */
+/** Records archives, and tells nobody. */
 async function recordQuietly(count: number): Promise<string[]> {
   const before = new Set((await system.archives()).map(({ id }) => id))
   await loseCallbacks(true)

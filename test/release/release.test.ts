@@ -69,7 +69,7 @@ describe("npm run release -- --dry-run", () => {
   })
 })
 
-describe("a release that is no dry run is refused", () => {
+describe("a release that is not a dry run is refused", () => {
   const clone = mkdtempSync(join(tmpdir(), "unseal-release-test-"))
   beforeAll(() => run("git", ["clone", "--quiet", "--shared", root, clone]))
   afterAll(() => rmSync(clone, { recursive: true, force: true }))

@@ -42,6 +42,6 @@ test("give the stores a limit of silence that a test can wait for", () => {
 
 test("can't name an unknown protection", () => {
   expect(problemsOf({ RIG_PROTECTIONS_OFF: "fense" })).toEqual([
-    expect.stringContaining("names fense, which is none of"),
+    expect.stringContaining("names fense, which is not one of"),
   ])
 })

@@ -41,7 +41,7 @@ export function readRigSettings(env: Environment = process.env): RigSettings {
   const names = off?.split(",").map((name) => name.trim()) ?? []
   const protectionsOff = PROTECTIONS.filter((protection) => names.includes(protection))
   for (const name of names.filter((name) => !PROTECTIONS.includes(name as Protection)))
-    problems.push(`RIG_PROTECTIONS_OFF names ${name}, which is none of ${PROTECTIONS.join(", ")}`)
+    problems.push(`RIG_PROTECTIONS_OFF names ${name}, which is not one of ${PROTECTIONS.join(", ")}`)
   const limits = watchdog === undefined ? undefined : parseWatchdog(watchdog)
   if (limits === null)
     problems.push("RIG_WATCHDOG must be LIMIT:GRACE:CHECK in milliseconds, as in 3000:1000:100")

@@ -1,4 +1,4 @@
-/** The network of one worker: an HTTP proxy that lets so many bytes a second through, each way. */
+/** The network of one worker: an HTTP proxy that limits the bytes per second, each way. */
 import { Agent, createServer, request as forward } from "node:http"
 import type { AddressInfo } from "node:net"
 import { Transform } from "node:stream"

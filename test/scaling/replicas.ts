@@ -27,7 +27,7 @@ interface Replica {
   readonly link: Link
 }
 
-/** `changed` is called with the workers that listen whenever they are others. */
+/** `changed` is called with the workers that listen, whenever these change. */
 export function createReplicas(
   system: Pick<System, "startWorker">,
   bytesPerSecond: number,

@@ -1,8 +1,8 @@
 /**
- * `npm run test:scaling`: two hours with a morning's peak, in ten minutes (`--speed` 12). Everything is real but two: time runs faster, and
- * a small controller stands for Kubernetes. It asks a real Prometheus with the queries of k8s/components/keda, follows the
- * autoscaler's rules, and starts and stops worker processes. `--from` and `--to` take a part of them, and `--write` puts
- * the result into docs/scaling.md. It always ends by itself.
+ * `npm run test:scaling`: two hours with a morning's peak, in ten minutes (`--speed` 12). Everything is real, with two
+ * exceptions: time runs faster, and a small controller stands for Kubernetes. It asks a real Prometheus with the queries of
+ * k8s/components/keda, follows the autoscaler's rules, and starts and stops worker processes. `--from` and `--to` take a part of
+ * them, and `--write` puts the result into docs/scaling.md. It always ends by itself.
  */
 import { readFileSync } from "node:fs"
 import { parseArgs } from "node:util"

@@ -61,7 +61,7 @@ async function filesBelow(directory: string): Promise<[string, Buffer][]> {
   return Promise.all(paths.map(async (path): Promise<[string, Buffer]> => [path, await readFile(path)]))
 }
 
-/** What is leaked of `things`, with where. */
+/** Which of `things` have leaked, and where. */
 const leaked = (place: string, things: readonly (readonly [string, string | Buffer])[]) =>
   things.flatMap(([name, bytes]) =>
     leaks(place, search(Buffer.from(bytes as string))).map((leak) => `${name}: ${leak}`),
@@ -136,7 +136,7 @@ describe("after success, failure, retries, hand-back and kill, no secret is", ()
     expect(leaked("redis", outside)).toEqual([])
     const data = fields.filter(([, name]) => name === "data").map(([key, , value]) => [key, value] as const)
     expect(leaked("redis: job data", data)).toEqual([])
-    // What is done needs its password no more.
+    // A finished archive no longer needs its password.
     const done = new Set(await system.client.zrange("{unseal}:unseal:completed", 0, "-1"))
     expect(done.size).toBeGreaterThan(0)
     for (const [key, value] of data) {

@@ -15,7 +15,7 @@ export async function searchMemory(pid: number, search: Searcher): Promise<strin
     for (const region of writableRegions(maps))
       for (const { start, end } of await usedRanges(pageMap, region))
         for (let at = start; at < end; at += CHUNK_SIZE) {
-          // With so much of the next chunk that a secret across the border is found.
+          // With enough of the next chunk to find a secret across the border.
           const chunk = Buffer.allocUnsafe(Math.min(CHUNK_SIZE + LONGEST_NEEDLE, end - at))
           const bytesRead = await memory.read(chunk, 0, chunk.length, at).then(
             (result) => result.bytesRead,

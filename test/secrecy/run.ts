@@ -41,7 +41,7 @@ export const live = (): [string, AppProcess][] => [
   ["ingest by token", ingestByToken],
   ["worker", worker],
 ]
-/** All that was said, by who said it. */
+/** Everything that was said, and who said it. */
 export const said: [string, string | Buffer][] = []
 export const processes: [string, AppProcess][] = []
 const wrapped: string[] = []

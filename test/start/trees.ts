@@ -69,7 +69,7 @@ function createTree(): string {
   return tree
 }
 
-/** What a pull does that brings another version of the package. */
+/** Does what a pull does that brings another version of the package. */
 export function pin(tree: string, version: string): void {
   const write = (path: string, content: object) => writeFileSync(join(tree, path), JSON.stringify(content))
   const root = { name: "tree", version: "1.0.0", private: true, workspaces: ["member"] }

@@ -203,7 +203,7 @@ describe("unseal storage", () => {
     const uploads = () =>
       customer.vendor.s3.operations.entries().map(({ operation, key }) => ({ operation, key }))
     const before = uploads().length
-    // Neither may have a say: the vendor will have the options' credentials alone.
+    // Neither may have an effect: the vendor will have only the options' credentials.
     const env = {
       AWS_ACCESS_KEY_ID: "other",
       AWS_SECRET_ACCESS_KEY: "other",

@@ -73,7 +73,7 @@ describe("the control API", () => {
     ["not JSON", "size=1", "not JSON"],
     ["no size", {}, "size"],
     ["a size below 0", { size: -1 }, "size"],
-    ["an exact size that is no multiple of 16", { size: 17, exact: true }, "multiple of 16"],
+    ["an exact size that is not a multiple of 16", { size: 17, exact: true }, "multiple of 16"],
     ["a count of 0", { size: 1, count: 0 }, "count"],
     ["an unknown tail", { size: 1, tail: "long" }, "tail"],
     ["an unknown member", { size: 1, sise: 2 }, "sise"],

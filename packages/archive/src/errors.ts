@@ -41,7 +41,7 @@ export const ERROR_CODES = {
     owner: "archive",
     meaning: "no private key of the project unwraps the password",
     remedy:
-      "put the private key of the certificate that was registered when the archive was recorded into the project's key directory, then redrive",
+      "put the private key into the project's key directory (its certificate is the one that was registered when the archive was recorded), then redrive",
   },
   ERR_KEY_INVALID: {
     kind: "permanent",

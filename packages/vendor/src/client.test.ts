@@ -69,7 +69,7 @@ describe("an archive", () => {
   it.each([
     ["no JSON", "canary-password {"],
     ["no archive", { items: [] }],
-    ["an id that is none", archive("../../etc/passwd", { password: "canary-password" })],
+    ["an id that is not one", archive("../../etc/passwd", { password: "canary-password" })],
     ["an endless status", archive(ARCHIVE, { status: "x".repeat(65) })],
   ])("is not understood, and not quoted, if the answer is %s", async (_, body) => {
     vendor.answers = [{ body }]
@@ -182,7 +182,7 @@ describe("a GET", () => {
     ["5xx", { status: 503 }],
     ["429", { status: 429, headers: { "retry-after": "0" } }],
     ["broken connections", { reset: true }],
-  ])("is given up after so many attempts that ended in %s", async (_, response) => {
+  ])("is given up after a number of attempts that ended in %s", async (_, response) => {
     vendor.answers = [response]
     await expect(ask({ attempts: 4 })).rejects.toMatchObject({ code: "ERR_STORE_UNAVAILABLE" })
     expect(requests).toHaveLength(4)

@@ -40,7 +40,7 @@ export const QUEUE_CASES: readonly Case[] = [
     ...{ severity: "warning", owner: "deployment", labels: {} },
     series: {
       unseal_queue_paused: [stays(0), stays(1)],
-      // A pause is no wait for a worker.
+      // While the queue is paused, nothing waits for a worker.
       unseal_queue_oldest_seconds: [stays(20), stays(40 * 60)],
     },
     summary: "Deployment: the queue has been paused for half an hour",

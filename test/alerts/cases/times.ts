@@ -1,4 +1,4 @@
-/** What depends on what was, a few minutes, a day or a week ago. */
+/** Alerts that depend on the past: a few minutes, a day or a week ago. */
 import { type Case, grows, PROJECT, stays } from "../case.ts"
 
 export const FORGOTTEN: readonly Case[] = [

@@ -17,7 +17,7 @@ async function faketime(): Promise<string> {
   })
   const found = LIBRARIES.find((path) => existsSync(path))
   if (found === undefined)
-    throw new Error(`faketime is there, its library is none of ${LIBRARIES.join(", ")}`)
+    throw new Error(`faketime is installed, but its library is not one of ${LIBRARIES.join(", ")}`)
   return found
 }
 

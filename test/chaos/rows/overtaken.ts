@@ -1,4 +1,4 @@
-/** Two runs of which only one may have an effect. */
+/** Two runs, and only one of them may have an effect. */
 
 import { inWorld, type Row, scaled, until } from "../row.ts"
 import type { Tracked } from "../world/archives.ts"
@@ -63,7 +63,7 @@ export const lockLost: Row = {
 
 /**
  * One archive has two jobs (its password was encrypted twice), and its source is replaced between their reads. That makes two
- * plaintexts, of which the key may have only one. Meanwhile the first run stands between its fence and its commit.
+ * plaintexts, and the key may have only one of them. Meanwhile the first run stands between its fence and its commit.
  */
 export const twoContents: Row = {
   name: "two-contents",

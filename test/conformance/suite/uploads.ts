@@ -265,7 +265,7 @@ export function describeUploads(given: () => StoreUnderTest, lacks: readonly Lac
       }
     })
 
-    it("are none when everything is complete or aborted", async () => {
+    it("are all gone when everything is complete or aborted", async () => {
       for await (const upload of store.openUploads(never)) expect(upload).toBeUndefined()
     })
   })

@@ -1,4 +1,4 @@
-/** Two workers of one queue, of which one sees trouble that the other does not, or sees it later. */
+/** Two workers of one queue. One sees trouble that the other does not see, or sees later. */
 import { writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import { readAccounts } from "@unseal/queue/accounting"
@@ -25,7 +25,7 @@ interface ProjectEntry {
   readonly keys: string
 }
 
-/** A worker that sees both projects, but for `SICK` as `differently` says. */
+/** A worker for both projects. It sees `SICK` as `differently` says. */
 async function startWorker(
   name: string,
   differently: Partial<ProjectEntry>,

@@ -153,7 +153,7 @@ describe("a Redis that answers with refusals", () => {
       expect(worker.running()).toBe(true)
       await admin.config("SET", ...end)
       await until(async () => (await readiness(worker)).status === "ready", 30)
-      // Before and after, a Redis on a busy machine may be slow for a moment, which is told as well.
+      // Before and after, a Redis on a busy machine may be slow for a moment, which is reported as well.
       const said = (message: string) => worker.log.slice(before).filter(({ msg }) => msg === message)
       await until(() => said("redis takes work again").length > 0)
       expect(said("redis takes no work; everything waits for it")).toHaveLength(1)
@@ -240,7 +240,7 @@ describe("a user of Redis", () => {
       await ingest.stop()
       for (const process of [worker, ingest]) {
         expect(process.stderr()).toBe("")
-        const complaints = process.log.filter(({ msg }) => msg === "a library complains")
+        const complaints = process.log.filter(({ msg }) => msg === "a library printed a warning")
         expect(complaints.length).toBe(more.length > 0 ? 1 : 0)
       }
     } finally {

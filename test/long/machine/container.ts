@@ -133,7 +133,7 @@ async function makeMountPoint(source: string, target: string): Promise<void> {
   await writeFile(target, "", { flag: "a" })
 }
 
-/** `unshare` has one child: process 1 of the new namespace. It is ours once it is no shell any more. */
+/** `unshare` has one child: process 1 of the new namespace. It is ours once it is not a shell any more. */
 async function firstProcess(child: ChildProcess, exited: Promise<number>, log: string[]): Promise<number> {
   let code: number | undefined
   exited.then((ended) => {
@@ -145,7 +145,7 @@ async function firstProcess(child: ChildProcess, exited: Promise<number>, log: s
     const pid = Number.parseInt(own, 10)
     if (pid > 0) {
       const status = await readFile(`/proc/${pid}/status`, "utf8").catch(() => "")
-      // Whoever still has rights is on the way.
+      // A process that still has rights is still being set up.
       if (/^CapBnd:\t0+$/m.test(status) && !/^Name:\t(sh|env|setpriv|chroot)$/m.test(status)) return pid
     }
     await sleep(20)

@@ -1,4 +1,4 @@
-// Answers for the names in the file that is named (a JSON object of lists of addresses), on the address that is named, as an
+// Answers for the names in the given file (a JSON object of lists of addresses), on the given address, as an
 // engine's own name server does for the services of a compose file.
 import { createSocket } from "node:dgram"
 import { readFileSync } from "node:fs"

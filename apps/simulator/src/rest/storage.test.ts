@@ -137,7 +137,7 @@ describe("a storage", () => {
     ["another sse", () => target({ config: { ...target().config, sse: "kms" } })],
     ["an endpoint without a protocol", () => target({ config: { ...target().config, endpoint: "host" } })],
     ["another fallback", () => target({ fallback: "maybe" })],
-    ["a certificate that is none", () => target({ certificate: "canary" })],
+    ["a certificate that is not one", () => target({ certificate: "canary" })],
     ["a certificate of 3072 bits", () => target({ certificate: large() })],
     ["a certificate that is not of RSA", () => target({ certificate: ec() })],
     ["another content type", target, "text/plain"],

@@ -1,4 +1,4 @@
-/** Two workers, of which one was never given what it needs. */
+/** Two workers. One was never given what it needs. */
 import { randomUUID } from "node:crypto"
 import { copyFile, link, mkdir, mkdtemp, readFile, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"

@@ -7,7 +7,7 @@ const never = new AbortController().signal
 const OBJECT = { key: "k", size: 3, etag: "e", metadata: {} }
 const unavailable = new UnsealError("ERR_STORE_UNAVAILABLE", "as the test wants")
 
-/** A store of which only `methods` are called, and what is told of its requests, without their times. */
+/** A store with only `methods`, and what is reported about its requests, without their times. */
 function observed(methods: Partial<ArchiveStore>) {
   const told: Pick<StoreRequest, "operation" | "outcome">[] = []
   const store = withObservedRequests(methods as ArchiveStore, ({ seconds, ...request }) => {

@@ -19,12 +19,14 @@ import type { Ending, RunResult } from "./ending.ts"
 import { createJudge, HANDED_BACK, type JudgeOptions } from "./judge.ts"
 import type { JobLock, LockLostError } from "./lock.ts"
 
-/** The reason of an abort that is no failure: the process ends, and the job goes back. */
+/** The reason of an abort that is not a failure: the process ends, and the job goes back. */
 export class ShutdownReason extends Error {
   override readonly name = "ShutdownReason"
 }
 
-/** The reason of an abort that is no failure: the run waits for a side that its project is suspended for, so the job is held. */
+/**
+ * The reason of an abort that is not a failure: the run waits for a side that its project is suspended for, so the job is held.
+ */
 export class SuspendedReason extends Error {
   override readonly name = "SuspendedReason"
 }

@@ -7,7 +7,12 @@ describe("the sender of a request", () => {
     proxies.peerOf({ socket: { remoteAddress } as never, headersDistinct }).address
 
   it.each<[string, string, Record<string, string[]>, string]>([
-    ["is the peer, if that is no proxy", "192.0.2.1", { "x-forwarded-for": ["198.51.100.7"] }, "192.0.2.1"],
+    [
+      "is the peer, if that is not a proxy",
+      "192.0.2.1",
+      { "x-forwarded-for": ["198.51.100.7"] },
+      "192.0.2.1",
+    ],
     ["is the proxy itself where it names nobody", "10.0.0.1", {}, "10.0.0.1"],
     [
       "is whom the proxy names, on an IPv6 socket too",

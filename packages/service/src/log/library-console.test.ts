@@ -17,8 +17,8 @@ test("a library's output becomes a log line, once, and nothing goes to stderr", 
   for (let times = 0; times < 3; times++) console.warn("no ready check:", "NOPERM")
   console.error("another")
   expect(lines).toMatchObject([
-    { level: "warn", msg: "a library complains", text: "no ready check: NOPERM" },
-    { level: "warn", msg: "a library complains", text: "another" },
+    { level: "warn", msg: "a library printed a warning", text: "no ready check: NOPERM" },
+    { level: "warn", msg: "a library printed a warning", text: "another" },
   ])
   expect(stderr).not.toHaveBeenCalled()
   stderr.mockRestore()

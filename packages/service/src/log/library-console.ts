@@ -17,7 +17,7 @@ export function logConsole(logger: Pick<Logger, "warn">): void {
     const kind = `${text} ${err}`
     if (said.has(kind) || said.size >= MAX_TEXTS) return
     said.add(kind)
-    logger.warn({ ...(text !== "" && { text }), ...(err && { err }) }, "a library complains")
+    logger.warn({ ...(text !== "" && { text }), ...(err && { err }) }, "a library printed a warning")
   }
   console.warn = say
   console.error = say

@@ -88,7 +88,7 @@ export const serverMode = (info: string): string | undefined =>
   /^(?:redis|server)_mode:(\w+)/m.exec(info)?.[1]
 
 async function wrongForm(redis: RedisClient, { form }: RedisLocation): Promise<string | null> {
-  // A user who may not ask gets no answer, and that is no problem.
+  // A user who may not ask gets no answer, which is not a problem.
   const info = (await redis.info("server").catch(() => "")) as string
   const mode = serverMode(info)
   if (form !== "cluster" && mode === "cluster") return "is a node of a cluster: write redis-cluster://"

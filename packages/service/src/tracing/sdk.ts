@@ -50,7 +50,7 @@ export async function createTracing(
 ): Promise<Tracing> {
   const limited = rateLimited(logger, COMPLAINTS_PER_SECOND)
   const complain = (text: string) =>
-    limited("warn", "opentelemetry", { text: withoutQueries(text) }, "opentelemetry complains")
+    limited("warn", "opentelemetry", { text: withoutQueries(text) }, "opentelemetry printed a warning")
   const silent = () => {}
   diag.setLogger(
     { error: complain, warn: complain, info: silent, debug: silent, verbose: silent },

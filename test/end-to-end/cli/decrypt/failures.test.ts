@@ -85,7 +85,7 @@ describe("unseal decrypt fails with its own code, message and exit status, and l
       () => ["plaintext.enc", "--password", good],
     ],
     [
-      "a callback that is no JSON",
+      "a callback that is not JSON",
       1,
       /ERR_JOB_INVALID: .*rubbish\.json is not JSON/,
       () => ["good.enc", "--callback", path("rubbish.json")],

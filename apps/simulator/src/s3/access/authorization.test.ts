@@ -141,7 +141,7 @@ describe("the published GET object request", () => {
       withHeader("Authorization", "AWS4-HMAC-SHA256 Credential=a/b/c/s3/aws4_request"),
       "AuthorizationHeaderMalformed",
     ],
-    ["a date that is none", withHeader("x-amz-date", "20130524T250000Z"), "AccessDenied"],
+    ["a date that is not one", withHeader("x-amz-date", "20130524T250000Z"), "AccessDenied"],
     ["a date of another day", withHeader("x-amz-date", "20130525T000000Z"), "AuthorizationHeaderMalformed"],
   ])("is refused with %s", (_, altered, code) => {
     expect(verdict(altered)).toBe(code)

@@ -132,7 +132,7 @@ describe("AWS's published chunked bodies", () => {
       alter(SIGNED_BODY, /;chunk-signature=\w+/.exec(SIGNED_BODY.toString("latin1"))![0], ""),
       "IncompleteBody",
     ],
-    ["a size that is none", alter(SIGNED_BODY, "10000;", "1000g;"), "IncompleteBody"],
+    ["a size that is not a number", alter(SIGNED_BODY, "10000;", "1000g;"), "IncompleteBody"],
     ["a line without end", Buffer.alloc(100_000, "1"), "IncompleteBody"],
   ])("is refused with %s", async (_, body, code) => {
     expect(await decode(body, { signer: PLAIN_SIGNER(), trailers: [] })).toBe(code)

@@ -115,7 +115,7 @@ const regressions: [fact: string, first: Content, steps: readonly Step[]][] = [
     [{ do: "run", options: { ...usual, announced: true, tail: "trim", existing: "fail" } }],
   ],
   [
-    "an upload that was cut short is not gone on with from another version of the same size",
+    "an upload that was cut short is not resumed from another version of the same size",
     { blocks: 141 },
     [
       {

@@ -194,7 +194,7 @@ describe("decryptArchive", () => {
 
     it.each([
       ["whose password is of another key", foreign, "ERR_NO_MATCHING_KEY"],
-      ["that is no whole number of blocks", encryptedPassword, "ERR_CIPHERTEXT_INVALID"],
+      ["that is not a whole number of blocks", encryptedPassword, "ERR_CIPHERTEXT_INVALID"],
       ["whose destination does not answer", encryptedPassword, "ERR_STORE_UNAVAILABLE"],
       ["that is committed already", encryptedPassword, undefined],
     ])("are released for an archive %s", async (title, password, code) => {

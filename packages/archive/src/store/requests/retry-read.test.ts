@@ -33,7 +33,7 @@ describe("a read", () => {
 
   it.each([
     ["4 KiB a second is progress", 999, true],
-    ["less than 4 KiB a second is none, however many bytes came", 1_001, false],
+    ["less than 4 KiB a second is not progress, however many bytes came", 1_001, false],
   ])("that gives bytes before each failure: %s", async (_, msForEach, isProgress) => {
     // 4 KiB for each try, and `msForEach` until it fails.
     const size = 9 * 4_096
