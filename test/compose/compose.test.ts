@@ -151,6 +151,7 @@ describe("docker-compose.yml", () => {
     ).toEqual([
       ["ingest", admin.ingest],
       ["worker", admin.worker],
+      ["console", admin.console],
     ])
     for (const [, { environment = {} }] of own) {
       const url = environment.SIMULATOR_CALLBACK_URL

@@ -51,6 +51,27 @@ const suspend = (project: string, side: string) =>
     }),
   )
 
+describe("two replicas", () => {
+  it("serve one user with one session; an action is known where it was done, and elsewhere the page says so", async () => {
+    await start()
+    await giveDeadLetters(current, 2, "100001", 1_000_000, REASON)
+    const other = await startConsoleApp(current, { writes: true })
+    try {
+      const headers = app.as("otto")
+      await confirm("/redrive?code=ERR_NO_MATCHING_KEY", headers)
+      const led = /href="(\/actions\/[^"]+)"/.exec(await page("/actions", headers))![1]!
+      expect(await page(led, headers)).toContain("2 of 2 done")
+      const elsewhere = await other.get(led, headers)
+      expect(elsewhere.status).toBe(404)
+      expect(await elsewhere.text()).toContain("or another replica did it")
+      // What was done is the same everywhere: it is in Redis.
+      expect(await (await other.get("/archives/dead", headers)).text()).toContain('Dead letters <span class="total">0</span>')
+    } finally {
+      await other.close()
+    }
+  })
+})
+
 describe("redriving", () => {
   it("asks first, with how many; then redrives those of the code and project, and no others", async () => {
     await start()

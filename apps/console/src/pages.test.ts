@@ -102,6 +102,7 @@ describe("the pages", () => {
     const text = await page(`/jobs/${jobId}`)
     expect(text).toContain("Nothing: it is decrypted")
     expect(text).toContain("<dd>a/archive.ts</dd>")
+    expect(text).toContain('<code>archive.json</code>, is at <span class="id">a/archive.json</span>')
     expect(text).toContain("What is not known here")
   })
 

@@ -1,4 +1,5 @@
 /** `/jobs/ID`: one archive's history, as far as the queue remembers it. */
+import { recordKeyOf } from "@unseal/archive/record/record"
 import type { ArchiveJob } from "@unseal/queue/jobs/archive-jobs"
 import { FAILURES } from "@unseal/queue/run/ending"
 import type { Visitor } from "../access/visitor.ts"
@@ -179,7 +180,7 @@ function recordOf({ result, state, jobId, archiveId }: ArchiveJob): Html {
       value,
     ]) => html`<div><dt>${names[name] ?? name}</dt><dd>${typeof value === "number" ? number(value) : String(value)}</dd></div>
 `,
-  )}</dl><p>The record itself, <code>archive.json</code>, is beside the plaintext: ${show}</p>`
+  )}</dl><p>The record itself, <code>archive.json</code>, is ${typeof result.destinationKey === "string" ? html`at <span class="id">${recordKeyOf(result.destinationKey)}</span>` : "beside the plaintext"}: ${show}</p>`
 }
 
 function unknownOf({ state, attempts }: ArchiveJob): Content[] {
