@@ -18,7 +18,7 @@ export function errorsDocument(): string {
   const rows = (Object.keys(FAILURES) as FailureCode[]).map((name) => [
     `<a id="${name}"></a>${code(name)}`,
     FAILURES[name].kind,
-    isOfTable(name) ? ERROR_CODES[name].owner : "archive",
+    FAILURES[name].owner,
     inTheQueue(name),
     FAILURES[name].meaning,
     FAILURES[name].remedy,

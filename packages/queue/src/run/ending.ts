@@ -1,26 +1,38 @@
-import { ERROR_CODES, type ErrorKind, isUnsealError, type Side } from "@unseal/archive/errors"
+import {
+  ERROR_CODES,
+  type ErrorKind,
+  type ErrorOwner,
+  isUnsealError,
+  type Side,
+} from "@unseal/archive/errors"
 import { RunStuckError } from "../watch/watchdog.ts"
 import { archivedWaitDelayMs, objectWaitDelayMs } from "./backoff.ts"
 
-/** Every code that a run may fail with: those of the table, and three that only the queue knows. */
+/**
+ * Every code that a run may fail with: those of the table, and three that only the queue knows. These are about workers and bugs, so
+ * the deployment owns them; they suspend no project.
+ */
 export const FAILURES = {
   ...ERROR_CODES,
   ERR_STALLED: {
     kind: "permanent",
+    owner: "deployment",
     meaning: "workers died or froze again and again while they had this job",
     remedy: "find in their logs what kills or blocks them (a memory limit, restarts, a loop), then redrive",
   },
   ERR_RUN_STUCK: {
     kind: "transient",
+    owner: "deployment",
     meaning: "a run was aborted because nothing moved for minutes",
     remedy: "check what the message names: a store, a disk or a key directory",
   },
   ERR_UNEXPECTED: {
     kind: "transient",
+    owner: "deployment",
     meaning: "an error that Unseal has no code for",
     remedy: "report it, with its stack from the worker's log",
   },
-} as const satisfies Record<string, { kind: ErrorKind; meaning: string; remedy: string }>
+} as const satisfies Record<string, { kind: ErrorKind; owner: ErrorOwner; meaning: string; remedy: string }>
 
 export type FailureCode = keyof typeof FAILURES
 
