@@ -43,12 +43,14 @@ export interface PrometheusOptions {
   readonly lookbackMs?: number
   /** The port of an Alertmanager on this machine. */
   readonly alertmanagerPort?: number
+  /** Whether it keeps exemplars. */
+  readonly exemplars?: boolean
 }
 
 /** Starts Prometheus on a free port, in a directory of its own. `intervalMs` lies between two scrapes. */
 export async function startPrometheus(
   intervalMs: number,
-  { rules, lookbackMs, alertmanagerPort }: PrometheusOptions = {},
+  { rules, lookbackMs, alertmanagerPort, exemplars }: PrometheusOptions = {},
 ): Promise<Prometheus> {
   const program = await ensureProgram("prometheus", {
     packages: { apt: "prometheus", dnf: "golang-github-prometheus", apk: "prometheus", brew: "prometheus" },
@@ -79,6 +81,7 @@ export async function startPrometheus(
       `--config.file=${join(directory, "prometheus.yml")}`,
       `--storage.tsdb.path=${join(directory, "data")}`,
       `--web.listen-address=127.0.0.1:${port}`,
+      ...(exemplars ? ["--enable-feature=exemplar-storage"] : []),
       ...(lookbackMs === undefined ? [] : [`--query.lookback-delta=${lookbackMs}ms`]),
     ],
     { stdio: ["ignore", "ignore", "pipe"] },

@@ -76,10 +76,11 @@ export function createApp(dependencies: AppDependencies): Express {
         ...(isAnswered ? {} : { outcome: "aborted" as const }),
       }
       trace.end(ended, projects.get(projectId)?.id, isAnswered ? response.statusCode : undefined)
-      const { traceId } = trace
+      const { traceId, exportedId } = trace
       record({
         ...ended,
         ...(traceId !== undefined && { traceId }),
+        ...(exportedId !== undefined && { exportedId }),
         projectId,
         duration: (performance.now() - start) / 1_000,
       })

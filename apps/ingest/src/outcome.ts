@@ -48,6 +48,8 @@ export interface Settled {
   readonly errors?: readonly { pointer: string; detail: string }[] | undefined
   /** Of the callback's trace, if it has one. */
   readonly traceId?: string
+  /** The same trace, if it is exported. It is not logged. */
+  readonly exportedId?: string
   readonly err?: unknown
 }
 
@@ -107,10 +109,10 @@ export function createOutcomeRecorder(
     buckets: [0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
   })
   const limited = rateLimited(logger, REFUSED_LINES_PER_SECOND)
-  return ({ projectId, duration, err, ...rest }) => {
+  return ({ projectId, duration, err, exportedId, ...rest }) => {
     const project = projects.get(projectId) ? projectId : UNKNOWN
     callbacks.increase({ project, outcome: rest.outcome })
-    seconds.observe({ outcome: rest.outcome }, duration)
+    seconds.observe({ outcome: rest.outcome }, duration, exportedId)
     const line = { ...rest, projectId: project, duration, ...(err === undefined ? {} : { err }) }
     if (["enqueued", "duplicate", "ignored"].includes(rest.outcome)) logger.info(line, "callback")
     else {

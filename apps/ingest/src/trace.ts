@@ -48,6 +48,11 @@ export class CallbackTrace {
     return this.context?.traceparent.slice(3, 35)
   }
 
+  /** The same, if the trace is exported: what an exemplar may lead to. */
+  get exportedId(): string | undefined {
+    return this.#span?.sampled ? this.#span.traceId : undefined
+  }
+
   /** Ends the span with the callback. `status` is that of the answer, if it was sent. */
   end(
     { outcome, archiveId }: Partial<Settled>,

@@ -137,21 +137,22 @@ export function createWorkerMetrics(
     },
     ended: (project: string, outcome: Outcome, code: FailureCode | "none") =>
       archives.increase({ project, outcome, code }),
-    committed(durationSeconds: number, tail: "pkcs7" | "unpadded" | "irregular") {
-      seconds.observe({}, durationSeconds)
+    /** `traceId` here and below: of the run, if its trace is exported. */
+    committed(durationSeconds: number, tail: "pkcs7" | "unpadded" | "irregular", traceId?: string) {
+      seconds.observe({}, durationSeconds, traceId)
       tails.increase({ form: tail })
     },
     announcedSize: (outcome: (typeof ANNOUNCED_SIZES)[number]) => announcedSizes.increase({ outcome }),
     /** `seconds` since the callback arrived. */
-    endedAfter: (outcome: "committed" | "empty" | "dead-letter", seconds: number) =>
-      endToEnd.observe({ outcome }, seconds),
+    endedAfter: (outcome: "committed" | "empty" | "dead-letter", seconds: number, traceId?: string) =>
+      endToEnd.observe({ outcome }, seconds, traceId),
     /** `seconds` since the callback arrived. */
-    startedAfter: (seconds: number) => queueWait.observe({}, seconds),
+    startedAfter: (seconds: number, traceId?: string) => queueWait.observe({}, seconds, traceId),
     stuck: () => stuck.increase({}),
     stalled: () => stalled.increase({}),
     retried: (layer: "request" | "job", code: FailureCode) => retries.increase({ layer, code }),
-    part(stage: (typeof STAGES)[number], durationSeconds: number, size: number) {
-      partSeconds.observe({ stage }, durationSeconds)
+    part(stage: (typeof STAGES)[number], durationSeconds: number, size: number, traceId?: string) {
+      partSeconds.observe({ stage }, durationSeconds, traceId)
       if (stage === "read") bytes.increase({ direction: "read" }, size)
       if (stage === "write") bytes.increase({ direction: "written" }, size)
     },

@@ -91,7 +91,7 @@ export function createWorker(options: WorkerOptions): Worker {
   })
   const fallback = createFallback({ config, onRetry, requests, ...(onExchange && { onExchange }) })
   createKeyMetrics(registry, projects, projectResources)
-  const report = createReport(metrics, logger, traces.traceIdOf)
+  const report = createReport(metrics, logger, traces)
   const consumer = createConsumer({
     ...{ connection: redis, queue, logger },
     concurrency: settings.UNSEAL_CONCURRENCY,

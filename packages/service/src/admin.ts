@@ -2,6 +2,7 @@ import { createServer, type Server, type ServerResponse } from "node:http"
 import type { AddressInfo } from "node:net"
 import type { Logger } from "./log/logger.ts"
 import type { Registry } from "./metrics.ts"
+import { OPEN_METRICS_TYPE, openMetricsOf, wantsOpenMetrics } from "./open-metrics.ts"
 import { ConfigurationError } from "./settings/configuration-error.ts"
 import type { SettingName } from "./settings/table.ts"
 
@@ -37,7 +38,8 @@ export const ADMIN_ENDPOINTS = {
     },
   },
   "/metrics": {
-    tells: "the metrics, as Prometheus text",
+    tells:
+      "the metrics, as Prometheus text; as OpenMetrics text with exemplars once something was traced, for whoever accepts it",
     answers: { 200: "the metrics; a value that Redis does not give within a second is absent" },
   },
 } as const satisfies Record<string, { tells: string; answers: Readonly<Record<number, string>> }>
@@ -51,24 +53,30 @@ export async function startAdminServer(options: AdminOptions): Promise<{
   close(): Promise<void>
 }> {
   const { port, host, registry, logger, live = () => null } = options
-  const routes: Readonly<Record<keyof typeof ADMIN_ENDPOINTS, (response: ServerResponse) => Promise<void>>> =
-    {
-      "/healthz": async (response) => {
-        const reason = live()
-        send(response, reason === null ? 200 : 503, { status: reason === null ? "alive" : "stuck", reason })
-      },
-      "/readyz": async (response) => {
-        const reasons = await readyWithin(options.ready, options.readyTimeoutMs ?? 2_000)
-        send(response, reasons.length === 0 ? 200 : 503, {
-          status: reasons.length === 0 ? "ready" : "not ready",
-          reasons,
-        })
-      },
-      "/metrics": async (response) => {
-        const text = await registry.metrics()
-        response.writeHead(200, { "content-type": registry.contentType }).end(text)
-      },
-    }
+  const routes: Readonly<
+    Record<
+      keyof typeof ADMIN_ENDPOINTS,
+      (response: ServerResponse, accept: string | undefined) => Promise<void>
+    >
+  > = {
+    "/healthz": async (response) => {
+      const reason = live()
+      send(response, reason === null ? 200 : 503, { status: reason === null ? "alive" : "stuck", reason })
+    },
+    "/readyz": async (response) => {
+      const reasons = await readyWithin(options.ready, options.readyTimeoutMs ?? 2_000)
+      send(response, reasons.length === 0 ? 200 : 503, {
+        status: reasons.length === 0 ? "ready" : "not ready",
+        reasons,
+      })
+    },
+    "/metrics": async (response, accept) => {
+      const isOpen = wantsOpenMetrics(registry, accept)
+      const text = await (isOpen ? openMetricsOf(registry) : registry.metrics())
+      const type = isOpen ? OPEN_METRICS_TYPE : registry.contentType
+      response.writeHead(200, { "content-type": type, vary: "accept" }).end(text)
+    },
+  }
   const server = createServer((request, response) => {
     const path = (request.url ?? "").split("?", 1)[0] ?? ""
     const route = ["GET", "HEAD"].includes(request.method ?? "")
@@ -81,7 +89,7 @@ export async function startAdminServer(options: AdminOptions): Promise<{
         { type: "about:blank", title: "Not Found", status: 404 },
         "application/problem+json",
       )
-    route(response).catch((err: unknown) => {
+    route(response, request.headers.accept).catch((err: unknown) => {
       logger.error({ err, path }, "admin request failed")
       if (!response.headersSent) send(response, 503, { status: "failed" })
       else response.destroy()

@@ -1,5 +1,6 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client"
 import { combinations, isChanging, type LabelSets, type Labels, seriesOf, whenChanged } from "./label-sets.ts"
+import { keepExemplar } from "./open-metrics.ts"
 import { VERSION } from "./version.ts"
 
 export type { Registry } from "prom-client"
@@ -179,7 +180,7 @@ export function createHistogram<const Sets extends LabelSets>(
     readonly buckets: readonly number[]
     readonly begins?: (values: Labels<Sets>) => boolean
   },
-): { observe(values: Labels<Sets>, value: number): void } {
+): { observe(values: Labels<Sets>, value: number, traceId?: string): void } {
   const dropped = describe(registry, "histogram", { name, help, labels })
   const series = seriesOf(labels, MAX_SERIES, dropped)
   const histogram = new Histogram({
@@ -191,7 +192,13 @@ export function createHistogram<const Sets extends LabelSets>(
   })
   for (const one of combinations(labels, (values) => begins(values as Labels<Sets>), dropped))
     histogram.zero(one)
-  return { observe: (values, value) => histogram.observe(series.of(values), value) }
+  return {
+    observe(values, value, traceId) {
+      const one = series.of(values)
+      histogram.observe(one, value)
+      if (traceId !== undefined) keepExemplar(registry, name, one, buckets, value, traceId)
+    },
+  }
 }
 
 /** Gauges collected by the same scrape share one answer. */

@@ -146,6 +146,25 @@ test("a callback's own trace goes through the queue to each part, each request a
     ["archive started", traceId],
     ["archive committed", traceId],
   ])
+
+  // Metrics lead to it.
+  const accept = "application/openmetrics-text;version=1.0.0"
+  for (const [{ ports }, names] of [
+    [ingest, ["unseal_callback_seconds"]],
+    [
+      worker,
+      [
+        ...["unseal_archive_seconds", "unseal_archive_end_to_end_seconds"],
+        ...["unseal_part_seconds", "unseal_queue_wait_seconds"],
+      ],
+    ],
+  ] as const) {
+    const metrics = await (
+      await fetch(`http://127.0.0.1:${ports.admin}/metrics`, { headers: { accept } })
+    ).text()
+    for (const name of names)
+      expect(metrics).toMatch(new RegExp(`^${name}_bucket\\{.*\\} \\d+ # \\{trace_id="${traceId}"\\} `, "m"))
+  }
 })
 
 test("attempts, a suspension and a dead letter are runs of one trace, and a redrive begins another, with a link", async () => {

@@ -18,7 +18,10 @@ beforeEach(() => {
   lines = []
   const logger = createLogger("worker", "debug", { write: (line) => lines.push(JSON.parse(line)) })
   const metrics = createWorkerMetrics(registry, { ids: ["100001"] }, { holders: 3 })
-  const ended = createReport(metrics, logger, () => "0af7651916cd43dd8448eb211c80319c")
+  const ended = createReport(metrics, logger, {
+    traceIdOf: () => "0af7651916cd43dd8448eb211c80319c",
+    exportedIdOf: () => undefined,
+  })
   report = (ending, run = {}) =>
     ended({
       ...{ jobId: "j1", attempt: 2, starts: 2, durationMs: 2_000 },

@@ -30,7 +30,7 @@ const described = (code: FailureCode, error: unknown) => ({
 export function createReport(
   metrics: WorkerMetrics,
   logger: Logger,
-  traceIdOf: RunTraces["traceIdOf"],
+  { traceIdOf, exportedIdOf }: Pick<RunTraces, "traceIdOf" | "exportedIdOf">,
 ): (run: EndedRun<JobResult>) => void {
   const limited = rateLimited(logger, REPEATED_LINES_PER_SECOND)
 
@@ -39,15 +39,17 @@ export function createReport(
     const seconds = durationMs / 1_000
     const { projectId, archiveId } = payload ?? {}
     const line = { jobId, projectId, archiveId, attempt, seconds, traceId: traceIdOf(payload) }
+    const exported = exportedIdOf(payload)
     switch (ending.kind) {
       case "committed": {
         const { outcome, ...result } = ending.result
         metrics.ended(project, outcome, "none")
-        if (outcome !== "already-committed") metrics.endedAfter(outcome, secondsSinceCallback(payload))
+        if (outcome !== "already-committed")
+          metrics.endedAfter(outcome, secondsSinceCallback(payload), exported)
         // An earlier run of this job had committed it, and died before it could say so.
-        else if (starts > 1) metrics.endedAfter("committed", secondsSinceCallback(payload))
+        else if (starts > 1) metrics.endedAfter("committed", secondsSinceCallback(payload), exported)
         if (outcome !== "already-committed") {
-          metrics.committed(seconds, result.tail)
+          metrics.committed(seconds, result.tail, exported)
           metrics.announcedSize(result.announcedSize)
         }
         const megabytesPerSecond = seconds > 0 ? result.size / 1e6 / seconds : 0
@@ -57,7 +59,7 @@ export function createReport(
       case "dead-letter": {
         const { code, reason } = ending
         metrics.ended(project, "dead-letter", code)
-        if (payload) metrics.endedAfter("dead-letter", secondsSinceCallback(payload))
+        if (payload) metrics.endedAfter("dead-letter", secondsSinceCallback(payload), exported)
         if (code === "ERR_OBJECT_INCOMPLETE") metrics.announcedSize("differs")
         logger.error(
           { ...line, code, ...described(code, error), reason, err: error },

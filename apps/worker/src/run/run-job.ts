@@ -44,12 +44,14 @@ export function createJobRunner({
     // A job that waits for its object starts every few seconds.
     if (starts > 1) logger.debug(line, "archive started again")
     else {
-      metrics.startedAfter(secondsSinceCallback(payload))
+      metrics.startedAfter(secondsSinceCallback(payload), traces.exportedIdOf(payload))
       logger.info(line, "archive started")
     }
 
     const { begin: step, moved } = given.progress
-    const observe = { part: metrics.part, step, moved, ...(within && { within }) }
+    const exported = traces.exportedIdOf(payload)
+    const part: typeof metrics.part = (stage, seconds, size) => metrics.part(stage, seconds, size, exported)
+    const observe = { part, step, moved, ...(within && { within }) }
     const opened = await during(observe, "opening stores and keys", () => {
       const opening = projectResources.of(payload)
       return untilAborted(opening, signal).catch((error: unknown) => {

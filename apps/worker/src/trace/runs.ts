@@ -17,12 +17,15 @@ export interface RunTraces extends Partial<Pick<Spans, "within" | "onExchange">>
   ended(run: EndedRun<JobResult>): void
   /** The trace of a run: 32 hex digits, or `undefined` if it has none. */
   traceIdOf(payload: JobPayload | undefined): string | undefined
+  /** The same, if the trace is exported: what an exemplar may lead to. */
+  exportedIdOf(payload: JobPayload | undefined): string | undefined
 }
 
 /** Without `tracing` it costs nothing, and knows only the traces of the callbacks. */
 export function createRunTraces(tracing: Tracing | undefined, queue: string): RunTraces {
   const idIn = (payload: JobPayload | undefined) => payload?.traceparent?.slice(3, 35)
-  if (tracing === undefined) return { surround: (run) => run, ended() {}, traceIdOf: idIn }
+  if (tracing === undefined)
+    return { surround: (run) => run, ended() {}, traceIdOf: idIn, exportedIdOf: () => undefined }
 
   const spans = createSpans()
   const runs = new WeakMap<JobPayload, RunSpan>()
@@ -77,6 +80,10 @@ export function createRunTraces(tracing: Tracing | undefined, queue: string): Ru
       if (known !== undefined) known.isOver = true
     },
     traceIdOf: (payload) => (payload && runs.get(payload)?.span.traceId) ?? idIn(payload),
+    exportedIdOf(payload) {
+      const span = payload && runs.get(payload)?.span
+      return span?.sampled ? span.traceId : undefined
+    },
   }
 }
 
