@@ -65,7 +65,9 @@ describe("two replicas", () => {
       expect(elsewhere.status).toBe(404)
       expect(await elsewhere.text()).toContain("or another replica did it")
       // What was done is the same everywhere: it is in Redis.
-      expect(await (await other.get("/archives/dead", headers)).text()).toContain('Dead letters <span class="total">0</span>')
+      expect(await (await other.get("/archives/dead", headers)).text()).toContain(
+        'Dead letters <span class="total">0</span>',
+      )
     } finally {
       await other.close()
     }
