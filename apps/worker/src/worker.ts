@@ -64,7 +64,9 @@ export function createWorker(options: WorkerOptions): Worker {
   const { config, redis, registry, logger, decorators = [] } = options
   const { settings, projects } = config
   const queue = settings.UNSEAL_QUEUE
-  const budget = createByteBudget(settings.UNSEAL_PARTS_IN_FLIGHT * settings.UNSEAL_PART_SIZE_BYTES)
+  const budget = createByteBudget(settings.UNSEAL_PARTS_IN_FLIGHT * settings.UNSEAL_PART_SIZE_BYTES, {
+    bulkSharePercent: settings.UNSEAL_BULK_SHARE,
+  })
   const metrics = createWorkerMetrics(registry, projects, budget)
   const observer = createObserver({ registry, projects, connection: redis, queue })
   const traces = createRunTraces(options.tracing, queue)

@@ -57,6 +57,9 @@ export interface BackendInside {
   readonly version: string
   readonly client: Promise<{ hdel(key: string, ...fields: string[]): Promise<unknown> }>
   toKey(type: string): string
+  /** Its `keys.marker` is what `waitForJob` waits for. */
+  readonly queue: { readonly keys: Readonly<Record<string, string>> }
+  moveToActive(token: string, name?: string): Promise<unknown>
   waitForJob(blockSeconds: number): Promise<unknown>
   reconnectBlocking(): Promise<void>
 }

@@ -2,6 +2,7 @@ import { SAYS_BULK } from "../lanes/lines.ts"
 import { type LaneTurn, takingScript, turnArguments, turnKeys } from "../lanes/share.ts"
 import { countersKey, unfinishedKey } from "../names.ts"
 import type { BackendInside } from "./inside.ts"
+import { liveAlone } from "./take-live.ts"
 
 /** The number of KEYS of BullMQ's `moveToActive` and `moveToFinished`, and a position among the latter's, from 1. */
 const TAKE_KEYS = 11
@@ -56,7 +57,7 @@ export function finishAndCount(
   return run(backend, client, script, given, keys, turn)
 }
 
-/** Takes a job as BullMQ's command `moveToActive` with `given` does, in the turn of the lanes. */
+/** Takes a job as BullMQ's command `moveToActive` with `given` does, in the turn of the lanes: a live one alone unless `takesBulk`. */
 export function takeInTurn(
   backend: Pick<BackendInside, "version">,
   client: Client,
@@ -64,7 +65,7 @@ export function takeInTurn(
   given: unknown[],
   turn: LaneTurn,
 ): Promise<unknown> {
-  const make = (lua: string) => takingScript(lua, TAKE_KEYS, "true")
+  const make = (lua: string) => takingScript(liveAlone(lua), TAKE_KEYS, "true")
   const script = { name: TAKE, of: "moveToActive", keys: TAKE_KEYS, make }
   return run(backend, client, script, given, turnKeys(queue), turn)
 }

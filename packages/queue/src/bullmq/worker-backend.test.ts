@@ -10,7 +10,8 @@ function mended(inside: object) {
     waitForJob(seconds: number): Promise<unknown>
     reconnectBlocking(): Promise<void>
   }
-  mendBackend({ getBackend: () => backend } as unknown as Worker, () => ({ bulkShare: 5, takesBulk: true }))
+  const wanted = { bulkShare: () => 5, takesLive: () => false, waitsForLive: () => false }
+  mendBackend({ getBackend: () => backend } as unknown as Worker, wanted)
   return backend
 }
 const never = () => new Promise<never>(() => {})

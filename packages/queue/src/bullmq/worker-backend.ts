@@ -1,26 +1,58 @@
 import { withDeadline } from "@unseal/archive/waiting"
 import type { Worker } from "bullmq"
-import type { LaneTurn } from "../lanes/share.ts"
-import { backendInside, FINISHED_ARGUMENT } from "./inside.ts"
+import { type BackendInside, backendInside, FINISHED_ARGUMENT } from "./inside.ts"
+import { LIVE_MARKER } from "./take-live.ts"
 import { finishAndCount, takeInTurn } from "./taking.ts"
 
 /** BullMQ gives up a blocking command after a second and reconnects, which takes at most 5 s. */
 const RESET_MS = 10_000
 
 /**
+ * The longest wait for a live job alone. One that was enqueued is there at once. One that returns by itself (a retry that is due)
+ * wakes nobody but those that wait for any job.
+ */
+const LIVE_SECONDS = 1
+
+/** Which jobs a worker wants. */
+export interface Wanted {
+  /** See `LaneTurn` (lanes/share.ts). */
+  bulkShare(): number
+  /** Whether the job that is being taken with `token` must be a live one. */
+  takesLive(token: string): boolean
+  /** Whether to wait for a live job alone. */
+  waitsForLive(): boolean
+}
+
+/**
  * Patches a worker's backend in five ways. BullMQ knows no bytes; here the script that ends a job takes its bytes off the backlog
- * (backlog.ts). It knows no lanes; here the scripts that take a job give each its turn, as `turnOf` asks (lanes/share.ts). BullMQ keeps all data of a completed job; here the completing script removes secrets,
+ * (backlog.ts). It knows no lanes; here the scripts that take a job give each its turn (lanes/share.ts), and a worker that has no slot
+ * for another bulk job takes live ones alone and waits for them. BullMQ keeps all data of a completed job; here the completing script removes secrets,
  * and leaves what identifies duplicates. A job with a field that is not JSON would stall until it is given up; here such a field
  * is removed before it is read, because no such field decides anything. The wait for the next job awaits a new connection without
  * a limit, and ioredis never settles a cluster's `connect()` if the node says that the cluster is down; here the wait ends as if
  * no job had come, and the worker asks over its other connection.
  */
-export function mendBackend(worker: Worker, turnOf: () => LaneTurn): void {
+export function mendBackend(worker: Worker, { bulkShare, takesLive, waitsForLive }: Wanted): void {
   const backend = backendInside(worker)
-  const { moveToFinishedArgs, execCommand, waitForJob, reconnectBlocking } = backend
+  const { moveToFinishedArgs, execCommand, moveToActive, waitForJob, reconnectBlocking } = backend
 
-  backend.waitForJob = (blockSeconds) =>
-    withinLimit(waitForJob.call(backend, blockSeconds), Math.ceil(blockSeconds) * 1_000 + RESET_MS, null)
+  /** The backend with `other` properties, for one call. */
+  const as = (other: Partial<BackendInside>): BackendInside => Object.assign(Object.create(backend), other)
+
+  backend.moveToActive = (token, name) => {
+    const turn = { bulkShare: bulkShare(), takesBulk: !takesLive(token) }
+    const execCommand: BackendInside["execCommand"] = (client, _, given) =>
+      takeInTurn(backend, client, worker.name, given, turn).then(mendNextJob)
+    return moveToActive.call(as({ execCommand }), token, name)
+  }
+
+  backend.waitForJob = (givenSeconds) => {
+    const isLive = waitsForLive()
+    const blockSeconds = isLive ? Math.min(givenSeconds, LIVE_SECONDS) : givenSeconds
+    const waiting = isLive ? as({ queue: waitingFor(backend, LIVE_MARKER) }) : backend
+    const limitMs = Math.ceil(blockSeconds) * 1_000 + RESET_MS
+    return withinLimit(waitForJob.call(waiting, blockSeconds), limitMs, null)
+  }
   backend.reconnectBlocking = () => withinLimit(reconnectBlocking.call(backend), RESET_MS / 2, undefined)
 
   backend.moveToFinishedArgs = (job, ...given) => {
@@ -30,11 +62,9 @@ export function mendBackend(worker: Worker, turnOf: () => LaneTurn): void {
   }
 
   backend.execCommand = (client, command, given) => {
-    if (command === "moveToFinished")
-      return finishAndCount(backend, client, worker.name, given, turnOf()).then(mendNextJob)
-    if (command === "moveToActive")
-      return takeInTurn(backend, client, worker.name, given, turnOf()).then(mendNextJob)
-    return execCommand.call(backend, client, command, given)
+    if (command !== "moveToFinished") return execCommand.call(backend, client, command, given)
+    const turn = { bulkShare: bulkShare(), takesBulk: true }
+    return finishAndCount(backend, client, worker.name, given, turn).then(mendNextJob)
   }
 
   /** `answer` is `[[field, value, …], job id, …]` if there is a next job. */
@@ -50,6 +80,12 @@ export function mendBackend(worker: Worker, turnOf: () => LaneTurn): void {
     if (damaged.length > 0) await (await backend.client).hdel(backend.toKey(String(answer[1])), ...damaged)
     return answer
   }
+}
+
+/** What the backend knows of its queue, with another marker. */
+function waitingFor(backend: BackendInside, marker: string): BackendInside["queue"] {
+  const keys = { ...backend.queue.keys, marker: backend.toKey(marker) }
+  return Object.create(backend.queue, { keys: { value: keys } })
 }
 
 /** Resolves like `work`, or to `otherwise` after `ms`. */

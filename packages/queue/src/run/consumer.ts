@@ -75,6 +75,8 @@ export interface Consumer {
   readonly lastTrouble: string
   /** The number of jobs whose run has not ended yet. */
   readonly active: number
+  /** How many of its slots bulk jobs hold. */
+  readonly activeBulk: number
   /** For each run, how long it has been without progress (watchdog.ts). */
   idleMs(): readonly number[]
   /** The projects from which this worker stands aside because only it fails there (stand-aside.ts). */
@@ -177,7 +179,7 @@ export function createConsumer<Result extends RunResult>(options: ConsumerOption
     metrics: COMPLETED_METRICS,
   })
   worker.onPoll = progressed
-  worker.laneTurn = () => ({ bulkShare: options.bulkShare ?? DEFAULT_BULK_SHARE, takesBulk: true })
+  worker.bulkShare = options.bulkShare ?? DEFAULT_BULK_SHARE
   worker.isChoosy = () => asides.list().length > 0
   worker.mayTake = asides.mayTake
   worker.on("error", (error) => logError(error, "queue failed"))
@@ -281,6 +283,9 @@ export function createConsumer<Result extends RunResult>(options: ConsumerOption
     },
     get active() {
       return active.size
+    },
+    get activeBulk() {
+      return worker.bulkSlots.used
     },
     idleMs: watchdog.idleMs,
     asides: asides.list,

@@ -2,7 +2,15 @@
 import { setTimeout as sleep } from "node:timers/promises"
 import { untilAborted } from "@unseal/archive/waiting"
 import { expect } from "vitest"
-import { fails, type Run, SICK, test, type Watched, WELL } from "../../../../test/harness/suspensions.ts"
+import {
+  fails,
+  type Run,
+  SICK,
+  type SuspensionRig,
+  test,
+  type Watched,
+  WELL,
+} from "../../../../test/harness/suspensions.ts"
 import { heldKey, queueKey, suspensionsKey } from "../names.ts"
 import { END } from "./scripts.ts"
 import { listSuspensions, runScript } from "./state.ts"
@@ -225,11 +233,8 @@ test.concurrent("a worker killed during a probe leaves no suspension that nobody
   await enqueue(SICK, 5)
   await poll(async () => (await listSuspensions(client, queue))[0]?.held).toBe(5)
   // As after a crash: active, with an expiring lock.
-  const state = JSON.parse((await client.hget(`{${queue}}:suspensions`, `${SICK}:source`))!) as {
-    probe: string
-  }
-  await client.zrem(queueKey(queue, "delayed"), state.probe)
-  await client.lpush(queueKey(queue, "active"), state.probe)
+  const probe = await stealProbe({ client, queue, poll })
+  await client.lpush(queueKey(queue, "active"), probe)
   down = false
   await poll(async () => (await completed()).length).toBe(5)
   expect(await accounts()).toMatchObject({ committed: 5, live: 0, deadLetters: 0 })
@@ -286,10 +291,23 @@ test.concurrent("a probe that another worker finished without a report is replac
   })
   await enqueue(SICK, 5)
   await poll(async () => (await listSuspensions(client, queue))[0]?.held).toBe(5)
-  const state = JSON.parse((await client.hget(`{${queue}}:suspensions`, `${SICK}:source`))!) as {
-    probe: string
-  }
-  await client.zrem(queueKey(queue, "delayed"), state.probe)
+  await stealProbe({ client, queue, poll })
   down = false
   await poll(async () => (await completed()).length).toBe(4)
 })
+
+/** Takes the probe out of the delayed jobs, once there is one that is not running. Resolves to its id. */
+async function stealProbe({
+  client,
+  queue,
+  poll,
+}: Pick<SuspensionRig, "client" | "queue" | "poll">): Promise<string> {
+  let probe = ""
+  const steal = async () => {
+    const state = JSON.parse((await client.hget(`{${queue}}:suspensions`, `${SICK}:source`)) ?? "{}")
+    probe = (state as { probe?: string }).probe ?? ""
+    return client.zrem(queueKey(queue, "delayed"), probe)
+  }
+  await poll(steal).toBe(1)
+  return probe
+}

@@ -77,3 +77,25 @@ test.each([
     expect(rest).toEqual(ids.filter((_, index) => !found.includes(index)))
   },
 )
+
+test("a worker that stands aside, and whose bulk slots are full, takes live jobs of the other projects alone", async () => {
+  const { client, name, producer } = queue
+  const asides = createAsides({ connection: client, queue: name, now: () => 0 })
+  asides.failed("100001:source", failure(MOST_STRIKES))
+  const ids: string[] = []
+  for (const [projectId, lane] of [
+    ["200002", "bulk"],
+    ["100001", undefined],
+    ["200002", undefined],
+    ["200002", "bulk"],
+  ] as const)
+    ids.push((await producer.enqueue(newPayload(projectId, lane && { lane }))).jobId)
+  expect(await asides.mayTake(true)).toBe(true)
+  expect(await client.rpop(queueKey(name, "wait"))).toBe(ids[2])
+  await client.del(queueKey(name, "marker"), queueKey(name, "marker:live"))
+  expect(await asides.mayTake(true)).toBe(false)
+  // Others are told of both lanes.
+  expect(await client.exists(queueKey(name, "marker"), queueKey(name, "marker:live"))).toBe(2)
+  expect(await asides.mayTake(false)).toBe(true)
+  expect(await client.rpop(queueKey(name, "wait"))).toBe(ids[0])
+})

@@ -7,6 +7,7 @@
  * What it does not take stays in line for the others. Only this worker lets other archives go first.
  */
 import type { Side } from "@unseal/archive/errors"
+import { LIVE_MARKER } from "../bullmq/take-live.ts"
 import type { RedisClient } from "../redis/client.ts"
 import type { QueueLogger } from "../redis/error-log.ts"
 import type { FailureCode } from "../run/ending.ts"
@@ -61,8 +62,11 @@ export interface Asides {
   /** Whether this worker may run a job that needs `names`. A job that it may run although it stands aside is its look. */
   admits(names: readonly string[], jobId: string): boolean
   ended(jobId: string): void
-  /** Whether a job in line is for this worker; it is then the next. Asks Redis only while the worker stands aside. */
-  mayTake(): Promise<boolean>
+  /**
+   * Whether a job in line is for this worker; it is then the next. With `onlyLive`, a bulk job is for others. Asks Redis only while
+   * the worker stands aside.
+   */
+  mayTake(onlyLive?: boolean): Promise<boolean>
 }
 
 export interface AsideOptions {
@@ -140,21 +144,22 @@ export function createAsides(options: AsideOptions): Asides {
       // That look had no result, so the next may come at once.
       for (const one of standing.values()) if (one.look === jobId) delete one.look
     },
-    async mayTake() {
+    async mayTake(onlyLive = false) {
       const shut: { readonly ofProject: string; readonly word: string }[] = []
       for (const one of standing.values())
         if (isShut(one) || now() < one.offeredUntil)
           shut.push({ ofProject: `${one.projectId}_`, word: wordOf(one.side) })
         else one.offeredUntil = now() + OFFER_MS
       if (shut.length === 0) return true
-      return (await runScript(connection, queue, PICK, { shut, window: WINDOW })) === 1
+      return (await runScript(connection, queue, PICK, { shut, onlyLive, window: WINDOW })) === 1
     },
   }
 }
 
 /**
- * Moves the first job that needs nothing `shut` to the head of the line. Returns 1 if there is one, or no job at all.
- * Returns 0 if all are for other workers, and wakes one of those: this worker may have taken the marker that would have done it.
+ * Moves the first job that needs nothing `shut`, and is live if `onlyLive`, to the head of the line. Returns 1 if there is one, or
+ * no job at all. Returns 0 if all are for other workers, and wakes one of those: this worker may have taken the marker that would
+ * have done it.
  */
 const PICK = `${COMMON}
 local function isOpen(id)
@@ -164,7 +169,7 @@ local function isOpen(id)
       if string.find(redis.call("HGET", bull .. id, "data") or "", one.word, 1, true) then return false end
     end
   end
-  return true
+  return not a.onlyLive or not string.find(redis.call("HGET", bull .. id, "data") or "", '"lane":"bulk"', 1, true)
 end
 -- The next job is the last of the list. The prioritized jobs come after the list.
 local first = redis.call("LRANGE", bull .. "wait", -a.window, -1)
@@ -188,5 +193,5 @@ for i, id in ipairs(line) do
     return 1
   end
 end
-redis.call("ZADD", bull .. "marker", 0, "0")
+for _, marker in ipairs({ "marker", "${LIVE_MARKER}" }) do redis.call("ZADD", bull .. marker, 0, "0") end
 return 0`
