@@ -86,6 +86,20 @@ export function readShownProjects(given: Environment) {
   return { projects, vendors }
 }
 
+/**
+ * The settings of a command that compares a manifest with the queue and all projects' stores, or takes it from the vendor. Throws
+ * `ConfigurationError`.
+ */
+export function readPlanSettings() {
+  const [settings, [projects, vendors]] = readTogether(readQueueSettings, () =>
+    readTogether(
+      () => readProjects({ for: "stores", env }),
+      () => readProjects({ for: "vendor", env }),
+    ),
+  )
+  return { settings, projects, vendors }
+}
+
 /** The settings of a command for the queue and all projects' destinations. Throws `ConfigurationError`. */
 export function readDestinationSettings() {
   const [settings, projects] = readTogether(readQueueSettings, () =>

@@ -1,6 +1,7 @@
 import { VERSION } from "@unseal/service/version"
 import { useProxies } from "@unseal/vendor/proxy"
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander"
+import { addPlanCommand } from "./backfill/plan-options.ts"
 import { addCertificateCommands } from "./certificate/command.ts"
 import { env } from "./config.ts"
 import { addStorageCommands } from "./storage/command.ts"
@@ -103,6 +104,13 @@ program
   .option("--again", "also enqueue a committed archive, as a new job; UNSEAL_EXISTING applies")
   .option("--json", "print the result as JSON")
   .action(async (path, options) => (await import("./queue/submit.ts")).submitCommand(path, options, signal))
+
+addPlanCommand(
+  program
+    .command("backfill")
+    .description("decrypt the archives of earlier years, behind the callbacks that come in"),
+  signal,
+)
 
 addCertificateCommands(
   program.command("certificate").description("make, encode and check certificates and their keys"),

@@ -2,7 +2,7 @@
 import { counted } from "@unseal/archive/counted"
 import { type Capacity, type Limit, planCapacity } from "@unseal/operations/capacity/capacity"
 import { readDuration } from "../terminal/duration.ts"
-import { UsageError } from "../terminal/exit.ts"
+import { readNumber } from "../terminal/number.ts"
 import { bytes } from "../terminal/progress.ts"
 import { readSize } from "../terminal/size.ts"
 
@@ -41,13 +41,6 @@ export function capacityCommand(options: CapacityCommandOptions): void {
   else
     for (const line of linesOf(plan, archivesPerHour, archiveBytes, options))
       process.stdout.write(`${line}\n`)
-}
-
-function readNumber(option: string, text: string): number {
-  const digits = text.replaceAll(/[,_]/g, "")
-  if (!/^\d{1,15}(\.\d{1,9})?$/.test(digits))
-    throw new UsageError(`${option} must be a number, not "${text}"`)
-  return Number(digits)
 }
 
 const round = (value: number): string =>

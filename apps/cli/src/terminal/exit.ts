@@ -1,6 +1,7 @@
 import { ERROR_CODES, type ErrorCode, isUnsealError, type UnsealError } from "@unseal/archive/errors"
 import { StoreUrlError } from "@unseal/archive/store/url"
 import { OperationError } from "@unseal/operations/operation-error"
+import { SubmissionError } from "@unseal/operations/submission/submission-error"
 import { ConfigurationError } from "@unseal/service/settings/settings"
 import { remedyAtTerminal } from "./remedies.ts"
 
@@ -51,7 +52,12 @@ export function explain(error: unknown): number {
     for (const problem of new Set(error.problems)) say(problem)
     return EXIT.usage
   }
-  if (error instanceof UsageError || error instanceof OperationError || error instanceof StoreUrlError) {
+  if (
+    error instanceof UsageError ||
+    error instanceof OperationError ||
+    error instanceof StoreUrlError ||
+    error instanceof SubmissionError
+  ) {
     say(error.message)
     return EXIT.usage
   }

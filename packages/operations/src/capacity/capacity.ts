@@ -2,6 +2,7 @@
 import { NEARLY_FULL } from "@unseal/queue/redis/server"
 import { OperationError } from "../operation-error.ts"
 import { FIGURES } from "./figures.ts"
+import { PART_SIZE_BYTES, requestsOf } from "./requests.ts"
 
 const GIB = 2 ** 30
 const HOURS_A_MONTH = 730
@@ -23,10 +24,9 @@ const REDIS_BASE_BYTES = 20e6
 /** What Amazon S3 documents for each prefix of a bucket. Others have their own. */
 const READS_A_SECOND = 5_500
 const WRITES_A_SECOND = 3_500
-const S3_MOST_PARTS = 10_000
 /** The settings' defaults. */
 export const BY_DEFAULT = {
-  UNSEAL_PART_SIZE_BYTES: 8_389_312,
+  UNSEAL_PART_SIZE_BYTES: PART_SIZE_BYTES,
   UNSEAL_PARTS_IN_FLIGHT: 8,
   UNSEAL_CONCURRENCY: 8,
 } as const
@@ -117,10 +117,7 @@ export function planCapacity(load: Load): Capacity {
 
   const perSecond = archivesPerHour / 3_600
   const bytesPerSecond = perSecond * archiveBytes
-  const parts = Math.ceil(
-    archiveBytes / Math.max(BY_DEFAULT.UNSEAL_PART_SIZE_BYTES, Math.ceil(archiveBytes / S3_MOST_PARTS)),
-  )
-  const requests = parts === 1 ? FIGURES.requestsOfOnePart.value : parts + FIGURES.requestsBesideParts.value
+  const { parts, reads: requests } = requestsOf(archiveBytes)
   const moreParts = parts === 1 ? 0 : parts
 
   const gibCpu = FIGURES.workerCpuSecondsPerGib.value + (tls ? FIGURES.tlsCpuSecondsPerGib.value : 0)

@@ -1,0 +1,177 @@
+/** `unseal backfill plan`: prints what packages/operations counts and estimates. */
+import { UnsealError } from "@unseal/archive/errors"
+import { openStore } from "@unseal/archive/store/open"
+import { estimatePlan, rateOfMinutes } from "@unseal/operations/backfill/plan/estimate"
+import type { PlannedProject } from "@unseal/operations/backfill/plan/look"
+import { type PlannedLine, planBackfill } from "@unseal/operations/backfill/plan/plan"
+import { listVendorLines } from "@unseal/operations/backfill/plan/vendor-lines"
+import { readThroughput } from "@unseal/queue/throughput"
+import { readWorkers } from "@unseal/queue/workers"
+import { env, readPlanSettings } from "../config.ts"
+import { withQueue } from "../queue/connection.ts"
+import { throwWorst, UsageError } from "../terminal/exit.ts"
+import { readNumber } from "../terminal/number.ts"
+import { readSize } from "../terminal/size.ts"
+import { sayNotices } from "../terminal/store-notices.ts"
+import { openVendor } from "../vendor.ts"
+import { isObjectUrl, readManifestLines } from "./manifest-lines.ts"
+import { planLines } from "./plan-text.ts"
+
+export interface PlanCommandOptions {
+  readonly project?: string
+  readonly from?: string
+  readonly to?: string
+  readonly restore?: "bulk" | "standard"
+  readonly restoreMost: string
+  readonly workers?: string
+  readonly workerRate: string
+  readonly priceReads?: string
+  readonly priceWrites?: string
+  readonly priceGb?: string
+  readonly priceRestores?: string
+  readonly priceRestoredGb?: string
+  readonly json?: true
+}
+
+/** The minutes whose commits are measured. */
+const MEASURED_MINUTES = 60
+/** As the manifests give (k8s/). */
+const FEWEST_WORKERS = 2
+
+export async function planCommand(
+  paths: readonly string[],
+  options: PlanCommandOptions,
+  signal: AbortSignal,
+): Promise<void> {
+  const given = numbersOf(options)
+  const time = timeOf(paths, options)
+  const { projects, vendors } = readPlanSettings()
+  const project = options.project?.toLowerCase()
+  if (project !== undefined && !projects.get(project)) throw new UsageError(`there is no project ${project}`)
+  const hasVendor = (id: string) => vendors.get(id)?.credentials !== undefined
+  const failures: UnsealError[] = []
+
+  function linesOf(): AsyncIterable<PlannedLine> {
+    if (time === null) return readManifestLines(paths, project, signal)
+    const wanted = project === undefined ? projects.ids : [project]
+    // For a single project that is an error, which says which settings are missing.
+    if (!wanted.some(hasVendor)) openVendor({ project: wanted[0]! })
+    const listed = wanted.filter((id) => {
+      if (!hasVendor(id))
+        process.stderr.write(`project ${id} is left out: it has no credentials for the REST API\n`)
+      return hasVendor(id)
+    })
+    return listVendorLines(
+      listed.map((id) => ({ id, vendor: openVendor({ project: id }).client })),
+      time,
+      (id, error) => failures.push(of(id, error)),
+      signal,
+    )
+  }
+
+  await withQueue(async ({ connection, queue }) => {
+    const progress = progressOn(process.stderr)
+    const counts = await planBackfill(
+      {
+        ...{ connection, queue, hasVendor },
+        projectOf: (id) => plannedProject(projects.get(id)),
+        openStore: (url) => openStore(url, { env, onNotice: sayNotices(url) }),
+      },
+      linesOf(),
+      { onProgress: progress.seen },
+      signal,
+    ).finally(progress.end)
+    const [perMinute, { workers: seen }] = await Promise.all([
+      readThroughput(connection, queue, MEASURED_MINUTES),
+      readWorkers(connection, queue),
+    ])
+    const { restore } = options
+    const workers = given.workers ?? Math.max(FEWEST_WORKERS, seen.length)
+    const estimate = estimatePlan(counts, {
+      ...{ ...given, workers, measuredArchivesPerSecond: rateOfMinutes(perMinute) },
+      restore: restore && { tier: restore, most: given.restoreMost },
+    })
+    if (options.json)
+      process.stdout.write(`${JSON.stringify({ ...counts, estimate: { workers, ...estimate } })}\n`)
+    else
+      for (const line of planLines(counts, estimate, { ...options, workers }))
+        process.stdout.write(`${line}\n`)
+    for (const { projectId, code, reason, remedy } of counts.troubles)
+      failures.push(of(projectId, new UnsealError(code, reason, { remedy })))
+  }, signal)
+  throwWorst(failures)
+}
+
+const of = (projectId: string, error: UnsealError): UnsealError =>
+  new UnsealError(error.code, `project ${projectId}: ${error.message}`, {
+    cause: error,
+    remedy: error.ownRemedy,
+  })
+
+function plannedProject(
+  project: ReturnType<ReturnType<typeof readPlanSettings>["projects"]["get"]>,
+): PlannedProject | undefined {
+  if (project?.source === undefined || project.destination === undefined) return undefined
+  const { id, source, destination, sourceKeys, destinationKey } = project
+  return { id, source, destination, sourceKeys, destinationKey }
+}
+
+function numbersOf(options: PlanCommandOptions) {
+  const price = (option: string, text: string | undefined) =>
+    text === undefined ? undefined : readNumber(option, text)
+  return {
+    workers: options.workers === undefined ? undefined : readNumber("--workers", options.workers),
+    workerBytesPerSecond: readSize("--worker-rate", options.workerRate),
+    restoreMost: readNumber("--restore-most", options.restoreMost),
+    prices: {
+      perThousandReads: price("--price-reads", options.priceReads),
+      perThousandWrites: price("--price-writes", options.priceWrites),
+      perGigabyte: price("--price-gb", options.priceGb),
+      perThousandRestores: price("--price-restores", options.priceRestores),
+      perRestoredGigabyte: price("--price-restored-gb", options.priceRestoredGb),
+    },
+  }
+}
+
+/** The time of the vendor's list; `null` if there is a manifest. */
+function timeOf(
+  paths: readonly string[],
+  { from, to }: PlanCommandOptions,
+): { readonly from: number; readonly to: number } | null {
+  if (from === undefined) {
+    if (to !== undefined) throw new UsageError("--to ends what --from begins: give --from as well")
+    if (paths.length === 0)
+      throw new UsageError(
+        "what is the manifest? give files, URLs of objects, or --from for the vendor's list",
+      )
+    return null
+  }
+  if (paths.length > 0)
+    throw new UsageError(
+      `--from asks for the vendor's list: leave out ${isObjectUrl(paths[0]!) ? "the URL" : "the file"}, or --from`,
+    )
+  return { from: dateOf("--from", from), to: to === undefined ? Date.now() : dateOf("--to", to) }
+}
+
+function dateOf(option: string, text: string): number {
+  const at = /^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2})?Z)?$/.test(text) ? Date.parse(text) : Number.NaN
+  if (Number.isNaN(at))
+    throw new UsageError(
+      `${option} must be a day (UTC) like 2023-01-31, or a time like 2023-01-31T18:00Z, not "${text}"`,
+    )
+  return at
+}
+
+/** Tells a terminal how many lines there were so far, and how many a second. */
+function progressOn(output: NodeJS.WriteStream) {
+  if (!output.isTTY) return { seen() {}, end() {} }
+  const startedAt = performance.now()
+  return {
+    seen(lines: number): void {
+      const rate = lines / Math.max(0.001, (performance.now() - startedAt) / 1_000)
+      output.write(`\r\x1b[K${lines} lines, ${rate.toFixed(0)}/s`)
+    },
+    /** Removes the line. */
+    end: () => void output.write("\r\x1b[K"),
+  }
+}
