@@ -60,6 +60,30 @@ describe("the pages", () => {
     expect(await page("/archives/suspended")).toContain("ERR_STORE_DENIED")
   })
 
+  it("says on the overview that workers die with archives in hand, and doesn't for one that was evicted", async () => {
+    const jobId = await enqueue()
+    const consumer = consume({
+      run: (_, { signal }) =>
+        new Promise((_, no) => signal.addEventListener("abort", () => no(signal.reason))),
+    })
+    await expect.poll(() => page("/"), SOON).toContain("Running for")
+    const key = queueKey(current.name, jobId)
+    await current.client.hset(key, { stc: "1" })
+    // A reading is shared for a second.
+    await new Promise((resolve) => setTimeout(resolve, 1_100))
+    expect(await page("/")).not.toContain("Workers died or froze")
+    await current.client.hset(key, { stc: "4" })
+    await expect.poll(() => page("/"), SOON).toContain("One archive has lost its worker 4 times.")
+    expect(await page("/")).toContain("One thing needs you")
+    await consumer.close()
+    // A job whose lock is gone, as a worker that was killed leaves it.
+    await current.client.zrem(queueKey(current.name, "prioritized"), jobId)
+    await current.client.lrem(queueKey(current.name, "wait"), 0, jobId)
+    await current.client.hset(key, { stc: "0" })
+    await current.client.lpush(queueKey(current.name, "active"), jobId)
+    await expect.poll(() => page("/"), SOON).toContain("1 archive waits for another worker to notice.")
+  })
+
   it("turns pages of 50, without leaving out or repeating an archive", async () => {
     await giveDeadLetters(current, 120, "100001", 1_700_000_000_000, "ERR_NOT_MPEG_TS: no")
     const seen = new Set<string>()

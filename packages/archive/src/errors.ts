@@ -140,7 +140,7 @@ export const ERROR_CODES = {
     kind: "transient",
     owner: "deployment",
     meaning: "the store can't be reached, or does not answer as it should",
-    remedy: "check the store's health, and the network and proxies on the way to it",
+    remedy: "check the store's health, and the network, name server and proxies on the way to it",
   },
   ERR_STORE_BUSY: {
     kind: "transient",

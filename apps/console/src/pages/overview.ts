@@ -26,6 +26,7 @@ export function overviewPage(overview: Overview, visitor: Visitor, now: number):
     at: "/",
     liveMs: 2_000,
     body: html`<h1>${headline(overview, findings)}</h1>
+${findings.length === 0 && html`<p class="about">As far as the queue knows. It can't know what Redis has lost, or that callbacks don't arrive: alerts do.</p>`}
 ${
   findings.length > 0 &&
   html`<section aria-labelledby="findings"><h2 id="findings" class="hidden">What needs somebody</h2>
@@ -73,6 +74,8 @@ function findingsOf(overview: Overview, visitor: Visitor, now: number): Finding[
       move: html`<b>Your move:</b> raise maxmemory, or add workers so that the queue gets shorter.`,
       links: null,
     })
+  const ending = endingWorkersFinding(overview)
+  if (ending !== null) findings.push(ending)
   findings.push(...suspensions.map((one) => suspensionFinding(one, visitor, now)))
   for (const [code, count] of [...deadLetters].sort(([, one], [, other]) => other - one))
     findings.push(deadLetterFinding(code, count, counts.dead, visitor))
@@ -84,6 +87,22 @@ function findingsOf(overview: Overview, visitor: Visitor, now: number): Finding[
       links: null,
     })
   return findings
+}
+
+/** One lost worker is an eviction. An archive that has lost several may be what ends them. */
+const LOST_WORKERS = 2
+
+/** By the archives that have run for longest. A lock that ran out is what Redis sees of a worker that died or froze. */
+function endingWorkersFinding({ running }: Overview): Finding | null {
+  const abandoned = running.filter(({ isLocked }) => isLocked === false)
+  const worst = running.reduce((most, { lostWorkers }) => Math.max(most, lostWorkers), 0)
+  if (abandoned.length === 0 && worst < LOST_WORKERS) return null
+  return {
+    ...{ key: "ending workers", tone: "bad" },
+    what: html`<strong>Workers died or froze with archives in hand.</strong> ${abandoned.length > 0 && `${counted(abandoned.length, "archive waits", "archives wait")} for another worker to notice. `}${worst >= LOST_WORKERS && `One archive has lost its worker ${worst} times.`}`,
+    move: html`<b>Your move:</b> find in the workers' logs, and in what the platform says about them, what ends or blocks them: a memory limit, evictions, or this archive. Another worker goes on from the parts that are written.`,
+    links: html`<a href="${STATES.active.path}">Active archives</a>`,
+  }
 }
 
 export const SIDE_OWNERS: Readonly<Record<Suspension["side"], string>> = {
