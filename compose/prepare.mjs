@@ -1,6 +1,6 @@
 // Makes what docker-compose.yml's processes need and a fresh machine lacks: each project's key, certificate and secrets in the
-// directory that is named, and the buckets and containers. What is there already stays as it is. Runs in the folder whose
-// node_modules hold Unseal: in its image, or in a checkout.
+// given directory, and the buckets and containers. What is there already stays as it is. Runs in the folder whose node_modules
+// hold Unseal: in its image, or in a checkout.
 import { execFileSync } from "node:child_process"
 import { generateKeyPairSync, randomBytes } from "node:crypto"
 import { copyFileSync, existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs"

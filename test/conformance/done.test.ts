@@ -1,4 +1,4 @@
-/** What it costs to find out that an archive is done: the requests of a feeder, and those of a worker that is given it anyway. */
+/** The requests that show that an archive is done: those of a feeder, and those of a worker that gets it anyway. */
 import type { OpenedStore } from "@unseal/archive/store/contract"
 import { openStore } from "@unseal/archive/store/open"
 import { writeSmallObject } from "@unseal/archive/store/small-object"
@@ -37,7 +37,7 @@ async function requestsOf(work: () => Promise<unknown>): Promise<string[]> {
   return server.operations.entries().map(({ operation, bucket, key }) => `${operation} ${bucket}/${key}`)
 }
 
-it("takes a feeder one request, and a worker three, one of them to the source", async () => {
+it("costs a feeder one request, and a worker three, including one to the source", async () => {
   await writeSmallObject(source, KEY, ciphertext, "video/mp2t", never)
   const asked = { ...request(encryptedPassword), sourceKeys: [KEY], source, destination }
   const { outcome, record } = await decryptArchive(asked, options(), never)
@@ -63,10 +63,10 @@ it("takes a feeder one request, and a worker three, one of them to the source", 
   ])
 })
 
-it("takes a feeder one request for an archive that is not done", async () => {
+it("costs a feeder one request for an archive that is not done", async () => {
   const line = { projectId: "123456", archiveId: "b40ef09b-3811-4726-b508-e41a0f96c68e" }
   const key = `${line.projectId}/${line.archiveId}.ts`
-  // The first absent object shows whether there is a bucket, which is asked once a minute.
+  // After the first absent object, the store is asked once a minute whether there is a bucket.
   await isDone(line, destination, key, never)
   const asked = await requestsOf(async () => expect(await isDone(line, destination, key, never)).toBeNull())
   expect(asked).toEqual([`GetObject decrypted/${line.projectId}/${line.archiveId}.json`])

@@ -67,7 +67,7 @@ export async function startConsoleApp(
     readonly hasDesk?: boolean
     readonly publicUrl?: URL
     readonly now?: () => number
-    /** Whether bull-board is there. */
+    /** Whether bull-board is switched on. */
     readonly board?: boolean
   } = {},
 ): Promise<ConsoleApp> {

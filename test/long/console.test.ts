@@ -250,7 +250,7 @@ describe("a queue in which everything happens", () => {
     await context.close()
   })
 
-  it("has bull-board beneath, which shows jobs without a password, a button that acts, or anything from elsewhere", async () => {
+  it("has bull-board, which shows jobs without passwords, without buttons that act, and without content from other sites", async () => {
     const board = await startConsoleApp(queue(), { board: true, writes: true })
     const context = await browser.newContext()
     const { page, wrong } = await open(context, board)

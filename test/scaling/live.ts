@@ -80,7 +80,7 @@ export async function live(options: LiveOptions): Promise<{ samples: Sample[]; r
       nextSync = seconds + SYNC_SECONDS
       const [bytes, age] = await Promise.all([ask(parameters.queries.bytes), ask(parameters.queries.age)])
       const metric = bytes === null || age === null ? null : Math.max(bytes, age)
-      // As Kubernetes does, from the number that is asked for, not from those that have started or still end.
+      // As Kubernetes does, from the wanted number, and not from the workers that have started or are still ending.
       wanted = autoscaler.decide(wanted, metric, seconds)
       replicas.resize(wanted)
     }

@@ -6,12 +6,12 @@ const status = document.getElementById("live")
 const LONGEST_PAUSE_MS = 30_000
 const ANSWER_WITHIN_MS = 10_000
 let failures = 0
-/** When the page was up to date last. */
+/** When the page was last up to date. */
 let since
 let timer
 let asking
 
-// On a narrow screen the link that one is at may be out of sight.
+// On a narrow screen, the current page's link may be out of sight.
 document.querySelector("#states [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" })
 
 if (every > 0) {

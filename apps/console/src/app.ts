@@ -91,7 +91,7 @@ export function createApp(options: AppOptions): Express {
     }
     response.locals.visitor = visitor
     const { session } = visitor
-    // bull-board asks while it is hidden, too. That keeps no session alive.
+    // bull-board keeps asking while its page is hidden. That keeps no session alive.
     if (session?.renewed && !isPoll(request))
       response.append("set-cookie", setCookie(session.renewed, response.locals.origin.secure))
     if (request.method === "POST" && !visitors.isTokenOf(visitor, field(request, "token") ?? ""))

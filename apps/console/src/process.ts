@@ -18,7 +18,7 @@ import { createQueueView } from "./queue-view.ts"
 const isLoopback = (host: string | undefined): boolean =>
   host !== undefined && (host === "localhost" || host === "::1" || host.startsWith("127."))
 
-/** bull-board's packages are read only where somebody wants them. */
+/** Loads bull-board's packages only if it is switched on. */
 const loadBoard = async (view: BoardView) => (await import("./board/routes.ts")).createBoard(view)
 
 /** The console's process, from its settings to its end (`runProcess`). */

@@ -76,7 +76,7 @@ test("an object that must be of the announced size is waited for until it is", a
   expect(JSON.parse(record)).toMatchObject({ attempts: 1, announced: { size, fits: true } })
 })
 
-test("an object that has another key than the project's templates give is read there, and nowhere else", async () => {
+test("an object whose key differs from the project's templates is read at that key, and nowhere else", async () => {
   await copyFile(join(VECTOR, "key.pem"), join(directory, "keys", "key.pem"))
   await mkdir(join(directory, "in", "old"))
   await copyFile(join(VECTOR, "archive.enc"), join(directory, "in", "old", "one.ts"))

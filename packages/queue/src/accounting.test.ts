@@ -146,7 +146,7 @@ test("a full Redis counts nothing that it refuses", async () => {
   const refused = createProducer({ connection, queue })
   ends.push(() => refused.close())
   await expect(refused.enqueue(newPayload())).rejects.toThrow(/maxmemory|OOM/)
-  // A full Redis refuses transactions, and so to be counted.
+  // A full Redis refuses transactions, so it can't be counted.
   await connection.config("SET", "maxmemory", "0")
   expect(await readAccounts(connection, queue)).toEqual(balanced({}))
 })

@@ -39,7 +39,7 @@ export const ADMIN_ENDPOINTS = {
   },
   "/metrics": {
     tells:
-      "the metrics, as Prometheus text; as OpenMetrics text with exemplars once something was traced, for whoever accepts it",
+      "the metrics as Prometheus text. Once something was traced: as OpenMetrics text with exemplars, for clients that accept it",
     answers: { 200: "the metrics; a value that Redis does not give within a second is absent" },
   },
 } as const satisfies Record<string, { tells: string; answers: Readonly<Record<number, string>> }>

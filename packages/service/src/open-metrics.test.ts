@@ -98,7 +98,7 @@ it("has the same series and values in both forms, and exemplars in OpenMetrics",
   expect(samplesIn((await scrape("text/plain")).text)).toEqual(samplesIn(plain.text))
 })
 
-it("is what a real Prometheus reads: a bucket leads to a trace, and no series is another one than before", async () => {
+it("is read by a real Prometheus: a bucket leads to a trace, and every series is the same as before", async () => {
   const { counter, histogram, port } = await start()
   counter.increase({ kind: "plain" }, 2)
   const prometheus = await startPrometheus(250, { exemplars: true })

@@ -1,6 +1,6 @@
 /**
  * Exemplars, and the OpenMetrics text that carries them. prom-client has both, but its OpenMetrics registry renames counters in place,
- * so that the same registry could not be shown in Prometheus' own text any more. Here the names and labels are the same in both.
+ * so the same registry could no longer be shown in Prometheus' own text. Here the names and labels are the same in both.
  */
 import type { Registry } from "prom-client"
 
@@ -15,7 +15,7 @@ interface Exemplar {
   readonly at: number
 }
 
-/** By the series of a bucket: one exemplar each, the last one. */
+/** The last exemplar of each series of a bucket. */
 const EXEMPLARS = new WeakMap<Registry, Map<string, Exemplar>>()
 
 type Labels = Readonly<Record<string, string | number>>
@@ -44,7 +44,7 @@ export function keepExemplar(
   kept.set(seriesOf(`${name}_bucket`, { ...labels, le }), { traceId, value, at: Date.now() })
 }
 
-/** Whether a client that sends `accept` is to get OpenMetrics: it takes it, and there are exemplars to show. */
+/** Whether a client that sends `accept` gets OpenMetrics: it must accept it, and there must be exemplars to show. */
 export const wantsOpenMetrics = (registry: Registry, accept: string | undefined): boolean =>
   EXEMPLARS.has(registry) && (accept ?? "").includes("application/openmetrics-text")
 
@@ -55,7 +55,7 @@ export async function openMetricsOf(registry: Registry): Promise<string> {
   for (const metric of await registry.getMetricsAsJSON()) {
     const { name, help, type } = metric
     const values = metric.values as { metricName?: string; labels: Labels; value: number }[]
-    // A counter's family has no suffix, and its samples have.
+    // A counter's family has no suffix, but its samples do.
     const isCounter = String(type) === "counter"
     const family = isCounter ? name.replace(/_total$/, "") : name
     lines.push(`# HELP ${family} ${escaped(help)}`)

@@ -1,4 +1,7 @@
-/** Blobs in Azure's archive tier. Azurite rehydrates at once, so a server that follows the protocol tells of blobs on their way. */
+/**
+ * Blobs in Azure's archive tier. Azurite rehydrates at once, so a small server that follows the protocol shows blobs on their
+ * way.
+ */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http"
 import type { AddressInfo } from "node:net"
 import type { OpenedStore } from "@unseal/archive/store/contract"
@@ -9,7 +12,7 @@ import { poisoned } from "../../harness/poisoned.ts"
 const never = new AbortController().signal
 const bulk = { tier: "bulk", days: 7 } as const
 
-/** What the blob's headers say, and what Set Blob Tier is answered. */
+/** What the blob's headers say, and the response to Set Blob Tier. */
 let blob: { tier: string; status?: string }
 let refusal: { status: number; code: string } | null
 let asked: { tier: unknown; priority: unknown }[]
@@ -76,7 +79,7 @@ it("a blob in the archive tier is archived, then on its way, then readable, and 
   expect(await store.stat("a.ts", never)).toEqual(readable)
 })
 
-it("a blob that is being rehydrated already is under way, whoever asked", async () => {
+it("a blob that is being rehydrated already is under way, whoever asked for it", async () => {
   const object = (await store.stat("a.ts", never))!
   refusal = { status: 409, code: "BlobBeingRehydrated" }
   expect(await store.restore!(object, bulk, never)).toBe("under-way")

@@ -31,7 +31,7 @@ describe("an object", () => {
 })
 
 describe("a blob in the archive tier", () => {
-  it("is told by a look, can't be read, and comes back when it is asked for", async () => {
+  it("is recognised by a look, can't be read, and comes back when it is asked for", async () => {
     await raw.put("some/prefix/archived.ts", bytes.subarray(0, 752))
     await raw.setTier("some/prefix/archived.ts", "Archive")
     const object = (await store.stat("archived.ts", never))!

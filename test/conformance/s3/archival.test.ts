@@ -1,4 +1,4 @@
-/** Objects in S3's archival classes: what a look tells of them, and how they are asked back. */
+/** Objects in S3's archival classes: what a look shows, and how they are asked back. */
 import type { OpenedStore, StoredObject } from "@unseal/archive/store/contract"
 import { openStore } from "@unseal/archive/store/open"
 import { writeSmallObject } from "@unseal/archive/store/small-object"
@@ -67,7 +67,7 @@ it.each<[ArchivalClass]>([["GLACIER"], ["DEEP_ARCHIVE"], ["INTELLIGENT_TIERING A
   },
 )
 
-it("a restored copy that has run out is archived again, and comes back again", async () => {
+it("an object whose restored copy has expired is archived again, and comes back again", async () => {
   const object = await archived("b.ts", "GLACIER")
   server.archives.dayMs = 1
   try {

@@ -8,7 +8,7 @@ import { openSubmission, submissionFiles } from "./submission-files.ts"
 const folder = await mkdtemp(join(tmpdir(), "unseal-submission-"))
 afterAll(() => rm(folder, { recursive: true }))
 
-it("gives files as they are named, and a folder's by name, with those of its folders", async () => {
+it("gives files in the order of the arguments, and a folder's files by name, subfolders included", async () => {
   await mkdir(join(folder, "years/2024"), { recursive: true })
   for (const name of ["b.json", "a.csv", ".hidden", "years/2024/c.ndjson", "years/empty"])
     await writeFile(join(folder, name), name === "years/empty" ? "" : "12345")

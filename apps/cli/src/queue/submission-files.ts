@@ -1,4 +1,4 @@
-/** The files that arguments name: folders are read with all that is in them. */
+/** The files that the arguments name. A folder stands for all files in it. */
 import { createReadStream } from "node:fs"
 import { readdir, stat } from "node:fs/promises"
 import { join } from "node:path"
@@ -9,17 +9,17 @@ import { unread } from "../terminal/unread.ts"
 /** A file, or standard input (`-`). */
 export interface SubmissionFile {
   readonly path: string
-  /** Bytes; `null` for what has no size, as a pipe. */
+  /** Bytes; `null` for what has no size, such as a pipe. */
   readonly size: number | null
-  /** It was found in a folder, and may be something else than callbacks. */
+  /** It was found in a folder, so it may hold something other than callbacks. */
   readonly isFound: boolean
 }
 
 const READ_BYTES = 256 * 1024
 
 /**
- * The files of `paths` in their order, and those of a folder and its folders by name, except hidden ones. Throws `UsageError` if one
- * can't be looked at.
+ * The files of `paths`, in this order. A folder's files and subfolders follow by name, without hidden ones. Throws `UsageError`
+ * if a path can't be examined.
  */
 export async function submissionFiles(paths: readonly string[]): Promise<SubmissionFile[]> {
   const files: SubmissionFile[] = []
@@ -41,7 +41,7 @@ async function add(path: string, files: SubmissionFile[], isFound: boolean): Pro
     })
     for (const entry of entries.sort((a, b) => (a.name < b.name ? -1 : 1))) {
       const inner = join(path, entry.name)
-      // A link to a folder may lead back here, and one to nothing is no file.
+      // A link to a folder may lead back here, and a link may lead to nothing.
       const isLinkToNone = entry.isSymbolicLink() && !(await isFile(inner))
       if (!entry.name.startsWith(".") && !isLinkToNone) await add(inner, files, true)
     }
@@ -56,7 +56,7 @@ const isFile = (path: string): Promise<boolean> =>
     () => false,
   )
 
-/** The bytes of `file`. Reading throws `UsageError` if that fails, or the reason of `signal`. */
+/** The bytes of `file`. Throws `UsageError` if reading fails, and the reason of `signal`. */
 export async function* openSubmission({ path }: SubmissionFile, signal: AbortSignal): AsyncGenerator<Buffer> {
   try {
     if (path === "-") yield* addAbortSignal(signal, process.stdin) as AsyncIterable<Buffer>

@@ -26,8 +26,8 @@ const STATE_OF: Readonly<Record<QueuedJob["job"]["state"], JobState>> = {
 }
 
 /**
- * bull-board's adapter for BullMQ reads whole jobs, and its formatters reach neither options nor reasons nor logs. So this one is not
- * built on it: no password and no URL leaves Redis on its behalf.
+ * This is not built on bull-board's adapter for BullMQ. That adapter reads whole jobs, and its formatters can't remove anything
+ * from options, reasons or logs. Here, no password and no URL leaves Redis.
  */
 export class BoardQueue extends BaseAdapter {
   readonly #view: BoardView
@@ -76,7 +76,7 @@ export class BoardQueue extends BaseAdapter {
     }))
   }
 
-  // What follows is not kept by our jobs, or shown elsewhere.
+  // Our jobs do not keep what follows, or other pages show it.
   getJobLogs(): Promise<string[]> {
     return Promise.resolve([])
   }
@@ -96,7 +96,7 @@ export class BoardQueue extends BaseAdapter {
     return Promise.resolve(null)
   }
 
-  // Whatever changes something. The routes that would call these are not there, either (routes.ts).
+  // Everything that would change something. The routes that would call these do not exist either (routes.ts).
   clean = refuse
   addJob = refuse
   pause = refuse

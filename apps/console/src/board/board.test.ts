@@ -25,7 +25,7 @@ const listed = (status: string, more = "") =>
 
 const METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
-/** Every path that bull-board has, with this queue and job in it, and some that it has not. */
+/** Every path that bull-board has, with this queue and job in it, and some paths that it does not have. */
 function everyPath(jobId: string): string[] {
   const routes = [...appRoutes.api, appRoutes.entryPoint].flatMap(({ route }) => route)
   const paths = [
@@ -45,7 +45,7 @@ function everyPath(jobId: string): string[] {
 }
 
 describe("bull-board under the console", () => {
-  it("is not there unless it is switched on", async () => {
+  it("does not exist unless it is switched on", async () => {
     const plain = await startConsoleApp(current)
     try {
       for (const path of ["/board/", "/board/api/queues", "/board/static/images/logo.svg"])
@@ -57,7 +57,7 @@ describe("bull-board under the console", () => {
     }
   })
 
-  it("asks who somebody is: a page leads to the form, and its script is told", async () => {
+  it("asks who somebody is: a page redirects to the form, and its script gets a 401", async () => {
     expect((await app.get("/board/")).headers.get("location")).toBe("/sign-in?to=%2Fboard%2F")
     expect((await app.get("/board/api/queues")).status).toBe(401)
     expect((await app.get("/board/static/images/logo.svg")).status).toBe(303)
@@ -91,7 +91,7 @@ describe("bull-board under the console", () => {
     expect((await get(`/board/api/queues/another/${dead}`)).status).toBe(404)
   })
 
-  it("turns pages by rank, of a hundred at most, with as many commands for a long queue as for a short one", async () => {
+  it("pages by rank, with at most a hundred jobs a page, and with the same number of commands for a long queue as for a short one", async () => {
     const ids = await giveDeadLetters(current, 250, "100001", 1_700_000_000_000, "ERR_NOT_MPEG_TS: no")
     const page = async (number: number) => {
       const { queues } = await json(
@@ -118,7 +118,7 @@ describe("bull-board under the console", () => {
     }
   })
 
-  it("has no password, no URL and no key in any response, whatever is asked, and however", async () => {
+  it("has no password, no URL and no key in any response, whatever the request", async () => {
     const secret = Buffer.from("c4n4ry-wrapped-password-of-an-archive").toString("base64")
     const payload = (projectId: string) =>
       newPayload(projectId, { encryptedPassword: secret, url: "https://example.com/c4n4ry-signed-url" })
@@ -179,7 +179,7 @@ describe("bull-board under the console", () => {
     expect(JSON.stringify(await listed("failed"))).toContain("ERR_NOT_MPEG_TS")
   })
 
-  it("changes nothing, by whatever method each of its routes is asked, even by an operator with a token", async () => {
+  it("changes nothing, whatever method is used on each of its routes, even by an operator with a token", async () => {
     const waiting = await enqueue()
     const [dead] = await giveDeadLetters(current, 1, "200002", Date.now(), "ERR_NOT_MPEG_TS: no")
     const otto = app.as("otto")
@@ -221,7 +221,7 @@ describe("bull-board under the console", () => {
     expect(app.logs.filter(({ level }) => level === "error")).toEqual([])
   })
 
-  it("loads nothing of other sites, and nothing inline", async () => {
+  it("loads nothing from other sites, and has nothing inline", async () => {
     const answer = await get("/board/")
     expect(answer.headers.get("content-security-policy")).toContain("script-src 'self'; style-src 'self'")
     const text = await answer.text()

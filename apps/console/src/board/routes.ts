@@ -17,7 +17,7 @@ import { BoardQueue } from "./board-queue.ts"
 import { BOARD_PATH } from "./path.ts"
 import type { BoardView } from "./view.ts"
 
-/** The routes that read. All others are left out: a request for them finds nothing, whatever bull-board thinks of it. */
+/** The routes that read. All others are left out, so a request for one of them gets a 404. */
 const READING: ReadonlySet<string> = new Set([
   "/api/queues",
   "/api/queues/:queueName/workers",
@@ -75,7 +75,7 @@ export function createBoard(view: BoardView): Router {
       },
     }),
   )
-  // Its view of flows would read jobs past us, and our jobs have none.
+  // Its view of flows would read jobs without `BoardQueue`, and our jobs have no flows.
   router.get("/api/queues/:queueName/:jobId/flow", (request, response) => {
     response.json({ nodeId: request.params.jobId, flowRoot: null, isFlowNode: false })
   })
@@ -108,7 +108,7 @@ interface Collected {
   readonly routes: readonly (Pick<AppControllerRoute, "handler"> & { readonly route: string })[]
 }
 
-/** Asks bull-board for its routes, and takes those that read. Throws if it has renamed one. */
+/** Asks bull-board for its routes, and keeps those that only read. Throws if it has renamed one. */
 function collect(queue: BoardQueue, uiBasePath: string): Collected {
   let queues: BullBoardQueues = new Map()
   let uiConfig: UIConfig = {}
@@ -142,7 +142,10 @@ function boundedQuery(request: Request): Record<string, string> {
   return { ...query, ...bounded("jobsPerPage", MOST_A_PAGE), ...bounded("page", LAST_PAGE) }
 }
 
-/** bull-board's own page asks for fonts of another site, and has styles inline. Its scripts' names are in it. */
+/**
+ * Our page in place of bull-board's own, which loads fonts from another site and has inline styles. The names of the scripts and
+ * styles come from bull-board's page.
+ */
 function pageOf(template: string, uiConfig: UIConfig): string {
   const names = (pattern: RegExp) => [...template.matchAll(pattern)].map(([, name]) => name!)
   const scripts = names(/<script defer src="(static\/js\/[\w.-]{1,80})"/g)

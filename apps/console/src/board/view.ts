@@ -17,7 +17,7 @@ export interface BoardView {
   page(structure: Structure, first: number, last: number): Promise<readonly QueuedJob[]>
   job(jobId: string): Promise<QueuedJob | null>
   isPaused(): Promise<boolean>
-  /** Those that are connected. `null` if Redis does not say who is. */
+  /** The connected workers. `null` if Redis does not say which are connected. */
   workers(): Promise<readonly { readonly name: string; readonly connectedSeconds: number }[] | null>
 }
 

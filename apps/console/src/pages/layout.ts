@@ -24,7 +24,7 @@ export interface Frame {
   readonly visitor: Visitor | null
   /** `null` if Redis could not be asked. */
   readonly overview: Pick<Overview, "counts" | "pause"> | null
-  /** Whether bull-board is there. */
+  /** Whether bull-board is switched on. */
   readonly hasBoard: boolean
 }
 

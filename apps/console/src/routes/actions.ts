@@ -101,7 +101,7 @@ export function addActionRoutes(
     if (action === undefined)
       throw new Refusal(
         404,
-        "This console knows no such action: it has restarted, has done a hundred others, or another replica did it. The log has it.",
+        "This console does not know this action: it has restarted, it has done a hundred others since, or another replica did it. The log has it.",
         "not found",
       )
     await show(response, actionPage(action, Date.now()))

@@ -118,7 +118,7 @@ describe("a byte budget with two lanes", () => {
     expect(log.names.at(-1)).toBe("g")
   })
 
-  it("lets later requests pass one that only its own limit holds back, and no others of the same limit", async () => {
+  it("lets later requests pass one that only its own limit holds back, unless they have the same limit", async () => {
     const budget = createByteBudget(4 * PART)
     const limited = budget.within(2 * PART)
     const log = createLog()
@@ -199,7 +199,7 @@ describe("a byte budget with two lanes", () => {
                   one.memory = memory
                   waits.delete(one)
                   const earlier = [...waits].filter((each) => each.lane === lane && each.id < one.id)
-                  // Only those that their own limit held back.
+                  // Only requests that their own limit held back may be passed.
                   for (const each of earlier) expect(each.limited && !one.limited).toBe(true)
                   held.push(one)
                 },
@@ -224,7 +224,7 @@ describe("a byte budget with two lanes", () => {
     )
   })
 
-  it("makes no bulk part wait longer than its share tells, however live parts come and go", async () => {
+  it("makes no bulk part wait longer than its share allows, however live parts come and go", async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.constantFrom(1, 5, 20, 50),

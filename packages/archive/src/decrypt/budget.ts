@@ -12,7 +12,10 @@ export interface PartMemory {
 
 /** The memory that all archives of a process share for their parts. */
 export interface ByteBudget {
-  /** Waits for `bytes` of the budget. More than the whole budget is granted alone. Rejects with `signal.reason`. */
+  /**
+   * Waits for `bytes` of the budget. A request for more than the whole budget is granted when nothing else is in use. Rejects
+   * with `signal.reason`.
+   */
   acquire(bytes: number, signal: AbortSignal): Promise<PartMemory>
   /** How many parts hold memory. */
   readonly holders: number
@@ -26,7 +29,7 @@ export interface LaneBudgets {
   readonly bulk: ByteBudget
 }
 
-/** A budget that tells how much of it is in use, and divides it. By itself it serves live archives. */
+/** A budget that shows how much of it is in use, and can be divided. By itself it serves live archives. */
 export interface MeasuredBudget extends ByteBudget {
   /** Bytes that parts hold. */
   readonly used: number
@@ -44,7 +47,7 @@ export interface BudgetOptions {
   readonly bulkSharePercent?: number
 }
 
-/** A limit, and what it bounds at the moment. A part uses at most the whole of it. */
+/** A limit, and what is in use under it. A part uses at most the whole of it. */
 interface Cap {
   readonly limit: number
   used: number
@@ -66,9 +69,9 @@ const RESERVE = 1 / 4
  * archive requests one part at a time, so a large archive and many small ones take turns, and no part waits for a later request of
  * its lane. Only a request that its own cap (`within`) holds back lets later ones pass.
  *
- * While both lanes wait, each byte granted to live earns bulk its share. Once that covers the first bulk request, it is the next,
- * even if everybody has to wait until there is room for it. So no part of either lane waits for ever. What was earned never exceeds
- * one request, and is gone when no bulk request waits.
+ * While both lanes wait, each byte granted to live earns bulk its share. Once the earnings cover the first bulk request, that
+ * request is next, even if everybody has to wait until there is room for it. So no part of either lane waits for ever. The
+ * earnings never exceed one request, and expire when no bulk request waits.
  *
  * Memory is reused instead of being left to the garbage collector, which would let it grow far beyond the limit.
  */

@@ -1,4 +1,4 @@
-/** Compares a record with what is known about a source without a look at it. */
+/** Compares a record with what is known about a source before anybody has looked at it. */
 import type { Announced } from "../decrypt/announced.ts"
 import { ENVELOPES } from "../format/envelopes.ts"
 import type { ArchiveRecord } from "./record.ts"
@@ -12,7 +12,7 @@ export interface ClaimedSource extends Announced {
 /** An announced size may count a block of padding that is not there. The record does not name its envelope. */
 const TOLERANCE = Math.max(...ENVELOPES.map(({ blockSize }) => blockSize))
 
-/** Whether `record` may be of the source's version that `claimed` describes: nothing that both tell differs. */
+/** Whether `record` may belong to the version of the source that `claimed` describes: they differ in nothing that both state. */
 export function isOfSource(record: ArchiveRecord, { key, size, sha256sum }: ClaimedSource): boolean {
   if (key !== undefined && key !== record.source.key) return false
   return fitsSize(record, size) && fitsDigest(record, sha256sum)
@@ -28,7 +28,10 @@ function fitsSize(
   return size >= plaintext - TOLERANCE && size <= source.size + TOLERANCE
 }
 
-/** The vendor does not say what it is the digest of. So a record without the ciphertext's digest contradicts nothing. */
+/**
+ * The vendor does not say whether its digest is that of the ciphertext or of the plaintext. So a record without the ciphertext's
+ * digest contradicts nothing.
+ */
 function fitsDigest({ sha256 }: ArchiveRecord, sha256sum: string | undefined): boolean {
   if (!sha256sum || sha256?.ciphertext === undefined) return true
   const digest = Buffer.from(sha256sum, "base64").toString("hex")

@@ -27,13 +27,13 @@ export interface StoredObject {
 export interface Archival {
   /** As the store calls it: `GLACIER`, `DEEP_ARCHIVE`, `Archive`. */
   readonly storageClass: string
-  /** Whether it is on its way back, since somebody has asked for it. */
+  /** Whether it is on its way back, because somebody has asked for it. */
   readonly isRestoring: boolean
 }
 
 /** How archived objects come back. */
 export interface RestoreOptions {
-  /** `bulk`: as cheaply as the store can · `standard`: its usual way, which is faster where there are two. Hours, for both. */
+  /** `bulk`: as cheaply as the store can · `standard`: its usual way, which is faster if the store has two. Both take hours. */
   readonly tier: RestoreTier
   /** How long a restored copy stays readable, at stores that make temporary copies: at least a day. */
   readonly days: number
@@ -160,7 +160,7 @@ export interface ArchiveStore extends ArchiveSource, ArchiveSink {
   /** Removes the visible object under `key` and its metadata. No error if there is none. Leaves open uploads alone. */
   remove(key: string, signal: AbortSignal): Promise<void>
   /**
-   * Asks for an archived `object` of `stat` to be made readable. It stays the same version. Asking again is harmless. Throws
+   * Asks the store to make an archived `object` of `stat` readable. It stays the same version. Asking again is harmless. Throws
    * `ERR_OBJECT_NOT_FOUND` if it is gone. Absent for stores that archive nothing.
    */
   restore?(object: StoredObject, options: RestoreOptions, signal: AbortSignal): Promise<Restoring>

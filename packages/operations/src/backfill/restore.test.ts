@@ -1,4 +1,4 @@
-/** Which objects are asked back, and when: of stores that answer, refuse, or lose the answer, by several processes in turn. */
+/** Which objects are asked back, and when. Stores answer, refuse, or lose the answer, and several processes follow each other. */
 import { randomUUID } from "node:crypto"
 import { UnsealError } from "@unseal/archive/errors"
 import type { Archival, ArchiveStore, RestoreOptions, Restoring } from "@unseal/archive/store/contract"
@@ -61,7 +61,7 @@ test("an archived object is asked back once, waited for, and then ready", async 
   expect(await prepare(restorer, it, "a")).toBe("waiting")
   expect(it.asked).toEqual([{ key: "a.ts", options: { tier: "bulk", days: 7 } }])
   expect(restorer.open).toBe(1)
-  // However often it is asked, a store is looked at every two minutes.
+  // However often `prepare` is called, it asks the store only every two minutes.
   for (now = 1_000; now <= 120_000; now += 1_000) expect(await prepare(restorer, it, "a")).toBe("waiting")
   expect(it.looked).toHaveLength(2)
   it.states.set("a.ts", "readable")
@@ -71,7 +71,7 @@ test("an archived object is asked back once, waited for, and then ready", async 
   expect([restorer.open, notes.kept.size]).toEqual([0, 0])
 })
 
-test("an object that can be read, or is nowhere, is ready, and the first key that has one counts", async () => {
+test("an object that can be read, or does not exist, is ready, and the first key that has an object counts", async () => {
   const it = world()
   const restorer = createRestorer({ tier: "bulk", most: 1 }, notebook())
   it.states.set("a.ts", "readable").set("b.ts", null).set("c.mp4", "readable")
@@ -82,7 +82,7 @@ test("an object that can be read, or is nowhere, is ready, and the first key tha
   expect(it.asked).toEqual([])
 })
 
-test("as many as may are on their way, also of calls at the same time, and the next one takes a place that is free", async () => {
+test("no more than the limit are on their way, even with calls at the same time, and the next one takes the first free place", async () => {
   const it = world()
   let now = 0
   const restorer = createRestorer({ tier: "standard", most: 3 }, notebook(), () => now)
@@ -105,23 +105,23 @@ test("as many as may are on their way, also of calls at the same time, and the n
   expect(it.asked.map(({ key }) => key)).toEqual(["a.ts", "b.ts", "c.ts", "d.ts"])
 })
 
-test("the next process keeps the limit, asks for nothing again, and counts what others have asked for", async () => {
+test("the next process keeps the limit, asks for nothing twice, and counts what others have asked for", async () => {
   const it = world()
   const id = randomUUID()
   const notes = restoreNotes(current.client, current.name, id)
   const first = createRestorer({ tier: "bulk", most: 2 }, notes)
   for (const name of ["a", "b"]) expect(await prepare(first, it, name)).toBe("waiting")
   const second = createRestorer({ tier: "bulk", most: 2 }, notes)
-  // The first that it is asked about is one that the other has not come to.
+  // It is first called for an archive that the other process has not reached.
   expect(await prepare(second, it, "c")).toBe("full")
   expect(second.open).toBe(2)
   for (const name of ["a", "b"]) expect(await prepare(second, it, name)).toBe("waiting")
   expect(it.asked).toHaveLength(2)
-  // Somebody's own request is not ours to repeat, and takes a place as well.
+  // Somebody else's request is not repeated, and takes a place as well.
   it.states.set("d.ts", RESTORING)
   expect(await prepare(second, it, "d")).toBe("waiting")
   expect([it.asked.length, second.open]).toEqual([2, 3])
-  // Redis has lost its memory, and the process as well: the stores tell.
+  // Redis and the process have both lost their memory: the stores still know.
   await notes.clear()
   const third = createRestorer({ tier: "bulk", most: 2 }, notes)
   for (const name of ["a", "b"]) expect(await prepare(third, it, name)).toBe("waiting")
@@ -130,12 +130,12 @@ test("the next process keeps the limit, asks for nothing again, and counts what 
   await third.forget(archive("a"))
   expect(await prepare(third, it, "c")).toBe("waiting")
   expect(await notes.load()).toHaveProperty("size", 2)
-  // Nothing is left for ever of a backfill that nobody ends.
+  // A backfill that nobody ends leaves nothing behind for ever.
   expect(await current.client.ttl(restoresKey(current.name, id))).toBeGreaterThan(86_400)
   await notes.clear()
 })
 
-test("a process that died between its note and its request leaves nothing behind that waits in vain", async () => {
+test("a process that died between its note and its request leaves no archive that waits for nothing", async () => {
   const [it, notes] = [world(), notebook()]
   const archived = "100001_a"
   notes.kept.set(archived, Date.now() - HOUR_MS)
@@ -145,7 +145,7 @@ test("a process that died between its note and its request leaves nothing behind
 })
 
 test.for(["ERR_STORE_DENIED", "ERR_STORE_BUSY"] as const)(
-  "a request that is refused (%s) is the source's trouble, and takes no place",
+  "a refused request (%s) is a trouble of the source, and takes no place",
   async (code, { expect }) => {
     const [it, notes] = [world(), notebook()]
     const restorer = createRestorer({ tier: "bulk", most: 1 }, notes)
@@ -160,7 +160,7 @@ test.for(["ERR_STORE_DENIED", "ERR_STORE_BUSY"] as const)(
   },
 )
 
-test("a request whose answer was lost keeps its place until a look tells what became of it, or for ten minutes", async () => {
+test("a request whose answer was lost keeps its place until a look shows its outcome, or for ten minutes", async () => {
   const it = world()
   let now = 0
   const restorer = createRestorer({ tier: "bulk", most: 1 }, notebook(), () => now)
@@ -204,7 +204,7 @@ test("an object that is gone, or was restored meanwhile, is ready", async () => 
   expect(restorer.open).toBe(0)
 })
 
-test("a store that takes a request and tells nothing of it is asked again after an hour, and given up after four days", async () => {
+test("a store that accepts a request and never shows it is asked again after an hour, and given up after four days", async () => {
   const it = world()
   let now = 0
   const restorer = createRestorer({ tier: "bulk", most: 1 }, notebook(), () => now)

@@ -1,6 +1,6 @@
 /**
- * Asks archived objects back before their archives are enqueued, a limited number at a time. The stores tell what is under way, so
- * nothing is asked twice. Redis has notes of it, so that the limit holds for the next process as well.
+ * Asks archived objects back before their archives are enqueued, a limited number at a time. The stores show what is under way,
+ * so nothing is asked for twice. Redis has notes of it, so that the limit holds for the next process as well.
  */
 import { isUnsealError } from "@unseal/archive/errors"
 import type { ArchiveStore, RestoreTier, StoredObject } from "@unseal/archive/store/contract"
@@ -12,16 +12,18 @@ export interface RestorerOptions {
   readonly most: number
 }
 
-/** `ready`: nothing hinders a worker from reading it · `waiting`: it comes back · `full`: as many as may are on their way. */
+/**
+ * `ready`: a worker may read it now · `waiting`: it is on its way back · `full`: it must be asked back, and the limit is reached.
+ */
 export type Prepared = "ready" | "waiting" | "full"
 
 type RestoredArchive = { readonly projectId: string; readonly archiveId: string }
 
 export interface Restorer {
   /**
-   * Looks for the archive's object, and asks it back if it is archived. Call it again for what is not `ready`, as often as you like: a
-   * store is asked every two minutes. An object that is nowhere is `ready`, for a worker to find out; so is one that has not come
-   * back after four days. Throws the store's trouble, which names its side, and what Redis throws.
+   * Looks for the archive's object, and asks it back if it is archived. Call it again for what is not `ready`, as often as you
+   * like: it asks the store only every two minutes. An object that does not exist is `ready`, and a worker finds that out. So is
+   * an object that has not come back after four days. Throws the store's trouble, which names its side, and what Redis throws.
    */
   prepare(
     archive: RestoredArchive,
@@ -29,26 +31,29 @@ export interface Restorer {
     sourceKeys: readonly string[],
     signal: AbortSignal,
   ): Promise<Prepared>
-  /** Frees the place of an archive that is not waited for any more. */
+  /** Frees the place of an archive that nobody waits for any more. */
   forget(archive: RestoredArchive): Promise<void>
   /** How many objects are on their way. */
   readonly open: number
 }
 
-/** How long S3 keeps a restored copy. A queue that is full, and a night outside the hours, pass meanwhile. */
+/** How long S3 keeps a restored copy. That outlasts a full queue, and a night outside the permitted hours. */
 const COPY_DAYS = 7
 /** The slowest restore, `bulk` from DEEP_ARCHIVE, takes two days. After this the worker's own wait for an archived object begins. */
 const PATIENCE_MS = 4 * 86_400_000
-/** When a place is free that nobody asks about, because its archive was settled in another way. */
+/** A place that nobody asks about is free after this time: its archive was settled in another way. */
 const FORGOTTEN_MS = PATIENCE_MS + 3_600_000
 const CHECK_EVERY_MS = 10_000
-/** More are looked at again instead of remembered. */
+/** Archives beyond this number are looked at again instead of remembered. */
 const MOST_COLD = 50_000
 /** A restore takes hours. */
 const LOOK_EVERY_MS = 120_000
-/** A store that has taken a request, but tells nothing of it, is not asked for the same again at once: each request costs. */
+/**
+ * Some stores accept a request and then do not show it. They are not asked again before this time, because each request costs
+ * money.
+ */
 const ASK_EVERY_MS = 3_600_000
-/** A request whose answer was lost may have been taken. Its place is kept until a look tells, or for this long. */
+/** A request whose answer was lost may have been accepted. Its place is kept until a look shows that, or for this long. */
 const DOUBT_MS = 600_000
 
 interface Asked {
@@ -97,7 +102,7 @@ export function createRestorer(
     for (const [id, { endsAt }] of asked) if (endsAt <= now()) await release(id)
   }
 
-  /** Keeps a place, whatever the limit, for what the store says is on its way. */
+  /** Keeps a place for an archive that the store says is on its way, even beyond the limit. */
   async function noteUnderWay(id: string): Promise<void> {
     cold.delete(id)
     const before = asked.get(id)
@@ -128,7 +133,7 @@ export function createRestorer(
         return "ready"
       }
     } catch (error) {
-      // Refused for sure. Otherwise it may be on its way, as the next look tells.
+      // The request was certainly refused. In all other cases it may have been accepted, and the next look will show that.
       if (isUnsealError(error) && !isUnsealError(error, "ERR_STORE_UNAVAILABLE")) await release(id)
       if (isUnsealError(error, "ERR_OBJECT_NOT_FOUND")) return "ready"
       throw error
@@ -197,7 +202,7 @@ export function createRestorer(
 
 const idOf = ({ projectId, archiveId }: RestoredArchive): string => `${projectId}_${archiveId}`
 
-/** The first object that there is, as a worker would take it. */
+/** The first object that exists, which is the one that a worker would take. */
 async function find(
   source: Pick<ArchiveStore, "stat">,
   keys: readonly string[],

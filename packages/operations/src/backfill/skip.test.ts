@@ -62,7 +62,7 @@ test("an archive with a record is done, which takes one request", async () => {
   expect(asked).toEqual([`open ${recordKey}`])
 })
 
-test("an archive without a record is not, which takes one request as well", async () => {
+test("an archive without a record is not done, which takes one request as well", async () => {
   const { asked, at } = place({ [key]: "plaintext of another run" })
   expect(await isDone(archive, at, key, never)).toBeNull()
   expect(asked).toEqual([`open ${recordKey}`])
@@ -115,7 +115,7 @@ test.for<[string, string]>([
   expect(asked.filter((one) => one !== "closed")).toEqual([`open ${recordKey}`])
 })
 
-test("a record that disappears while it is read is none", async () => {
+test("a record that disappears while it is read counts as absent", async () => {
   const { at } = place({ [recordKey]: new UnsealError("ERR_OBJECT_NOT_FOUND", "it is gone") })
   expect(await isDone(archive, at, key, never)).toBeNull()
 })
@@ -128,7 +128,7 @@ test.for(["ERR_STORE_DENIED", "ERR_STORE_UNAVAILABLE", "ERR_STORE_BUSY"] as cons
   },
 )
 
-test("a record that a lifecycle rule has archived is told by the marks of its archive", async () => {
+test("for a record that a lifecycle rule has archived, the marks of its archive count", async () => {
   const archived = new UnsealError("ERR_OBJECT_ARCHIVED", "it is in GLACIER")
   const marks = (fields: Readonly<Record<string, string>> = {}) => {
     const metadata = {

@@ -1,4 +1,4 @@
-/** Finds out whether an archive of a manifest is done already, with one request for its record at the destination. */
+/** Finds out with one request, for the record at the destination, whether an archive of a manifest is done already. */
 import { isUnsealError } from "@unseal/archive/errors"
 import { readRecord } from "@unseal/archive/record/committed"
 import { recordKeyOf } from "@unseal/archive/record/record"
@@ -31,10 +31,10 @@ export interface Skip {
 
 /**
  * What is at `destination` under `destinationKey` for `archive`, if its record says that it was made from the same source. `null`
- * if that is not certain, and so for a worker to find out: there is no record, or it is malformed, or of another archive or
- * project, or differs from what the line says of key, size or digest. Throws what the store throws. A record in an archival
- * storage class takes a second request, for the marks of the archive beside it. With 64 calls at a time, a process makes more than
- * 500 a second against a store that takes a tenth of a second for each.
+ * if that is not certain; a worker must then find out. The record may be absent, malformed, or of another archive or project, or
+ * it may differ from the line in key, size or digest. Throws what the store throws. A record in an archival storage class takes a
+ * second request, for the marks of the archive beside it. With 64 calls at a time, a process makes more than 500 a second against
+ * a store that takes a tenth of a second for each.
  */
 export async function isDone(
   archive: ClaimedArchive,
@@ -61,7 +61,7 @@ export async function isDone(
   }
 }
 
-/** The marks tell no key and no digest, so a line that claims one of them is for a worker. */
+/** The marks hold no key and no digest, so a worker must check a line that states one of them. */
 async function byMarks(
   { projectId, archiveId, size, sha256sum, sourceKey }: ClaimedArchive,
   destination: Pick<ArchiveStore, "stat">,

@@ -103,7 +103,7 @@ async function examineService(connection: RedisClient, { queue, form }: Examined
   return ok(`${version}${size}, takes every command of the queue; all of them took ${ms} ms`)
 }
 
-/** What `INFO server` says. Valkey's `redis_version` is the one that it is compatible with. */
+/** What `INFO server` says. Valkey's `redis_version` is the version of Redis that it is compatible with. */
 export function serverVersion(info: string): string {
   const fields = infoFields(info)
   const valkey = fields.get("valkey_version")

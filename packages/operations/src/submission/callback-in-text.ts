@@ -1,10 +1,10 @@
 /** Finds the callback in a line of a log, whatever the logger has put around it. */
 
-/** How many places of a line may turn out to begin no callback, and how deep it may be wrapped: a line is no puzzle. */
+/** How many places in a line are tried as the beginning of a callback, and how many layers around it are opened. */
 const MOST_PLACES = 32
 const DEEPEST = 8
 
-/** `callback`: the object · `none`: nothing hints at one · `broken`: there seems to be one, which is cut or garbled. */
+/** `callback`: the object · `none`: nothing looks like one · `broken`: something looks like one, but is cut or garbled. */
 export type CallbackInText =
   | { readonly callback: object }
   | { readonly none: true }
@@ -83,7 +83,7 @@ function endOfObject(text: string, start: number): number {
   return -1
 }
 
-/** The place of the quote that ends the string with the content from `start`, or -1. */
+/** The place of the quote that ends the string whose content begins at `start`, or -1. */
 function endOfString(text: string, start: number): number {
   for (let at = start; at < text.length; at++) {
     if (text[at] === "\\") at++

@@ -1,6 +1,6 @@
 /**
- * Finds JSON objects that are not one a line: an array of them, on one line or on many, indented ones, several one after the
- * other, and the vendor's pages (`{ "count": …, "items": [ … ] }`). In memory for one object.
+ * Finds JSON objects that are not written one a line: an array on one line or on many, indented objects, several one after the
+ * other, and the vendor's pages (`{ "count": …, "items": [ … ] }`). It needs memory for one object.
  */
 import { LONGEST_TEXT } from "./lines.ts"
 
@@ -10,7 +10,7 @@ export interface FoundObject {
   readonly text: string
 }
 
-/** What follows can't be understood any more. The message is a clause without a subject. */
+/** From here on, the text can't be understood. The message is a clause without a subject. */
 export class BrokenDocument extends Error {
   override readonly name = "BrokenDocument"
   readonly line: number
@@ -36,13 +36,13 @@ export class ObjectScanner {
   #isEscaped = false
   /** The array whose elements are the objects; `page` if it is within one. */
   #array: "none" | "top" | "page" = "none"
-  /** The rest of a page, which is not looked at. */
+  /** True within the rest of a page, which is ignored. */
   #isRest = false
   #begunOn = 0
   #parts: Buffer[] = []
   #length = 0
 
-  /** The objects that end in `chunk`. Throws `BrokenDocument`; whatever was found before in `chunk` is in `found`. */
+  /** Adds the objects that end in `chunk` to `found`. Throws `BrokenDocument`; `found` then has the objects before that place. */
   push(chunk: Buffer, found: FoundObject[]): void {
     let start = 0
     for (let at = 0; at < chunk.length; at++) {
@@ -66,13 +66,13 @@ export class ObjectScanner {
     if (this.#depth > 0) this.#add(chunk.subarray(start))
   }
 
-  /** Throws `BrokenDocument` if the text must go on. */
+  /** Throws `BrokenDocument` if the text is not complete. */
   end(): void {
     if (this.#depth > 0 || this.#array !== "none")
       throw new BrokenDocument(this.#depth > 0 ? this.#begunOn : this.#line, "ends before its JSON does")
   }
 
-  /** A byte between objects. True if it begins one. */
+  /** Takes a byte between objects. True if it begins an object. */
   #between(byte: number): boolean {
     if (byte === SPACE || byte === LINE_FEED || byte === RETURN || byte === TAB || byte === COMMA)
       return false

@@ -1,18 +1,21 @@
-/** The fields of a submitted archive, checked as a worker would: what a worker can't use is told to whoever submits it. */
+/**
+ * The fields of a submitted archive, checked as a worker would check them: whoever submits an archive learns at once what a
+ * worker can't use.
+ */
 import { isUnsealError } from "@unseal/archive/errors"
 import { decodeEncryptedPassword } from "@unseal/archive/format/password"
 import type { JobPayload } from "@unseal/queue/jobs/job"
 import { problemOfSourceKey } from "@unseal/queue/jobs/source-key"
 import { CallbackError, readCallback } from "@unseal/vendor/callback"
 
-/** What a line gives for a job's payload. A job has a nonce and a time as well. */
+/** What a line contributes to a job's payload. A job also has a nonce and a time. */
 export type SubmittedArchive = Pick<
   JobPayload,
   "projectId" | "archiveId" | "encryptedPassword" | "status" | "size" | "sha256sum" | "url" | "sourceKey"
 >
 
 /**
- * Why a line asks for nothing: `no-callback`: there is none in it, as in most lines of a log · `not-archive`, `not-uploaded`,
+ * Why a line starts no work: `no-callback`: it has no callback, like most lines of a log · `not-archive`, `not-uploaded`,
  * `not-encrypted`: its callback starts no work · `other-project`: only one project was asked for.
  */
 export type IgnoredLine = "no-callback" | "not-archive" | "not-uploaded" | "not-encrypted" | "other-project"
@@ -26,7 +29,9 @@ export type Said =
 const PROJECT = /^[0-9A-Za-z-]{1,64}$/
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
 
-/** What the callback `json` says. `projectId` is the only project that is wanted, and the one of a callback that names none. */
+/**
+ * What the callback `json` says. `projectId` is the only project that is wanted. A callback that names no project belongs to it.
+ */
 export function readSubmittedCallback(json: unknown, projectId: string | undefined): Said {
   try {
     const named = readCallback(json)

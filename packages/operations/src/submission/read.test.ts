@@ -17,7 +17,7 @@ async function* inChunks(bytes: Buffer, size: number): AsyncGenerator<Buffer> {
   for (let at = 0; at < bytes.length; at += size) yield bytes.subarray(at, at + size)
 }
 
-/** What is read of `content`, however it arrives. */
+/** What is read from `content`, however it is cut into chunks. */
 async function read(content: string | Buffer, options: SubmissionOptions = {}): Promise<SubmittedLine[]> {
   const bytes = Buffer.from(content)
   const results = []
@@ -31,7 +31,7 @@ async function read(content: string | Buffer, options: SubmissionOptions = {}): 
   return results[0]!
 }
 
-/** Line, and the archive's number or what else is said. */
+/** The line, and the archive's number or what else the line says. */
 const brief = (lines: readonly SubmittedLine[]) =>
   lines.map((each) => [
     each.line,
@@ -106,7 +106,7 @@ describe("a callback in JSON", () => {
     ])
   })
 
-  it("is told from a line that is none", async () => {
+  it("is distinguished from a line without one", async () => {
     const lines = [
       text(1),
       text(2).slice(0, 150),
@@ -132,7 +132,7 @@ describe("a callback in JSON", () => {
     ])
   })
 
-  it("is of the project that was asked for, or ignored", async () => {
+  it("is ignored unless it belongs to the project that was asked for", async () => {
     const lines = [text(1), text(2, { partnerId: 999 }), text(3, { partnerId: undefined })]
     expect(brief(await read(lines.join("\n"), { projectId: "123456" }))).toEqual([
       [1, 1],
@@ -174,7 +174,7 @@ describe("a log", () => {
     ])
   })
 
-  it("tells a callback that is cut from other lines", async () => {
+  it("distinguishes a callback that is cut from other lines", async () => {
     const lines = [
       `INFO ${inner}`,
       `INFO ${inner.slice(0, 120)}`,
@@ -253,7 +253,7 @@ describe("a table", () => {
     ])
   })
 
-  it("tells what is wrong with a row, without its values", async () => {
+  it("says what is wrong with a row, without its values", async () => {
     const header = "archiveId,projectId,password,key,size,sha256sum"
     const lines = [
       header,
@@ -361,7 +361,7 @@ describe("what can't be read", () => {
   })
 
   const lines = Array.from({ length: 2_000 }, (_, number) => text(number)).join("\n")
-  it("gives what stands before the end of half a gzip", async () => {
+  it("gives what half a gzip holds", async () => {
     const whole = gzipSync(lines)
     const found: SubmittedLine[] = []
     const half = readSubmission(inChunks(whole.subarray(0, whole.length / 2), 4_096), { file: "h.gz" }, never)
@@ -403,7 +403,7 @@ describe("what can't be read", () => {
       0,
       "ends before its JSON does (line 1)",
     ],
-  ])("is told of %s, with its line", async (_, content, most, problem) => {
+  ])("reports %s, with its line", async (_, content, most, problem) => {
     const found: SubmittedLine[] = []
     await expect(
       (async () => {
@@ -414,7 +414,7 @@ describe("what can't be read", () => {
     expect(found.length).toBeGreaterThanOrEqual(most)
   })
 
-  it("is one line of a hundred megabytes, and the lines after it are read", async () => {
+  it("may have one line of a hundred megabytes, and the lines after it are read", async () => {
     async function* huge() {
       yield Buffer.from(`${text(1)}\n{"id":"`)
       const piece = Buffer.alloc(1024 * 1024, "x")
@@ -449,7 +449,7 @@ it("reads nothing from an empty input, and counts the bytes of a packed one", as
   expect(bytes).toBe(packed.length)
 })
 
-it("never throws anything but its own errors, whatever the bytes", async () => {
+it("throws only its own errors, whatever the bytes", async () => {
   const pieces = fc.constantFrom(
     '{"',
     "{",

@@ -1,6 +1,7 @@
 /**
- * Reads what people have of callbacks: one, an array, one a line, a log with callbacks in its lines, a table in CSV, a page of the
- * vendor's list; a gzip of each; in any mix of lines. The content decides, not the name. Memory does not grow with the input.
+ * Reads callbacks in every form that people keep them in: a single one, an array, one a line, a log with callbacks in its lines,
+ * a table in CSV, or a page of the vendor's list. Forms of lines may be mixed, and each input may be a gzip. The content decides,
+ * not the file's name. Memory does not grow with the input.
  */
 import type { Said } from "./fields.ts"
 import { type Reading, readingOf } from "./reading.ts"
@@ -10,9 +11,9 @@ import { textOf } from "./text.ts"
 export interface SubmissionOptions {
   /** The input's name, for messages and for its lines. */
   readonly file?: string
-  /** The only project that is wanted, in lower case; lines without a project are of this one. Default: any. */
+  /** The only project that is wanted, in lower case. Lines without a project belong to it. Default: any. */
   readonly projectId?: string
-  /** Told how many bytes were read, each time: packed ones, if the input is packed. */
+  /** Called with the bytes of each read. A gzip's bytes count as they are, packed. */
   onBytes?(bytes: number): void
 }
 
@@ -21,16 +22,16 @@ export type SubmittedLine = Said & {
   /** The number of the line that it begins on, from 1. */
   readonly line: number
   readonly file?: string
-  /** The line or the object as it stands there, encrypted password included: never logged. Empty if it is too long to be kept. */
+  /** The line or the object, unchanged. It has the encrypted password, so never log it. Empty if it is too long to be kept. */
   readonly text: string
-  /** The header of the table that the line is of. */
+  /** The header of the table that the line belongs to. */
   readonly header?: string
 }
 
 /**
  * Reads `input`, and yields what its lines say. Empty lines, and comments (`# …` without a callback), are not
- * yielded. Throws `SubmissionError` if it is nothing of the kind, or where it can't be read any further; the reason of `signal`,
- * which is looked at between chunks; and what `input` throws.
+ * yielded. Throws `SubmissionError` if the input holds neither callbacks nor a table, and at the place from which it can't be
+ * read. Throws the reason of `signal`, which is checked between chunks, and what `input` throws.
  */
 export async function* readSubmission(
   input: AsyncIterable<Uint8Array>,

@@ -1,6 +1,6 @@
 /**
- * A submission can't be read, or not past some place:
- * - `ERR_NOT_CALLBACKS`: it is something else: not text, a key, an archive of files, a table without the columns.
+ * A submission can't be read, or can't be read past some place:
+ * - `ERR_NOT_CALLBACKS`: it is something else, such as a recording, a key, an archive of files, or a table without the columns.
  * - `ERR_SUBMISSION_BROKEN`: it is cut or damaged. What stands before that place was read, and nothing after it.
  */
 type SubmissionErrorCode = "ERR_NOT_CALLBACKS" | "ERR_SUBMISSION_BROKEN"

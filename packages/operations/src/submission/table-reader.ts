@@ -11,7 +11,7 @@ export interface Read {
   readonly header?: string
 }
 
-/** How many lines a row may have. A quote that is still open then was not meant as one. */
+/** How many lines a row may have. If a quote is still open after them, it was not meant as one. */
 const MOST_LINES = 50
 
 /** Takes the lines of a table. One input may hold several tables, each below its header. */
@@ -28,7 +28,7 @@ export class TableReader {
     this.#projectId = projectId
   }
 
-  /** Whether the next line goes on with a row. */
+  /** Whether the next line continues a row. */
   get isWithinRow(): boolean {
     return this.#open.length > 0
   }
@@ -49,7 +49,7 @@ export class TableReader {
     return this.#header === undefined ? null : this.#row(line, this.#header)
   }
 
-  /** What the lines of a row say whose quote was never closed. */
+  /** What the last lines say, if they are a row whose quote was never closed. */
   end(): Read[] {
     return this.#header === undefined || !this.isWithinRow ? [] : this.#giveUp(this.#header)
   }

@@ -1,4 +1,7 @@
-/** A table in CSV (RFC 4180) with a header. Commas, semicolons and tabs separate fields: spreadsheets of every country write them. */
+/**
+ * A table in CSV (RFC 4180) with a header. Commas, semicolons or tabs separate fields: spreadsheets write one or another,
+ * depending on the country.
+ */
 import { nearest } from "@unseal/archive/did-you-mean"
 import type { Row } from "./fields.ts"
 
@@ -10,7 +13,7 @@ export const HEADER = "archiveId,projectId,password"
 
 const DELIMITERS = [",", ";", "\t"] as const
 
-/** What the header says: its text, its delimiter, and the name of each column; `null` for one that is not used. */
+/** A header: its text, its delimiter, and the name of each column, or `null` for a column that is not used. */
 export interface Header {
   readonly text: string
   readonly delimiter: string
@@ -18,8 +21,8 @@ export interface Header {
 }
 
 /**
- * The header in `text`; a reason why it is none, though meant as one; or `null` if `text` is no header at all. `isProjectGiven`
- * says that the column projectId may be missing.
+ * The header in `text`. If `text` is meant as a header but has mistakes: what is wrong. Otherwise `null`. With `isProjectGiven`,
+ * the column projectId may be missing.
  */
 export function readHeader(text: string, isProjectGiven: boolean): Header | { problem: string } | null {
   const [delimiter, titles] = DELIMITERS.map((each) => [each, splitRow(text, each) ?? []] as const).reduce(
@@ -43,7 +46,7 @@ export function readHeader(text: string, isProjectGiven: boolean): Header | { pr
     )
     return name === undefined || title.trim() === "" ? [] : [{ title: title.trim(), name }]
   })
-  // Most lines with commas are no header.
+  // Most lines with commas are not headers.
   if (columns.every((name) => name === null) && meant.length < 2) return null
   const [typo] = meant
   if (typo !== undefined) return { problem: `has a column "${typo.title}": did you mean "${typo.name}"?` }
@@ -61,7 +64,10 @@ function nameOf(title: string): Name | null {
   return NAMES.find((name) => name.toLowerCase() === bare(title)) ?? null
 }
 
-/** A row by its header; why it is malformed; or `open` if a quote is not closed, as when the row goes on in the next line. */
+/**
+ * The fields of a row. If it is malformed: what is wrong. `open` if a quote is not closed, because the row continues on the next
+ * line.
+ */
 export function readFields(text: string, { delimiter, columns }: Header): Row | { problem: string } | "open" {
   const fields = splitRow(text, delimiter)
   if (fields === null) return "open"
@@ -92,7 +98,7 @@ function splitRow(text: string, delimiter: string): string[] | null {
     }
     if (quote < 0) return null
     const end = text.indexOf(delimiter, quote)
-    // Whatever stands between the quote and the delimiter is no RFC 4180, and kept.
+    // RFC 4180 allows nothing between the quote and the delimiter. We keep it.
     fields.push(field + text.slice(at, quote) + text.slice(quote + 1, end < 0 ? text.length : end))
     at = end < 0 ? text.length + 1 : end + 1
   }

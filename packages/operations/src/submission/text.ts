@@ -3,7 +3,7 @@ import { pipeline, Readable } from "node:stream"
 import { createGunzip } from "node:zlib"
 import { SubmissionError } from "./submission-error.ts"
 
-/** Enough for every mark that tells what a file is. */
+/** Enough for every signature that identifies a kind of file. */
 const MARK_BYTES = 512
 
 const PACKED: readonly (readonly [kind: string, mark: string])[] = [
@@ -59,7 +59,7 @@ const bufferOf = (bytes: Uint8Array): Buffer =>
 
 async function* unpacked(input: AsyncIterable<Buffer>, name: string): AsyncGenerator<Buffer> {
   const gunzip = createGunzip({ chunkSize: 256 * 1024 })
-  // An error of the input destroys `gunzip` with it, so that it is thrown below.
+  // An error of the input destroys `gunzip` with the same error, so the loop below throws it.
   pipeline(Readable.from(input, { objectMode: false }), gunzip, () => {})
   try {
     yield* gunzip as AsyncIterable<Buffer>
@@ -82,7 +82,7 @@ async function* decoded(head: Buffer, rest: AsyncGenerator<Buffer>, name: string
     refuseOtherFiles(head, name)
     let isFirst = true
     for await (const chunk of rest) {
-      // Text has none of them; what is encrypted or compressed has one within the first few hundred bytes.
+      // Text has no zero byte. Encrypted or compressed data has one within the first few hundred bytes.
       if (isFirst && chunk.includes(0)) throw notText(name)
       yield isFirst && hasMark(chunk) ? chunk.subarray(3) : chunk
       isFirst = false

@@ -1,4 +1,7 @@
-/** Which archived objects a backfill has asked back, for the process that goes on with it. If Redis loses this, the stores still tell. */
+/**
+ * Which archived objects a backfill has asked back, for the process that continues it. If Redis loses this, the stores still show
+ * it.
+ */
 import { restoresKey } from "../names.ts"
 import type { RedisClient } from "../redis/client.ts"
 
@@ -10,7 +13,7 @@ export interface RestoreNotes {
   clear(): Promise<void>
 }
 
-/** What nobody adds to any more, is forgotten after thirty days. */
+/** Notes are deleted thirty days after the last one was added. */
 const KEPT_SECONDS = 30 * 86_400
 
 /** The notes of the backfill `backfillId`. */

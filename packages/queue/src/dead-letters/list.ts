@@ -10,7 +10,7 @@ export interface DeadLetter {
   readonly jobId: string
   readonly projectId: string
   readonly archiveId: string
-  /** The one that it had, and has again once it is redriven. */
+  /** The lane that it had, and will have again when it is redriven. */
   readonly lane: Lane
   readonly code: FailureCode
   /** `CODE: message` of its last attempt. */

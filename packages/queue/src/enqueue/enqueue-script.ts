@@ -29,10 +29,10 @@ const ANSWERS: readonly AddedJob[] = ["empty", "other", "this"]
  * ARGV: prefixes of the keys of jobs, of checkpoints and of held archives, the dead letter that the only job replaces or "", "1" if
  * callbacks bring the jobs;
  * for each job: id, lane, nonce as in JSON, project, units, bytes, and BullMQ's three arguments, the last of them the job's options.
- * Returns for each its place in ANSWERS. A job's bytes join the backlog (backlog.ts) when it joins the line.
+ * Returns an index into ANSWERS for each job. A job's bytes join the backlog (backlog.ts) when it joins the line.
  *
- * Puts an orphaned job back in line, with its payload and its attempts. It is counted, unless its addition was torn earlier. A job
- * that is there as bulk becomes live if this one is.
+ * Puts an orphaned job back in line, with its payload and its attempts. It is counted, unless its addition was interrupted
+ * earlier. An existing bulk job becomes live if the new one is live.
  */
 const enqueueScript = ({ lua, keys }: AddScript): string => `
 local function addJob(KEYS, ARGV)
@@ -65,11 +65,11 @@ local function makeRoom(id)
   return redis.call("ZREM", prefix .. "completed", id) == 1
 end
 
--- A dead letter that was discarded meanwhile, or redriven and finished, must not return.
+-- A dead letter that was discarded meanwhile, or was redriven and has finished, must not return.
 if replaced ~= "" and not redis.call("ZSCORE", prefix .. "failed", replaced) and redis.call("EXISTS", prefix .. ARGV[6]) == 0 then
   return {}
 end
--- Done before the job can start, so that it need not write again what is already written.
+-- Happens before the job can start, so that it need not write parts again.
 if replaced ~= "" then redis.call("COPY", checkpoints .. replaced, checkpoints .. ARGV[6]) end
 
 local answers = {}
@@ -133,8 +133,8 @@ export interface AddOptions {
 /**
  * Enqueues `jobs`, which must not be empty, by their projects' start tags, unless they are there already, and counts them as
  * accepted. With `replaced`, one job takes the place of that dead letter and its checkpoint; the dead letter stays if the existing
- * job has lost its payload. Resolves for each job to the one that is in the queue afterwards; to nothing if the dead letter is
- * gone, and nothing took its place.
+ * job has lost its payload. Resolves for each job to the one that is in the queue afterwards. Resolves to an empty list if the
+ * dead letter is gone and no job took its place.
  */
 export async function addJobs(
   connection: RedisClient,

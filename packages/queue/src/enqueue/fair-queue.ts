@@ -2,22 +2,23 @@
  * How projects take turns: start-time fair queueing (Goyal, Vin and Cheng, 1996) as BullMQ priorities, in bytes.
  *
  * Virtual time is the start tag of the next job in line. A job's start tag is the later of virtual time and the finish tag of its
- * project's last job; its finish tag is its size further on. So a project that arrives with ten archives begins at virtual time,
- * and not behind another's ten thousand; from there on the two alternate, byte for byte. A project is not penalised for what it
- * used while nobody else wanted it. Within a project, archives keep their order of arrival. One that failed, or whose object is
- * not there yet, goes to the end of its project's line. One that is handed back goes to the head of all.
+ * project's last job; its finish tag is its start tag plus its size. So a project that arrives with ten archives begins at
+ * virtual time, and not behind another's ten thousand; from there on the two alternate, byte for byte. A project is not penalised
+ * for what it used while nobody else wanted it. Within a project, archives keep their order of arrival. One that failed, or whose
+ * object is not there yet, goes to the end of its project's line. One that is handed back goes to the head of its lane, or of all
+ * if it is live.
  *
  * The alternative, a count of each project's backlog, must be decremented when a job ends. It drifts whenever a process dies in
  * between, and lets a project with a short backlog always go first. Here nothing is decremented. Virtual time comes from the
  * queue itself, and overtakes a lost or wrong tag.
  *
  * Each lane has a virtual time and finish tags of its own, in its own half of BullMQ's priorities: live jobs before 2^20, bulk jobs
- * from there on. So every live job is before every bulk job, and projects are fair to each other within a lane. What bulk jobs get
- * while live ones wait is decided when a job is taken (lanes/share.ts).
+ * from there on. So every live job is before every bulk job, and projects are fair to each other within a lane. The share that
+ * bulk jobs get while live ones wait is decided when a job is taken (lanes/share.ts).
  *
- * A half has 2^20 priorities, so tags count units, and when a lane's virtual time has passed half of that, its waiting jobs are
- * moved back towards its first priority: once in 64 TiB, if the lane is never empty for that long. Version 0.1.0 had one line with
- * all priorities. Its jobs are live, and are moved into the live half once, in their order.
+ * A half has 2^20 priorities, so tags count units. When a lane's virtual time has passed half of them, its waiting jobs are moved
+ * back towards its first priority. That happens once in 64 TiB, if the lane is never empty for that long. Version 0.1.0 had one
+ * line with all priorities. Its jobs are live, and are moved into the live half once, in their order.
  */
 
 import type { JobPayload } from "../jobs/job.ts"
@@ -52,10 +53,10 @@ local function virtualTime(prefix, lane, project)
   local idle = head == nil
   local second = tonumber(redis.call("TIME")[1])
   if not idle then
-    -- One before the next in line, where the job before it was, so that a new job is not behind the next one.
+    -- One less than the next job's tag, so that a new job does not end up behind that job.
     time = math.max(time, head.priority - lane.first - 1)
   elseif second - at > QUIET_SECONDS then
-    -- Everything was begun. Any sooner, failed jobs with a new tag may still return.
+    -- Every job was begun. Before this time has passed, failed jobs with a new tag may still return.
     time = math.max(time, finish)
   end
   return time, finish, own, idle, second
@@ -97,8 +98,9 @@ if redis.call("EXISTS", job) == 0 then return end
 redis.call("HSET", job, "priority", nextStartTag(ARGV[1], KEYS[1], isBulk(job), ARGV[3], tonumber(ARGV[4])))`
 
 /**
- * Gives a running job that will be delayed a new start tag, at the end of its project's line in its lane. With the old one it would
- * return ahead of everybody, and so would ten thousand whose store is down. `costsUnit` if it only looked for its object.
+ * Gives a running job that will be delayed a new start tag, at the end of its project's line in its lane. With the old one it
+ * would return ahead of everybody. So would ten thousand jobs whose store is down. With `costsUnit` it costs one unit, because it
+ * only looked for its object.
  */
 export async function renewStartTag(
   { connection, queue }: FairQueueOptions,

@@ -108,7 +108,7 @@ test("unknown fields, even hostile ones, are dropped", () => {
   expect(Object.getPrototypeOf(payload)).toBe(Object.prototype)
 })
 
-test("a job without a lane is live, and so is one with a lane that nobody knows", () => {
+test("a job without a lane is live, and so is one with an unknown lane", () => {
   const payload = { ...FIELDS, version: 1 as const }
   expect(laneOf(parseJobPayload(payload))).toBe("live")
   expect(laneOf(parseJobPayload({ ...payload, lane: "bulk" }))).toBe("bulk")

@@ -14,7 +14,7 @@ const taken = async () => {
   return jobId
 }
 
-test("each structure is counted, and read by rank in its own order", async () => {
+test("each structure is counted, and is read by rank in its own order", async () => {
   const expected: Partial<Record<Structure, string[]>> = {}
   for (const list of ["active", "wait", "paused"] as const) {
     expected[list] = [await taken(), await taken(), await taken()]
@@ -44,7 +44,7 @@ test("each structure is counted, and read by rank in its own order", async () =>
   )
 })
 
-test("a job has BullMQ's numbers, and one that is gone is left out", async () => {
+test("a job has BullMQ's numbers, and a job that has disappeared is left out", async () => {
   const jobId = await enqueue()
   await current.client.hset(queueKey(current.name, jobId), { ats: "3", delay: "250" })
   const jobs = await readQueuedJobs(current.client, current.name, ["gone", jobId])

@@ -3,7 +3,7 @@ import { queueKey } from "../names.ts"
 import type { RedisClient } from "../redis/client.ts"
 import { type ArchiveJob, readArchiveJobs } from "./archive-jobs.ts"
 
-/** `wait`, `paused`, `prioritized` and `active` are lines, the next or the longest running job first. */
+/** `wait`, `paused`, `prioritized` and `active` have the next job, or the longest running one, first. */
 export const STRUCTURES = [
   "active",
   "wait",
@@ -18,9 +18,9 @@ export type Structure = (typeof STRUCTURES)[number]
 /** A job, with the numbers that only BullMQ needs. */
 export interface QueuedJob {
   readonly job: ArchiveJob
-  /** Its place among jobs that wait: the smallest is taken first. 0 comes before all others. */
+  /** Its place among jobs that wait: the smallest priority is taken first, and 0 is before all others. */
   readonly priority: number
-  /** How often a worker took it. */
+  /** How many times a worker took it. */
   readonly starts: number
   /** How long its last delay was, in milliseconds. */
   readonly delayMs: number

@@ -1,4 +1,4 @@
-/** How a job gets from one lane to the other, and how it returns to its own. */
+/** How a job changes its lane, and how it returns to it. */
 import { randomUUID } from "node:crypto"
 import { UnsealError } from "@unseal/archive/errors"
 import { expect, test } from "vitest"
@@ -53,7 +53,7 @@ test("a live callback makes a waiting bulk job live: its place, its payload and 
     live: 51,
     missing: 0,
   })
-  // Its bulk line again, from a second start of a backfill, takes nothing back.
+  // A second start of the backfill submits it again as bulk, which changes nothing.
   expect((await current.producer.enqueue({ ...one, nonce: randomUUID() })).outcome).toBe("duplicate")
   expect((await line())[0]).toBe(jobId)
   const [first] = await begun(1)
@@ -100,7 +100,7 @@ test("a delayed bulk job that becomes live returns to the live line, and a runni
   expect(await bulkBytes()).toBe(0)
 })
 
-test("a bulk job that is handed back is the first of its lane, behind every live one", async () => {
+test("a bulk job that is handed back is the first of its lane, after every live job", async () => {
   await enqueue(20, () => bulk())
   const consumer = consume(
     (_, { signal }) =>
@@ -137,7 +137,7 @@ test("a bulk job whose worker died goes to the head of its lane, not of all", as
   expect(await current.client.lrange(bullKey("wait"), 0, "-1")).toEqual([liveId])
 })
 
-test("a bulk job that is found without its worker waits behind the live ones, and everything is done once", async () => {
+test("a bulk job whose worker has disappeared waits behind the live ones, and everything is done once", async () => {
   const [lost] = await enqueue(3, () => bulk())
   await enqueue(3, () => live())
   // As a killed worker leaves it.
@@ -160,7 +160,7 @@ test("a bulk job that is found without its worker waits behind the live ones, an
     .toMatchObject({ committed: 6, live: 0, missing: 0 })
 }, 60_000)
 
-test("a redriven dead letter keeps its lane, or takes the one that is named", async () => {
+test("a redriven dead letter keeps its lane, unless another is given", async () => {
   const ids = await enqueue(3, () => bulk())
   await begun(3, {}, async () => {
     throw new UnsealError("ERR_NO_MATCHING_KEY", "none of 3 keys fits")
@@ -182,7 +182,7 @@ test("a redriven dead letter keeps its lane, or takes the one that is named", as
 })
 
 test("jobs of version 0.1.0 are moved into the live half once, in their order, wherever they are", async () => {
-  // Its one line had all 2^21 priorities, and its payloads no lane.
+  // Its one line used all 2^21 priorities, and its payloads had no lane.
   const clock = 1_900_000
   const old = Array.from({ length: 1_500 }, () => newPayload(A))
   const ids = old.map(jobIdOf)

@@ -6,17 +6,18 @@ local function saysBulk(data) return type(data) == "string" and string.find(data
 /**
  * Where each lane's jobs are among BullMQ's priorities (fair-queue.ts), for all scripts that put jobs in line.
  *
- * The lane of a job is in its payload, and nowhere else: BullMQ's priority of it is 0 while it is at the head of all. Its tags are
- * in a hash of the lane's, `…:turns` and `…:turns:bulk`.
+ * Only a job's payload says which lane it belongs to: its priority in BullMQ does not, because that is 0 while the job is at the
+ * head of all. Its tags are in a hash of the lane's, `…:turns` and `…:turns:bulk`.
  *
  * `isBulk(job)`: the lane of the job with that key.
  * `laneOf(tags, bulk)`: the lane's tags, first priority, and the range of its scores.
  * `headOf(prefix, lane)`: id and priority of the first in its line, or nil.
  * `moveBack(prefix, lane, by, isMeant)`: moves tags and jobs of the lane towards its first priority; a job beyond its last becomes the
  * last. `isMeant` is given a job's priority and id.
- * `separateLanes(prefix, tags)`: does once what version 0.1.0 left to do. A job is then in its lane's half, however its tags were lost.
- * `toHeadOf(prefix, lane, id)`: puts a job that is in no line before all others of its lane.
- * `wake(prefix, bulk)`: wakes an idle worker for a job of that lane, and for a live one also those that take no bulk job now.
+ * `separateLanes(prefix, tags)`: moves the jobs of version 0.1.0 into the live half, once. Then each job is in its lane's half,
+ * even if the tags are lost later. `toHeadOf(prefix, lane, id)`: puts a job that is in no line before all others of its lane.
+ * `wake(prefix, bulk)`: wakes an idle worker for a job of that lane. For a live job, it also wakes workers that take no bulk job
+ * now.
  */
 export const LANE_LINES = `${SAYS_BULK}
 local SHIFTED, BULK_FIRST, LANE_TAGS = 0x100000000, 0x100000, 0xFFFFF
@@ -44,7 +45,7 @@ local function moveBack(prefix, lane, by, isMeant)
     if priority > 0 and isMeant(priority, id) then redis.call("HSET", prefix .. id, "priority", moved(priority)) end
   end
   for from = 0, redis.call("ZCARD", prioritized) - 1, 1000 do
-    -- Moved by the same amount they keep their order, so that ranks stay valid meanwhile.
+    -- All move by the same amount, so they keep their order, and ranks stay valid meanwhile.
     local some = redis.call("ZRANGE", prioritized, from, from + 999, "WITHSCORES")
     for i = 1, #some, 2 do
       local score = tonumber(some[i + 1])

@@ -1,13 +1,13 @@
 /**
- * A live callback for an archive that is in the queue as bulk makes its job live, wherever it is: nobody should wait for what a
- * backlog of years holds back. The job takes the callback's payload, whose URL and size are newer, and counts as added now. It
- * keeps its nonce, because the callback is a duplicate, and stays one when it is repeated.
+ * A live callback for an archive that is in the queue as bulk makes its job live, wherever it is, so that nobody has to wait
+ * behind a backlog of years. The job takes the callback's payload, whose URL and size are newer, and counts as added now. It
+ * keeps its nonce, because the callback is a duplicate, and so is each repetition of it.
  *
  * `hasEnded(id)`: whether the job is a dead letter, or completed.
  * `makeLive(id, project, units, data, held)`: `held` are the job's data and `data` the callback's. Returns the job's new data.
  *
- * A job in line moves to the live line, and one that is delayed or held will return there. A probe stays one. What the script that
- * includes this has declared: `prefix`, `tags`, `heldOf`, `counters`, `unfinished`, `now`, `addedBulk`.
+ * A job in line moves to the live line, and one that is delayed or held will return there. A probe stays a probe. The script that
+ * includes this must have declared `prefix`, `tags`, `heldOf`, `counters`, `unfinished`, `now`, `addedBulk`.
  */
 export const MAKE_LIVE = `
 local NONCE = '"nonce":("[^"\\\\]*")'
@@ -39,7 +39,7 @@ local function makeLive(id, project, units, data, held)
     redis.call("ZADD", prefix .. "prioritized", scoreOf(priority, count % SHIFTED), id)
     wake(prefix, false)
   end
-  -- 0: at the head of all, or a probe, which will be there.
+  -- 0: at the head of all, or a probe, which will return there.
   if redis.call("HGET", job, "priority") ~= "0" then redis.call("HSET", job, "priority", priority) end
   local order = string.format("%.0f", tonumber(redis.call("HGET", tags, "base") or 0) + priority)
   for _, side in ipairs({ "source", "destination", "keys", "vendor" }) do

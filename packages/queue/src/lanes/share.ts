@@ -3,18 +3,18 @@
  *
  * All live jobs are before all bulk ones, so a stream of live ones that never ends would let no bulk job begin. So each live job that
  * is taken while bulk ones wait earns the bulk lane some units of cost (fair-queue.ts), in proportion to its own. Once these cover the
- * first bulk job, that job is the next. What is earned is spent when a bulk job is taken, whatever the reason, and is gone when
- * none waits, so that an idle lane saves nothing up.
+ * first bulk job, that job is the next. Each bulk job that is taken, for whatever reason, spends what was earned. The rest
+ * expires when no bulk job waits, so that an idle lane saves nothing up.
  *
- * This happens in the script that takes a job, so that nothing is lost between the two, whichever process is killed.
+ * This happens in the script that takes a job, so a killed process loses nothing in between.
  */
 
 import { FAIR_QUEUE } from "../enqueue/fair-queue.ts"
 import { queueKey, turnsKey } from "../names.ts"
 
-/** What a worker says when it takes a job. */
+/** What a worker states when it takes a job. */
 export interface LaneTurn {
-  /** The percentage that the bulk lane gets at least of what is taken, by cost. 0: nothing while live jobs wait. */
+  /** The least percentage of the cost of all taken jobs that the bulk lane gets. 0: nothing while live jobs wait. */
   readonly bulkShare: number
   /** Whether this worker would take a bulk job now. */
   readonly takesBulk: boolean
@@ -26,7 +26,7 @@ export const DEFAULT_BULK_SHARE = 5
 /** 128 GiB: more than any job costs. The lane can't earn more while its first job may not be taken. */
 const MOST_CREDIT = 1_024
 
-/** KEYS of `taking` that follow the script's own, and the ARGV that do. */
+/** The KEYS and ARGV of `taking` that follow the script's own. */
 export const turnKeys = (queue: string): string[] => [queueKey(queue, ""), turnsKey(queue)]
 export const turnArguments = ({ bulkShare, takesBulk }: LaneTurn): (string | number)[] => [
   bulkShare,
@@ -34,8 +34,9 @@ export const turnArguments = ({ bulkShare, takesBulk }: LaneTurn): (string | num
 ]
 
 /**
- * Makes a script of BullMQ's that takes the next job, `take(KEYS, ARGV)`, give the lanes their turns. `takes` is Lua for whether it
- * takes one. `keys` are the script's own. Whatever goes wrong with the turns, the job is taken.
+ * Changes BullMQ's script `take(KEYS, ARGV)`, which takes the next job, so that the lanes take turns. `takes` is a Lua condition:
+ * whether the script takes a job. `keys` is the number of the script's own KEYS. The job is taken even if something goes wrong
+ * with the turns.
  */
 export const takingScript = (take: string, keys: number, takes: string): string => `${FAIR_QUEUE}
 local prefix, tags = KEYS[${keys + 1}], KEYS[${keys + 2}]

@@ -25,10 +25,10 @@ test.concurrent("what a suspension held returns to its lane, in its order, and l
   const live = await enqueue(SICK, 30)
   await poll(async () => (await listSuspensions(client, queue))[0]?.held).toBe(630)
   const held = heldKey(queue, `${SICK}:source`)
-  // All live ones are before all bulk ones, and both in the order of their arrival, apart from those that were tried.
+  // All live ones are before all bulk ones. Both are in the order of their arrival, apart from those that were tried.
   const isLive = new Set(live)
   expect((await client.zrange(held, 0, "29")).every((id) => isLive.has(id))).toBe(true)
-  // Another project's bulk archives, and turns that were moved back meanwhile, as fair-queue.ts leaves them.
+  // Another project has bulk archives, and the turns were moved back meanwhile, as fair-queue.ts does it.
   await client.hset(`${turnsKey(queue)}:bulk`, { base: 700_000, clock: 0, end: 0, [SICK]: 0 })
   const others = await enqueue(WELL, 20, { lane: "bulk" })
   await poll(async () => (await completed()).filter((id) => others.includes(id)).length).toBe(20)
@@ -46,13 +46,13 @@ test.concurrent("what a suspension held returns to its lane, in its order, and l
   order.length = 0
   down = false
   await poll(() => order.length, 60_000).toBe(630)
-  // The probe may be of either lane. Everything live is begun before the bulk archives are, but for what began within the first batch.
+  // The probe may be of either lane. All live archives begin before the bulk ones, except within the first batch.
   const bulkBefore = order.slice(0, 31).filter((id) => !isLive.has(id) && id !== promoted)
   expect(bulkBefore.length).toBeLessThanOrEqual(2)
   const begun = order.filter((id) => !isLive.has(id) && id !== promoted)
   const wanted = bulk.filter((id) => id !== promoted)
   const moved = begun.filter((id, index) => wanted[index] !== id)
-  // Probes go ahead of their place.
+  // Probes go first, whatever their place was.
   expect(new Set(begun)).toEqual(new Set(wanted))
   expect(begun.slice(-400)).toEqual(wanted.slice(-400))
   expect(moved.length).toBeLessThan(200)

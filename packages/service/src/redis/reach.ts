@@ -83,7 +83,7 @@ async function withDatabases(problem: string, redis: RedisClient, location: Redi
   return count === undefined ? named : `${named}: it has ${count}, from 0`
 }
 
-/** What `INFO server` says that a server is: `standalone`, `cluster` or `sentinel`. Valkey has another name for the field. */
+/** A server's mode, as `INFO server` states it: `standalone`, `cluster` or `sentinel`. Valkey has another name for the field. */
 export const serverMode = (info: string): string | undefined =>
   /^(?:redis|server)_mode:(\w+)/m.exec(info)?.[1]
 

@@ -47,6 +47,6 @@ export const CONSOLE_SETTINGS = {
     for: ["console"],
     default: "0",
     meaning:
-      "whether [bull-board](console.md#bull-board) is at `/board/`, with the queue's inside. It only reads, and gets no passwords and no URLs",
+      "whether the console has [bull-board](console.md#bull-board), which shows the queue's internals, at `/board/`. It only reads, and gets no passwords and no URLs",
   },
 } as const satisfies Record<string, SettingRow>

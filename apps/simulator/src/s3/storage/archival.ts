@@ -14,9 +14,9 @@ interface Restore {
   readonly expiresAt: number
 }
 
-/** Which objects are archived, and what became of the requests to restore them. */
+/** Which objects are archived, and the state of the requests to restore them. */
 export class Archives {
-  /** How long each further restore takes. With infinity, until `finish`. */
+  /** How long each restore takes that begins from now on. Infinity: until `finish`. */
   delayMs: number
   /** How long a day of a restored copy lasts. */
   dayMs = 86_400_000
@@ -49,7 +49,7 @@ export class Archives {
     return archivalClass.includes(" ") ? "readable" : "restored"
   }
 
-  /** Begins a restore, or the days of a restored copy anew. */
+  /** Begins a restore. If there is a restored copy, its days begin anew. */
   restore(version: ObjectVersion, days: number): void {
     const readableAt = this.stateOf(version) === "restored" ? Date.now() : Date.now() + this.delayMs
     const start = Number.isFinite(readableAt) ? readableAt : Date.now()
@@ -62,7 +62,7 @@ export class Archives {
       restore.readableAt = Math.min(restore.readableAt, Date.now())
   }
 
-  /** What an answer about `version` tells of its class. */
+  /** The headers that state the class of `version` in a response. */
   headersOf(version: ObjectVersion): Record<string, string> {
     const archivalClass = this.classOf(version)
     if (archivalClass === null) return {}

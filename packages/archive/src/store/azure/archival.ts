@@ -1,6 +1,6 @@
 /**
- * Blobs in Azure's archive tier. Get Blob Properties tells the tier, and whether the blob is being rehydrated. Set Blob Tier asks for
- * that. Rehydrated blobs stay where they are: a lifecycle rule may move them back.
+ * Blobs in Azure's archive tier. Get Blob Properties shows the tier, and whether the blob is being rehydrated. Set Blob Tier
+ * starts that. Rehydrated blobs stay where they are: a lifecycle rule may move them back.
  */
 import type { BlockBlobClient } from "@azure/storage-blob"
 import { isUnsealError } from "../../errors.ts"
@@ -10,7 +10,7 @@ import { attempt } from "./errors.ts"
 /** Cool and Cold charge for a blob that leaves early, as it does when the recording's own rule moves it back. */
 const REHYDRATED_TIER = "Hot"
 
-/** The archival class that a blob's properties tell; `null` if it can be read. */
+/** The archival class in a blob's properties; `null` if the blob can be read. */
 export function archivalOf(found: {
   readonly accessTier?: string | undefined
   readonly archiveStatus?: string | undefined
@@ -21,8 +21,8 @@ export function archivalOf(found: {
 }
 
 /**
- * `ArchiveStore.restore`. Azure's high priority is for few and urgent blobs, so that both of our tiers are its standard one, of up to
- * fifteen hours. The blob's ETag stays.
+ * `ArchiveStore.restore`. Both of our tiers are Azure's standard priority, which takes up to fifteen hours: its high priority is
+ * for a few urgent blobs. The blob's ETag stays.
  */
 export async function rehydrate(
   blob: BlockBlobClient,

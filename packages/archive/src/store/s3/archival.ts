@@ -1,6 +1,6 @@
 /**
- * Objects in S3's archival storage classes. HeadObject names the class, and tells in `x-amz-restore` whether a copy is on its way or
- * there. RestoreObject asks for one.
+ * Objects in S3's archival storage classes. HeadObject names the class. Its header `x-amz-restore` says whether a copy is on its
+ * way or exists. RestoreObject asks for one.
  */
 import { RestoreObjectCommand } from "@aws-sdk/client-s3"
 import { UnsealError } from "../../errors.ts"
@@ -10,11 +10,14 @@ import { s3Error } from "./errors.ts"
 import { nameOf, statusOf } from "./facts.ts"
 
 const ARCHIVAL_CLASSES = new Set(["GLACIER", "DEEP_ARCHIVE"])
-/** Its own archive tiers, into which S3 moves what nobody has read for long. A restored object stays out of them by itself. */
+/**
+ * The class with archive tiers of its own. S3 moves objects there that nobody has read for a long time. A restored object stays
+ * out of them by itself.
+ */
 const TIERED = "INTELLIGENT_TIERING"
 const TIERS = { bulk: "Bulk", standard: "Standard" } as const
 
-/** The archival class that the headers of an object tell; `null` if it can be read. */
+/** The archival class in an object's headers; `null` if the object can be read. */
 export function archivalIn(headers: Readonly<Record<string, string>>): Archival | null {
   const { "x-amz-storage-class": named = "", "x-amz-archive-status": tier } = headers
   const storageClass = tier === undefined ? named : `${TIERED} ${tier}`
@@ -23,7 +26,7 @@ export function archivalIn(headers: Readonly<Record<string, string>>): Archival 
   return ongoing === "false" ? null : { storageClass, isRestoring: ongoing === "true" }
 }
 
-/** `ArchiveStore.restore`. A temporary copy is of the same version: its ETag stays. */
+/** `ArchiveStore.restore`. A temporary copy has the same version and the same ETag. */
 export async function restoreObject(
   bucket: S3Bucket,
   { key, archival }: StoredObject,
@@ -33,19 +36,19 @@ export async function restoreObject(
   const where = whereIn(bucket, key)
   const RestoreRequest = {
     GlacierJobParameters: { Tier: TIERS[tier] },
-    // S3 refuses a number of days where the object itself comes back, for good.
+    // Here the object itself comes back, for good, so S3 refuses a number of days.
     ...(archival?.storageClass.startsWith(TIERED) ? {} : { Days: days }),
   }
   try {
     signal.throwIfAborted()
     const command = new RestoreObjectCommand({ ...objectIn(bucket, key), RestoreRequest })
     const { $metadata } = await bucket.call((client) => client.send(command, { abortSignal: signal }), signal)
-    // 200 says that there is a copy already, whose days begin anew.
+    // 200: there is a copy already, and its days begin anew.
     return $metadata.httpStatusCode === 200 ? "readable" : "asked"
   } catch (error) {
     if (signal.aborted) throw signal.reason
     if (nameOf(error) === "RestoreAlreadyInProgress") return "under-way"
-    // Its class is not archival, or not any more.
+    // Its class is not archival, or is no longer.
     if (nameOf(error) === "InvalidObjectState") return "readable"
     if ([405, 501].includes(statusOf(error) ?? 0))
       throw new UnsealError(
