@@ -98,12 +98,24 @@ withPassword(program.command("inspect"))
 
 program
   .command("submit")
-  .description("enqueue the archive of a callback, as if the vendor had just sent it")
-  .argument("<callback>", "a file with the archive-status callback (JSON); - for standard input")
-  .option("--project <id>", "the project, if the callback names none, or another than UNSEAL_PROJECT_ID")
+  .description("enqueue archives by their callbacks: one, or any number in files and folders")
+  .argument(
+    "<files...>",
+    "callbacks in JSON (one, an array, one a line, lines of a log) or CSV (archiveId,projectId,password[,key,size,sha256sum]), or a gzip of either; folders; - for standard input",
+  )
+  .option("--project <id>", "only this project; also that of callbacks that name none")
+  .addOption(
+    new Option(
+      "--lane <lane>",
+      "default: live for a single callback, bulk for everything else, which waits behind all live ones",
+    ).choices(["live", "bulk"]),
+  )
+  .option("--dry-run", "only say what would happen to each line")
+  .option("--rejects <file>", "write refused lines to this new file, to be mended and submitted")
+  .option("--no-look", "don't look at the destinations whether archives are done already")
   .option("--again", "also enqueue a committed archive, as a new job; UNSEAL_EXISTING applies")
-  .option("--json", "print the result as JSON")
-  .action(async (path, options) => (await import("./queue/submit.ts")).submitCommand(path, options, signal))
+  .option("--json", "print the result as JSON; of many, one object a line, and the counts at last")
+  .action(async (paths, options) => (await import("./queue/submit.ts")).submitCommand(paths, options, signal))
 
 addPlanCommand(
   program

@@ -17,12 +17,13 @@ const CONNECT_TIMEOUT_MS = 5_000
 
 /**
  * Runs `work` on the queue over a new connection. `enqueues` says that it may enqueue jobs, which are traced if the environment
- * asks for it. Throws `QueueUnavailableError` if there is no connection, or `signal`'s reason after an abort.
+ * asks for it; `finishes`, that it ends by itself soon after an abort, and is waited for. Throws `QueueUnavailableError` if there is
+ * no connection, or `signal`'s reason after an abort.
  */
 export async function withQueue<T>(
   work: (access: QueueAccess) => Promise<T>,
   signal: AbortSignal,
-  { enqueues = false }: { readonly enqueues?: boolean } = {},
+  { enqueues = false, finishes = false }: { readonly enqueues?: boolean; readonly finishes?: boolean } = {},
 ): Promise<T> {
   const settings = readQueueSettings()
   const connection = await connectQueue(settings, signal)
@@ -31,7 +32,8 @@ export async function withQueue<T>(
     const { UNSEAL_QUEUE: queue, UNSEAL_REDIS_REPLICAS: replicas } = settings
     if (enqueues) tracing = await startTracing("cli", env, createLogger("cli", "silent"))
     const trace = tracing && createSendTracer(tracing, queue)
-    return await untilAborted(work({ connection, queue, replicas, trace }), signal)
+    const working = work({ connection, queue, replicas, trace })
+    return await (finishes ? working : untilAborted(working, signal))
   } finally {
     connection.disconnect()
     await tracing?.close()

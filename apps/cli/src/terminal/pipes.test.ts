@@ -41,7 +41,7 @@ describe.runIf(process.platform === "linux")("a pipe that nobody writes to", () 
       "inspect --passphrase-file",
       (signal) => inspectCommand({ callback, key, passphraseFile: pipe }, signal),
     ],
-    ["submit", (signal) => submitCommand(pipe, {}, signal)],
+    ["submit", (signal) => submitCommand([pipe], {}, signal)],
     ["certificate check", (signal) => certificateCheckCommand(pipe, { for: "registration" }, signal)],
     [
       "certificate create --passphrase-file",

@@ -96,6 +96,9 @@ function readLine(line: Line, table: TableReader, projectId: string | undefined)
       })
     return [{ ...line, said: readText(text, projectId, bare.startsWith("{")) }]
   }
+  // Among the rows of a table there may be lines of a log.
+  const found = text.includes("{") ? findCallback(text) : {}
+  if ("callback" in found) return [{ ...line, said: readSubmittedCallback(found.callback, projectId) }]
   return table.push({ ...line, text }) ?? [{ ...line, said: readText(text, projectId, false) }]
 }
 

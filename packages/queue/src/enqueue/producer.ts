@@ -30,6 +30,8 @@ export interface ProducerOptions {
    * acknowledged just before.
    */
   readonly replicas?: number
+  /** The share of Redis' maxmemory above which jobs are refused. Default `NEARLY_FULL`. */
+  readonly fullAt?: number
   /** Whether the jobs come from callbacks that have just arrived, as at ingest. Default `false`. */
   readonly areCallbacks?: boolean
   /** Only for the test that shows why the id holds a hash of the password. Default: `jobIdOf` of job.ts. */
@@ -70,7 +72,7 @@ interface LiveQueue {
 export function createProducer(options: ProducerOptions): Producer {
   const { connection, queue: name, deadlineMs = 2_000, pendingLimit = 1_000, areCallbacks = false } = options
   const logError = createErrorLog(options.logger)
-  const reasonNotToAdd = watchMemory(connection, name, options.logger)
+  const reasonNotToAdd = watchMemory(connection, name, options.logger, options.fullAt)
   const replicated =
     options.replicas && createReplicaWait({ connection, queue: name, replicas: options.replicas })
   let live: LiveQueue | undefined

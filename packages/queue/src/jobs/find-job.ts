@@ -16,29 +16,47 @@ export interface FoundJob {
 const MAX_REDRIVES = 50
 
 /**
- * KEYS: job, completed, failed. ARGV: id, limit, prefix of the jobs' keys. Returns id and state of each existing job of the
- * chain.
+ * KEYS: completed, failed. ARGV: prefix of the jobs' keys, limit, ids. Returns for each id the id and the state of each existing job
+ * of its chain. Most have none, which one command tells.
  */
 const FIND = `${IS_ORPHANED}
-local found = {}
-for number = 1, tonumber(ARGV[2]) do
-  local suffix = number == 1 and "" or "_r" .. number
-  local id = ARGV[1] .. suffix
-  if redis.call("EXISTS", KEYS[1] .. suffix) == 1 and not isOrphaned(ARGV[3], id) then
-    local state = "live"
-    if redis.call("ZSCORE", KEYS[2], id) then state = "completed" end
-    if redis.call("ZSCORE", KEYS[3], id) then state = "dead" end
-    table.insert(found, { id, state })
+local completed, failed, prefix, limit = KEYS[1], KEYS[2], ARGV[1], tonumber(ARGV[2])
+local suffixes = {}
+for number = 1, limit do suffixes[number] = number == 1 and "" or "_r" .. number end
+
+local function chainOf(first)
+  local found, keys, job = {}, {}, prefix .. first
+  for number = 1, limit do keys[number] = job .. suffixes[number] end
+  local left = redis.call("EXISTS", unpack(keys))
+  for number = 1, limit do
+    if left == 0 then break end
+    local id, isThere = first .. suffixes[number], redis.call("EXISTS", keys[number])
+    left = left - isThere
+    if isThere == 1 and not isOrphaned(prefix, id) then
+      local state = "live"
+      if redis.call("ZSCORE", completed, id) then state = "completed" end
+      if redis.call("ZSCORE", failed, id) then state = "dead" end
+      table.insert(found, { id, state })
+    end
   end
+  return found
 end
-return found`
+
+local answers = {}
+for i = 3, #ARGV do answers[i - 2] = chainOf(ARGV[i]) end
+return answers`
+
+/** A script is sent once, and then named by its hash. */
+const COMMAND = "unsealFindJobs"
+
+type Chain = readonly (readonly [id: string, state: FoundJob["state"]])[]
 
 /** The ids of job `jobId` and of the jobs that it was redriven from and as, the first one first. Empty if the queue knows none. */
 export const findJobChain = async (
   connection: RedisClient,
   queue: string,
   jobId: string,
-): Promise<string[]> => (await findChain(connection, queue, jobId)).map(([id]) => id)
+): Promise<string[]> => (await findChains(connection, queue, [jobId]))[0]!.map(([id]) => id)
 
 /**
  * The state of job `jobId` and of the jobs that it was redriven as: the live one if there is one, else the dead letter, else the
@@ -49,23 +67,37 @@ export async function findJob(
   queue: string,
   jobId: string,
 ): Promise<FoundJob | null> {
-  const found = await findChain(connection, queue, jobId)
-  const newest = found.at(-1)
+  const [found] = await findJobs(connection, queue, [jobId])
+  return found ?? null
+}
+
+/** `findJob` for each of `jobIds`, in this order. One command, which takes Redis about 20 µs for a job that it does not know. */
+export async function findJobs(
+  connection: RedisClient,
+  queue: string,
+  jobIds: readonly string[],
+): Promise<(FoundJob | null)[]> {
+  return (await findChains(connection, queue, jobIds)).map(foundIn)
+}
+
+function foundIn(chain: Chain): FoundJob | null {
+  const newest = chain.at(-1)
   if (!newest) return null
   for (const wanted of ["live", "dead", "completed"] as const) {
-    const match = found.findLast(([, state]) => state === wanted)
+    const match = chain.findLast(([, state]) => state === wanted)
     if (match) return { jobId: match[0], state: wanted, nextId: redriveIdOf(newest[0]) }
   }
   return null
 }
 
-async function findChain(
+async function findChains(
   connection: RedisClient,
   queue: string,
-  jobId: string,
-): Promise<[id: string, state: FoundJob["state"]][]> {
-  const first = firstIdOf(jobId)
-  const keys = [queueKey(queue, first), queueKey(queue, "completed"), queueKey(queue, "failed")]
-  const given = [first, MAX_REDRIVES, queueKey(queue, "")]
-  return (await connection.eval(FIND, keys.length, ...keys, ...given)) as [string, FoundJob["state"]][]
+  jobIds: readonly string[],
+): Promise<readonly Chain[]> {
+  if (jobIds.length === 0) return []
+  if (!(COMMAND in connection)) connection.defineCommand(COMMAND, { numberOfKeys: 2, lua: FIND })
+  const keys = [queueKey(queue, "completed"), queueKey(queue, "failed")]
+  const given = [queueKey(queue, ""), MAX_REDRIVES, ...jobIds.map(firstIdOf)]
+  return await Reflect.get(connection, COMMAND).call(connection, ...keys, ...given)
 }

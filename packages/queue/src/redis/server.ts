@@ -17,16 +17,19 @@ export async function readMemory(connection: RedisClient, queue: string): Promis
 
 /** A full Redis refuses workers as well. They need some room to finish jobs, which frees memory. */
 export const NEARLY_FULL = 0.8
+/** What many archives of earlier years may fill. The rest is for callbacks, which can't wait. */
+export const BULK_FULL_AT = 0.6
 const GOOD_FOR_MS = 1_000
 
 /**
- * Says, looking at most once a second, why no more jobs should be added, or `null`. If Redis does not allow the question,
+ * Says, looking at most once a second, why no more jobs should be added, or `null`. `fullAt` is a share of its maxmemory. If Redis does not allow the question,
  * returns `null` and logs that once.
  */
 export function watchMemory(
   connection: RedisClient,
   queue: string,
   logger?: QueueLogger,
+  fullAt = NEARLY_FULL,
 ): () => Promise<string | null> {
   let told = false
   let looking: Promise<string | null> | undefined
@@ -36,7 +39,7 @@ export function watchMemory(
     lookedAt = performance.now()
     looking = readMemory(connection, queue).then(
       ({ usedBytes, limitBytes }) => {
-        if (limitBytes === 0 || usedBytes < limitBytes * NEARLY_FULL) return null
+        if (limitBytes === 0 || usedBytes < limitBytes * fullAt) return null
         return `redis uses ${Math.round((100 * usedBytes) / limitBytes)} % of its maxmemory of ${limitBytes} bytes: raise it, or let workers catch up`
       },
       (error: Error) => {
