@@ -1,5 +1,4 @@
 /** A plan for people. */
-import { counted } from "@unseal/archive/counted"
 import { type PlanCounts, type ProjectCounts, totalOf } from "@unseal/operations/backfill/plan/counts"
 import type { PlanEstimate } from "@unseal/operations/backfill/plan/estimate"
 import { bytes } from "../terminal/progress.ts"
@@ -12,6 +11,8 @@ export interface PlanTextOptions {
 }
 
 const whole = (value: number): string => Math.round(value).toLocaleString("en")
+const counted = (count: number, one: string, many = `${one}s`): string =>
+  `${whole(count)} ${count === 1 ? one : many}`
 
 /** The lines of the plan: all projects together, then each of several. */
 export function planLines(counts: PlanCounts, estimate: PlanEstimate, options: PlanTextOptions): string[] {
