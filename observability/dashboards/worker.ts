@@ -23,8 +23,9 @@ const now = [
     queries: [["workers", processesWith(OWN, ONE)]],
   }),
   number({
-    title: "Busy lanes",
-    normal: "between 0 and 100 %. A lane is one archive at a time (UNSEAL_CONCURRENCY).",
+    title: "Busy slots",
+    normal:
+      "between 0 and 100 %. A slot is one archive at a time (UNSEAL_CONCURRENCY). Bulk archives leave a quarter free.",
     otherwise: "100 % for long while jobs wait: add workers.",
     runbook: ["UnsealWorkersSaturated"],
     unit: "share",
@@ -33,7 +34,7 @@ const now = [
     queries: [
       [
         "busy",
-        share(gauge("unseal_lanes_busy", { labels: ONE }), gauge("unseal_lanes_limit", { labels: ONE })),
+        share(gauge("unseal_slots_busy", { labels: ONE }), gauge("unseal_slots_limit", { labels: ONE })),
       ],
     ],
   }),
@@ -41,7 +42,7 @@ const now = [
     title: "Memory budget in use",
     normal: "up to 100 %. It is what bounds the memory, and it may be full.",
     otherwise:
-      "full while lanes are free: a higher UNSEAL_PARTS_IN_FLIGHT, in a larger container, lets more parts move.",
+      "full while slots are free: a higher UNSEAL_PARTS_IN_FLIGHT, in a larger container, lets more parts move.",
     unit: "share",
     width: 4,
     queries: [
@@ -89,28 +90,27 @@ const now = [
 
 const utilisation = [
   graph({
-    title: "Lanes: archives in hand",
-    normal: "busy moves below the limit.",
-    otherwise:
-      "busy stays at the limit: add workers, or raise UNSEAL_CONCURRENCY if CPU and memory are free.",
+    title: "Slots: archives in hand",
+    normal: "live and bulk together move below the limit.",
+    otherwise: "they stay at the limit: add workers, or raise UNSEAL_CONCURRENCY if CPU and memory are free.",
     runbook: ["UnsealWorkersSaturated"],
     unit: "count",
     width: 8,
     colors: { limit: RED },
     queries: [
-      ["busy", gauge("unseal_lanes_busy", { labels: ONE })],
-      ["limit", gauge("unseal_lanes_limit", { labels: ONE })],
+      ["{{lane}}", gauge("unseal_slots_busy", { labels: ONE, by: ["lane"] })],
+      ["limit", gauge("unseal_slots_limit", { labels: ONE })],
     ],
   }),
   graph({
     title: "Memory budget",
-    normal: "used moves below the limit.",
-    otherwise: "used stays at the limit, and parts wait: see saturation.",
+    normal: "live and bulk together move below the limit.",
+    otherwise: "they stay at the limit, and parts wait: see saturation.",
     unit: "bytes",
     width: 8,
     colors: { limit: RED },
     queries: [
-      ["used", gauge("unseal_memory_budget_used_bytes", { labels: ONE })],
+      ["{{lane}}", gauge("unseal_memory_budget_used_bytes", { labels: ONE, by: ["lane"] })],
       ["limit", gauge("unseal_memory_budget_limit_bytes", { labels: ONE })],
     ],
   }),
@@ -118,7 +118,7 @@ const utilisation = [
     title: "Bytes read and written",
     normal: "the two lines coincide.",
     otherwise:
-      "read without written: the destination does not take parts. Neither while lanes are busy: nothing moves.",
+      "read without written: the destination does not take parts. Neither while slots are busy: nothing moves.",
     more: UID.dependencies,
     unit: "bytes per second",
     width: 8,
@@ -143,8 +143,8 @@ const utilisation = [
   }),
   graph({
     title: "Parts in memory",
-    normal: "a few for each busy lane.",
-    otherwise: "zero while lanes are busy: runs wait for a store or a key service.",
+    normal: "a few for each busy slot.",
+    otherwise: "zero while slots are busy: runs wait for a store or a key service.",
     unit: "count",
     width: 8,
     queries: [["{{instance}}", gauge(OWN, { labels: ONE, by: BY })]],

@@ -124,10 +124,10 @@ export function workerRules({ span, seconds }: Clock): Group {
         description: `Worker {{ $labels.instance }} fails at the {{ $labels.side }} of ${THE_PROJECT}, where other workers succeed. It takes none of its archives until a look succeeds. Compare its mounts, credentials and network with the others'.`,
       },
       full(
-        "lanes",
-        "lanes",
-        "unseal_lanes_busy",
-        "unseal_lanes_limit",
+        "slots",
+        "slots",
+        "unseal_slots_busy",
+        "unseal_slots_limit",
         "Add workers, or raise UNSEAL_CONCURRENCY if their CPU and memory have room.",
       ),
       full(

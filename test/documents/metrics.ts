@@ -71,8 +71,8 @@ export function workerRegistry(
   createRequestMetrics(registry)
   createSaturationMetrics(registry, {
     concurrency: 8,
-    budget: { used: 0, limit: 0, waiting: 0 },
-    consumer: () => ({ active: 0, idleMs: () => [] }),
+    budget: { used: 0, bulkUsed: 0, limit: 0, waiting: 0 },
+    consumer: () => ({ active: 0, activeBulk: 0, idleMs: () => [] }),
   })
   createStoreNotices(registry, logger)
   createKeyMetrics(registry, projects, { keys: async () => [] })

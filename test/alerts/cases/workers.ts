@@ -53,15 +53,15 @@ export const WORKER_CASES: readonly Case[] = [
   },
   {
     alert: "UnsealWorkersSaturated",
-    ...{ severity: "warning", owner: "deployment", labels: { limit: "lanes" } },
+    ...{ severity: "warning", owner: "deployment", labels: { limit: "slots" } },
     series: {
-      'unseal_lanes_busy{job="worker",instance="worker-1': [stays(8), stays(8)],
-      'unseal_lanes_busy{job="worker",instance="worker-2': [stays(7), stays(8)],
+      'unseal_slots_busy{job="worker",instance="worker-1': [stays(8), stays(8)],
+      'unseal_slots_busy{job="worker",instance="worker-2': [stays(7), stays(8)],
       unseal_queue_oldest_seconds: [stays(400), stays(400)],
     },
-    summary: "Deployment: the workers have no lanes left",
+    summary: "Deployment: the workers have no slots left",
     description:
-      "For half an hour, archives have waited while the workers used 100% of their lanes. Add workers, or raise UNSEAL_CONCURRENCY if their CPU and memory have room.",
+      "For half an hour, archives have waited while the workers used 100% of their slots. Add workers, or raise UNSEAL_CONCURRENCY if their CPU and memory have room.",
   },
   {
     alert: "UnsealWorkersSaturated",

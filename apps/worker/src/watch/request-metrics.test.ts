@@ -35,13 +35,14 @@ test("a store that both sides use counts looks and reads as the source's, and wh
 test("a scrape shows what is in use of the worker, and which runs stand still", async () => {
   const registry = createRegistry()
   createSaturationMetrics(registry, {
-    ...{ concurrency: 8, budget: { used: 5, limit: 40, waiting: 2 } },
-    consumer: () => ({ active: 3, idleMs: () => [10, 59_999, 61_000] }),
+    ...{ concurrency: 8, budget: { used: 5, bulkUsed: 1, limit: 40, waiting: 2 } },
+    consumer: () => ({ active: 3, activeBulk: 2, idleMs: () => [10, 59_999, 61_000] }),
   })
   const text = await registry.metrics()
   for (const sample of [
-    ...["unseal_lanes_busy 3", "unseal_lanes_limit 8", "unseal_memory_budget_waiting 2"],
-    ...["unseal_memory_budget_used_bytes 5", "unseal_memory_budget_limit_bytes 40"],
+    ...['unseal_slots_busy{lane="live"} 1', 'unseal_slots_busy{lane="bulk"} 2', "unseal_slots_limit 8"],
+    ...['unseal_memory_budget_used_bytes{lane="live"} 4', 'unseal_memory_budget_used_bytes{lane="bulk"} 1'],
+    ...["unseal_memory_budget_limit_bytes 40", "unseal_memory_budget_waiting 2"],
     ...["unseal_runs_idle 1", "unseal_run_idle_seconds 61"],
   ])
     expect(text).toContain(`${sample}\n`)

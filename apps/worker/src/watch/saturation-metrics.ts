@@ -1,4 +1,5 @@
 import type { MeasuredBudget } from "@unseal/archive/decrypt/budget"
+import { LANES } from "@unseal/queue/jobs/lane"
 import type { Consumer } from "@unseal/queue/run/consumer"
 import { createGauge, type Registry } from "@unseal/service/metrics"
 
@@ -8,8 +9,8 @@ const IDLE_MS = 60_000
 export interface Saturable {
   /** Archives at once, at most. */
   readonly concurrency: number
-  readonly budget: Pick<MeasuredBudget, "used" | "limit" | "waiting">
-  readonly consumer: () => Pick<Consumer, "active" | "idleMs">
+  readonly budget: Pick<MeasuredBudget, "used" | "bulkUsed" | "limit" | "waiting">
+  readonly consumer: () => Pick<Consumer, "active" | "activeBulk" | "idleMs">
 }
 
 /** How much of the worker is in use, and whether what is in use moves. */
@@ -22,19 +23,32 @@ export function createSaturationMetrics(
       ...{ name, help, labels: {}, overReplicas },
       collect: (set) => set({}, of()),
     })
+  const byLane = (name: string, help: string, all: () => number, bulk: () => number) =>
+    createGauge(registry, {
+      ...{ name, help, labels: { lane: LANES }, overReplicas: "sum" },
+      collect(set) {
+        set({ lane: "live" }, all() - bulk())
+        set({ lane: "bulk" }, bulk())
+      },
+    })
   const idle = () => consumer().idleMs()
-  gauge("unseal_lanes_busy", "Archives that the worker has in hand", "sum", () => consumer().active)
+  byLane(
+    "unseal_slots_busy",
+    "Archives that the worker has in hand, by lane",
+    () => consumer().active,
+    () => Math.min(consumer().activeBulk, consumer().active),
+  )
   gauge(
-    "unseal_lanes_limit",
-    "Archives that the worker takes at once (UNSEAL_CONCURRENCY)",
+    "unseal_slots_limit",
+    "Archives that the worker takes at once (UNSEAL_CONCURRENCY); bulk ones leave a quarter of them free",
     "sum",
     () => concurrency,
   )
-  gauge(
+  byLane(
     "unseal_memory_budget_used_bytes",
-    "Memory that parts hold now, out of unseal_memory_budget_limit_bytes",
-    "sum",
+    "Memory that parts hold, of unseal_memory_budget_limit_bytes, by lane",
     () => budget.used,
+    () => budget.bulkUsed,
   )
   gauge(
     "unseal_memory_budget_limit_bytes",
