@@ -18,3 +18,9 @@ export function show({ median, min, max }: Spread, digits: number): string {
   const [middle, low, high] = [median, min, max].map((value) => value.toFixed(digits))
   return low === high ? middle! : `${middle} (${low}–${high})`
 }
+
+/** The smallest of `values`, which must not be empty, that `percent` of them do not exceed. */
+export function percentileOf(values: readonly number[], percent: number): number {
+  const sorted = [...values].sort((a, b) => a - b)
+  return sorted[Math.max(0, Math.ceil((sorted.length * percent) / 100) - 1)]!
+}

@@ -64,6 +64,8 @@ export interface WorkersOptions extends Workload {
   readonly env?: Readonly<Record<string, string>>
   /** The projects in the file, and those that get archives, in turn. If absent, there is a single project. */
   readonly projects?: { readonly file: string; readonly active: readonly string[] }
+  /** Called with each line of the processes' logs. */
+  onLine?(line: Readonly<Record<string, unknown>>): void
 }
 
 /** One or more worker processes on a queue of their own. */
@@ -108,7 +110,10 @@ export async function startWorkers(bench: Bench, options: WorkersOptions): Promi
           ...options.env,
           ...environment(bench, origin),
         },
-        onLine: tally.note,
+        onLine(line) {
+          tally.note(line)
+          options.onLine?.(line)
+        },
       }),
     ),
   )

@@ -5,6 +5,7 @@ import { digests } from "./digests.ts"
 import { distance } from "./distance.ts"
 import { files } from "./files.ts"
 import { ingest } from "./ingest.ts"
+import { lanes } from "./lanes.ts"
 import { large } from "./large.ts"
 import { memory } from "./memory.ts"
 import { processes } from "./processes.ts"
@@ -23,6 +24,7 @@ export const CHAPTERS: readonly Chapter[] = [
   small,
   projects,
   ingest,
+  lanes,
   capacity,
   distance,
   tls,
