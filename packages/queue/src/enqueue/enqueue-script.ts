@@ -31,7 +31,7 @@ const ANSWERS: readonly AddedJob[] = ["empty", "other", "this"]
  * for each job: id, lane, nonce as in JSON, project, units, bytes, and BullMQ's three arguments, the last of them the job's options.
  * Returns an index into ANSWERS for each job. A job's bytes join the backlog (backlog.ts) when it joins the line.
  *
- * Puts an orphaned job back in line, with its payload and its attempts. It is counted, unless its addition was interrupted
+ * Puts an orphaned job back in line, with its payload, unless that has lost its password, and its attempts. It is counted, unless its addition was interrupted
  * earlier. An existing bulk job becomes live if the new one is live.
  */
 const enqueueScript = ({ lua, keys }: AddScript): string => `
@@ -95,6 +95,11 @@ for i = 6, #ARGV, 9 do
     local bulk = saysBulk(held or data)
     local priority = nextStartTag(prefix, tags, bulk, project, units)
     if isThere then
+      -- Its completion was interrupted, after it had removed the password.
+      if not string.find(held, '"encryptedPassword":', 1, true) then
+        redis.call("HSET", job, "data", data)
+        redis.call("HDEL", job, "returnvalue", "finishedOn")
+      end
       putBackInLine(id, priority)
     else
       options = cmsgpack.unpack(options)

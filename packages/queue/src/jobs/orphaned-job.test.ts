@@ -59,6 +59,37 @@ test("an orphaned job that is put back in line is begun by a waiting worker, wit
   }
 }, 4_000)
 
+test("an orphan of a half-written completion, whose password is gone, is run with the new callback's", async () => {
+  const archiveId = randomUUID()
+  const jobId = await enqueueOrphan(archiveId)
+  const { encryptedPassword: _, ...kept } = JSON.parse(
+    (await current.client.hget(key(jobId), "data")) ?? "{}",
+  )
+  await current.client.hset(key(jobId), {
+    ...{ data: JSON.stringify(kept), returnvalue: '{"outcome":"committed"}', finishedOn: "1", atm: "1" },
+  })
+  const again = callback(archiveId)
+  expect(await current.producer.enqueue(again)).toEqual({ outcome: "enqueued", jobId })
+  const begun = Promise.withResolvers<unknown>()
+  const consumer = createConsumer({
+    ...{ connection: current.client, queue: current.name, concurrency: 1 },
+    async run(payload) {
+      begun.resolve(payload)
+      return {}
+    },
+    observe: {
+      ended: ({ ending }) => ending.kind === "dead-letter" && begun.reject(new Error(ending.reason)),
+    },
+  })
+  try {
+    expect(await begun.promise).toEqual(again)
+    await expect.poll(() => current.client.zcard(key("completed")), { timeout: 30_000 }).toBe(1)
+    expect(await readAccounts(current.client, current.name)).toMatchObject({ accepted: 1, missing: 0 })
+  } finally {
+    await consumer.close()
+  }
+})
+
 test("an orphaned job that was never counted does not unbalance the accounts", async () => {
   const archiveId = randomUUID()
   const jobId = await enqueueOrphan(archiveId)
