@@ -111,6 +111,11 @@ export const LOG_EVENTS: readonly LogEvent[] = [
       "archiveId",
     ],
   }),
+  ...of("info", ["worker"], {
+    "backfill is fed by this process": ["backfill"],
+    "backfill has ended": ["backfill", "outcomes"],
+  }),
+  ...of("warn", ["worker"], { "backfill does not go on": ["backfill", "reason", "err"] }),
   ...of("debug", ["worker"], { "archive started again": [...JOB, "starts"] }),
   ...of("warn", ["worker"], {
     "project is not set up: its archives will wait": ["projectId", ...FOUND, "problems"],

@@ -16,6 +16,7 @@ import {
   createCutRecorder,
   createOutcomeRecorder,
 } from "../../apps/ingest/src/outcome.ts"
+import { createBackfillMetrics } from "../../apps/worker/src/backfill/metrics.ts"
 import { createKeyMetrics } from "../../apps/worker/src/keys/metrics.ts"
 import { createWorkerMetrics } from "../../apps/worker/src/metrics.ts"
 import { createRequestMetrics } from "../../apps/worker/src/watch/request-metrics.ts"
@@ -75,6 +76,7 @@ export function workerRegistry(
     consumer: () => ({ active: 0, activeBulk: 0, idleMs: () => [] }),
   })
   createStoreNotices(registry, logger)
+  createBackfillMetrics(registry)
   createKeyMetrics(registry, projects, { keys: async () => [] })
   return registry
 }

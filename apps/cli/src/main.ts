@@ -1,7 +1,7 @@
 import { VERSION } from "@unseal/service/version"
 import { useProxies } from "@unseal/vendor/proxy"
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander"
-import { addPlanCommand } from "./backfill/plan-options.ts"
+import { addBackfillCommands } from "./backfill/command.ts"
 import { addCertificateCommands } from "./certificate/command.ts"
 import { env } from "./config.ts"
 import { addStorageCommands } from "./storage/command.ts"
@@ -117,13 +117,6 @@ program
   .option("--json", "print the result as JSON; of many, one object a line, and the counts at last")
   .action(async (paths, options) => (await import("./queue/submit.ts")).submitCommand(paths, options, signal))
 
-addPlanCommand(
-  program
-    .command("backfill")
-    .description("decrypt the archives of earlier years, behind the callbacks that come in"),
-  signal,
-)
-
 addCertificateCommands(
   program.command("certificate").description("make, encode and check certificates and their keys"),
   signal,
@@ -133,6 +126,8 @@ addStorageCommands(
   program.command("storage").description("tell the vendor where archives go, and under which certificate"),
   signal,
 )
+
+addBackfillCommands(program, signal)
 
 const archives = program.command("archives").description("find archives, and what the vendor has recorded")
 withVendor(archives.command("list"))

@@ -34,6 +34,8 @@ test("four settings are enough, and the rest has the documented defaults", () =>
     UNSEAL_LOCK_MS: 60_000,
     UNSEAL_STALL_CHECK_MS: 15_000,
     UNSEAL_ATTEMPTS: 12,
+    UNSEAL_BACKFILL_FEED: true,
+    UNSEAL_BACKFILL_WINDOW: 10_000,
     UNSEAL_SUSPEND_MAX_MS: 86_400_000,
     UNSEAL_BULK_SHARE: 5,
     UNSEAL_TAIL: "keep",

@@ -55,6 +55,8 @@ export const schema = z.object({
   UNSEAL_VERIFY: choice(["size", "content"]),
   UNSEAL_EXISTING: choice(["fail", "replace"]),
   UNSEAL_FALLBACK_HOSTS: hostList(),
+  UNSEAL_BACKFILL_FEED: flag(),
+  UNSEAL_BACKFILL_WINDOW: integer({ min: 1, max: 1_000_000 }),
 })
 
 export type Settings = z.output<typeof schema>

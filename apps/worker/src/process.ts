@@ -14,7 +14,7 @@ import type { RunDecorator } from "./run/run-decorator.ts"
 import { createWorker, type WorkerOptions } from "./worker.ts"
 
 /** Options for mains other than the product's own. */
-export interface WorkerVariant extends Pick<WorkerOptions, "consumer" | "stores"> {
+export interface WorkerVariant extends Pick<WorkerOptions, "consumer" | "feeding" | "stores"> {
   decorators?(logger: Logger): readonly RunDecorator[]
   /** `false`: a signal ends the process at once, without handing back its jobs. */
   readonly handsBack?: boolean
@@ -25,6 +25,7 @@ export const runWorker = ({
   decorators,
   handsBack = true,
   consumer,
+  feeding,
   stores,
 }: WorkerVariant = {}): Promise<void> =>
   runProcess("worker", async ({ logger, configureLog, fail }) => {
@@ -58,6 +59,7 @@ export const runWorker = ({
       ...{ config, redis, registry, logger, tracing },
       ...(decorators && { decorators: decorators(logger) }),
       ...(consumer && { consumer }),
+      ...(feeding && { feeding }),
       ...(stores && { stores }),
     })
     return {

@@ -10,6 +10,7 @@ import type { FailureCode } from "@unseal/queue/run/ending"
 import type { Logger } from "@unseal/service/log/logger"
 import type { Registry } from "@unseal/service/metrics"
 import type { Tracing } from "@unseal/service/tracing/contract"
+import { createFeeding, type WorkerFeedingOptions } from "./backfill/feeding.ts"
 import type { Config } from "./config.ts"
 import { createKeyMetrics } from "./keys/metrics.ts"
 import { createWorkerMetrics } from "./metrics.ts"
@@ -53,6 +54,8 @@ export interface WorkerOptions {
   readonly decorators?: readonly RunDecorator[]
   /** Overrides defaults of the consumer. */
   readonly consumer?: Pick<ConsumerOptions<JobResult>, "watchdog" | "lockRenewal" | "asides" | "suspension">
+  /** Overrides defaults of feeding backfills. */
+  readonly feeding?: WorkerFeedingOptions["feeding"]
   /** Overrides defaults of the stores. */
   readonly stores?: ProjectResourcesOptions["stores"]
   /** Overrides defaults of the key rings. */
@@ -120,6 +123,10 @@ export function createWorker(options: WorkerOptions): Worker {
     },
   })
 
+  const feeding = settings.UNSEAL_BACKFILL_FEED
+    ? createFeeding({ config, redis, registry, logger, projectResources, feeding: options.feeding })
+    : null
+
   const health = watchRedis({
     ...{ connection: redis, queue, logger },
     onLook: createConnectionMetrics(registry),
@@ -151,7 +158,7 @@ export function createWorker(options: WorkerOptions): Worker {
       clearInterval(watchdog)
       health.close()
       closing.abort()
-      await consumer.close()
+      await Promise.all([consumer.close(), feeding?.close()])
       await Promise.all([projectResources.close(), observer.close()])
     },
   }

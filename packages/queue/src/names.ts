@@ -52,3 +52,12 @@ export const restoresKey = (queue: string, backfillId: string): string =>
 
 /** The Redis key of what the janitor's last sweep found (sweep-note.ts). Outside BullMQ's own names. */
 export const sweepKey = (queue: string): string => `${queuePrefix(queue)}:uploads`
+
+/** The Redis key of the backfills that are under way (backfill/registry.ts). Outside BullMQ's own names. */
+export const backfillsKey = (queue: string): string => `${queuePrefix(queue)}:backfills`
+
+/** The Redis key of how far each backfill is (backfill/registry.ts). Outside BullMQ's own names. */
+export const backfillProgressKey = (queue: string): string => `${queuePrefix(queue)}:backfills:progress`
+
+/** The Redis key of the lease of the one process that feeds (backfill/lease.ts). Outside BullMQ's own names. */
+export const feederKey = (queue: string): string => `${queuePrefix(queue)}:backfills:feeder`

@@ -1,5 +1,6 @@
 import { ERROR_CODES, type ErrorCode, isUnsealError, type UnsealError } from "@unseal/archive/errors"
 import { StoreUrlError } from "@unseal/archive/store/url"
+import { BackfillError } from "@unseal/operations/backfill/backfill-error"
 import { OperationError } from "@unseal/operations/operation-error"
 import { SubmissionError } from "@unseal/operations/submission/submission-error"
 import { ConfigurationError } from "@unseal/service/settings/settings"
@@ -65,6 +66,10 @@ export function explain(error: unknown): number {
     say(`${error.code}: ${error.message}`)
     say(remedyAtTerminal(error))
     return exitCodeOf(error.code)
+  }
+  if (error instanceof BackfillError) {
+    say(`${error.code}: ${error.message}`)
+    return error.code === "ERR_BACKFILL_CHANGED" ? EXIT.failed : EXIT.usage
   }
   if (error instanceof Unaccounted) {
     say(error.message)

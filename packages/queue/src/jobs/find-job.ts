@@ -13,7 +13,7 @@ export interface FoundJob {
 }
 
 /** After this many redrives the search ends. It costs the same in any case. */
-const MAX_REDRIVES = 50
+export const MAX_REDRIVES = 50
 
 /**
  * KEYS: completed, failed. ARGV: prefix of the jobs' keys, limit, ids. Returns for each id the id and the state of each existing job

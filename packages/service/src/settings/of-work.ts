@@ -117,4 +117,16 @@ export const WORK_SETTINGS = {
     meaning:
       "what to do if the destination has other content: make the archive a dead letter (`fail`) or replace the content (`replace`)",
   },
+  UNSEAL_BACKFILL_FEED: {
+    for: ["worker"],
+    default: "1",
+    meaning:
+      "whether this worker may be the one that feeds backfills into the queue. With `0` in all workers, backfills stand still",
+  },
+  UNSEAL_BACKFILL_WINDOW: {
+    for: ["worker"],
+    default: "10000",
+    meaning:
+      "archives of all backfills that may wait in the queue at once. Fewer wait if the workers need less than two minutes for them",
+  },
 } as const satisfies Record<string, SettingRow>

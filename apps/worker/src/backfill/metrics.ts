@@ -1,0 +1,50 @@
+import type { FedBackfill } from "@unseal/operations/backfill/feeding"
+import { createGauge, type Registry } from "@unseal/service/metrics"
+
+const STATES = [
+  ...(["waiting", "delayed", "restoring", "committed", "done"] as const),
+  ...(["dead-letter", "discarded", "refused", "unrecorded", "cancelled"] as const),
+] as const
+
+/** What the one process that feeds shows of backfills. */
+export function createBackfillMetrics(registry: Registry): { show(backfills: readonly FedBackfill[]): void } {
+  let shown: readonly FedBackfill[] = []
+  createGauge(registry, {
+    name: "unseal_backfills",
+    help: "Backfills under way, in the process that feeds them; halted: what keeps one from going on is in its log, and in `unseal backfill status`. Absent elsewhere",
+    labels: { state: ["fed", "halted"] },
+    overReplicas: "sum",
+    collect(set) {
+      if (shown.length === 0) return
+      const halted = shown.filter((one) => one.halted !== null).length
+      set({ state: "halted" }, halted)
+      set({ state: "fed" }, shown.length - halted)
+    },
+  })
+  createGauge(registry, {
+    name: "unseal_backfill_lines",
+    help: "Lines of the backfills under way by what has become of them. Waiting: in line or running. Delayed: in the queue until their object is there or their project works again. Restoring: asked back from an archival storage class. Done: before the backfill began. Absent where none is fed",
+    labels: { state: STATES },
+    overReplicas: "sum",
+    collect(set) {
+      if (shown.length === 0) return
+      const sum = (of: (one: FedBackfill) => number) => shown.reduce((all, one) => all + of(one), 0)
+      for (const state of ["waiting", "delayed", "restoring"] as const)
+        set(
+          { state },
+          sum((one) => one[state]),
+        )
+      for (const state of STATES)
+        if (state !== "waiting" && state !== "delayed" && state !== "restoring")
+          set(
+            { state },
+            sum(({ outcomes }) => outcomes[state]),
+          )
+    },
+  })
+  return {
+    show(backfills) {
+      shown = backfills
+    },
+  }
+}

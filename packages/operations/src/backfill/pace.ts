@@ -1,0 +1,63 @@
+/** How fast, and at which hours, a backfill may feed. */
+import type { Pace } from "./orders.ts"
+
+/** What a feeder may still feed at this moment. */
+export interface Allowance {
+  /** Adds what the time since the last call allows. Call it once in a while, at least each second. */
+  refill(pace: Pace, nowMs: number): void
+  /** Whether one more archive may be fed. */
+  readonly isOpen: boolean
+  /** Notes that an archive of `bytes` was fed; -1 archives take one back. */
+  take(archives: number, bytes: number): void
+}
+
+/** So much of a rate may be made up for after a pause. The first archive goes at once. */
+const SAVED_SECONDS = 2
+
+/** Feeds as often as `Pace` says: a large archive is fed when anything is allowed, and the next ones wait for its bytes. */
+export function createAllowance(): Allowance {
+  let archives = 1
+  let bytes = 1
+  let at: number | undefined
+  let limits: { archives: boolean; bytes: boolean } = { archives: false, bytes: false }
+  return {
+    refill({ archivesPerSecond, bytesPerSecond }, nowMs) {
+      const seconds = at === undefined ? 0 : Math.max(0, nowMs - at) / 1_000
+      at = nowMs
+      limits = { archives: archivesPerSecond !== undefined, bytes: bytesPerSecond !== undefined }
+      const add = (left: number, rate: number | undefined) =>
+        rate === undefined ? 1 : Math.min(left + rate * seconds, Math.max(1, rate * SAVED_SECONDS))
+      archives = add(archives, archivesPerSecond)
+      bytes = add(bytes, bytesPerSecond)
+    },
+    get isOpen() {
+      return (!limits.archives || archives >= 1) && (!limits.bytes || bytes > 0)
+    },
+    take(count, size) {
+      archives -= count
+      bytes -= size
+    },
+  }
+}
+
+/** Whether `now` is within the hours of `pace`. Without hours, always. */
+export function isWithinHours({ hours, zone = "UTC" }: Pace, now: Date): boolean {
+  if (hours === undefined) return true
+  const [from, until] = hours
+  const hour = hourIn(zone, now)
+  return from < until ? hour >= from && hour < until : hour >= from || hour < until
+}
+
+/** The hour of the day, 0 to 23, in a zone of the IANA's list. */
+const hourIn = (zone: string, now: Date): number =>
+  Number(new Intl.DateTimeFormat("en-GB", { timeZone: zone, hour: "2-digit", hourCycle: "h23" }).format(now))
+
+/** How many archives may wait in the queue, so that an order takes effect soon, and that workers always have something to do. */
+export function windowOf(most: number, drainedPerSecond: number, { archivesPerSecond }: Pace): number {
+  const soon = Math.max(100, Math.ceil(drainedPerSecond * 120))
+  const paced =
+    archivesPerSecond === undefined
+      ? Number.POSITIVE_INFINITY
+      : Math.max(1, Math.ceil(archivesPerSecond * 10))
+  return Math.min(most, soon, paced)
+}
