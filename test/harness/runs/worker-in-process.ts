@@ -5,7 +5,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath, pathToFileURL } from "node:url"
 import { createProducer } from "@unseal/queue/enqueue/producer"
-import { createJobPayload } from "@unseal/queue/jobs/job"
+import { createJobPayload, type JobPayload } from "@unseal/queue/jobs/job"
 import { createLogger } from "@unseal/service/log/logger"
 import { createRegistry, type Registry } from "@unseal/service/metrics"
 import { connectRedis } from "@unseal/service/redis/redis"
@@ -48,7 +48,11 @@ afterEach(async () => {
   await rm(directory, { recursive: true, force: true })
 })
 
-export function start(env: Record<string, string> = {}, keyRings?: WorkerOptions["keyRings"]): Worker {
+export function start(
+  env: Record<string, string> = {},
+  keyRings?: WorkerOptions["keyRings"],
+  decorators: WorkerOptions["decorators"] = [],
+): Worker {
   const store = (name: string) => pathToFileURL(join(directory, name)).href
   const config = readConfig(
     {
@@ -69,6 +73,7 @@ export function start(env: Record<string, string> = {}, keyRings?: WorkerOptions
     redis,
     registry: running.registry,
     logger,
+    decorators,
     ...(keyRings && { keyRings }),
   })
   return running.worker
@@ -76,7 +81,7 @@ export function start(env: Record<string, string> = {}, keyRings?: WorkerOptions
 
 export async function submit(
   projectId = PROJECT,
-  more: { size?: number; sourceKey?: string } = {},
+  more: Partial<JobPayload> = {},
   id?: string,
 ): Promise<string> {
   const queue = `worker-${directory.slice(-6)}`
