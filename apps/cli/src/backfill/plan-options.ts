@@ -10,7 +10,7 @@ export function addPlanCommand(backfill: Command, signal: AbortSignal): void {
     .argument("[file...]", "files, folders, or URLs of objects (s3://…) with callbacks; - for standard input")
     .option(
       "--project <id>",
-      "the project of callbacks that name none; with --from, the only one that is listed",
+      "only this project, also of callbacks that name none; default: UNSEAL_PROJECT_ID, or all",
     )
     .option("--from <date>", "instead of a file, the vendor's list from this day on: 2023-01-31")
     .option("--to <date>", "up to, but not including this day; default: now")

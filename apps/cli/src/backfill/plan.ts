@@ -4,7 +4,6 @@ import { openStore } from "@unseal/archive/store/open"
 import { estimatePlan, rateOfMinutes } from "@unseal/operations/backfill/plan/estimate"
 import type { PlannedProject } from "@unseal/operations/backfill/plan/look"
 import { type PlannedLine, planBackfill } from "@unseal/operations/backfill/plan/plan"
-import { listVendorLines } from "@unseal/operations/backfill/plan/vendor-lines"
 import { readThroughput } from "@unseal/queue/throughput"
 import { readWorkers } from "@unseal/queue/workers"
 import { env, readPlanSettings } from "../config.ts"
@@ -13,14 +12,12 @@ import { throwWorst, UsageError } from "../terminal/exit.ts"
 import { readNumber } from "../terminal/number.ts"
 import { readSize } from "../terminal/size.ts"
 import { sayNotices } from "../terminal/store-notices.ts"
-import { openVendor } from "../vendor.ts"
-import { isObjectUrl, readManifestLines } from "./manifest-lines.ts"
+import { readManifestLines } from "./manifest-lines.ts"
 import { planLines } from "./plan-text.ts"
+import { listedTime, readVendorManifest, type VendorManifestOptions } from "./vendor-manifest.ts"
 
-export interface PlanCommandOptions {
+export interface PlanCommandOptions extends VendorManifestOptions {
   readonly project?: string
-  readonly from?: string
-  readonly to?: string
   readonly restore?: "bulk" | "standard"
   readonly restoreMost: string
   readonly workers?: string
@@ -44,30 +41,17 @@ export async function planCommand(
   signal: AbortSignal,
 ): Promise<void> {
   const given = numbersOf(options)
-  const time = timeOf(paths, options)
+  const time = listedTime(paths, options)
   const { projects, vendors } = readPlanSettings()
   const project = options.project?.toLowerCase()
   if (project !== undefined && !projects.get(project)) throw new UsageError(`there is no project ${project}`)
   const hasVendor = (id: string) => vendors.get(id)?.credentials !== undefined
   const failures: UnsealError[] = []
 
-  function linesOf(): AsyncIterable<PlannedLine> {
-    if (time === null) return readManifestLines(paths, project, signal)
-    const wanted = project === undefined ? projects.ids : [project]
-    // For a single project that is an error, which says which settings are missing.
-    if (!wanted.some(hasVendor)) openVendor({ project: wanted[0]! })
-    const listed = wanted.filter((id) => {
-      if (!hasVendor(id))
-        process.stderr.write(`project ${id} is left out: it has no credentials for the REST API\n`)
-      return hasVendor(id)
-    })
-    return listVendorLines(
-      listed.map((id) => ({ id, vendor: openVendor({ project: id }).client })),
-      time,
-      (id, error) => failures.push(of(id, error)),
-      signal,
-    )
-  }
+  const linesOf = (): AsyncIterable<PlannedLine> =>
+    time === null
+      ? readManifestLines(paths, project ?? (env.UNSEAL_PROJECT_ID?.toLowerCase() || undefined), signal)
+      : readVendorManifest(vendors, project, time, (id, error) => failures.push(of(id, error)), signal)
 
   await withQueue(async ({ connection, queue }) => {
     const progress = progressOn(process.stderr)
@@ -131,35 +115,6 @@ function numbersOf(options: PlanCommandOptions) {
       perRestoredGigabyte: price("--price-restored-gb", options.priceRestoredGb),
     },
   }
-}
-
-/** The time of the vendor's list; `null` if there is a manifest. */
-function timeOf(
-  paths: readonly string[],
-  { from, to }: PlanCommandOptions,
-): { readonly from: number; readonly to: number } | null {
-  if (from === undefined) {
-    if (to !== undefined) throw new UsageError("--to ends what --from begins: give --from as well")
-    if (paths.length === 0)
-      throw new UsageError(
-        "what is the manifest? give files, URLs of objects, or --from for the vendor's list",
-      )
-    return null
-  }
-  if (paths.length > 0)
-    throw new UsageError(
-      `--from asks for the vendor's list: leave out ${isObjectUrl(paths[0]!) ? "the URL" : "the file"}, or --from`,
-    )
-  return { from: dateOf("--from", from), to: to === undefined ? Date.now() : dateOf("--to", to) }
-}
-
-function dateOf(option: string, text: string): number {
-  const at = /^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2})?Z)?$/.test(text) ? Date.parse(text) : Number.NaN
-  if (Number.isNaN(at))
-    throw new UsageError(
-      `${option} must be a day (UTC) like 2023-01-31, or a time like 2023-01-31T18:00Z, not "${text}"`,
-    )
-  return at
 }
 
 /** Tells a terminal how many lines there were so far, and how many a second. */
