@@ -123,3 +123,23 @@ test("the janitor removes what no job owns, and leaves another program's blocks"
   expect(await janitor("--older-than", "1s")).toMatchObject(aborted)
   expect(await decrypted.uncommitted()).toEqual([`${PROJECT_ID}/theirs.ts`])
 })
+
+test("the doctor looks at a container as a worker would, and names what is wrong with it", async () => {
+  const doctor = async (source: string, more: Record<string, string> = {}) => {
+    const places = {
+      UNSEAL_SOURCE: urlOf(source),
+      UNSEAL_DESTINATION: urlOf("decrypted"),
+      UNSEAL_KEYS: VECTOR,
+    }
+    const { stdout } = await runCli(["doctor"], {
+      env: { ...env, ...places, REDIS_URL: redis.url, UNSEAL_PROJECT_ID: PROJECT_ID, ...more },
+    })
+    return stdout.toString()
+  }
+  const well = await doctor("recordings")
+  expect(well).toMatch(new RegExp(`^ok +${PROJECT_ID} source +azure://recordings answers`, "m"))
+  expect(well).toMatch(/^ok .* destination +azure:\/\/decrypted answers .*the upload found and aborted$/m)
+  expect(await doctor("nothing")).toMatch(
+    /^failed .* source +ERR_STORE_DENIED: .*the container does not exist .*\n.*create the container/m,
+  )
+})

@@ -42,6 +42,10 @@ describe.each(REDIS_FORMS.filter((form) => form !== "plain"))("a Redis in the fo
       const status = await system.cli(["queue", "status", "--check"])
       expect(status.stdout.toString()).toContain("2 = 2 committed + 0 dead letters + 0 live")
       expect(status.code).toBe(0)
+      const doctor = (await system.cli(["doctor"])).stdout.toString()
+      expect(doctor).toMatch(/^ok +redis +\d+\.\d+\.\d+, .*takes every command of the queue/m)
+      expect(doctor).toMatch(/^ok +redis durability /m)
+      if (form !== "tls") expect(doctor).toMatch(/^warning +redis replicas .*a failover loses/m)
       const owners = await findUploadOwners(
         client,
         "unseal",
