@@ -147,7 +147,7 @@ test("a manifest in a store, packed or not, is read from there, and the plan is 
 test("the vendor's list of a time is a manifest, for each project that has credentials", async () => {
   const [first, second] = [await recorded("100001"), await recorded("100001")]
   const at = (date: string) => ({ createdAt: Date.parse(date), password: PASSWORD, size: 752 })
-  vendor.answers = [
+  const list = [
     {
       body: {
         count: 4,
@@ -161,6 +161,7 @@ test("the vendor's list of a time is a manifest, for each project that has crede
     },
     { body: { count: 0, items: [] } },
   ]
+  vendor.answers = [...list]
   const period = ["--from", "2023-01-01", "--to", "2024-01-01"]
   const { code, stdout } = await plan([...period, "--project", "100001", "--json"])
   expect(code).toBe(0)
@@ -170,10 +171,18 @@ test("the vendor's list of a time is a manifest, for each project that has crede
   })
   expect(requests[0]!.url).toContain("/v2/project/100001/archive?")
 
+  // What was planned can be started as well.
+  vendor.answers = [...list]
+  const start = ["backfill", "start", ...period, "--project", "100001", "--json"]
+  const started = await runCli(start, { env })
+  expect(JSON.parse(started.stdout.toString())).toMatchObject({ outcome: "started", archives: 1, ignored: 1 })
+
   vendor.answers = [{ status: 403, body: { message: "Invalid API key or secret" } }]
   const refused = await plan([...period, "--json"])
   expect(refused.code).toBe(1)
   for (const id of ["100001", "100002", GONE]) expect(refused.stderr).toContain(`project ${id}: `)
+  // But half a list is not begun.
+  expect(await runCli(start, { env })).toMatchObject({ code: 1, stdout: Buffer.alloc(0) })
 })
 
 test("what can't be planned is refused with what to do", async () => {

@@ -18,8 +18,10 @@ export function addBackfillCommands(program: Command, signal: AbortSignal): void
     .description(
       "bring a manifest to a destination, from where workers feed it into the queue behind all callbacks",
     )
-    .argument("<file...>", "files, folders, or URLs of objects (s3://…) with callbacks; - for standard input")
+    .argument("[file...]", "files, folders, or URLs of objects (s3://…) with callbacks; - for standard input")
     .option("--project <id>", "the project of callbacks that name none")
+    .option("--from <date>", "instead of a file, the vendor's list from this day on: 2023-01-31")
+    .option("--to <date>", "up to, but not including this day; default: now")
     .option("--home <project>", "keep it at this project's destination; default: that of the first archive")
     .option("--again", "start anew what has ended")
     .addOption(

@@ -12,19 +12,20 @@ import {
   readStatus,
 } from "@unseal/operations/backfill/places"
 import { readReport } from "@unseal/operations/backfill/report"
-import { startBackfill } from "@unseal/operations/backfill/start"
-import { env } from "../config.ts"
+import { type GivenLine, startBackfill } from "@unseal/operations/backfill/start"
+import { env, readVendorSettings } from "../config.ts"
 import { EXIT, explain } from "../terminal/exit.ts"
 import { type CommandAccess, withBackfills } from "./access.ts"
 import { readManifestLines } from "./manifest-lines.ts"
 import { describePace, type PaceOptions, paceOf } from "./options.ts"
 import { describeStatus, linesOf, settledOf, stateOf } from "./text.ts"
+import { listedTime, readVendorManifest, type VendorManifestOptions } from "./vendor-manifest.ts"
 
 interface Json {
   readonly json?: true
 }
 
-export interface StartCommandOptions extends Json, PaceOptions {
+export interface StartCommandOptions extends Json, PaceOptions, VendorManifestOptions {
   readonly project?: string
   readonly home?: string
   readonly again?: true
@@ -40,10 +41,24 @@ export async function startCommand(
 ): Promise<void> {
   const pace = paceOf(options)
   const projectId = (options.project ?? env.UNSEAL_PROJECT_ID)?.toLowerCase() || undefined
+  const time = listedTime(paths, options)
+  const linesOfManifest = (): AsyncIterable<GivenLine> =>
+    time === null
+      ? readManifestLines(paths, projectId, signal)
+      : readVendorManifest(
+          readVendorSettings({}).projects,
+          options.project?.toLowerCase(),
+          time,
+          (_, error) => {
+            // Half a list would be a backfill of its own.
+            throw error
+          },
+          signal,
+        )
   await withBackfills(async (access) => {
     const started = await startBackfill(
       access,
-      readManifestLines(paths, projectId, signal),
+      linesOfManifest(),
       {
         ...{ home: options.home?.toLowerCase(), again: options.again === true },
         ...(pace && { pace }),
