@@ -6,6 +6,7 @@ import { clauseOf, type Feeding, startFeeding } from "@unseal/operations/backfil
 import type { SidesOf } from "@unseal/operations/backfill/looks"
 import { createProducer } from "@unseal/queue/enqueue/producer"
 import type { RedisClient } from "@unseal/queue/redis/client"
+import { BULK_FULL_AT } from "@unseal/queue/redis/server"
 import { type Logger, rateLimited } from "@unseal/service/log/logger"
 import type { Registry } from "@unseal/service/metrics"
 import type { Config } from "../config.ts"
@@ -33,7 +34,9 @@ export function createFeeding(options: WorkerFeedingOptions): Feeding {
   const { projects, settings } = config
   const queue = settings.UNSEAL_QUEUE
   const metrics = createBackfillMetrics(registry)
-  const producer = createProducer({ connection, queue, logger, deadlineMs: ENQUEUE_DEADLINE_MS })
+  const producer = createProducer({
+    ...{ connection, queue, logger, deadlineMs: ENQUEUE_DEADLINE_MS, fullAt: BULK_FULL_AT },
+  })
   const log = rateLimited(logger, HALTED_LINES_PER_SECOND)
   const sidesOf: SidesOf = async (archive) => {
     const { source, destination, ...rest } = await projectResources.sides(archive)
