@@ -1,3 +1,4 @@
+import { backfill } from "./backfill.ts"
 import { capacity } from "./capacity.ts"
 import type { Chapter } from "./chapter.ts"
 import { clients } from "./clients.ts"
@@ -25,6 +26,7 @@ export const CHAPTERS: readonly Chapter[] = [
   projects,
   ingest,
   lanes,
+  backfill,
   capacity,
   distance,
   tls,
