@@ -42,8 +42,8 @@ export const backlog = (): readonly Panel[] => [
     queries: [["{{state}}", gauge("unseal_queue_backlog_bytes", { by: ["state"] })]],
   }),
   graph({
-    title: "Age of the oldest archive",
-    normal: "below the dashed line.",
+    title: "Age of the oldest live archive",
+    normal: "below the dashed line. Bulk archives do not count: they wait for live ones.",
     otherwise:
       "unfinished is far above waiting: it is not workers that are missing; something is suspended, or an object did not arrive.",
     runbook: ["UnsealOldestWait"],

@@ -19,10 +19,12 @@ export interface CrowdOptions {
   readonly projectLabel: boolean
 }
 
+const LANE = { waiting: 0, waitingBytes: 0, oldestWaitingSeconds: 0 }
 const EMPTY: QueueState = {
   jobs: { waiting: 0, active: 0, delayed: 0, suspended: 0, completed: 0, failed: 0 },
-  ...{ oldestWaitingSeconds: 0, oldestUnfinishedSeconds: 0, oldestDeadLetterSeconds: 0 },
-  backlog: { waitingBytes: 0, activeBytes: 0, delayedBytes: 0, isPaused: false },
+  lanes: { live: LANE, bulk: LANE },
+  ...{ oldestUnfinishedSeconds: 0, oldestDeadLetterSeconds: 0 },
+  backlog: { waitingBytes: 0, waitingBulkBytes: 0, activeBytes: 0, delayedBytes: 0, isPaused: false },
   accounts: { accepted: 0, committed: 0, deadLetters: 0, live: 0, discarded: 0, missing: 0 },
   ...{ deadLetters: new Map(), suspensions: [], lastCallbackSeconds: null, sweep: null },
 }

@@ -32,6 +32,8 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
 })
 const { signal } = interrupted
 
+const laneOption = (meaning: string) => new Option("--lane <lane>", meaning).choices(["live", "bulk"])
+
 function wholeNumber(text: string): number {
   if (!/^[1-9]\d{0,8}$/.test(text)) throw new InvalidArgumentError("must be a whole number, 1 or more")
   return Number(text)
@@ -155,6 +157,7 @@ archives
   .description("enqueue archives that were recorded but are neither at their destination nor in the queue")
   .option("--project <id>", "only this project; default: all that have credentials for the REST API")
   .option("--look-back <time>", "how far back to look for archives: 90m, 72h", "72h")
+  .addOption(laneOption("the lane that they go into").default("live"))
   .option("--dry-run", "only say which")
   .option("--json", "print the result as JSON")
   .action(async (options) => (await import("./archives/reconcile.ts")).reconcileCommand(options, signal))
@@ -208,6 +211,7 @@ withFilter(queue.command("redrive"))
     "--committed <ids...>",
     "archives that were committed, as new jobs; the vendor is asked for their passwords",
   )
+  .addOption(laneOption("the lane that they go into; default: the one that each had, live for --committed"))
   .option("--dry-run", "only say which")
   .action(async (options) => (await import("./queue/redrive.ts")).redriveCommand(options, signal))
 

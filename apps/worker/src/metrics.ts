@@ -54,13 +54,13 @@ export function createWorkerMetrics(
   })
   const endToEnd = createHistogram(registry, {
     name: "unseal_archive_end_to_end_seconds",
-    help: "Time from the arrival of an archive's callback to its commit, or until it became a dead letter; all waits are included, and so is the time as a dead letter before a redrive",
+    help: "Time from the arrival of a live archive's callback to its commit, or until it became a dead letter; all waits are included, and so is the time as a dead letter before a redrive",
     labels: { outcome: ["committed", "empty", "dead-letter"] },
     buckets: WAITS,
   })
   const queueWait = createHistogram(registry, {
     name: "unseal_queue_wait_seconds",
-    help: "Time from the arrival of an archive's callback to its first start; archives that were held before that start do not count",
+    help: "Time from the arrival of a live archive's callback to its first start; archives that were held before that start do not count",
     labels: {},
     buckets: WAITS,
   })

@@ -16,9 +16,12 @@ const SUSPENSION: Suspension = {
 
 const STATE: QueueState = {
   jobs: { waiting: 4, active: 1, delayed: 2, suspended: 7, completed: 9, failed: 3 },
-  oldestWaitingSeconds: 1.5,
+  lanes: {
+    live: { waiting: 1, waitingBytes: 1e9, oldestWaitingSeconds: 1.5 },
+    bulk: { waiting: 3, waitingBytes: 3e9, oldestWaitingSeconds: 86_400 },
+  },
   oldestUnfinishedSeconds: 90,
-  backlog: { waitingBytes: 4e9, activeBytes: 1e9, delayedBytes: 2e9, isPaused: false },
+  backlog: { waitingBytes: 4e9, waitingBulkBytes: 3e9, activeBytes: 1e9, delayedBytes: 2e9, isPaused: false },
   accounts: { accepted: 11, committed: 4, deadLetters: 3, live: 1, discarded: 2, missing: 1 },
   deadLetters: new Map([["ERR_NO_MATCHING_KEY", 3]]),
   oldestDeadLetterSeconds: 600,
@@ -41,6 +44,12 @@ test("a scrape shows the current queue", async () => {
       'unseal_queue_jobs{state="failed"} 3',
       "unseal_queue_paused 0",
       "unseal_queue_oldest_seconds 1.5",
+      'unseal_queue_lane_jobs{lane="live"} 1',
+      'unseal_queue_lane_jobs{lane="bulk"} 3',
+      'unseal_queue_lane_oldest_seconds{lane="live"} 1.5',
+      'unseal_queue_lane_oldest_seconds{lane="bulk"} 86400',
+      'unseal_queue_lane_bytes{lane="live"} 1000000000',
+      'unseal_queue_lane_bytes{lane="bulk"} 3000000000',
       "unseal_queue_oldest_unfinished_seconds 90",
       'unseal_queue_backlog_bytes{state="waiting"} 4000000000',
       'unseal_queue_backlog_bytes{state="active"} 1000000000',

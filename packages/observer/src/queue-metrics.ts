@@ -1,4 +1,5 @@
 import type { Accounts } from "@unseal/queue/accounting"
+import { LANES } from "@unseal/queue/jobs/lane"
 import type { QueueState } from "@unseal/queue/observer/queue-state"
 import { FAILURES, type FailureCode, SUSPENDING_CODES } from "@unseal/queue/run/ending"
 import { SIDES, type Suspension } from "@unseal/queue/suspension/state"
@@ -55,12 +56,35 @@ export function createQueueMetrics(
   )
   gauge(
     "unseal_queue_oldest_seconds",
-    "Longest wait among the jobs that could begin now; 0 if none waits",
+    "Longest wait among the live jobs that could begin now; 0 if none waits. unseal_queue_lane_oldest_seconds has both lanes",
+    ({ lanes }) => lanes.live.oldestWaitingSeconds,
+  )
+  const byLane = (name: string, help: string, of: (lane: QueueState["lanes"]["live"]) => number) =>
+    createGauge(registry, {
+      ...{ name, help, labels: { lane: LANES }, overReplicas: "max" },
+      async collect(set) {
+        const state = await read()
+        for (const lane of LANES) if (state) set({ lane }, of(state.lanes[lane]))
+      },
+    })
+  byLane(
+    "unseal_queue_lane_jobs",
+    "Jobs that could begin now, by lane: live callbacks, and bulk archives of earlier years",
+    ({ waiting }) => waiting,
+  )
+  byLane(
+    "unseal_queue_lane_oldest_seconds",
+    "Longest wait among the jobs of a lane that could begin now; 0 if none waits",
     ({ oldestWaitingSeconds }) => oldestWaitingSeconds,
+  )
+  byLane(
+    "unseal_queue_lane_bytes",
+    "Announced bytes of the archives of a lane that could begin now",
+    ({ waitingBytes }) => waitingBytes,
   )
   gauge(
     "unseal_queue_oldest_unfinished_seconds",
-    "Age of the oldest archive in the queue that is neither committed nor a dead letter, whatever it waits for; 0 if there is none",
+    "Age of the oldest live archive in the queue that is neither committed nor a dead letter, whatever it waits for; 0 if there is none",
     ({ oldestUnfinishedSeconds }) => oldestUnfinishedSeconds,
   )
   createGauge(registry, {

@@ -9,7 +9,12 @@ import { queueStatus } from "@unseal/queue/status"
 import type { VendorArchive } from "@unseal/vendor/client"
 import { expect, test } from "vitest"
 import { giveDeadLetters, useQueue } from "../../../test/harness/queue.ts"
-import { type ReconcileDependencies, type ReconcileEvent, reconcile } from "./reconcile.ts"
+import {
+  type ReconcileDependencies,
+  type ReconcileEvent,
+  type ReconcileOptions,
+  reconcile,
+} from "./reconcile.ts"
 import { redriveCommitted } from "./redrive-committed.ts"
 
 const current = useQueue("reconcile")
@@ -66,9 +71,14 @@ function dependencies(world: World): ReconcileDependencies {
 function run(
   world: World,
   projects: readonly string[],
-  { dryRun = false, lookBackMs = HOUR_MS, signal = never } = {},
+  {
+    dryRun = false,
+    lookBackMs = HOUR_MS,
+    signal = never,
+    lane,
+  }: Partial<ReconcileOptions> & { signal?: AbortSignal } = {},
 ): Promise<ReconcileEvent[]> {
-  const options = { projects: projects.map(project), lookBackMs, dryRun }
+  const options = { projects: projects.map(project), lookBackMs, dryRun, lane }
   return Array.fromAsync(reconcile(dependencies(world), options, signal))
 }
 const jobs = async () => (await queueStatus(current.client, current.name)).jobs
@@ -105,6 +115,20 @@ test("enqueues what is neither done nor in the queue, and reports the state of t
   expect((await jobs()).waiting).toBe(2)
   expect((await run(it, ["7"])).at(-1)).toMatchObject({ findings: { live: 2, enqueued: [] } })
   expect(it.closed).toEqual(["s3://7", "s3://7", "s3://7"])
+})
+
+test("enqueues into the lane that is named, and leaves what is in the queue in its own", async () => {
+  const [first, second] = [archive(), archive()]
+  const it = world({ "7": [first] })
+  await run(it, ["7"], { lane: "bulk" })
+  const waiting = async () => {
+    const { lanes } = await queueStatus(current.client, current.name)
+    return [lanes.live.waiting, lanes.bulk.waiting]
+  }
+  expect(await waiting()).toEqual([0, 1])
+  it.listed["7"] = [first, second]
+  await run(it, ["7"])
+  expect(await waiting()).toEqual([1, 1])
 })
 
 test("leaves alone what was discarded, redriven before or not, until a callback brings it or a month has passed", async () => {

@@ -18,6 +18,7 @@ import { wasDiscarded } from "@unseal/queue/dead-letters/discarded"
 import { createProducer, type Producer } from "@unseal/queue/enqueue/producer"
 import { findJob } from "@unseal/queue/jobs/find-job"
 import { jobIdOf } from "@unseal/queue/jobs/job"
+import { inLane, type Lane } from "@unseal/queue/jobs/lane"
 import { fillKeyTemplate } from "@unseal/service/projects/key-template"
 import type { DestinationProject } from "@unseal/service/projects/projects"
 import type { VendorArchive, VendorClient } from "@unseal/vendor/client"
@@ -42,6 +43,8 @@ export interface ReconcileOptions {
   readonly lookBackMs: number
   /** Enqueues nothing. */
   readonly dryRun: boolean
+  /** Where archives are enqueued. Default `live`. An archive that is in the queue stays in its lane. */
+  readonly lane?: Lane | undefined
 }
 
 /** A minute. */
@@ -132,7 +135,7 @@ type Counts = { -readonly [Field in "archives" | "encrypted" | "done" | "live"]:
 
 async function* reconcileProject(
   access: ProjectAccess,
-  { lookBackMs, dryRun }: ReconcileOptions,
+  { lookBackMs, dryRun, lane }: ReconcileOptions,
   signal: AbortSignal,
 ): AsyncGenerator<ReconcileEvent> {
   const projectId = access.project.id
@@ -146,7 +149,7 @@ async function* reconcileProject(
   try {
     for await (const batch of recent(access.vendor, lookBackMs, counts, signal)) {
       const judged = await Promise.allSettled(
-        batch.map((archive) => judge(archive, access, store, dryRun, signal)),
+        batch.map((archive) => judge(archive, access, store, { dryRun, lane }, signal)),
       )
       for (const [index, { archiveId }] of batch.entries()) {
         const one = judged[index]!
@@ -214,7 +217,7 @@ async function judge(
   archive: EncryptedArchive,
   { connection, queue, project, producer }: ProjectAccess,
   store: ReconciledStore,
-  dryRun: boolean,
+  { dryRun, lane = "live" }: Pick<ReconcileOptions, "dryRun" | "lane">,
   signal: AbortSignal,
 ): Promise<Verdict> {
   const { archiveId, encryptedPassword, status } = archive
@@ -228,7 +231,7 @@ async function judge(
   if (status === "expired") return { kind: "expired" }
   const jobId = job?.nextId ?? jobIdOf(identity)
   if (dryRun) return { kind: "enqueued", jobId }
-  const { outcome } = await producer.enqueue(payloadOfArchive(project.id, archive), jobId)
+  const { outcome } = await producer.enqueue(inLane(payloadOfArchive(project.id, archive), lane), jobId)
   // Somebody else was faster: a callback, or another reconciler.
   return outcome === "duplicate" ? { kind: "live" } : { kind: "enqueued", jobId }
 }

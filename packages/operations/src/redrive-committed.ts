@@ -1,6 +1,7 @@
 /** Redrives finished archives as new jobs, which count as accepted and committed anew. */
 import type { ArchiveJob } from "@unseal/queue/jobs/archive-jobs"
 import { type JobPayload, jobIdOf } from "@unseal/queue/jobs/job"
+import { inLane, type Lane } from "@unseal/queue/jobs/lane"
 import type { VendorClient } from "@unseal/vendor/client"
 import { OperationError } from "./operation-error.ts"
 import type { QueueAccess } from "./queue-access.ts"
@@ -31,6 +32,8 @@ export function redriveCommitted(
     /** The project of ids that name none themselves. */
     readonly projectId?: string | undefined
     readonly dryRun: boolean
+    /** Default `live`. */
+    readonly lane?: Lane | undefined
   },
   signal: AbortSignal,
 ): AsyncGenerator<RedriveCommittedOutcome> {
@@ -62,7 +65,7 @@ export function redriveCommitted(
         "ERR_ARCHIVE_NOT_ENCRYPTED",
         `archive ${archiveId} is ${archive.status} and has no password: there is nothing to decrypt`,
       )
-    return payloadOfArchive(vendor.projectId, archive)
+    return inLane(payloadOfArchive(vendor.projectId, archive), options.lane ?? "live")
   }
 
   async function one(id: string, payload: JobPayload): Promise<RedriveCommittedOutcome> {

@@ -40,6 +40,16 @@ test("each selected dead letter is in line under a new id, which is reported", a
   expect(JSON.stringify(told)).not.toContain("d3JhcHBl")
 })
 
+test("a redriven dead letter goes into the lane that is named", async () => {
+  await give(2, "100001", HOUR_MS, CHANGED)
+  const named = await Array.fromAsync(
+    redrive(access(), { all: true }, { dryRun: false, lane: "bulk" }, never),
+  )
+  expect(named.map(({ kind }) => kind)).toEqual(["redriven", "redriven"])
+  const { lanes } = await queueStatus(current.client, current.name)
+  expect(lanes).toMatchObject({ live: { waiting: 0 }, bulk: { waiting: 2 } })
+})
+
 test("more than a page of them are all redriven, each once", async () => {
   await give(1_003, "7", 0, KEY)
   const told = await outcomes({ all: true })

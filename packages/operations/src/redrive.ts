@@ -2,6 +2,7 @@
 
 import { openDeadLetters, payloadLost, RedriveError } from "@unseal/queue/dead-letters/dead-letters"
 import type { DeadLetter } from "@unseal/queue/dead-letters/list"
+import type { Lane } from "@unseal/queue/jobs/lane"
 import { type DeadLetterChoice, eachDeadLetter, filterOf } from "./dead-letters.ts"
 import { OperationError } from "./operation-error.ts"
 import type { QueueAccess } from "./queue-access.ts"
@@ -29,7 +30,11 @@ export type RedriveOutcome =
 export function redrive(
   access: QueueAccess,
   choice: RedriveChoice,
-  options: { readonly dryRun: boolean },
+  options: {
+    readonly dryRun: boolean
+    /** Default: the lane that each had. */
+    readonly lane?: Lane | undefined
+  },
   signal: AbortSignal,
 ): AsyncGenerator<RedriveOutcome> {
   const filter = "all" in choice ? {} : filterOf(choice)
@@ -62,7 +67,7 @@ export function redrive(
           ? { kind: "refused", letter, reason: payloadLost(jobId).message }
           : { kind: "redriven", letter, jobId }
       try {
-        const job = await deadLetters.redrive(jobId)
+        const job = await deadLetters.redrive(jobId, options.lane)
         return job === null ? { kind: "gone", letter } : { kind: "redriven", letter, jobId: job.jobId }
       } catch (error) {
         // The others need not wait for this one.

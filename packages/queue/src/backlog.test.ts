@@ -45,7 +45,13 @@ const untilAborted = (signal: AbortSignal) =>
   new Promise<never>((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)))
 
 test("an empty queue has no backlog", async () => {
-  expect(await backlog()).toEqual({ waitingBytes: 0, activeBytes: 0, delayedBytes: 0, isPaused: false })
+  expect(await backlog()).toEqual({
+    waitingBytes: 0,
+    waitingBulkBytes: 0,
+    activeBytes: 0,
+    delayedBytes: 0,
+    isPaused: false,
+  })
 })
 
 test("accepted archives wait with the size that their callbacks announce, each once", async () => {
@@ -61,6 +67,27 @@ test("an archive without an announced size counts as 1 GiB, and none counts for 
   expect((await bytes()).waiting).toBe(GIB)
   await enqueue(Number.MAX_SAFE_INTEGER)
   expect((await bytes()).waiting).toBe(65 * GIB)
+})
+
+test("bulk archives wait, run and end with their bytes, apart from live ones", async () => {
+  for (let count = 0; count < 3; count++)
+    await current.producer.enqueue(newPayload("7", { lane: "bulk", size: MIB }))
+  await enqueue(5 * MIB)
+  expect(await backlog()).toMatchObject({ waitingBytes: 8 * MIB, waitingBulkBytes: 3 * MIB })
+  const release = Promise.withResolvers<RunResult>()
+  const consumer = consume(() => release.promise, 2)
+  // The live one and one bulk archive run.
+  await expect
+    .poll(backlog)
+    .toMatchObject({ waitingBytes: 2 * MIB, waitingBulkBytes: 2 * MIB, activeBytes: 6 * MIB })
+  release.resolve({})
+  await expect.poll(counter).toBe(0)
+  await consumer.close()
+  expect(await current.client.hget(countersKey(current.name), "bulkBytes")).toBe("0")
+  // What a tool removed is put right once nothing waits.
+  await current.client.hset(countersKey(current.name), "bulkBytes", 7 * MIB)
+  expect(await backlog()).toMatchObject({ waitingBytes: 0, waitingBulkBytes: 0 })
+  expect(await current.client.hget(countersKey(current.name), "bulkBytes")).toBe("0")
 })
 
 test("an archive that runs is active, and none of its bytes are left when it is committed", async () => {

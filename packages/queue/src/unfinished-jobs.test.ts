@@ -46,7 +46,9 @@ test("the oldest waiting job is known although a thousand younger ones come befo
   await age(last, 500)
   await Promise.all(Array.from({ length: 60 }, () => enqueue("200002", 1)))
   expect((await oldest()).waitingSeconds).toBeGreaterThan(499)
-  expect((await readQueueState(current.client, current.name)).oldestWaitingSeconds).toBeGreaterThan(499)
+  expect(
+    (await readQueueState(current.client, current.name)).lanes.live.oldestWaitingSeconds,
+  ).toBeGreaterThan(499)
 })
 
 test("a job that runs or is delayed is unfinished, but does not wait; a callback again makes it no younger", async () => {

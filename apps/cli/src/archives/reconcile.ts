@@ -3,6 +3,7 @@ import { counted } from "@unseal/archive/counted"
 import type { UnsealError } from "@unseal/archive/errors"
 import { openStore } from "@unseal/archive/store/open"
 import { type Findings, MIN_LOOK_BACK_MS, reconcile } from "@unseal/operations/reconcile"
+import type { Lane } from "@unseal/queue/jobs/lane"
 import { env, readReconcileSettings } from "../config.ts"
 import { withQueue } from "../queue/connection.ts"
 import { readDuration } from "../terminal/duration.ts"
@@ -14,6 +15,7 @@ export interface ReconcileCommandOptions {
   readonly project?: string
   readonly lookBack: string
   readonly dryRun?: true
+  readonly lane: Lane
   readonly json?: true
 }
 
@@ -37,7 +39,11 @@ export async function reconcileCommand(options: ReconcileCommandOptions, signal:
         vendorOf: (project: string) => (hasCredentials(project) ? openVendor({ project }).client : null),
       }
       const projects = wanted.map((id) => all.get(id)!)
-      for await (const event of reconcile(dependencies, { projects, lookBackMs, dryRun }, signal)) {
+      for await (const event of reconcile(
+        dependencies,
+        { projects, lookBackMs, dryRun, lane: options.lane },
+        signal,
+      )) {
         if (event.kind === "enqueued") continue
         if (event.kind === "left-out") {
           process.stderr.write(

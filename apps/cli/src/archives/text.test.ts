@@ -40,6 +40,12 @@ test("a running job: since when, where, and its progress", () => {
   expect(told).toMatch(/^next {11}nothing to do: a worker is decrypting it$/m)
 })
 
+test("a bulk job says so, since it waits for live ones", () => {
+  expect(text({ ahead: 7, lane: "bulk" })).toMatch(
+    /^ {15}job \S+, added .*, 1 attempt so far, in the bulk lane$/m,
+  )
+})
+
 test("a job whose worker is gone: who takes it", () => {
   const told = text({ ...RUNNING, isLocked: false, lostWorkers: 1 })
   expect(told).toMatch(/on host:1, which no longer renews its lock$/m)

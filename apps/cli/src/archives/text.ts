@@ -53,7 +53,7 @@ function jobLines(job: ArchiveJob): string[] {
   const { upload, failure, missingSince, archivedSince, lostWorkers } = job
   return [
     stateLine(job),
-    `job ${job.jobId}, added ${job.addedAt}, ${counted(job.attempts, "attempt")} so far`,
+    `job ${job.jobId}, added ${job.addedAt}, ${counted(job.attempts, "attempt")} so far${job.lane === "bulk" ? ", in the bulk lane" : ""}`,
     ...(failure === null ? [] : [job.state === "dead" ? failure.reason : `last failure: ${failure.reason}`]),
     ...(missingSince === undefined ? [] : [`its object has been missing since ${missingSince}`]),
     ...(archivedSince === undefined

@@ -38,7 +38,7 @@ export async function deadLettersCommand(
     if (options.json) return void process.stdout.write(`${JSON.stringify(chosen)}\n`)
     for (const letter of chosen) {
       process.stdout.write(
-        `${letter.failedAt}  ${letter.jobId}  ${counted(letter.attempts, "attempt")}\n  ${letter.reason}\n`,
+        `${letter.failedAt}  ${letter.jobId}  ${counted(letter.attempts, "attempt")}${letter.lane === "bulk" ? "  bulk" : ""}\n  ${letter.reason}\n`,
       )
       process.stdout.write(
         `  ${letter.damaged ? nextForDamaged(letter.jobId) : FAILURES[letter.code].remedy}\n`,

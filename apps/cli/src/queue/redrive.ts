@@ -2,6 +2,7 @@
 import { counted } from "@unseal/archive/counted"
 import { type RedriveOutcome, redrive } from "@unseal/operations/redrive"
 import { redriveCommitted } from "@unseal/operations/redrive-committed"
+import type { Lane } from "@unseal/queue/jobs/lane"
 import { nextForDamaged } from "../archives/next.ts"
 import { EXIT, UsageError } from "../terminal/exit.ts"
 import { openVendor } from "../vendor.ts"
@@ -13,6 +14,7 @@ import { describeDuplicate } from "./duplicate.ts"
 interface RedriveOptions extends DeadLetterOptions {
   readonly all?: true
   readonly dryRun?: true
+  readonly lane?: Lane
   readonly committed?: readonly string[]
 }
 
@@ -32,12 +34,13 @@ export async function redriveCommand(options: RedriveOptions, signal: AbortSigna
   const choice = choiceOf(options)
   const isEmpty = Object.values(choice).every((value) => value === undefined)
   const dryRun = options.dryRun === true
+  const how = { dryRun, lane: options.lane }
   await withQueue(
     async (access) => {
       await sayIfAbsent(access)
       const redriven: { from: string; to: string }[] = []
       const refused: { jobId: string; reason: string }[] = []
-      for await (const outcome of redrive(access, isEmpty ? { all: true } : choice, { dryRun }, signal)) {
+      for await (const outcome of redrive(access, isEmpty ? { all: true } : choice, how, signal)) {
         const { jobId } = outcome.letter
         if (outcome.kind === "redriven") {
           redriven.push({ from: jobId, to: outcome.jobId })
@@ -74,7 +77,7 @@ async function redriveCommittedCommand(
     async (access) => {
       const vendorOf = (project: string | undefined) =>
         openVendor(project === undefined ? {} : { project }).client
-      const chosen = { ids, projectId: options.project, dryRun }
+      const chosen = { ids, projectId: options.project, dryRun, lane: options.lane }
       for await (const outcome of redriveCommitted({ ...access, vendorOf }, chosen, signal)) {
         const { id, archiveId } = outcome
         if (outcome.kind === "duplicate") {

@@ -22,11 +22,19 @@ export async function queueStatusCommand(
     else {
       const { failed, ...jobs } = status.jobs
       const rows = [...Object.entries(jobs), ["dead letters", failed] as const]
-      for (const [state, count] of rows) process.stdout.write(`${state.padEnd(14)} ${count}\n`)
-      process.stdout.write(`${"oldest waits".padEnd(14)} ${status.oldestWaitingSeconds.toFixed(0)} s\n`)
-      const { waitingBytes, activeBytes, delayedBytes } = backlog
+      const { live: liveLane, bulk } = status.lanes
+      for (const [state, count] of rows) {
+        const inLanes = state === "waiting" && bulk.waiting > 0
+        const lanes = inLanes ? `, ${liveLane.waiting} live and ${bulk.waiting} bulk` : ""
+        process.stdout.write(`${state.padEnd(14)} ${count}${lanes}\n`)
+      }
+      process.stdout.write(
+        `${"oldest waits".padEnd(14)} ${status.oldestWaitingSeconds.toFixed(0)} s${bulk.waiting > 0 ? `, bulk ${bulk.oldestWaitingSeconds.toFixed(0)} s` : ""}\n`,
+      )
+      const { waitingBytes, waitingBulkBytes, activeBytes, delayedBytes } = backlog
+      const ofBulk = waitingBulkBytes > 0 ? ` (${bytes(waitingBulkBytes)} of them bulk)` : ""
       const parts = [
-        `${bytes(waitingBytes)} waiting`,
+        `${bytes(waitingBytes)} waiting${ofBulk}`,
         `${bytes(activeBytes)} active`,
         `${bytes(delayedBytes)} delayed`,
       ]

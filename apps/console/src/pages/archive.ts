@@ -143,6 +143,7 @@ function factsOf(job: ArchiveJob): Html {
         : `${bytes(job.announcedBytes)} (${number(job.announcedBytes)} bytes)`,
     ],
     ["Failed attempts", number(job.attempts)],
+    ["Lane", job.lane === "bulk" ? "bulk: it waits for live archives, apart from a share" : "live"],
     [
       "Last failure",
       failure === null

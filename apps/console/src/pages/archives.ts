@@ -22,7 +22,8 @@ interface Column {
 }
 
 const ABOUT: Readonly<Record<ListedState, string>> = {
-  waiting: "They could begin now, and are taken in this order. Projects take turns.",
+  waiting:
+    "They could begin now, and are taken in this order. Projects take turns. Bulk archives come after all others, apart from their share.",
   active:
     "Workers decrypt them now, the longest running first. Small archives have no parts, so they show no progress.",
   delayed:
@@ -35,8 +36,8 @@ const ABOUT: Readonly<Record<ListedState, string>> = {
 
 const archive: Column = {
   name: "Archive",
-  cell: ({ jobId, archiveId }) =>
-    html`<a class="id" href="/jobs/${encodeURIComponent(jobId)}">${archiveId}</a>`,
+  cell: ({ jobId, archiveId, lane }) =>
+    html`<a class="id" href="/jobs/${encodeURIComponent(jobId)}">${archiveId}</a>${lane === "bulk" && html` <span class="tag">bulk</span>`}`,
 }
 const project: Column = {
   name: "Project",

@@ -142,8 +142,8 @@ function tiles({ counts, status, backlog, accounts, committedPerMinute }: Overvi
     html`<li>${path === undefined ? html`<span class="name">${name}</span>` : html`<a class="name" href="${path}">${name}</a>`} <span class="value">${value}</span> <span class="more">${more}</span></li>
 `
   return html`<section aria-labelledby="glance"><h2 id="glance" class="hidden">The queue at a glance</h2><ul class="tiles">
-${tile("Waiting", number(counts.waiting), bytes(backlog.waitingBytes), STATES.waiting.path)}
-${tile("Oldest wait", status.oldestWaitingSeconds === 0 ? "–" : duration(status.oldestWaitingSeconds * 1_000), "of the next in line")}
+${tile("Waiting", number(counts.waiting), html`${bytes(backlog.waitingBytes)}${status.lanes.bulk.waiting > 0 && html`, ${number(status.lanes.bulk.waiting)} of them bulk`}`, STATES.waiting.path)}
+${tile("Oldest wait", status.oldestWaitingSeconds === 0 ? "–" : duration(status.oldestWaitingSeconds * 1_000), "of the next live ones in line")}
 ${tile("Active", number(counts.active), bytes(backlog.activeBytes), STATES.active.path)}
 ${tile("Delayed", number(counts.delayed), "go on by themselves", STATES.delayed.path)}
 ${tile("Suspended", number(counts.suspended), "wait for a repair", STATES.suspended.path)}

@@ -1,4 +1,5 @@
 import { UnsealError } from "@unseal/archive/errors"
+import type { JobPayload } from "@unseal/queue/jobs/job"
 import type { EndedRun } from "@unseal/queue/run/consumer"
 import { createLogger } from "@unseal/service/log/logger"
 import { createRegistry, type Registry } from "@unseal/service/metrics"
@@ -76,6 +77,10 @@ test("an archive counts once in the time from its callback to its end: committed
   // A callback again, long after: nothing was done for it.
   report({ kind: "committed", result: { ...result, outcome: "already-committed" } }, { starts: 1 })
   for (const kind of ["handed-back", "lock-lost", "held"] as const) report({ kind })
+  // A bulk archive, whose wait would hide how live ones fare.
+  const bulk = { version: 1, projectId: "100001", archiveId: "a1", lane: "bulk" } as unknown as JobPayload
+  report({ kind: "committed", result }, { payload: bulk })
+  report({ kind: "dead-letter", code: "ERR_NOT_MPEG_TS", reason: "r" }, { payload: bulk })
   expect(await counts()).toEqual([
     'unseal_archive_end_to_end_seconds_count{outcome="committed"} 1',
     'unseal_archive_end_to_end_seconds_count{outcome="empty"} 1',

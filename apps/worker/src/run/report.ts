@@ -1,4 +1,5 @@
 import { type ErrorCode, isUnsealError } from "@unseal/archive/errors"
+import { laneOf } from "@unseal/queue/jobs/lane"
 import type { EndedRun } from "@unseal/queue/run/consumer"
 import { FAILURES, type FailureCode, type WaitingCode } from "@unseal/queue/run/ending"
 import { type Logger, rateLimited } from "@unseal/service/log/logger"
@@ -38,16 +39,17 @@ export function createReport(
     const project = payload?.projectId ?? "unknown"
     const seconds = durationMs / 1_000
     const { projectId, archiveId } = payload ?? {}
+    // How long a bulk archive waits says nothing: it waits for live ones, and its callback may be years old.
+    const isLive = laneOf(payload ?? {}) === "live"
     const line = { jobId, projectId, archiveId, attempt, seconds, traceId: traceIdOf(payload) }
     const exported = exportedIdOf(payload)
     switch (ending.kind) {
       case "committed": {
         const { outcome, ...result } = ending.result
         metrics.ended(project, outcome, "none")
-        if (outcome !== "already-committed")
-          metrics.endedAfter(outcome, secondsSinceCallback(payload), exported)
         // An earlier run of this job had committed it, and died before it could say so.
-        else if (starts > 1) metrics.endedAfter("committed", secondsSinceCallback(payload), exported)
+        const ended = outcome !== "already-committed" ? outcome : starts > 1 ? "committed" : null
+        if (isLive && ended !== null) metrics.endedAfter(ended, secondsSinceCallback(payload), exported)
         if (outcome !== "already-committed") {
           metrics.committed(seconds, result.tail, exported)
           metrics.announcedSize(result.announcedSize)
@@ -59,7 +61,7 @@ export function createReport(
       case "dead-letter": {
         const { code, reason } = ending
         metrics.ended(project, "dead-letter", code)
-        if (payload) metrics.endedAfter("dead-letter", secondsSinceCallback(payload), exported)
+        if (payload && isLive) metrics.endedAfter("dead-letter", secondsSinceCallback(payload), exported)
         if (code === "ERR_OBJECT_INCOMPLETE") metrics.announcedSize("differs")
         logger.error(
           { ...line, code, ...described(code, error), reason, err: error },

@@ -3,6 +3,7 @@ import { during } from "@unseal/archive/decrypt/steps"
 import { AsyncHeld } from "@unseal/archive/held"
 import { untilAborted } from "@unseal/archive/waiting"
 import type { JobPayload } from "@unseal/queue/jobs/job"
+import { laneOf } from "@unseal/queue/jobs/lane"
 import type { JobContext } from "@unseal/queue/run/consumer"
 import type { Logger } from "@unseal/service/log/logger"
 import type { Settings } from "../config.ts"
@@ -44,7 +45,8 @@ export function createJobRunner({
     // A job that waits for its object starts every few seconds.
     if (starts > 1) logger.debug(line, "archive started again")
     else {
-      metrics.startedAfter(secondsSinceCallback(payload), traces.exportedIdOf(payload))
+      if (laneOf(payload) === "live")
+        metrics.startedAfter(secondsSinceCallback(payload), traces.exportedIdOf(payload))
       logger.info(line, "archive started")
     }
 

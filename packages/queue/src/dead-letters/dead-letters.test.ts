@@ -254,6 +254,10 @@ test("the status counts jobs by state, and says how long the next one has waited
   expect(await queueStatus(client, queue)).toEqual({
     jobs: { waiting: 0, active: 0, delayed: 0, completed: 0, failed: 0 },
     oldestWaitingSeconds: 0,
+    lanes: {
+      live: { waiting: 0, oldestWaitingSeconds: 0 },
+      bulk: { waiting: 0, oldestWaitingSeconds: 0 },
+    },
   })
   const { jobId } = await producer.enqueue(payload())
   await producer.enqueue(payload())

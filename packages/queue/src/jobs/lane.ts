@@ -6,6 +6,12 @@ export type Lane = (typeof LANES)[number]
 export const laneOf = (payload: { readonly lane?: unknown }): Lane =>
   payload.lane === "bulk" ? "bulk" : "live"
 
+/** BullMQ's scores of the jobs of a lane that wait for their turn (lanes/lines.ts). */
+export const LANE_SCORES = {
+  live: { min: "-inf", max: "(4503599627370496" },
+  bulk: { min: "4503599627370496", max: "+inf" },
+} as const satisfies Record<Lane, { readonly min: string; readonly max: string }>
+
 /** `payload` in `lane`. */
 export function inLane<Payload extends { readonly lane?: unknown }>(
   payload: Payload,

@@ -14,7 +14,10 @@ import {
   line,
   live,
 } from "../../../../test/harness/lanes.ts"
-import { turnsKey } from "../names.ts"
+import type { Lane } from "../jobs/lane.ts"
+import { turnsKey, unfinishedKey } from "../names.ts"
+import { readQueueState } from "../observer/queue-state.ts"
+import { queueStatus } from "../status.ts"
 
 const GIB = 2 ** 30
 
@@ -31,6 +34,30 @@ test("live archives go before ten thousand bulk ones, and each lane is fair to b
     expect(some.length).toBeLessThanOrEqual(11)
   }
 }, 120_000)
+
+test("a status counts each lane, and finds the oldest archive of each behind a thousand others", async () => {
+  const [oldBulk] = await enqueue(1_000, () => bulk(A))
+  const [oldLive] = await enqueue(3, () => live(A))
+  const age = async (jobId: string, lane: Lane, seconds: number) => {
+    const at = Date.now() - seconds * 1_000
+    await current.client.hset(bullKey(jobId), "timestamp", at)
+    await current.client.zadd(unfinishedKey(current.name, lane), at, jobId)
+  }
+  await age(oldBulk!, "bulk", 86_400)
+  await age(oldLive!, "live", 60)
+  const { jobs, lanes, oldestWaitingSeconds } = await queueStatus(current.client, current.name)
+  expect(jobs.waiting).toBe(1_003)
+  expect(lanes).toMatchObject({ live: { waiting: 3 }, bulk: { waiting: 1_000 } })
+  expect(oldestWaitingSeconds).toBe(lanes.live.oldestWaitingSeconds)
+  const state = await readQueueState(current.client, current.name)
+  for (const one of [lanes, state.lanes]) {
+    expect(one.live.oldestWaitingSeconds).toBeGreaterThanOrEqual(60)
+    expect(one.live.oldestWaitingSeconds).toBeLessThan(3_600)
+    expect(one.bulk.oldestWaitingSeconds).toBeGreaterThanOrEqual(86_400)
+  }
+  expect(state.lanes).toMatchObject({ live: { waitingBytes: 3e6 }, bulk: { waitingBytes: 1e9 } })
+  expect(state.oldestUnfinishedSeconds).toBeLessThan(3_600)
+})
 
 test("while live archives wait, the bulk lane gets its share in bytes: no less and no more", async () => {
   // A bulk archive costs four units and a live one costs one.

@@ -4,10 +4,11 @@ import { type Accounts, readAccounts } from "../accounting.ts"
 import { type Backlog, readBacklog } from "../backlog.ts"
 import { countDeadLetters } from "../dead-letters/list.ts"
 import { countArchives } from "../jobs/archive-pages.ts"
+import { LANES, type Lane } from "../jobs/lane.ts"
 import { countersKey, queueKey } from "../names.ts"
 import type { RedisClient } from "../redis/client.ts"
 import type { FailureCode } from "../run/ending.ts"
-import { readOldestInLine } from "../status.ts"
+import { readLane } from "../status.ts"
 import { listSuspensions, type Suspension } from "../suspension/state.ts"
 import { readSweep } from "../sweep-note.ts"
 import { readOldestJobs } from "../unfinished-jobs.ts"
@@ -17,9 +18,8 @@ export type JobState = "waiting" | "active" | "delayed" | "suspended" | "complet
 
 export interface QueueState {
   readonly jobs: Readonly<Record<JobState, number>>
-  /** Since the oldest job that could begin now was added; 0 if none waits. */
-  readonly oldestWaitingSeconds: number
-  /** Since the oldest live job was added; 0 if there is none. */
+  readonly lanes: Readonly<Record<Lane, LaneState>>
+  /** Since the oldest unfinished job of the live lane was added; 0 if there is none. */
   readonly oldestUnfinishedSeconds: number
   readonly backlog: Backlog
   readonly accounts: Accounts
@@ -34,13 +34,21 @@ export interface QueueState {
   readonly sweep: Awaited<ReturnType<typeof readSweep>>
 }
 
+/** What could begin now in one lane. */
+export interface LaneState {
+  readonly waiting: number
+  readonly waitingBytes: number
+  /** Since the oldest one was added; 0 if none waits. */
+  readonly oldestWaitingSeconds: number
+}
+
 const DEAD_LETTERS = 2_000
 
 /** The current state. A few counts and looks, whatever the queue's length. */
 export async function readQueueState(connection: RedisClient, queue: string): Promise<QueueState> {
   const [
     counts,
-    oldestWaitingSeconds,
+    inLine,
     oldest,
     backlog,
     accounts,
@@ -52,8 +60,8 @@ export async function readQueueState(connection: RedisClient, queue: string): Pr
     time,
   ] = await Promise.all([
     countArchives(connection, queue),
-    readOldestInLine(connection, queue),
-    readOldestJobs(connection, queue, "live"),
+    Promise.all(LANES.map((lane) => readLane(connection, queue, lane))),
+    Promise.all(LANES.map((lane) => readOldestJobs(connection, queue, lane))),
     readBacklog(connection, queue),
     readAccounts(connection, queue),
     countDeadLetters(connection, queue, DEAD_LETTERS),
@@ -67,11 +75,21 @@ export async function readQueueState(connection: RedisClient, queue: string): Pr
   const nowMs = Number(time[0]) * 1_000 + Number(time[1]) / 1_000
   const secondsSince = (at: string | null | undefined) =>
     at === null || at === undefined ? null : Math.max(0, (nowMs - Number(at)) / 1_000)
+  const laneOf = (lane: Lane, waitingBytes: number): LaneState => {
+    const { waiting, oldestWaitingSeconds } = inLine[LANES.indexOf(lane)]!
+    // Jobs of an earlier version are only in the line.
+    const seconds = Math.max(oldest[LANES.indexOf(lane)]!.waitingSeconds ?? 0, oldestWaitingSeconds)
+    return { waiting, waitingBytes, oldestWaitingSeconds: seconds }
+  }
+  const { waitingBytes, waitingBulkBytes } = backlog
+  const lanes = {
+    live: laneOf("live", waitingBytes - waitingBulkBytes),
+    bulk: laneOf("bulk", waitingBulkBytes),
+  }
   return {
     jobs: { ...live, completed: committed, failed: dead },
-    // Jobs of an earlier version are only in the line.
-    oldestWaitingSeconds: Math.max(oldest.waitingSeconds ?? 0, oldestWaitingSeconds),
-    oldestUnfinishedSeconds: Math.max(oldest.unfinishedSeconds, oldestWaitingSeconds),
+    lanes,
+    oldestUnfinishedSeconds: Math.max(oldest[0]!.unfinishedSeconds, lanes.live.oldestWaitingSeconds),
     ...{ backlog, accounts, deadLetters, suspensions, sweep },
     oldestDeadLetterSeconds: secondsSince(oldestDead[1]) ?? 0,
     lastCallbackSeconds: secondsSince(callbackAt),
