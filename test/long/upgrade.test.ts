@@ -156,6 +156,7 @@ test("jobs of the earlier version are decrypted after the upgrade, by new and ol
   // What the earlier workers ended is no backlog, once nothing waits.
   expect(await readBacklog(redis, QUEUE)).toEqual({
     waitingBytes: 0,
+    waitingBulkBytes: 0,
     activeBytes: 0,
     delayedBytes: 0,
     isPaused: false,

@@ -100,6 +100,22 @@ test("a delayed bulk job that becomes live returns to the live line, and a runni
   expect(await bulkBytes()).toBe(0)
 })
 
+test("a bulk archive whose object is missing is given up after a quarter of an hour, and a live one is not", async () => {
+  const MINUTE_MS = 60_000
+  const [late, young] = await enqueue(2, () => bulk())
+  const [callback] = await enqueue(1, () => live())
+  const missing = (jobId: string, minutes: number) =>
+    current.client.hset(bullKey(jobId), "missingSince", Date.now() - minutes * MINUTE_MS)
+  await missing(late!, 16)
+  await missing(young!, 5)
+  await missing(callback!, 16)
+  consume(async () => {
+    throw new UnsealError("ERR_OBJECT_NOT_FOUND", "neither of 2 keys exists")
+  })
+  await expect.poll(() => current.client.zrange(bullKey("failed"), 0, "-1"), SOON).toEqual([late])
+  await expect.poll(() => current.client.zcard(bullKey("delayed")), SOON).toBe(2)
+})
+
 test("a bulk job that is handed back is the first of its lane, after every live job", async () => {
   await enqueue(20, () => bulk())
   const consumer = consume(

@@ -6,7 +6,7 @@ import { missedFor } from "../enqueue/late.ts"
 import type { RedisClient } from "../redis/client.ts"
 import type { Admission, Suspensions, TakenJob } from "../suspension/contract.ts"
 import { RunStuckError } from "../watch/watchdog.ts"
-import { type Ending, endingOf, type FailedRun } from "./ending.ts"
+import { BULK_OBJECT_WAIT_MS, type Ending, endingOf, type FailedRun } from "./ending.ts"
 import { type JobLock, LockLostError } from "./lock.ts"
 
 export interface JudgeOptions {
@@ -49,8 +49,10 @@ export function createJudge(options: JudgeOptions) {
     try {
       if (ending.kind === "waiting") {
         const kind = ending.code === "ERR_OBJECT_ARCHIVED" ? "archived" : "missing"
-        const waitedMs = await withDeadline(missedFor(connection, queue, jobId, kind), ANSWER_MS, noAnswer)
-        return endingOf({ ...run, waitedMs })
+        const missed = await withDeadline(missedFor(connection, queue, jobId, kind), ANSWER_MS, noAnswer)
+        const mostMs = missed.lane === "bulk" ? BULK_OBJECT_WAIT_MS : objectWaitMs
+        const objectWait = { waitedMs: missed.forMs, objectWaitMs: Math.min(mostMs, objectWaitMs) }
+        return endingOf({ ...run, ...objectWait })
       }
       if (ending.kind !== "suspended" || taken === undefined) return ending
       const verdict = await suspensions.hit(taken, ending.side, error as UnsealError, Math.round(runMs))
