@@ -36,6 +36,7 @@ afterEach(async () => {
   for (const end of ends.reverse()) await end()
 })
 
+const SOON = { timeout: 30_000 }
 type Run = ConsumerOptions<RunResult>["run"]
 
 function consume(run: Run, options: Partial<ConsumerOptions<RunResult>> = {}) {
@@ -109,7 +110,7 @@ test("committed archives, dead letters and live jobs add up to the accepted ones
     },
     { concurrency: 9 },
   )
-  await expect.poll(accounts).toEqual(balanced({ accepted: 9, committed: 3, deadLetters: 3, live: 3 }))
+  await expect.poll(accounts, SOON).toEqual(balanced({ accepted: 9, committed: 3, deadLetters: 3, live: 3 }))
 })
 
 test("a redriven dead letter is live again, and counts as accepted once", async () => {
@@ -117,7 +118,7 @@ test("a redriven dead letter is live again, and counts as accepted once", async 
   const consumer = consume(async () => {
     throw new UnsealError("ERR_NO_MATCHING_KEY", "none of 1 keys fits")
   })
-  await expect.poll(accounts).toEqual(balanced({ accepted: 1, deadLetters: 1 }))
+  await expect.poll(accounts, SOON).toEqual(balanced({ accepted: 1, deadLetters: 1 }))
   await consumer.close()
   const deadLetters = openDeadLetters({ connection: client, queue })
   ends.push(() => deadLetters.close())
@@ -127,18 +128,18 @@ test("a redriven dead letter is live again, and counts as accepted once", async 
   expect(await accounts()).toEqual(balanced({ accepted: 1, live: 1 }))
 
   consume(async () => ({}))
-  await expect.poll(accounts).toEqual(balanced({ accepted: 1, committed: 1 }))
+  await expect.poll(accounts, SOON).toEqual(balanced({ accepted: 1, committed: 1 }))
 })
 
 test("a committed archive stays committed when its job is forgotten, and counts again if it returns", async () => {
   const one = newPayload()
   const { jobId } = await producer.enqueue(one)
   consume(async () => ({}))
-  await expect.poll(accounts).toEqual(balanced({ accepted: 1, committed: 1 }))
+  await expect.poll(accounts, SOON).toEqual(balanced({ accepted: 1, committed: 1 }))
   await bullmq().remove(jobId)
   expect(await accounts()).toEqual(balanced({ accepted: 1, committed: 1 }))
   await producer.enqueue(one)
-  await expect.poll(accounts).toEqual(balanced({ accepted: 2, committed: 2 }))
+  await expect.poll(accounts, SOON).toEqual(balanced({ accepted: 2, committed: 2 }))
 })
 
 test("a job that was removed by hand is missing", async () => {
