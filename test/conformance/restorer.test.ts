@@ -82,7 +82,7 @@ test("each object is asked back once and never more than the limit at once, alth
   server.operations.clear()
   for (let round = 0; left.length > 0; round++) {
     expect(round).toBeLessThan(10)
-    // Another process each time, which knows nothing but the notes; and time passes between them.
+    // Each time another process, which knows only the notes. Time passes between them.
     now += 600_000
     const restorer = createRestorer({ tier: "bulk", most: 3 }, notes, () => now)
     const states = await Promise.all(left.map((line) => prepare(restorer, line)))
@@ -98,7 +98,7 @@ test("each object is asked back once and never more than the limit at once, alth
     expect((await stores.get(projectId)!.stat(`${archiveId}.mp4`, never))!.archival).toBeUndefined()
 })
 
-test("a project that may not restore is refused by name, and the other's objects come back meanwhile", async () => {
+test("a project without the permission to restore is refused by name, and the other project's objects come back meanwhile", async () => {
   const [forbidden] = await archived("100001", 1)
   const allowed = await archived("100002", 2)
   server.policies.set(credential.accessKeyId, {
@@ -122,7 +122,7 @@ test("a project that may not restore is refused by name, and the other's objects
     for (const line of allowed) expect(await prepare(restorer, line)).toBe("waiting")
     expect(restorer.open).toBe(2)
     server.policies.delete(credential.accessKeyId)
-    // As soon as it may, and there is a place.
+    // It is asked back as soon as the permission and a place are there.
     expect(await prepare(restorer, forbidden!)).toBe("full")
     await restorer.forget(allowed[0]!)
     expect(await prepare(restorer, forbidden!)).toBe("waiting")

@@ -1,4 +1,7 @@
-/** The alerts' way through a real Alertmanager with the project's routes: who is told, what is kept back, and that an end is told too. */
+/**
+ * Alerts in a real Alertmanager with the project's routes: who is notified, what is inhibited, and whether the end is notified
+ * too.
+ */
 import { type ChildProcess, spawn } from "node:child_process"
 import { once } from "node:events"
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises"
@@ -47,7 +50,7 @@ beforeAll(async () => {
   const { port } = hook.address() as AddressInfo
   const file = join(import.meta.dirname, "../../observability/alertmanager/alertmanager.yml")
   const configuration = load(await readFile(file, "utf8")) as { route: Route; receivers: unknown[] }
-  // The routes as they are, to receivers that tell which one it was, and without the waits.
+  // The project's routes, without their waits, to receivers that say which one was used.
   Object.assign(configuration.route, { group_wait: "1s", group_interval: "1s" })
   for (const route of configuration.route.routes!) {
     route.receiver = route.matchers!.join().includes("critical") ? "critical" : "info"
@@ -87,7 +90,7 @@ afterAll(async () => {
   if (directory) await rm(directory, { recursive: true, force: true })
 })
 
-/** Says what fires (or, with `endsAt`, has ended), as Prometheus does. */
+/** Reports what fires (or, with `endsAt`, has ended), as Prometheus does. */
 async function tell(alerts: readonly Record<string, string>[], endsAt?: Date): Promise<void> {
   const answer = await fetch(`${url}/api/v2/alerts`, {
     method: "POST",
@@ -103,12 +106,12 @@ const alert = (alertname: string, severity: string, more: Record<string, string>
   ...{ alertname, severity, namespace: "unseal", ...more },
 })
 
-it("tells the worse of two limits, and Redis instead of what it explains, but not in another namespace", async () => {
+it("notifies of the worse of two limits, and of Redis instead of what it explains, but not in another namespace", async () => {
   const suspended = { project: "1", side: "source" }
   await tell([
     alert("UnsealSuspended", "warning", suspended),
     alert("UnsealSuspended", "critical", suspended),
-    // Another side of the same project is trouble of its own.
+    // Another side of the same project is a separate trouble.
     alert("UnsealSuspended", "warning", { ...suspended, side: "keys" }),
     alert("UnsealRedisUnavailable", "critical"),
     alert("UnsealIngestRefusing", "critical"),
@@ -123,7 +126,7 @@ it("tells the worse of two limits, and Redis instead of what it explains, but no
     "nobody firing UnsealSuspended warning unseal",
   ]
   await expect.poll(() => [...new Set(told)].toSorted(), SOON).toEqual(expected)
-  // What was kept back would have come with its group.
+  // An inhibited alert would have come with its group.
   await new Promise((resolve) => setTimeout(resolve, 4_000))
   expect([...new Set(told)].toSorted()).toEqual(expected)
   const { length } = told

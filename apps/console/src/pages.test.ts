@@ -60,7 +60,7 @@ describe("the pages", () => {
     expect(await page("/archives/suspended")).toContain("ERR_STORE_DENIED")
   })
 
-  it("says on the overview that workers die with archives in hand, and doesn't for one that was evicted", async () => {
+  it("says on the overview that workers die with archives in hand, but not if only one was evicted", async () => {
     const jobId = await enqueue()
     const consumer = consume({
       run: (_, { signal }) =>

@@ -15,13 +15,13 @@ import type { Chapter } from "./chapter.ts"
 
 const BULK = 100_000
 const ARCHIVE_BYTES = 1024 * 1024
-/** So that archives take their time without taking the processor's: that is the same for both queues. */
+/** Makes archives slow without using the processor, which both queues share. */
 const ROUND_TRIP_MS = 150
 const PROCESSES = 2
 /** Live archives, at random moments. */
 const PER_SECOND = 2
 const LIMIT = 1.2
-/** An archive that takes longer is a failure. */
+/** An archive that takes longer counts as failed. */
 const LATE_MS = 120_000
 
 /** A queue with its workers. */
@@ -31,7 +31,7 @@ interface Arm {
   readonly producer: Producer
   /** Called with each archive that was committed. */
   readonly committed: Map<string, () => void>
-  /** Committed archives that nobody waited for: those of the backfill. */
+  /** The backfill's committed archives, which nobody waits for. */
   bulk: number
 }
 

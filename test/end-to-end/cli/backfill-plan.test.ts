@@ -1,4 +1,7 @@
-/** `unseal backfill plan` as an operator runs it: manifests in files, in a store and with the vendor, for projects that are well and one that is not. */
+/**
+ * `unseal backfill plan` as an operator runs it: manifests in files, in a store and at the vendor, for projects that work and one
+ * that does not.
+ */
 import { randomUUID } from "node:crypto"
 import { mkdtemp, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
@@ -20,7 +23,7 @@ const credential = {
   AWS_ACCESS_KEY_ID: "unsealplan",
   AWS_SECRET_ACCESS_KEY: "a-secret-access-key-0123456789abcdef",
 }
-/** 256 bytes, as of a key of 2,048 bits. */
+/** 256 bytes, as for a key of 2,048 bits. */
 const PASSWORD = Buffer.alloc(256, 7).toString("base64")
 const GONE = "100003"
 
@@ -88,7 +91,7 @@ const plan = (args: readonly string[], input?: Uint8Array) =>
 const rowOf = (projectId: string, archiveId: string) => `${archiveId},${projectId},${PASSWORD}\n`
 const HEADER = "archiveId,projectId,password\n"
 
-test("a manifest in a file is compared, and trouble of one project leaves the others their plan", async () => {
+test("a manifest in a file is compared, and trouble of one project does not affect the plan of the others", async () => {
   const cold = await recorded("100002")
   server.archive("recordings", `100002/${cold}/archive.ts`, "GLACIER")
   const rows = [
@@ -127,7 +130,7 @@ test("a manifest in a file is compared, and trouble of one project leaves the ot
   expect(text + stderr).not.toContain(PASSWORD.slice(0, 40))
 })
 
-test("a manifest in a store, packed or not, is read from there, and the plan is JSON", async () => {
+test("a manifest in a store, packed or not, is read there, and the plan is JSON", async () => {
   const rows = [await recorded("100001"), await recorded("100001", true)].map((id) => rowOf("100001", id))
   await put("manifests", "2023/all.csv.gz", gzipSync(HEADER + rows.join("")))
   const { code, stdout, stderr } = await plan([urlOf("manifests", "2023/all.csv.gz"), "--json"])
@@ -144,7 +147,7 @@ test("a manifest in a store, packed or not, is read from there, and the plan is 
   })
 })
 
-test("the vendor's list of a time is a manifest, for each project that has credentials", async () => {
+test("the vendor's list of a period is a manifest, for each project that has credentials", async () => {
   const [first, second] = [await recorded("100001"), await recorded("100001")]
   const at = (date: string) => ({ createdAt: Date.parse(date), password: PASSWORD, size: 752 })
   const list = [
@@ -185,7 +188,7 @@ test("the vendor's list of a time is a manifest, for each project that has crede
   expect(await runCli(start, { env })).toMatchObject({ code: 1, stdout: Buffer.alloc(0) })
 })
 
-test("what can't be planned is refused with what to do", async () => {
+test("what can't be planned is refused with a remedy", async () => {
   const path = join(directory, "a.csv")
   await writeFile(path, HEADER)
   await writeFile(join(directory, "cut.gz"), gzipSync(HEADER).subarray(0, 20))

@@ -1,4 +1,4 @@
-/** Reads a manifest from where it is: files, folders, standard input, or objects of a store. */
+/** Reads a manifest from files, folders, standard input, or objects in a store. */
 import type { OpenedStore } from "@unseal/archive/store/contract"
 import { openStore } from "@unseal/archive/store/open"
 import { copied } from "@unseal/archive/store/small-object"
@@ -16,8 +16,8 @@ const STORE_URL = /^(s3|azure|file):\/\//i
 export const isObjectUrl = (path: string): boolean => STORE_URL.test(path)
 
 /**
- * The lines of `paths`, one after the other; they are counted over all. `projectId` is for callbacks that name no project. Throws
- * `UsageError`, `StoreUrlError`, `SubmissionError` for what is cut or damaged, and what a store throws.
+ * The lines of `paths`, one path after the other, numbered over all of them. `projectId` is for callbacks that name no project.
+ * Throws `UsageError`, `StoreUrlError`, `SubmissionError` for what is cut or damaged, and what a store throws.
  */
 export async function* readManifestLines(
   paths: readonly string[],

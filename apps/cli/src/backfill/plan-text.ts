@@ -14,7 +14,7 @@ const whole = (value: number): string => Math.round(value).toLocaleString("en")
 const counted = (count: number, one: string, many = `${one}s`): string =>
   `${whole(count)} ${count === 1 ? one : many}`
 
-/** The lines of the plan: all projects together, then each of several. */
+/** The lines of the plan: all projects together, then each one if there are several. */
 export function planLines(counts: PlanCounts, estimate: PlanEstimate, options: PlanTextOptions): string[] {
   const projects = Object.entries(counts.projects)
   const total = totalOf(counts)
@@ -24,11 +24,11 @@ export function planLines(counts: PlanCounts, estimate: PlanEstimate, options: P
     ...stateRows(total, options),
     ...Object.entries(counts.unconfigured).map(([id, archives]): [string, string] => [
       "no project",
-      `${id}, of ${counted(archives, "archive")}: its source and destination are not configured here`,
+      `${id}, of ${counted(archives, "archive")}: the project's source and destination are not configured here`,
     ]),
     ...Object.entries(counts.unseen).map(([id, permission]): [string, string] => [
       "maybe hidden",
-      `project ${id}: without the permission ${permission}, what is forbidden looks missing`,
+      `project ${id}: without the permission ${permission}, a forbidden object looks like a missing one`,
     ]),
     ["requests", requestsText(estimate)],
     ["hours", hoursText(estimate, options)],
@@ -61,7 +61,7 @@ function stateRows(total: ProjectCounts, { restore }: PlanTextOptions): [string,
     ],
     ["to decrypt", sized(fresh)],
   ]
-  if (vendor.archives > 0) rows.push(["at the vendor", `${sized(vendor)} as far as the manifest tells`])
+  if (vendor.archives > 0) rows.push(["at the vendor", `${sized(vendor)} according to the manifest`])
   for (const [storageClass, { archives, bytes: size, restoring }] of Object.entries(archived))
     rows.push([
       "archived",

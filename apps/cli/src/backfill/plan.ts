@@ -1,4 +1,4 @@
-/** `unseal backfill plan`: prints what packages/operations counts and estimates. */
+/** `unseal backfill plan`: prints the counts and estimates of packages/operations. */
 import { UnsealError } from "@unseal/archive/errors"
 import { openStore } from "@unseal/archive/store/open"
 import { estimatePlan, rateOfMinutes } from "@unseal/operations/backfill/plan/estimate"
@@ -30,9 +30,9 @@ export interface PlanCommandOptions extends VendorManifestOptions {
   readonly json?: true
 }
 
-/** The minutes whose commits are measured. */
+/** How many minutes of commits are measured. */
 const MEASURED_MINUTES = 60
-/** As the manifests give (k8s/). */
+/** The number in the manifests (k8s/). */
 const FEWEST_WORKERS = 2
 
 export async function planCommand(
@@ -117,7 +117,7 @@ function numbersOf(options: PlanCommandOptions) {
   }
 }
 
-/** Tells a terminal how many lines there were so far, and how many a second. */
+/** Shows on a terminal how many lines were read so far, and how many a second. */
 function progressOn(output: NodeJS.WriteStream) {
   if (!output.isTTY) return { seen() {}, end() {} }
   const startedAt = performance.now()
@@ -126,7 +126,7 @@ function progressOn(output: NodeJS.WriteStream) {
       const rate = lines / Math.max(0.001, (performance.now() - startedAt) / 1_000)
       output.write(`\r\x1b[K${lines} lines, ${rate.toFixed(0)}/s`)
     },
-    /** Removes the line. */
+    /** Clears the line. */
     end: () => void output.write("\r\x1b[K"),
   }
 }

@@ -9,14 +9,14 @@ import { sayNotices } from "../terminal/store-notices.ts"
 
 /** Looks at destinations whether archives are done. */
 export interface DoneLooks {
-  /** Whether the destination has a record of it. `false` if nobody can tell. */
+  /** Whether the destination has a record of the archive. `false` if that is unknown. */
   isDone(archive: ClaimedArchive, signal: AbortSignal): Promise<boolean>
   close(): Promise<void>
 }
 
 /**
- * Opens each project's destination when it is first looked at. A destination that can't be looked at is told once, by `say`, and
- * then left alone: a worker finds out what is done as well. Without `projects` nothing is looked at.
+ * Opens each project's destination when it is first looked at. A destination that can't be looked at is reported once, by `say`,
+ * and then left alone: a worker also finds out what is done. Without `projects` nothing is looked at.
  */
 export function openDoneLooks(
   projects: Projects<StoresProject> | undefined,
@@ -39,7 +39,7 @@ export function openDoneLooks(
         if (!isUnsealError(error)) throw error
         if (!blind.has(projectId))
           say(
-            `the destination of project ${projectId} can't be looked at (${error.code}: ${error.message}): what is done there is enqueued all the same, and a worker will find it done; ${error.remedy}`,
+            `the destination of project ${projectId} can't be looked at (${error.code}: ${error.message}): archives that are done there are enqueued too, and a worker will find them done; ${error.remedy}`,
           )
         blind.add(projectId)
         return false

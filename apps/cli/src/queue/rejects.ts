@@ -3,8 +3,8 @@ import type { SubmittedLine } from "@unseal/operations/submission/read"
 import { UsageError } from "../terminal/exit.ts"
 
 /**
- * The file with the refused lines of a submission: each below a comment with its place and the reason, as it was, so that the file
- * can be mended and submitted. It holds encrypted passwords, and only its owner may read it.
+ * The file with the refused lines of a submission. Each line is unchanged, below a comment with its place and the reason, so that
+ * the file can be corrected and submitted. It holds encrypted passwords, so only its owner may read it.
  */
 export class Rejects {
   readonly #path: string
@@ -34,13 +34,13 @@ export class Rejects {
     const lines = [`# ${file}, line ${line}: ${reason}`]
     if (header !== undefined && header !== this.#header) lines.push(header)
     this.#header = header ?? this.#header
-    // An indented object becomes one line, as a line break in a text of JSON is always an escape.
+    // An indented object becomes one line. That is safe, because JSON writes a line break within a string as an escape.
     if (text !== "") lines.push(/^\s*\{/.test(text) ? text.replace(/\r?\n/g, " ").trim() : text)
     else lines.push("# it is not copied here")
     await this.#written(() => this.#file.write(`${lines.join("\n")}\n`))
   }
 
-  /** Resolves when all is on the disk. */
+  /** Resolves when everything is on the disk. */
   async close(): Promise<void> {
     try {
       await this.#written(() => this.#file.sync())

@@ -31,7 +31,7 @@ export interface SubmissionSource {
   open(signal: AbortSignal): AsyncGenerator<Buffer>
 }
 
-/** How many refused lines are told one by one. */
+/** How many refused lines are reported one by one. */
 const MOST_TOLD = 10
 
 export async function submitMany(
@@ -80,8 +80,8 @@ export async function submitMany(
     if (tally.counts.refused === 0) return
     say(
       options.rejects === undefined
-        ? `${counted(tally.counts.refused, "line was", "lines were")} refused: --rejects FILE keeps them, to be mended and submitted`
-        : `${counted(tally.counts.refused, "line was", "lines were")} refused, and kept in ${options.rejects}: mend and submit them`,
+        ? `${counted(tally.counts.refused, "line was", "lines were")} refused: --rejects FILE keeps them, so that you can correct and submit them`
+        : `${counted(tally.counts.refused, "line was", "lines were")} refused, and kept in ${options.rejects}: correct and submit them`,
     )
   }
 
@@ -110,7 +110,7 @@ export async function submitMany(
     summary()
     if (tally.last !== undefined)
       say(
-        `stopped after ${tally.last.file}, line ${tally.last.line}: submit the same again, and what is in the queue is told as a duplicate`,
+        `stopped after ${tally.last.file}, line ${tally.last.line}: submit the same input again; lines that are in the queue count as duplicates`,
       )
     throw error
   } finally {
@@ -124,7 +124,7 @@ export async function submitMany(
 
 const onlyProject = () => env.UNSEAL_PROJECT_ID?.toLowerCase() || undefined
 
-/** All lines of all files. A file that can't be read, or is something else, does not keep the others from being read. */
+/** All lines of all files. A file that can't be read, or is something else, does not stop the others. */
 class Input {
   bytesRead = 0
   hasFailed = false
@@ -173,14 +173,13 @@ class Input {
     }
   }
 
-  /** What is wrong with the whole of it. */
+  /** Reports what is wrong with the whole input. */
   judge({ counts, ignored }: Tally): void {
     if (this.hasFailed) return
-    if (this.#callbacks === 0)
-      this.#fail("there is no callback in what was given: is it the right folder?", false)
+    if (this.#callbacks === 0) this.#fail("the input holds no callback: is it the right folder?", false)
     const others = ignored["other-project"] ?? 0
     if (others > 0 && others === this.#callbacks && counts.refused === 0)
-      this.#fail(`all of it is of other projects than ${this.#projectId}: give --project ID`, false)
+      this.#fail(`all archives belong to other projects than ${this.#projectId}: give --project ID`, false)
   }
 
   #fail(problem: string, isLeftOut: boolean): void {

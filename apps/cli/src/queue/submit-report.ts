@@ -3,7 +3,7 @@ import { once } from "node:events"
 import { counted } from "@unseal/archive/counted"
 import type { SettledLine } from "@unseal/operations/submission/submit-lines"
 
-/** How many lines became what, and the last of them. */
+/** Lines by outcome, and the last line. */
 export class Tally {
   readonly counts = { lines: 0, enqueued: 0, duplicate: 0, done: 0, ignored: 0, refused: 0 }
   readonly ignored: Record<string, number> = {}
@@ -20,7 +20,7 @@ export class Tally {
   }
 }
 
-/** One line about a line, without its values. */
+/** A text about one line, without its values. */
 export function lineText({ line, settled }: SettledLine, dryRun: boolean): string {
   return `${line.file}, line ${line.line}: ${outcomeText(settled, dryRun)}`
 }
@@ -79,7 +79,7 @@ export async function print(text: string, signal: AbortSignal): Promise<void> {
 const TERMINAL_MS = 200
 const PLAIN_MS = 10_000
 
-/** Says on stderr how far it is: on a terminal in place, elsewhere a line every ten seconds. */
+/** Reports progress on stderr: in place on a terminal, elsewhere as a line every ten seconds. */
 export function createLineProgress(totalBytes: number | null, output: NodeJS.WriteStream = process.stderr) {
   const startedAt = performance.now()
   let saidAt = startedAt

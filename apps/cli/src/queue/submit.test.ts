@@ -108,7 +108,7 @@ test("a single callback is live, and its output is one line", async () => {
   expect((await lanesInQueue()).sort()).toEqual(["bulk", "live"])
 })
 
-test("many are bulk, from files and folders of every form, and a second run enqueues nothing", async () => {
+test("many callbacks are bulk, from files and folders of every form, and a second run enqueues nothing", async () => {
   await mkdir(join(folder, "years/2024"), { recursive: true })
   await mkdir(join(folder, "years/notes"), { recursive: true })
   const lines = callbacks(300)
@@ -132,7 +132,7 @@ test("many are bulk, from files and folders of every form, and a second run enqu
   expect(counts(second)).toMatchObject({ enqueued: 0, duplicate: 300 })
 })
 
-test("a dry run says what would happen to each line, and the counts as JSON", async () => {
+test("a dry run says what would happen to each line, and prints the counts as JSON", async () => {
   const lines = callbacks(2)
   const path = await file("a.ndjson", [...lines, lines[0]!, callback({ status: "started" }), '{"id":1'])
   const dry = await run([path], { dryRun: true })
@@ -161,7 +161,7 @@ test("a dry run says what would happen to each line, and the counts as JSON", as
   })
 })
 
-test("what is refused goes to a file of its owner's, which is mended and submitted", async () => {
+test("refused lines go to a file that only its owner may read, which is corrected and submitted", async () => {
   const good = callback()
   const bad = callback({ size: "much" })
   const one = await file("a.ndjson", [good, bad])
@@ -174,7 +174,7 @@ test("what is refused goes to a file of its owner's, which is mended and submitt
   expect(first.code).toBe(1)
   expect(counts(first)).toMatchObject({ enqueued: 1, refused: 4 })
   expect(first.stderr).toMatch(/b\.csv, line 2: refused: size must be a whole number of bytes/)
-  expect(first.stderr).toContain(`4 lines were refused, and kept in ${rejects}: mend and submit them`)
+  expect(first.stderr).toContain(`4 lines were refused, and kept in ${rejects}: correct and submit them`)
   expect((await stat(rejects)).mode & 0o777).toBe(0o600)
   const kept = await readFile(rejects, "utf8")
   const comments = kept.split("\n").filter((line) => line.startsWith("# "))
@@ -194,7 +194,7 @@ test("what is refused goes to a file of its owner's, which is mended and submitt
   })
 })
 
-test("without a file for them, refused lines are told, but not without end", async () => {
+test("without a file for them, refused lines are reported, up to a limit", async () => {
   const path = await file("a.ndjson", [
     callback(),
     ...Array.from({ length: 50 }, () => callback({ id: "x" })),
@@ -205,7 +205,7 @@ test("without a file for them, refused lines are told, but not without end", asy
   expect(stderr).toContain("50 lines were refused: --rejects FILE keeps them")
 })
 
-test("mistakes are told, and the other files are submitted", async () => {
+test("mistakes are reported, and the other files are submitted", async () => {
   const whole = gzipSync(callbacks(500).join("\n"))
   const paths = [
     await file("half.gz", whole.subarray(0, whole.length >> 1)),
@@ -248,7 +248,7 @@ test("lines of other projects are left alone", async () => {
   const others = await file("b.ndjson", [callback({ partnerId: 777 }), callback({ partnerId: 777 })])
   expect(await run([others], { project: "123456" })).toMatchObject({
     code: 1,
-    stderr: expect.stringContaining("all of it is of other projects than 123456: give --project ID"),
+    stderr: expect.stringContaining("all archives belong to other projects than 123456: give --project ID"),
   })
   await file("keys", "")
   vi.stubEnv(
@@ -263,7 +263,7 @@ test("lines of other projects are left alone", async () => {
   expect(await run([others], { project: "999" })).toMatchObject({ error: { name: "UsageError" } })
 })
 
-test("a destination that can't be looked at is told once, and the lines are enqueued", async () => {
+test("a destination that can't be looked at is reported once, and the lines are enqueued", async () => {
   vi.stubEnv("UNSEAL_PROJECT_ID", "123456")
   vi.stubEnv("UNSEAL_SOURCE", "file:///source")
   vi.stubEnv("UNSEAL_DESTINATION", `file://${join(folder, "missing")}`)
@@ -274,7 +274,7 @@ test("a destination that can't be looked at is told once, and the lines are enqu
   expect((await run([await file("b.ndjson", callbacks(3))], { look: false })).stderr).toBe("")
 })
 
-test("interrupted, it says where it stood, and the next run goes on", async () => {
+test("when interrupted, it says where it stopped, and the next run continues there", async () => {
   const path = await file("a.ndjson", callbacks(5_000))
   const stopped = new AbortController()
   const running = run([path], { json: true }, stopped.signal)

@@ -34,7 +34,7 @@ const sourceOf = (file: SubmissionSource["file"]): SubmissionSource => ({
   open: (signal) => openSubmission(file, signal),
 })
 
-/** The only JSON object in a source, if it is nothing else; and the source, still to be read. */
+/** The JSON object in a source, if the source holds nothing else; and the source, still to be read. */
 async function peek(
   source: SubmissionSource,
   signal: AbortSignal,
@@ -59,7 +59,7 @@ function objectIn(content: Buffer): object | null {
   try {
     const json: unknown = JSON.parse(utf8Of(content).toString())
     const isObject = typeof json === "object" && json !== null && !Array.isArray(json)
-    // A page of the vendor's list, or a line of a log, is no callback itself.
+    // A page of the vendor's list, or a line of a log, is not itself a callback.
     return isObject && ("id" in json || "status" in json || Object.keys(json).length === 0) ? json : null
   } catch {
     return null

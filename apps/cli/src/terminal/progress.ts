@@ -3,7 +3,7 @@ export interface Progress {
   update(done: number, total: number): void
   /** Shows the bytes so far of something of unknown size. */
   count(done: number, what: string): void
-  /** Removes the line. */
+  /** Clears the line. */
   end(): void
 }
 

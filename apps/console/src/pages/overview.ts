@@ -26,7 +26,7 @@ export function overviewPage(overview: Overview, visitor: Visitor, now: number):
     at: "/",
     liveMs: 2_000,
     body: html`<h1>${headline(overview, findings)}</h1>
-${findings.length === 0 && html`<p class="about">As far as the queue knows. It can't know what Redis has lost, or that callbacks don't arrive: alerts do.</p>`}
+${findings.length === 0 && html`<p class="about">The queue can't know what Redis has lost, or that callbacks do not arrive. Alerts watch for that.</p>`}
 ${
   findings.length > 0 &&
   html`<section aria-labelledby="findings"><h2 id="findings" class="hidden">What needs somebody</h2>
@@ -89,10 +89,10 @@ function findingsOf(overview: Overview, visitor: Visitor, now: number): Finding[
   return findings
 }
 
-/** One lost worker is an eviction. An archive that has lost several may be what ends them. */
+/** One lost worker is an eviction. An archive that has lost several workers may be the cause. */
 const LOST_WORKERS = 2
 
-/** By the archives that have run for longest. A lock that ran out is what Redis sees of a worker that died or froze. */
+/** Looks at the archives that have run for longest. When a worker dies or freezes, its locks in Redis expire. */
 function endingWorkersFinding({ running }: Overview): Finding | null {
   const abandoned = running.filter(({ isLocked }) => isLocked === false)
   const worst = running.reduce((most, { lostWorkers }) => Math.max(most, lostWorkers), 0)
@@ -100,7 +100,7 @@ function endingWorkersFinding({ running }: Overview): Finding | null {
   return {
     ...{ key: "ending workers", tone: "bad" },
     what: html`<strong>Workers died or froze with archives in hand.</strong> ${abandoned.length > 0 && `${counted(abandoned.length, "archive waits", "archives wait")} for another worker to notice. `}${worst >= LOST_WORKERS && `One archive has lost its worker ${worst} times.`}`,
-    move: html`<b>Your move:</b> find in the workers' logs, and in what the platform says about them, what ends or blocks them: a memory limit, evictions, or this archive. Another worker goes on from the parts that are written.`,
+    move: html`<b>Your move:</b> look in the workers' logs, and in the platform's events, for what ends or blocks them: a memory limit, evictions, or this archive. Another worker continues after the parts that are already written.`,
     links: html`<a href="${STATES.active.path}">Active archives</a>`,
   }
 }

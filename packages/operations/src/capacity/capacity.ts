@@ -46,7 +46,7 @@ export interface Load {
   readonly outageHours?: number
   /** `maxmemory`, in bytes. Default: that of the manifests. */
   readonly redisBytes?: number
-  /** What the network and the stores give one worker, in bytes of archives a second. Default 100 MB. */
+  /** The throughput of the network and the stores for one worker, in bytes of archives a second. Default 100 MB. */
   readonly workerBytesPerSecond?: number
   /** Of one request to a store, in milliseconds. Default 50. */
   readonly storeLatencyMs?: number

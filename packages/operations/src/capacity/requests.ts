@@ -5,11 +5,11 @@ const S3_MOST_PARTS = 10_000
 /** The settings' default. */
 export const PART_SIZE_BYTES = 8_389_312
 
-/** The parts of an archive of `size` bytes. An empty one has none, but its object is written all the same. */
+/** The parts of an archive of `size` bytes. An empty archive has none, but its object is still written. */
 export const partsOf = (size: number): number =>
   Math.max(1, Math.ceil(size / Math.max(PART_SIZE_BYTES, Math.ceil(size / S3_MOST_PARTS))))
 
-/** What decrypting an archive of `size` bytes takes: requests to the source and to the destination. */
+/** The requests to the source and to the destination for an archive of `size` bytes. */
 export function requestsOf(size: number): {
   readonly parts: number
   readonly reads: number

@@ -1,14 +1,14 @@
 import { hash } from "node:crypto"
 
 /**
- * The ids that were seen, in 16 to 32 bytes each: a set of strings takes 150. Among ten million, two are taken for one with a
- * probability of about one in a hundred.
+ * The ids that were seen, in 16 to 32 bytes each; a set of strings takes 150. Among ten million ids, the probability that two are
+ * mistaken for one is about one in a hundred.
  */
 export class SeenIds {
   #slots = new Float64Array(1024)
   #count = 0
 
-  /** Adds `id`. False if it was there. */
+  /** Adds `id`. False if it was there already. */
   add(id: string): boolean {
     if (!this.#put(numberOf(id))) return false
     this.#count++

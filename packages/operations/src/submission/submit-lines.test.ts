@@ -27,7 +27,7 @@ const newLines = (count: number) => Array.from({ length: count }, (_, index) => 
 const idOf = (line: SubmittedLine) => ("payload" in line ? jobIdOf(line.payload) : "")
 const access = () => ({ connection: current.client, queue: current.name })
 
-/** As the commands connect: it refuses while Redis is away, and reconnects. */
+/** Connects as the commands do: it refuses while Redis is away, and reconnects. */
 const connect = (url: string) => connectRedis({ REDIS_URL: url }, "producer", createLogger("cli", "silent"))
 
 async function* given(lines: readonly SubmittedLine[]) {
@@ -43,7 +43,7 @@ async function submitted(
   return blocks.flat().map(({ settled }) => settled.outcome)
 }
 
-test("lines become bulk jobs, in their order, and a second run enqueues nothing", async () => {
+test("lines become bulk jobs, in order, and a second run enqueues nothing", async () => {
   const lines = newLines(600)
   expect(new Set(await submitted(lines))).toEqual(new Set(["enqueued"]))
   const data = await current.client.hget(queueKey(current.name, idOf(lines[599]!)), "data")
@@ -56,7 +56,7 @@ test("the same line twice is enqueued once, also within one block", async () => 
   expect(await submitted([line!, { ...line!, line: 2 }])).toEqual(["enqueued", "duplicate"])
 })
 
-test("what is malformed, ignored or of an unknown project is told and left alone", async () => {
+test("a line that is malformed, ignored or of an unknown project is reported and left alone", async () => {
   const lines: SubmittedLine[] = [
     { line: 1, text: "{", malformed: "it is not JSON" },
     { line: 2, text: "{}", ignored: "not-uploaded" },
@@ -67,7 +67,7 @@ test("what is malformed, ignored or of an unknown project is told and left alone
   expect(await submitted(lines, options)).toEqual(["refused", "ignored", "refused", "enqueued"])
 })
 
-test("a dry run tells the same and enqueues nothing", async () => {
+test("a dry run reports the same and enqueues nothing", async () => {
   const lines = newLines(300)
   const twice = [...lines, { ...lines[0]!, line: 301 }]
   const outcomes = await submitted(twice, { dryRun: true })
@@ -78,7 +78,7 @@ test("a dry run tells the same and enqueues nothing", async () => {
   expect((await submitted(lines, { dryRun: true }))[0]).toBe("duplicate")
 })
 
-test("what is done is not enqueued, unless again; looks at destinations are bounded", async () => {
+test("a done archive is enqueued only with `again`; looks at destinations are bounded", async () => {
   const lines = newLines(400)
   let [looking, most] = [0, 0]
   const done = new Set(lines.slice(0, 10).map((line) => line.payload.archiveId))
@@ -94,13 +94,13 @@ test("what is done is not enqueued, unless again; looks at destinations are boun
   expect(await submitted(lines.slice(0, 1), { isDone, again: true })).toEqual(["enqueued"])
 })
 
-test("a dead letter is a duplicate, and so is what it was redriven as", async () => {
+test("a dead letter is a duplicate, and so is the job that it was redriven as", async () => {
   const [dead, redriven] = newLines(2)
   await submitted([dead!, redriven!])
   const [first, second] = [idOf(dead!), idOf(redriven!)]
   await current.client.zrem(queueKey(current.name, "prioritized"), first)
   await current.client.zadd(queueKey(current.name, "failed"), Date.now(), first)
-  // As a redrive leaves it: under the next id only.
+  // A redrive leaves it under the next id only.
   await current.client.rename(queueKey(current.name, second), queueKey(current.name, `${second}_r2`))
   await current.client.zrem(queueKey(current.name, "prioritized"), second)
   await current.client.zadd(queueKey(current.name, "prioritized"), 1, `${second}_r2`)
@@ -141,7 +141,7 @@ test("goes on by itself when Redis is back, and no line is lost or counted twice
   expect(Number(await current.client.hget(countersKey(current.name), "accepted"))).toBe(3_000)
 }, 120_000)
 
-test("gives up when Redis stays away, after what is settled", async () => {
+test("gives up when Redis stays away, after yielding what is settled", async () => {
   const client = connect("redis://127.0.0.1:1")
   const options = { ...OPTIONS, waitMs: 300 }
   const settling = submitLines({ connection: client, queue: "none" }, given(newLines(1)), options, never)
@@ -149,7 +149,7 @@ test("gives up when Redis stays away, after what is settled", async () => {
   client.disconnect()
 })
 
-test("an abort ends it after the lines that were begun, and while it waits for Redis", async () => {
+test("an abort ends it after the lines that were begun, even while it waits for Redis", async () => {
   const stopped = new AbortController()
   const settled: number[] = []
   const run = async () => {
@@ -190,7 +190,7 @@ test("a failure to read comes after the lines that were read", async () => {
   expect(settled).toHaveLength(300)
 })
 
-test("ids are seen once, however many", () => {
+test("each of any number of ids is new once", () => {
   const seen = new SeenIds()
   const ids = Array.from({ length: 20_000 }, (_, index) => `7_${index}`)
   expect(ids.every((id) => seen.add(id))).toBe(true)

@@ -1,6 +1,6 @@
 /**
- * Enqueues the lines of a submission, in blocks: a command of Redis costs more than a job in it does. Lines that are in the queue,
- * or done, are told and left alone, so that a submission that was interrupted is simply submitted again.
+ * Enqueues the lines of a submission, in blocks, because a command to Redis costs more than each job in it. Lines that are in the
+ * queue, or done, are reported and left alone. So an interrupted submission is simply submitted again.
  */
 import { randomUUID } from "node:crypto"
 import { allEnded, backoffMs, rest, withDeadline } from "@unseal/archive/waiting"
@@ -16,21 +16,26 @@ import { SeenIds } from "./seen-ids.ts"
 
 export interface SubmitLinesOptions {
   readonly lane: Lane
-  /** Enqueues what is done once more. A live job or a dead letter still makes a line a duplicate. */
+  /** Enqueues done archives once more. A line whose job is live or a dead letter is still a duplicate. */
   readonly again: boolean
   /** Enqueues nothing. */
   readonly dryRun: boolean
-  /** Whether a worker will know the project. */
+  /** Whether workers know the project. */
   readonly isKnown: (projectId: string) => boolean
-  /** Whether the archive is done, by its destination. At most `LOOKS_AT_ONCE` calls at a time for each block. */
+  /**
+   * Whether the archive is done, according to its destination. There are at most `LOOKS_AT_ONCE` calls at a time for each block.
+   */
   readonly isDone: (archive: SubmittedArchive, signal: AbortSignal) => Promise<boolean>
-  /** How long Redis may be away, or full, without a single line getting through. In milliseconds. Default 5 minutes. */
+  /**
+   * How long Redis may be away or full, in milliseconds, before this gives up. Each line that gets through starts the time anew.
+   * Default 5 minutes.
+   */
   readonly waitMs?: number
-  /** Told while Redis is away or full, once for each line that waits: why, as a clause. */
+  /** Called while Redis is away or full, once for each waiting line, with the reason as a clause. */
   onTrouble?(reason: string): void
 }
 
-/** What became of a line; or, in a dry run, what would. */
+/** What happened to a line, or would have happened without a dry run. */
 export type Settled =
   | { readonly outcome: "enqueued"; readonly jobId: string }
   /** `live`: it waits or runs · `dead`: it is a dead letter · `line`: an earlier line of a dry run would be enqueued. */
@@ -50,14 +55,14 @@ const BLOCKS_AT_ONCE = 3
 /** For each block. */
 export const LOOKS_AT_ONCE = 32
 const WAIT_MS = 300_000
-/** For an answer of Redis. No sender waits, as one of callbacks does. */
+/** For an answer of Redis. Nobody waits here as the sender of a callback does. */
 const ANSWER_MS = 10_000
 const PAUSE = { baseMs: 200, maxMs: 3_000 }
 
 /**
  * Settles `lines` and yields them in their order, in blocks. Throws what reading `lines` throws, `QueueUnavailableError` if Redis
- * stays away or full, and the reason of `signal`: each time after all lines that are settled were yielded. What was begun when it
- * throws may be in the queue; a second run finds it there.
+ * stays away or full, and the reason of `signal`. Before it throws, it yields all settled lines. Other lines that were begun may
+ * be in the queue, and a second run finds them there.
  */
 export async function* submitLines(
   access: QueueAccess,
@@ -71,7 +76,7 @@ export async function* submitLines(
   const blocks: Promise<readonly SettledLine[]>[] = []
   const begin = (block: readonly SubmittedLine[]) => {
     const settling = settle(block)
-    // Waited for below, in the order of the lines.
+    // The loop below awaits it, in the order of the lines.
     settling.catch(() => {})
     blocks.push(settling)
   }
@@ -154,10 +159,10 @@ function settler(
       }
     })
 
-  /** What is known of an archive by its job; the id of the job that it is to become. */
+  /** What the job of an archive says about it; otherwise the id that its new job will have. */
   async function known(archive: SubmittedArchive, found: FoundJob): Promise<Settled | { nextId: string }> {
     const { state, jobId, nextId } = found
-    // A live line makes a job live that waits in the bulk lane.
+    // A live line makes its job live if that waits in the bulk lane.
     if (state === "live" && lane === "live" && !dryRun) await enqueue(archive, jobId)
     if (state !== "completed") return { outcome: "duplicate", jobId, of: state }
     return again ? { nextId } : { outcome: "done", jobId }
@@ -172,7 +177,7 @@ function settler(
     return through(() => producer.enqueue(payload, jobId))
   }
 
-  /** What is known of a line before Redis is asked. */
+  /** What is known about a line before Redis is asked. */
   function judge(
     line: SubmittedLine,
   ): Settled | { readonly archive: SubmittedArchive; readonly first: string } {
@@ -220,7 +225,7 @@ const UNKNOWN_PROJECT = "its project is not configured: correct projectId, or ad
 
 type Looks = (look: () => Promise<boolean>) => Promise<boolean>
 
-/** Runs at most `most` looks at a time: each waits for the one that is `most` places before it. */
+/** Runs at most `most` looks at a time: each one waits for the one `most` places earlier. */
 function limitedTo(most: number): Looks {
   const before: Promise<unknown>[] = []
   return (look) => {

@@ -24,7 +24,7 @@ test.each([
   expect(slots.used).toBe(most)
 })
 
-test("a job that is being asked for may be a bulk one", () => {
+test("a job that is being requested may be a bulk job", () => {
   const slots = createBulkSlots(2)
   const asked = slots.ask()
   expect([slots.areFull, slots.used]).toEqual([true, 0])

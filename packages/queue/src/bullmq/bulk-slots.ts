@@ -1,20 +1,25 @@
 import type { Job } from "bullmq"
 import { laneOf } from "../jobs/lane.ts"
 
-/** The slots of one worker that bulk jobs may hold. The others wait for live jobs, so that one of those finds a slot at once. */
+/**
+ * The slots of one worker that bulk jobs may hold. The other slots wait for live jobs, so that a live job finds a slot at once.
+ */
 export interface BulkSlots {
   /** Whether the next job must be a live one. */
   readonly areFull: boolean
   /** How many slots bulk jobs hold. */
   readonly used: number
-  /** Any job is being asked for, and may be a bulk one. Call the result when it is here and was `taken`, or none came. */
+  /**
+   * A job of any lane is being requested, so it may be a bulk job. Call the result once the job is `taken`, or once it is clear
+   * that none came.
+   */
   ask(): () => void
   taken(job: Job): void
   /** May be called repeatedly. */
   ended(job: Job): void
 }
 
-/** A quarter of the slots are not for bulk jobs, and at least one. A worker with a single slot takes both. */
+/** A quarter of the slots, and at least one, are not for bulk jobs. A worker with a single slot takes both. */
 export const bulkSlotsOf = (concurrency: number): number =>
   concurrency === 1 ? 1 : concurrency - Math.max(1, Math.floor(concurrency / 4))
 

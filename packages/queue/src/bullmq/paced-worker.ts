@@ -11,18 +11,18 @@ const NOTHING_FOR_US_MS = 500
  */
 export class PacedWorker extends Worker {
   readonly bulkSlots: BulkSlots
-  /** The tokens with which only a live job is being taken. */
+  /** The tokens of requests that take only a live job. */
   private readonly onlyLive = new Set<string>()
 
   /** Called whenever the queue has answered, with a job or without. */
   onPoll: () => void = () => {}
 
-  /** The percentage of what is taken that the bulk lane gets at least (lanes/share.ts). */
+  /** The least percentage of the taken cost that the bulk lane gets (lanes/share.ts). */
   bulkShare = DEFAULT_BULK_SHARE
 
   /** Whether some jobs are not for this worker. Then `mayTake` is asked before it takes one. */
   isChoosy: () => boolean = () => false
-  /** Whether a job in line is for this worker, or a live one if `onlyLive`. If so, it is the next one. */
+  /** Whether a job in line is for this worker; with `onlyLive`, a live job. If so, that job is the next one. */
   mayTake: (onlyLive: boolean) => Promise<boolean> = async () => true
 
   constructor(name: string, processor: Processor, options: WorkerOptions) {

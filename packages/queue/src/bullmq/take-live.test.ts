@@ -15,7 +15,7 @@ const open = (concurrency: number) =>
     ...{ connection, prefix: queuePrefix(current.name), skipVersionCheck: true, autorun: false, concurrency },
   })
 
-/** The id of the next job that the worker takes, or nothing. */
+/** The id of the next job that the worker takes, or `undefined`. */
 const take = async () => (await worker.getNextJob(`token-${tokens++}`, { block: false }))?.id
 const enqueue = async (lane?: "bulk") =>
   (await current.producer.enqueue(newPayload("100001", lane && { lane }))).jobId
@@ -46,7 +46,7 @@ async function fill(): Promise<void> {
   expect(worker.bulkSlots).toMatchObject({ used: 1, areFull: true })
 }
 
-test("a worker whose bulk slots are full takes live jobs alone, and tells the others of bulk jobs", async () => {
+test("a worker whose bulk slots are full takes only live jobs, and wakes others for bulk jobs", async () => {
   await fill()
   const live = await enqueue()
   const bulk = await enqueue("bulk")
@@ -57,7 +57,7 @@ test("a worker whose bulk slots are full takes live jobs alone, and tells the ot
   expect(await current.client.zrange(key("marker"), 0, "-1")).toEqual(["0"])
 })
 
-test("a live job that was taken wakes the next worker that waits for live ones, and none wakes none", async () => {
+test("a live job that was taken wakes the next worker that waits for live jobs; without a live job, none is woken", async () => {
   await fill()
   await enqueue()
   await current.client.del(key("marker:live"))
@@ -84,7 +84,7 @@ test("bulk jobs at the head of all are passed by, and stay there in their order"
   expect(await current.client.lrange(key("wait"), 0, -1)).toEqual([second, first])
 })
 
-test("a live job that becomes due is taken, though bulk jobs are at the head of all", async () => {
+test("a live job that becomes due is taken, although bulk jobs are at the head of all", async () => {
   await fill()
   const [live, bulk] = [await enqueue(), await enqueue("bulk")]
   await toHead(bulk)
@@ -103,14 +103,14 @@ test("a bulk job that becomes due is left to others", async () => {
   expect(await current.client.zscore(key("delayed"), bulk)).not.toBe(null)
 })
 
-test("a paused queue gives no live job either", async () => {
+test("a paused queue does not give out live jobs either", async () => {
   await fill()
   await enqueue()
   await current.client.hset(key("meta"), "paused", 1)
   expect(await take()).toBe(undefined)
 })
 
-test("a job whose fields fail BullMQ's script costs no other its place", async () => {
+test("a job whose fields make BullMQ's script fail costs no other job its place", async () => {
   await fill()
   const [live, bulk] = [await enqueue(), await enqueue("bulk")]
   await toHead(live)
@@ -120,7 +120,7 @@ test("a job whose fields fail BullMQ's script costs no other its place", async (
   expect(await current.client.lrange(key("wait"), 0, -1)).toEqual([bulk])
 })
 
-test("a slot of bulk is free again when its job has ended, and with it the next is taken", async () => {
+test("a bulk slot is free again when its job has ended, and takes the next bulk job", async () => {
   const [first, second, third] = [await enqueue("bulk"), await enqueue("bulk"), await enqueue("bulk")]
   const job = await worker.getNextJob("one", { block: false })
   expect(job?.id).toBe(first)
@@ -143,9 +143,9 @@ test("a worker with one slot takes whatever is next", async () => {
   }
 })
 
-test("while it waits for a live job, it takes its own marker, and leaves BullMQ's to those with a slot for bulk", async () => {
+test("while it waits for a live job, it takes its own marker, and leaves BullMQ's marker to workers with a bulk slot", async () => {
   await fill()
-  // Nothing for it: now it waits.
+  // There is nothing for it, so it waits.
   expect(await take()).toBe(undefined)
   for (const marker of ["marker", "marker:live"]) await current.client.zadd(key(marker), 0, "0")
   const waiting = worker.getNextJob("waiting")

@@ -8,19 +8,19 @@ const DELAYED = 7
 const MARKER = 11
 const PREFIX = 1
 const CLOCK = 2
-/** How far to search the line, and what is due. */
+/** How many jobs to search, in the line and among those that are due. */
 const WINDOW = 100
 
 /**
  * BullMQ's script that takes a job, as a function. If this worker takes no bulk job now (the last of ARGV is 0), it is called only if
- * it will find a live one. One script, because between two, another worker would take the live job, and this one a bulk job for
- * which it has no slot.
+ * it will find a live one. This must be one script. Between two scripts, another worker could take the live job, and this worker
+ * would take a bulk job for which it has no slot.
  *
- * Bulk jobs at the head of all (a probe, or one whose turn has come) are out of the line meanwhile. A probe that becomes due in this
- * very moment is taken even so: it is one request, and many archives may wait for its result.
+ * Bulk jobs at the head of all (a probe, or one whose turn has come) are out of the line meanwhile. A bulk probe that becomes due
+ * at this moment is taken anyway: it is one request, and many archives may wait for its result.
  *
- * A live job that was found wakes the next worker, as BullMQ's own marker does. If there is none, BullMQ's marker is set again: this
- * worker may have taken it from one that has a slot for bulk.
+ * A live job that was found wakes the next worker, as BullMQ's own marker does. If there is no live job, BullMQ's marker is set
+ * again: this worker may have taken it from one that has a bulk slot.
  */
 export const liveAlone = (lua: string): string => `
 local function takeAny(KEYS, ARGV)
@@ -48,7 +48,7 @@ if not isFound then
   return { 0, 0, 0, 0 }
 end
 if passed > 0 then redis.call("LTRIM", wait, 0, -passed - 1) end
--- It fails halfway if the job's fields are damaged. The others must be back in line even then.
+-- This fails halfway if the job's fields are damaged. The other jobs must return to the line even then.
 local isDone, answer = pcall(takeAny, KEYS, ARGV)
 for i = found + 1, #first do redis.call("RPUSH", wait, first[i]) end
 redis.call("ZADD", prefix .. "${LIVE_MARKER}", 0, "0")

@@ -11,8 +11,8 @@ const JOB = 12
 
 /**
  * BullMQ's script as a function. In the same step the job's bytes leave the backlog (backlog.ts), and the job leaves the unfinished
- * jobs (unfinished-jobs.ts). That can't fail: a job whose fields are damaged must end all the same. Its ARGV say whether it takes the
- * next job as well.
+ * jobs (unfinished-jobs.ts). This must not fail: a job whose fields are damaged has to end as well. Its ARGV say whether it also
+ * takes the next job.
  */
 const finishScript = (lua: string): string => `
 local function finish(KEYS, ARGV)
@@ -44,7 +44,10 @@ type Scripted = Readonly<Record<string, unknown>> & {
   defineCommand(name: string, definition: { numberOfKeys: number; lua: string }): void
 }
 
-/** Ends a job as BullMQ's command `moveToFinished` with `given` does, counts its bytes off, and takes the next job in turn. */
+/**
+ * Ends a job as BullMQ's command `moveToFinished` with `given` does, subtracts its bytes from the backlog, and takes the next job
+ * in turn.
+ */
 export function finishAndCount(
   backend: Pick<BackendInside, "version">,
   client: Client,
@@ -57,7 +60,10 @@ export function finishAndCount(
   return run(backend, client, script, given, keys, turn)
 }
 
-/** Takes a job as BullMQ's command `moveToActive` with `given` does, in the turn of the lanes: a live one alone unless `takesBulk`. */
+/**
+ * Takes a job as BullMQ's command `moveToActive` with `given` does, but lets the lanes take turns. Without `takesBulk`, it takes
+ * only a live job.
+ */
 export function takeInTurn(
   backend: Pick<BackendInside, "version">,
   client: Client,

@@ -8,8 +8,8 @@ import { finishAndCount, takeInTurn } from "./taking.ts"
 const RESET_MS = 10_000
 
 /**
- * The longest wait for a live job alone. One that was enqueued is there at once. One that returns by itself (a retry that is due)
- * wakes nobody but those that wait for any job.
+ * The longest wait for a live job. A job that is enqueued ends the wait at once. One that returns by itself (a retry that is due)
+ * wakes only workers that wait for any job.
  */
 const LIVE_SECONDS = 1
 
@@ -19,18 +19,20 @@ export interface Wanted {
   bulkShare(): number
   /** Whether the job that is being taken with `token` must be a live one. */
   takesLive(token: string): boolean
-  /** Whether to wait for a live job alone. */
+  /** Whether to wait only for a live job. */
   waitsForLive(): boolean
 }
 
 /**
- * Patches a worker's backend in five ways. BullMQ knows no bytes; here the script that ends a job takes its bytes off the backlog
- * (backlog.ts). It knows no lanes; here the scripts that take a job give each its turn (lanes/share.ts), and a worker that has no slot
- * for another bulk job takes live ones alone and waits for them. BullMQ keeps all data of a completed job; here the completing script removes secrets,
- * and leaves what identifies duplicates. A job with a field that is not JSON would stall until it is given up; here such a field
- * is removed before it is read, because no such field decides anything. The wait for the next job awaits a new connection without
- * a limit, and ioredis never settles a cluster's `connect()` if the node says that the cluster is down; here the wait ends as if
- * no job had come, and the worker asks over its other connection.
+ * Patches a worker's backend in five ways:
+ * - BullMQ knows no bytes. Here, the script that ends a job subtracts its bytes from the backlog (backlog.ts).
+ * - BullMQ knows no lanes. Here, the scripts that take a job give each lane its turn (lanes/share.ts). A worker that has no slot for
+ *   another bulk job takes only live jobs, and waits for them.
+ * - BullMQ keeps all data of a completed job. Here, the completing script removes secrets, and leaves what identifies duplicates.
+ * - With BullMQ, a job with a field that is not JSON stalls until it is given up. Here, such a field is removed before it is read,
+ *   because it decides nothing.
+ * - BullMQ waits for a new connection without a limit, and ioredis never settles a cluster's `connect()` if the node says that the
+ *   cluster is down. Here, the wait ends as if no job had come, and the worker asks over its other connection.
  */
 export function mendBackend(worker: Worker, { bulkShare, takesLive, waitsForLive }: Wanted): void {
   const backend = backendInside(worker)

@@ -17,7 +17,7 @@ export async function readMemory(connection: RedisClient, queue: string): Promis
 
 /** A full Redis refuses workers as well. They need some room to finish jobs, which frees memory. */
 export const NEARLY_FULL = 0.8
-/** What many archives of earlier years may fill. The rest is for callbacks, which can't wait. */
+/** The share that archives of earlier years may fill. The rest is for callbacks, which can't wait. */
 export const BULK_FULL_AT = 0.6
 const GOOD_FOR_MS = 1_000
 

@@ -41,7 +41,7 @@ export interface ConsumerOptions<Result extends RunResult> {
   readonly objectWaitMs?: number
   /** How long suspensions may hold a job in all. Default 24 hours. */
   readonly suspendMaxMs?: number
-  /** The percentage that the bulk lane gets at least while live jobs wait (lanes/share.ts). Default 5. */
+  /** The least percentage that the bulk lane gets while live jobs wait (lanes/share.ts). Default 5. */
   readonly bulkShare?: number
   /** How soon and how often a suspended project is probed. Default: after 1 s, and at least every 20 s. */
   readonly suspension?: { readonly firstMs: number; readonly mostMs: number }

@@ -9,7 +9,7 @@ const result = { outcome: "committed" } as const
 const POLL = { timeout: 30_000, interval: 20 }
 const bulk = () => enqueue(newPayload("100001", { lane: "bulk" }))
 
-/** Runs that end when they are told. */
+/** Runs that end on request. */
 function createRuns() {
   const running = new Map<string, () => void>()
   const begun: string[] = []
@@ -28,7 +28,7 @@ function createRuns() {
   }
 }
 
-test("a live job finds a slot, however many bulk jobs wait, and bulk never holds the last one", async () => {
+test("a live job finds a slot, however many bulk jobs wait, and bulk jobs never hold the last one", async () => {
   const runs = createRuns()
   const waiting: string[] = []
   for (let count = 0; count < 8; count++) waiting.push(await bulk())
@@ -38,7 +38,7 @@ test("a live job finds a slot, however many bulk jobs wait, and bulk never holds
   const first = await enqueue()
   await expect.poll(() => runs.begun.at(-1), POLL).toBe(first)
   expect(consumer).toMatchObject({ active: 4, activeBulk: 3 })
-  // It waits for a slot. Whichever is free first is its own.
+  // It waits for a slot, and takes the first one that is free.
   const second = await enqueue()
   runs.end(waiting[0]!)
   await expect.poll(() => runs.begun.at(-1), POLL).toBe(second)
@@ -71,7 +71,7 @@ test("a worker with one slot runs the live job next", async () => {
   await expect.poll(() => consumer.active, POLL).toBe(0)
 })
 
-test("live jobs that come one by one wake all workers whose bulk slots are full", async () => {
+test("live jobs that arrive one by one wake all workers whose bulk slots are full", async () => {
   const runs = createRuns()
   for (let count = 0; count < 6; count++) await bulk()
   const consumers = Array.from({ length: 3 }, () => consume({ concurrency: 2, run: runs.run }))

@@ -78,7 +78,7 @@ test.each([
   },
 )
 
-test("a worker that stands aside, and whose bulk slots are full, takes live jobs of the other projects alone", async () => {
+test("a worker that stands aside, and whose bulk slots are full, takes only live jobs of the other projects", async () => {
   const { client, name, producer } = queue
   const asides = createAsides({ connection: client, queue: name, now: () => 0 })
   asides.failed("100001:source", failure(MOST_STRIKES))
@@ -94,7 +94,7 @@ test("a worker that stands aside, and whose bulk slots are full, takes live jobs
   expect(await client.rpop(queueKey(name, "wait"))).toBe(ids[2])
   await client.del(queueKey(name, "marker"), queueKey(name, "marker:live"))
   expect(await asides.mayTake(true)).toBe(false)
-  // Others are told of both lanes.
+  // Other workers are woken for both lanes.
   expect(await client.exists(queueKey(name, "marker"), queueKey(name, "marker:live"))).toBe(2)
   expect(await asides.mayTake(false)).toBe(true)
   expect(await client.rpop(queueKey(name, "wait"))).toBe(ids[0])

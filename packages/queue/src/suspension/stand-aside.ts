@@ -63,8 +63,8 @@ export interface Asides {
   admits(names: readonly string[], jobId: string): boolean
   ended(jobId: string): void
   /**
-   * Whether a job in line is for this worker; it is then the next. With `onlyLive`, a bulk job is for others. Asks Redis only while
-   * the worker stands aside.
+   * Whether a job in line is for this worker; that job is then the next one. With `onlyLive`, bulk jobs are for other workers.
+   * Asks Redis only while the worker stands aside.
    */
   mayTake(onlyLive?: boolean): Promise<boolean>
 }
@@ -157,9 +157,9 @@ export function createAsides(options: AsideOptions): Asides {
 }
 
 /**
- * Moves the first job that needs nothing `shut`, and is live if `onlyLive`, to the head of the line. Returns 1 if there is one, or
- * no job at all. Returns 0 if all are for other workers, and wakes one of those: this worker may have taken the marker that would
- * have done it.
+ * Moves the first job that needs nothing `shut`, and is live if `onlyLive`, to the head of the line. Returns 1 if there is such a
+ * job, or no job at all. Returns 0 if all jobs are for other workers, and wakes one of those: this worker may have taken the
+ * marker that would have done it.
  */
 const PICK = `${COMMON}
 local function isOpen(id)

@@ -1,4 +1,4 @@
-/** What a plan counts. Archives of a manifest are counted as often as it names them. */
+/** What a plan counts. An archive that the manifest names twice is counted twice. */
 
 import type { ErrorCode } from "@unseal/archive/errors"
 
@@ -21,18 +21,20 @@ export interface Work extends Sized {
   writes: number
 }
 
-/** A project's archives, each in one of these, but for `discarded`. */
+/** A project's archives. Each is counted in exactly one field; `discarded` counts some of them again. */
 export interface ProjectCounts {
   /** Their records say that they are decrypted. */
   done: number
   /** In the queue. */
   live: number
   dead: number
-  /** Of those below, the ones whose dead letters were discarded within the last thirty days: a backfill enqueues them again. */
+  /**
+   * Archives, also counted below, whose dead letters were discarded within the last thirty days: a backfill enqueues them again.
+   */
   discarded: number
   /** To be decrypted, from objects that can be read. */
   fresh: Work
-  /** To be fetched from the vendor's storage, which does not tell sizes: the bytes are those that the manifest gives. */
+  /** To be fetched from the vendor's storage, which does not state sizes. The bytes come from the manifest. */
   vendor: Work
   /** To be decrypted, once they are restored, by storage class. */
   archived: Record<string, Archived>
@@ -40,11 +42,11 @@ export interface ProjectCounts {
   restored: Work
   /** None of the keys holds an object. */
   missing: number
-  /** A trouble kept them from being looked at. */
+  /** They could not be looked at, because of a trouble. */
   unknown: number
 }
 
-/** A trouble that kept archives of a project from being looked at. */
+/** Why archives of a project could not be looked at. */
 export interface ProjectTrouble {
   readonly projectId: string
   readonly code: ErrorCode
@@ -55,15 +57,15 @@ export interface ProjectTrouble {
 }
 
 export interface PlanCounts {
-  /** Archives that were named. */
+  /** Archives in the manifest. */
   archives: number
   malformed: number
   /** The first of them, with the reason. */
   readonly malformedLines: { readonly line: number; readonly reason: string }[]
-  /** Lines that ask for nothing, by why. */
+  /** Lines that start no work, by reason. */
   readonly ignored: Record<string, number>
   readonly projects: Record<string, ProjectCounts>
-  /** Archives of projects that are not configured, by project: of the first hundred. */
+  /** Archives of projects that are not configured, by project, for the first hundred projects. */
   readonly unconfigured: Record<string, number>
   readonly troubles: ProjectTrouble[]
   /** Permissions whose lack may make an object look missing, by project. */
@@ -82,7 +84,7 @@ const noProject = (): ProjectCounts => ({
   ...{ fresh: noWork(), vendor: noWork(), archived: {}, restored: noWork() },
 })
 
-/** The counts of a project, which begin at nothing. */
+/** The counts of a project, which begin at zero. */
 export function countsOf(counts: PlanCounts, projectId: string): ProjectCounts {
   counts.projects[projectId] ??= noProject()
   return counts.projects[projectId]

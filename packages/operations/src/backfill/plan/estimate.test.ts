@@ -19,7 +19,7 @@ function counts(): PlanCounts {
   return all
 }
 
-test("hours are those of the bytes at the given throughput, or of the archives at the measured one", () => {
+test("hours come from the bytes at the given throughput, or from the archives at the measured rate", () => {
   const byBytes = estimatePlan(counts(), given)
   // 14,400 GB at 200 MB a second.
   expect(byBytes.hours).toEqual({ byBytes: 20, byArchives: null, restoring: 0, total: 20 })
@@ -28,11 +28,11 @@ test("hours are those of the bytes at the given throughput, or of the archives a
   expect(measured.hours).toEqual({ byBytes: 20, byArchives: 2, restoring: 0, total: 2 })
 })
 
-test("archived objects are work only if they are asked back, in as many turns as the limit needs", () => {
+test("archived objects are work only if they are asked back, in as many rounds as the limit requires", () => {
   const wide = estimatePlan(counts(), { ...given, restore: { tier: "bulk", most: 1_000 } })
   expect(wide.work.archives).toBe(14_800)
   expect(wide.restores).toEqual({ requests: 300, bytes: 300 * GB })
-  // All at once: as long as the slowest.
+  // All at once, so the slowest decides.
   expect(wide.hours.restoring).toBe(48)
   expect(wide.hours.total).toBe(48)
   const narrow = estimatePlan(counts(), { ...given, restore: { tier: "standard", most: 10 } })
@@ -40,12 +40,12 @@ test("archived objects are work only if they are asked back, in as many turns as
   expect(estimatePlan(counts(), given).restores).toEqual({ requests: 0, bytes: 0 })
 })
 
-test("a price is one of requests, bytes and restores, the looks of a feeder included", () => {
+test("the cost is that of requests, bytes and restores, including a feeder's looks", () => {
   expect(estimatePlan(counts(), given).cost).toBeNull()
   const restore = { tier: "bulk", most: 1_000 } as const
   const cost = (prices: EstimateOptions["prices"]) =>
     estimatePlan(counts(), { ...given, restore, prices: prices! }).cost
-  // One look at the record of each line, and one at the object of each that is to do.
+  // One look at the record of each line, and one at the object of each line that is not done.
   expect(cost({ perThousandReads: 1 })).toBeCloseTo((1_480_000 + 20_000 + 14_800) / 1_000, 6)
   expect(cost({ perThousandWrites: 1 })).toBeCloseTo(1_480, 6)
   expect(cost({ perGigabyte: 0.01 })).toBeCloseTo(2 * 14_800 * 0.01, 6)
@@ -65,13 +65,13 @@ test.for<[string, Partial<EstimateOptions>]>([
   ["bytes per second", { workerBytesPerSecond: Number.NaN }],
   ["restores", { restore: { tier: "bulk", most: 0 } }],
   ["price", { prices: { perGigabyte: -1 } }],
-])("a number of %s that can't be is refused: %o", ([name, wrong], { expect }) => {
+])("an impossible number of %s is refused: %o", ([name, wrong], { expect }) => {
   expect(() => estimatePlan(counts(), { ...given, ...wrong })).toThrow(
     expect.objectContaining({ code: "ERR_OPTION_INVALID", message: expect.stringContaining(name) }),
   )
 })
 
-test("the measured rate is that of the minutes in which something was committed", () => {
+test("the measured rate covers only the minutes in which something was committed", () => {
   expect(rateOfMinutes([0, 0, 120, 0, 240])).toBe(3)
   expect(rateOfMinutes([0, 0])).toBe(0)
 })

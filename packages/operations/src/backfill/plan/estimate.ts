@@ -16,9 +16,9 @@ export interface PlanPrices {
 
 export interface EstimateOptions {
   readonly workers: number
-  /** What the network and the stores give one worker, in bytes of archives a second. */
+  /** The throughput of the network and the stores for one worker, in bytes of archives a second. */
   readonly workerBytesPerSecond: number
-  /** What all workers have committed lately; 0 if that is unknown. */
+  /** The recent commits of all workers; 0 if that is unknown. */
   readonly measuredArchivesPerSecond: number
   /** Absent if archived objects are not asked back. */
   readonly restore?: { readonly tier: RestoreTier; readonly most: number } | undefined
@@ -26,7 +26,7 @@ export interface EstimateOptions {
 }
 
 export interface PlanEstimate {
-  /** What is to be done: what can be read, what is at the vendor, and, with `restore`, what is archived. */
+  /** All work: what can be read, what is at the vendor, and, with `restore`, what is archived. */
   readonly work: Work
   /** How many objects are to be asked back, and their bytes. */
   readonly restores: { readonly requests: number; readonly bytes: number }
@@ -39,7 +39,7 @@ export interface PlanEstimate {
     readonly byArchives: number | null
     /** Until the last object is back; 0 if none is asked back. Work goes on meanwhile. */
     readonly restoring: number
-    /** Of all these the longest, but of the first two the one that was measured. */
+    /** The longest of these. `byBytes` does not count if `byArchives` was measured. */
     readonly total: number
   }
   /** `null` without prices. */
@@ -56,7 +56,7 @@ const RESTORE_HOURS: Readonly<Record<string, Readonly<Record<RestoreTier, number
 }
 const SLOWEST = RESTORE_HOURS.DEEP_ARCHIVE!
 
-/** Estimates what the work of `counts` takes. Throws `ERR_OPTION_INVALID` for numbers that can't be. */
+/** Estimates the time, requests and cost of the work in `counts`. Throws `ERR_OPTION_INVALID` for impossible numbers. */
 export function estimatePlan(counts: PlanCounts, options: EstimateOptions): PlanEstimate {
   const { workers, workerBytesPerSecond, measuredArchivesPerSecond, restore, prices = {} } = options
   requirePositive("the number of workers", workers)
@@ -83,13 +83,13 @@ export function estimatePlan(counts: PlanCounts, options: EstimateOptions): Plan
   return { work, restores, looks, hours, cost: costOf({ work, restores, looks }, prices) }
 }
 
-/** How many archives a second were committed in the minutes that had any; 0 without one. */
+/** How many archives a second were committed in the minutes that had commits; 0 if none had. */
 export function rateOfMinutes(perMinute: readonly number[]): number {
   const busy = perMinute.filter((archives) => archives > 0)
   return busy.length === 0 ? 0 : busy.reduce((sum, archives) => sum + archives, 0) / busy.length / 60
 }
 
-/** Each place that is free is taken by the next object, so the classes' times add up in proportion. */
+/** The next object takes each free place, so the classes' times add up in proportion. */
 function restoringHours(
   { archived }: ProjectCounts,
   { tier, most }: NonNullable<EstimateOptions["restore"]>,

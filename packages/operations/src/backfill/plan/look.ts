@@ -1,4 +1,7 @@
-/** Looks at one archive of a manifest: at its job, its record, and its object, in this order, as far as it must. */
+/**
+ * Looks at one archive of a manifest: first at its job, then at its record, then at its object. It stops as soon as the state is
+ * known.
+ */
 import type { Archival, ArchiveStore } from "@unseal/archive/store/contract"
 import { wasDiscarded } from "@unseal/queue/dead-letters/discarded"
 import { findJob } from "@unseal/queue/jobs/find-job"
@@ -18,7 +21,7 @@ export interface PlannedProject {
   readonly destinationKey: string
 }
 
-/** What a plan uses of a store. */
+/** The parts of a store that a plan uses. */
 export type PlannedStore = Pick<ArchiveStore, "stat" | "open" | "missingPermission">
 
 export interface LookPlaces {
@@ -42,7 +45,7 @@ export type Verdict =
       readonly archival?: Archival
       readonly wasDiscarded: boolean
     }
-  /** `permission`: its lack may be the reason. */
+  /** `permission`: the permission whose lack may be the reason. */
   | { readonly kind: "missing"; readonly permission: string | null; readonly wasDiscarded: boolean }
 
 /** Throws what the stores and Redis throw. */

@@ -1,4 +1,4 @@
-/** Plans of manifests over a real queue and simulated stores, which are slow, refuse, or never answer. */
+/** Plans of manifests, with a real queue and with simulated stores that are slow, refuse, or never answer. */
 import { randomUUID } from "node:crypto"
 import { UnsealError } from "@unseal/archive/errors"
 import type { ArchiveRecord } from "@unseal/archive/record/record"
@@ -94,7 +94,7 @@ function world(projects: readonly string[]) {
 const linesOf = (archives: readonly SubmittedArchive[]): PlannedLine[] =>
   archives.map((payload, index) => ({ line: index + 1, payload }))
 
-test("every line is counted once, by what a backfill would do with it", async () => {
+test("every line is counted once, according to what a backfill would do with it", async () => {
   const it = world(["1", "2"])
   const live = archive("1")
   await current.producer.enqueue(
@@ -140,7 +140,7 @@ test("every line is counted once, by what a backfill would do with it", async ()
     projects: {
       "1": {
         ...{ done: 1, live: 1, dead: 1, discarded: 1, missing: 1, unknown: 0 },
-        // One of one part, and one of three.
+        // One has one part, and one has three.
         fresh: { archives: 2, bytes: 23 * MB, reads: 2 + 6, writes: 2 + 6 },
         vendor: { archives: 1, bytes: 12 * MB, reads: 5, writes: 5 },
         archived: {
@@ -167,7 +167,7 @@ test.for([
   ["is denied", "ERR_STORE_DENIED", 1],
   ["can't be reached", "ERR_STORE_UNAVAILABLE", 3],
 ] as const)(
-  "a project whose store %s is a trouble with a name, and the others are planned",
+  "a project whose store %s is a named trouble, and the other projects are planned",
   async ([, code, looks], { expect }) => {
     const it = world(["1", "2"])
     const bad = Array.from({ length: 300 }, () => archive("1"))
@@ -182,7 +182,7 @@ test.for([
     expect(countsOf(counts, "2").fresh.archives).toBe(300)
     expect(countsOf(counts, "1")).toMatchObject({ unknown: 300, missing: 0, done: 0 })
     expect(counts.troubles).toEqual([{ projectId: "1", code, reason: "the store's trouble" }])
-    // Those that are looked at at once, and no others.
+    // At most the archives that are looked at simultaneously.
     expect(asked).toBeLessThanOrEqual(64 * looks)
   },
 )
@@ -203,7 +203,7 @@ test("a store that fails for a moment is looked at again", async () => {
   expect(totalOf(counts).fresh).toEqual({ archives: 200, bytes: 200 * MB, reads: 400, writes: 400 })
 })
 
-test("a store that is silent is not waited for again", async () => {
+test("a store that does not answer is not waited for a second time", async () => {
   const it = world(["1"])
   let asked = 0
   it.looked = async () => {
@@ -215,7 +215,7 @@ test("a store that is silent is not waited for again", async () => {
   expect(asked).toBe(2)
 })
 
-test("a permission whose lack hides objects is named", async () => {
+test("a missing permission that hides objects is named", async () => {
   const it = world(["1"])
   it.blind = "s3:ListBucket"
   const counts = await it.plan(linesOf([archive("1")]))
@@ -242,7 +242,7 @@ test("a manifest that can't be read to its end is an error, and so is an abort: 
   await expect(it.plan(endless(), stopping.signal)).rejects.toBe(reason)
 })
 
-test("it takes lines as it can look at them, and not more", async () => {
+test("it takes no more lines than it can look at", async () => {
   const it = world(["1"])
   let [taken, most, answered] = [0, 0, 0]
   it.looked = async () => {
@@ -252,7 +252,7 @@ test("it takes lines as it can look at them, and not more", async () => {
   async function* counting(): AsyncGenerator<PlannedLine> {
     for (let line = 1; line <= 1_000; line++) {
       taken++
-      // Of each missing archive a record and two keys are looked for.
+      // For each missing archive, it looks for a record and under two keys.
       most = Math.max(most, taken - answered / 3)
       yield { line, payload: archive("1") }
     }

@@ -1,6 +1,6 @@
 /**
- * Compares a manifest with the queue, the destinations and the sources, and counts what a backfill of it would do. Changes nothing.
- * Memory does not grow with the manifest, and trouble of one project does not keep the others from being looked at.
+ * Compares a manifest with the queue, the destinations and the sources, and counts what a backfill of it would do. It changes
+ * nothing. Memory does not grow with the manifest, and the trouble of one project does not affect the others.
  */
 import { isUnsealError, UnsealError } from "@unseal/archive/errors"
 import type { OpenedStore } from "@unseal/archive/store/contract"
@@ -28,20 +28,23 @@ export interface PlanDependencies {
 }
 
 export interface PlanOptions {
-  /** Told now and then how many lines have been looked at. */
+  /** Called now and then with the number of lines that have been looked at. */
   readonly onProgress?: (lines: number) => void
   /** How long to wait before each further look at a store that can't be reached, in milliseconds. Default 1 s, 5 s, 15 s. */
   readonly pausesMs?: readonly number[]
 }
 
-/** How many archives are looked at at once. A store that takes a tenth of a second for each of two looks gets 320 a second. */
+/**
+ * How many archives are looked at simultaneously. A store that takes a tenth of a second for each of two looks gives 320 a
+ * second.
+ */
 const AT_ONCE = 64
 const PAUSES_MS = [1_000, 5_000, 15_000]
 const MOST_EXAMPLES = 5
 const MOST_UNCONFIGURED = 100
 const PROGRESS_LINES = 100
 
-/** Troubles of a store that may pass while a plan is made. */
+/** Troubles of a store that may end while a plan is made. */
 const PASSING = ["ERR_STORE_UNAVAILABLE", "ERR_STORE_BUSY"] as const
 
 /**
@@ -78,14 +81,14 @@ export async function planBackfill(
     }
   }
 
-  /** A plan has no queue that would look again later. */
+  /** Repeats a look that failed: a plan has no queue that would look again later. */
   async function look(archive: SubmittedArchive, project: PlannedProject): Promise<Verdict> {
     for (let pauses = 0; ; pauses++) {
       try {
         return await lookAt(archive, await places.of(project), signal)
       } catch (error) {
         const pauseMs = pausesMs[pauses]
-        // A silent store has been waited for long enough.
+        // A store that does not answer has been given enough time.
         const mayPass = isUnsealError(error, ...PASSING) && !error.silent && !error.slow
         if (!mayPass || pauseMs === undefined || troubled.has(project.id)) throw error
         await rest(pauseMs, signal)
@@ -116,7 +119,7 @@ export async function planBackfill(
     addArchived(own, archival.storageClass, { archives: 1, bytes: size, restoring })
   }
 
-  /** Several at once take their lines from this. */
+  /** Several loops take their lines from this. */
   const given = lines[Symbol.asyncIterator]()
   let isOver = false
   let taking: Promise<unknown> = Promise.resolve()
@@ -146,7 +149,7 @@ export async function planBackfill(
     const ended = await Promise.allSettled(
       Array.from({ length: AT_ONCE }, () =>
         work().catch((error: unknown) => {
-          // The others end with the line that they have.
+          // The other loops end after their current line.
           isOver = true
           throw error
         }),
@@ -161,7 +164,7 @@ export async function planBackfill(
   }
 }
 
-/** What decrypting an archive of `size` bytes costs. */
+/** The work of decrypting an archive of `size` bytes. */
 function workOf(size: number): Work {
   const { reads, writes } = requestsOf(size)
   return { archives: 1, bytes: size, reads, writes }

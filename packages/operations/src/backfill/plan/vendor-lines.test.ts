@@ -12,7 +12,7 @@ const archive = (date: string, fields: Partial<VendorArchive> = {}): VendorArchi
   ...{ encryptedPassword: "cGFzc3dvcmQ=", createdAt: day(date), size: 7, ...fields },
 })
 
-/** A project whose list ends with what a function in it throws. */
+/** A project with a list of archives. A function in the list throws, which ends it. */
 function project(
   id: string,
   listed: readonly (VendorArchive | (() => never))[],
@@ -37,7 +37,7 @@ const list = (projects: readonly ListedProject[], signal = never) =>
     listVendorLines(projects, time, (id, { code }) => void troubles.push(`${id} ${code}`), signal),
   )
 
-test("the archives of the time are lines, counted over all projects, and others are not", async () => {
+test("only the archives of the period are lines, numbered over all projects", async () => {
   const [first, second] = [
     archive("2023-12-31"),
     archive("2023-01-01", { status: "available", url: "https://x/a" }),
@@ -71,7 +71,7 @@ test("the archives of the time are lines, counted over all projects, and others 
   ])
 })
 
-test("the list is read until a hundred in a row are older, and no further", async () => {
+test("the list is read until a hundred archives in a row are older", async () => {
   const old = Array.from({ length: 500 }, () => archive("2020-01-01"))
   const late = archive("2023-03-01")
   const one = project("1", [archive("2023-04-01"), ...old.slice(0, 99), late, ...old.slice(99)])
@@ -79,7 +79,7 @@ test("the list is read until a hundred in a row are older, and no further", asyn
   expect(one.read).toBe(1 + 99 + 1 + 100)
 })
 
-test("a project whose list can't be read is told, its lines so far stand, and the next one follows", async () => {
+test("a project whose list can't be read is reported, its lines so far count, and the next project follows", async () => {
   troubles.length = 0
   const refuse = () => {
     throw new UnsealError("ERR_STORE_DENIED", "403")
@@ -92,7 +92,7 @@ test("a project whose list can't be read is told, its lines so far stand, and th
   expect(troubles).toEqual(["1 ERR_STORE_DENIED"])
 })
 
-test("a time that ends before it begins, and an abort, end it", async () => {
+test("a period that ends before it begins is refused, and an abort ends the list", async () => {
   const listed = () => listVendorLines([], { from: time.to, to: time.from }, () => {}, never)
   expect(listed).toThrow(expect.objectContaining({ code: "ERR_OPTION_INVALID" }))
   const reason = new Error("stop")

@@ -1,4 +1,4 @@
-/** The vendor's list of a time as a manifest, for those who have kept no callbacks. */
+/** The vendor's list of a period as a manifest, for people who have kept no callbacks. */
 import { isUnsealError, type UnsealError } from "@unseal/archive/errors"
 import type { VendorArchive, VendorClient } from "@unseal/vendor/client"
 import { OperationError } from "../../operation-error.ts"
@@ -11,7 +11,7 @@ export interface ListedProject {
   readonly vendor: Pick<VendorClient, "listArchives">
 }
 
-/** The time in which archives were recorded, in milliseconds since the epoch: from `from`, up to but not including `to`. */
+/** The period in which archives were recorded, in milliseconds since the epoch. It includes `from`, but not `to`. */
 export interface ListedTime {
   readonly from: number
   readonly to: number
@@ -22,9 +22,9 @@ const OLD_IN_A_ROW = 100
 const ENDED = ["uploaded", "available", "expired"]
 
 /**
- * The archives that were recorded within `time`, as lines that are counted over all projects. A project whose list can't be read is
- * told to `onTrouble`, and the next one follows; its lines so far stand. Throws `ERR_OPTION_INVALID` at once, and the reason of
- * `signal`.
+ * The archives that were recorded within `time`, as lines that are numbered over all projects. If a project's list can't be read,
+ * `onTrouble` is called, its lines so far count, and the next project follows. Throws `ERR_OPTION_INVALID` at once, and the
+ * reason of `signal`.
  */
 export function listVendorLines(
   projects: readonly ListedProject[],
@@ -60,7 +60,7 @@ async function* within(
   let old = 0
   for await (const archive of vendor.listArchives({}, signal)) {
     signal.throwIfAborted()
-    // One without a time may be of any.
+    // An archive without a time may belong to any period.
     const { createdAt = from } = archive
     old = createdAt < from ? old + 1 : 0
     if (old >= OLD_IN_A_ROW) return
