@@ -105,18 +105,18 @@ program
     "<files...>",
     "callbacks in JSON (one, an array, one a line, lines of a log) or CSV (archiveId,projectId,password[,key,size,sha256sum]), or a gzip of either; folders; - for standard input",
   )
-  .option("--project <id>", "only this project; also that of callbacks that name none")
+  .option("--project <id>", "only this project; callbacks that name no project belong to it")
   .addOption(
     new Option(
       "--lane <lane>",
-      "default: live for a single callback, bulk for everything else, which waits behind all live ones",
+      "default: live for a single callback, bulk for everything else; bulk archives wait behind all live ones",
     ).choices(["live", "bulk"]),
   )
   .option("--dry-run", "only say what would happen to each line")
-  .option("--rejects <file>", "write refused lines to this new file, to be mended and submitted")
-  .option("--no-look", "don't look at the destinations whether archives are done already")
+  .option("--rejects <file>", "write refused lines to this new file, so that you can correct and submit them")
+  .option("--no-look", "don't check the destinations for archives that are done already")
   .option("--again", "also enqueue a committed archive, as a new job; UNSEAL_EXISTING applies")
-  .option("--json", "print the result as JSON; of many, one object a line, and the counts at last")
+  .option("--json", "print the result as JSON; for many callbacks, one object a line, and the counts last")
   .action(async (paths, options) => (await import("./queue/submit.ts")).submitCommand(paths, options, signal))
 
 addCertificateCommands(

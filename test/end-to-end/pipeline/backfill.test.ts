@@ -1,4 +1,6 @@
-/** `unseal backfill` with a real worker: a manifest becomes archives at the destination, and a report that adds up to it. */
+/**
+ * `unseal backfill` with a real worker: a manifest becomes archives at the destination, and a report that accounts for each line.
+ */
 import { writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import { readState } from "@unseal/operations/backfill/state"
@@ -24,7 +26,7 @@ const test = testWith((system, expect) => ({
   },
 }))
 
-test("a manifest is decrypted behind the callbacks, once, and its report adds up", async ({
+test("a manifest is decrypted once, after the callbacks, and its report accounts for each line", async ({
   system,
   at,
   expect,

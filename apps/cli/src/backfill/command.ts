@@ -10,35 +10,35 @@ export function addBackfillCommands(program: Command, signal: AbortSignal): void
   const json = (command: Command) => command.option("--json", "print the result as JSON")
   const paced = (command: Command) =>
     json(command)
-      .option("--rate <rate>", "at most so many archives or bytes: 5/s, 100/h, 200MB/s; none")
+      .option("--rate <rate>", "at most this many archives or bytes: 5/s, 100/h, 200MB/s; none")
       .option("--hours <from-until>", "only within these hours of the day: 22-6; none")
-      .option("--zone <name>", "where the hours are meant: Europe/Berlin; default: UTC")
+      .option("--zone <name>", "the time zone of the hours: Europe/Berlin; default: UTC")
 
   paced(backfill.command("start"))
     .description(
-      "bring a manifest to a destination, from where workers feed it into the queue behind all callbacks",
+      "write a manifest to a destination; workers feed it from there into the queue, after all callbacks",
     )
     .argument("[file...]", "files, folders, or URLs of objects (s3://…) with callbacks; - for standard input")
     .option("--project <id>", "the project of callbacks that name none")
     .option("--from <date>", "instead of a file, the vendor's list from this day on: 2023-01-31")
     .option("--to <date>", "up to, but not including this day; default: now")
     .option("--home <project>", "keep it at this project's destination; default: that of the first archive")
-    .option("--again", "start anew what has ended")
+    .option("--again", "start a backfill that has ended anew")
     .addOption(
-      new Option("--restore <tier>", "ask objects in an archival class back, and wait for them").choices([
+      new Option("--restore <tier>", "restore objects in an archival class, and wait for them").choices([
         "bulk",
         "standard",
       ]),
     )
     .addOption(
-      new Option("--restore-most <count>", "ask at most this many back at once")
+      new Option("--restore-most <count>", "restore at most this many at once")
         .default(1_000)
         .argParser(whole),
     )
     .action(async (files, options) => (await import("./run.ts")).startCommand(files, options, signal))
 
   json(backfill.command("status"))
-    .description("tell how far a backfill is, or all that are under way")
+    .description("show the progress of a backfill, or of all that are under way")
     .argument("[id]")
     .action(async (id, options) => (await import("./run.ts")).statusCommand(id, options, signal))
 
@@ -47,9 +47,12 @@ export function addBackfillCommands(program: Command, signal: AbortSignal): void
     .action(async (options) => (await import("./run.ts")).listCommand(options, signal))
 
   for (const [command, does] of [
-    ["pause", "feed no more until `unseal backfill resume`; what is in the queue is finished"],
+    ["pause", "stop feeding until `unseal backfill resume`; what is in the queue is finished"],
     ["resume", "end the pause"],
-    ["cancel", "feed no more for good; what is in the queue is finished, the rest is reported as cancelled"],
+    [
+      "cancel",
+      "stop feeding for good; what is in the queue is finished, and the rest is reported as cancelled",
+    ],
   ] as const)
     json(backfill.command(command))
       .description(does)
@@ -57,14 +60,12 @@ export function addBackfillCommands(program: Command, signal: AbortSignal): void
       .action(async (id, options) => (await import("./run.ts")).orderCommand(command, id, options, signal))
 
   paced(backfill.command("set"))
-    .description("change the pace of a backfill while it runs; without options, tell it")
+    .description("change the pace of a backfill while it runs; without options, show it")
     .argument("<id>")
     .action(async (id, options) => (await import("./run.ts")).setCommand(id, options, signal))
 
   json(backfill.command("report"))
-    .description(
-      "print what became of each line, as CSV with code and remedy; fails if something is not done",
-    )
+    .description("print the outcome of each line, as CSV with code and remedy; fails if a line is not done")
     .argument("<id>")
     .option("--unfinished", "only lines that are neither committed nor done before")
     .action(async (id, options) => (await import("./run.ts")).reportCommand(id, options, signal))

@@ -1,4 +1,4 @@
-/** The options of `unseal backfill` that say how fast, and when. */
+/** The options of `unseal backfill` for its pace and its hours. */
 import type { Pace } from "@unseal/operations/backfill/orders"
 import { UsageError } from "../terminal/exit.ts"
 
@@ -8,7 +8,9 @@ export interface PaceOptions {
   readonly zone?: string
 }
 
-/** The pace that `options` ask for; `undefined` if they ask for none. `before` stays where they say nothing. Throws `UsageError`. */
+/**
+ * The pace that `options` ask for; `undefined` if they ask for none. Where they say nothing, `before` stays. Throws `UsageError`.
+ */
 export function paceOf({ rate, hours, zone }: PaceOptions, before: Pace = {}): Pace | undefined {
   if (rate === undefined && hours === undefined && zone === undefined) return undefined
   const { archivesPerSecond, bytesPerSecond, ...time } = before
@@ -18,7 +20,7 @@ export function paceOf({ rate, hours, zone }: PaceOptions, before: Pace = {}): P
   }
   const pace = { ...(rate === undefined ? kept : rateOf(rate)), ...timeOf(hours, zone, time) }
   if (pace.zone !== undefined && pace.hours === undefined)
-    throw new UsageError("--zone says where the hours are meant: give --hours as well")
+    throw new UsageError("--zone is the time zone of the hours: give --hours as well")
   return pace
 }
 
@@ -32,7 +34,7 @@ function rateOf(text: string): Pace {
   const isKnown = unit === undefined || Object.hasOwn(UNITS, unit)
   if (number === undefined || !(value > 0) || !isKnown)
     throw new UsageError(
-      `--rate ${text} is no rate: give archives (5/s, 100/h), bytes (200MB/s, 1GiB/min), or none`,
+      `--rate ${text} is not a rate: give archives (5/s, 100/h), bytes (200MB/s, 1GiB/min), or none`,
     )
   const perSecond = value / { s: 1, min: 60, h: 3_600 }[time as "s" | "min" | "h"]
   return unit === undefined
@@ -44,9 +46,9 @@ function timeOf(hours: string | undefined, zone: string | undefined, before: Pac
   if (hours === "none" || hours === "always") return {}
   const [, from, until] = /^(\d{1,2})-(\d{1,2})$/.exec(hours ?? "") ?? []
   if (hours !== undefined && !(Number(from) <= 23 && Number(until) <= 24 && from !== until))
-    throw new UsageError(`--hours ${hours} are no hours: give two of a day, such as 22-6, or none`)
+    throw new UsageError(`--hours ${hours} are not hours: give two hours of a day, such as 22-6, or none`)
   if (zone !== undefined && !isZone(zone))
-    throw new UsageError(`--zone ${zone} is no time zone: give a name such as Europe/Berlin or UTC`)
+    throw new UsageError(`--zone ${zone} is not a time zone: give a name such as Europe/Berlin or UTC`)
   return {
     ...before,
     ...(hours !== undefined && { hours: [Number(from), Number(until)] as [number, number] }),

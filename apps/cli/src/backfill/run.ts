@@ -1,4 +1,4 @@
-/** The commands of `unseal backfill` but for `plan`. */
+/** The commands of `unseal backfill`, except `plan`. */
 import { once } from "node:events"
 import { counted } from "@unseal/archive/counted"
 import type { Order } from "@unseal/operations/backfill/orders"
@@ -106,7 +106,7 @@ export async function statusCommand(
   }, signal)
 }
 
-/** `unseal backfill list`: all of all homes. */
+/** `unseal backfill list`: all backfills of all homes. */
 export async function listCommand(options: Json, signal: AbortSignal): Promise<void> {
   await withBackfills(async (access) => {
     const statuses: BackfillStatus[] = []
@@ -124,7 +124,7 @@ export async function listCommand(options: Json, signal: AbortSignal): Promise<v
   }, signal)
 }
 
-/** The backfills of all homes. Says what a home's trouble is. */
+/** The backfills of all homes. Reports the trouble of a home. */
 async function all(access: CommandAccess, signal: AbortSignal): Promise<BackfillPlace[]> {
   const places: BackfillPlace[] = []
   for await (const one of listBackfills(access, signal))

@@ -22,13 +22,13 @@ export const linesOf = ({ manifest }: Pick<BackfillStatus, "manifest">): number 
 export const settledOf = (outcomes: OutcomeCounts): number =>
   OUTCOMES.reduce((sum, outcome) => sum + outcomes[outcome], 0)
 
-/** Is it going on, and if not, why. A feeder tells each second or so. */
+/** Whether it goes on, and if not, why. A feeder writes its progress about once a second. */
 export function stateOf({ standing, endedAt, fed }: BackfillStatus, now: number = Date.now()): string {
   if (endedAt !== null) return standing.isCancelled ? `cancelled, ended ${endedAt}` : `ended ${endedAt}`
   const silentMs = now - Date.parse(fed?.at ?? "")
-  if (fed === null) return "not fed yet: a worker begins within seconds, if any runs that may feed"
+  if (fed === null) return "not fed yet: a worker that may feed begins within seconds"
   if (silentMs > 60_000)
-    return `not fed for ${counted(Math.floor(silentMs / 60_000), "minute")}: no worker runs that may feed, or Redis was away`
+    return `not fed for ${counted(Math.floor(silentMs / 60_000), "minute")}: no worker that may feed is running, or Redis was away`
   if (fed.halted !== null) return `halted: ${fed.halted}`
   if (standing.isCancelled) return "cancelled: what is in the queue is finished"
   if (standing.isPaused) return `paused: "unseal backfill resume" goes on`
@@ -53,7 +53,7 @@ export function describeStatus(status: BackfillStatus): string {
     if (outcomes[outcome] > 0) rows.push([NAMES[outcome], String(outcomes[outcome])])
   if (fed !== null) {
     if (fed.waiting > 0) rows.push(["in the queue", `${fed.waiting} of at most ${fed.window}`])
-    if (fed.delayed > 0) rows.push(["delayed", `${fed.delayed}: their object or their project is waited for`])
+    if (fed.delayed > 0) rows.push(["delayed", `${fed.delayed}: they wait for their object or their project`])
     if (fed.restoring > 0) rows.push(["restoring", String(fed.restoring)])
   }
   const left = linesOf(status) - settledOf(outcomes)

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest"
 import { listedTime } from "./vendor-manifest.ts"
 
-test("a time begins and ends with a day or a moment, in UTC, and ends now if nothing else is said", () => {
+test("a period begins and ends with a day or a moment, in UTC, and ends now by default", () => {
   const from = Date.UTC(2023, 0, 31)
   expect(listedTime([], { from: "2023-01-31", to: "2023-02-01T18:30Z" })).toEqual({
     from,
@@ -12,7 +12,7 @@ test("a time begins and ends with a day or a moment, in UTC, and ends now if not
   expect(Math.abs(open.to - Date.now())).toBeLessThan(60_000)
 })
 
-test("without a time, there are files", () => {
+test("without a period, there are files", () => {
   expect(listedTime(["a.csv"], {})).toBeNull()
 })
 
@@ -22,8 +22,8 @@ test.for<[string, string[], { from?: string; to?: string }, RegExp]>([
   ["an object and a time", ["s3://a/b.csv"], { from: "2023-01-01" }, /leave out the URL, or --from/],
   ["an end alone", ["a.csv"], { to: "2023-01-01" }, /give --from as well/],
   ["a day of another calendar", [], { from: "01.02.2023" }, /--from must be a day \(UTC\)/],
-  ["a day that is none", [], { from: "2023-01-01", to: "2023-13-01" }, /--to must be a day \(UTC\)/],
+  ["a day that does not exist", [], { from: "2023-01-01", to: "2023-13-01" }, /--to must be a day \(UTC\)/],
   ["a local time", [], { from: "2023-01-01T10:00" }, /--from must be a day \(UTC\)/],
-])("%s is refused with what to do", ([, paths, options, words], { expect }) => {
+])("%s is refused with a remedy", ([, paths, options, words], { expect }) => {
   expect(() => listedTime(paths, options)).toThrow(words)
 })

@@ -1,4 +1,4 @@
-/** The vendor's list of a time in place of a manifest: `--from` and `--to`. */
+/** The vendor's list of a period, in place of a manifest: `--from` and `--to`. */
 import type { UnsealError } from "@unseal/archive/errors"
 import type { PlannedLine } from "@unseal/operations/backfill/plan/plan"
 import { type ListedTime, listVendorLines } from "@unseal/operations/backfill/plan/vendor-lines"
@@ -12,7 +12,10 @@ export interface VendorManifestOptions {
   readonly to?: string
 }
 
-/** The time of the vendor's list; `null` if `paths` are the manifest. Throws `UsageError` unless it is exactly one of both. */
+/**
+ * The period of the vendor's list; `null` if `paths` are the manifest. Throws `UsageError` unless exactly one of the two is
+ * given.
+ */
 export function listedTime(paths: readonly string[], { from, to }: VendorManifestOptions): ListedTime | null {
   if (from === undefined) {
     if (to !== undefined) throw new UsageError("--to ends what --from begins: give --from as well")
@@ -39,8 +42,8 @@ function dateOf(option: string, text: string): number {
 }
 
 /**
- * The lines of the vendor's list for `projectId`, or for each project with credentials. Says which are left out. Throws `UsageError`
- * if none has any. `onTrouble` is told of a project whose list can't be read to its end.
+ * The lines of the vendor's list for `projectId`, or for each project with credentials. Says which projects are left out. Throws
+ * `UsageError` if no project has credentials. `onTrouble` is called for a project whose list can't be read to its end.
  */
 export function readVendorManifest(
   vendors: Pick<Projects<VendorProject>, "ids" | "get">,

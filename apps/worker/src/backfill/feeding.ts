@@ -1,4 +1,4 @@
-/** Feeds backfills from within a worker: whoever decrypts has all that feeding needs. */
+/** Feeds backfills within a worker, which has everything that feeding needs. */
 import { UnsealError } from "@unseal/archive/errors"
 import { NO_ARCHIVE } from "@unseal/archive/first-look"
 import type { ArchiveStore } from "@unseal/archive/store/contract"
@@ -25,7 +25,7 @@ export interface WorkerFeedingOptions {
     | undefined
 }
 
-/** An enqueueing that takes longer is repeated in a later turn. */
+/** If enqueueing takes longer, a later turn repeats it. */
 const ENQUEUE_DEADLINE_MS = 10_000
 const HALTED_LINES_PER_SECOND = 1
 

@@ -6,12 +6,12 @@ const STATES = [
   ...(["dead-letter", "discarded", "refused", "unrecorded", "cancelled"] as const),
 ] as const
 
-/** What the one process that feeds shows of backfills. */
+/** The metrics of backfills, which only the process that feeds shows. */
 export function createBackfillMetrics(registry: Registry): { show(backfills: readonly FedBackfill[]): void } {
   let shown: readonly FedBackfill[] = []
   createGauge(registry, {
     name: "unseal_backfills",
-    help: "Backfills under way, in the process that feeds them; halted: what keeps one from going on is in its log, and in `unseal backfill status`. Absent elsewhere",
+    help: "Backfills under way, in the process that feeds them. For a halted one, its log and `unseal backfill status` have the reason. Absent elsewhere",
     labels: { state: ["fed", "halted"] },
     overReplicas: "sum",
     collect(set) {
@@ -23,7 +23,7 @@ export function createBackfillMetrics(registry: Registry): { show(backfills: rea
   })
   createGauge(registry, {
     name: "unseal_backfill_lines",
-    help: "Lines of the backfills under way by what has become of them. Waiting: in line or running. Delayed: in the queue until their object is there or their project works again. Restoring: asked back from an archival storage class. Done: before the backfill began. Absent where none is fed",
+    help: "Lines of the backfills under way, by state. Waiting: in line or running. Delayed: in the queue until their object is there or their project works again. Restoring: being restored from an archival storage class. Done: decrypted before the backfill began. Absent in processes that feed none",
     labels: { state: STATES },
     overReplicas: "sum",
     collect(set) {

@@ -33,7 +33,7 @@ async function uploadLarge() {
   return { plaintext, encryptedPassword: wrapPassword(encodePassword({ key, iv }), publicKey) }
 }
 
-/** Lets no part of the bulk archive be read, but the first, until it is opened. */
+/** Until it is opened, only the first part of the bulk archive can be read. */
 function createGate() {
   const { promise, resolve } = Promise.withResolvers<void>()
   const around: RunDecorator["around"] = ({ resources, context }) => {

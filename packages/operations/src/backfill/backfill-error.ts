@@ -1,9 +1,9 @@
 /**
  * Why a backfill can't go on, or can't begin:
- * - `ERR_BACKFILL_CHANGED`: an object that Unseal wrote at the backfill's home is missing, or is another than it wrote.
+ * - `ERR_BACKFILL_CHANGED`: an object that Unseal wrote at the backfill's home is missing, or was changed.
  * - `ERR_BACKFILL_UNKNOWN`: no project's destination has a backfill with this id.
  * - `ERR_BACKFILL_ENDED`: the backfill has ended, so it takes no orders.
- * - `ERR_MANIFEST_INVALID`: nothing in the manifest can be decrypted here.
+ * - `ERR_MANIFEST_INVALID`: the manifest has no archive that can be decrypted here.
  */
 export type BackfillErrorCode =
   | "ERR_BACKFILL_CHANGED"

@@ -1,10 +1,10 @@
-/** Projects that are not fed for now: the deployment has trouble with them, which is not their archives'. */
+/** Projects that are not fed for now, because the deployment has trouble with them. Their archives are not at fault. */
 import type { Suspension } from "@unseal/queue/suspension/state"
 
 export interface Blocks {
   /** Replaces the suspended projects. */
   suspend(suspensions: readonly Suspension[]): void
-  /** A store of the project refuses: nothing is asked of it for a while, longer each time. */
+  /** A store of the project refuses: it is left alone for a while, and longer each time. */
   block(projectId: string, reason: string): void
   /** It has answered. */
   clear(projectId: string): void
@@ -25,12 +25,12 @@ export function createBlocks(now: () => number = () => performance.now()): Block
   const isRefused = (projectId: string) => (refused.get(projectId)?.until ?? 0) > now()
   return {
     suspend(suspensions) {
-      // The vendor's side concerns only archives whose copy is at the vendor's: the queue holds these itself.
+      // A suspension of the vendor's side concerns only archives at the vendor's storage: the queue holds these itself.
       const meant = suspensions.filter(({ side }) => side !== "vendor")
       suspended = new Map(meant.map(({ projectId, reason }) => [projectId, reason]))
     },
     block(projectId, reason) {
-      // Several looks fail together: they are one refusal.
+      // Looks that fail together count as one refusal.
       if (isRefused(projectId)) return
       const pauseMs = Math.min(LONGEST_MS, 2 * (refused.get(projectId)?.pauseMs ?? FIRST_MS / 2))
       refused.set(projectId, { until: now() + pauseMs, pauseMs, reason })

@@ -4,7 +4,7 @@ import type { RedisClient } from "@unseal/queue/redis/client"
 import type { SidesOf } from "./looks.ts"
 import type { SegmentsStep } from "./segments.ts"
 
-/** Where a feeder may be killed; tests do. */
+/** The steps after which tests kill a feeder. */
 export type FeedStep = "looked" | "enqueued" | "confirmed" | SegmentsStep
 
 export interface FeedDependencies {

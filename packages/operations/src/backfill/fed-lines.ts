@@ -1,4 +1,4 @@
-/** The lines of a backfill that are in the queue, and what becomes of them. */
+/** The lines of a backfill that are in the queue, and their outcomes. */
 import { type JobOfArchive, readJobStates } from "@unseal/queue/backfill/job-states"
 import { jobIdOf } from "@unseal/queue/jobs/job"
 import type { Blocks } from "./blocks.ts"
@@ -9,18 +9,18 @@ import { isDone, type Skip } from "./skip.ts"
 import { createTempo } from "./tempo.ts"
 
 export interface FedLines {
-  /** In line or running, and those that wait in the queue for something. */
+  /** How many are in line or running, and how many wait in the queue for something. */
   readonly waiting: number
   readonly delayed: number
-  /** How many leave the queue each second, lately. */
+  /** How many have recently left the queue each second. */
   drainedPerSecond(): number
-  /** Settles the line if its job tells its outcome, or notes that it is in the queue. `false` if the job tells neither. */
+  /** Settles the line if its job shows its outcome, or notes that it is in the queue. `false` if the job shows neither. */
   judge(one: Candidate, job: JobOfArchive): boolean
   /** Settles a line that has a record. */
   settleBy(at: LinePlace, skip: Skip): void
   /** Notes that a line is in the queue. */
   note(one: Candidate, isDelayed: boolean): void
-  /** Asks what has become of the lines in the queue, the longest fed first, as long as that settles many. */
+  /** Asks for the state of the lines in the queue, those fed earliest first, as long as that settles many. */
   poll(): Promise<void>
 }
 
@@ -32,10 +32,10 @@ interface FedLine extends LinePlace {
   isDelayed: boolean
 }
 
-/** A line whose job is not in the queue any more. */
+/** A line whose job has left the queue. */
 type LeftQueue = FedLine & { readonly wasCompleted: boolean }
 
-/** After so many jobs that were completed and left no record, a line is given up. */
+/** A line is given up after this many jobs that were completed but left no record. */
 const MOST_UNRECORDED = 3
 /** How many jobs are asked about together. */
 const ASKED_AT_ONCE = 1_000
@@ -76,10 +76,10 @@ export function createFedLines(
     fed.push({ segment, index, jobId: jobIdOf(line), projectId, archiveId, isDelayed })
   }
 
-  /** Settles lines that have left the queue by their records. Those of which a store does not tell stay as they are. */
+  /** Settles lines that have left the queue by their records. If a store does not answer, its lines stay as they are. */
   async function confirm(lines: readonly LeftQueue[]): Promise<void> {
     const work = async (one: LeftQueue) => {
-      // Whatever the manifest claims of its size: the queue has run this job to its end.
+      // The size in the manifest does not matter here: the queue has run this job to its end.
       const { projectId, archiveId } = one
       const skip = await withSides(sidesOf, { projectId, archiveId }, ({ destination, destinationKey }) =>
         isDone({ projectId, archiveId }, destination, destinationKey, signal),
@@ -126,7 +126,7 @@ export function createFedLines(
         try {
           await confirm(gone)
         } finally {
-          // Whatever was thrown: only what is settled, or is to be fed again, is not in the queue any more.
+          // Even after an error, only lines that are settled, or are to be fed again, leave this list.
           const kept = some.filter((one) => segments.stateOf(one) === "fed")
           fed = [...fed.slice(some.length), ...kept]
           left -= some.length

@@ -1,8 +1,8 @@
 /**
- * Feeds one backfill: brings its lines into the queue as fast as workers, pace and window allow, and settles what has become of
- * them. It trusts nothing that it remembers. A line is settled by what the queue and the destination say of its archive, and one
- * that neither knows is enqueued, whether for the first time or again. So whoever feeds next goes on where this one ends,
- * whatever it has lost.
+ * Feeds one backfill: brings its lines into the queue as fast as workers, pace and window allow, and settles them. It trusts
+ * nothing that it remembers. The queue and the destination settle a line, by what they know about its archive. If neither knows
+ * the archive, it is enqueued, for the first time or again. So the next feeder continues where this one ends, even if it has lost
+ * everything.
  */
 import { readJobStates } from "@unseal/queue/backfill/job-states"
 import { restoreNotes } from "@unseal/queue/backfill/restores"
@@ -27,9 +27,9 @@ import { createTempo } from "./tempo.ts"
 const ROUND = 500
 /** How long one turn may feed, so that other backfills have theirs and orders take effect. */
 const TURN_MS = 4_000
-/** With more lines that wait to be restored, none behind them is looked at. */
+/** While more lines than this wait to be restored, no later line is looked at. */
 const MOST_RESTORING = 50_000
-/** Orders are noted in Redis as well, and at least this often they are read where they are kept. */
+/** Redis notes orders as well. At least this often, they are read from the home, which keeps them. */
 const ORDERS_MS = 60_000
 /** How often an object that was asked back is looked for. */
 const RESTORE_LOOK_MS = 60_000
@@ -47,7 +47,7 @@ export interface BackfillFeed {
 /** How far a backfill is, as its feeder sees it. Counts are lines. */
 export interface Progress {
   readonly outcomes: OutcomeCounts
-  /** In the queue: in line or running, and those that wait there for something. */
+  /** Lines in the queue: those in line or running, and those that wait for something. */
   readonly waiting: number
   readonly delayed: number
   readonly restoring: number
@@ -181,7 +181,7 @@ export async function openFeed(
         ordersReadAt = performance.now()
       }
       const before = segments.settledCount()
-      // What one can't do, another may: a line is settled although the next segment can't be read.
+      // One of these may work although another fails: a line is settled although the next segment can't be read.
       const work = [
         () => fed.poll(),
         async () => {

@@ -1,6 +1,6 @@
 /**
- * Feeds all backfills of a queue. Every worker runs this; a lease in Redis chooses the one that feeds, and another goes on when
- * that one is gone. Which backfills there are is noted in Redis. If Redis has lost that, they are found at their homes.
+ * Feeds all backfills of a queue. Every worker runs this; a lease in Redis chooses the one that feeds, and another worker
+ * continues when that one is gone. Redis notes which backfills there are. If it has lost that, they are found at their homes.
  */
 import { isUnsealError } from "@unseal/archive/errors"
 import { rest, untilAborted } from "@unseal/archive/waiting"
@@ -32,7 +32,7 @@ export interface OpenedHome {
 export interface FeedingOptions extends Omit<FeedDependencies, "isHeld"> {
   /** How many archives of all backfills together may wait in the queue. */
   readonly window: number
-  /** One project of each destination: all places that may be a home. */
+  /** One project for each destination: every place that may be a home. */
   readonly homes: () => readonly string[]
   /** Opens the destination of a project. Throws `UnsealError` if it can't be opened, or if the project is not configured here. */
   readonly openHome: (projectId: string) => Promise<OpenedHome>
@@ -41,11 +41,11 @@ export interface FeedingOptions extends Omit<FeedDependencies, "isHeld"> {
   readonly leaseMs?: number
   /** The pause between two turns. Default 1 s. */
   readonly pauseMs?: number
-  /** How long after the start homes may be searched, for a start has enough to do. Default 20 s. */
+  /** How long after the start homes may be searched. A starting worker has enough to do. Default 20 s. */
   readonly searchAfterMs?: number
 }
 
-/** What becomes of backfills, for log and metrics. */
+/** Reports about backfills, for log and metrics. */
 export interface FeedingObserver {
   /** What this process feeds, after each turn; empty as soon as it feeds nothing. */
   turned(backfills: readonly FedBackfill[]): void
@@ -134,7 +134,7 @@ export function startFeeding(options: FeedingOptions): Feeding {
         if (manifest === null)
           throw new BackfillError(
             "ERR_BACKFILL_UNKNOWN",
-            `the destination of project ${projectId} has no backfill ${id}: it was removed, or the destination is another now`,
+            `the destination of project ${projectId} has no backfill ${id}: it was removed, or the project has another destination now`,
           )
         const isHeld = () => lease.isHeld && !signal.aborted
         one.feed = await openFeed({ ...options, isHeld }, { id, home, manifest }, signal)
@@ -173,7 +173,7 @@ export function startFeeding(options: FeedingOptions): Feeding {
     for (const backfill of backfills) {
       const before = inHand.get(backfill.id)
       const fresh: InHand = { backfill, halted: null, failures: 0, notBefore: Number.NEGATIVE_INFINITY }
-      // An order is heard at once, though the last turn failed.
+      // An order takes effect at once, even if the last turn failed.
       const isOrdered = before !== undefined && backfill.orders > before.backfill.orders
       inHand.set(backfill.id, before ? { ...before, backfill, ...(isOrdered && { notBefore: 0 }) } : fresh)
     }

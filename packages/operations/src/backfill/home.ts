@@ -1,4 +1,4 @@
-/** The homes of backfills: which of them has which. */
+/** The homes of backfills, and which backfills each has. */
 import { z } from "zod"
 import { addToLog, readLog } from "./numbered-log.ts"
 import { type HomeStore, KEYS } from "./objects.ts"
@@ -6,7 +6,7 @@ import { readState } from "./state.ts"
 
 const entrySchema = z.object({ id: z.string().regex(/^[0-9a-f]{16}(-\d+)?$/) })
 
-/** All backfills of a home, in the order in which they began. An entry that is none of ours is passed over. */
+/** All backfills of a home, in the order in which they began. An entry that is not ours is skipped. */
 export async function listHome(store: HomeStore, signal: AbortSignal): Promise<string[]> {
   const entries = await readLog(store, KEYS.index, 1, signal)
   return [...new Set(entries.flatMap((entry) => entrySchema.safeParse(entry).data?.id ?? []))]

@@ -8,13 +8,13 @@ export interface ManifestLine
     JobPayload,
     "projectId" | "archiveId" | "encryptedPassword" | "status" | "size" | "sha256sum"
   > {
-  /** Its line in what was given, counted from 1. */
+  /** Its line number in the input, counted from 1. */
   readonly line: number
-  /** Where its object is, if not where the project's templates say. */
+  /** The key of its object, if it differs from the project's templates. */
   readonly sourceKey?: string
 }
 
-/** A line that is no archive, although it should be one. */
+/** A line that should be an archive but is not. */
 export interface RefusedLine {
   readonly line: number
   /** A clause without secrets. */

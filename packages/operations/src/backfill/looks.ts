@@ -23,8 +23,8 @@ export type SidesOf = (
 const LOOKS_AT_ONCE = 64
 
 /**
- * Runs `work` for each of `items`, some at a time, until `signal` is aborted. Trouble of a project blocks that project alone, and
- * its items that follow are passed over; anything else is thrown.
+ * Runs `work` for each of `items`, some at a time, until `signal` is aborted. Trouble of a project blocks only that project, and
+ * its later items are skipped. Anything else is thrown.
  */
 export async function lookAtEach<T extends { readonly projectId: string }>(
   items: readonly T[],

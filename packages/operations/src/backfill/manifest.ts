@@ -1,4 +1,4 @@
-/** The manifest of a backfill: what it is made of, and how it was asked for. Written once, when it starts. */
+/** The manifest of a backfill: its segments and the options of its start. It is written once, at the start. */
 import { z } from "zod"
 import { BackfillError } from "./backfill-error.ts"
 import { decodeLines, digestOf, type SegmentLine } from "./line.ts"
@@ -42,8 +42,7 @@ export function backfillIdOf(segments: readonly Segment[], round = 1): string {
 }
 
 /**
- * The manifest of backfill `id`; `null` if there is none. Throws `ERR_BACKFILL_CHANGED` if it is not the one that the id was made
- * from.
+ * The manifest of backfill `id`; `null` if there is none. Throws `ERR_BACKFILL_CHANGED` if the id was not made from it.
  */
 export async function readManifest(
   store: HomeStore,
@@ -55,7 +54,10 @@ export async function readManifest(
   const name = `${store.location}/${KEYS.manifest(id)}`
   const parsed = manifestSchema.safeParse(jsonIn(bytes))
   if (!parsed.success)
-    throw new BackfillError("ERR_BACKFILL_CHANGED", `${name} is no manifest: it was replaced, or cut short`)
+    throw new BackfillError(
+      "ERR_BACKFILL_CHANGED",
+      `${name} is not a manifest: it was replaced, or cut short`,
+    )
   const found = backfillIdOf(parsed.data.segments, parsed.data.round)
   if (found !== id)
     throw new BackfillError(

@@ -12,7 +12,7 @@ export type HomeStore = Pick<OpenedStore, "location" | "stat" | "open" | "create
 const ROOT = "unseal-backfills"
 const numbered = (number: number) => String(number).padStart(6, "0")
 
-/** Where things are, below the destination's prefix. */
+/** The keys of these objects, below the destination's prefix. */
 export const KEYS = {
   /** The list of the home's backfills, in the order in which they began. */
   index: (number: number) => `${ROOT}/index-${numbered(number)}.json`,
@@ -24,7 +24,7 @@ export const KEYS = {
   outcomes: (id: string, number: number) => `${ROOT}/${id}/outcomes-${numbered(number)}.csv.gz`,
 } as const
 
-/** More than any of these objects has. */
+/** More bytes than any of these objects has. */
 const LIMIT = 64 * 1024 * 1024
 
 /** The bytes under `key`, in one request; `null` if there is no object. */
@@ -61,7 +61,7 @@ export async function writeNew(
   signal: AbortSignal,
 ): Promise<boolean> {
   try {
-    // An object with other marks is never taken for this one, though it has the same size.
+    // An object with other metadata is never mistaken for this one, even if it has the same size.
     const metadata = { "unseal-nonce": crypto.randomUUID() }
     await writeSmallObject(store, key, bytes, contentTypeOf(key), signal, { existing: "fail", metadata })
     return true

@@ -1,4 +1,4 @@
-/** A segment of which some lines are not settled: the state of each line, a byte for each. */
+/** A segment in which some lines are not settled: the state of each line, in one byte each. */
 import { isRefused, type SegmentLine } from "./line.ts"
 import { type LineOutcome, noOutcomes, OUTCOMES, type Outcome, type OutcomeCounts } from "./outcomes.ts"
 
@@ -7,7 +7,7 @@ const UNSETTLED = ["pending", "ready", "restoring", "fed"] as const
 export type Unsettled = (typeof UNSETTLED)[number]
 const STATES: readonly (Unsettled | Outcome)[] = [...UNSETTLED, ...OUTCOMES]
 
-/** What is known about a settled line beside its outcome. */
+/** What is known about a settled line in addition to its outcome. */
 export interface Detail {
   readonly code?: string
   readonly reason?: string
@@ -33,7 +33,7 @@ export interface OpenSegment {
   rows(lines: readonly SegmentLine[]): LineOutcome[]
 }
 
-/** All lines are pending, but for those that are refused. */
+/** All lines are pending, except refused ones. */
 export function openSegment(number: number, lines: readonly SegmentLine[]): OpenSegment {
   const states = new Uint8Array(lines.length)
   const settledAt = new Float64Array(lines.length)

@@ -1,4 +1,6 @@
-/** What operators order for a backfill: pause, resume, cancel, and its pace. Kept at its home, one object for each order. */
+/**
+ * The orders that operators give to a backfill: pause, resume, cancel, and its pace. Its home keeps one object for each order.
+ */
 import { z } from "zod"
 import { BackfillError } from "./backfill-error.ts"
 import { addToLog, readLog } from "./numbered-log.ts"
@@ -27,13 +29,13 @@ const orderSchema = z.object({
 })
 export type Order = z.infer<typeof orderSchema>
 
-/** What all orders so far come to. */
+/** The result of all orders so far. */
 export interface Standing {
   readonly isPaused: boolean
   readonly isCancelled: boolean
   readonly pace: Pace
   readonly restore: z.infer<typeof restoreSchema> | null
-  /** How many orders these are. */
+  /** The number of these orders. */
   readonly orders: number
 }
 
@@ -52,7 +54,7 @@ export async function readOrders(
     if (!success)
       throw new BackfillError(
         "ERR_BACKFILL_CHANGED",
-        `${store.location}/${KEYS.order(id, before.orders + 1)} is no order: it was replaced`,
+        `${store.location}/${KEYS.order(id, before.orders + 1)} is not an order: it was replaced`,
       )
     return {
       isPaused: data.command === "pause" || (before.isPaused && data.command !== "resume"),

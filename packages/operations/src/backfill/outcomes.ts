@@ -1,9 +1,10 @@
-/** What became of each line of a manifest, and the CSV in which that is kept and reported. */
+/** The outcome of each line of a manifest, and the CSV in which the outcomes are kept and reported. */
 import { FAILURES, type FailureCode } from "@unseal/queue/run/ending"
 
 /**
- * `committed` since the backfill began · `done` before that · `dead-letter` · `discarded`: its dead letter was, meanwhile ·
- * `refused`: the line is no archive · `unrecorded`: its job was completed again and again, and left no record · `cancelled`.
+ * `committed` since the backfill began · `done` before that · `dead-letter` · `discarded`: an operator discarded its dead letter
+ * meanwhile · `refused`: the line does not describe an archive · `unrecorded`: its job was completed again and again, but left no
+ * record · `cancelled`.
  */
 export const OUTCOMES = [
   "committed",
@@ -36,10 +37,10 @@ export interface LineOutcome {
   readonly outcome: Outcome | "waiting" | "pending"
   /** Of a dead letter. */
   readonly code: string
-  /** Why, for whatever is not done. */
+  /** The reason, for a line that is not done. */
   readonly reason: string
   readonly jobId: string
-  /** ISO 8601: when it became that, as far as it is known. */
+  /** ISO 8601: the time of the outcome, if it is known. */
   readonly at: string
 }
 
@@ -109,17 +110,17 @@ export function countOutcomes(outcomes: readonly LineOutcome[]): OutcomeCounts {
   return counts
 }
 
-/** What an operator can do about a line; "" if nothing is to be done. */
+/** What an operator can do about a line; "" if there is nothing to do. */
 export function remedyOf({ outcome, code, archiveId }: LineOutcome): string {
   switch (outcome) {
     case "dead-letter":
       return Object.hasOwn(FAILURES, code) ? FAILURES[code as FailureCode].remedy : ""
     case "discarded":
-      return `nothing, unless it is wanted after all: then "unseal submit" it`
+      return `nothing, unless you want it after all: then "unseal submit" it`
     case "refused":
-      return "correct the line, and start a backfill of it"
+      return "correct the line, and start a backfill with it"
     case "unrecorded":
-      return `find who removes records from the destination; "unseal archives show ${archiveId}" tells the rest`
+      return `find out who removes records from the destination; "unseal archives show ${archiveId}" has the details`
     case "cancelled":
       return `start the manifest again with --again`
     default:

@@ -1,17 +1,17 @@
-/** How fast, and at which hours, a backfill may feed. */
+/** The pace and the hours at which a backfill may feed. */
 import type { Pace } from "./orders.ts"
 
 /** What a feeder may still feed at this moment. */
 export interface Allowance {
-  /** Adds what the time since the last call allows. Call it once in a while, at least each second. */
+  /** Adds what the time since the last call allows. Call it at least once a second. */
   refill(pace: Pace, nowMs: number): void
   /** Whether one more archive may be fed. */
   readonly isOpen: boolean
-  /** Notes that an archive of `bytes` was fed; -1 archives take one back. */
+  /** Notes that `archives` archives with `bytes` in all were fed; negative numbers take them back. */
   take(archives: number, bytes: number): void
 }
 
-/** So much of a rate may be made up for after a pause. The first archive goes at once. */
+/** How much of a rate may be made up for after a pause. The first archive goes at once. */
 const SAVED_SECONDS = 2
 
 /** Feeds as often as `Pace` says: a large archive is fed when anything is allowed, and the next ones wait for its bytes. */

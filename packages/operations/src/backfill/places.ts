@@ -1,4 +1,4 @@
-/** Finds backfills for commands: where a backfill's home is, and how it stands. */
+/** Finds backfills for commands: their homes and their progress. */
 import { readBackfills, readProgress, registerBackfill } from "@unseal/queue/backfill/registry"
 import type { RedisClient } from "@unseal/queue/redis/client"
 import { BackfillError } from "./backfill-error.ts"
@@ -13,7 +13,7 @@ import { readState } from "./state.ts"
 export interface BackfillAccess {
   readonly connection: RedisClient
   readonly queue: string
-  /** One project of each destination: all places that may be a home. */
+  /** One project for each destination: every place that may be a home. */
   readonly homes: readonly string[]
   /** Opens the destination of a project, once for all calls. The caller closes it. */
   readonly openHome: (projectId: string) => Promise<HomeStore>
@@ -27,7 +27,7 @@ export interface BackfillPlace {
   readonly store: HomeStore
 }
 
-/** How a backfill stands. */
+/** The progress of a backfill. */
 export interface BackfillStatus {
   readonly id: string
   readonly home: string
@@ -37,7 +37,7 @@ export interface BackfillStatus {
   readonly endedAt: string | null
   /** Lines that are settled, as the home has them, or as its feeder sees them, whichever is newer. */
   readonly outcomes: OutcomeCounts
-  /** What its feeder last told; `null` if none did, or if it has ended. */
+  /** What its feeder last reported; `null` if no feeder did, or if the backfill has ended. */
   readonly fed: FedBackfill | null
 }
 
@@ -57,7 +57,7 @@ export async function findBackfill(
   throw new BackfillError("ERR_BACKFILL_UNKNOWN", `no destination of these projects has a backfill ${id}`)
 }
 
-/** All backfills of all homes, the oldest of each home first. Trouble of one home is a value: the others are listed. */
+/** All backfills of all homes, the oldest of each home first. The trouble of one home is yielded, and the others are listed. */
 export async function* listBackfills(
   access: BackfillAccess,
   signal: AbortSignal,
@@ -73,22 +73,21 @@ export async function* listBackfills(
   }
 }
 
-/** How the backfill at `place` stands. Throws `BackfillError`. */
+/** The progress of the backfill at `place`. Throws `BackfillError`. */
 export async function readStatus(
   { connection, queue }: BackfillAccess,
   { id, home, store }: BackfillPlace,
   signal: AbortSignal,
 ): Promise<BackfillStatus> {
   const manifest = await readManifest(store, id, signal)
-  if (manifest === null)
-    throw new BackfillError("ERR_BACKFILL_UNKNOWN", `there is no backfill ${id} any more`)
+  if (manifest === null) throw new BackfillError("ERR_BACKFILL_UNKNOWN", `backfill ${id} no longer exists`)
   const standing = await readOrders(store, id, NO_ORDERS, signal)
   const { endedAt = null, outcomes } = await readState(store, id, signal)
   const fed = endedAt === null ? ((await readProgress(connection, queue, id)) as FedBackfill | null) : null
   return { id, home, manifest, standing, endedAt, outcomes: fed?.outcomes ?? outcomes, fed }
 }
 
-/** Orders something for the backfill at `place`. Throws `ERR_BACKFILL_ENDED`. */
+/** Gives an order to the backfill at `place`. Throws `ERR_BACKFILL_ENDED`. */
 export async function order(
   { connection, queue }: BackfillAccess,
   { id, home, store }: BackfillPlace,

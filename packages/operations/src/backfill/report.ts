@@ -10,9 +10,9 @@ import type { BackfillPlace } from "./places.ts"
 import { readOutcomes, readState } from "./state.ts"
 
 /**
- * The rows in the order of the manifest. Those of settled segments are what was written when they were settled. In a segment that is
- * under way, the queue is asked about each line: what it does not know is `pending`, and so is an archive that was committed more
- * than an hour ago and is not settled yet. Throws `BackfillError`.
+ * The rows, in the order of the manifest. A settled segment's rows are those that were written when it was settled. In a segment
+ * that is under way, the queue is asked about each line. A line that it does not know is `pending`. So is an archive that was
+ * committed more than an hour ago but is not settled yet. Throws `BackfillError`.
  */
 export async function* readReport(
   { connection, queue }: { readonly connection: RedisClient; readonly queue: string },

@@ -1,4 +1,4 @@
-/** The segments of one backfill: which are settled, which are open, and the lines of those in hand. */
+/** The segments of one backfill: which are settled, which are open, and the loaded lines. */
 import { jobIdOf } from "@unseal/queue/jobs/job"
 import { isRefused, type ManifestLine, type SegmentLine } from "./line.ts"
 import { type Manifest, readSegment } from "./manifest.ts"
@@ -31,7 +31,7 @@ export interface Segments {
     isMeant: (at: LinePlace, projectId: string) => boolean,
     mayOpen: boolean,
   ): Promise<Candidate[]>
-  /** Settles as cancelled what is not fed, of the projects that `isMeant` names. */
+  /** Settles lines that are not fed as cancelled, for projects that `isMeant` accepts. */
   cancel(isMeant: (projectId: string) => boolean): Promise<void>
   /** Lines of open segments in a state. */
   count(state: Unsettled): number
@@ -39,11 +39,11 @@ export interface Segments {
   settledCount(): number
   /** Writes the outcomes of the segments that are settled by now. */
   writeSettled(): Promise<void>
-  /** Whether all that is to be settled is. Notes at the home that the backfill has ended. */
+  /** Whether every line is settled. If so, notes at the home that the backfill has ended. */
   endIfDone(isCancelled: boolean): Promise<boolean>
 }
 
-/** The most segments that are open: what lies behind lines that wait is fed, but not without limit. */
+/** The most open segments. Lines after waiting ones are fed, up to this limit. */
 const MOST_OPEN = 200
 /** The most segments whose lines are in memory. */
 const MOST_LOADED = 4
@@ -61,7 +61,7 @@ export async function createSegments(
   const open = new Map<number, OpenSegment>()
   const loaded = new Map<number, Promise<SegmentLine[]>>()
   const total = manifest.segments.length
-  /** The first segment that was not looked at by this process. */
+  /** The first segment that this process has not looked at. */
   let next = 1
   let isDirty = false
 
@@ -80,7 +80,7 @@ export async function createSegments(
     const number = next
     if (!state.settled.has(number)) {
       const { lines: count } = manifest.segments[number - 1]!
-      // Whoever fed before may have been ended between the outcomes and the state.
+      // An earlier feeder may have ended between writing the outcomes and writing the state.
       const rows = await readOutcomes(home, id, number, count, signal)
       if (rows !== null) noteSettled(state, number, rows)
       else open.set(number, openSegment(number, await linesOf(number)))

@@ -1,6 +1,6 @@
 /**
- * Starts a backfill: brings a manifest into its normal form at a home, so that nothing depends any more on who started it. The
- * same lines have the same id, so a second start finds the first, and mends what it left half done.
+ * Starts a backfill: brings a manifest into its normal form at a home, so that nothing depends on whoever started it. The same
+ * lines have the same id, so a second start finds the first, and completes what it left half done.
  */
 import { registerBackfill } from "@unseal/queue/backfill/registry"
 import type { RedisClient } from "@unseal/queue/redis/client"
@@ -26,7 +26,7 @@ import { type HomeStore, KEYS, pack, replaceWhole, writeNew } from "./objects.ts
 import { addOrder, NO_ORDERS, type Order, readOrders } from "./orders.ts"
 import { readState } from "./state.ts"
 
-/** A line of what is given, in order. */
+/** A line of the input. */
 export type GivenLine =
   | { readonly line: number; readonly payload: Omit<ManifestLine, "line"> }
   | { readonly line: number; readonly malformed: string }
@@ -44,7 +44,7 @@ export interface StartDependencies {
 export interface StartOptions extends Pick<Order, "pace" | "restore"> {
   /** The project whose destination is the home. Default: that of the first archive. */
   readonly home?: string | undefined
-  /** Starts anew what has ended. */
+  /** Starts a backfill that has ended anew. */
   readonly again: boolean
   /** How many lines a segment has. Default: `SEGMENT_LINES`. */
   readonly segmentLines?: number
@@ -93,7 +93,7 @@ export async function startBackfill(
       ...{ version: 1, startedAt: new Date().toISOString(), projects: Object.fromEntries(projects) },
       ...{ ...counts, segments: [...segments], round },
     }
-    // If somebody else has just started it, the next look finds theirs.
+    // If somebody else has just started it, the next look finds their manifest.
     if (await writeNew(store, KEYS.manifest(id), Buffer.from(`${JSON.stringify(manifest)}\n`), signal)) {
       found = { id, manifest }
       outcome = "started"
@@ -101,7 +101,7 @@ export async function startBackfill(
   }
   const { id, manifest } = found
   if (outcome === "ended") return { outcome, id, home, manifest }
-  // All of it each time: a start may have been ended after any of these.
+  // All steps are repeated each time, because an earlier start may have ended after any of them.
   const standing = await readOrders(store, id, NO_ORDERS, signal)
   let { orders } = standing
   if (orders === 0) {
@@ -147,7 +147,7 @@ async function writeSegments(
     }
     const text = encodeLines(lines)
     const sha256 = digestOf(text)
-    // In place of what may be there: a start that is repeated mends it.
+    // Replaces what may be there: a repeated start mends a damaged segment.
     await replaceWhole(store, KEYS.segment(sha256), await pack(text), signal)
     segments.push({ sha256, lines: lines.length })
     ;[lines, characters] = [[], 0]

@@ -1,6 +1,6 @@
 /**
- * How far a backfill is, as its home keeps it. It only saves looks: what is settled is what has outcomes, and whoever feeds next
- * asks for these where the state does not tell.
+ * The progress of a backfill, as its home keeps it. It only saves looks: a segment is settled if it has outcomes, and the next
+ * feeder asks for these where the state does not say so.
  */
 import { z } from "zod"
 import { BackfillError } from "./backfill-error.ts"
@@ -47,7 +47,7 @@ export interface SettledState {
   isCancelled?: boolean | undefined
 }
 
-/** What the home has of the state. A state that is missing, or is another than Unseal wrote, is only a state of nothing. */
+/** The state at the home. A state that is missing or damaged counts as empty. */
 export async function readState(store: HomeStore, id: string, signal: AbortSignal): Promise<SettledState> {
   const bytes = await readWhole(store, KEYS.state(id), signal)
   const stored = bytes === null ? null : parseState(bytes)
@@ -89,14 +89,14 @@ export async function readOutcomes(
   if (rows === null || rows.length !== lines)
     throw new BackfillError(
       "ERR_BACKFILL_CHANGED",
-      `${name} has ${rows === null ? "no outcomes" : `outcomes of ${rows.length} lines`}, and its segment has ${lines} lines: it was replaced`,
+      `${name} has ${rows === null ? "no outcomes" : `outcomes of ${rows.length} lines`}, but its segment has ${lines} lines: it was replaced`,
     )
   return rows
 }
 
 /**
- * Writes the outcomes of segment `number` once and for all, and adds them to `state`. If another process was first, its outcomes
- * count.
+ * Writes the outcomes of segment `number` once and for all, and adds them to `state`. If another process was first, that
+ * process's outcomes count.
  */
 export async function settleSegment(
   store: HomeStore,

@@ -1,7 +1,7 @@
-/** How many a second, lately. */
+/** The recent rate, in events a second. */
 export interface Tempo {
   add(count: number): void
-  /** Weighted so that what happened 20 seconds ago counts half. */
+  /** Weighted: an event 20 seconds ago counts half. */
   perSecond(): number
 }
 

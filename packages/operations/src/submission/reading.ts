@@ -1,4 +1,4 @@
-/** The two ways to read a submission, line by line or object by object, and which one it is. */
+/** Reads a submission line by line or object by object, and decides which. */
 import { findCallback, isCallback } from "./callback-in-text.ts"
 import { BrokenDocument, type FoundObject, ObjectScanner } from "./documents.ts"
 import { readRow, readSubmittedCallback, type Said } from "./fields.ts"
@@ -13,7 +13,8 @@ export interface Reading {
 }
 
 /**
- * How to read what begins with `head`. `undefined` if more of it is needed, which never happens if `isAll`. `name` is for messages.
+ * How to read what begins with `head`. `undefined` if more bytes are needed, which never happens if `isAll`. `name` is for
+ * messages.
  */
 export function readingOf(
   head: Buffer,
@@ -42,7 +43,7 @@ function formOf(head: Buffer, isAll: boolean): "lines" | "objects" | undefined {
   return formOfObjects(head.subarray(start), isAll)
 }
 
-/** For text that begins with an object which is not alone on its line. A line that is cut looks like that as well. */
+/** The form of a text that begins with an object and has more on that line. A line that was cut looks the same. */
 function formOfObjects(head: Buffer, isAll: boolean): "lines" | "objects" | undefined {
   const found: FoundObject[] = []
   try {

@@ -1,4 +1,4 @@
-/** What has become of many archives' jobs, in few commands. */
+/** The states of many archives' jobs, in few commands. */
 import { MAX_REDRIVES } from "../jobs/find-job.ts"
 import { firstIdOf } from "../jobs/redrive-id.ts"
 import { discardedKey, queueKey } from "../names.ts"
@@ -7,7 +7,7 @@ import { codeOf, type FailureCode } from "../run/ending.ts"
 
 /** The state of an archive's job, or of the one that it was redriven as. */
 export type JobOfArchive =
-  /** There is none: it was never enqueued, or completed more than an hour ago, or Redis lost it. */
+  /** There is no job: it was never enqueued, or was completed more than an hour ago, or Redis lost it. */
   | { readonly state: "none" }
   | { readonly state: "waiting" | "active" | "delayed"; readonly jobId: string }
   /** Within the last hour. `nextId` is the unused id for a job that starts again. */
@@ -63,10 +63,10 @@ local answers = {}
 for i = 2, #ARGV do table.insert(answers, read(ARGV[i])) end
 return answers`
 
-/** How many jobs Redis looks at per command, which takes it a few milliseconds. */
+/** How many jobs Redis looks at per command. That takes it a few milliseconds. */
 const AT_ONCE = 100
 
-/** What has become of the jobs that `jobIdOf` names, in this order. */
+/** The states of the jobs that `jobIdOf` names, in this order. */
 export async function readJobStates(
   connection: RedisClient,
   queue: string,

@@ -1,6 +1,6 @@
 /**
- * The lease of the one process that feeds backfills into the queue. Two at once would do no harm, because a job's id is the
- * archive's: they would only do the work twice.
+ * The lease of the one process that feeds backfills into the queue. Two at once would do no harm, because a job has the archive's
+ * id. They would only do the work twice.
  */
 import { randomUUID } from "node:crypto"
 import { withDeadline } from "@unseal/archive/waiting"
@@ -52,13 +52,13 @@ export function createFeederLease({ connection, queue, ttlMs }: FeederLeaseOptio
     },
     async contend() {
       if (connection.status !== "ready") return isHeld()
-      // Counted from before the request: Redis may answer late, but never sets the lease earlier than this.
+      // The time before the request counts: Redis may answer late, but never sets the lease earlier than this.
       const askedAt = performance.now()
       try {
         const won = (await inTime(connection.eval(CONTEND, 1, key, id, ttlMs))) === 1
         heldUntil = won ? askedAt + ttlMs : Number.NEGATIVE_INFINITY
       } catch {
-        // It lasts as long as Redis was told.
+        // The lease ends by itself.
       }
       return isHeld()
     },

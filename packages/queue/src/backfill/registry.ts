@@ -1,6 +1,6 @@
 /**
  * The backfills that are under way, for the process that feeds them. The truth about a backfill is at its home, a project's
- * destination. So whatever Redis loses of this is found again.
+ * destination. So everything that Redis loses of this is found again.
  */
 import { backfillProgressKey, backfillsKey } from "../names.ts"
 import type { RedisClient } from "../redis/client.ts"
@@ -14,7 +14,9 @@ export interface RegisteredBackfill {
   readonly orders: number
 }
 
-/** A field of the registry that is no backfill: it says that the homes were searched. Redis loses it with the others. */
+/**
+ * A field of the registry that is not a backfill. It says that the homes were searched, and is lost together with the backfills.
+ */
 const SEARCHED = "searched"
 
 /** KEYS: registry. ARGV: id, home, orders. Orders never become fewer. */
@@ -57,7 +59,7 @@ export async function noteSearched(connection: RedisClient, queue: string): Prom
   await connection.hset(backfillsKey(queue), SEARCHED, "1")
 }
 
-/** Keeps how far a backfill is, as JSON. */
+/** Keeps the progress of a backfill, as JSON. */
 export async function writeProgress(
   connection: RedisClient,
   queue: string,
@@ -67,13 +69,13 @@ export async function writeProgress(
   await connection.hset(backfillProgressKey(queue), id, JSON.stringify(progress))
 }
 
-/** What `writeProgress` last wrote for `id`; `null` if Redis has nothing of it. */
+/** What `writeProgress` last wrote for `id`; `null` if Redis has none. */
 export async function readProgress(connection: RedisClient, queue: string, id: string): Promise<unknown> {
   const text = await connection.hget(backfillProgressKey(queue), id)
   return text === null ? null : JSON.parse(text)
 }
 
-/** Forgets how far a backfill is. */
+/** Deletes the progress of a backfill. */
 export async function removeProgress(connection: RedisClient, queue: string, id: string): Promise<void> {
   await connection.hdel(backfillProgressKey(queue), id)
 }

@@ -46,7 +46,7 @@ local answers = {}
 for i = 3, #ARGV do answers[i - 2] = chainOf(ARGV[i]) end
 return answers`
 
-/** A script is sent once, and then named by its hash. */
+/** The script is sent once, and then called by its hash. */
 const COMMAND = "unsealFindJobs"
 
 type Chain = readonly (readonly [id: string, state: FoundJob["state"]])[]

@@ -1,4 +1,4 @@
-/** `live`: callbacks, as they arrive · `bulk`: archives of earlier years, which get what live ones leave. */
+/** `live`: callbacks, as they arrive · `bulk`: archives of earlier years, which get the capacity that live ones leave. */
 export const LANES = ["live", "bulk"] as const
 export type Lane = (typeof LANES)[number]
 

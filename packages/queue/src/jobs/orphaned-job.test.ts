@@ -59,7 +59,7 @@ test("an orphaned job that is put back in line is begun by a waiting worker, wit
   }
 }, 4_000)
 
-test("an orphan of a half-written completion, whose password is gone, is run with the new callback's", async () => {
+test("an orphan of a half-written completion, whose password is gone, runs with the new callback's password", async () => {
   const archiveId = randomUUID()
   const jobId = await enqueueOrphan(archiveId)
   const { encryptedPassword: _, ...kept } = JSON.parse(

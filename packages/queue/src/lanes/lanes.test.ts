@@ -73,7 +73,7 @@ test("while live archives wait, the bulk lane gets its share in bytes: no less a
   const share = units("bulk") / (units("bulk") + units("live"))
   expect(share).toBeGreaterThan(0.18)
   expect(share).toBeLessThanOrEqual(0.2)
-  // It gets them evenly, and not at the end.
+  // It gets its share evenly, and not only at the end.
   const first = order.slice(0, 40)
   expect(first.filter(({ payload }) => payload.lane === "bulk").length).toBeGreaterThanOrEqual(1)
 }, 60_000)
@@ -92,7 +92,7 @@ test("with a share of 0, no bulk archive begins while a live one waits", async (
   expect(lanesOf(await begun(60, { bulkShare: 0 }))).toEqual(Array(60).fill("live"))
 })
 
-test("a bulk lane in which nothing waits saves nothing up, and what it gets anyway is counted", async () => {
+test("a bulk lane in which nothing waits saves nothing up, and what it gets in other ways is counted", async () => {
   await enqueue(30, () => live())
   await begun(30, { bulkShare: 50 })
   expect(await creditOf()).toBeNull()

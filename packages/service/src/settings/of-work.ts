@@ -63,7 +63,7 @@ export const WORK_SETTINGS = {
     for: ["worker"],
     default: "5",
     meaning:
-      "how much of the work, by size, bulk archives get at least while live ones wait. With `0` they wait until no live archive does; what live ones leave is theirs in any case",
+      "the least share of the work, by size, that bulk archives get while live ones wait. With `0`, they get none while a live archive waits. They always get what live ones leave",
   },
   UNSEAL_TAIL: {
     for: ["worker", "cli"],
@@ -121,12 +121,12 @@ export const WORK_SETTINGS = {
     for: ["worker"],
     default: "1",
     meaning:
-      "whether this worker may be the one that feeds backfills into the queue. With `0` in all workers, backfills stand still",
+      "whether this worker may feed backfills into the queue; only one worker feeds at a time. With `0` in all workers, backfills stand still",
   },
   UNSEAL_BACKFILL_WINDOW: {
     for: ["worker"],
     default: "10000",
     meaning:
-      "archives of all backfills that may wait in the queue at once. Fewer wait if the workers need less than two minutes for them",
+      "how many archives of all backfills may wait in the queue at once. The limit is lower if workers would take more than two minutes for them",
   },
 } as const satisfies Record<string, SettingRow>
