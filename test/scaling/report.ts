@@ -67,7 +67,9 @@ function page({ samples, recorded, exitCodes, handedBack, ...rest }: Outcome, si
 How many workers you need depends on bytes, not on archives. KEDA or an HPA starts and stops workers by two numbers:
 
 - **Backlog**: the bytes of the archives that wait or run, as their callbacks announce them (\`unseal_queue_backlog_bytes\`). One worker for each 30 GB. Archives that wait for a missing object or for a suspended store don't count, because no worker would help them. While the queue is paused, no archive counts as waiting.
-- **Age**: how long the oldest archive has waited (\`unseal_queue_oldest_seconds\`). One worker for each minute. This covers many tiny archives, and sizes that are announced wrongly.
+- **Age**: how long the oldest live archive has waited (\`unseal_queue_oldest_seconds\`). One worker for each minute. This covers many tiny archives, and sizes that are announced wrongly.
+
+Archives in the bulk lane count with their bytes, so a backfill starts workers like any backlog. Their age does not count: they wait for live archives, for days if need be. For a backfill that starts no workers, subtract \`unseal_queue_lane_bytes{lane="bulk"}\` in the query. This was not tried on a cluster.
 
 The larger number counts. A worker that is stopped hands its archives back within 5 s, and no attempt is used. So scaling in fails no archive.
 
