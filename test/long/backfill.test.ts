@@ -5,10 +5,9 @@ import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { openStore } from "@unseal/archive/store/open"
-import { readManifest } from "@unseal/operations/backfill/manifest"
-import { countOutcomes } from "@unseal/operations/backfill/outcomes"
+import { countOutcomes, type LineOutcome } from "@unseal/operations/backfill/outcomes"
 import { readReport } from "@unseal/operations/backfill/report"
-import { startBackfill } from "@unseal/operations/backfill/start"
+import { type Started, startBackfill } from "@unseal/operations/backfill/start"
 import { readState } from "@unseal/operations/backfill/state"
 import { createConsumer } from "@unseal/queue/run/consumer"
 import { Redis } from "ioredis"
@@ -18,11 +17,12 @@ import { startRedis } from "../harness/redis/redis.ts"
 
 const LINES = 10_000
 const never = new AbortController().signal
-/** Where each of ten feeders in a row dies: early and late passages. The last one lives. */
+/** Where a feeder of each backfill dies, late enough that others of its lines are under way. */
 const POINTS = [
-  ...["looked:1", "looked:700", "enqueued:1", "enqueued:900", "confirmed:300", "confirmed:2500"],
-  ...["settling:1", "settled:1", "state-written:2", "settling:2", ""],
+  ...["looked:1", "looked:700", "enqueued:1", "enqueued:900", "confirmed:300"],
+  ...["settling:1", "settled:1", "state-written:2", "settling:2", "ended:1"],
 ]
+const LINES_EACH = LINES / POINTS.length
 
 test("10,000 archives, with feeders that die at each step and a Redis that forgets, are committed once each", async () => {
   await using ends = new AsyncDisposableStack()
@@ -67,42 +67,40 @@ test("10,000 archives, with feeders that die at each step and a Redis that forge
     ...{ connection: client, queue: "unseal", isProject: () => true },
     openHome: async () => store,
   }
-  const given = async function* () {
-    yield* manifestOf(archives)
-  }
-  const options = { again: false, segmentLines: 2_000 }
-  const started = await startBackfill(access, given(), options, never)
-
-  let kills = 0
-  for (const point of POINTS) {
+  const feed = (point: string) => {
     const script = join(import.meta.dirname, "../harness/backfill/feeder-process.ts")
     const feeder = spawn(process.execPath, [script, redis.url, "unseal", directory, point], {
       stdio: ["ignore", "ignore", "inherit"],
     })
-    const gone = once(feeder, "exit")
-    const hasEnded = async () => (await readState(store, started.id, never)).endedAt !== undefined
-    if (point !== "") {
-      const [, signal] = await Promise.race([
-        gone,
-        expect
-          .poll(hasEnded, { timeout: 300_000, interval: 500 })
-          .toBe(true)
-          .then(() => [0, "ended"]),
-      ])
-      kills += Number(signal === "SIGKILL")
-    } else await expect.poll(hasEnded, { timeout: 300_000, interval: 200 }).toBe(true)
-    feeder.kill("SIGKILL")
-    await gone
+    return { feeder, gone: once(feeder, "exit", { signal: AbortSignal.timeout(300_000) }) }
   }
+  const starts: Started[] = []
+  for (const [index, point] of POINTS.entries()) {
+    const lines = manifestOf(archives.slice(index * LINES_EACH, (index + 1) * LINES_EACH))
+    const given = async function* () {
+      yield* lines
+    }
+    starts.push(await startBackfill(access, given(), { again: false, segmentLines: 200 }, never))
+    // It also goes on with what the ones before it have left.
+    const [, signal] = await feed(point).gone
+    expect(signal, point).toBe("SIGKILL")
+  }
+  const { feeder, gone } = feed("")
+  const ended = async ({ id }: Started) => (await readState(store, id, never)).endedAt !== undefined
+  for (const started of starts)
+    await expect.poll(() => ended(started), { timeout: 300_000, interval: 200 }).toBe(true)
+  feeder.kill("SIGKILL")
+  await gone
 
-  expect(kills).toBe(POINTS.length - 1)
   expect(isEmptied).toBe(true)
   expect(commits.size).toBe(LINES)
   expect([...commits.values()].filter((count) => count !== 1)).toEqual([])
   expect(await readdir(join(directory, "100001"))).toHaveLength(LINES)
-  const manifest = (await readManifest(store, started.id, never))!
-  const place = { id: started.id, home: "100001", store }
-  const report = await Array.fromAsync(readReport(access, place, manifest, never))
+  const report: LineOutcome[] = []
+  for (const { id, manifest } of starts)
+    report.push(
+      ...(await Array.fromAsync(readReport(access, { id, home: "100001", store }, manifest, never))),
+    )
   expect(report.map(({ archiveId }) => archiveId)).toEqual(archives.map(({ archiveId }) => archiveId))
   const { committed, done } = countOutcomes(report)
   expect(committed + done).toBe(LINES)
