@@ -211,7 +211,9 @@ withFilter(queue.command("redrive"))
     "--committed <ids...>",
     "archives that were committed, as new jobs; the vendor is asked for their passwords",
   )
-  .addOption(laneOption("the lane that they go into; default: the one that each had, live for --committed"))
+  .addOption(
+    laneOption("the lane that they go into; default: the lane that each one had, and live with --committed"),
+  )
   .option("--dry-run", "only say which")
   .action(async (options) => (await import("./queue/redrive.ts")).redriveCommand(options, signal))
 

@@ -117,7 +117,7 @@ test("enqueues what is neither done nor in the queue, and reports the state of t
   expect(it.closed).toEqual(["s3://7", "s3://7", "s3://7"])
 })
 
-test("enqueues into the lane that is named, and leaves what is in the queue in its own", async () => {
+test("enqueues into the given lane, and leaves archives that are in the queue in theirs", async () => {
   const [first, second] = [archive(), archive()]
   const it = world({ "7": [first] })
   await run(it, ["7"], { lane: "bulk" })

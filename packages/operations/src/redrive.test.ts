@@ -40,7 +40,7 @@ test("each selected dead letter is in line under a new id, which is reported", a
   expect(JSON.stringify(told)).not.toContain("d3JhcHBl")
 })
 
-test("a redriven dead letter goes into the lane that is named", async () => {
+test("a redriven dead letter goes into the given lane", async () => {
   await give(2, "100001", HOUR_MS, CHANGED)
   const named = await Array.fromAsync(
     redrive(access(), { all: true }, { dryRun: false, lane: "bulk" }, never),

@@ -210,7 +210,7 @@ test("the accounts always balance, bytes included, while workers are killed, job
   expect(unbalanced).toEqual([])
   expect(uncounted).toEqual([])
   expect(looks).toBeGreaterThan(100)
-  // Both lanes were in it.
+  // Both lanes had jobs.
   expect(await client.hlen(`${turnsKey(queue)}:bulk`)).toBeGreaterThan(0)
   const { accepted, committed } = await accounts()
   expect(accepted).toBeGreaterThan(50)

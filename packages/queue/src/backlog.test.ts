@@ -84,7 +84,7 @@ test("bulk archives wait, run and end with their bytes, apart from live ones", a
   await expect.poll(counter).toBe(0)
   await consumer.close()
   expect(await current.client.hget(countersKey(current.name), "bulkBytes")).toBe("0")
-  // What a tool removed is put right once nothing waits.
+  // The counter of what a tool removed is corrected once nothing waits.
   await current.client.hset(countersKey(current.name), "bulkBytes", 7 * MIB)
   expect(await backlog()).toMatchObject({ waitingBytes: 0, waitingBulkBytes: 0 })
   expect(await current.client.hget(countersKey(current.name), "bulkBytes")).toBe("0")

@@ -11,7 +11,7 @@ export interface QueueStatus {
 }
 
 export interface LaneStatus {
-  /** Its part of the waiting jobs. What is at the head of all counts as live. */
+  /** The waiting jobs of the lane. Jobs at the head of all count as live. */
   readonly waiting: number
   /** The time since the oldest of the next jobs in its line was added; 0 if none waits. */
   readonly oldestWaitingSeconds: number
@@ -38,7 +38,7 @@ export async function queueStatus(connection: RedisClient, queue: string): Promi
   }
 }
 
-/** What waits in `lane`. */
+/** The jobs that wait in `lane`. */
 export async function readLane(connection: RedisClient, queue: string, lane: Lane): Promise<LaneStatus> {
   const { min, max } = LANE_SCORES[lane]
   const [waiting, first, oldestWaitingSeconds] = await Promise.all([

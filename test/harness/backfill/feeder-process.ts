@@ -1,4 +1,4 @@
-/** A process that feeds backfills between directories, and kills itself where it is told to: `STEP:PASSAGE`, or "" for never. */
+/** A process that feeds backfills between directories, and kills itself at a given point: `STEP:PASSAGE`, or "" for never. */
 import { openStore } from "@unseal/archive/store/open"
 import { startFeeding } from "@unseal/operations/backfill/feeding"
 import { createProducer } from "@unseal/queue/enqueue/producer"

@@ -105,7 +105,7 @@ export const manifestOf = (archives: readonly Omit<ManifestLine, "line">[]): Giv
 const destinationKeyOf = (archive: { projectId: string; archiveId: string }) =>
   `${archive.projectId}/${archive.archiveId}/archive.ts`
 
-/** Projects with a store each, one queue, and whoever feeds it. */
+/** Projects with a store each, one queue, and the processes that feed it. */
 export interface BackfillWorld {
   readonly stores: ReadonlyMap<string, MemoryStore>
   /** How often each archive was committed. */
@@ -222,7 +222,7 @@ export function createBackfillWorld(
   return world
 }
 
-/** The record of a commit that the fleet plays. */
+/** The record of a commit of the simulated fleet. */
 export const recordOf = ({ projectId, archiveId, size = 0 }: JobPayload, key: string) => ({
   ...{ version: 1, projectId, archiveId, crc32: "00000000", attempts: 1, unsealVersion: "0" },
   source: { key, size, etag: "s" },

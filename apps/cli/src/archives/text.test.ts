@@ -40,7 +40,7 @@ test("a running job: since when, where, and its progress", () => {
   expect(told).toMatch(/^next {11}nothing to do: a worker is decrypting it$/m)
 })
 
-test("a bulk job says so, since it waits for live ones", () => {
+test("a bulk job is shown as bulk, because it waits for live ones", () => {
   expect(text({ ahead: 7, lane: "bulk" })).toMatch(
     /^ {15}job \S+, added .*, 1 attempt so far, in the bulk lane$/m,
   )

@@ -77,7 +77,7 @@ test("an archive counts once in the time from its callback to its end: committed
   // A callback again, long after: nothing was done for it.
   report({ kind: "committed", result: { ...result, outcome: "already-committed" } }, { starts: 1 })
   for (const kind of ["handed-back", "lock-lost", "held"] as const) report({ kind })
-  // A bulk archive, whose wait would hide how live ones fare.
+  // A bulk archive, whose long wait would hide the waits of live ones.
   const bulk = { version: 1, projectId: "100001", archiveId: "a1", lane: "bulk" } as unknown as JobPayload
   report({ kind: "committed", result }, { payload: bulk })
   report({ kind: "dead-letter", code: "ERR_NOT_MPEG_TS", reason: "r" }, { payload: bulk })

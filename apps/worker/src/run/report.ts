@@ -39,7 +39,7 @@ export function createReport(
     const project = payload?.projectId ?? "unknown"
     const seconds = durationMs / 1_000
     const { projectId, archiveId } = payload ?? {}
-    // How long a bulk archive waits says nothing: it waits for live ones, and its callback may be years old.
+    // A bulk archive's wait says nothing: it waits for live ones, and its callback may be years old.
     const isLive = laneOf(payload ?? {}) === "live"
     const line = { jobId, projectId, archiveId, attempt, seconds, traceId: traceIdOf(payload) }
     const exported = exportedIdOf(payload)

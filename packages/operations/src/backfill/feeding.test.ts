@@ -51,7 +51,7 @@ test.each(
   (["looked", "enqueued", "confirmed", "settling", "settled", "state-written", "ended"] as const).flatMap(
     (step) => (step === "ended" ? [1] : [1, 2]).map((passage) => [step, passage] as const),
   ),
-)("a feeder that dies at %s, passage %i, costs nothing: the next one goes on", async (step, passage) => {
+)("a feeder that dies at %s, passage %i, costs nothing: the next one continues", async (step, passage) => {
   const all = archives(50)
   const started = await world.start(manifestOf(all))
   let passages = 0
@@ -102,7 +102,7 @@ test("a stored segment that was replaced halts the backfill, and nothing of it i
     .toContainEqual(expect.stringMatching(/lines.*have the SHA-256 [0-9a-f]{64}: it was replaced/))
   await expect.poll(() => world.commits.size, SOON).toBe(20)
   store.objects.set(second!, kept)
-  // An order is heard at once, though the backfill rests.
+  // An order takes effect at once, even though the backfill rests.
   await order(access(), placeOf(started), { command: "resume" }, never)
   await ended(started)
   await expectAllDone(started, all)
@@ -128,7 +128,7 @@ test.each([
   expect(await world.start(manifestOf(archives(1)))).toMatchObject({ outcome: "started" })
 })
 
-test("another manifest under the id is told by its digests", async () => {
+test("another manifest under the id is recognised by its digests", async () => {
   const [one, other] = [
     await world.start(manifestOf(archives(5))),
     await world.start(manifestOf(archives(5))),
@@ -161,7 +161,7 @@ test("a home that is full holds the backfill up, and it goes on when there is ro
   await expectAllDone(started, all)
 })
 
-test("a project whose destination refuses waits, the others go on, and no line is given up", async () => {
+test("if a project's destination refuses, the project waits, the others go on, and no line is given up", async () => {
   const [held, free] = [archives(25, "100002"), archives(25, "100001")]
   const all = held.flatMap((one, index) => [one, free[index]!])
   const started = await world.start(manifestOf(all), { home: "100001" })
@@ -176,13 +176,13 @@ test("a project whose destination refuses waits, the others go on, and no line i
   await expectAllDone(started, all)
 })
 
-test("two that feed at once commit nothing twice", async () => {
+test("two feeders at once commit nothing twice", async () => {
   const all = archives(60)
   const started = await world.start(manifestOf(all))
   world.feed()
   const other = createBackfillWorld({ url: current.redis.url, name: current.name }, [])
   try {
-    // Without a common lease, as if one had been stopped and had not noticed.
+    // They have no common lease, as if one had been frozen and had not noticed.
     const { client } = current
     const stolen = setInterval(() => void client.del(`{${current.name}}:backfills:feeder`), 10)
     world.feed()
@@ -211,7 +211,7 @@ test("two starts of one manifest at once are one backfill; and so is a start aft
   expect((await world.report(again)).map(({ outcome }) => outcome)).toEqual(all.map(() => "done"))
 })
 
-test("several backfills at once, with callbacks for their archives and for others", async () => {
+test("several backfills run at once, with callbacks for their archives and for others", async () => {
   const manifests = [archives(40), archives(40, "100002"), archives(40)]
   const starts = await Promise.all(manifests.map((all) => world.start(manifestOf(all))))
   world.feed()
@@ -230,7 +230,7 @@ test("several backfills at once, with callbacks for their archives and for other
     )
 })
 
-test("each outcome is told by its line: done before, committed, dead letter, discarded, refused", async () => {
+test("each line has its outcome: done before, committed, dead letter, discarded, refused", async () => {
   const [before, committed, dead, discarded] = archives(4)
   world.work(async ({ archiveId }) => {
     if (archiveId === dead!.archiveId || archiveId === discarded!.archiveId)
@@ -274,7 +274,7 @@ test("each outcome is told by its line: done before, committed, dead letter, dis
   expect(report[3]!.reason).toBe('ERR_NO_MATCHING_KEY: no key fits, "really"')
 })
 
-test("an archive whose record disappears again and again is given up, and no other is", async () => {
+test("an archive whose record disappears again and again is given up, but no other", async () => {
   const all = archives(3)
   const [lost] = all
   const started = await world.start(manifestOf(all))
@@ -291,7 +291,7 @@ test("an archive whose record disappears again and again is given up, and no oth
   expect(report[0]!.reason).toBe("its job was completed 3 times, and the destination has no record of it")
 })
 
-test("pause, resume and cancel take effect while it runs; what is cancelled is in the report", async () => {
+test("pause, resume and cancel take effect while it runs; cancelled lines are in the report", async () => {
   const all = archives(60)
   const started = await world.start(manifestOf(all), { pace: { archivesPerSecond: 20 } })
   world.feed()
@@ -315,7 +315,7 @@ test("pause, resume and cancel take effect while it runs; what is cancelled is i
   expect(count("committed") + count("cancelled")).toBe(60)
 })
 
-test("a rate that is raised while it runs holds from then on", async () => {
+test("a rate that is raised while it runs takes effect at once", async () => {
   const all = archives(40)
   const started = await world.start(manifestOf(all), { pace: { archivesPerSecond: 0.01 } })
   world.feed()

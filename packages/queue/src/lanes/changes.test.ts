@@ -100,7 +100,7 @@ test("a delayed bulk job that becomes live returns to the live line, and a runni
   expect(await bulkBytes()).toBe(0)
 })
 
-test("a bulk archive whose object is missing is given up after a quarter of an hour, and a live one is not", async () => {
+test("a bulk archive whose object is missing is given up after a quarter of an hour, but a live one is not", async () => {
   const MINUTE_MS = 60_000
   const [late, young] = await enqueue(2, () => bulk())
   const [callback] = await enqueue(1, () => live())

@@ -78,7 +78,7 @@ export type Ending<Result extends RunResult = RunResult> =
   /** Another worker has the job. */
   | { readonly kind: "lock-lost" }
 
-/** A bulk archive is years old: nobody is uploading its object just now. A store that lists late has this long. */
+/** A bulk archive is years old, so nobody is uploading its object now. This time is for a store that shows objects late. */
 export const BULK_OBJECT_WAIT_MS = 15 * 60_000
 /** A bulk restore from S3's deepest class takes 48 h. */
 export const ARCHIVED_WAIT_MS = 72 * 3_600_000
