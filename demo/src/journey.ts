@@ -77,8 +77,11 @@ export async function travel(system: System, decrypted: (count: number) => Promi
   return { archives: 10, keys }
 }
 
-/** Runs `unseal ARGS` against the system, and shows it with its last line of output. Throws if it fails. `with` adds settings. */
-function commandsFor(system: System) {
+/**
+ * Runs `unseal ARGS` against the system, and shows it with its last lines of output. Throws if it fails. `with` adds settings;
+ * `quietly` shows nothing, and resolves to what it prints.
+ */
+export function commandsFor(system: System) {
   const env = {
     ...system.env,
     UNSEAL_PROJECT_ID: PROJECT_ID,
@@ -88,18 +91,26 @@ function commandsFor(system: System) {
     UNSEAL_API_SECRET: API_SECRET,
     UNSEAL_API_URL: `http://127.0.0.1:${system.simulator.ports.rest}`,
   }
-  const run =
+  const shown = (args: readonly string[]) =>
+    args.map((arg) => (arg.startsWith("/") ? basename(arg) : arg)).join(" ")
+  async function run(args: readonly string[], more: Readonly<Record<string, string>>) {
+    const { code, stdout, stderr } = await runCli([...args], { env: { ...env, ...more } })
+    if (code !== 0) throw new Error(`unseal ${shown(args)} ended with ${code}:\n${stdout}${stderr}`)
+    return { stdout: stdout.toString(), stderr: stderr.toString() }
+  }
+  const showing =
     (more: Readonly<Record<string, string>>) =>
     async (...args: string[]): Promise<void> => {
-      const { code, stdout, stderr } = await runCli(args, { env: { ...env, ...more } })
-      const shown = args.map((arg) => (arg.startsWith("/") ? basename(arg) : arg)).join(" ")
-      if (code !== 0) throw new Error(`unseal ${shown} ended with ${code}:\n${stdout}${stderr}`)
-      process.stdout.write(`  $ unseal ${shown}\n`)
+      const { stdout, stderr } = await run(args, more)
+      process.stdout.write(`  $ unseal ${shown(args)}\n`)
       const said = `${stdout}${stderr}`.trim().split("\n")
       for (const line of said.slice(-3))
         process.stdout.write(`    ${dim(line.replaceAll(`${dirname(dirname(system.keyFile))}/`, ""))}\n`)
     }
-  return Object.assign(run({}), { with: run })
+  return Object.assign(showing({}), {
+    with: showing,
+    quietly: async (...args: string[]): Promise<string> => (await run(args, {})).stdout,
+  })
 }
 
 const wasAccepted = (callbacks: readonly { status: string; outcome: string }[]): boolean =>

@@ -15,6 +15,8 @@ export interface DemoOptions {
   readonly quirk: readonly QuirkName[] | "all"
   /** Leaves out of the store URLs the parameters that a store demands. */
   readonly plainUrls?: true
+  /** How many archives of earlier years to backfill, instead of the journey. */
+  readonly backfill?: number
   /** Whether to show rotation and recovery too. */
   readonly journey: boolean
 }
@@ -43,6 +45,12 @@ export function readOptions(argv: readonly string[]): DemoOptions {
       "--no-journey",
       "leave out the new certificate and the Redis that forgets (only --store s3 shows them)",
     )
+    .addOption(
+      new Option(
+        "--backfill <count>",
+        "instead of that: backfill so many archives of earlier years, with others recorded meanwhile",
+      ).argParser(wholeNumber),
+    )
     .option("--policies", "let nobody do more on the S3 server than docs/permissions.md prints")
     .option("--keep", "leave everything running at the end, until Ctrl-C")
     .parse(argv)
@@ -51,6 +59,8 @@ export function readOptions(argv: readonly string[]): DemoOptions {
     command.error(`error: --quirk is for --store s3, not ${options.store}`, { exitCode: 2 })
   if (options.policies && options.store !== "s3")
     command.error(`error: --policies is for --store s3, not ${options.store}`, { exitCode: 2 })
+  if (options.backfill !== undefined && (options.quirk.length > 0 || options.policies))
+    command.error("error: --backfill is not for --quirk or --policies", { exitCode: 2 })
   return options
 }
 

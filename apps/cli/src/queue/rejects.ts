@@ -1,4 +1,4 @@
-import { type FileHandle, open } from "node:fs/promises"
+import { type FileHandle, open, unlink } from "node:fs/promises"
 import type { SubmittedLine } from "@unseal/operations/submission/read"
 import { UsageError } from "../terminal/exit.ts"
 
@@ -10,6 +10,7 @@ export class Rejects {
   readonly #path: string
   readonly #file: FileHandle
   #header: string | undefined
+  #isEmpty = true
 
   private constructor(path: string, file: FileHandle) {
     this.#path = path
@@ -31,6 +32,7 @@ export class Rejects {
   }
 
   async add({ file, line, text, header }: SubmittedLine, reason: string): Promise<void> {
+    this.#isEmpty = false
     const lines = [`# ${file}, line ${line}: ${reason}`]
     if (header !== undefined && header !== this.#header) lines.push(header)
     this.#header = header ?? this.#header
@@ -40,10 +42,10 @@ export class Rejects {
     await this.#written(() => this.#file.write(`${lines.join("\n")}\n`))
   }
 
-  /** Resolves when everything is on the disk. */
+  /** Resolves when everything is on the disk. Removes the file if nothing was refused. */
   async close(): Promise<void> {
     try {
-      await this.#written(() => this.#file.sync())
+      await this.#written(() => (this.#isEmpty ? unlink(this.#path) : this.#file.sync()))
     } finally {
       await this.#file.close()
     }

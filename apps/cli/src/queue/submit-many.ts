@@ -1,4 +1,5 @@
 /** `unseal submit` with files, folders, and lines of any form: prints what packages/operations does with them. */
+import "@unseal/service/v8-flags"
 import { counted } from "@unseal/archive/counted"
 import { readSubmission, type SubmittedLine } from "@unseal/operations/submission/read"
 import { SubmissionError } from "@unseal/operations/submission/submission-error"

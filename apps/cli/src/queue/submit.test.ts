@@ -194,6 +194,9 @@ test("refused lines go to a file that only its owner may read, which is correcte
   const second = await run([mended])
   expect(second).toMatchObject({ code: 0, stderr: "" })
   expect(counts(second)).toMatchObject({ enqueued: 4, refused: 0 })
+  const none = join(folder, "none.txt")
+  expect(await run([mended], { rejects: none })).toMatchObject({ code: 0 })
+  await expect(stat(none)).rejects.toMatchObject({ code: "ENOENT" })
   expect(await run([one], { rejects })).toMatchObject({
     error: { name: "UsageError", message: expect.stringContaining("exists already, and is not replaced") },
   })
