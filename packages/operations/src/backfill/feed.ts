@@ -66,6 +66,7 @@ export async function openFeed(
   const { connection, queue, producer, step = async () => {} } = dependencies
   const { id, home, manifest } = backfill
   const startedAt = Date.parse(manifest.startedAt)
+  const meanBytes = manifest.sized === 0 ? 0 : manifest.bytes / manifest.sized
   const segments = await createSegments(home, id, manifest, step, signal)
   const allowance = createAllowance()
   const blocks = createBlocks()
@@ -87,7 +88,7 @@ export async function openFeed(
     while (now() < endsAt && dependencies.isHeld()) {
       signal.throwIfAborted()
       allowance.refill(standing.pace, now())
-      window = windowOf(most, fed.drainedPerSecond(), standing.pace)
+      window = windowOf(most, fed.drainedPerSecond(), standing.pace, meanBytes)
       let left = capacity()
       const mayFeed = () => standing.isCancelled || (left > 0 && allowance.isOpen)
       if (!mayFeed()) return

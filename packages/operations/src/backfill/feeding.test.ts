@@ -88,6 +88,24 @@ test("Redis loses everything half-way: the backfill is found at its home, and no
   await expectAllDone(started, all)
 })
 
+test("Redis loses everything right after the homes were searched: they are searched again", async () => {
+  const all = archives(30)
+  const started = await world.start(manifestOf(all))
+  let turns = 0
+  world.feed({
+    observe: {
+      ...{ began() {}, ended() {}, halted() {} },
+      turned(shown) {
+        if (shown.length > 0 && ++turns === 1) void current.client.flushall()
+      },
+    },
+  })
+  await expect.poll(() => turns, SOON).toBeGreaterThan(1)
+  world.work()
+  await ended(started)
+  await expectAllDone(started, all)
+})
+
 test("a stored segment that was replaced halts the backfill, and nothing of it is fed, until it is put back", async () => {
   const all = archives(40)
   const started = await world.start(manifestOf(all))

@@ -91,6 +91,7 @@ export function startFeeding(options: FeedingOptions): Feeding {
   const inHand = new Map<string, InHand>()
   /** The homes that were searched since Redis was last empty. */
   const searched = new Set<string>()
+  const found = new Set<string>()
   let searchNotBefore = performance.now() + (options.searchAfterMs ?? 20_000)
 
   function drop(id: string): void {
@@ -107,8 +108,10 @@ export function startFeeding(options: FeedingOptions): Feeding {
       for (let projectId = left[next++]; projectId !== undefined; projectId = left[next++]) {
         const home = await options.openHome(projectId)
         try {
-          for (const id of await searchHome(home.store, signal))
+          for (const id of await searchHome(home.store, signal)) {
             await registerBackfill(connection, queue, { id, home: projectId, orders: 0 })
+            found.add(id)
+          }
           searched.add(projectId)
         } finally {
           home.release()
@@ -118,7 +121,13 @@ export function startFeeding(options: FeedingOptions): Feeding {
     const ended = await Promise.allSettled(Array.from({ length: SEARCHED_AT_ONCE }, worker))
     signal.throwIfAborted()
     const failed = ended.find((one) => one.status === "rejected")
-    if (failed === undefined) return noteSearched(connection, queue)
+    if (failed === undefined) {
+      await noteSearched(connection, queue, [...found])
+      // Redis may lose that at any moment. Then all homes are searched once more.
+      searched.clear()
+      found.clear()
+      return
+    }
     searchNotBefore = performance.now() + SEARCH_AGAIN_MS
     observe.halted(null, failed.reason)
   }
@@ -166,8 +175,7 @@ export function startFeeding(options: FeedingOptions): Feeding {
 
   async function turnAll(): Promise<void> {
     const { backfills, wereSearched } = await readBackfills(connection, queue)
-    if (wereSearched) searched.clear()
-    else await search()
+    if (!wereSearched) await search()
     const ids = new Set(backfills.map(({ id }) => id))
     for (const id of [...inHand.keys()]) if (!ids.has(id)) drop(id)
     for (const backfill of backfills) {

@@ -65,6 +65,11 @@ test.each([
   ["a small setting", 5, 50, {}, 5],
   ["what a rate allows in ten seconds", 10_000, 50, { archivesPerSecond: 5 }, 50],
   ["at least one", 10_000, 50, { archivesPerSecond: 0.001 }, 1],
+  ["what a rate of bytes allows of archives of 1 MB", 10_000, 50, { bytesPerSecond: 5e6 }, 50],
 ] as const)("the window is %s", (_, most, drained, pace, window) => {
-  expect(windowOf(most, drained, pace)).toBe(window)
+  expect(windowOf(most, drained, pace, 1e6)).toBe(window)
+})
+
+test("a rate of bytes limits no window while no size is known", () => {
+  expect(windowOf(10_000, 50, { bytesPerSecond: 1 })).toBe(6_000)
 })

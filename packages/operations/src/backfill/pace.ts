@@ -52,12 +52,16 @@ export function isWithinHours({ hours, zone = "UTC" }: Pace, now: Date): boolean
 const hourIn = (zone: string, now: Date): number =>
   Number(new Intl.DateTimeFormat("en-GB", { timeZone: zone, hour: "2-digit", hourCycle: "h23" }).format(now))
 
-/** How many archives may wait in the queue, so that an order takes effect soon, and that workers always have something to do. */
-export function windowOf(most: number, drainedPerSecond: number, { archivesPerSecond }: Pace): number {
+/**
+ * How many archives may wait in the queue, so that an order takes effect soon, and that workers always have something to do.
+ * `meanBytes` is the mean size of an archive; 0 if it is not known.
+ */
+export function windowOf(most: number, drainedPerSecond: number, pace: Pace, meanBytes = 0): number {
+  const { archivesPerSecond = Number.POSITIVE_INFINITY, bytesPerSecond = Number.POSITIVE_INFINITY } = pace
   const soon = Math.max(100, Math.ceil(drainedPerSecond * 120))
-  const paced =
-    archivesPerSecond === undefined
-      ? Number.POSITIVE_INFINITY
-      : Math.max(1, Math.ceil(archivesPerSecond * 10))
-  return Math.min(most, soon, paced)
+  const perSecond = Math.min(
+    archivesPerSecond,
+    meanBytes > 0 ? bytesPerSecond / meanBytes : archivesPerSecond,
+  )
+  return Math.min(most, soon, Math.max(1, Math.ceil(perSecond * 10)))
 }

@@ -54,9 +54,21 @@ export async function readBackfills(
   return { backfills, wereSearched: searched !== undefined }
 }
 
-/** Notes that the backfills at all homes are in the registry. */
-export async function noteSearched(connection: RedisClient, queue: string): Promise<void> {
-  await connection.hset(backfillsKey(queue), SEARCHED, "1")
+/** KEYS: registry. ARGV: the field, ids. Returns 0 if one of these is not there: then Redis has just lost it. */
+const NOTE_SEARCHED = `
+for i = 2, #ARGV do
+  if redis.call("HEXISTS", KEYS[1], ARGV[i]) == 0 then return 0 end
+end
+redis.call("HSET", KEYS[1], ARGV[1], "1")
+return 1`
+
+/** Notes that the backfills of all homes, which are `ids`, are in the registry; nothing if one of them is not there any more. */
+export async function noteSearched(
+  connection: RedisClient,
+  queue: string,
+  ids: readonly string[],
+): Promise<void> {
+  await connection.eval(NOTE_SEARCHED, 1, backfillsKey(queue), SEARCHED, ...ids)
 }
 
 /** Keeps the progress of a backfill, as JSON. */
