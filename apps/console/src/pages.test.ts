@@ -213,8 +213,8 @@ describe("without Redis", () => {
   it("a page says so with 503, and works again when Redis is back", async () => {
     await page("/")
     const { client } = current
-    const down = { overview: client.multi }
-    client.multi = () => {
+    const down = { overview: client.eval }
+    client.eval = () => {
       throw new Error("Stream isn't writeable and enableOfflineQueue options is false")
     }
     try {
@@ -223,7 +223,7 @@ describe("without Redis", () => {
       expect(answer.headers.get("retry-after")).toBe("5")
       expect(await answer.text()).toContain("Redis does not answer")
     } finally {
-      client.multi = down.overview
+      client.eval = down.overview
     }
     await expect.poll(async () => (await app.get("/", app.as("rita"))).status, SOON).toBe(200)
   })

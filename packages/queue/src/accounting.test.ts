@@ -148,7 +148,7 @@ test("a job that was removed by hand is missing", async () => {
   expect(await accounts()).toEqual(balanced({ accepted: 1, missing: 1 }))
 })
 
-test("a full Redis counts nothing that it refuses", async () => {
+test("a full Redis counts nothing that it refuses, and its accounts can be read all the same", async () => {
   // Less than an empty server of any version needs.
   const small = await startRedis({ maxmemory: "100kb" })
   ends.push(() => small.close())
@@ -157,8 +157,6 @@ test("a full Redis counts nothing that it refuses", async () => {
   const refused = createProducer({ connection, queue })
   ends.push(() => refused.close())
   await expect(refused.enqueue(newPayload())).rejects.toThrow(/maxmemory|OOM/)
-  // A full Redis refuses transactions, so it can't be counted.
-  await connection.config("SET", "maxmemory", "0")
   expect(await readAccounts(connection, queue)).toEqual(balanced({}))
 })
 

@@ -17,6 +17,7 @@
 
 import { countersKey, queueKey } from "./names.ts"
 import type { RedisClient } from "./redis/client.ts"
+import { readTogether } from "./redis/read-together.ts"
 
 /** The result of `readAccounts`. The top of accounting.ts defines the words. */
 export interface Accounts {
@@ -35,18 +36,17 @@ export const COMPLETED_METRICS = { maxDataPoints: 24 * 60 }
 /** The current accounts. One round trip, whatever the queue's length. */
 export async function readAccounts(connection: RedisClient, queue: string): Promise<Accounts> {
   const key = (type: string) => queueKey(queue, type)
-  const reading = connection.multi()
-  reading.hget(countersKey(queue), "accepted")
-  reading.hget(countersKey(queue), "discarded")
-  reading.hget(key("metrics:completed"), "count")
-  reading.zcard(key("failed"))
-  for (const list of ["wait", "active", "paused"]) reading.llen(key(list))
-  for (const set of ["prioritized", "delayed"]) reading.zcard(key(set))
-  const answers = ((await reading.exec()) ?? []).map(([error, answer]) => {
-    if (error) throw error
-    return answer
-  })
-  const [accepted = 0, discarded = 0, committed = 0, deadLetters = 0, ...places] = answers.map(Number)
+  const [accepted = 0, discarded = 0, committed = 0, deadLetters = 0, ...places] = await readTogether(
+    connection,
+    [
+      ["hget", countersKey(queue), "accepted"],
+      ["hget", countersKey(queue), "discarded"],
+      ["hget", key("metrics:completed"), "count"],
+      ["zcard", key("failed")],
+      ...["wait", "active", "paused"].map((list) => ["llen", key(list)] as const),
+      ...["prioritized", "delayed"].map((set) => ["zcard", key(set)] as const),
+    ],
+  )
   const live = places.reduce((sum, count) => sum + count, 0)
   const missing = accepted - committed - deadLetters - live - discarded
   return { accepted, committed, deadLetters, live, discarded, missing }

@@ -238,14 +238,14 @@ describe("bull-board under the console", () => {
 
   it("answers 503 without Redis", async () => {
     const { client } = current
-    const { multi } = client
-    client.multi = () => {
+    const { eval: evaluate } = client
+    client.eval = () => {
       throw new Error("Stream isn't writeable and enableOfflineQueue options is false")
     }
     try {
       expect((await get("/board/api/queues")).status).toBe(503)
     } finally {
-      client.multi = multi
+      client.eval = evaluate
     }
     expect((await get("/board/api/queues")).status).toBe(200)
   })

@@ -4,6 +4,7 @@
  */
 import { heldKey, queueKey } from "../names.ts"
 import type { RedisClient } from "../redis/client.ts"
+import { readTogether } from "../redis/read-together.ts"
 import { codeOf, type FailureCode } from "../run/ending.ts"
 import { parseName, readStates } from "../suspension/state.ts"
 import { type ArchiveJob, readArchiveJobs } from "./archive-jobs.ts"
@@ -112,16 +113,14 @@ export async function countArchives(
   queue: string,
 ): Promise<Readonly<Record<ListedState, number>>> {
   const names = await suspendedNames(connection, queue)
-  const reading = connection.multi()
-  for (const list of ["wait", "paused", "active"]) reading.llen(queueKey(queue, list))
-  for (const set of ["prioritized", "delayed", "failed", "completed"]) reading.zcard(queueKey(queue, set))
-  for (const name of names) reading.zcard(heldKey(queue, name))
-  const answers = ((await reading.exec()) ?? []).map(([error, count]) => {
-    if (error) throw error
-    return Number(count)
-  })
   const [wait = 0, paused = 0, active = 0, prioritized = 0, delayed = 0, dead = 0, committed = 0, ...held] =
-    answers
+    await readTogether(connection, [
+      ...["wait", "paused", "active"].map((list) => ["llen", queueKey(queue, list)] as const),
+      ...["prioritized", "delayed", "failed", "completed"].map(
+        (set) => ["zcard", queueKey(queue, set)] as const,
+      ),
+      ...names.map((name) => ["zcard", heldKey(queue, name)] as const),
+    ])
   const suspended = held.reduce((sum, count) => sum + count, 0)
   return {
     ...{ waiting: wait + paused + prioritized, active, delayed: Math.max(0, delayed - suspended) },

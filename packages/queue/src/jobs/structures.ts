@@ -1,6 +1,7 @@
 /** BullMQ's own structures, a page at a time by rank: for whoever looks into the queue itself. */
 import { queueKey } from "../names.ts"
 import type { RedisClient } from "../redis/client.ts"
+import { readTogether } from "../redis/read-together.ts"
 import { type ArchiveJob, readArchiveJobs } from "./archive-jobs.ts"
 
 /** `wait`, `paused`, `prioritized` and `active` have the next job, or the longest running one, first. */
@@ -34,15 +35,10 @@ export async function countStructures(
   connection: RedisClient,
   queue: string,
 ): Promise<Readonly<Record<Structure, number>>> {
-  const reading = connection.multi()
-  for (const name of STRUCTURES) {
-    if (LISTS.has(name)) reading.llen(queueKey(queue, name))
-    else reading.zcard(queueKey(queue, name))
-  }
-  const counts = ((await reading.exec()) ?? []).map(([error, count]) => {
-    if (error) throw error
-    return Number(count)
-  })
+  const counts = await readTogether(
+    connection,
+    STRUCTURES.map((name) => [LISTS.has(name) ? "llen" : "zcard", queueKey(queue, name)] as const),
+  )
   return Object.fromEntries(STRUCTURES.map((name, index) => [name, counts[index] ?? 0])) as Record<
     Structure,
     number

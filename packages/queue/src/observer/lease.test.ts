@@ -4,6 +4,7 @@ import { useQueue } from "../../../../test/harness/queue.ts"
 import { observerKey } from "../names.ts"
 import { duplicate, type RedisClient } from "../redis/client.ts"
 import { createObserverLease, type ObserverLease, type ObserverLeaseOptions } from "./lease.ts"
+import { readQueueState } from "./queue-state.ts"
 
 const current = useQueue("lease")
 beforeEach(async () => void (await current.client.ping()))
@@ -33,6 +34,24 @@ test("among any number of contenders one holds the lease, and keeps it", async (
   await current.client.persist(observerKey(current.name))
   await poll(() => current.client.pttl(observerKey(current.name))).toBeGreaterThan(0)
   expect(await holders()).toEqual(first)
+})
+
+test("of a full Redis, somebody observes the queue, and can count it", async () => {
+  await current.client.config("SET", "maxmemory", "1")
+  try {
+    const lease = contend({ ttlMs: 1_000 })
+    await poll(() => lease.scraped()).toBe(true)
+    // Renewals work as well.
+    const endsAt = Date.now() + 2_000
+    while (Date.now() < endsAt) {
+      await sleep(100)
+      await lease.scraped()
+    }
+    expect(await lease.scraped()).toBe(true)
+    expect((await readQueueState(current.client, current.name)).jobs.waiting).toBe(0)
+  } finally {
+    await current.client.config("SET", "maxmemory", "0")
+  }
 })
 
 test("a holder that closes leaves the lease to the next that is scraped", async () => {

@@ -34,8 +34,11 @@ export interface ObserverLeaseOptions {
   readonly standBackMs?: number
 }
 
-/** KEYS: lease. ARGV: id, whether it is being scraped, milliseconds that the lease lasts, and until a holder counts as not scraped. */
-const CONTEND = `
+/**
+ * KEYS: lease. ARGV: id, whether it is being scraped, milliseconds that the lease lasts, and until a holder counts as not scraped.
+ * A full Redis runs it, too: it writes a few bytes, and a full queue is what everybody wants to see.
+ */
+const CONTEND = `#!lua flags=allow-oom
 local t = redis.call("TIME")
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local holder, scrapedAt = unpack(redis.call("HMGET", KEYS[1], "holder", "scrapedAt"))

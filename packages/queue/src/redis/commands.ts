@@ -30,18 +30,8 @@ export async function missingCommands(client: RedisClient, queue: string): Promi
   const missing = answers.flatMap(([error], index) =>
     error && isForbidden(error) ? [COMMANDS[index]![0]!] : [],
   )
-  // MULTI is answered like a transaction, as when the queue's accounts are read.
-  const inTransaction = await client
-    .multi()
-    .exists(key("v"))
-    .exec()
-    .then(
-      () => null,
-      (error: Error) => error,
-    )
-  if (inTransaction && isForbidden(inTransaction)) missing.push("multi")
   if (answers.some(([error]) => error && /^NOPERM.*key/i.test(error.message)))
-    return [`keys like ${queuePrefix(queue)}:*`, ...missing.filter((name) => name === "multi")]
+    return [`keys like ${queuePrefix(queue)}:*`]
   return missing
 }
 
