@@ -9,6 +9,7 @@ import { openStore } from "@unseal/archive/store/open"
 import { writeSmallObject } from "@unseal/archive/store/small-object"
 import { type BackfillFeed, openFeed } from "@unseal/operations/backfill/feed"
 import { type GivenLine, startBackfill } from "@unseal/operations/backfill/start"
+import { createJobPayload } from "@unseal/queue/jobs/job"
 import { queueStatus } from "@unseal/queue/status"
 import { afterAll, afterEach, beforeAll, expect, test, vi } from "vitest"
 import { type S3Server, startS3Server } from "../../apps/simulator/src/s3/http/server.ts"
@@ -112,6 +113,54 @@ test("archived objects are asked back a few at a time, and their archives enqueu
     // The next process goes on.
     feed = await open()
   }
+})
+
+test("a callback for an archive that is asked back frees its place for the next one", async () => {
+  const clock = clocks()
+  const ids = [randomUUID(), randomUUID()]
+  for (const archiveId of ids) {
+    await writeSmallObject(source, `${archiveId}.ts`, Buffer.alloc(752, 0x47), "video/mp2t", never)
+    server.archive("recordings", `${archiveId}.ts`, "GLACIER")
+  }
+  const payloads = ids.map((archiveId) => ({
+    ...{ projectId: "100001", archiveId, encryptedPassword: PASSWORD, status: "uploaded" },
+  }))
+  async function* lines(): AsyncGenerator<GivenLine> {
+    for (const [index, payload] of payloads.entries()) yield { line: index + 1, payload }
+  }
+  const { connection, queue } = { connection: current.client, queue: current.name }
+  const { id, manifest } = await startBackfill(
+    { connection, queue, isProject: () => true, openHome: async () => destination },
+    lines(),
+    { again: false, restore: { tier: "bulk", most: 1 } },
+    never,
+  )
+  const feed = await openFeed(
+    {
+      ...{ connection, queue, producer: current.producer, isHeld: () => true },
+      sidesOf: async ({ archiveId }) => ({
+        ...{ source, destination, sourceKeys: [`${archiveId}.ts`] },
+        ...{ destinationKey: `100001/${archiveId}.ts`, release() {} },
+      }),
+    },
+    { id, home: destination, manifest },
+    never,
+  )
+  const asked = () =>
+    payloads.filter(({ archiveId }) =>
+      server.operations.count("RestoreObject", ({ key }) => key === `${archiveId}.ts`),
+    )
+  for (let turns = 0; turns < 3; turns++) await feed.turn(1_000, 1)
+  const [first] = asked()
+  expect(asked()).toEqual([first])
+
+  const receivedAt = new Date().toISOString()
+  await current.producer.enqueue(createJobPayload({ ...first!, receivedAt, nonce: randomUUID() }))
+  for (let turns = 0; turns < 3; turns++) {
+    clock.pass(61_000)
+    await feed.turn(1_000, 1)
+  }
+  expect(asked()).toHaveLength(2)
 })
 
 test("a restore that is refused holds the project up with its reason, and nothing of it is given up", async () => {

@@ -18,7 +18,7 @@ import type { HomeStore } from "./objects.ts"
 import { NO_ORDERS, readOrders } from "./orders.ts"
 import type { OutcomeCounts } from "./outcomes.ts"
 import { createAllowance, isWithinHours, windowOf } from "./pace.ts"
-import { createRestorer, type Restorer } from "./restore.ts"
+import { createRestorer, type Restorer, type RestorerOptions } from "./restore.ts"
 import { type Candidate, createSegments, type LinePlace } from "./segments.ts"
 import { isDone } from "./skip.ts"
 import { createTempo } from "./tempo.ts"
@@ -131,11 +131,25 @@ export async function openFeed(
       queue,
       candidates.map(({ jobId }) => jobId),
     )
-    return candidates.flatMap((one, index) => {
+    const [settled, left]: [Candidate[], Candidate[]] = [[], []]
+    for (const [index, one] of candidates.entries()) {
       const job = jobs[index]!
-      if (fed.judge(one, job)) return []
-      return [job.state === "completed" ? { ...one, jobId: job.nextId } : one]
-    })
+      if (fed.judge(one, job)) settled.push(one)
+      else left.push(job.state === "completed" ? { ...one, jobId: job.nextId } : one)
+    }
+    for (const one of settled) await stopRestoring(one)
+    return left
+  }
+
+  const restorerOf = (options: RestorerOptions): Restorer => {
+    restorer ??= createRestorer(options, restoreNotes(connection, queue, id))
+    return restorer
+  }
+
+  /** Frees the place of a line's object among those that may be on their way. */
+  async function stopRestoring(one: Candidate): Promise<void> {
+    restoringUntil.delete(nameOf(one))
+    if (standing.restore !== null) await restorerOf(standing.restore).forget(one.line)
   }
 
   /** Settles a line by its record, or enqueues it. */
@@ -146,6 +160,7 @@ export async function openFeed(
       await step("looked")
       if (skip !== null) {
         fed.settleBy(one, skip)
+        await stopRestoring(one)
         return "settled"
       }
     }
@@ -154,8 +169,7 @@ export async function openFeed(
       return "settled"
     }
     if (standing.restore !== null) {
-      restorer ??= createRestorer(standing.restore, restoreNotes(connection, queue, id))
-      const there = await restorer.prepare(line, sides.source, sides.sourceKeys, signal)
+      const there = await restorerOf(standing.restore).prepare(line, sides.source, sides.sourceKeys, signal)
       if (there !== "ready") {
         segments.move(one, there === "waiting" ? "restoring" : "ready")
         restoringUntil.set(nameOf(one), performance.now() + RESTORE_LOOK_MS)
