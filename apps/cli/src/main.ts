@@ -4,7 +4,9 @@ import { Command, CommanderError, InvalidArgumentError, Option } from "commander
 import { addBackfillCommands } from "./backfill/command.ts"
 import { addCertificateCommands } from "./certificate/command.ts"
 import { env } from "./config.ts"
+import { addQueueCommands, addSubmitCommand, laneOption } from "./queue/command.ts"
 import { addStorageCommands } from "./storage/command.ts"
+import { wholeNumber } from "./terminal/count.ts"
 import { EXIT, explain, Interrupted, UsageError } from "./terminal/exit.ts"
 import { withVendor } from "./vendor-options.ts"
 
@@ -32,12 +34,6 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
 })
 const { signal } = interrupted
 
-const laneOption = (meaning: string) => new Option("--lane <lane>", meaning).choices(["live", "bulk"])
-
-function wholeNumber(text: string): number {
-  if (!/^[1-9]\d{0,8}$/.test(text)) throw new InvalidArgumentError("must be a whole number, 1 or more")
-  return Number(text)
-}
 function percent(text: string): number {
   const value = /^\d{1,3}$/.test(text) ? Number(text) : Number.NaN
   if (!(value <= 100)) throw new InvalidArgumentError("must be a whole number from 0 to 100")
@@ -98,26 +94,7 @@ withPassword(program.command("inspect"))
   .description("show what a password holds and which key opens it, but never the key")
   .action(async (options) => (await import("./archives/inspect.ts")).inspectCommand(options, signal))
 
-program
-  .command("submit")
-  .description("enqueue archives by their callbacks: one, or any number in files and folders")
-  .argument(
-    "<files...>",
-    "callbacks in JSON (one, an array, one a line, lines of a log) or CSV (archiveId,projectId,password[,key,size,sha256sum]), or a gzip of either; folders; - for standard input",
-  )
-  .option("--project <id>", "only this project; callbacks that name no project belong to it")
-  .addOption(
-    new Option(
-      "--lane <lane>",
-      "default: live for a single callback, bulk for everything else; bulk archives wait behind all live ones",
-    ).choices(["live", "bulk"]),
-  )
-  .option("--dry-run", "only say what would happen to each line")
-  .option("--rejects <file>", "write refused lines to this new file, so that you can correct and submit them")
-  .option("--no-look", "don't check the destinations for archives that are done already")
-  .option("--again", "also enqueue a committed archive, as a new job; UNSEAL_EXISTING applies")
-  .option("--json", "print the result as JSON; for many callbacks, one object a line, and the counts last")
-  .action(async (paths, options) => (await import("./queue/submit.ts")).submitCommand(paths, options, signal))
+addSubmitCommand(program, signal)
 
 addCertificateCommands(
   program.command("certificate").description("make, encode and check certificates and their keys"),
@@ -162,72 +139,7 @@ archives
   .option("--json", "print the result as JSON")
   .action(async (options) => (await import("./archives/reconcile.ts")).reconcileCommand(options, signal))
 
-const queue = program.command("queue").description("look after the queue")
-queue
-  .command("status")
-  .description("count the jobs by state, and account for every archive that was accepted")
-  .option("--check", "fail if an accepted archive is neither committed, a dead letter, live nor discarded")
-  .option("--json", "print the result as JSON")
-  .action(async (options) => (await import("./queue/status.ts")).queueStatusCommand(options, signal))
-
-queue
-  .command("pause")
-  .description("start no job until `unseal queue resume`; running jobs finish, new callbacks are kept")
-  .option("--json", "print the result as JSON")
-  .action(async (options) => (await import("./queue/suspensions.ts")).pauseCommand(options, signal))
-
-queue
-  .command("resume")
-  .description(
-    "end the pause, and the suspensions that hold archives back; whatever is still broken is suspended again",
-  )
-  .option("--project <id>", "only suspensions of this project")
-  .addOption(
-    new Option("--side <side>", "only suspensions of this side").choices([
-      "source",
-      "destination",
-      "keys",
-      "vendor",
-    ]),
-  )
-  .option("--json", "print the result as JSON")
-  .action(async (options) => (await import("./queue/suspensions.ts")).resumeCommand(options, signal))
-
-const withFilter = (command: Command) =>
-  command
-    .option("--code <code>", "only those with this error code")
-    .option("--project <id>", "only those of this project")
-    .option("--id <id>", "only the one with this job id, or of this archive")
-    .option("--older-than <time>", "only those that were given up at least this long ago: 90m, 72h")
-    .option("--json", "print the result as JSON")
-withFilter(queue.command("dead-letters"))
-  .description("list the jobs that were given up, newest first")
-  .addOption(new Option("--limit <count>", "list at most this many").default(100).argParser(wholeNumber))
-  .action(async (options) => (await import("./queue/dead-letters.ts")).deadLettersCommand(options, signal))
-withFilter(queue.command("redrive"))
-  .description("give dead letters a new life, with fresh counters")
-  .option("--all", "all of them")
-  .option(
-    "--committed <ids...>",
-    "archives that were committed, as new jobs; the vendor is asked for their passwords",
-  )
-  .addOption(
-    laneOption("the lane that they go into; default: the lane that each one had, and live with --committed"),
-  )
-  .option("--dry-run", "only say which")
-  .action(async (options) => (await import("./queue/redrive.ts")).redriveCommand(options, signal))
-
-queue
-  .command("discard")
-  .description(
-    "remove dead letters, count them as discarded, and keep reconcile from enqueueing them for 30 days",
-  )
-  .argument("<id...>", "ids of jobs or archives")
-  .requiredOption("--reason <text>", "why nobody will need them; part of the output")
-  .option("--json", "print the result as JSON")
-  .action(async (ids, options) =>
-    (await import("./queue/dead-letters.ts")).discardCommand(ids, options, signal),
-  )
+addQueueCommands(program.command("queue").description("look after the queue"), signal)
 
 program
   .command("janitor")

@@ -3,7 +3,7 @@
  */
 import { writeFile } from "node:fs/promises"
 import { join } from "node:path"
-import { readState } from "@unseal/operations/backfill/state"
+import { readState } from "@unseal/operations/backfill/home/state"
 import { PROJECT_ID } from "../../harness/system.ts"
 import type { Archive } from "../../harness/worker-system.ts"
 import { testWith } from "../../harness/worker-test.ts"

@@ -1,6 +1,6 @@
 /** A process that feeds backfills between directories, and kills itself at a given point: `STEP:PASSAGE`, or "" for never. */
 import { openStore } from "@unseal/archive/store/open"
-import { startFeeding } from "@unseal/operations/backfill/feeding"
+import { startFeeding } from "@unseal/operations/backfill/feed/feeding"
 import { createProducer } from "@unseal/queue/enqueue/producer"
 import { Redis } from "ioredis"
 import { poisoned } from "../poisoned.ts"

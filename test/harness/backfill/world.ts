@@ -3,10 +3,11 @@ import { createHash, randomUUID } from "node:crypto"
 import { type ErrorCode, UnsealError } from "@unseal/archive/errors"
 import { recordKeyOf } from "@unseal/archive/record/record"
 import type { ArchiveStore, StoredObject, WrittenPart } from "@unseal/archive/store/contract"
-import { type Feeding, type FeedingOptions, startFeeding } from "@unseal/operations/backfill/feeding"
-import type { ManifestLine } from "@unseal/operations/backfill/line"
-import { readManifest } from "@unseal/operations/backfill/manifest"
-import type { LineOutcome } from "@unseal/operations/backfill/outcomes"
+import { type Feeding, type FeedingOptions, startFeeding } from "@unseal/operations/backfill/feed/feeding"
+import type { ManifestLine } from "@unseal/operations/backfill/home/line"
+import { readManifest } from "@unseal/operations/backfill/home/manifest"
+import type { LineOutcome } from "@unseal/operations/backfill/home/outcomes"
+import { readState } from "@unseal/operations/backfill/home/state"
 import { readReport } from "@unseal/operations/backfill/report"
 import {
   type GivenLine,
@@ -14,7 +15,6 @@ import {
   type StartOptions,
   startBackfill,
 } from "@unseal/operations/backfill/start"
-import { readState } from "@unseal/operations/backfill/state"
 import { createProducer } from "@unseal/queue/enqueue/producer"
 import type { JobPayload } from "@unseal/queue/jobs/job"
 import type { RedisClient } from "@unseal/queue/redis/client"

@@ -1,5 +1,5 @@
 /** The options of `unseal backfill` for its pace and its hours. */
-import type { Pace } from "@unseal/operations/backfill/orders"
+import type { Pace } from "@unseal/operations/backfill/home/orders"
 import { UsageError } from "../terminal/exit.ts"
 
 export interface PaceOptions {

@@ -1,8 +1,8 @@
 /** The commands of `unseal backfill`, except `plan`. */
 import { once } from "node:events"
 import { counted } from "@unseal/archive/counted"
-import type { Order } from "@unseal/operations/backfill/orders"
-import { REPORT_HEADER, reportRow } from "@unseal/operations/backfill/outcomes"
+import type { Order } from "@unseal/operations/backfill/home/orders"
+import { REPORT_HEADER, reportRow } from "@unseal/operations/backfill/home/outcomes"
 import {
   type BackfillPlace,
   type BackfillStatus,

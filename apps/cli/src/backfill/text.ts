@@ -1,6 +1,6 @@
 /** A backfill for people. */
 import { counted } from "@unseal/archive/counted"
-import { OUTCOMES, type OutcomeCounts } from "@unseal/operations/backfill/outcomes"
+import { OUTCOMES, type OutcomeCounts } from "@unseal/operations/backfill/home/outcomes"
 import type { BackfillStatus } from "@unseal/operations/backfill/places"
 import { bytes } from "../terminal/progress.ts"
 import { describePace } from "./options.ts"

@@ -1,4 +1,4 @@
-import type { FedBackfill } from "@unseal/operations/backfill/feeding"
+import type { FedBackfill } from "@unseal/operations/backfill/feed/feeding"
 import { createGauge, type Registry } from "@unseal/service/metrics"
 
 const STATES = [

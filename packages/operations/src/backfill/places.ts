@@ -2,13 +2,13 @@
 import { readBackfills, readProgress, registerBackfill } from "@unseal/queue/backfill/registry"
 import type { RedisClient } from "@unseal/queue/redis/client"
 import { BackfillError } from "./backfill-error.ts"
-import type { FedBackfill } from "./feeding.ts"
-import { listHome } from "./home.ts"
-import { type Manifest, readManifest } from "./manifest.ts"
-import { type HomeStore, KEYS } from "./objects.ts"
-import { addOrder, NO_ORDERS, type Order, readOrders, type Standing } from "./orders.ts"
-import type { OutcomeCounts } from "./outcomes.ts"
-import { readState } from "./state.ts"
+import type { FedBackfill } from "./feed/feeding.ts"
+import { listHome } from "./home/home.ts"
+import { type Manifest, readManifest } from "./home/manifest.ts"
+import { type HomeStore, KEYS } from "./home/objects.ts"
+import { addOrder, NO_ORDERS, type Order, readOrders, type Standing } from "./home/orders.ts"
+import type { OutcomeCounts } from "./home/outcomes.ts"
+import { readState } from "./home/state.ts"
 
 export interface BackfillAccess {
   readonly connection: RedisClient

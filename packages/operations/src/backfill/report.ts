@@ -2,12 +2,12 @@
 import { readJobStates } from "@unseal/queue/backfill/job-states"
 import { jobIdOf } from "@unseal/queue/jobs/job"
 import type { RedisClient } from "@unseal/queue/redis/client"
-import { isRefused, type ManifestLine, type SegmentLine } from "./line.ts"
-import { type Manifest, readSegment } from "./manifest.ts"
-import { rowOf } from "./open-segment.ts"
-import type { LineOutcome } from "./outcomes.ts"
+import { rowOf } from "./feed/open-segment.ts"
+import { isRefused, type ManifestLine, type SegmentLine } from "./home/line.ts"
+import { type Manifest, readSegment } from "./home/manifest.ts"
+import type { LineOutcome } from "./home/outcomes.ts"
+import { readOutcomes, readState } from "./home/state.ts"
 import type { BackfillPlace } from "./places.ts"
-import { readOutcomes, readState } from "./state.ts"
 
 /**
  * The rows, in the order of the manifest. A settled segment's rows are those that were written when it was settled. In a segment

@@ -5,7 +5,7 @@
 import { registerBackfill } from "@unseal/queue/backfill/registry"
 import type { RedisClient } from "@unseal/queue/redis/client"
 import { BackfillError } from "./backfill-error.ts"
-import { addToHome } from "./home.ts"
+import { addToHome } from "./home/home.ts"
 import {
   digestOf,
   encodeLines,
@@ -13,7 +13,7 @@ import {
   type ManifestLine,
   manifestLineOf,
   type SegmentLine,
-} from "./line.ts"
+} from "./home/line.ts"
 import {
   backfillIdOf,
   type Manifest,
@@ -21,10 +21,10 @@ import {
   SEGMENT_CHARACTERS,
   SEGMENT_LINES,
   type Segment,
-} from "./manifest.ts"
-import { type HomeStore, KEYS, pack, replaceWhole, writeNew } from "./objects.ts"
-import { addOrder, NO_ORDERS, type Order, readOrders } from "./orders.ts"
-import { readState } from "./state.ts"
+} from "./home/manifest.ts"
+import { type HomeStore, KEYS, pack, replaceWhole, writeNew } from "./home/objects.ts"
+import { addOrder, NO_ORDERS, type Order, readOrders } from "./home/orders.ts"
+import { readState } from "./home/state.ts"
 
 /** A line of the input. */
 export type GivenLine =

@@ -1,11 +1,11 @@
 /** The segments of one backfill: which are settled, which are open, and the loaded lines. */
 import { jobIdOf } from "@unseal/queue/jobs/job"
-import { isRefused, type ManifestLine, type SegmentLine } from "./line.ts"
-import { type Manifest, readSegment } from "./manifest.ts"
-import type { HomeStore } from "./objects.ts"
+import { isRefused, type ManifestLine, type SegmentLine } from "../home/line.ts"
+import { type Manifest, readSegment } from "../home/manifest.ts"
+import type { HomeStore } from "../home/objects.ts"
+import { addOutcomes, OUTCOMES, type Outcome, type OutcomeCounts } from "../home/outcomes.ts"
+import { noteSettled, readOutcomes, readState, settleSegment, writeState } from "../home/state.ts"
 import { type Detail, type OpenSegment, openSegment, type Unsettled } from "./open-segment.ts"
-import { addOutcomes, OUTCOMES, type Outcome, type OutcomeCounts } from "./outcomes.ts"
-import { noteSettled, readOutcomes, readState, settleSegment, writeState } from "./state.ts"
 
 /** A line's place: its segment, counted from 1, and its index there. */
 export interface LinePlace {

@@ -1,6 +1,6 @@
 /** A segment in which some lines are not settled: the state of each line, in one byte each. */
-import { isRefused, type SegmentLine } from "./line.ts"
-import { type LineOutcome, noOutcomes, OUTCOMES, type Outcome, type OutcomeCounts } from "./outcomes.ts"
+import { isRefused, type SegmentLine } from "../home/line.ts"
+import { type LineOutcome, noOutcomes, OUTCOMES, type Outcome, type OutcomeCounts } from "../home/outcomes.ts"
 
 /** `pending`: to be looked at · `ready`: looked at, and not done · `restoring` · `fed`: in the queue. */
 const UNSETTLED = ["pending", "ready", "restoring", "fed"] as const

@@ -1,8 +1,8 @@
 /** Looks at the stores of many lines' projects, some at a time. */
 import { isUnsealError } from "@unseal/archive/errors"
 import type { ArchiveStore } from "@unseal/archive/store/contract"
+import type { ManifestLine } from "../home/line.ts"
 import type { Blocks } from "./blocks.ts"
-import type { ManifestLine } from "./line.ts"
 
 /** What a line needs of its project. */
 export interface LineSides {

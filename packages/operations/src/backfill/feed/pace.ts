@@ -1,5 +1,5 @@
 /** The pace and the hours at which a backfill may feed. */
-import type { Pace } from "./orders.ts"
+import type { Pace } from "../home/orders.ts"
 
 /** What a feeder may still feed at this moment. */
 export interface Allowance {

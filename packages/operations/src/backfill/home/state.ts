@@ -3,7 +3,7 @@
  * feeder asks for these where the state does not say so.
  */
 import { z } from "zod"
-import { BackfillError } from "./backfill-error.ts"
+import { BackfillError } from "../backfill-error.ts"
 import { type HomeStore, KEYS, pack, readWhole, replaceWhole, unpack, writeNew } from "./objects.ts"
 import {
   addOutcomes,

@@ -10,12 +10,12 @@ import {
   createBackfillWorld,
   manifestOf,
   never,
-} from "../../../../test/harness/backfill/world.ts"
-import { useQueue } from "../../../../test/harness/queue.ts"
-import { KEYS } from "./objects.ts"
-import { NO_ORDERS, readOrders } from "./orders.ts"
-import { order } from "./places.ts"
-import type { Started } from "./start.ts"
+} from "../../../../../test/harness/backfill/world.ts"
+import { useQueue } from "../../../../../test/harness/queue.ts"
+import { KEYS } from "../home/objects.ts"
+import { NO_ORDERS, readOrders } from "../home/orders.ts"
+import { order } from "../places.ts"
+import type { Started } from "../start.ts"
 
 const current = useQueue("backfill")
 const SOON = { timeout: 60_000, interval: 20 }

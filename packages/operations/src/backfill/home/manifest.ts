@@ -1,6 +1,6 @@
 /** The manifest of a backfill: its segments and the options of its start. It is written once, at the start. */
 import { z } from "zod"
-import { BackfillError } from "./backfill-error.ts"
+import { BackfillError } from "../backfill-error.ts"
 import { decodeLines, digestOf, type SegmentLine } from "./line.ts"
 import { type HomeStore, KEYS, readWhole, unpack } from "./objects.ts"
 

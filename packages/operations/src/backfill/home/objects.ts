@@ -4,7 +4,7 @@ import { gunzip, gzip } from "node:zlib"
 import { isUnsealError } from "@unseal/archive/errors"
 import type { OpenedStore } from "@unseal/archive/store/contract"
 import { copied, writeSmallObject } from "@unseal/archive/store/small-object"
-import { BackfillError } from "./backfill-error.ts"
+import { BackfillError } from "../backfill-error.ts"
 
 /** The parts of a destination that backfills use. */
 export type HomeStore = Pick<OpenedStore, "location" | "stat" | "open" | "create" | "partSizeFor">

@@ -2,7 +2,7 @@
  * The orders that operators give to a backfill: pause, resume, cancel, and its pace. Its home keeps one object for each order.
  */
 import { z } from "zod"
-import { BackfillError } from "./backfill-error.ts"
+import { BackfillError } from "../backfill-error.ts"
 import { addToLog, readLog } from "./numbered-log.ts"
 import { type HomeStore, KEYS } from "./objects.ts"
 

@@ -15,12 +15,12 @@ import {
   writeProgress,
 } from "@unseal/queue/backfill/registry"
 import { restoreNotes } from "@unseal/queue/backfill/restores"
-import { BackfillError } from "./backfill-error.ts"
+import { BackfillError } from "../backfill-error.ts"
+import { searchHome } from "../home/home.ts"
+import { readManifest } from "../home/manifest.ts"
+import type { HomeStore } from "../home/objects.ts"
 import type { FeedDependencies } from "./dependencies.ts"
 import { type BackfillFeed, openFeed, type Progress } from "./feed.ts"
-import { searchHome } from "./home.ts"
-import { readManifest } from "./manifest.ts"
-import type { HomeStore } from "./objects.ts"
 
 /** A home that is open. */
 export interface OpenedHome {

@@ -1,11 +1,11 @@
 /** The lines of a backfill that are in the queue, and their outcomes. */
 import { type JobOfArchive, readJobStates } from "@unseal/queue/backfill/job-states"
 import { jobIdOf } from "@unseal/queue/jobs/job"
+import { isDone, type Skip } from "../skip.ts"
 import type { Blocks } from "./blocks.ts"
 import type { FeedDependencies } from "./dependencies.ts"
 import { lookAtEach, withSides } from "./looks.ts"
 import type { Candidate, LinePlace, Segments } from "./segments.ts"
-import { isDone, type Skip } from "./skip.ts"
 import { createTempo } from "./tempo.ts"
 
 export interface FedLines {

@@ -2,7 +2,7 @@
  * A list that many may add to and nobody may change: an object for each entry, with the next free number. So no entry is lost
  * when two are added at the same moment, although a store can't change an object in place.
  */
-import { BackfillError } from "./backfill-error.ts"
+import { BackfillError } from "../backfill-error.ts"
 import { type HomeStore, readWhole, writeNew } from "./objects.ts"
 
 /** The entries from number `first` (counted from 1) on. */
