@@ -45,13 +45,19 @@ async function start() {
   return { registry, counter, gauge, histogram, port: admin.port, scrape }
 }
 
-/** The samples of a text by their series, without values that change between two scrapes, and without exemplars. */
-const samplesIn = (text: string) =>
+/**
+ * The samples of a text by their series, without exemplars. Of the process's own metrics only the names: a connection or a garbage
+ * collection between two scrapes changes their values and adds series.
+ */
+const samplesIn = (text: string) => [...new Set(eachSample(text))]
+
+const eachSample = (text: string) =>
   text
     .split("\n")
     .filter((line) => line !== "" && !line.startsWith("#"))
     .map((line) => line.replace(/ # \{.*$/, ""))
-    .map((line) => (/^(process|nodejs)_/.test(line) ? line.replace(/ [^ ]+$/, "") : line))
+    .filter((line) => !line.startsWith("nodejs_gc_"))
+    .map((line) => (/^(process|nodejs)_/.test(line) ? /^\w+/.exec(line)![0] : line))
     .map((line) => {
       // The order of labels has no meaning.
       const [, name, labels = "", rest] = /^(\w+)(?:\{(.*)\})?(.*)$/.exec(line)!

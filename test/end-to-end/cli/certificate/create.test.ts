@@ -169,7 +169,7 @@ describe("create", () => {
     ],
     ["two ways to a passphrase", ["--no-passphrase", "--generate-passphrase"], "are both given"],
     ["no terminal to ask", [], "there is no terminal to ask for a passphrase"],
-    ["an unknown subject", ["--no-passphrase", "--subject", "/WHAT=x"], "names a field that is not known"],
+    ["an unknown subject", ["--no-passphrase", "--subject", "/WHAT=x"], "names an unknown field"],
     ["a subject of another form", ["--no-passphrase", "--subject", "archives"], "does not begin with /"],
     ["no days", ["--no-passphrase", "--days", "0"], "must be a whole number from 1"],
   ])("says what is wrong with %s", async (_name, args, message) => {
