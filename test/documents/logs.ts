@@ -176,9 +176,8 @@ export const LOG_EVENTS: readonly LogEvent[] = [
   }),
   ...of("debug", ["simulator"], { "callback accepted": ["projectId", "archiveId", "status", "attempts"] }),
   ...of("warn", ["simulator"], {
-    "callback not accepted: it is sent again until it is; check SIMULATOR_CALLBACK_URL, and ingest": [
-      ...["projectId", "archiveId", "status", "answer", "retryInSeconds"],
-    ],
+    "callback not accepted: it is sent again until it is accepted; check SIMULATOR_CALLBACK_URL, and ingest":
+      [...["projectId", "archiveId", "status", "answer", "retryInSeconds"]],
     "callback given up: it was not accepted": ["projectId", "archiveId", "status", "attempts", "lastAnswer"],
   }),
   ...of("error", ["simulator"], { "archive could not be uploaded": [...RECORDED, "err"] }),

@@ -185,7 +185,7 @@ describe("resuming", () => {
 
 describe("whoever may not act", () => {
   it.each([
-    ["a reader", "rita", true, "that takes the role operator"],
+    ["a reader", "rita", true, "to act, you need the role operator"],
     ["an operator where actions are off", "otto", false, "UNSEAL_CONSOLE_WRITE=1 permits them"],
   ] as const)("%s sees no button, and is refused each action", async (_, name, writes, why) => {
     await start(writes)

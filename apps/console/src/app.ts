@@ -59,7 +59,7 @@ export function createApp(options: AppOptions): Express {
     if (origin === null)
       throw new Refusal(
         421,
-        "The console does not answer to this name. Set UNSEAL_CONSOLE_URL to the URL in your browser's address bar, and let a proxy in front pass the header Host on.",
+        "The console does not answer to this name. Set UNSEAL_CONSOLE_URL to the URL in your browser's address bar, and let a proxy in front pass on the header Host.",
         "unknown host",
       )
     response.locals.origin = origin
@@ -85,7 +85,7 @@ export function createApp(options: AppOptions): Express {
           "no proxy's name",
         )
       if ((request.method !== "GET" && request.method !== "HEAD") || isPoll(request))
-        throw new Refusal(401, "You are not signed in any more. Sign in, and do it again.", "no session")
+        throw new Refusal(401, "You are no longer signed in. Sign in, and try again.", "no session")
       response.redirect(303, `/sign-in?to=${encodeURIComponent(request.originalUrl)}`)
       return
     }
@@ -187,7 +187,7 @@ function refusalOf(error: unknown): Refusal {
   )
     return new Refusal(
       503,
-      "Redis does not answer, or refuses. The page tries again by itself; the console's log has the reason.",
+      "Redis does not answer, or refuses commands. The page tries again by itself; the console's log has the reason.",
       "redis",
     )
   return new Refusal(500, "The page could not be made. The console's log has the error.", "failed")

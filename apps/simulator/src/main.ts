@@ -223,7 +223,7 @@ function logTo(logger: Logger): NonNullable<RecordingCloudOptions["observer"]> {
       }
       logger.warn(
         fields,
-        "callback not accepted: it is sent again until it is; check SIMULATOR_CALLBACK_URL, and ingest",
+        "callback not accepted: it is sent again until it is accepted; check SIMULATOR_CALLBACK_URL, and ingest",
       )
     },
     delivered(archive, { status, delivery }) {

@@ -56,7 +56,7 @@ export const ERROR_CODES = {
     meaning:
       "the password is not in the vendor's format: it is empty, cut short, not base64, or of an unknown version",
     remedy:
-      "take the password from the callback or the vendor's REST API again, unchanged, then submit it again",
+      "take the password unchanged from the callback or the vendor's REST API, then submit the archive again",
   },
   ERR_CIPHERTEXT_INVALID: {
     kind: "permanent",

@@ -36,7 +36,7 @@ function knownCode(code: string): FailureCode {
   const meant = nearest(code, codes)
   throw new OperationError(
     "ERR_OPTION_INVALID",
-    `no failure has the code ${code}: ${meant === undefined ? `there are ${codes.join(", ")}` : `did you mean ${meant}?`}`,
+    `no failure has the code ${code}: ${meant === undefined ? `the codes are ${codes.join(", ")}` : `did you mean ${meant}?`}`,
   )
 }
 

@@ -8,7 +8,7 @@ import type { QueueAccess } from "./queue-access.ts"
 import { isEncrypted, payloadOfArchive, submit } from "./submit.ts"
 
 export interface RedriveCommittedDependencies extends QueueAccess {
-  /** The vendor's REST API of a project, or of the only one if none is named. May throw for want of credentials. */
+  /** The vendor's REST API of a project, or of the only one if none is named. May throw if credentials are missing. */
   readonly vendorOf: (projectId: string | undefined) => Pick<VendorClient, "projectId" | "getArchive">
 }
 

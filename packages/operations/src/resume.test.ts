@@ -48,7 +48,7 @@ test("an unknown side is refused without ending anything, and so is a call after
   const pause = await pauseQueue(current.client, current.name)
   await expect(resume(access(), { side: "disk" }, never)).rejects.toMatchObject({
     code: "ERR_OPTION_INVALID",
-    message: "disk is no side: there are source, destination, keys, vendor",
+    message: "disk is not a side: the sides are source, destination, keys, vendor",
   })
   await expect(resume(access(), {}, AbortSignal.abort(new Error("enough")))).rejects.toThrow("enough")
   expect((await readQueueOverview(access())).pause).toEqual(pause)

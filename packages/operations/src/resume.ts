@@ -32,7 +32,7 @@ export async function resume(
 ): Promise<Resumed> {
   const { projectId, side } = choice
   if (side !== undefined && !SIDES.some((one) => one === side))
-    throw new OperationError("ERR_OPTION_INVALID", `${side} is no side: there are ${SIDES.join(", ")}`)
+    throw new OperationError("ERR_OPTION_INVALID", `${side} is not a side: the sides are ${SIDES.join(", ")}`)
   signal.throwIfAborted()
   const meansAll = projectId === undefined && side === undefined
   const endedPause = meansAll ? await resumeQueue(connection, queue) : null

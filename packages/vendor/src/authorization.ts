@@ -59,7 +59,10 @@ function rsaKeyOf(privateKey: string | Uint8Array | KeyObject): KeyObject {
         : createPrivateKey(Buffer.from(privateKey as Uint8Array))
   } catch {
     // No cause: OpenSSL's message about a key is useless here, and may quote it.
-    throw new UnsealError("ERR_KEY_INVALID", "the application's private key is not a PEM that openssl reads")
+    throw new UnsealError(
+      "ERR_KEY_INVALID",
+      "the application's private key is not a PEM that openssl can read",
+    )
   }
   if (key.type !== "private" || key.asymmetricKeyType !== "rsa")
     throw new UnsealError(

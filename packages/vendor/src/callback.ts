@@ -165,7 +165,7 @@ function requireProject(fields: z.output<typeof callbackSchema>, projectId: stri
   const wrong = (alike.length > 0 ? alike : present).filter((name) => fields[name] !== projectId)
   if (wrong.length === 0) return
   throw new CallbackError(
-    "the callback is of another project",
+    "the callback belongs to another project",
     wrong.map((name) => ({ pointer: `#/${name}`, detail: "must be the project of the callback's URL" })),
   )
 }

@@ -132,7 +132,7 @@ it("a store without RestoreObject says so, and is not asked again and again", as
   await expect(store.restore!(object, bulk, never)).rejects.toThrow(
     expect.objectContaining({
       code: "ERR_STORE_DENIED",
-      message: expect.stringMatching(/knows no RestoreObject/),
+      message: expect.stringMatching(/does not support RestoreObject/),
     }),
   )
   expect(retried).toEqual([])

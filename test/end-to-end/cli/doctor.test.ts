@@ -219,7 +219,7 @@ test("it looks at one project or one process if told to, and refuses an unknown 
   const unknown = await doctor([well], ["--project", "99"])
   expect(unknown).toMatchObject({
     code: 2,
-    stderr: `unseal: there is no project 99: there are ${PROJECT_ID}\n`,
+    stderr: `unseal: there is no project 99: the projects are ${PROJECT_ID}\n`,
   })
   const away = await doctor([well], ["--for", "ingest"], { REDIS_URL: "redis://:geheim@127.0.0.1:1" })
   expect(away.code).toBe(1)

@@ -252,7 +252,7 @@ describe("a user of Redis", () => {
     const { system, env, close } = await asUser(["-zpopmin", "-copy"])
     try {
       const ingest = await startApp("ingest", { env: { ...PROJECT, ...env } })
-      const reason = "redis forbids its user what the queue needs: copy, zpopmin"
+      const reason = "redis forbids its user commands that the queue needs: copy, zpopmin"
       await until(async () => (await readiness(ingest)).reasons.includes(reason))
       const told = () => ingest.log.filter((line) => line.reason === reason)
       await until(async () => told().length > 0)

@@ -180,7 +180,7 @@ const test = testWith(
           await system.enqueue(archive)
           return archive
         },
-        said: /it may not be seen: the credentials lack the permission s3:ListBucket/,
+        said: /the credentials can't see it: they lack the permission s3:ListBucket/,
       },
       "destination s3:GetObject": { act: byWorker(SEVERAL), said: /ERR_STORE_DENIED.*s3:GetObject/ },
       "destination s3:PutObject": { act: byWorker(SMALL), said: /ERR_STORE_DENIED.*s3:PutObject/ },

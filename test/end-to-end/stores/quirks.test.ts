@@ -27,7 +27,7 @@ const never = new AbortController().signal
 
 /** The sentence of an archive that can't be decrypted. */
 const SENTENCES: Partial<Record<QuirkName, RegExp>> = {
-  denied: /^no object under .* or it may not be seen: the credentials lack the permission s3:ListBucket$/,
+  denied: /^no object under .* or the credentials can't see it: they lack the permission s3:ListBucket$/,
   archived: /is in the storage class GLACIER and can't be read before it is restored/,
   "redirect-307": /answered 307/,
   "expired-token": /answered 400 ExpiredToken: .*whoever issues them must renew them/,
@@ -38,7 +38,7 @@ const SENTENCES: Partial<Record<QuirkName, RegExp>> = {
   "demands-acl": /answered 403 AccessDenied/,
   "demands-tagging": /answered 403 AccessDenied/,
   "demands-storage-class": /answered 403 AccessDenied/,
-  "demands-owner": /or it may not be seen: the credentials lack/,
+  "demands-owner": /or the credentials can't see it: they lack/,
   "requester-pays": /answered 403 AccessDenied.*s3:GetObject, and requestPayer=requester in the store's URL/,
 }
 /** Whose move it is in that case, as specific as the sentence. */

@@ -46,7 +46,7 @@ test("archives of one part and of three are decrypted, and the operator is told 
   await system.enqueue(missing)
   await expect
     .poll(() => JSON.stringify(worker.log), SOON)
-    .toContain("or it may not be seen: the credentials lack the permission s3:ListBucket")
+    .toContain("or the credentials can't see it: they lack the permission s3:ListBucket")
   await system.upload(missing)
   await expect.poll(() => system.digest(missing), SOON).toBe(missing.plaintextSha256)
 })

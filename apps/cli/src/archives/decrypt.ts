@@ -44,7 +44,7 @@ export async function decryptCommand(
   const say = (text: string) => process.stderr.write(`${text}\n`)
   if (given.encryptedPassword === undefined) {
     if (options.json) print(JSON.stringify({ outcome: "not-encrypted", archiveId: given.archiveId }))
-    say("the callback brings no password: this archive is not encrypted, and nothing was written")
+    say("the callback has no password: this archive is not encrypted, and nothing was written")
     return
   }
   if (options.requireSize && given.size === undefined)

@@ -47,8 +47,8 @@ function refuseOrPass(callback: Extract<Callback, { ignored: string }>): GivenPa
   throw new UnsealError(
     "ERR_JOB_INVALID",
     callback.ignored === "not-archive"
-      ? "the callback is not of an archive"
-      : `the callback is of an archive in status "${callback.status}": its password comes with "uploaded" or "available"`,
+      ? "the callback is not about an archive"
+      : `the callback is about an archive in status "${callback.status}": its password comes with "uploaded" or "available"`,
   )
 }
 

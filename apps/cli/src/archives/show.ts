@@ -93,10 +93,10 @@ function readId(given: string, project: string | undefined): { archiveId: string
   const archiveId = archiveOfJob ?? id
   const projectId = archiveOfJob === undefined ? project : ofJob
   if (project !== undefined && projectId !== project)
-    throw new UsageError(`the job ${given} is of project ${projectId}, and --project is ${project}`)
+    throw new UsageError(`the job ${given} belongs to project ${projectId}, but --project is ${project}`)
   if (!ARCHIVE_ID.test(archiveId) && !BEGINNING.test(archiveId))
     throw new UsageError(
-      `${JSON.stringify(given)} is not an archive id: that is a UUID, as the callback has it in "id"; four characters of its beginning find it in the queue`,
+      `${JSON.stringify(given)} is not an archive id: an id is a UUID, and the callback has it in "id"; its first four characters are enough to find it in the queue`,
     )
   return { archiveId, ...(projectId !== undefined && { projectId }) }
 }

@@ -5,13 +5,13 @@ import { addPlanCommand } from "./plan-options.ts"
 export function addBackfillCommands(program: Command, signal: AbortSignal): void {
   const backfill = program
     .command("backfill")
-    .description("decrypt the archives of earlier years, behind the callbacks that come in")
+    .description("decrypt the archives of earlier years, behind incoming callbacks")
   addPlanCommand(backfill, signal)
   const json = (command: Command) => command.option("--json", "print the result as JSON")
   const paced = (command: Command) =>
     json(command)
-      .option("--rate <rate>", "at most this many archives or bytes: 5/s, 100/h, 200MB/s; none")
-      .option("--hours <from-until>", "only within these hours of the day: 22-6; none")
+      .option("--rate <rate>", "at most this many archives or bytes: 5/s, 100/h, 200MB/s; none: no limit")
+      .option("--hours <from-until>", "only within these hours of the day: 22-6; none: at any hour")
       .option("--zone <name>", "the time zone of the hours: Europe/Berlin; default: UTC")
 
   paced(backfill.command("start"))
@@ -23,7 +23,7 @@ export function addBackfillCommands(program: Command, signal: AbortSignal): void
     .option("--from <date>", "instead of a file, the vendor's list from this day on: 2023-01-31")
     .option("--to <date>", "up to, but not including this day; default: now")
     .option("--home <project>", "keep it at this project's destination; default: that of the first archive")
-    .option("--again", "start a backfill that has ended anew")
+    .option("--again", "start a backfill again after it has ended")
     .addOption(
       new Option("--restore <tier>", "restore objects in an archival class, and wait for them").choices([
         "bulk",
@@ -47,11 +47,11 @@ export function addBackfillCommands(program: Command, signal: AbortSignal): void
     .action(async (options) => (await import("./run.ts")).listCommand(options, signal))
 
   for (const [command, does] of [
-    ["pause", "stop feeding until `unseal backfill resume`; what is in the queue is finished"],
+    ["pause", "stop feeding until `unseal backfill resume`; jobs in the queue still finish"],
     ["resume", "end the pause"],
     [
       "cancel",
-      "stop feeding for good; what is in the queue is finished, and the rest is reported as cancelled",
+      "stop feeding for good; jobs in the queue still finish, and the rest is reported as cancelled",
     ],
   ] as const)
     json(backfill.command(command))

@@ -17,7 +17,7 @@ test.each([
   expect(paceOf(options)).toEqual(pace)
 })
 
-test("what is not said stays, and none takes it back", () => {
+test("what no option mentions stays, and `none` removes a limit", () => {
   const before = { archivesPerSecond: 5, hours: [22, 6] as [number, number], zone: "UTC" }
   expect(paceOf({ rate: "1MB/s" }, before)).toEqual({ bytesPerSecond: 1e6, hours: [22, 6], zone: "UTC" })
   expect(paceOf({ rate: "none" }, before)).toEqual({ hours: [22, 6], zone: "UTC" })
@@ -39,7 +39,7 @@ test.each([
   expect(() => paceOf(options)).toThrow(/--(rate|hours|zone) .*(:|give)/)
 })
 
-test("a pace is told as it was given", () => {
+test("a pace is printed as it was given", () => {
   expect(describePace({})).toBe("as fast as the workers are")
   expect(describePace({ archivesPerSecond: 5, hours: [22, 6], zone: "Europe/Berlin" })).toBe(
     "at most 5 archives a second, from 22 to 6 o'clock (Europe/Berlin)",

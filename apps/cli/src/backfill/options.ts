@@ -46,7 +46,9 @@ function timeOf(hours: string | undefined, zone: string | undefined, before: Pac
   if (hours === "none" || hours === "always") return {}
   const [, from, until] = /^(\d{1,2})-(\d{1,2})$/.exec(hours ?? "") ?? []
   if (hours !== undefined && !(Number(from) <= 23 && Number(until) <= 24 && from !== until))
-    throw new UsageError(`--hours ${hours} are not hours: give two hours of a day, such as 22-6, or none`)
+    throw new UsageError(
+      `--hours ${hours} is not a span of hours: give two hours of a day, such as 22-6, or none`,
+    )
   if (zone !== undefined && !isZone(zone))
     throw new UsageError(`--zone ${zone} is not a time zone: give a name such as Europe/Berlin or UTC`)
   return {

@@ -57,7 +57,7 @@ function stateRows(total: ProjectCounts, { restore }: PlanTextOptions): [string,
     ["in the queue", whole(total.live)],
     [
       "dead letters",
-      total.dead === 0 ? "0" : `${whole(total.dead)}: redrive or discard them; a backfill leaves them`,
+      total.dead === 0 ? "0" : `${whole(total.dead)}: redrive or discard them; a backfill leaves them alone`,
     ],
     ["to decrypt", sized(fresh)],
   ]
@@ -94,8 +94,8 @@ function hoursText(
   return [
     `${hours(total)}: ${hours(byBytes)} by bytes, for ${counted(workers, "worker")} of ${workerRate} a second each`,
     byArchives === null
-      ? "nothing was committed in the last hour to measure by"
-      : `${hours(byArchives)} by archives, as they were committed in the last hour`,
+      ? "no measured rate, as nothing was committed in the last hour"
+      : `${hours(byArchives)} by archives, at the rate of the last hour's commits`,
     ...(restoring > 0 ? [`${hours(restoring)} until the last object is back, ${restoreMost} at once`] : []),
   ].join("; ")
 }

@@ -102,7 +102,7 @@ export async function statusCommand(
     if (options.json) process.stdout.write(`${JSON.stringify(id === undefined ? statuses : statuses[0])}\n`)
     else process.stdout.write(statuses.map(describeStatus).join("\n"))
     if (statuses.length === 0)
-      process.stderr.write(`no backfill is under way; "unseal backfill list" has those that have ended\n`)
+      process.stderr.write(`no backfill is under way; "unseal backfill list" shows those that have ended\n`)
   }, signal)
 }
 
@@ -146,9 +146,9 @@ export async function orderCommand(
     options,
     signal,
     {
-      pause: `paused ${id}: what is in the queue is finished`,
+      pause: `paused ${id}: jobs in the queue still finish`,
       resume: `resumed ${id}`,
-      cancel: `cancelled ${id}: what is in the queue is finished`,
+      cancel: `cancelled ${id}: jobs in the queue still finish`,
     }[command],
   )
 }

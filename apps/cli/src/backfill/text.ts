@@ -22,17 +22,17 @@ export const linesOf = ({ manifest }: Pick<BackfillStatus, "manifest">): number 
 export const settledOf = (outcomes: OutcomeCounts): number =>
   OUTCOMES.reduce((sum, outcome) => sum + outcomes[outcome], 0)
 
-/** Whether it goes on, and if not, why. A feeder writes its progress about once a second. */
+/** Whether it continues, and if not, why. A feeder writes its progress about once a second. */
 export function stateOf({ standing, endedAt, fed }: BackfillStatus, now: number = Date.now()): string {
   if (endedAt !== null) return standing.isCancelled ? `cancelled, ended ${endedAt}` : `ended ${endedAt}`
   const silentMs = now - Date.parse(fed?.at ?? "")
-  if (fed === null) return "not fed yet: a worker that may feed begins within seconds"
+  if (fed === null) return "not fed yet: a worker that may feed it will begin within seconds"
   if (silentMs > 60_000)
-    return `not fed for ${counted(Math.floor(silentMs / 60_000), "minute")}: no worker that may feed is running, or Redis was away`
+    return `not fed for ${counted(Math.floor(silentMs / 60_000), "minute")}: no worker that may feed it is running, or Redis was away`
   if (fed.halted !== null) return `halted: ${fed.halted}`
-  if (standing.isCancelled) return "cancelled: what is in the queue is finished"
-  if (standing.isPaused) return `paused: "unseal backfill resume" goes on`
-  if (!fed.isWithinHours) return "outside its hours: what is in the queue is finished"
+  if (standing.isCancelled) return "cancelled: jobs in the queue still finish"
+  if (standing.isPaused) return `paused: "unseal backfill resume" continues it`
+  if (!fed.isWithinHours) return "outside its hours: jobs in the queue still finish"
   return "under way"
 }
 

@@ -9,9 +9,13 @@ export function addCertificateCommands(certificate: Command, signal: AbortSignal
     .description("make a key pair and its certificate; files that exist are never replaced")
     .option("--out <file>", "the certificate", "cert.pem")
     .option("--keyout <file>", "the private key", "key.pem")
-    .addOption(new Option("--bits <count>", "of the key").default(2048).argParser(between(512, 16_384)))
     .addOption(
-      new Option("--days <count>", "the certificate is valid").default(365).argParser(between(1, 36_500)),
+      new Option("--bits <count>", "the size of the key").default(2048).argParser(between(512, 16_384)),
+    )
+    .addOption(
+      new Option("--days <count>", "how long the certificate is valid")
+        .default(365)
+        .argParser(between(1, 36_500)),
     )
     .option("--subject <subject>", "the subject, in the form of openssl's -subj", "/CN=unseal")
     .option("--passphrase-file <file>", "protect the key with the passphrase in this file")

@@ -38,7 +38,7 @@ export async function doctorCommand(options: DoctorCommandOptions, signal: Abort
   // A project with wrong settings is missing here, and its problems have been reported.
   if (unknown.length > 0 && !areSettingsWrong)
     throw new UsageError(
-      `there is no project ${unknown.join(", ")}: there are ${[...projects.keys()].join(", ")}`,
+      `there is no project ${unknown.join(", ")}: the projects are ${[...projects.keys()].join(", ")}`,
     )
   const looks = {
     redis:

@@ -16,9 +16,9 @@ import { env, readQueueSettings } from "../config.ts"
 const CONNECT_TIMEOUT_MS = 5_000
 
 /**
- * Runs `work` on the queue over a new connection. `enqueues` says that it may enqueue jobs, which are traced if the environment
- * asks for it; `finishes`, that it ends by itself soon after an abort, and is waited for. Throws `QueueUnavailableError` if there is
- * no connection, or `signal`'s reason after an abort.
+ * Runs `work` on the queue over a new connection. With `enqueues`, it may enqueue jobs, which are traced if the environment asks
+ * for that. With `finishes`, it ends by itself soon after an abort, and its end is awaited. Throws `QueueUnavailableError` if there
+ * is no connection, or `signal`'s reason after an abort.
  */
 export async function withQueue<T>(
   work: (access: QueueAccess) => Promise<T>,

@@ -7,7 +7,7 @@ import type { Projects, StoresProject } from "@unseal/service/projects/projects"
 import { env } from "../config.ts"
 import { sayNotices } from "../terminal/store-notices.ts"
 
-/** Looks at destinations whether archives are done. */
+/** Looks at destinations to see whether archives are done. */
 export interface DoneLooks {
   /** Whether the destination has a record of the archive. `false` if that is unknown. */
   isDone(archive: ClaimedArchive, signal: AbortSignal): Promise<boolean>

@@ -29,7 +29,7 @@ export async function redriveCommand(options: RedriveOptions, signal: AbortSigna
   }
   if (!all && !code && !project && !id && !olderThan)
     throw new UsageError(
-      "say which dead letters: --code CODE, --project ID, --id JOB or ARCHIVE, --older-than TIME, or --all; --committed ID for what was committed",
+      "say which dead letters: --code CODE, --project ID, --id JOB or ARCHIVE, --older-than TIME, or --all; for archives that were committed, give --committed ID",
     )
   const choice = choiceOf(options)
   const isEmpty = Object.values(choice).every((value) => value === undefined)

@@ -21,7 +21,7 @@ export interface SubmitOptions {
   readonly dryRun?: true
   /** Where to write what is refused. */
   readonly rejects?: string
-  /** `false`: does not look whether an archive is done at its destination. */
+  /** `false`: does not check at the destinations whether archives are done. */
   readonly look?: boolean
   readonly json?: true
 }

@@ -76,7 +76,7 @@ async function submitCallback(
   const named = readCallback(json)
   if (wanted !== undefined && "projectId" in named && named.projectId !== wanted)
     throw new UsageError(
-      `the callback is of project ${named.projectId}, and ${options.project === undefined ? "UNSEAL_PROJECT_ID" : "--project"} is ${wanted}: give --project ${named.projectId} if that one is meant`,
+      `the callback belongs to project ${named.projectId}, but ${options.project === undefined ? "UNSEAL_PROJECT_ID" : "--project"} is ${wanted}: give --project ${named.projectId} if that one is meant`,
     )
   const callback = wanted === undefined ? named : readCallback(json, wanted)
   const print = (result: Record<string, string>, line: string) =>

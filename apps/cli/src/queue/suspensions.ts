@@ -50,7 +50,7 @@ export async function resumeCommand(
         )
     }
     if (pause !== null)
-      process.stderr.write(`the queue is paused; "unseal queue resume" without options ends that\n`)
+      process.stderr.write(`the queue is paused; "unseal queue resume" without options ends the pause\n`)
     // Not a mistake: it may have ended by itself a moment ago.
     if (project !== undefined && suspensions.length === 0)
       process.stderr.write(

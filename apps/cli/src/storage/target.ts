@@ -28,7 +28,7 @@ const OPTIONS_OF = {
 export function readTarget(type: "s3" | "azure", options: TargetOptions): S3Target | AzureTarget {
   const strangers = OPTIONS_OF[type === "s3" ? "azure" : "s3"].filter((name) => options[name] !== undefined)
   if (strangers.length > 0)
-    throw new UsageError(`${strangers.map(flagOf).join(", ")}: a target of type ${type} has none`)
+    throw new UsageError(`${strangers.map(flagOf).join(", ")}: a target of type ${type} takes no such option`)
   return type === "s3" ? readS3Target(options) : readAzureTarget(options)
 }
 
@@ -47,7 +47,7 @@ function readS3Target(options: TargetOptions): S3Target {
     )
   if (env.AWS_SESSION_TOKEN && options.accessKey === undefined)
     throw new UsageError(
-      "AWS_SESSION_TOKEN is set: these credentials are temporary, and the vendor needs lasting ones of a user of their own",
+      "AWS_SESSION_TOKEN is set: these credentials are temporary, but the vendor needs permanent ones, of a user made for it",
     )
   if (options.endpoint !== undefined && !/^https?:\/\/[^/?#@\s]+\/?$/.test(options.endpoint))
     throw new UsageError(

@@ -51,7 +51,7 @@ export async function refuseExisting(paths: readonly string[]): Promise<void> {
 
 const existing = (path: string) =>
   new UsageError(
-    `${path} exists already, and a key may be the only one that opens some archive: it is not replaced`,
+    `${path} exists already, and is not replaced: a key may be the only one that opens some archive`,
   )
 
 const exists = (path: string): Promise<boolean> =>

@@ -8,7 +8,7 @@ const AT_A_TERMINAL: Readonly<Partial<Record<ErrorCode, string>>> = {
     "give the private key of the certificate that was registered when the archive was recorded: --key FILE, which may be repeated",
   ERR_KEY_INVALID:
     "give a private key that openssl can read; its passphrase comes from --passphrase-file FILE, or from NAME.passphrase beside NAME.pem",
-  ERR_PASSWORD_INVALID: "take the password from the callback or the vendor's REST API again, unchanged",
+  ERR_PASSWORD_INVALID: "take the password unchanged from the callback or the vendor's REST API",
   ERR_CIPHERTEXT_INVALID:
     "fetch the archive again, and compare its size with the callback's; if the message counts damaged packets, a higher --max-damage PERCENT (or UNSEAL_MAX_DAMAGE) accepts them",
   ERR_NOT_MPEG_TS: "check that the password and the source belong to the same archive",

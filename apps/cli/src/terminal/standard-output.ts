@@ -71,7 +71,7 @@ export function createStandardOutput(
 export function refuseLostOutput(): void {
   if (!isSameDevice(1, "/dev/null") || !isReadable(1)) return
   throw new UsageError(
-    "standard output is closed, or leads to /dev/null: name a file as DESTINATION; /dev/null itself if the plaintext is not wanted",
+    "standard output is closed, or leads to /dev/null: name a file as DESTINATION, or /dev/null itself if you don't want the plaintext",
   )
 }
 

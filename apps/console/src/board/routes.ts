@@ -1,4 +1,4 @@
-/** bull-board under `/board/`: a page of our own that loads its scripts, its files, and those of its routes that only read. */
+/** bull-board under `/board/`: our own page, which loads its scripts; its files; and its routes, but only those that read. */
 import { readFileSync } from "node:fs"
 import { createRequire } from "node:module"
 import { dirname, join } from "node:path"

@@ -32,9 +32,9 @@ export function searchPage(query: string, found: ArchiveSearch | null, now: numb
 
 function bodyOf(query: string, found: ArchiveSearch | null, now: number) {
   if (query.trim() === "")
-    return html`<p>Search for an archive's id, or at least four characters of its beginning.</p>`
+    return html`<p>Search for an archive's id, or at least its first four characters.</p>`
   if (found === null)
-    return html`<p>${query} is not an archive id. That is a UUID, as the callback has it in <code>id</code>; four characters of its beginning find it as well.</p>
+    return html`<p>${query} is not an archive id. An id is a UUID, and the callback has it in <code>id</code>. Its first four characters are enough to find it.</p>
 ${/^[\w-]{1,64}$/.test(query.trim()) && html`<p>If it is a project: <a href="${withQuery(STATES.waiting.path, { project: query.trim() })}">its waiting archives</a>, <a href="${withQuery(STATES.dead.path, { project: query.trim() })}">its dead letters</a>.</p>`}`
   const { jobs, isComplete } = found
   if (jobs.length === 0)

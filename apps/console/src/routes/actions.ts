@@ -32,7 +32,7 @@ export function addActionRoutes(
       403,
       role === "operator"
         ? "Actions are switched off here: UNSEAL_CONSOLE_WRITE=1 permits them."
-        : "You may look, and not act: that takes the role operator.",
+        : "You may look but not act: to act, you need the role operator.",
       "not permitted",
     )
   }
@@ -64,7 +64,7 @@ export function addActionRoutes(
     if (action === null)
       throw new Refusal(
         409,
-        "Another redrive still runs: see Actions. Wait for its end.",
+        "Another redrive is still running: see Actions. Wait until it has ended.",
         "another redrive runs",
       )
     response.redirect(303, `/actions/${action.id}`)

@@ -38,7 +38,7 @@ export interface MeasuredBudget extends ByteBudget {
   /** How many parts wait for memory. */
   readonly waiting: number
   readonly lanes: LaneBudgets
-  /** At most `limit` bytes of this budget at once, for both lanes together. Whoever waits for them holds nothing. */
+  /** A budget of at most `limit` bytes of this one, for both lanes together. A part that waits for this limit holds no memory. */
   within(limit: number): LaneBudgets
 }
 
@@ -88,7 +88,7 @@ export function createByteBudget(
   const lines = { live: [] as Waiter[], bulk: [] as Waiter[] }
   let earned = 0
 
-  /** The first of `line` that no cap holds back, nor an earlier request under the same cap. */
+  /** The first of `line` that is held back neither by a cap nor by an earlier request under the same cap. */
   function firstOf(line: readonly Waiter[]): Waiter | undefined {
     const held = new Set<Cap>()
     return line.find(({ bytes, cap }) => {

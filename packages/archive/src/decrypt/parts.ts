@@ -72,7 +72,7 @@ export function checkPartSize(size: number, partSize: number, budget: Pick<ByteB
   if (partSize <= largest || size <= largest) return
   throw new UnsealError(
     "ERR_CIPHERTEXT_INVALID",
-    `the source claims ${size} bytes, which the destination takes in parts of ${partSize} bytes: more than the ${largest} bytes of memory for parts (UNSEAL_PARTS_IN_FLIGHT × UNSEAL_PART_SIZE_BYTES)`,
+    `the source claims ${size} bytes, and the destination would take them in parts of ${partSize} bytes, which is more than the ${largest} bytes of memory for parts (UNSEAL_PARTS_IN_FLIGHT × UNSEAL_PART_SIZE_BYTES)`,
   )
 }
 

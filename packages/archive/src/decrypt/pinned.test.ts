@@ -48,7 +48,7 @@ test("if nothing may be seen, the message says why", async () => {
   await expect(pinArchive(blind, ["a", "c"], 32, never)).rejects.toMatchObject({
     code: "ERR_OBJECT_NOT_FOUND",
     message:
-      "no object under a or c, or it may not be seen: the credentials lack the permission s3:ListBucket",
+      "no object under a or c, or the credentials can't see it: they lack the permission s3:ListBucket",
     remedy: expect.stringMatching(/^give the credentials the permission s3:ListBucket /),
   })
 })

@@ -31,7 +31,7 @@ export async function pinArchive(
   if (permission === null) throw new UnsealError("ERR_OBJECT_NOT_FOUND", message)
   throw new UnsealError(
     "ERR_OBJECT_NOT_FOUND",
-    `${message}, or it may not be seen: the credentials lack the permission ${permission}`,
+    `${message}, or the credentials can't see it: they lack the permission ${permission}`,
     {
       remedy: `give the credentials the permission ${permission} (docs/permissions.md), so that a missing object can be told from a forbidden one; if the object is missing, check where the vendor uploads it, and under which key`,
     },

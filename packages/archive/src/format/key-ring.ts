@@ -56,10 +56,10 @@ function privateKeyOf(text: Buffer, name: string, passphrase?: Uint8Array): Priv
   if (text.includes("BEGIN OPENSSH PRIVATE KEY"))
     throw new UnsealError(
       "ERR_KEY_INVALID",
-      `${name} is in OpenSSH's own form: convert it with ssh-keygen -p -m PKCS8 -f ${name}`,
+      `${name} is in OpenSSH's own format: convert it with ssh-keygen -p -m PKCS8 -f ${name}`,
     )
   if (isProtected && (passphrase === undefined || passphrase.length === 0))
-    throw new UnsealError("ERR_KEY_INVALID", `${name} is protected by a passphrase and none was given`)
+    throw new UnsealError("ERR_KEY_INVALID", `${name} is protected by a passphrase, but none was given`)
 
   let key: KeyObject
   try {

@@ -241,7 +241,7 @@ describe("a key directory", () => {
     if (passphrase === undefined) return
     await expect(readPrivateKey(path)).rejects.toMatchObject({
       code: "ERR_KEY_INVALID",
-      message: expect.stringContaining("protected by a passphrase and none was given"),
+      message: expect.stringContaining("protected by a passphrase, but none was given"),
     })
     await expect(readPrivateKey(path, { passphrase: Buffer.from("abcd") })).rejects.toMatchObject({
       code: "ERR_KEY_INVALID",

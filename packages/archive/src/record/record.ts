@@ -137,7 +137,7 @@ export function checkDamage(
   const percent = (share: number) => `${Math.floor(share * 100)} %`
   throw new UnsealError(
     "ERR_CIPHERTEXT_INVALID",
-    `${syncErrors} of the ${packets} packets in ${source.key} (${percent(syncErrors / packets)}) have no sync byte 0x47; at most ${percent(most)} may be without it`,
+    `${syncErrors} of the ${packets} packets in ${source.key} (${percent(syncErrors / packets)}) have no sync byte 0x47; at most ${percent(most)} may lack it`,
   )
 }
 

@@ -94,7 +94,7 @@ function storageClassOf(parameters: Parameters): string | undefined {
   const value = parameters.get("storageClass")
   if (value === "GLACIER" || value === "DEEP_ARCHIVE")
     throw new StoreUrlError(
-      `storageClass ${value} can't be read back at once, which Unseal does: let a lifecycle rule move finished archives there`,
+      `storageClass ${value} can't be read back at once, but Unseal reads back what it writes: let a lifecycle rule move finished archives there`,
     )
   return parameters.has("endpoint")
     ? matching(parameters, "storageClass", /^[A-Za-z0-9_-]{1,64}$/, "a name of letters, digits, - and _")
@@ -116,7 +116,7 @@ function taggingOf(parameters: Parameters): string | undefined {
 export function azurePlacement(parameters: Parameters): AzurePlacement {
   if (parameters.get("accessTier") === "Archive")
     throw new StoreUrlError(
-      "accessTier Archive can't be read back at once, which Unseal does: let a lifecycle rule move finished archives there",
+      "accessTier Archive can't be read back at once, but Unseal reads back what it writes: let a lifecycle rule move finished archives there",
     )
   return given({
     accessTier: oneOf(parameters, "accessTier", ["Hot", "Cool", "Cold"]),

@@ -208,7 +208,7 @@ function parseEndpoint(value: string | undefined): string | undefined {
   if (url.username !== "" || url.password !== "")
     throw new StoreUrlError("endpoint holds credentials before an @: leave them out")
   if (url.search !== "" || url.hash !== "")
-    throw new StoreUrlError("endpoint has a query or a fragment: leave it out, also a SAS token")
+    throw new StoreUrlError("endpoint has a query or a fragment: leave it out, even if it is a SAS token")
   return value.replace(/\/+$/, "")
 }
 

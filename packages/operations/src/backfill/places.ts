@@ -96,12 +96,15 @@ export async function order(
 ): Promise<void> {
   const { endedAt } = await readState(store, id, signal)
   if (endedAt !== undefined)
-    throw new BackfillError("ERR_BACKFILL_ENDED", `backfill ${id} has ended (${endedAt}): it takes no orders`)
+    throw new BackfillError(
+      "ERR_BACKFILL_ENDED",
+      `backfill ${id} has ended (${endedAt}), so it takes no orders`,
+    )
   const standing = await readOrders(store, id, NO_ORDERS, signal)
   if (standing.isCancelled)
     throw new BackfillError(
       "ERR_BACKFILL_ENDED",
-      `backfill ${id} is cancelled: it ends when what is in the queue has ended. Then start its manifest with --again`,
+      `backfill ${id} is cancelled: it ends when its last job in the queue has ended. After that, start its manifest with --again`,
     )
   const orders = await addOrder(store, id, standing, what, signal)
   await registerBackfill(connection, queue, { id, home, orders })

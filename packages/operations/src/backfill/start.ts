@@ -44,7 +44,7 @@ export interface StartDependencies {
 export interface StartOptions extends Pick<Order, "pace" | "restore"> {
   /** The project whose destination is the home. Default: that of the first archive. */
   readonly home?: string | undefined
-  /** Starts a backfill that has ended anew. */
+  /** Starts a backfill again after it has ended. */
   readonly again: boolean
   /** How many lines a segment has. Default: `SEGMENT_LINES`. */
   readonly segmentLines?: number
@@ -65,7 +65,7 @@ type Counts = { -readonly [Field in "archives" | "refused" | "ignored" | "bytes"
 
 /**
  * Starts a backfill of `given`. Throws `ERR_MANIFEST_INVALID` if it has no archive, or one of a project that is not configured:
- * then nothing is started. Also what the home's store throws.
+ * then nothing is started. Also throws what the home's store throws.
  */
 export async function startBackfill(
   dependencies: StartDependencies,

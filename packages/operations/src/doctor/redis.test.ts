@@ -138,7 +138,7 @@ test("a user's missing rights are named, and what can't be seen is not checked",
   expect(checks).toMatchObject({
     redis: {
       status: "failed",
-      seen: "redis forbids its user what the queue needs: bzpopmin",
+      seen: "redis forbids its user commands that the queue needs: bzpopmin",
       moves: [{ what: "grant what docs/redis.md#permissions lists" }],
     },
     "redis memory": { status: "not checked", seen: expect.stringContaining("INFO") },

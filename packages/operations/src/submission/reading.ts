@@ -171,7 +171,7 @@ function byObjects(name: string, projectId: string | undefined): Reading {
     if (broken === undefined) return
     throw new SubmissionError(
       "ERR_SUBMISSION_BROKEN",
-      `${name} ${broken.message} (line ${broken.line}): what stands before was read, and nothing after it; mend it there, or give one callback a line`,
+      `${name} ${broken.message} (line ${broken.line}): everything before it was read, and nothing after it; correct that line, or write one callback per line`,
     )
   }
   return {

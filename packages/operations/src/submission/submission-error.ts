@@ -1,7 +1,7 @@
 /**
  * A submission can't be read, or can't be read past some place:
  * - `ERR_NOT_CALLBACKS`: it is something else, such as a recording, a key, an archive of files, or a table without the columns.
- * - `ERR_SUBMISSION_BROKEN`: it is cut or damaged. What stands before that place was read, and nothing after it.
+ * - `ERR_SUBMISSION_BROKEN`: it is cut or damaged. Everything before that place was read, and nothing after it.
  */
 type SubmissionErrorCode = "ERR_NOT_CALLBACKS" | "ERR_SUBMISSION_BROKEN"
 

@@ -190,7 +190,7 @@ test("a failure to read comes after the lines that were read", async () => {
   expect(settled).toHaveLength(300)
 })
 
-test("each of any number of ids is new once", () => {
+test("however many ids there are, each is new exactly once", () => {
   const seen = new SeenIds()
   const ids = Array.from({ length: 20_000 }, (_, index) => `7_${index}`)
   expect(ids.every((id) => seen.add(id))).toBe(true)

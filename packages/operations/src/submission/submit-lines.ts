@@ -52,10 +52,10 @@ export interface SettledLine {
 const LINES_IN_BLOCK = 256
 /** While Redis works on one block, the next one is prepared. */
 const BLOCKS_AT_ONCE = 3
-/** For each block. */
+/** How many archives are looked at simultaneously, for each block. */
 export const LOOKS_AT_ONCE = 32
 const WAIT_MS = 300_000
-/** For an answer of Redis. Nobody waits here as the sender of a callback does. */
+/** How long to wait for an answer of Redis. It may be long, because no sender of a callback is waiting. */
 const ANSWER_MS = 10_000
 const PAUSE = { baseMs: 200, maxMs: 3_000 }
 

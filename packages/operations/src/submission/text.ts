@@ -70,7 +70,7 @@ async function* unpacked(input: AsyncIterable<Buffer>, name: string): AsyncGener
       "ERR_SUBMISSION_BROKEN",
       code === "Z_BUF_ERROR"
         ? `${name} ends in the middle of its gzip: it was cut short; fetch it again`
-        : `${name} is a gzip that is damaged (${code}): fetch it again`,
+        : `${name} is a damaged gzip (${code}): fetch it again`,
       { cause: error },
     )
   }

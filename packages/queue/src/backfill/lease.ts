@@ -12,7 +12,7 @@ export interface FeederLease {
   readonly isHeld: boolean
   /** Asks for the lease, or renews it. Resolves to `isHeld`, within two seconds; never rejects. */
   contend(): Promise<boolean>
-  /** Gives the lease up, for another process. */
+  /** Gives up the lease, so that another process can take it. */
   release(): Promise<void>
 }
 

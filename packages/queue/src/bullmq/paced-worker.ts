@@ -17,7 +17,7 @@ export class PacedWorker extends Worker {
   /** Called whenever the queue has answered, with a job or without. */
   onPoll: () => void = () => {}
 
-  /** The least percentage of the taken cost that the bulk lane gets (lanes/share.ts). */
+  /** The minimum percentage of the taken cost that the bulk lane gets (lanes/share.ts). */
   bulkShare = DEFAULT_BULK_SHARE
 
   /** Whether some jobs are not for this worker. Then `mayTake` is asked before it takes one. */

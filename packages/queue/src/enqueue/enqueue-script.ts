@@ -31,8 +31,8 @@ const ANSWERS: readonly AddedJob[] = ["empty", "other", "this"]
  * for each job: id, lane, nonce as in JSON, project, units, bytes, and BullMQ's three arguments, the last of them the job's options.
  * Returns an index into ANSWERS for each job. A job's bytes join the backlog (backlog.ts) when it joins the line.
  *
- * Puts an orphaned job back in line, with its payload, unless that has lost its password, and its attempts. It is counted, unless its addition was interrupted
- * earlier. An existing bulk job becomes live if the new one is live.
+ * Puts an orphaned job back in line with its attempts. It keeps its payload, unless that has lost its password. It is counted if
+ * an interrupted addition left it uncounted. An existing bulk job becomes live if the new one is live.
  */
 const enqueueScript = ({ lua, keys }: AddScript): string => `
 local function addJob(KEYS, ARGV)

@@ -129,7 +129,7 @@ test("the number of jobs that wait for a frozen Redis is bounded", async () => {
   process.kill(redis.pid, "SIGSTOP")
   try {
     const stuck = [1, 2, 3].map(() => refusal(producer.enqueue(payload())))
-    expect((await refusal(producer.enqueue(payload()))).message).toContain("3 adds wait")
+    expect((await refusal(producer.enqueue(payload()))).message).toContain("3 jobs are waiting to be added")
     await Promise.all(stuck)
   } finally {
     process.kill(redis.pid, "SIGCONT")

@@ -50,10 +50,11 @@ export interface Enqueued {
 /** Puts jobs into the queue. */
 export interface Producer {
   /**
-   * Resolves when Redis, and as many replicas as were asked for, have the job. Among any number of calls for one job, in any number of processes, exactly one is
-   * `enqueued`; a second call with the same payload has the same result as the first. Rejects with `QueueUnavailableError` within
-   * the deadline if the result is unknown: the job may have landed, and repeating the call is harmless. `jobId` is another id than
-   * the payload's own, for a job that must be done once more (find-job.ts).
+   * Resolves when Redis has the job, and as many replicas as were asked for have it, too. Among any number of calls for one job, in
+   * any number of processes, exactly one is `enqueued`. A second call with the same payload has the same result as the first.
+   * Rejects with `QueueUnavailableError` within the deadline if the result is unknown. Then the job may be in the queue, and
+   * repeating the call is harmless. `jobId` replaces the
+   * payload's own id, for a job that must be done once more (find-job.ts).
    */
   enqueue(payload: JobPayload, jobId?: string): Promise<Enqueued>
   close(): Promise<void>
@@ -107,7 +108,7 @@ export function createProducer(options: ProducerOptions): Producer {
     // Calling it a duplicate would lose the recording.
     if (added === "empty")
       throw new QueueUnavailableError(`job ${jobId} has lost its payload in redis; remove it`)
-    // A duplicate as well: its first callback may have been refused for want of replicas.
+    // A duplicate as well: its first callback may have been refused because replicas were missing.
     if (replicated) await replicated.until(jobId)
     return { outcome: added === "this" ? "enqueued" : "duplicate", jobId }
   }
@@ -116,7 +117,7 @@ export function createProducer(options: ProducerOptions): Producer {
     if (closed) throw new QueueUnavailableError("the producer is closed")
     // A frozen Redis neither answers nor refuses, so the number of waiting jobs must be bounded.
     if (pending >= pendingLimit)
-      throw new QueueUnavailableError(`${pending} adds wait for redis, which does not answer`)
+      throw new QueueUnavailableError(`${pending} jobs are waiting to be added, and redis does not answer`)
     pending++
     let late = false
     const work = add(payload, jobId, () => late).finally(() => pending--)

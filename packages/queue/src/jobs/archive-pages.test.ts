@@ -98,7 +98,7 @@ test("a page costs the same few commands in a line of 10 and of 20,000", async (
   expect(costs[0]).toBeLessThan(300)
 })
 
-test("running archives are listed, the longest running first, with their progress and for how long they run", async () => {
+test("running archives are listed, the longest running first, with their progress and how long they have run", async () => {
   const ids = [await enqueue(), await enqueue()]
   consume({
     async run(_, { checkpoint, signal }) {

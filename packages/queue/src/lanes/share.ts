@@ -14,7 +14,7 @@ import { queueKey, turnsKey } from "../names.ts"
 
 /** What a worker states when it takes a job. */
 export interface LaneTurn {
-  /** The least percentage of the cost of all taken jobs that the bulk lane gets. 0: nothing while live jobs wait. */
+  /** The minimum percentage of the cost of all taken jobs that the bulk lane gets. 0: nothing while live jobs wait. */
   readonly bulkShare: number
   /** Whether this worker would take a bulk job now. */
   readonly takesBulk: boolean

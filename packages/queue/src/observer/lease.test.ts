@@ -36,7 +36,7 @@ test("among any number of contenders one holds the lease, and keeps it", async (
   expect(await holders()).toEqual(first)
 })
 
-test("of a full Redis, somebody observes the queue, and can count it", async () => {
+test("when Redis is full, one process still observes the queue, and can count it", async () => {
   await current.client.config("SET", "maxmemory", "1")
   try {
     const lease = contend({ ttlMs: 1_000 })
@@ -64,7 +64,7 @@ test("a holder that closes leaves the lease to the next that is scraped", async 
   expect(await second.scraped()).toBe(true)
 })
 
-test("a lease whose holder has died is another's once it has run out", async () => {
+test("a lease whose holder has died goes to another process once it has run out", async () => {
   const connection = duplicate(current.client)
   clients.push(connection)
   const first = contend({ connection, ttlMs: 1_000 })

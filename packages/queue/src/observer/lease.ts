@@ -30,7 +30,7 @@ export interface ObserverLeaseOptions {
   readonly ttlMs?: number
   /** After how long a holder that is not scraped loses the lease to a contender that is. Default: two minutes. */
   readonly unscrapedMs?: number
-  /** How long a holder that stood back does not ask again. Default 10 s. */
+  /** How long a holder that stood back waits before it asks again. Default 10 s. */
   readonly standBackMs?: number
 }
 

@@ -5,7 +5,7 @@ import { infoFields, infoOf, isCluster, type RedisClient } from "../redis/client
 export const GUARANTEES = ["append-only", "fsync-always", "no-eviction"] as const
 export const WRITES = ["aof-write", "aof-rewrite", "snapshot"] as const
 
-/** A value that the server does not tell is absent. */
+/** A value that the server does not report is absent. */
 export interface ServerState {
   readonly usedBytes?: number
   /** 0 if there is no limit. */

@@ -67,7 +67,7 @@ export function watchRedis(options: {
       if (!allowed) {
         const missing = await withDeadline(missingCommands(connection, queue), ANSWER_WITHIN_MS, late)
         if (missing.length > 0)
-          return { problem: `redis forbids its user what the queue needs: ${missing.join(", ")}` }
+          return { problem: `redis forbids its user commands that the queue needs: ${missing.join(", ")}` }
       }
       const key = `${queuePrefix(queue)}:written`
       const askedAt = performance.now()

@@ -22,8 +22,8 @@ export const BULK_FULL_AT = 0.6
 const GOOD_FOR_MS = 1_000
 
 /**
- * Says, looking at most once a second, why no more jobs should be added, or `null`. `fullAt` is a share of its maxmemory. If Redis does not allow the question,
- * returns `null` and logs that once.
+ * Returns a function that says why no more jobs should be added, or `null`. It looks at most once a second. `fullAt` is a share of
+ * Redis' maxmemory. If Redis does not allow the question, the answer is `null`, and that is logged once.
  */
 export function watchMemory(
   connection: RedisClient,

@@ -75,7 +75,7 @@ test("a job whose data name another archive does not run", async () => {
   let runs = 0
   const [letter] = await deadLetters(async () => ({ runs: ++runs }))
   expect(letter).toMatchObject({ jobId, code: "ERR_JOB_INVALID" })
-  expect(letter!.reason).toContain("the job is damaged: its data name another archive than its id")
+  expect(letter!.reason).toContain("the job is damaged: its data and its id name different archives")
   expect(runs).toBe(0)
 })
 

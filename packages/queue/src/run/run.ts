@@ -104,7 +104,10 @@ export interface RunnerOptions<Result extends RunResult> extends JudgeOptions {
 function readPayload(job: Job): JobPayload {
   const payload = parseJobPayload(job.data)
   if (!(job.id ?? "").startsWith(`${payload.projectId}_${payload.archiveId}`))
-    throw new UnsealError("ERR_JOB_INVALID", "the job is damaged: its data name another archive than its id")
+    throw new UnsealError(
+      "ERR_JOB_INVALID",
+      "the job is damaged: its data and its id name different archives",
+    )
   return payload
 }
 

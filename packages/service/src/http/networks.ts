@@ -18,7 +18,7 @@ export function parseNetworks(text: string): Networks {
     const bits = version === 4 ? 32 : 128
     const prefix = length === undefined ? bits : /^\d{1,3}$/.test(length) ? Number(length) : Number.NaN
     if (version === 0 || rest.length > 0 || !(prefix <= bits))
-      throw new RangeError(`must be networks as in 216.147.0.0/18, separated by commas; "${part}" is not one`)
+      throw new RangeError(`must be networks like 216.147.0.0/18, separated by commas; "${part}" is not one`)
     list.addSubnet(address, prefix, version === 4 ? "ipv4" : "ipv6")
   }
   return {

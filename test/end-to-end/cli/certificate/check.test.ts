@@ -77,7 +77,7 @@ describe("check", () => {
       expect(await text("key.pem")).toContain("ENCRYPTED")
       const locked = await check(path("cert.pem"), "--key", path("key.pem"))
       expect(locked.code).toBe(2)
-      expect(locked.stderr).toContain("protected by a passphrase and none was given")
+      expect(locked.stderr).toContain("protected by a passphrase, but none was given")
       await writeFile(path("key.passphrase"), `${passphrase}\n`)
     }
     const { code, said } = await check(path("cert.pem"), "--key", path("key.pem"))

@@ -63,7 +63,7 @@ describe("unseal decrypt fails with its own code, message and exit status, and l
     [
       "no passphrase",
       2,
-      /ERR_KEY_INVALID: .*protected by a passphrase and none was given/,
+      /ERR_KEY_INVALID: .*protected by a passphrase, but none was given/,
       () => ["good.enc", "--password", good, "--key", path("protected.pem")],
     ],
     [

@@ -81,7 +81,9 @@ export function lists(): void {
     ] as const)
       expect(await system.cli(["submit", file, ...args], { ...env })).toMatchObject({
         code: 2,
-        stderr: expect.stringContaining(`is of project ${PROJECT_ID}, and ${origin} is 777: give --project`),
+        stderr: expect.stringContaining(
+          `belongs to project ${PROJECT_ID}, but ${origin} is 777: give --project`,
+        ),
       })
   })
 }

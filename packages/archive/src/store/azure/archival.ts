@@ -7,7 +7,7 @@ import { isUnsealError } from "../../errors.ts"
 import type { Archival, Restoring } from "../contract.ts"
 import { attempt } from "./errors.ts"
 
-/** Cool and Cold charge for a blob that leaves early, as it does when the recording's own rule moves it back. */
+/** Cool and Cold charge for a blob that leaves early, as happens when the recording's own rule moves it back. */
 const REHYDRATED_TIER = "Hot"
 
 /** The archival class in a blob's properties; `null` if the blob can be read. */
@@ -21,7 +21,7 @@ export function archivalOf(found: {
 }
 
 /**
- * `ArchiveStore.restore`. Both of our tiers are Azure's standard priority, which takes up to fifteen hours: its high priority is
+ * `ArchiveStore.restore`. Both of our tiers use Azure's standard priority, which takes up to fifteen hours: its high priority is
  * for a few urgent blobs. The blob's ETag stays.
  */
 export async function rehydrate(

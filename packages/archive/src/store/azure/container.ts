@@ -80,7 +80,7 @@ function fromConnectionString(text: string | undefined): BlobServiceClient | nul
     const field = /^Invalid (\w+) in the provided/.exec(error instanceof Error ? error.message : "")?.[1]
     throw new UnsealError(
       "ERR_STORE_DENIED",
-      `AZURE_STORAGE_CONNECTION_STRING can't be used: ${field === undefined ? "it is not a connection string" : `${field} is missing or wrong`}; it has DefaultEndpointsProtocol, AccountName, AccountKey and EndpointSuffix or BlobEndpoint, or else BlobEndpoint and SharedAccessSignature`,
+      `AZURE_STORAGE_CONNECTION_STRING can't be used: ${field === undefined ? "it is not a connection string" : `${field} is missing or wrong`}; it needs either DefaultEndpointsProtocol, AccountName, AccountKey and one of EndpointSuffix and BlobEndpoint, or BlobEndpoint and SharedAccessSignature`,
     )
   }
 }

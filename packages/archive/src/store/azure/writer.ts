@@ -95,7 +95,10 @@ export async function azureWriter(
 ): Promise<PartWriter> {
   const upload = parseUpload(token)
   if (upload === null || !fits(size, upload.partSize) || to.ended.has(token))
-    throw new UnsealError("ERR_UPLOAD_GONE", `no upload to resume for ${to.name}: it ended, or never was`)
+    throw new UnsealError(
+      "ERR_UPLOAD_GONE",
+      `no upload to resume for ${to.name}: it has ended, or never existed`,
+    )
   const { partSize } = upload
   // Called before anything is read or decrypted, to find a missing container or a refused credential early.
   await stagedBlocks(to, signal)

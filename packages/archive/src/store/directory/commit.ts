@@ -33,7 +33,7 @@ export async function commit(
     if (held.parts.get(number)?.tag !== part.tag)
       throw new UnsealError(
         "ERR_STORE_UNAVAILABLE",
-        `part ${number} of ${target} has been written again since`,
+        `part ${number} of ${target} was written again in the meantime`,
       )
 
   const etag = await finish(upload)

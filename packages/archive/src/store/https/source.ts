@@ -70,7 +70,8 @@ export function openHttpsStore(options: HttpsStoreOptions): OpenedStore {
     findProxy,
     idleTimeoutMs,
   )
-  const readOnly = () => new UnsealError("ERR_STORE_DENIED", `${key} is read by https, and can't be written`)
+  const readOnly = () =>
+    new UnsealError("ERR_STORE_DENIED", `${key} is read over https, and can't be written`)
   const refuse = async () => {
     throw readOnly()
   }

@@ -53,8 +53,8 @@ export async function restoreObject(
     if ([405, 501].includes(statusOf(error) ?? 0))
       throw new UnsealError(
         "ERR_STORE_DENIED",
-        `${where} is archived, and this store knows no RestoreObject (it answered ${statusOf(error)} ${nameOf(error)})`,
-        { cause: error, remedy: "bring the objects back by the store's own means, then go on" },
+        `${where} is archived, but this store does not support RestoreObject (it answered ${statusOf(error)} ${nameOf(error)})`,
+        { cause: error, remedy: "restore the objects with the store's own tools, then try again" },
       )
     throw s3Error(error, "RestoreObject", where, signal)
   }

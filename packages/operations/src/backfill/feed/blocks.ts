@@ -4,9 +4,9 @@ import type { Suspension } from "@unseal/queue/suspension/state"
 export interface Blocks {
   /** Replaces the suspended projects. */
   suspend(suspensions: readonly Suspension[]): void
-  /** A store of the project refuses: it is left alone for a while, and longer each time. */
+  /** Notes that a store of the project refuses. The project is left alone for a while, longer each time. */
   block(projectId: string, reason: string): void
-  /** It has answered. */
+  /** Notes that the store has answered. */
   clear(projectId: string): void
   isBlocked(projectId: string): boolean
   /** The projects that are blocked now, and why: ten of them at most. */

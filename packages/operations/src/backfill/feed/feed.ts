@@ -25,13 +25,13 @@ import { createTempo } from "./tempo.ts"
 
 /** How many lines are taken in hand together. */
 const ROUND = 500
-/** How long one turn may feed, so that other backfills have theirs and orders take effect. */
+/** How long one turn may feed, so that other backfills get their turns and orders take effect. */
 const TURN_MS = 4_000
 /** While more lines than this wait to be restored, no later line is looked at. */
 const MOST_RESTORING = 50_000
 /** Redis notes orders as well. At least this often, they are read from the home, which keeps them. */
 const ORDERS_MS = 60_000
-/** How often an object that was asked back is looked for. */
+/** How often to look whether an object that was asked back is there. */
 const RESTORE_LOOK_MS = 60_000
 
 export interface BackfillFeed {
@@ -40,11 +40,11 @@ export interface BackfillFeed {
    * backfill has ended. Throws what keeps it from going on: the trouble of its home, `BackfillError`, `QueueUnavailableError`.
    */
   turn(most: number, orders: number): Promise<boolean>
-  /** How far it is. */
+  /** Its progress. */
   progress(): Progress
 }
 
-/** How far a backfill is, as its feeder sees it. Counts are lines. */
+/** The progress of a backfill, as its feeder sees it. All numbers count lines. */
 export interface Progress {
   readonly outcomes: OutcomeCounts
   /** Lines in the queue: those in line or running, and those that wait for something. */
@@ -196,7 +196,7 @@ export async function openFeed(
         ordersReadAt = performance.now()
       }
       const before = segments.settledCount()
-      // One of these may work although another fails: a line is settled although the next segment can't be read.
+      // One of these may work even if another fails: a line is settled even if the next segment can't be read.
       const work = [
         () => fed.poll(),
         async () => {

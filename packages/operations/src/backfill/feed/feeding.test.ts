@@ -345,7 +345,7 @@ test("a rate that is raised while it runs takes effect at once", async () => {
   expect((await readOrders(world.stores.get("100001")!, started.id, NO_ORDERS, never)).orders).toBe(2)
 })
 
-test("a manifest without an archive, or of another's projects, starts nothing", async () => {
+test("a manifest without an archive, or with a project that is not configured, starts nothing", async () => {
   const nothing = world.start([{ line: 1, malformed: "it is not JSON" }])
   await expect(nothing).rejects.toThrow(/has no archive that can be decrypted/)
   const foreign = world.start(manifestOf([...archives(1), ...archives(2, "999999")]))

@@ -41,7 +41,7 @@ export interface FeedingOptions extends Omit<FeedDependencies, "isHeld"> {
   readonly leaseMs?: number
   /** The pause between two turns. Default 1 s. */
   readonly pauseMs?: number
-  /** How long after the start homes may be searched. A starting worker has enough to do. Default 20 s. */
+  /** How long to wait after the start before searching homes: a starting worker has enough to do. Default 20 s. */
   readonly searchAfterMs?: number
 }
 
@@ -79,7 +79,7 @@ interface InHand {
 }
 
 const LONGEST_PAUSE_MS = 60_000
-/** How often homes that could not be searched are tried again. */
+/** How often to retry homes that could not be searched. */
 const SEARCH_AGAIN_MS = 60_000
 const SEARCHED_AT_ONCE = 16
 

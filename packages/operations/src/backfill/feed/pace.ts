@@ -11,10 +11,13 @@ export interface Allowance {
   take(archives: number, bytes: number): void
 }
 
-/** How much of a rate may be made up for after a pause. The first archive goes at once. */
+/** How much unused time may be made up for after a pause. The first archive goes at once. */
 const SAVED_SECONDS = 2
 
-/** Feeds as often as `Pace` says: a large archive is fed when anything is allowed, and the next ones wait for its bytes. */
+/**
+ * Feeds at the pace that is set. An archive is fed as soon as a single byte is allowed, and the next ones wait until its bytes are
+ * made up for.
+ */
 export function createAllowance(): Allowance {
   let archives = 1
   let bytes = 1

@@ -36,7 +36,7 @@ export function manifestLineOf(line: number, payload: Omit<ManifestLine, "line">
   }
 }
 
-/** One line of JSON for each, as the digest of a segment covers them. */
+/** One line of JSON for each line. The digest of a segment is computed over this text. */
 export const encodeLines = (lines: readonly SegmentLine[]): string =>
   lines.map((line) => `${JSON.stringify(line)}\n`).join("")
 

@@ -87,7 +87,7 @@ export async function readSegment(
   if (decoded.length !== lines)
     throw new BackfillError(
       "ERR_BACKFILL_CHANGED",
-      `${name} has ${decoded.length} lines, and its manifest says ${lines}`,
+      `${name} has ${decoded.length} lines, but its manifest says ${lines}`,
     )
   return decoded
 }

@@ -39,7 +39,7 @@ export async function readWhole(
     opened.close()
     throw new BackfillError(
       "ERR_BACKFILL_CHANGED",
-      `${store.location}/${key} has ${opened.object.size} bytes, and Unseal writes no more than ${LIMIT}`,
+      `${store.location}/${key} has ${opened.object.size} bytes, but Unseal never writes more than ${LIMIT}`,
     )
   }
   return Buffer.concat(await Array.fromAsync(copied(opened.head)))
@@ -53,7 +53,7 @@ export const replaceWhole = async (
   signal: AbortSignal,
 ): Promise<void> => void (await writeSmallObject(store, key, bytes, contentTypeOf(key), signal))
 
-/** Writes `bytes` under `key` unless there is an object: then `false`. */
+/** Writes `bytes` under `key`. If there is an object already, writes nothing and resolves to `false`. */
 export async function writeNew(
   store: HomeStore,
   key: string,

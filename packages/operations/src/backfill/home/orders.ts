@@ -41,7 +41,7 @@ export interface Standing {
 
 export const NO_ORDERS: Standing = { isPaused: false, isCancelled: false, pace: {}, restore: null, orders: 0 }
 
-/** `standing` and the orders that have come since. Throws `ERR_BACKFILL_CHANGED`. */
+/** `standing`, with the orders that were added since. Throws `ERR_BACKFILL_CHANGED`. */
 export async function readOrders(
   store: HomeStore,
   id: string,

@@ -30,7 +30,7 @@ test.each([
   expect(decodeOutcomes(text)).toBeNull()
 })
 
-test("a report tells the move after a dead letter, and none after a commit", () => {
+test("a report says what to do about a dead letter, and nothing about a commit", () => {
   expect(reportRow(row())).toMatch(/,\n$/)
   expect(reportRow(row({ outcome: "dead-letter", code: "ERR_NO_MATCHING_KEY" }))).not.toMatch(/,\n$/)
 })

@@ -116,7 +116,7 @@ export function remedyOf({ outcome, code, archiveId }: LineOutcome): string {
     case "dead-letter":
       return Object.hasOwn(FAILURES, code) ? FAILURES[code as FailureCode].remedy : ""
     case "discarded":
-      return `nothing, unless you want it after all: then "unseal submit" it`
+      return `nothing; if you want it after all, submit it with "unseal submit"`
     case "refused":
       return "correct the line, and start a backfill with it"
     case "unrecorded":

@@ -1,6 +1,6 @@
 /**
- * The progress of a backfill, as its home keeps it. It only saves looks: a segment is settled if it has outcomes, and the next
- * feeder asks for these where the state does not say so.
+ * The progress of a backfill, as its home keeps it. It only saves requests. A segment is settled if it has outcomes. If the state
+ * does not say that it is settled, the next feeder looks for its outcomes.
  */
 import { z } from "zod"
 import { BackfillError } from "../backfill-error.ts"

@@ -30,7 +30,7 @@ export interface PlanEstimate {
   readonly work: Work
   /** How many objects are to be asked back, and their bytes. */
   readonly restores: { readonly requests: number; readonly bytes: number }
-  /** One read for each line, to find out whether it is done, and with `restore` a look at each object that is not. */
+  /** One read for each line, to find out whether it is done. With `restore`, also a look at each object that is not done. */
   readonly looks: number
   readonly hours: {
     /** By the given throughput. */
@@ -89,7 +89,7 @@ export function rateOfMinutes(perMinute: readonly number[]): number {
   return busy.length === 0 ? 0 : busy.reduce((sum, archives) => sum + archives, 0) / busy.length / 60
 }
 
-/** The next object takes each free place, so the classes' times add up in proportion. */
+/** The next object takes each place that becomes free, so the times of the classes add up in proportion. */
 function restoringHours(
   { archived }: ProjectCounts,
   { tier, most }: NonNullable<EstimateOptions["restore"]>,

@@ -35,8 +35,8 @@ export interface PlanOptions {
 }
 
 /**
- * How many archives are looked at simultaneously. A store that takes a tenth of a second for each of two looks gives 320 a
- * second.
+ * How many archives are looked at simultaneously. With two looks for each, and a store that takes a tenth of a second for a look,
+ * that makes 320 a second.
  */
 const AT_ONCE = 64
 const PAUSES_MS = [1_000, 5_000, 15_000]

@@ -35,7 +35,7 @@ export function listVendorLines(
   if (!(time.from < time.to))
     throw new OperationError(
       "ERR_OPTION_INVALID",
-      "the time ends before it begins: nothing is recorded in it",
+      "the period ends before it begins, so nothing was recorded in it",
     )
   return listEach()
 
