@@ -43,7 +43,7 @@ export function lists(): void {
       })
     expect(await system.cli(["queue", "redrive", "--code", "toString"])).toMatchObject({
       code: 2,
-      stderr: expect.stringContaining("there are ERR_JOB_INVALID, "),
+      stderr: expect.stringContaining("the codes are ERR_JOB_INVALID, "),
     })
   })
 
