@@ -59,7 +59,7 @@ export function createApp(options: AppOptions): Express {
     if (origin === null)
       throw new Refusal(
         421,
-        "The console does not answer to this name. Set UNSEAL_CONSOLE_URL to the URL in your browser's address bar, and let a proxy in front pass on the header Host.",
+        "The console does not answer to this name. Set UNSEAL_CONSOLE_URL to the URL in your browser's address bar, and let a proxy in front pass on the Host header.",
         "unknown host",
       )
     response.locals.origin = origin

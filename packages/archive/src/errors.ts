@@ -55,8 +55,7 @@ export const ERROR_CODES = {
     owner: "archive",
     meaning:
       "the password is not in the vendor's format: it is empty, cut short, not base64, or of an unknown version",
-    remedy:
-      "take the password unchanged from the callback or the vendor's REST API, then submit the archive again",
+    remedy: "take the password unchanged from the callback or the vendor's REST API, then submit it again",
   },
   ERR_CIPHERTEXT_INVALID: {
     kind: "permanent",

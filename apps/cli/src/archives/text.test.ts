@@ -76,3 +76,12 @@ test("while the queue is paused nothing begins, and running jobs go on", () => {
     expect(text({ state }, pause)).toMatch(/^next {11}the queue is paused.*"unseal queue resume" ends/m)
   expect(text(RUNNING, pause)).toMatch(/^next {11}nothing to do: a worker is decrypting it$/m)
 })
+
+test("a dead letter whose remedy is a new submission: the commands that submit it", () => {
+  for (const code of ["ERR_JOB_INVALID", "ERR_PASSWORD_INVALID"] as const) {
+    const failure = { code, reason: "it is malformed" } as unknown as NonNullable<ArchiveJob["failure"]>
+    const told = text({ state: "dead", failure })
+    expect(told).toMatch(/^next .*, then submit it again: "unseal submit CALLBACK\.json" or /m)
+    expect(told).not.toContain("queue redrive")
+  }
+})

@@ -132,5 +132,5 @@ function destinationLines(destination: ShownDestination): string[] {
 function ownerOf({ jobs }: ShownArchive, token: string): string {
   if ("notLooked" in jobs) return ""
   const owner = jobs.found.find(({ upload }) => upload?.token.startsWith(token))
-  return owner ? ", which its job goes on with" : ", of no job: the janitor aborts it"
+  return owner ? ", which its job continues" : ", of no job: the janitor aborts it"
 }

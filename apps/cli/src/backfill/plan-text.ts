@@ -94,7 +94,7 @@ function hoursText(
   return [
     `${hours(total)}: ${hours(byBytes)} by bytes, for ${counted(workers, "worker")} of ${workerRate} a second each`,
     byArchives === null
-      ? "no measured rate, as nothing was committed in the last hour"
+      ? "no measured rate, because nothing was committed in the last hour"
       : `${hours(byArchives)} by archives, at the rate of the last hour's commits`,
     ...(restoring > 0 ? [`${hours(restoring)} until the last object is back, ${restoreMost} at once`] : []),
   ].join("; ")
