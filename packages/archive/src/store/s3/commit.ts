@@ -129,7 +129,7 @@ function plainerForms({ condition, checksums }: CommitForm, error: unknown): rea
 const blind = ({ operation }: Commit, where: string, refused: unknown) =>
   new UnsealError(
     "ERR_STORE_DENIED",
-    `${operation} of ${where} was refused on the condition that no object is there (${statusOf((refused as Error).cause)}), and the credentials don't allow a look: they need s3:GetObject and s3:ListBucket`,
+    `${operation} of ${where} with If-None-Match answered ${statusOf((refused as Error).cause)}, and the credentials don't allow a look for an object there: they need s3:GetObject and s3:ListBucket`,
     { cause: refused },
   )
 
