@@ -8,6 +8,7 @@ import type { OpenedStore } from "@unseal/archive/store/contract"
 import { openStore } from "@unseal/archive/store/open"
 import { writeSmallObject } from "@unseal/archive/store/small-object"
 import { type BackfillFeed, openFeed } from "@unseal/operations/backfill/feed/feed"
+import type { RestorerOptions } from "@unseal/operations/backfill/restore"
 import { type GivenLine, startBackfill } from "@unseal/operations/backfill/start"
 import { createJobPayload } from "@unseal/queue/jobs/job"
 import { queueStatus } from "@unseal/queue/status"
@@ -61,25 +62,21 @@ function clocks() {
   }
 }
 
-test("archived objects are asked back a few at a time, and their archives enqueued as they come, by feeders in turn", async () => {
-  const clock = clocks()
-  const ids = Array.from({ length: 6 }, () => randomUUID())
-  for (const [index, archiveId] of ids.entries()) {
-    await writeSmallObject(source, `${archiveId}.ts`, Buffer.alloc(752, 0x47), "video/mp2t", never)
-    if (index > 0) server.archive("recordings", `${archiveId}.ts`, "GLACIER")
-  }
+const payloadOf = (archiveId: string) => ({
+  ...{ projectId: "100001", archiveId, encryptedPassword: PASSWORD, status: "uploaded" },
+})
+
+/** A backfill of these archives. `open` is one more process that feeds it. */
+async function start(archiveIds: readonly string[], restore: RestorerOptions) {
   async function* lines(): AsyncGenerator<GivenLine> {
-    for (const [index, archiveId] of ids.entries())
-      yield {
-        line: index + 1,
-        payload: { projectId: "100001", archiveId, encryptedPassword: PASSWORD, status: "uploaded" },
-      }
+    for (const [index, archiveId] of archiveIds.entries())
+      yield { line: index + 1, payload: payloadOf(archiveId) }
   }
   const { connection, queue } = { connection: current.client, queue: current.name }
   const { id, manifest } = await startBackfill(
     { connection, queue, isProject: () => true, openHome: async () => destination },
     lines(),
-    { again: false, restore: { tier: "bulk", most: 2 } },
+    { again: false, restore },
     never,
   )
   const open = (): Promise<BackfillFeed> =>
@@ -94,7 +91,18 @@ test("archived objects are asked back a few at a time, and their archives enqueu
       { id, home: destination, manifest },
       never,
     )
-  const waiting = async () => (await queueStatus(connection, queue)).jobs.waiting
+  return { open }
+}
+
+test("archived objects are asked back a few at a time, and their archives enqueued as they come, by feeders in turn", async () => {
+  const clock = clocks()
+  const ids = Array.from({ length: 6 }, () => randomUUID())
+  for (const [index, archiveId] of ids.entries()) {
+    await writeSmallObject(source, `${archiveId}.ts`, Buffer.alloc(752, 0x47), "video/mp2t", never)
+    if (index > 0) server.archive("recordings", `${archiveId}.ts`, "GLACIER")
+  }
+  const { open } = await start(ids, { tier: "bulk", most: 2 })
+  const waiting = async () => (await queueStatus(current.client, current.name)).jobs.waiting
   server.operations.clear()
 
   let feed = await open()
@@ -122,32 +130,10 @@ test("a callback for an archive that is asked back frees its place for the next 
     await writeSmallObject(source, `${archiveId}.ts`, Buffer.alloc(752, 0x47), "video/mp2t", never)
     server.archive("recordings", `${archiveId}.ts`, "GLACIER")
   }
-  const payloads = ids.map((archiveId) => ({
-    ...{ projectId: "100001", archiveId, encryptedPassword: PASSWORD, status: "uploaded" },
-  }))
-  async function* lines(): AsyncGenerator<GivenLine> {
-    for (const [index, payload] of payloads.entries()) yield { line: index + 1, payload }
-  }
-  const { connection, queue } = { connection: current.client, queue: current.name }
-  const { id, manifest } = await startBackfill(
-    { connection, queue, isProject: () => true, openHome: async () => destination },
-    lines(),
-    { again: false, restore: { tier: "bulk", most: 1 } },
-    never,
-  )
-  const feed = await openFeed(
-    {
-      ...{ connection, queue, producer: current.producer, isHeld: () => true },
-      sidesOf: async ({ archiveId }) => ({
-        ...{ source, destination, sourceKeys: [`${archiveId}.ts`] },
-        ...{ destinationKey: `100001/${archiveId}.ts`, release() {} },
-      }),
-    },
-    { id, home: destination, manifest },
-    never,
-  )
+  const { open } = await start(ids, { tier: "bulk", most: 1 })
+  const feed = await open()
   const asked = () =>
-    payloads.filter(({ archiveId }) =>
+    ids.filter((archiveId) =>
       server.operations.count("RestoreObject", ({ key }) => key === `${archiveId}.ts`),
     )
   for (let turns = 0; turns < 3; turns++) await feed.turn(1_000, 1)
@@ -155,7 +141,7 @@ test("a callback for an archive that is asked back frees its place for the next 
   expect(asked()).toEqual([first])
 
   const receivedAt = new Date().toISOString()
-  await current.producer.enqueue(createJobPayload({ ...first!, receivedAt, nonce: randomUUID() }))
+  await current.producer.enqueue(createJobPayload({ ...payloadOf(first!), receivedAt, nonce: randomUUID() }))
   for (let turns = 0; turns < 3; turns++) {
     clock.pass(61_000)
     await feed.turn(1_000, 1)
@@ -170,31 +156,9 @@ test("a restore that is refused holds the project up with its reason, and nothin
   server.archive("recordings", `${archiveId}.ts`, "DEEP_ARCHIVE")
   const allowed = { Effect: "Allow", Action: ["s3:GetObject", "s3:ListBucket"], Resource: "*" } as const
   server.policies.set(credential.accessKeyId, { Statement: allowed })
-  const { connection, queue } = { connection: current.client, queue: current.name }
-  async function* lines(): AsyncGenerator<GivenLine> {
-    yield {
-      line: 1,
-      payload: { projectId: "100001", archiveId, encryptedPassword: PASSWORD, status: "uploaded" },
-    }
-  }
   try {
-    const { id, manifest } = await startBackfill(
-      { connection, queue, isProject: () => true, openHome: async () => destination },
-      lines(),
-      { again: false, restore: { tier: "standard", most: 2 } },
-      never,
-    )
-    const feed = await openFeed(
-      {
-        ...{ connection, queue, producer: current.producer, isHeld: () => true },
-        sidesOf: async () => ({
-          ...{ source, destination, sourceKeys: [`${archiveId}.ts`] },
-          ...{ destinationKey: `100001/${archiveId}.ts`, release() {} },
-        }),
-      },
-      { id, home: destination, manifest },
-      never,
-    )
+    const { open } = await start([archiveId], { tier: "standard", most: 2 })
+    const feed = await open()
     expect(await feed.turn(1_000, 1)).toBe(false)
     const [blocked] = feed.progress().blocked
     expect(blocked).toMatchObject({

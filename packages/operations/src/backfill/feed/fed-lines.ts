@@ -108,8 +108,8 @@ export function createFedLines(
     settleBy,
     note,
     judge(one, job) {
-      if (!isLive(job)) return settleByJob(one, job)
-      note(one, job.state === "delayed")
+      if (job.state !== "live") return settleByJob(one, job)
+      note(one, job.isDelayed)
       return true
     },
     async poll() {
@@ -120,7 +120,7 @@ export function createFedLines(
         const gone: LeftQueue[] = []
         for (const [index, one] of some.entries()) {
           const job = jobs[index]!
-          if (isLive(job)) one.isDelayed = job.state === "delayed"
+          if (job.state === "live") one.isDelayed = job.isDelayed
           else if (!settleByJob(one, job)) gone.push({ ...one, wasCompleted: job.state === "completed" })
         }
         try {
@@ -137,6 +137,3 @@ export function createFedLines(
     },
   }
 }
-
-const isLive = (job: JobOfArchive): boolean =>
-  job.state === "waiting" || job.state === "active" || job.state === "delayed"

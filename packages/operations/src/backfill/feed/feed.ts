@@ -185,7 +185,7 @@ export async function openFeed(
     return "fed"
   }
 
-  const inHand = (): boolean => !standing.isPaused && isWithinHours(standing.pace, new Date())
+  const isPermitted = (): boolean => !standing.isPaused && isWithinHours(standing.pace, new Date())
 
   return {
     async turn(most, orders) {
@@ -200,7 +200,7 @@ export async function openFeed(
       const work = [
         () => fed.poll(),
         async () => {
-          if (standing.isCancelled || inHand()) await feed(most)
+          if (standing.isCancelled || isPermitted()) await feed(most)
           if (standing.isCancelled) await segments.cancel(blocks.isBlocked)
         },
         () => segments.writeSettled(),

@@ -1,5 +1,6 @@
 /** Backfills on a real queue, with stores in memory: feeders are killed, Redis forgets, stores refuse. */
 
+import { setTimeout as sleep } from "node:timers/promises"
 import { UnsealError } from "@unseal/archive/errors"
 import { openDeadLetters } from "@unseal/queue/dead-letters/dead-letters"
 import { createJobPayload, jobIdOf } from "@unseal/queue/jobs/job"
@@ -311,7 +312,7 @@ test("an archive whose record disappears again and again is given up, but no oth
 
 test("pause, resume and cancel take effect while it runs; cancelled lines are in the report", async () => {
   const all = archives(60)
-  const started = await world.start(manifestOf(all), { pace: { archivesPerSecond: 20 } })
+  const started = await world.start(manifestOf(all), { pace: { archivesPerSecond: 4 } })
   world.feed()
   world.work()
   await expect.poll(() => world.commits.size, SOON).toBeGreaterThan(2)
@@ -343,6 +344,30 @@ test("a rate that is raised while it runs takes effect at once", async () => {
   await ended(started)
   await expectAllDone(started, all)
   expect((await readOrders(world.stores.get("100001")!, started.id, NO_ORDERS, never)).orders).toBe(2)
+})
+
+test("outside its hours a backfill settles what is in the queue and feeds nothing, until it is given other hours", async () => {
+  const all = archives(40)
+  const hour = new Date().getUTCHours()
+  // Two hours from now, for an hour: not even a test that begins at the end of an hour is within them.
+  const later: [number, number] = [(hour + 2) % 24, (hour + 3) % 24 || 24]
+  const started = await world.start(manifestOf(all), { pace: { archivesPerSecond: 2 } })
+  world.feed()
+  world.work()
+  await expect.poll(() => world.commits.size, SOON).toBeGreaterThan(2)
+  await order(access(), placeOf(started), { command: "set", pace: { hours: later } }, never)
+  const fed = async () =>
+    JSON.parse((await current.client.hget(`{${current.name}}:backfills:progress`, started.id)) ?? "{}")
+  await expect.poll(async () => (await fed()).isWithinHours, SOON).toBe(false)
+  await expect.poll(async () => (await fed()).waiting, SOON).toBe(0)
+  const atClosing = world.commits.size
+  expect(atClosing).toBeLessThan(40)
+  // A second is many turns of this feeder.
+  await sleep(1_000)
+  expect(world.commits.size).toBe(atClosing)
+  await order(access(), placeOf(started), { command: "set", pace: {} }, never)
+  await ended(started)
+  await expectAllDone(started, all)
 })
 
 test("a manifest without an archive, or with a project that is not configured, starts nothing", async () => {
